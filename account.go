@@ -1,0 +1,451 @@
+// account.go: the rules of one realm: how an account comes to be, is confirmed,
+// found and shown. What its owner does with it later stands in account_self.go
+// and account_password.go. No HTTP and no Caddy in here.
+
+package registration
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/internal/password"
+)
+
+const maxPasswordBytes = password.MaxLength
+
+var defaultHashParams = password.DefaultParams
+
+func (s *Settings) hashParams() password.Params {
+	a := s.Password.Argon2id
+	return password.Params{Memory: a.Memory, Passes: a.Passes, Lanes: a.Lanes}
+}
+
+func (s *Settings) validators() password.Validators {
+	p := s.Password
+	return password.Validators{MinLength: p.MinLength, Numeric: *p.Numeric, Common: *p.Common, Similar: *p.Similar}
+}
+
+// Accounts carries out the acts of one realm. Its methods are safe for
+// concurrent use. They return *Error for whatever is not the act's success:
+// a refusal (by code or by field), or CodeUnavailable for a failing store or
+// an overloaded machine, with the cause for the log.
+type Accounts struct {
+	settings *Settings
+	store    Store
+	sessions *sessions
+	signer   *Signer
+	hasher   *password.Pool
+	// mailDomain is the right-hand side of every Message-ID.
+	mailDomain string
+	// mailQueued tells the outbox that there is something to do.
+	mailQueued func()
+	// now is the clock; tests travel with it.
+	now func() time.Time
+}
+
+// A Client is where a request came from, as far as an act records it.
+type Client struct {
+	// Address is the IP address that Caddy trusts (client_ip).
+	Address   string
+	UserAgent string
+	// Language is the BCP 47 tag in which the person is written to.
+	Language string
+	// Next is where the person wanted to go; already checked.
+	Next string
+}
+
+// txn is a transaction together with what must happen after its commit.
+type txn struct {
+	Tx
+	users    []uuid.UUID
+	sessions []TokenHash
+	mail     bool
+}
+
+// update runs one act. After the commit, and before the caller answers, what
+// the act changed is gone from the session cache.
+func (a *Accounts) update(ctx context.Context, fn func(*txn) error) error {
+	var t *txn
+	err := a.store.Update(ctx, func(tx Tx) error {
+		t = &txn{Tx: tx}
+		return fn(t)
+	})
+	if t != nil {
+		a.sessions.forget(t.users, t.sessions)
+	}
+	if err != nil {
+		return storeError(err)
+	}
+	if t.mail {
+		a.mailQueued()
+	}
+	return nil
+}
+
+func (a *Accounts) view(ctx context.Context, fn func(Tx) error) error {
+	return storeError(a.store.View(ctx, fn))
+}
+
+// storeError leaves refusals as they are and makes the rest CodeUnavailable.
+func storeError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if refusal := (*Error)(nil); errors.As(err, &refusal) {
+		return refusal
+	}
+	return unavailable(err)
+}
+
+// hashError is storeError for the hashing pool.
+func hashError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return unavailable(err)
+}
+
+// time is the current time in the resolution that records keep.
+func (a *Accounts) time() time.Time { return a.now().UTC().Truncate(time.Second) }
+
+// putUser writes an account with its keys, or refuses by field. No value of
+// one login field may be another account's value of another login field:
+// whoever took somebody's address as his username would lock him out.
+func (a *Accounts) putUser(t *txn, u *User) error {
+	if err := a.loginClash(t, u); err != nil {
+		return err
+	}
+	err := t.PutUser(u, keysOf(u))
+	if taken := (*TakenError)(nil); errors.As(err, &taken) {
+		var errs fieldErrors
+		errs.add(taken.Field, CodeUnique)
+		return errs.err()
+	}
+	t.users = append(t.users, u.ID)
+	return err
+}
+
+func (a *Accounts) loginClash(tx Tx, u *User) error {
+	var errs fieldErrors
+	for _, key := range keysOf(u) {
+		for _, name := range a.settings.User.LoginFields {
+			if name == key.Field || !slices.Contains(a.settings.User.LoginFields, key.Field) {
+				continue
+			}
+			other, err := tx.UserByKey(name, key.Value)
+			switch {
+			case err == nil && other.ID != u.ID:
+				errs.add(key.Field, CodeUnique)
+			case err != nil && !errors.Is(err, ErrNotFound):
+				return err
+			}
+		}
+	}
+	return errs.err()
+}
+
+// taken adds an error for every unique value that another account has. The
+// final word is putUser's; this one lets all errors come together, and spares
+// the hash.
+func (a *Accounts) taken(tx Tx, u *User, errs *fieldErrors) error {
+	for _, key := range keysOf(u) {
+		other, err := tx.UserByKey(key.Field, key.Value)
+		switch {
+		case err == nil && other.ID != u.ID:
+			errs.add(key.Field, CodeUnique)
+		case err != nil && !errors.Is(err, ErrNotFound):
+			return err
+		}
+	}
+	err := a.loginClash(tx, u)
+	if clash := (*Error)(nil); errors.As(err, &clash) {
+		*errs = append(*errs, clash.Fields...)
+		return nil
+	}
+	return err
+}
+
+// registerFields are the fields that sign-up takes, and which of them it needs.
+func (a *Accounts) registerFields() (fields []field, required map[string]bool) {
+	s := a.settings
+	required = map[string]bool{}
+	for _, name := range s.User.LoginFields {
+		required[name] = true
+	}
+	for _, f := range builtinFields {
+		wanted := slices.Contains(s.User.PublicFields, f.name) && !slices.Contains(s.User.HiddenFields, f.name) ||
+			required[f.name] || f.name == fieldEmail && *s.Register.Verification
+		if wanted && !f.readOnly {
+			fields = append(fields, f)
+		}
+	}
+	return fields, required
+}
+
+// Register creates an account. With verification on it is inactive, and the
+// mail that confirms it is queued in the same transaction.
+func (a *Accounts) Register(ctx context.Context, in Input, client Client) (*User, error) {
+	var errs fieldErrors
+	verify := *a.settings.Register.Verification
+	u := &User{IsActive: !verify, AwaitsVerification: verify, DateJoined: a.time()}
+	fields, required := a.registerFields()
+	for _, f := range fields {
+		in.field(f, required[f.name], u, &errs)
+	}
+	pass := in.password("password", &errs)
+	confirm := a.confirmation(in, *a.settings.Register.PasswordConfirm, &errs)
+	if err := a.view(ctx, func(tx Tx) error {
+		all := append(fieldErrors(nil), errs...)
+		if err := a.taken(tx, u, &all); err != nil {
+			return err
+		}
+		return all.err()
+	}); err != nil {
+		return nil, err
+	}
+	if err := a.checkNewPassword(pass, confirm, u); err != nil {
+		return nil, err
+	}
+	if verify && u.Email == "" {
+		return nil, refuse(CodeEmailRequired)
+	}
+	var err error
+	if u.PasswordHash, err = a.hasher.Hash(ctx, pass, a.settings.hashParams()); err != nil {
+		return nil, hashError(err)
+	}
+	if u.ID, err = uuid.NewV7(); err != nil {
+		return nil, unavailable(err)
+	}
+	err = a.update(ctx, func(t *txn) error {
+		if err := a.putUser(t, u); err != nil || !verify {
+			return err
+		}
+		return a.queueMail(t, MailVerifyRegistration, u, u.Email, client)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// queueMail writes a message about u into the outbox of the transaction.
+func (a *Accounts) queueMail(t *txn, kind MailKind, u *User, to string, client Client) error {
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return err
+	}
+	now := a.time()
+	t.mail = true
+	return t.PutMail(&Mail{
+		MessageID: id.String() + "@" + a.mailDomain, Kind: kind, To: to, User: u.ID, State: a.mailState(kind, u),
+		Language: client.Language, Queued: now, Due: now, Next: client.Next,
+	})
+}
+
+// state fingerprints what an act changes and what it rests on, so that its
+// link dies with its use. Where a link may be used again (one_time_use off),
+// it still dies when the address that it was sent to is no longer the account's.
+func (a *Accounts) state(purpose Purpose, u *User) []byte {
+	parts := []string{string(purpose), u.Email}
+	switch {
+	case purpose == PurposeRegister && *a.settings.Register.OneTimeUse:
+		parts = append(parts, strconv.FormatBool(u.AwaitsVerification))
+	case purpose == PurposeResetPassword && *a.settings.ResetPassword.OneTimeUse:
+		parts = append(parts, u.PasswordHash)
+	case purpose == PurposeRegisterEmail:
+		parts = append(parts, strconv.FormatUint(uint64(u.EmailChanges), 10))
+	}
+	return stateOf(parts...)
+}
+
+// purposes names the act behind the link of a message; a notice has none.
+var purposes = map[MailKind]Purpose{
+	MailVerifyRegistration: PurposeRegister,
+	MailResetPassword:      PurposeResetPassword,
+	MailVerifyEmail:        PurposeRegisterEmail,
+}
+
+func (a *Accounts) mailState(kind MailKind, u *User) []byte {
+	if purpose, ok := purposes[kind]; ok {
+		return a.state(purpose, u)
+	}
+	return nil
+}
+
+// parseID reads an account's id in its one written form.
+func parseID(text string) (uuid.UUID, bool) {
+	id, err := uuid.Parse(text)
+	return id, err == nil && len(text) == 36
+}
+
+// A link is what a mailed link carries, as it came back.
+type link struct {
+	claim     Claim
+	signature string
+}
+
+// readLink takes a link from an input. Missing parts are told by field; parts
+// that can't be read are a bad signature like any other.
+func readLink(in Input, purpose Purpose, errs *fieldErrors) (link, error) {
+	l := link{claim: Claim{Purpose: purpose}}
+	id := in.required(paramUserID, errs)
+	if purpose == PurposeRegisterEmail {
+		l.claim.Email = in.required(paramEmail, errs)
+	}
+	stamp := in.required(paramTimestamp, errs)
+	l.signature = in.required(paramSignature, errs)
+	if len(*errs) > 0 {
+		return l, nil
+	}
+	parsed, ok := parseID(id)
+	if !ok {
+		return l, refuse(CodeSignatureInvalid)
+	}
+	unix, err := strconv.ParseInt(stamp, 10, 64)
+	if err != nil || unix < 0 || unix > 1<<40 {
+		return l, refuse(CodeSignatureInvalid)
+	}
+	l.claim.User, l.claim.Time = parsed, time.Unix(unix, 0)
+	return l, nil
+}
+
+// checkLink returns the account that a link acts on, or refuses. An unknown
+// account and one that an administrator has disabled look like a bad signature.
+func (a *Accounts) checkLink(tx Tx, l link, period time.Duration) (*User, error) {
+	u, err := tx.User(l.claim.User)
+	if errors.Is(err, ErrNotFound) {
+		return nil, refuse(CodeSignatureInvalid)
+	}
+	if err != nil {
+		return nil, err
+	}
+	claim := l.claim
+	claim.State = a.state(claim.Purpose, u)
+	switch err := a.signer.Verify(claim, l.signature, a.now(), period); {
+	case errors.Is(err, ErrExpired):
+		return nil, refuse(CodeSignatureExpired)
+	case err != nil, !u.IsActive && !u.AwaitsVerification:
+		return nil, refuse(CodeSignatureInvalid)
+	}
+	return u, nil
+}
+
+// VerifyRegistration confirms a new account by its mailed link and, with
+// auto-login, signs in; otherwise the returned grant is nil.
+func (a *Accounts) VerifyRegistration(ctx context.Context, in Input, client Client) (*User, *Grant, error) {
+	var errs fieldErrors
+	l, err := readLink(in, PurposeRegister, &errs)
+	if err = errors.Join(errs.err(), err); err != nil {
+		return nil, nil, storeError(err)
+	}
+	period := time.Duration(a.settings.Register.VerificationPeriod)
+	if err := a.view(ctx, func(tx Tx) error { _, err := a.checkLink(tx, l, period); return err }); err != nil {
+		return nil, nil, err
+	}
+	var u *User
+	var grant *Grant
+	err = a.update(ctx, func(t *txn) (err error) {
+		if u, err = a.checkLink(t, l, period); err != nil {
+			return err
+		}
+		if u.AwaitsVerification {
+			u.IsActive, u.AwaitsVerification, u.EmailVerified = true, false, true
+		}
+		if *a.settings.Register.AutoLogin {
+			if grant, err = a.grant(t, u, client); err != nil {
+				return err
+			}
+		}
+		return a.putUser(t, u)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return u, grant, nil
+}
+
+// ResendVerification queues a fresh mail if the account waits for one. What it
+// finds is not told.
+func (a *Accounts) ResendVerification(ctx context.Context, in Input, client Client) error {
+	u, err := a.find(ctx, in, append([]string{fieldEmail}, a.settings.User.LoginFields...))
+	if err != nil {
+		return err
+	}
+	if u == nil || !u.AwaitsVerification || u.Email == "" {
+		return nil
+	}
+	return a.update(ctx, func(t *txn) error {
+		u, err := t.User(u.ID)
+		if errors.Is(err, ErrNotFound) || err == nil && !u.AwaitsVerification {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return a.queueMail(t, MailVerifyRegistration, u, u.Email, client)
+	})
+}
+
+// find returns the account that an input names by `login` or by the own name
+// of one of the fields, nil if there is none, and refuses an input that names
+// none. A `login` is tried as every login field; loginClash sees to it that at
+// most one account answers to it.
+func (a *Accounts) find(ctx context.Context, in Input, names []string) (*User, error) {
+	tryAs, given := a.settings.User.LoginFields, "login"
+	if in["login"].kind == valueAbsent {
+		for _, name := range names {
+			if in[name].kind != valueAbsent {
+				tryAs, given = []string{name}, name
+				break
+			}
+		}
+	}
+	var errs fieldErrors
+	text := in.required(given, &errs)
+	if err := errs.err(); err != nil {
+		return nil, err
+	}
+	var found *User
+	err := a.view(ctx, func(tx Tx) error {
+		found = nil
+		for _, name := range tryAs {
+			u, err := tx.UserByKey(name, loginKey(name, text))
+			if err == nil {
+				found = u
+				return nil
+			}
+			if !errors.Is(err, ErrNotFound) {
+				return err
+			}
+		}
+		return nil
+	})
+	return found, err
+}
+
+// Shown is one field of an account as its owner sees it.
+type Shown struct {
+	Name  string
+	Value any
+}
+
+// Profile returns the public fields of an account, in their fixed order.
+func (a *Accounts) Profile(u *User) []Shown {
+	var out []Shown
+	for _, f := range builtinFields {
+		if a.public(f.name) {
+			out = append(out, Shown{f.name, f.get(u)})
+		}
+	}
+	return out
+}
+
+// public reports whether a field is shown to the account's owner.
+func (a *Accounts) public(name string) bool {
+	return slices.Contains(a.settings.User.PublicFields, name) && !slices.Contains(a.settings.User.HiddenFields, name)
+}

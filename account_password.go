@@ -1,0 +1,250 @@
+// account_password.go: everything that takes or sets a password: sign-in, the
+// change, the reset.
+
+package registration
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/seed-928992b0/caddy-registration/internal/password"
+)
+
+// confirmation returns the repeated password, or nil where none is asked for.
+func (a *Accounts) confirmation(in Input, wanted bool, errs *fieldErrors) *string {
+	if !wanted {
+		return nil
+	}
+	text := in.password("password_confirm", errs)
+	return &text
+}
+
+// checkNewPassword runs the validators and the comparison, and tells all
+// refusals together.
+func (a *Accounts) checkNewPassword(pass string, confirm *string, u *User) error {
+	var errs fieldErrors
+	own := []string{u.Username, u.Email, u.FirstName, u.LastName}
+	for _, f := range a.settings.validators().Validate(pass, own) {
+		errs.add("password", Code(f.Code), Params(f.Params))
+	}
+	if confirm != nil && *confirm != pass {
+		errs.add("password_confirm", CodePasswordsDoNotMatch)
+	}
+	return errs.err()
+}
+
+// SignIn checks a password and hands out what the configuration grants: a
+// session, a token, or both. Unknown account, wrong password and inactive
+// account are one refusal and cost the same time. old, the session that the
+// browser still carries, ends with it.
+func (a *Accounts) SignIn(ctx context.Context, in Input, client Client, old *Session) (*User, *Grant, error) {
+	var errs fieldErrors
+	pass := in.password("password", &errs)
+	found, err := a.find(ctx, in, a.settings.User.LoginFields)
+	if refusal := (*Error)(nil); errors.As(err, &refusal) && len(refusal.Fields) > 0 {
+		return nil, nil, append(fieldErrors(refusal.Fields), errs...).err()
+	}
+	if err = errors.Join(err, errs.err()); err != nil {
+		return nil, nil, storeError(err)
+	}
+	rehashed, err := a.verify(ctx, found, pass)
+	if err != nil {
+		return found, nil, err
+	}
+	var u *User
+	var grant *Grant
+	err = a.update(ctx, func(t *txn) (err error) {
+		if u, err = t.User(found.ID); errors.Is(err, ErrNotFound) {
+			return refuse(CodeLoginInvalid)
+		}
+		if err != nil {
+			return err
+		}
+		// The hash took its time: what it was compared with may be gone.
+		if !u.IsActive || u.PasswordHash != found.PasswordHash {
+			return refuse(CodeLoginInvalid)
+		}
+		if rehashed != "" {
+			u.PasswordHash = rehashed
+		}
+		if old != nil && old.Kind == KindSession {
+			if err := t.endSession(old.Hash); err != nil {
+				return err
+			}
+		}
+		u.LastLogin = a.time()
+		if grant, err = a.grant(t, u, client); err != nil {
+			return err
+		}
+		return a.putUser(t, u)
+	})
+	return u, grant, err
+}
+
+// verify compares a password with an account's, nil standing for an unknown
+// one, and returns a new hash where the stored one is weaker or foreign.
+func (a *Accounts) verify(ctx context.Context, u *User, pass string) (rehashed string, err error) {
+	if u == nil || u.PasswordHash == "" {
+		if err := a.hasher.VerifyDummy(ctx, pass, a.settings.hashParams()); err != nil {
+			return "", hashError(err)
+		}
+		return "", refuse(CodeLoginInvalid)
+	}
+	ok, rehashed, err := a.hasher.VerifyAndRehash(ctx, u.PasswordHash, pass, a.settings.hashParams())
+	switch {
+	case errors.Is(err, password.ErrFormat), errors.Is(err, password.ErrCost):
+		// An imported hash that can't be used: no password fits it. The owner
+		// gets in by a reset, and the operator sees the cause in the log.
+		return "", &Error{Code: CodeLoginInvalid, Cause: err}
+	case err != nil:
+		return "", hashError(err)
+	case !ok, !u.IsActive:
+		return "", refuse(CodeLoginInvalid)
+	}
+	return rehashed, nil
+}
+
+// ChangePassword sets a new password. The asking session goes on under a new
+// token (an asking API token stays as it is); every other session and token
+// of the account ends.
+func (a *Accounts) ChangePassword(ctx context.Context, p Principal, in Input) (*Grant, error) {
+	var errs fieldErrors
+	oldPass := in.password("old_password", &errs)
+	pass := in.password("password", &errs)
+	confirm := a.confirmation(in, *a.settings.ChangePassword.PasswordConfirm, &errs)
+	if err := errs.err(); err != nil {
+		return nil, err
+	}
+	var before *User
+	err := a.view(ctx, func(tx Tx) (err error) { before, err = tx.User(p.User.ID); return notSignedIn(err) })
+	if err != nil {
+		return nil, err
+	}
+	wrong := fieldErrors{{Field: "old_password", Code: CodePasswordIncorrect}}.err()
+	ok, err := a.hasher.Verify(ctx, before.PasswordHash, oldPass)
+	switch {
+	case errors.Is(err, password.ErrFormat), errors.Is(err, password.ErrCost), err == nil && !ok:
+		return nil, wrong
+	case err != nil:
+		return nil, hashError(err)
+	}
+	if err := a.checkNewPassword(pass, confirm, before); err != nil {
+		return nil, err
+	}
+	hash, err := a.hasher.Hash(ctx, pass, a.settings.hashParams())
+	if err != nil {
+		return nil, hashError(err)
+	}
+	var grant *Grant
+	err = a.update(ctx, func(t *txn) error {
+		u, err := t.User(before.ID)
+		if err != nil {
+			return notSignedIn(err)
+		}
+		if u.PasswordHash != before.PasswordHash {
+			return wrong
+		}
+		asking, err := t.Session(p.Session.Hash)
+		if err != nil { // it was revoked while the hash took its time
+			return notSignedIn(err)
+		}
+		keep := asking.Hash
+		if asking.Kind == KindSession {
+			if grant, err = t.renewSession(asking); err != nil {
+				return err
+			}
+			keep = grant.Session.Hash
+		}
+		if err := t.endSessions(u, &keep); err != nil {
+			return err
+		}
+		u.PasswordHash = hash
+		return a.putUser(t, u)
+	})
+	return grant, err
+}
+
+// notSignedIn turns a vanished account or session into "sign in first".
+func notSignedIn(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return refuse(CodeNotAuthenticated)
+	}
+	return err
+}
+
+// SendResetPasswordLink queues the mail that lets the owner of an account set a
+// new password. Whether there is such an account is told only where the
+// configuration says so. An account without an address gets no mail.
+func (a *Accounts) SendResetPasswordLink(ctx context.Context, in Input, client Client) error {
+	s := a.settings.ResetPassword
+	names := a.settings.User.LoginFields
+	if *s.UseEmail {
+		names = []string{fieldEmail}
+		in = Input{fieldEmail: in[fieldEmail]}
+		if in[fieldEmail].kind == valueAbsent {
+			return fieldErrors{{Field: fieldEmail, Code: CodeRequired}}.err()
+		}
+	}
+	u, err := a.find(ctx, in, names)
+	if err != nil {
+		return err
+	}
+	if u == nil || !u.IsActive && !u.AwaitsVerification {
+		if *s.FailWhenUserNotFound {
+			return refuse(CodeUserNotFound)
+		}
+		return nil
+	}
+	if u.Email == "" {
+		return nil
+	}
+	return a.update(ctx, func(t *txn) error {
+		u, err := t.User(u.ID)
+		if errors.Is(err, ErrNotFound) || err == nil && u.Email == "" {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return a.queueMail(t, MailResetPassword, u, u.Email, client)
+	})
+}
+
+// ResetPassword sets a new password by a mailed link and ends every session
+// and token of the account. It does not confirm an unverified account.
+func (a *Accounts) ResetPassword(ctx context.Context, in Input) (*User, error) {
+	var errs fieldErrors
+	l, err := readLink(in, PurposeResetPassword, &errs)
+	pass := in.password("password", &errs)
+	confirm := a.confirmation(in, *a.settings.ResetPassword.PasswordConfirm, &errs)
+	if err = errors.Join(errs.err(), err); err != nil {
+		return nil, storeError(err)
+	}
+	period := time.Duration(a.settings.ResetPassword.VerificationPeriod)
+	var u *User
+	if err := a.view(ctx, func(tx Tx) (err error) { u, err = a.checkLink(tx, l, period); return err }); err != nil {
+		return nil, err
+	}
+	if err := a.checkNewPassword(pass, confirm, u); err != nil {
+		return nil, err
+	}
+	hash, err := a.hasher.Hash(ctx, pass, a.settings.hashParams())
+	if err != nil {
+		return nil, hashError(err)
+	}
+	err = a.update(ctx, func(t *txn) (err error) {
+		if u, err = a.checkLink(t, l, period); err != nil {
+			return err
+		}
+		if err := t.endSessions(u, nil); err != nil {
+			return err
+		}
+		u.PasswordHash = hash
+		return a.putUser(t, u)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}

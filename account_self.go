@@ -1,0 +1,243 @@
+// account_self.go: what the owner of an account, or an administrator, does with
+// it besides its password: the profile, the e-mail address, signing out.
+
+package registration
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// editableFields are the fields that the profile takes, and which of them a
+// full update needs.
+func (a *Accounts) editableFields() (fields []field, required map[string]bool) {
+	required = map[string]bool{}
+	for _, f := range builtinFields {
+		if a.public(f.name) && slices.Contains(a.settings.User.EditableFields, f.name) && !f.readOnly {
+			fields = append(fields, f)
+			required[f.name] = slices.Contains(a.settings.User.LoginFields, f.name)
+		}
+	}
+	return fields, required
+}
+
+// UpdateProfile changes the editable fields that the input mentions. A full
+// update (partial false) needs the required ones to be there.
+func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, partial bool) (*User, error) {
+	fields, required := a.editableFields()
+	var u *User
+	err := a.update(ctx, func(t *txn) (err error) {
+		if u, err = t.User(p.User.ID); err != nil {
+			return notSignedIn(err)
+		}
+		var errs fieldErrors
+		email := u.Email
+		for _, f := range fields {
+			if partial && in[f.name].kind == valueAbsent {
+				continue
+			}
+			in.field(f, required[f.name], u, &errs)
+		}
+		if u.Email != email { // only possible where addresses are not verified
+			u.EmailVerified = false
+			u.EmailChanges++
+		}
+		if err := a.taken(t, u, &errs); err != nil {
+			return err
+		}
+		if err := errs.err(); err != nil {
+			return err
+		}
+		return a.putUser(t, u)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// RegisterEmail asks for a change of the e-mail address: the new one gets a
+// mail with a link, or, if it is somebody else's already, a notice without
+// one, and the answer is the same. Without verification it changes at once.
+func (a *Accounts) RegisterEmail(ctx context.Context, p Principal, in Input, client Client) error {
+	var errs fieldErrors
+	f, _ := fieldByName(fieldEmail)
+	wanted := &User{}
+	in.field(f, true, wanted, &errs)
+	if err := errs.err(); err != nil {
+		return err
+	}
+	return a.update(ctx, func(t *txn) error {
+		u, err := t.User(p.User.ID)
+		if err != nil {
+			return notSignedIn(err)
+		}
+		holder, err := t.UserByKey(fieldEmail, emailKey(wanted.Email))
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		inUse := err == nil && holder.ID != u.ID
+		switch {
+		case !*a.settings.RegisterEmail.Verification:
+			return a.setEmail(t, u, wanted.Email, false)
+		case inUse:
+			return a.queueMail(t, MailEmailInUse, holder, holder.Email, client)
+		}
+		return a.queueMail(t, MailVerifyEmail, u, wanted.Email, client)
+	})
+}
+
+// setEmail gives an account its new address, or refuses one that is taken.
+func (a *Accounts) setEmail(t *txn, u *User, email string, verified bool) error {
+	u.Email, u.EmailVerified = email, verified
+	u.EmailChanges++
+	err := a.putUser(t, u)
+	if refusal := (*Error)(nil); errors.As(err, &refusal) {
+		return refuse(CodeEmailAlreadyRegistered)
+	}
+	return err
+}
+
+// VerifyEmail changes the e-mail address by a mailed link.
+func (a *Accounts) VerifyEmail(ctx context.Context, in Input) (*User, error) {
+	var errs fieldErrors
+	l, err := readLink(in, PurposeRegisterEmail, &errs)
+	if err = errors.Join(errs.err(), err); err != nil {
+		return nil, storeError(err)
+	}
+	period := time.Duration(a.settings.RegisterEmail.VerificationPeriod)
+	if err := a.view(ctx, func(tx Tx) error { _, err := a.checkLink(tx, l, period); return err }); err != nil {
+		return nil, err
+	}
+	var u *User
+	err = a.update(ctx, func(t *txn) (err error) {
+		if u, err = a.checkLink(t, l, period); err != nil {
+			return err
+		}
+		return a.setEmail(t, u, l.claim.Email, true)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// SignOut ends the asking session. With revoke, the token that was used ends
+// or, by cookie, all tokens of the account; CodeNoToken says that there was
+// none, and the session has ended all the same.
+func (a *Accounts) SignOut(ctx context.Context, p Principal, revoke bool) error {
+	noToken := false
+	err := a.update(ctx, func(t *txn) error {
+		noToken = false
+		if p.Session.Kind == KindToken {
+			if !revoke {
+				return nil
+			}
+			return t.endSession(p.Session.Hash)
+		}
+		if err := t.endSession(p.Session.Hash); err != nil || !revoke {
+			return err
+		}
+		all, err := t.Sessions(p.User.ID)
+		if err != nil {
+			return err
+		}
+		noToken = true
+		for _, s := range all {
+			if s.Kind != KindToken {
+				continue
+			}
+			noToken = false
+			if err := t.endSession(s.Hash); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil && noToken {
+		return refuse(CodeNoToken)
+	}
+	return err
+}
+
+// Lookup finds an account by its id, its username or its e-mail address, for
+// an administrator. An unknown one is CodeUserNotFound.
+func (a *Accounts) Lookup(ctx context.Context, text string) (*User, error) {
+	var u *User
+	err := a.view(ctx, func(tx Tx) (err error) {
+		if id, ok := parseID(text); ok {
+			u, err = tx.User(id)
+			return userNotFound(err)
+		}
+		if u, err = tx.UserByKey(fieldUsername, uniqueKey(text)); errors.Is(err, ErrNotFound) {
+			u, err = tx.UserByKey(fieldEmail, emailKey(text))
+		}
+		return userNotFound(err)
+	})
+	return u, err
+}
+
+// An AdminChange is what an administrator may set. Nil: as it is.
+type AdminChange struct {
+	// IsActive false disables the account, ends its sessions and tokens at
+	// once, and no mailed link brings it back; true makes it usable, confirmed
+	// or not.
+	IsActive *bool     `json:"is_active,omitempty"`
+	IsStaff  *bool     `json:"is_staff,omitempty"`
+	Groups   *[]string `json:"groups,omitempty"`
+}
+
+// Administer changes what only an administrator may change.
+func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminChange) (*User, error) {
+	var u *User
+	err := a.update(ctx, func(t *txn) (err error) {
+		if u, err = t.User(id); err != nil {
+			return userNotFound(err)
+		}
+		if change.IsActive != nil {
+			u.IsActive, u.AwaitsVerification = *change.IsActive, false
+			if !u.IsActive {
+				if err := t.endSessions(u, nil); err != nil {
+					return err
+				}
+			}
+		}
+		if change.IsStaff != nil {
+			u.IsStaff = *change.IsStaff
+		}
+		if change.Groups != nil {
+			u.Groups = *change.Groups
+		}
+		return a.putUser(t, u)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// Delete removes an account with its sessions and tokens, for good.
+func (a *Accounts) Delete(ctx context.Context, id uuid.UUID) error {
+	return a.update(ctx, func(t *txn) error {
+		u, err := t.User(id)
+		if err != nil {
+			return userNotFound(err)
+		}
+		if err := t.endSessions(u, nil); err != nil {
+			return err
+		}
+		t.users = append(t.users, id)
+		return t.DeleteUser(id)
+	})
+}
+
+func userNotFound(err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return refuse(CodeUserNotFound)
+	}
+	return err
+}

@@ -1,0 +1,148 @@
+// app.go: the "registration" app: the realms of ONE running configuration. The
+// handlers register here; guards and the admin API ask here.
+
+package registration
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+func init() {
+	caddy.RegisterModule(new(App))
+}
+
+// App knows the realms of a configuration. It needs no configuration of its
+// own: the `registration` handlers load it and fill it.
+type App struct {
+	mu     sync.RWMutex
+	realms map[string]*realm
+	guards []guardRef
+}
+
+// guardRef is a guard that needs a realm, where it was configured, and whether
+// it copies identity headers.
+type guardRef struct {
+	realm, source string
+	copies        bool
+}
+
+// CaddyModule returns the Caddy module information.
+func (*App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "registration", New: func() caddy.Module { return &App{realms: map[string]*realm{}} }}
+}
+
+// registrationApp returns the app of the configuration that is being loaded.
+func registrationApp(ctx caddy.Context) (*App, error) {
+	app, err := ctx.App("registration")
+	if err != nil {
+		return nil, err
+	}
+	return app.(*App), nil
+}
+
+// define registers a realm. One realm may be defined by several handlers with
+// the same settings (a site on two addresses), which then share it; different
+// settings under one name are an error.
+func (a *App) define(name, settings, source string, build func() (*realm, error)) (*realm, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if have, ok := a.realms[name]; ok {
+		if have.fingerprint != settings {
+			return nil, fmt.Errorf("the realm %q is defined twice with different settings (%s and %s); give one of them another name: realm <name>", name, orUnknown(have.settings.Source), orUnknown(source))
+		}
+		have.users++
+		return have, nil
+	}
+	r, err := build()
+	if err != nil {
+		return nil, err
+	}
+	r.fingerprint, r.users = settings, 1
+	if slices.ContainsFunc(a.guards, func(g guardRef) bool { return g.realm == name && g.copies }) {
+		r.copiesIdentity.Store(true)
+	}
+	a.realms[name] = r
+	return r, nil
+}
+
+// leave gives a realm back; the last one releases what it holds.
+func (a *App) leave(r *realm) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if r.users--; r.users > 0 {
+		return nil
+	}
+	if a.realms[r.name] == r {
+		delete(a.realms, r.name)
+	}
+	return r.close()
+}
+
+// need remembers that a guard asks for a realm.
+func (a *App) need(g guardRef) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.guards = append(a.guards, g)
+	if r := a.realms[g.realm]; r != nil && g.copies {
+		r.copiesIdentity.Store(true)
+	}
+}
+
+// realm returns a realm by name, nil if there is none.
+func (a *App) realm(name string) *realm {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return a.realms[name]
+}
+
+// Start refuses guards without a realm, and sets the realms to work.
+func (a *App) Start() error {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	var errs []error
+	for _, g := range a.guards {
+		if _, ok := a.realms[g.realm]; !ok {
+			errs = append(errs, fmt.Errorf("%s: require_login guards with the realm %q, which no registration directive defines; add `registration` to a site, or name one that exists: require_login { realm <name> }", orUnknown(g.source), g.realm))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	var started []*realm
+	for _, r := range a.realms {
+		if err := r.start(); err != nil {
+			for _, s := range started {
+				s.stop()
+			}
+			return err
+		}
+		started = append(started, r)
+	}
+	return nil
+}
+
+// Stop ends the work of the realms. What they hold is released by the cleanup
+// of their handlers.
+func (a *App) Stop() error {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	for _, r := range a.realms {
+		r.stop()
+	}
+	return nil
+}
+
+func orUnknown(source string) string {
+	if source == "" {
+		return "the configuration"
+	}
+	return source
+}
+
+// Interface guards
+var _ caddy.App = (*App)(nil)

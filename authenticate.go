@@ -1,0 +1,159 @@
+// authenticate.go: who a request comes from, by cookie or Authorization, and
+// which origins may ask.
+
+package registration
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// authenticate returns who the request comes from: ErrNotFound if nobody is
+// signed in, *Error with CodeTokenInvalid for a token that is not good. strict
+// is for our own endpoints. On guarded routes, a Bearer token may belong to the
+// app behind, so an unknown one does not spoil a good cookie there.
+func (r *realm) authenticate(req *http.Request, strict bool) (Principal, error) {
+	a := r.accounts.Load()
+	if a == nil {
+		return Principal{}, unavailable(errors.New("the store is not open"))
+	}
+	now, idle := r.now(), time.Duration(r.settings.Session.Idle)
+	if header := req.Header["Authorization"]; len(header) > 0 {
+		if scheme, token, ok := strings.Cut(header[0], " "); ok {
+			isToken, isBearer := strings.EqualFold(scheme, "Token"), strings.EqualFold(scheme, "Bearer")
+			accept := *r.settings.Login.Token && (isToken || isBearer)
+			if accept {
+				p, err := a.sessions.lookup(req.Context(), strings.TrimSpace(token), KindToken, now, idle)
+				if err == nil || !errors.Is(err, ErrNotFound) {
+					return p, storeError(err)
+				}
+			}
+			if isToken || accept && strict {
+				return Principal{}, refuse(CodeTokenInvalid)
+			}
+		}
+	}
+	if !*r.settings.Login.Session {
+		return Principal{}, ErrNotFound
+	}
+	token := cookieValue(req.Header["Cookie"], r.cookieName(req))
+	if token == "" {
+		return Principal{}, ErrNotFound
+	}
+	p, err := a.sessions.lookup(req.Context(), token, KindSession, now, idle)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		err = storeError(err)
+	}
+	return p, err
+}
+
+// cookieValue returns the value of a cookie without allocating. Two different
+// values under one name mean that somebody (a sibling domain, a man in the
+// middle of plain HTTP) planted one; which is not to be known, so it is none.
+func cookieValue(headers []string, name string) string {
+	value := ""
+	for _, line := range headers {
+		for line != "" {
+			var part string
+			part, line, _ = strings.Cut(line, ";")
+			key, v, ok := strings.Cut(part, "=")
+			if !ok || strings.Trim(key, " \t") != name {
+				continue
+			}
+			v = strings.Trim(v, " \t")
+			if len(v) > 1 && v[0] == '"' && v[len(v)-1] == '"' {
+				v = v[1 : len(v)-1]
+			}
+			if value != "" && v != value {
+				return ""
+			}
+			value = v
+		}
+	}
+	return value
+}
+
+// originPolicy says which other origins may send requests and be sent to.
+type originPolicy struct {
+	self    string // scheme://host of base_url, "" if none
+	trusted []string
+	csrf    *http.CrossOriginProtection
+}
+
+func newOriginPolicy(s *Settings) (*originPolicy, error) {
+	p := &originPolicy{csrf: http.NewCrossOriginProtection()}
+	if u, err := url.Parse(s.BaseURL); err == nil && u.Host != "" {
+		p.self = strings.ToLower(u.Scheme + "://" + u.Host)
+	}
+	for _, origin := range s.TrustedOrigins {
+		origin = strings.ToLower(strings.TrimSuffix(origin, "/"))
+		if err := p.csrf.AddTrustedOrigin(origin); err != nil {
+			return nil, settingErrorf("trusted_origins", "%v", err)
+		}
+		p.trusted = append(p.trusted, origin)
+	}
+	if p.self != "" {
+		// The page may be reached through a proxy that rewrites Host.
+		if err := p.csrf.AddTrustedOrigin(p.self); err != nil {
+			return nil, settingErrorf("base_url", "%v", err)
+		}
+	}
+	return p, nil
+}
+
+// cors lets a trusted frontend on another origin read the answer. It returns
+// true where the request was a preflight and is answered.
+func (p *originPolicy) cors(w http.ResponseWriter, req *http.Request, methods []string) bool {
+	if len(p.trusted) == 0 {
+		return false
+	}
+	h := w.Header()
+	h.Add("Vary", "Origin")
+	origin := req.Header.Get("Origin")
+	if !slices.Contains(p.trusted, origin) {
+		return false
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Allow-Credentials", "true")
+	h.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
+	if req.Method != http.MethodOptions || req.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	h.Set("Access-Control-Allow-Methods", strings.Join(methods, ", "))
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept, Accept-Language")
+	h.Set("Access-Control-Max-Age", "600")
+	w.WriteHeader(http.StatusNoContent)
+	return true
+}
+
+// maxNext bounds a `next` target, in bytes.
+const maxNext = 2048
+
+// safeNext returns the target if it stays on this site or a trusted origin,
+// else "". A path is taken only in the one form that no browser reads as
+// another host: one slash, then neither slash nor backslash; no control
+// characters, which browsers drop before they parse.
+func (p *originPolicy) safeNext(next string) string {
+	if next == "" || len(next) > maxNext || strings.ContainsFunc(next, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' || r == 0xfffd }) {
+		return ""
+	}
+	u, err := url.Parse(next)
+	if err != nil || u.User != nil || u.Opaque != "" {
+		return ""
+	}
+	if u.Scheme == "" && u.Host == "" {
+		if next[0] != '/' || strings.HasPrefix(next, "//") {
+			return ""
+		}
+		return next
+	}
+	origin := strings.ToLower(u.Scheme + "://" + u.Host)
+	if (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && (origin == p.self || slices.Contains(p.trusted, origin)) {
+		return next
+	}
+	return ""
+}

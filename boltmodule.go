@@ -1,0 +1,100 @@
+// boltmodule.go: the embedded store as a Caddy module: one open file a process,
+// however many realms and configurations use it.
+
+package registration
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+)
+
+func init() {
+	caddy.RegisterModule(new(BoltModule))
+}
+
+// boltFiles holds the open files by absolute path, over reloads.
+var boltFiles = caddy.NewUsagePool()
+
+// BoltModule keeps accounts in one bbolt file (https://github.com/etcd-io/bbolt).
+// Every acknowledged write is on disk. One process at a time has the file open.
+type BoltModule struct {
+	// The file; it and its folder are made where they are missing, readable by
+	// Caddy's user alone. `{data_dir}` is Caddy's data folder; placeholders are
+	// replaced when the configuration loads. Default:
+	// `{data_dir}/registration.db`.
+	Path string `json:"path,omitempty"`
+
+	path string
+}
+
+// CaddyModule returns the Caddy module information.
+func (*BoltModule) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.registration.stores.bbolt", New: func() caddy.Module { return new(BoltModule) }}
+}
+
+// Provision finds the file's absolute path.
+func (m *BoltModule) Provision(caddy.Context) error {
+	path := m.Path
+	setDefault(&path, "{data_dir}/registration.db")
+	repl := caddy.NewReplacer()
+	repl.Set("data_dir", caddy.AppDataDir())
+	path, err := repl.ReplaceOrErr(path, true, true)
+	if err != nil {
+		return settingErrorf("store", "%v; set it before Caddy starts, or write the path itself", err)
+	}
+	m.path, err = filepath.Abs(path)
+	return err
+}
+
+// UnmarshalCaddyfile sets up the store:
+//
+//	store bbolt [<path>]
+func (m *BoltModule) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the module's name
+	if d.NextArg() {
+		m.Path = d.Val()
+	}
+	if d.NextArg() || d.NextBlock(d.Nesting()) {
+		return d.Errf("the store bbolt takes one path and no block; write for example: store bbolt /var/lib/caddy/registration.db")
+	}
+	return nil
+}
+
+// StoreKey implements StoreModule.
+func (m *BoltModule) StoreKey() string { return "bbolt:" + m.path }
+
+type pooledBolt struct{ *BoltFile }
+
+func (p pooledBolt) Destruct() error { return p.Close() }
+
+// OpenStore implements StoreModule.
+func (m *BoltModule) OpenStore(realm string, wait time.Duration) (Store, func() error, error) {
+	file, _, err := boltFiles.LoadOrNew(m.path, func() (caddy.Destructor, error) {
+		f, err := OpenBoltFile(m.path, wait)
+		return pooledBolt{f}, err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	release := func() error {
+		_, err := boltFiles.Delete(m.path)
+		return err
+	}
+	store, err := file.(pooledBolt).Realm(realm)
+	if err != nil {
+		_ = release()
+		return nil, nil, fmt.Errorf("%s: %w", m.path, err)
+	}
+	return store, release, nil
+}
+
+// Interface guards
+var (
+	_ StoreModule           = (*BoltModule)(nil)
+	_ caddy.Provisioner     = (*BoltModule)(nil)
+	_ caddyfile.Unmarshaler = (*BoltModule)(nil)
+)

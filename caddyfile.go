@@ -1,0 +1,404 @@
+// caddyfile.go: the grammar of both directives. It turns a Caddyfile into the
+// JSON settings, and checks these at once, so that an error has file and line.
+
+package registration
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/dustin/go-humanize"
+)
+
+func init() {
+	httpcaddyfile.RegisterDirective("registration", parseRegistration)
+	httpcaddyfile.RegisterHandlerDirective("require_login", parseRequireLogin)
+	// registration answers before a guard over the whole site can see its paths.
+	httpcaddyfile.RegisterDirectiveOrder("registration", httpcaddyfile.After, "forward_auth")
+	httpcaddyfile.RegisterDirectiveOrder("require_login", httpcaddyfile.Before, "request_header")
+}
+
+// parseRegistration is the directive `registration [<path>] { … }`. The path is
+// a mount point, not a matcher, so the handler sees every request of its site.
+func parseRegistration(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	handler := new(Handler)
+	if err := handler.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	return h.NewRoute(nil, handler), nil
+}
+
+// settingLines remembers where each setting stands, for the errors of the check.
+type settingLines map[string]caddyfile.Token
+
+// parser reads one registration directive.
+type parser struct {
+	*caddyfile.Dispenser
+	lines settingLines
+	seen  map[string]bool
+}
+
+// UnmarshalCaddyfile sets up the handler from a `registration` directive; see
+// the README for its grammar.
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	p := &parser{Dispenser: d, lines: settingLines{}, seen: map[string]bool{}}
+	d.Next() // the directive's name
+	start := d.Token()
+	h.Source = source(start)
+	switch args := d.RemainingArgs(); len(args) {
+	case 0:
+	case 1:
+		h.Path = args[0]
+		p.lines["path"] = start
+	default:
+		return d.Errf("registration takes one path at most, such as %s; remove %q", defaultPath, args[1])
+	}
+	if err := p.block("", h.options()); err != nil {
+		return err
+	}
+	checked := h.Settings
+	checked.setDefaults()
+	return p.located(checked.check(), start)
+}
+
+// located gives every SettingError the line of its setting.
+func (p *parser) located(err error, start caddyfile.Token) error {
+	if err == nil {
+		return nil
+	}
+	var located []error
+	list := []error{err}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		list = joined.Unwrap()
+	}
+	for _, err := range list {
+		token := start
+		if setting := (*SettingError)(nil); errors.As(err, &setting) {
+			token = p.line(setting.Setting, start)
+		}
+		located = append(located, fmt.Errorf("%w, at %s", err, source(token)))
+	}
+	return errors.Join(located...)
+}
+
+// line returns where a setting stands: itself, else the block that it belongs to.
+func (p *parser) line(setting string, start caddyfile.Token) caddyfile.Token {
+	for setting != "" {
+		if token, ok := p.lines[setting]; ok {
+			return token
+		}
+		setting = setting[:max(0, strings.LastIndexByte(setting, '.'))]
+	}
+	return start
+}
+
+func source(t caddyfile.Token) string { return t.File + ":" + strconv.Itoa(t.Line) }
+
+// option is how one line of a block is read: its arguments, or a block of its own.
+type option func(p *parser, name string) error
+
+// block reads the lines of the block of a setting ("" for the directive).
+func (p *parser) block(setting string, options map[string]option) error {
+	for nesting := p.Nesting(); p.NextBlock(nesting); {
+		name := p.Val()
+		path := strings.TrimPrefix(setting+"."+name, ".")
+		read, ok := options[name]
+		if !ok {
+			return p.Errf("%q is not a setting of %s; the settings are: %s", name, orDirective(setting), strings.Join(sortedNames(options), ", "))
+		}
+		if p.seen[path] {
+			return p.Errf("%s stands twice; keep one of them", path)
+		}
+		p.seen[path] = true
+		p.lines[path] = p.Token()
+		if err := read(p, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func orDirective(setting string) string {
+	if setting == "" {
+		return "registration"
+	}
+	return setting
+}
+
+func sortedNames(options map[string]option) []string {
+	names := make([]string, 0, len(options))
+	for name := range options {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// arg reads exactly one argument.
+func (p *parser) arg(name, example string) (string, error) {
+	args := p.RemainingArgs()
+	if len(args) != 1 {
+		return "", p.Errf("%s takes one value; write for example: %s %s", name, last(name), example)
+	}
+	return args[0], nil
+}
+
+func last(path string) string { return path[strings.LastIndexByte(path, '.')+1:] }
+
+func textOption(to *string, example string) option {
+	return func(p *parser, name string) (err error) {
+		*to, err = p.arg(name, example)
+		return err
+	}
+}
+
+func listOption(to *[]string, example string) option {
+	return func(p *parser, name string) error {
+		if *to = p.RemainingArgs(); len(*to) == 0 {
+			return p.Errf("%s takes at least one value; write for example: %s %s", name, last(name), example)
+		}
+		return nil
+	}
+}
+
+func switchOption(to **bool) option {
+	return func(p *parser, name string) error {
+		text, err := p.arg(name, "on")
+		if err != nil {
+			return err
+		}
+		on := text == "on"
+		if !on && text != "off" {
+			return p.Errf("%s: %q is neither on nor off; write: %s on", name, text, last(name))
+		}
+		*to = &on
+		return nil
+	}
+}
+
+func durationOption(to *caddy.Duration) option {
+	return func(p *parser, name string) error {
+		text, err := p.arg(name, "7d")
+		if err != nil {
+			return err
+		}
+		d, err := caddy.ParseDuration(text)
+		if err != nil || d <= 0 {
+			return p.Errf("%s: %q is not a duration; write for example 7d, 12h or 90m", name, text)
+		}
+		*to = caddy.Duration(d)
+		return nil
+	}
+}
+
+func blockOption(options map[string]option) option {
+	return func(p *parser, name string) error {
+		if args := p.RemainingArgs(); len(args) > 0 {
+			return p.Errf("%s is a block and takes no value; write: %s { … }", name, last(name))
+		}
+		return p.block(name, options)
+	}
+}
+
+// moduleOption reads a guest module: its name, and what the module makes of the rest.
+func moduleOption(namespace string, to *json.RawMessage, example string) option {
+	return func(p *parser, name string) error {
+		if !p.NextArg() {
+			return p.Errf("%s needs the name of a module; write for example: %s %s", name, name, example)
+		}
+		module := p.Val()
+		mod, err := caddy.GetModule(namespace + "." + module)
+		if err != nil {
+			return p.Errf("there is no %s %q in this build; write for example: %s %s", name, module, name, example)
+		}
+		unmarshaler, ok := mod.New().(caddyfile.Unmarshaler)
+		if !ok {
+			return p.Errf("the %s %q can't be configured in a Caddyfile; use JSON", name, module)
+		}
+		if err := unmarshaler.UnmarshalCaddyfile(p.NewFromNextSegment()); err != nil {
+			return err
+		}
+		*to = caddyconfig.JSONModuleObject(unmarshaler, "module", module, nil)
+		return nil
+	}
+}
+
+// option lists the settings of the directive.
+func (h *Handler) options() map[string]option {
+	mail := func(m *MailSettings) option {
+		return blockOption(map[string]option{
+			"subject":   textOption(&m.Subject, "register/subject.txt"),
+			"body":      textOption(&m.Body, "register/body.txt"),
+			"text_body": textOption(&m.TextBody, "register/body.txt"),
+			"html_body": textOption(&m.HTMLBody, "register/body.html"),
+		})
+	}
+	const page = "https://app.example.com/verify/"
+	return map[string]option{
+		"realm":           textOption(&h.Realm, "default"),
+		"base_url":        textOption(&h.BaseURL, "https://example.com"),
+		"secret":          listOption(&h.Secrets, "{env.REGISTRATION_SECRET}"),
+		"store":           moduleOption("http.registration.stores", &h.StoreRaw, "bbolt {data_dir}/registration.db"),
+		"mailer":          moduleOption("http.registration.mailers", &h.MailerRaw, "smtp mail.example.com:587"),
+		"from":            textOption(&h.From, "no-reply@example.com"),
+		"reply_to":        textOption(&h.ReplyTo, "help@example.com"),
+		"templates":       textOption(&h.Templates, "/etc/caddy/registration"),
+		"trusted_origins": listOption(&h.TrustedOrigins, "https://app.example.com"),
+		"user": blockOption(map[string]option{
+			"login_fields":    listOption(&h.User.LoginFields, "username"),
+			"public_fields":   listOption(&h.User.PublicFields, "id username"),
+			"hidden_fields":   listOption(&h.User.HiddenFields, "email"),
+			"editable_fields": listOption(&h.User.EditableFields, "first_name last_name"),
+		}),
+		"register": blockOption(map[string]option{
+			"enabled":             switchOption(&h.Register.Enabled),
+			"password_confirm":    switchOption(&h.Register.PasswordConfirm),
+			"verification":        switchOption(&h.Register.Verification),
+			"verification_url":    textOption(&h.Register.VerificationURL, page),
+			"verification_period": durationOption(&h.Register.VerificationPeriod),
+			"one_time_use":        switchOption(&h.Register.OneTimeUse),
+			"auto_login":          switchOption(&h.Register.AutoLogin),
+			"mail":                mail(&h.Register.Mail),
+		}),
+		"login": blockOption(map[string]option{
+			"session": switchOption(&h.Login.Session),
+			"token":   switchOption(&h.Login.Token),
+		}),
+		"reset_password": blockOption(map[string]option{
+			"enabled":                  switchOption(&h.ResetPassword.Enabled),
+			"verification_url":         textOption(&h.ResetPassword.VerificationURL, page),
+			"verification_period":      durationOption(&h.ResetPassword.VerificationPeriod),
+			"one_time_use":             switchOption(&h.ResetPassword.OneTimeUse),
+			"password_confirm":         switchOption(&h.ResetPassword.PasswordConfirm),
+			"use_email":                switchOption(&h.ResetPassword.UseEmail),
+			"fail_when_user_not_found": switchOption(&h.ResetPassword.FailWhenUserNotFound),
+			"mail":                     mail(&h.ResetPassword.Mail),
+		}),
+		"register_email": blockOption(map[string]option{
+			"verification":        switchOption(&h.RegisterEmail.Verification),
+			"verification_url":    textOption(&h.RegisterEmail.VerificationURL, page),
+			"verification_period": durationOption(&h.RegisterEmail.VerificationPeriod),
+			"mail":                mail(&h.RegisterEmail.Mail),
+		}),
+		"change_password": blockOption(map[string]option{
+			"password_confirm": switchOption(&h.ChangePassword.PasswordConfirm),
+		}),
+		"session": blockOption(map[string]option{
+			"lifetime":      durationOption(&h.Session.Lifetime),
+			"idle":          durationOption(&h.Session.Idle),
+			"cookie_name":   textOption(&h.Session.CookieName, "session"),
+			"cookie_domain": textOption(&h.Session.CookieDomain, "example.com"),
+			"same_site":     textOption(&h.Session.SameSite, "lax"),
+		}),
+		"password": blockOption(map[string]option{
+			"argon2id":   argon2idOption(&h.Password.Argon2id),
+			"min_length": numberOption(&h.Password.MinLength),
+			"numeric":    switchOption(&h.Password.Numeric),
+			"common":     switchOption(&h.Password.Common),
+			"similar":    switchOption(&h.Password.Similar),
+		}),
+		"non_field_errors_key": switchOption(&h.NonFieldErrorsKey),
+		"pages":                switchOption(&h.Pages),
+	}
+}
+
+func numberOption(to *int) option {
+	return func(p *parser, name string) error {
+		text, err := p.arg(name, "8")
+		if err != nil {
+			return err
+		}
+		if *to, err = strconv.Atoi(text); err != nil || *to < 1 {
+			return p.Errf("%s: %q is not a positive number; write for example: %s 8", name, text, last(name))
+		}
+		return nil
+	}
+}
+
+// argon2idOption reads `argon2id <memory> [<passes> [<lanes>]]`.
+func argon2idOption(to **Argon2idSettings) option {
+	return func(p *parser, name string) error {
+		args := p.RemainingArgs()
+		a := Argon2idSettings{Passes: defaultHashParams.Passes, Lanes: defaultHashParams.Lanes}
+		wrong := p.Errf("%s takes the memory, and then the passes and lanes; write for example: %s 19MiB 2 1", name, last(name))
+		if len(args) < 1 || len(args) > 3 {
+			return wrong
+		}
+		memory, err := humanize.ParseBytes(args[0])
+		if err != nil || memory>>10 > 1<<32-1 {
+			return wrong
+		}
+		a.Memory = uint32(memory >> 10)
+		if len(args) > 1 {
+			passes, err := strconv.ParseUint(args[1], 10, 32)
+			if err != nil {
+				return wrong
+			}
+			a.Passes = uint32(passes)
+		}
+		if len(args) > 2 {
+			lanes, err := strconv.ParseUint(args[2], 10, 8)
+			if err != nil {
+				return wrong
+			}
+			a.Lanes = uint8(lanes)
+		}
+		*to = &a
+		return nil
+	}
+}
+
+// parseRequireLogin is the directive `require_login [<matcher>] { … }`.
+func parseRequireLogin(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	g := new(Guard)
+	if err := g.UnmarshalCaddyfile(h.Dispenser); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// UnmarshalCaddyfile sets up the guard:
+//
+//	require_login [<matcher>] {
+//		realm <name>
+//		group <name> [<name> …]
+//		copy_headers
+//		login_url <url>
+//		max_age <duration>
+//	}
+func (g *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	p := &parser{Dispenser: d, lines: settingLines{}, seen: map[string]bool{}}
+	d.Next() // the directive's name
+	g.Source = source(d.Token())
+	if args := d.RemainingArgs(); len(args) > 0 {
+		return d.Errf("require_login takes a matcher and a block; %q is neither; for a group write: require_login { group %s }", args[0], args[0])
+	}
+	return p.block("", map[string]option{
+		"realm":     textOption(&g.Realm, "default"),
+		"group":     listOption(&g.Groups, "staff"),
+		"login_url": textOption(&g.LoginURL, "https://app.example.com/login"),
+		"max_age":   durationOption(&g.MaxAge),
+		"copy_headers": func(p *parser, name string) error {
+			if p.NextArg() && p.Val() != "on" || p.NextArg() {
+				return p.Errf("copy_headers takes no value; remove it")
+			}
+			g.CopyHeaders = true
+			return nil
+		},
+	})
+}
+
+// Interface guards
+var (
+	_ caddyfile.Unmarshaler = (*Handler)(nil)
+	_ caddyfile.Unmarshaler = (*Guard)(nil)
+)

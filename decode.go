@@ -1,0 +1,144 @@
+// decode.go: from the bytes of a request's body to an Input, whatever its
+// encoding. What can't be read is refused before any work is done.
+
+package registration
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"unicode/utf8"
+)
+
+// maxBody bounds a request's body, in bytes.
+const maxBody = 64 << 10
+
+func malformed(reason string) *Error {
+	return &Error{Code: CodeMalformed, Params: Params{"reason": reason}}
+}
+
+// decodeBody reads the body of a request. An empty one is an empty input.
+func decodeBody(w http.ResponseWriter, req *http.Request) (Input, error) {
+	header := req.Header.Get("Content-Type")
+	mediaType, params, err := mime.ParseMediaType(header)
+	known := err == nil && (mediaType == "application/json" || mediaType == "application/x-www-form-urlencoded" || mediaType == "multipart/form-data")
+	if header != "" && !known {
+		return nil, refuse(CodeUnsupportedMediaType)
+	}
+	tooLarge := &Error{Code: CodeTooLarge, Params: Params{"max": maxBody}}
+	if req.ContentLength > maxBody {
+		return nil, tooLarge
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
+	if limit := (*http.MaxBytesError)(nil); errors.As(err, &limit) {
+		return nil, tooLarge
+	}
+	if err != nil {
+		return nil, malformed("it ended early")
+	}
+	if header == "" {
+		if len(body) > 0 {
+			return nil, refuse(CodeUnsupportedMediaType)
+		}
+		return Input{}, nil
+	}
+	if !utf8.Valid(body) {
+		return nil, malformed("it is not UTF-8")
+	}
+	switch mediaType {
+	case "application/json":
+		return decodeJSON(body)
+	case "multipart/form-data":
+		return decodeMultipart(body, params["boundary"])
+	}
+	return decodeForm(body)
+}
+
+// decodeJSON takes one JSON object. Of a key given twice the last value counts.
+func decodeJSON(body []byte) (Input, error) {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return Input{}, nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
+	var raw any
+	if err := dec.Decode(&raw); err != nil {
+		return nil, malformed("it is not valid JSON")
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, malformed("there is more after the JSON value")
+	}
+	object, ok := raw.(map[string]any)
+	if !ok {
+		return nil, fieldErrors{{Field: fieldNonField, Code: CodeNotAnObject}}.err()
+	}
+	in := make(Input, len(object))
+	for name, v := range object {
+		in[name] = jsonValue(v)
+	}
+	return in, nil
+}
+
+func jsonValue(v any) value {
+	switch v := v.(type) {
+	case nil:
+		return value{kind: valueNull}
+	case string:
+		return value{kind: valueText, text: v}
+	case json.Number:
+		return value{kind: valueText, text: v.String()}
+	case bool:
+		if v {
+			return value{kind: valueBool, text: "true"}
+		}
+		return value{kind: valueBool, text: "false"}
+	}
+	return value{kind: valueOther}
+}
+
+func decodeForm(body []byte) (Input, error) {
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, malformed("it is not a valid form")
+	}
+	in := make(Input, len(form))
+	for name, values := range form {
+		text := values[len(values)-1]
+		if !utf8.ValidString(name) || !utf8.ValidString(text) {
+			return nil, malformed("it is not UTF-8")
+		}
+		in[name] = value{kind: valueText, text: text}
+	}
+	return in, nil
+}
+
+func decodeMultipart(body []byte, boundary string) (Input, error) {
+	if boundary == "" {
+		return nil, malformed("the Content-Type has no boundary")
+	}
+	in := Input{}
+	reader := multipart.NewReader(bytes.NewReader(body), boundary)
+	for {
+		part, err := reader.NextPart()
+		if errors.Is(err, io.EOF) {
+			return in, nil
+		}
+		if err != nil {
+			return nil, malformed("it is not a valid multipart form")
+		}
+		text, err := io.ReadAll(part)
+		if err != nil {
+			return nil, malformed("it is not a valid multipart form")
+		}
+		v := value{kind: valueText, text: string(text)}
+		if part.FileName() != "" {
+			v = value{kind: valueOther}
+		}
+		in[part.FormName()] = v
+	}
+}

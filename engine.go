@@ -1,0 +1,131 @@
+// engine.go: what a realm owns beyond one configuration: the open store, the
+// live sessions, the outbox. It is shared over reloads and closed with the last.
+
+package registration
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// engine is one realm of one open store. All configurations that run on it,
+// before, during and after a reload, share it.
+type engine struct {
+	store    Store
+	sessions *sessions
+	outbox   *outbox
+	release  func() error // of what the store rests on
+
+	mu sync.Mutex
+	// postmen of the running configurations. The latest works; when it stops
+	// (or a reload fails half-way), the one before goes on.
+	postmen []*postman
+	stop    context.CancelFunc
+	quiet   sync.WaitGroup
+}
+
+func newEngine(store Store, release func() error) *engine {
+	e := &engine{store: store, sessions: newSessions(store), release: release}
+	e.outbox = newOutbox(store, e.postman)
+	return e
+}
+
+// Intervals of the housekeeping.
+const (
+	flushInterval = 30 * time.Second
+	sweepInterval = 10 * time.Minute
+)
+
+// postman returns the working one, nil if there is none.
+func (e *engine) postman() *postman {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.postmen) == 0 {
+		return nil
+	}
+	return e.postmen[len(e.postmen)-1]
+}
+
+// start begins to work for a configuration.
+func (e *engine) start(p *postman) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.postmen = append(e.postmen, p)
+	if len(e.postmen) == 1 {
+		ctx, stop := context.WithCancel(context.Background())
+		e.stop = stop
+		e.quiet.Go(func() { e.outbox.run(ctx) })
+		e.quiet.Go(func() { e.housekeeping(ctx) })
+	}
+	e.outbox.notify()
+}
+
+// finish ends the work for a configuration. After the last one all is quiet
+// when it returns: a message under way is cut off and sent again later, and
+// the last uses of the sessions are written.
+func (e *engine) finish(p *postman) {
+	e.mu.Lock()
+	e.postmen = slices.DeleteFunc(e.postmen, func(have *postman) bool { return have == p })
+	stop := e.stop
+	if len(e.postmen) > 0 {
+		stop = nil
+	}
+	e.mu.Unlock()
+	if stop != nil {
+		stop()
+		e.quiet.Wait()
+		e.flush(context.Background(), p)
+	}
+	if p.mailer != nil {
+		_ = p.mailer.Close()
+	}
+}
+
+func (e *engine) flush(ctx context.Context, p *postman) {
+	if err := e.sessions.flush(ctx); err != nil && ctx.Err() == nil {
+		p.logger.Error("the last uses of sessions could not be written", zap.Error(err))
+	}
+}
+
+func (e *engine) housekeeping(ctx context.Context) {
+	flush, sweep := time.NewTicker(flushInterval), time.NewTicker(sweepInterval)
+	defer flush.Stop()
+	defer sweep.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-flush.C:
+			if p := e.postman(); p != nil {
+				e.flush(ctx, p)
+			}
+		case <-sweep.C:
+			p := e.postman()
+			if p == nil {
+				continue
+			}
+			removed, err := e.sessions.sweep(ctx, p.now())
+			if err != nil && ctx.Err() == nil {
+				p.logger.Error("expired sessions could not be removed", zap.Error(err))
+			}
+			if removed > 0 {
+				p.logger.Debug("expired sessions removed", zap.Int("count", removed))
+			}
+		}
+	}
+}
+
+// Destruct closes the store; caddy.UsagePool calls it after the last use.
+func (e *engine) Destruct() error {
+	err := e.store.Close()
+	if e.release != nil {
+		if releaseErr := e.release(); err == nil {
+			err = releaseErr
+		}
+	}
+	return err
+}

@@ -1,0 +1,170 @@
+// errors.go: the errors that people see: a stable code, the field it is about,
+// and the message. respond.go turns them into bytes.
+
+package registration
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Code is a stable, documented name of one refusal, the same in answers and
+// logs. Its message may change or be translated; the code does not.
+type Code string
+
+// The codes. The messages stand in the table below, the status in respond.go.
+const (
+	CodeRequired               Code = "required"
+	CodeBlank                  Code = "blank"
+	CodeNull                   Code = "null"
+	CodeInvalid                Code = "invalid"
+	CodeMaxLength              Code = "max_length"
+	CodeUnique                 Code = "unique"
+	CodeNotAnObject            Code = "not_an_object"
+	CodePasswordTooShort       Code = "password_too_short"
+	CodePasswordTooCommon      Code = "password_too_common"
+	CodePasswordNumeric        Code = "password_entirely_numeric"
+	CodePasswordTooSimilar     Code = "password_too_similar"
+	CodePasswordsDoNotMatch    Code = "passwords_do_not_match"
+	CodePasswordIncorrect      Code = "password_incorrect"
+	CodeLoginInvalid           Code = "login_invalid"
+	CodeSignatureInvalid       Code = "signature_invalid"
+	CodeSignatureExpired       Code = "signature_expired"
+	CodeUserNotFound           Code = "user_not_found"
+	CodeEmailRequired          Code = "email_required"
+	CodeEmailAlreadyRegistered Code = "email_already_registered"
+	CodeNoToken                Code = "no_token"
+	CodeNotAuthenticated       Code = "not_authenticated"
+	CodeTokenInvalid           Code = "token_invalid"
+	CodePermissionDenied       Code = "permission_denied"
+	CodeCrossOrigin            Code = "cross_origin"
+	CodeNotFound               Code = "not_found"
+	CodeMethodNotAllowed       Code = "method_not_allowed"
+	CodeUnsupportedMediaType   Code = "unsupported_media_type"
+	CodeMalformed              Code = "malformed"
+	CodeTooLarge               Code = "too_large"
+	CodeUnavailable            Code = "unavailable"
+	CodeInternal               Code = "internal"
+)
+
+// messages has the English text of every code. {x} is a parameter.
+var messages = map[Code]string{
+	CodeRequired:               "Please fill in this field.",
+	CodeBlank:                  "Please don't leave this field empty.",
+	CodeNull:                   "This field needs a value; null is not one.",
+	CodeInvalid:                "This is not a valid value for this field.",
+	CodeMaxLength:              "Please use at most {max} characters.",
+	CodeUnique:                 "Somebody already uses this. Please choose another.",
+	CodeNotAnObject:            "The JSON body has to be an object.",
+	CodePasswordTooShort:       "Please use at least {min} characters.",
+	CodePasswordTooCommon:      "Too many people use this password. Please choose another.",
+	CodePasswordNumeric:        "Please don't use digits alone.",
+	CodePasswordTooSimilar:     "This is too close to your other details. Please choose another password.",
+	CodePasswordsDoNotMatch:    "The two passwords differ.",
+	CodePasswordIncorrect:      "That is not your current password.",
+	CodeLoginInvalid:           "These sign-in details are not right, or the account is not active.",
+	CodeSignatureInvalid:       "This link is not valid, or was used already.",
+	CodeSignatureExpired:       "This link has expired.",
+	CodeUserNotFound:           "There is no such account.",
+	CodeEmailRequired:          "An e-mail address is needed to confirm the account.",
+	CodeEmailAlreadyRegistered: "This e-mail address belongs to another account.",
+	CodeNoToken:                "You are signed out; there was no token left to revoke.",
+	CodeNotAuthenticated:       "Please sign in first.",
+	CodeTokenInvalid:           "This token is not valid.",
+	CodePermissionDenied:       "You are signed in, but may not see this.",
+	CodeCrossOrigin:            "Requests from another site are not accepted here.",
+	CodeNotFound:               "There is nothing at this address.",
+	CodeMethodNotAllowed:       "This address does not take such a request.",
+	CodeUnsupportedMediaType:   "Please send application/json, application/x-www-form-urlencoded or multipart/form-data.",
+	CodeMalformed:              "The body of the request can't be read: {reason}.",
+	CodeTooLarge:               "The body of the request is larger than {max} bytes.",
+	CodeUnavailable:            "This can't be done right now. Please try again in a moment.",
+	CodeInternal:               "Something went wrong on our side.",
+}
+
+// Params are the values that a message mentions.
+type Params map[string]any
+
+// message returns the text for a code with its parameters filled in.
+func message(code Code, params Params) string {
+	text := messages[code]
+	for name, value := range params {
+		text = strings.ReplaceAll(text, "{"+name+"}", fmt.Sprint(value))
+	}
+	return text
+}
+
+// fieldNonField is the key for errors that belong to no one field.
+const fieldNonField = "non_field_errors"
+
+// A FieldError is one refusal of one input field.
+type FieldError struct {
+	Field  string
+	Code   Code
+	Params Params
+}
+
+// Error is a refused or failed act: either a single Code, or the errors of the
+// input's fields, all together.
+type Error struct {
+	Code   Code
+	Params Params
+	// Fields is not empty where the input was refused by field.
+	Fields []FieldError
+	// RetryAfter is when it may work again; zero: unsaid.
+	RetryAfter time.Duration
+	// Cause is for the operator's log and never sent.
+	Cause error
+}
+
+// Error implements error.
+func (e *Error) Error() string {
+	switch {
+	case len(e.Fields) > 0:
+		parts := make([]string, len(e.Fields))
+		for i, f := range e.Fields {
+			parts[i] = f.Field + " " + string(f.Code)
+		}
+		return "invalid input: " + strings.Join(parts, ", ")
+	case e.Cause != nil:
+		return string(e.Code) + ": " + e.Cause.Error()
+	}
+	return string(e.Code)
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.Cause }
+
+// refuse is a single refusal.
+func refuse(code Code) *Error { return &Error{Code: code} }
+
+// unavailable is a failure that is not the client's and may pass.
+func unavailable(cause error) *Error {
+	return &Error{Code: CodeUnavailable, RetryAfter: 5 * time.Second, Cause: cause}
+}
+
+// fieldErrors collects the refusals of an input.
+type fieldErrors []FieldError
+
+func (fe *fieldErrors) add(field string, code Code, params ...Params) {
+	e := FieldError{Field: field, Code: code}
+	if len(params) > 0 {
+		e.Params = params[0]
+	}
+	*fe = append(*fe, e)
+}
+
+// err is nil while there is no refusal.
+func (fe fieldErrors) err() error {
+	if len(fe) == 0 {
+		return nil
+	}
+	return &Error{Code: CodeInvalid, Fields: fe}
+}
+
+// seconds writes a duration as whole seconds, rounded up, for Retry-After.
+func seconds(d time.Duration) string {
+	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
+}

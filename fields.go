@@ -1,0 +1,176 @@
+// fields.go: the fields of an account: their names, order, constraints, and how
+// they are read, checked and written. Uniqueness keys are made here too.
+
+package registration
+
+import (
+	"net/mail"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/net/idna"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+)
+
+// The names of the built-in fields.
+const (
+	fieldID         = "id"
+	fieldUsername   = "username"
+	fieldEmail      = "email"
+	fieldFirstName  = "first_name"
+	fieldLastName   = "last_name"
+	fieldIsActive   = "is_active"
+	fieldIsStaff    = "is_staff"
+	fieldGroups     = "groups"
+	fieldDateJoined = "date_joined"
+	fieldLastLogin  = "last_login"
+)
+
+// A field describes one field of an account.
+type field struct {
+	name string
+	// unique fields have a key and can be login fields.
+	unique bool
+	// readOnly fields are ignored in every input: an account's owner never
+	// writes them, however the lists are configured.
+	readOnly bool
+	// maxLength is in characters.
+	maxLength int
+	// get returns the value as it stands in JSON.
+	get func(*User) any
+	// parse brings a trimmed text into its canonical form or refuses it.
+	parse func(string) (string, bool)
+	set   func(*User, string)
+}
+
+// builtinFields in the order in which they are shown.
+var builtinFields = []field{
+	{name: fieldID, readOnly: true, get: func(u *User) any { return u.ID.String() }},
+	{
+		name: fieldUsername, unique: true, maxLength: 150, parse: parseUsername,
+		get: func(u *User) any { return u.Username }, set: func(u *User, v string) { u.Username = v },
+	},
+	{
+		name: fieldEmail, unique: true, maxLength: 254, parse: parseEmail,
+		get: func(u *User) any { return u.Email }, set: func(u *User, v string) { u.Email = v },
+	},
+	{
+		name: fieldFirstName, maxLength: 150, parse: parseText,
+		get: func(u *User) any { return u.FirstName }, set: func(u *User, v string) { u.FirstName = v },
+	},
+	{
+		name: fieldLastName, maxLength: 150, parse: parseText,
+		get: func(u *User) any { return u.LastName }, set: func(u *User, v string) { u.LastName = v },
+	},
+	{name: fieldIsActive, readOnly: true, get: func(u *User) any { return u.IsActive }},
+	{name: fieldIsStaff, readOnly: true, get: func(u *User) any { return u.IsStaff }},
+	{name: fieldGroups, readOnly: true, get: func(u *User) any { return append([]string{}, u.Groups...) }},
+	{name: fieldDateJoined, readOnly: true, get: func(u *User) any { return timeValue(u.DateJoined) }},
+	{name: fieldLastLogin, readOnly: true, get: func(u *User) any { return timeValue(u.LastLogin) }},
+}
+
+// timeValue is RFC 3339 in UTC, or null for never.
+func timeValue(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+func fieldByName(name string) (field, bool) {
+	for _, f := range builtinFields {
+		if f.name == name {
+			return f, true
+		}
+	}
+	return field{}, false
+}
+
+func fieldNames() []string {
+	names := make([]string, len(builtinFields))
+	for i, f := range builtinFields {
+		names[i] = f.name
+	}
+	return names
+}
+
+// parseUsername accepts letters, digits and combining marks of any script and
+// @ . + - _, in normal form NFKC, so that look-alikes by encoding are one name.
+func parseUsername(v string) (string, bool) {
+	v = norm.NFKC.String(v)
+	for i, r := range v {
+		switch {
+		case unicode.IsLetter(r), unicode.IsDigit(r), strings.ContainsRune("@.+-_", r):
+		case unicode.IsMark(r) && i > 0: // vowel signs: Hindi or Thai have no names without
+		default:
+			return "", false
+		}
+	}
+	return v, true
+}
+
+// parseText refuses control characters: they have no place in a name, and in a
+// header or a log they do harm.
+func parseText(v string) (string, bool) {
+	return v, !strings.ContainsFunc(v, unicode.IsControl)
+}
+
+// parseEmail accepts an RFC 5321 mailbox with a domain name (no address
+// literal, no quoted or non-ASCII local part, which few servers deliver) and
+// brings the domain into lower-case ASCII (RFC 5891).
+func parseEmail(v string) (string, bool) {
+	at := strings.LastIndexByte(v, '@')
+	if at < 1 || at > 64 || strings.ContainsFunc(v[:at], func(r rune) bool { return r >= utf8.RuneSelf || unicode.IsControl(r) || unicode.IsSpace(r) || r == '"' }) {
+		return "", false
+	}
+	domain, err := idna.Lookup.ToASCII(v[at+1:])
+	if err != nil || len(domain) > 253 || domain != "localhost" && !strings.Contains(domain, ".") {
+		return "", false
+	}
+	for label := range strings.SplitSeq(domain, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
+			strings.ContainsFunc(label, func(r rune) bool { return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-') }) {
+			return "", false
+		}
+	}
+	v = v[:at] + "@" + domain
+	addr, err := mail.ParseAddress(v)
+	return v, err == nil && addr.Address == v && len(v) <= 254
+}
+
+// uniqueKey is the form in which a value is compared: case-folded NFKC.
+func uniqueKey(v string) string {
+	return norm.NFKC.String(cases.Fold().String(norm.NFKC.String(v)))
+}
+
+// emailKey is the key of an address that someone typed, which may have an
+// upper-case or Unicode domain.
+func emailKey(v string) string {
+	if parsed, ok := parseEmail(v); ok {
+		v = parsed
+	}
+	return uniqueKey(v)
+}
+
+// keysOf is the complete list of an account's unique keys.
+func keysOf(u *User) []Key {
+	var keys []Key
+	if u.Username != "" {
+		keys = append(keys, Key{Field: fieldUsername, Value: uniqueKey(u.Username)})
+	}
+	if u.Email != "" {
+		keys = append(keys, Key{Field: fieldEmail, Value: emailKey(u.Email)})
+	}
+	return keys
+}
+
+// loginKey is the key under which a typed login is looked up in a login field.
+func loginKey(fieldName, v string) string {
+	if fieldName == fieldEmail {
+		return emailKey(v)
+	}
+	return uniqueKey(v)
+}

@@ -1,0 +1,351 @@
+// guard.go: require_login and the authentication provider: who is signed in goes
+// through, and {http.auth.user.*} says who it is.
+
+package registration
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
+	"go.uber.org/zap"
+)
+
+func init() {
+	caddy.RegisterModule(new(Guard))
+	caddy.RegisterModule(new(Provider))
+}
+
+// Guard lets a request through only if somebody is signed in, by session cookie
+// or token. It sets these placeholders for the handlers behind it:
+//
+// Placeholder | Description
+// ------------|-------------
+// `{http.auth.user.id}` | The account's id, a UUID
+// `{http.auth.user.username}` | The username
+// `{http.auth.user.email}` | The e-mail address
+// `{http.auth.user.groups}` | The groups, separated by commas
+// `{http.auth.user.*}` | Every public field by its name
+//
+// Otherwise a browser's navigation (GET or HEAD that accepts HTML) is sent to
+// the sign-in page with `?next=`, and anything else gets 401.
+type Guard struct {
+	// The realm whose accounts count. Default: `default`.
+	Realm string `json:"realm,omitempty"`
+	// The account must be in one of these groups; 403 otherwise. Default: any account.
+	Groups []string `json:"groups,omitempty"`
+	// Sets `Remote-User` (the username, or the id where there is none),
+	// `Remote-Email`, `Remote-Name` and `Remote-Groups` for the handlers behind.
+	// What a client sent under these names is removed whether set or not.
+	CopyHeaders bool `json:"copy_headers,omitempty"`
+	// Where a browser is sent to sign in. Default: the realm's own page.
+	LoginURL string `json:"login_url,omitempty"`
+	// How old the sign-in may be. Default: as old as the session lasts.
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
+	// Where this was configured; it only makes errors clearer.
+	Source string `json:"source,omitempty"`
+
+	realmRef
+	logger *zap.Logger
+}
+
+// realmRef finds its realm in the app of the same configuration. Realms may be
+// defined after their guards, so it looks at the first request.
+type realmRef struct {
+	app    *App
+	name   string
+	cached atomic.Pointer[realm]
+}
+
+func (ref *realmRef) realm() *realm {
+	if r := ref.cached.Load(); r != nil {
+		return r
+	}
+	r := ref.app.realm(ref.name)
+	if r != nil {
+		ref.cached.Store(r)
+	}
+	return r
+}
+
+func (ref *realmRef) provision(ctx caddy.Context, name, source string, copies bool) error {
+	app, err := registrationApp(ctx)
+	if err != nil {
+		return err
+	}
+	setDefault(&name, defaultRealm)
+	ref.app, ref.name = app, name
+	app.need(guardRef{name, source, copies})
+	return nil
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Guard) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.require_login", New: func() caddy.Module { return new(Guard) }}
+}
+
+// Provision finds the app. That the realm exists is checked when it starts.
+func (g *Guard) Provision(ctx caddy.Context) error {
+	g.logger = ctx.Logger()
+	return g.provision(ctx, g.Realm, g.Source, g.CopyHeaders)
+}
+
+// Validate checks the settings.
+func (g *Guard) Validate() error {
+	if g.MaxAge < 0 {
+		return settingErrorf("max_age", "must not be negative; write for example 10m")
+	}
+	return nil
+}
+
+// ServeHTTP lets the request through, redirects it, or refuses it.
+func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyhttp.Handler) error {
+	stripIdentity(req.Header)
+	r := g.realm()
+	if r == nil { // between the start of two apps of one configuration, or never
+		return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("the realm is not ready"))
+	}
+	p, err := r.authenticate(req, false)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		r.refuse(w, req, err)
+		return nil
+	}
+	if err != nil || g.MaxAge > 0 && r.now().Sub(p.Session.Created) >= time.Duration(g.MaxAge) {
+		g.signInFirst(w, req, r)
+		return nil
+	}
+	if len(g.Groups) > 0 && !slices.ContainsFunc(g.Groups, func(group string) bool { return slices.Contains(p.User.Groups, group) }) {
+		r.refuse(w, req, refuse(CodePermissionDenied))
+		return nil
+	}
+	r.publish(req, p.User)
+	if g.CopyHeaders {
+		copyIdentity(req.Header, p.User)
+	}
+	return next.ServeHTTP(&privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}, req)
+}
+
+// signInFirst sends a browser to the sign-in page and tells anything else 401.
+func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm) {
+	target := g.LoginURL
+	if target == "" && *r.settings.Pages {
+		target = r.path + "/login/"
+		if r.settings.Session.CookieDomain != "" && r.baseHost != "" && !strings.EqualFold(req.Host, r.baseHost) {
+			target = r.settings.BaseURL + target // the accounts live on a sibling host
+		}
+	}
+	if target == "" || req.Method != http.MethodGet && req.Method != http.MethodHead || !acceptsHTML(req.Header) {
+		r.refuse(w, req, refuse(CodeNotAuthenticated))
+		return
+	}
+	wanted := req.RequestURI
+	if original, ok := req.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		wanted = original.RequestURI
+	}
+	if strings.Contains(target, "://") && !strings.Contains(wanted, "://") {
+		scheme := "http://"
+		if r.secure(req) {
+			scheme = "https://"
+		}
+		wanted = scheme + req.Host + wanted
+	}
+	separator := "?"
+	if strings.Contains(target, "?") {
+		separator = "&"
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Location", target+separator+paramNext+"="+url.QueryEscape(wanted))
+	w.WriteHeader(http.StatusFound)
+}
+
+// The headers that tell a backend who is signed in.
+const (
+	headerUser   = "Remote-User"
+	headerEmail  = "Remote-Email"
+	headerName   = "Remote-Name"
+	headerGroups = "Remote-Groups"
+)
+
+// stripIdentity removes what a client sent under the names of the identity
+// headers, in any spelling that a backend may read as them (CGI and WSGI make
+// Remote_User and Remote-User one).
+func stripIdentity(h http.Header) {
+	for name := range h {
+		if len(name) < len("Remote-User") || name[0] != 'R' && name[0] != 'r' {
+			continue
+		}
+		switch http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-")) {
+		case headerUser, headerEmail, headerName, headerGroups:
+			delete(h, name)
+		}
+	}
+}
+
+func copyIdentity(h http.Header, u *User) {
+	set := func(name, value string) {
+		if value != "" {
+			h[name] = []string{value}
+		}
+	}
+	user := u.Username
+	if user == "" {
+		user = u.ID.String()
+	}
+	set(headerUser, user)
+	set(headerEmail, u.Email)
+	set(headerName, strings.TrimSpace(u.FirstName+" "+u.LastName))
+	set(headerGroups, strings.Join(u.Groups, ","))
+}
+
+// userVar is the request variable that holds the signed-in user.
+const userVar = "registration.user"
+
+const userPlaceholder = "http.auth.user."
+
+// publish makes the placeholders. They are looked up only when asked for; the
+// latest guard on the way of a request counts.
+func (r *realm) publish(req *http.Request, u *User) {
+	repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return
+	}
+	vars, ok := req.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	if !ok {
+		return
+	}
+	_, again := vars[userVar]
+	vars[userVar] = u
+	repl.Set(userPlaceholder+fieldID, u.ID.String())
+	if again {
+		return
+	}
+	repl.Map(func(key string) (any, bool) {
+		name, ok := strings.CutPrefix(key, userPlaceholder)
+		if !ok {
+			return nil, false
+		}
+		u, ok := vars[userVar].(*User)
+		if !ok {
+			return nil, false
+		}
+		return r.placeholder(u, name)
+	})
+}
+
+// placeholder is the value of {http.auth.user.<name>}.
+func (r *realm) placeholder(u *User, name string) (any, bool) {
+	switch name {
+	case fieldUsername:
+		return u.Username, true
+	case fieldEmail:
+		return u.Email, true
+	case fieldGroups:
+		return strings.Join(u.Groups, ","), true
+	}
+	f, ok := fieldByName(name)
+	a := r.accounts.Load()
+	if !ok || a == nil || !a.public(name) {
+		return nil, false
+	}
+	if v := f.get(u); v != nil {
+		return v, true
+	}
+	return "", true
+}
+
+// privateWriter keeps shared caches from storing what only a signed-in person
+// may see, unless the handler decides by itself.
+type privateWriter struct {
+	caddyhttp.ResponseWriterWrapper
+	wroteHeader bool
+}
+
+func (w *privateWriter) WriteHeader(status int) {
+	// 1xx goes out before the real header; 101 is the last word.
+	if !w.wroteHeader && (status >= 200 || status == http.StatusSwitchingProtocols) {
+		w.wroteHeader = true
+		if h := w.Header(); len(h["Cache-Control"]) == 0 {
+			h["Cache-Control"] = privateValue
+		}
+	}
+	w.ResponseWriterWrapper.WriteHeader(status)
+}
+
+// privateValue is shared: headers are set, not appended to in place.
+var privateValue = []string{"private"}
+
+func (w *privateWriter) Write(b []byte) (int, error) {
+	if !w.wroteHeader {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriterWrapper.Write(b)
+}
+
+// ReadFrom keeps the fast path (sendfile) of the writer below.
+func (w *privateWriter) ReadFrom(src io.Reader) (int64, error) {
+	if !w.wroteHeader {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriterWrapper.ReadFrom(src)
+}
+
+// Provider is the same check as require_login for Caddy's `authentication`
+// handler, which then answers 401 by itself.
+type Provider struct {
+	// The realm whose accounts count. Default: `default`.
+	Realm string `json:"realm,omitempty"`
+
+	realmRef
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Provider) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.authentication.providers.registration", New: func() caddy.Module { return new(Provider) }}
+}
+
+// Provision finds the app.
+func (p *Provider) Provision(ctx caddy.Context) error {
+	return p.provision(ctx, p.Realm, "an authentication provider", false)
+}
+
+// Authenticate implements caddyauth.Authenticator. The metadata has the
+// username, e-mail, groups and every public field.
+func (p *Provider) Authenticate(w http.ResponseWriter, req *http.Request) (caddyauth.User, bool, error) {
+	stripIdentity(req.Header)
+	r := p.realm()
+	if r == nil {
+		return caddyauth.User{}, false, errors.New("the realm is not ready")
+	}
+	who, err := r.authenticate(req, false)
+	if err != nil {
+		w.Header().Set("WWW-Authenticate", r.challenge())
+		if refusal := (*Error)(nil); errors.As(err, &refusal) && refusal.Code == CodeUnavailable {
+			return caddyauth.User{}, false, err
+		}
+		return caddyauth.User{}, false, nil
+	}
+	meta := map[string]string{}
+	for _, f := range builtinFields {
+		if v, ok := r.placeholder(who.User, f.name); ok && f.name != fieldID {
+			meta[f.name] = caddy.ToString(v)
+		}
+	}
+	return caddyauth.User{ID: who.User.ID.String(), Metadata: meta}, true, nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Guard)(nil)
+	_ caddy.Validator             = (*Guard)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Guard)(nil)
+	_ caddyauth.Authenticator     = (*Provider)(nil)
+)

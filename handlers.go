@@ -1,0 +1,333 @@
+// handlers.go: the endpoints: which there are, what may be asked of them, and
+// one function for each: decoded input -> account -> reply.
+
+package registration
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// An endpoint is one row of the contract.
+type endpoint struct {
+	name    string
+	methods []string
+	// signedIn: it answers 401 to anybody else.
+	signedIn bool
+	// givesCookie: it may sign a browser in, so a foreign page must not post to
+	// it even without a cookie (login CSRF).
+	givesCookie bool
+	// off: it answers 404 to everything.
+	off bool
+	act func(*call) (*reply, error)
+	// form is the page that GET shows to a browser; nil: none.
+	form *form
+}
+
+// A call is one request to an endpoint, decoded.
+type call struct {
+	*Accounts
+	realm  *realm
+	req    *http.Request
+	in     Input
+	who    *Principal // nil: nobody is signed in
+	client Client
+	next   string // checked
+}
+
+// A reply is what an endpoint did. Exactly one of detail and profile is set.
+type reply struct {
+	status  int
+	detail  string
+	profile []Shown
+	token   string
+	// cookie is a new session's token for the browser; signedOut takes it away.
+	cookie    string
+	signedOut bool
+	// user is the account that acted or was acted on, for the log.
+	user *User
+	// seeOther is where a browser goes next; "": it sees a page with note.
+	seeOther string
+	links    []pageLink
+}
+
+// routes lists the endpoints that this configuration serves.
+func (r *realm) routes() map[string]*endpoint {
+	s := r.settings
+	post := []string{http.MethodPost}
+	register := *s.Register.Enabled
+	list := []*endpoint{
+		{name: "register", methods: post, off: !register, act: actRegister},
+		{name: "verify-registration", methods: post, off: !*s.Register.Verification, act: actVerifyRegistration, givesCookie: *s.Register.AutoLogin && *s.Login.Session},
+		{name: "resend-verification", methods: post, off: !*s.Register.Verification, act: actResendVerification},
+		{name: "login", methods: post, act: actLogin, givesCookie: *s.Login.Session},
+		{name: "logout", methods: post, signedIn: true, act: actLogout},
+		{name: "profile", methods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch}, signedIn: true, act: actProfile},
+		{name: "change-password", methods: post, signedIn: true, act: actChangePassword},
+		{name: "send-reset-password-link", methods: post, off: !*s.ResetPassword.Enabled, act: actSendResetPasswordLink},
+		{name: "reset-password", methods: post, off: !*s.ResetPassword.Enabled, act: actResetPassword},
+		{name: "register-email", methods: post, signedIn: true, act: actRegisterEmail},
+		{name: "verify-email", methods: post, off: !*s.RegisterEmail.Verification, act: actVerifyEmail},
+	}
+	routes := make(map[string]*endpoint, len(list))
+	for _, e := range list {
+		if *s.Pages {
+			e.form = r.pages.form(e.name)
+		}
+		routes[e.name] = e
+	}
+	return routes
+}
+
+// serve answers a request below the realm's path. The order of the refusals is
+// part of the contract: 404, 405, 403, 401, 415, 413 and 400 by the body.
+func (r *realm) serve(w http.ResponseWriter, req *http.Request, name string) {
+	if strings.Contains(req.URL.RawQuery, paramSignature+"=") {
+		r.skipAccessLog(req)
+	}
+	html := *r.settings.Pages && acceptsHTML(req.Header)
+	read := req.Method == http.MethodGet || req.Method == http.MethodHead
+	if *r.settings.Pages && read {
+		switch name {
+		case "":
+			http.Redirect(w, req, r.path+"/profile/", http.StatusFound)
+			return
+		case styleName:
+			r.pages.serveStyle(w, req)
+			return
+		}
+	}
+	e, ok := r.endpoints[name]
+	if !ok || e.off {
+		r.refuse(w, req, refuse(CodeNotFound))
+		return
+	}
+	if r.origins.cors(w, req, e.methods) {
+		return
+	}
+	page := html && read && e.form != nil
+	if !page && !slices.Contains(e.methods, req.Method) {
+		w.Header().Set("Allow", strings.Join(e.methods, ", "))
+		r.refuse(w, req, refuse(CodeMethodNotAllowed))
+		return
+	}
+	_, cookieErr := req.Cookie(r.cookieName(req))
+	if (cookieErr == nil || e.givesCookie) && r.origins.csrf.Check(req) != nil {
+		r.refuse(w, req, refuse(CodeCrossOrigin))
+		return
+	}
+	c := &call{Accounts: r.accounts.Load(), realm: r, req: req, client: r.client(req)}
+	if who, err := r.authenticate(req, true); err == nil {
+		c.who = &who
+	} else if !errors.Is(err, ErrNotFound) {
+		r.refuse(w, req, err)
+		return
+	}
+	if page {
+		r.pages.get(w, c, e)
+		return
+	}
+	if e.signedIn && c.who == nil {
+		r.refuse(w, req, refuse(CodeNotAuthenticated))
+		return
+	}
+	if !read {
+		var err error
+		if c.in, err = decodeBody(w, req); err != nil {
+			r.refuse(w, req, err)
+			return
+		}
+		c.next = r.origins.safeNext(c.in.text(paramNext))
+		c.client.Next = c.next
+	}
+	r.finish(w, c, e, html)
+}
+
+// finish does the act, writes its log line and answers.
+func (r *realm) finish(w http.ResponseWriter, c *call, e *endpoint, html bool) {
+	rep, err := e.act(c)
+	if c.req.Method != http.MethodGet && c.req.Method != http.MethodHead {
+		r.logAct(c, e, rep, err)
+	}
+	if err != nil {
+		if html && e.form != nil {
+			r.pages.failed(w, c, e, asRefusal(err))
+		} else {
+			r.refuse(w, c.req, err)
+		}
+		return
+	}
+	if rep.cookie != "" || rep.signedOut {
+		r.setCookie(w, c.req, rep.cookie)
+	}
+	if html {
+		r.pages.done(w, c, e, rep)
+		return
+	}
+	r.writeReply(w, rep)
+}
+
+// logAct writes one line for an act: what, with which outcome, on which account,
+// from where. What was typed stays out of it.
+func (r *realm) logAct(c *call, e *endpoint, rep *reply, err error) {
+	fields := []zap.Field{zap.String("realm", r.name), zap.String("act", e.name), zap.String("client_ip", c.client.Address)}
+	if rep != nil && rep.user != nil {
+		fields = append(fields, zap.Stringer("user", rep.user.ID))
+	} else if c.who != nil {
+		fields = append(fields, zap.Stringer("user", c.who.User.ID))
+	}
+	if err == nil {
+		r.logger.Info("act done", fields...)
+		return
+	}
+	refusal := asRefusal(err)
+	codes := []string{string(refusal.Code)}
+	for _, f := range refusal.Fields {
+		codes = append(codes, f.Field+":"+string(f.Code))
+	}
+	r.logger.Info("act refused", append(fields, zap.Strings("codes", codes))...)
+}
+
+// skipAccessLog keeps a request out of Caddy's access log: its query carries a
+// signature, and the log would keep it.
+func (r *realm) skipAccessLog(req *http.Request) {
+	caddyhttp.SetVar(req.Context(), caddyhttp.LogSkipVar, true)
+	r.logger.Info("mailed link opened; the request is left out of the access log, because its address has a signature",
+		zap.String("realm", r.name), zap.String("path", req.URL.Path), zap.String("client_ip", r.client(req).Address))
+}
+
+func actRegister(c *call) (*reply, error) {
+	u, err := c.Register(c.req.Context(), c.in, c.client)
+	if err != nil {
+		return nil, err
+	}
+	rep := &reply{status: http.StatusCreated, profile: c.Profile(u), user: u}
+	if u.AwaitsVerification {
+		rep.detail = "Nearly there: we have sent a mail to " + u.Email + ". Please open the link in it to confirm your account."
+		rep.links = []pageLink{{c.realm.path + "/resend-verification/", "Send the mail again"}}
+	} else {
+		rep.detail = "Your account is ready."
+		rep.links = []pageLink{{c.realm.withNext("/login/", c.next), "Sign in"}}
+	}
+	return rep, nil
+}
+
+func actVerifyRegistration(c *call) (*reply, error) {
+	u, grant, err := c.VerifyRegistration(c.req.Context(), c.in, c.client)
+	if err != nil {
+		return nil, err
+	}
+	rep := &reply{status: http.StatusOK, detail: "Your account is confirmed.", user: u}
+	if grant != nil {
+		rep.cookie, rep.token = grant.Cookie, grant.Token
+		rep.seeOther = c.realm.afterSignIn(c.next)
+	} else {
+		rep.links = []pageLink{{c.realm.withNext("/login/", c.next), "Sign in"}}
+	}
+	return rep, nil
+}
+
+func actResendVerification(c *call) (*reply, error) {
+	if err := c.ResendVerification(c.req.Context(), c.in, c.client); err != nil {
+		return nil, err
+	}
+	return &reply{status: http.StatusOK, detail: "If this account waits for its confirmation, a mail is on its way."}, nil
+}
+
+func actLogin(c *call) (*reply, error) {
+	var old *Session
+	if c.who != nil {
+		old = c.who.Session
+	}
+	u, grant, err := c.SignIn(c.req.Context(), c.in, c.client, old)
+	if err != nil {
+		return &reply{user: u}, err
+	}
+	return &reply{
+		status: http.StatusOK, detail: "You are signed in.", user: u,
+		cookie: grant.Cookie, token: grant.Token, seeOther: c.realm.afterSignIn(c.next),
+	}, nil
+}
+
+func actLogout(c *call) (*reply, error) {
+	err := c.SignOut(c.req.Context(), *c.who, c.in.truthy("revoke_token"))
+	if err != nil && asRefusal(err).Code != CodeNoToken {
+		return nil, err
+	}
+	rep := &reply{status: http.StatusOK, detail: "You are signed out.", user: c.who.User, signedOut: c.who.Session.Kind == KindSession}
+	if err != nil {
+		rep.status, rep.detail = http.StatusBadRequest, message(CodeNoToken, nil)
+	}
+	rep.links = []pageLink{{c.realm.path + "/login/", "Sign in again"}}
+	return rep, nil
+}
+
+func actProfile(c *call) (*reply, error) {
+	u := c.who.User
+	if c.req.Method != http.MethodGet && c.req.Method != http.MethodHead {
+		var err error
+		if u, err = c.UpdateProfile(c.req.Context(), *c.who, c.in, c.req.Method == http.MethodPatch); err != nil {
+			return nil, err
+		}
+	}
+	return &reply{status: http.StatusOK, profile: c.Profile(u), user: u, detail: "Your profile is saved."}, nil
+}
+
+func actChangePassword(c *call) (*reply, error) {
+	grant, err := c.ChangePassword(c.req.Context(), *c.who, c.in)
+	if err != nil {
+		return nil, err
+	}
+	rep := &reply{status: http.StatusOK, detail: "Your password is changed. You are signed out everywhere else.", user: c.who.User}
+	if grant != nil {
+		rep.cookie = grant.Cookie
+	}
+	rep.links = []pageLink{{c.realm.path + "/profile/", "To your profile"}}
+	return rep, nil
+}
+
+func actSendResetPasswordLink(c *call) (*reply, error) {
+	if err := c.SendResetPasswordLink(c.req.Context(), c.in, c.client); err != nil {
+		return nil, err
+	}
+	return &reply{status: http.StatusOK, detail: "If there is such an account, a mail with a link is on its way."}, nil
+}
+
+func actResetPassword(c *call) (*reply, error) {
+	u, err := c.ResetPassword(c.req.Context(), c.in)
+	if err != nil {
+		return nil, err
+	}
+	return &reply{
+		status: http.StatusOK, detail: "Your new password is set. Please sign in with it.", user: u,
+		links: []pageLink{{c.realm.withNext("/login/", c.next), "Sign in"}},
+	}, nil
+}
+
+func actRegisterEmail(c *call) (*reply, error) {
+	if err := c.RegisterEmail(c.req.Context(), *c.who, c.in, c.client); err != nil {
+		return nil, err
+	}
+	rep := &reply{status: http.StatusOK, detail: "Your e-mail address is changed.", user: c.who.User}
+	if *c.realm.settings.RegisterEmail.Verification {
+		rep.detail = "A mail is on its way to the new address. It counts once you have opened the link in it."
+	}
+	rep.links = []pageLink{{c.realm.path + "/profile/", "To your profile"}}
+	return rep, nil
+}
+
+func actVerifyEmail(c *call) (*reply, error) {
+	u, err := c.VerifyEmail(c.req.Context(), c.in)
+	if err != nil {
+		return nil, err
+	}
+	return &reply{
+		status: http.StatusOK, detail: "Your e-mail address is changed.", user: u,
+		links: []pageLink{{c.realm.path + "/profile/", "To your profile"}},
+	}, nil
+}

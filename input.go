@@ -1,0 +1,123 @@
+// input.go: what a client sent, after its encoding (JSON, form, multipart) no
+// longer matters.
+
+package registration
+
+import (
+	"strings"
+	"unicode/utf8"
+)
+
+type valueKind uint8
+
+const (
+	valueAbsent valueKind = iota
+	valueText
+	valueNull
+	valueBool
+	valueOther // a list, an object, a file
+)
+
+// A value is one member of an input. Numbers count as text, as in a form.
+type value struct {
+	kind valueKind
+	text string
+}
+
+// Input is a decoded request body.
+type Input map[string]value
+
+// truthy reads a flag: true in JSON, or one of the words that a form or a
+// script would send for it.
+func (in Input) truthy(name string) bool {
+	switch strings.ToLower(in[name].text) {
+	case "true", "1", "on", "yes":
+		return true
+	}
+	return false
+}
+
+// text returns a trimmed text for display or an optional use; "" if there is none.
+func (in Input) text(name string) string {
+	if v := in[name]; v.kind == valueText {
+		return strings.TrimSpace(v.text)
+	}
+	return ""
+}
+
+// required returns a trimmed, non-blank text, or records why there is none.
+func (in Input) required(name string, errs *fieldErrors) string {
+	text, ok := in.checked(name, errs)
+	if !ok {
+		return ""
+	}
+	if text = strings.TrimSpace(text); text == "" {
+		errs.add(name, CodeBlank)
+	}
+	return text
+}
+
+// password returns a password as it was sent: never trimmed, not blank, at
+// most 4096 bytes, because hashing more costs time and adds no safety.
+func (in Input) password(name string, errs *fieldErrors) string {
+	text, ok := in.checked(name, errs)
+	switch {
+	case !ok:
+		return ""
+	case text == "":
+		errs.add(name, CodeBlank)
+	case len(text) > maxPasswordBytes:
+		errs.add(name, CodeMaxLength, Params{"max": maxPasswordBytes})
+	}
+	return text
+}
+
+// checked returns a text that is there, or records why not.
+func (in Input) checked(name string, errs *fieldErrors) (string, bool) {
+	v := in[name]
+	switch {
+	case v.kind == valueAbsent:
+		errs.add(name, CodeRequired)
+	case v.kind == valueNull:
+		errs.add(name, CodeNull)
+	case v.kind != valueText:
+		errs.add(name, CodeInvalid)
+	default:
+		return v.text, true
+	}
+	return "", false
+}
+
+// field reads the value of an account's field into u. present is false where
+// the input does not mention it. A blank optional field is written as empty.
+func (in Input) field(f field, required bool, u *User, errs *fieldErrors) (present bool) {
+	if in[f.name].kind == valueAbsent {
+		if required {
+			errs.add(f.name, CodeRequired)
+		}
+		return false
+	}
+	text, ok := in.checked(f.name, errs)
+	if !ok {
+		return true
+	}
+	text = strings.TrimSpace(text)
+	if text == "" {
+		if required {
+			errs.add(f.name, CodeBlank)
+		} else {
+			f.set(u, "")
+		}
+		return true
+	}
+	parsed, ok := f.parse(text)
+	switch {
+	case utf8.RuneCountInString(text) > f.maxLength, utf8.RuneCountInString(parsed) > f.maxLength:
+		errs.add(f.name, CodeMaxLength, Params{"max": f.maxLength})
+	case !ok:
+		errs.add(f.name, CodeInvalid)
+	default:
+		f.set(u, parsed)
+	}
+	return true
+}

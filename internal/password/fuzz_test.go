@@ -1,0 +1,58 @@
+// fuzz_test.go: whatever stands in a store or an import, reading it ends in a
+// verdict within the caps.
+
+package password
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func FuzzVerify(f *testing.F) {
+	for _, k := range knownAnswers {
+		f.Add(k.encoded, k.password)
+	}
+	for _, r := range refused {
+		f.Add(r.encoded, "password")
+	}
+	f.Add(dummy(cheap), "password")
+	f.Fuzz(func(t *testing.T, encoded, password string) {
+		s, err := parse(encoded)
+		if err != nil {
+			require.NotEqual(t, errors.Is(err, ErrFormat), errors.Is(err, ErrCost), "one or the other: %v", err)
+			ok, verifyErr := Verify(encoded, password)
+			require.False(t, ok)
+			require.Equal(t, err, verifyErr)
+			require.True(t, NeedsRehash(encoded, cheap))
+			return
+		}
+		require.LessOrEqual(t, len(encoded), maxEncoded)
+		if !withinCaps(t, s, encoded) {
+			return
+		}
+		_, err = Verify(encoded, password)
+		require.NoError(t, err, "what parses can be verified")
+	})
+}
+
+// withinCaps checks what a parsed hash promises, and says whether it is also
+// cheap enough to be computed here.
+func withinCaps(t *testing.T, s stored, encoded string) (alsoCheap bool) {
+	switch s := s.(type) {
+	case argon2id:
+		require.NoError(t, s.params.Validate())
+		require.Equal(t, encoded, s.encode(), "a hash has one spelling")
+		return uint64(s.params.Memory)*uint64(s.params.Passes) <= 1024
+	case bcryptHash:
+		cost := encoded[4:6]
+		require.True(t, cost >= "04" && cost <= "16", cost)
+		return cost <= "05"
+	case djangoHash:
+		require.True(t, s.iterations >= 1 && s.iterations <= maxIterations, s.iterations)
+		return s.iterations <= 1000
+	}
+	t.Fatalf("no such format: %T", s)
+	return false
+}

@@ -1,0 +1,246 @@
+// mails.go: the texts of the mails: which templates, what they may mention, and
+// the signed link in them. Checked with sample data when a configuration loads.
+
+package registration
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	htmltemplate "html/template"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	texttemplate "text/template"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+//go:embed templates
+var builtinTemplates embed.FS
+
+// MailData is what a mail template can mention.
+type MailData struct {
+	// Site is the host of the site, such as example.com.
+	Site string
+	// Link is the signed link; empty in a notice.
+	Link string
+	// Period is how long the link is good, in words.
+	Period string
+	// Email is the address that is written to.
+	Email string
+	// User is the account that the mail is about.
+	User MailUser
+}
+
+// MailUser is what a mail template can mention of an account.
+type MailUser struct {
+	Username, Email, FirstName, LastName string
+	// Name is the full name, else the username, else empty.
+	Name string
+}
+
+// mailTemplate is one message's parts. html may be nil; text is nil where it is
+// derived from html.
+type mailTemplate struct {
+	subject, text *texttemplate.Template
+	html          *htmltemplate.Template
+}
+
+// mailRenderer turns rows of the outbox into messages.
+type mailRenderer struct {
+	settings  *Settings
+	site      string
+	templates map[MailKind]mailTemplate
+	signer    *Signer
+	state     func(Purpose, *User) []byte
+	now       func() time.Time
+}
+
+// readTemplate returns a template file: the owner's if there is one, else the
+// built-in one. named files have to be there.
+func readTemplate(folder, name string, named bool) (string, error) {
+	if folder != "" {
+		if !filepath.IsLocal(filepath.FromSlash(name)) {
+			return "", fmt.Errorf("template %q: write a path inside the templates folder", name)
+		}
+		raw, err := os.ReadFile(filepath.Join(folder, filepath.FromSlash(name)))
+		if err == nil {
+			return string(raw), nil
+		}
+		if named || !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("template %q: %w", name, err)
+		}
+	}
+	raw, err := builtinTemplates.ReadFile("templates/" + name)
+	if err != nil {
+		return "", fmt.Errorf("template %q: %w", name, err)
+	}
+	return string(raw), nil
+}
+
+// loadMailTemplate reads and parses the parts of one message.
+func loadMailTemplate(folder string, kind MailKind, s MailSettings) (t mailTemplate, err error) {
+	subject, named := s.Subject, s.Subject != ""
+	if !named {
+		subject = path.Join(string(kind), "subject.txt")
+	}
+	textName, htmlName := s.TextBody, s.HTMLBody
+	switch {
+	case strings.HasSuffix(s.Body, ".html"):
+		htmlName = s.Body
+	case s.Body != "":
+		textName = s.Body
+	}
+	bodyNamed := textName != "" || htmlName != ""
+	if !bodyNamed {
+		textName, htmlName = path.Join(string(kind), "body.txt"), path.Join(string(kind), "body.html")
+	}
+	if t.subject, err = parseMailText(folder, subject, named); err != nil {
+		return t, err
+	}
+	if textName != "" {
+		if t.text, err = parseMailText(folder, textName, bodyNamed); err != nil {
+			return t, err
+		}
+	}
+	if htmlName != "" {
+		raw, err := readTemplate(folder, htmlName, bodyNamed)
+		if err != nil {
+			return t, err
+		}
+		if t.html, err = htmltemplate.New(htmlName).Parse(raw); err != nil {
+			return t, fmt.Errorf("template %q: %w", htmlName, err)
+		}
+	}
+	return t, nil
+}
+
+func parseMailText(folder, name string, named bool) (*texttemplate.Template, error) {
+	raw, err := readTemplate(folder, name, named)
+	if err != nil {
+		return nil, err
+	}
+	t, err := texttemplate.New(name).Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("template %q: %w", name, err)
+	}
+	return t, nil
+}
+
+// newMailRenderer loads all templates and renders each once with sample data,
+// so that a broken one is an error now and not at the first mail.
+func newMailRenderer(s *Settings, site string, now func() time.Time) (*mailRenderer, error) {
+	r := &mailRenderer{settings: s, site: site, templates: map[MailKind]mailTemplate{}, now: now}
+	for kind, m := range map[MailKind]MailSettings{
+		MailVerifyRegistration: s.Register.Mail, MailResetPassword: s.ResetPassword.Mail,
+		MailVerifyEmail: s.RegisterEmail.Mail, MailEmailInUse: {},
+	} {
+		t, err := loadMailTemplate(s.Templates, kind, m)
+		if err != nil {
+			return nil, err
+		}
+		r.templates[kind] = t
+		sample := MailData{Site: "example.com", Link: "https://example.com/", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada"}}
+		if _, _, _, err := t.render(sample); err != nil {
+			return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .Period, .Email and .User (.Name, .Username, .FirstName, .LastName, .Email)", err)
+		}
+	}
+	return r, nil
+}
+
+func (t mailTemplate) render(data MailData) (subject, text, html string, err error) {
+	var out bytes.Buffer
+	if err = t.subject.Execute(&out, data); err != nil {
+		return
+	}
+	subject = strings.Join(strings.Fields(out.String()), " ") // one line, whatever a name contains
+	if t.text != nil {
+		out.Reset()
+		if err = t.text.Execute(&out, data); err != nil {
+			return
+		}
+		text = strings.TrimSpace(out.String()) + "\n"
+	}
+	if t.html != nil {
+		out.Reset()
+		if err = t.html.Execute(&out, data); err != nil {
+			return
+		}
+		html = out.String()
+	}
+	return
+}
+
+// render is the postman's: the link is signed now, with the time of sending,
+// so that a mail that waited for its server still arrives with a good link.
+func (r *mailRenderer) render(m *Mail, u *User) (*Message, error) {
+	if u == nil {
+		u = &User{ID: uuid.Nil}
+	}
+	data := MailData{Site: r.site, Email: m.To, User: MailUser{
+		Username: u.Username, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName,
+		Name: strings.TrimSpace(u.FirstName + " " + u.LastName),
+	}}
+	if data.User.Name == "" {
+		data.User.Name = u.Username
+	}
+	if purpose, ok := purposes[m.Kind]; ok {
+		page, period := r.page(purpose)
+		claim := Claim{Purpose: purpose, User: u.ID, Time: r.now(), State: r.state(purpose, u)}
+		if purpose == PurposeRegisterEmail {
+			claim.Email = m.To
+		}
+		link, err := linkURL(page, claim, r.signer.Sign(claim), m.Next)
+		if err != nil {
+			return nil, err
+		}
+		data.Link, data.Period = link, inWords(period)
+	}
+	subject, text, html, err := r.templates[m.Kind].render(data)
+	if err != nil {
+		return nil, err
+	}
+	return &Message{
+		ID: m.MessageID, From: r.settings.From, ReplyTo: r.settings.ReplyTo, To: m.To, Date: m.Queued,
+		Subject: subject, Text: text, HTML: html, Language: m.Language,
+	}, nil
+}
+
+// page returns where a link leads and how long it is good.
+func (r *mailRenderer) page(purpose Purpose) (string, time.Duration) {
+	s := r.settings
+	page, endpoint, period := s.Register.VerificationURL, "verify-registration", s.Register.VerificationPeriod
+	switch purpose {
+	case PurposeResetPassword:
+		page, endpoint, period = s.ResetPassword.VerificationURL, "reset-password", s.ResetPassword.VerificationPeriod
+	case PurposeRegisterEmail:
+		page, endpoint, period = s.RegisterEmail.VerificationURL, "verify-email", s.RegisterEmail.VerificationPeriod
+	case PurposeRegister:
+	}
+	if page == "" {
+		page = strings.TrimSuffix(s.BaseURL, "/") + s.Path + "/" + endpoint + "/"
+	}
+	return page, time.Duration(period)
+}
+
+// inWords writes a period in its largest whole unit.
+func inWords(d time.Duration) string {
+	n, unit := int64(d/time.Minute), "minute"
+	switch {
+	case d >= 2*day && d%day == 0:
+		n, unit = int64(d/day), "day"
+	case d >= time.Hour && d%time.Hour == 0:
+		n, unit = int64(d/time.Hour), "hour"
+	case n == 0:
+		n, unit = int64(d/time.Second), "second"
+	}
+	if n != 1 {
+		unit += "s"
+	}
+	return fmt.Sprintf("%d %s", n, unit)
+}

@@ -1,0 +1,148 @@
+// Package registration gives a Caddy site accounts: sign-up with e-mail
+// verification, sign-in and sign-out, a profile, change and reset of the
+// password, change of the e-mail address, over a REST API and built-in pages.
+// A second directive, require_login, lets only signed-in people through to any
+// other route of the same Caddy.
+//
+// # How it fits together
+//
+// A realm is one set of accounts with its settings. The handler in this file
+// (directive `registration`) builds it (realm.go) and enters it in the app of
+// the running configuration (app.go); guards (guard.go) and the admin API
+// (adminapi.go) find it there by name.
+//
+// A request to an endpoint is routed and decoded by handlers.go, done by
+// Accounts (account.go and its siblings, which know neither Caddy nor HTTP),
+// and answered by respond.go as JSON or by pages.go as HTML. An act is one
+// transaction of the Store (store.go; boltstore.go is the default): the
+// account, its sessions and the mail that the act needs are written together.
+// The outbox (outbox.go) sends that mail afterwards through a Mailer
+// (mailer.go), with a link that signer.go has signed.
+//
+// The open store, the live sessions and the outbox outlive a reload; engine.go
+// holds them.
+package registration
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+func init() {
+	caddy.RegisterModule(new(Handler))
+}
+
+// Handler serves the endpoints and pages of one realm below its path, and
+// passes every other request on.
+type Handler struct {
+	Settings
+
+	app    *App
+	realm  *realm
+	logger *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.handlers.registration", New: func() caddy.Module { return new(Handler) }}
+}
+
+// Provision checks the settings, opens the store and enters the realm in the
+// app. It leaves the JSON settings as they are: what placeholders stand for,
+// secrets among it, is kept in unexported fields.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	h.logger = ctx.Logger()
+	if err := h.provision(ctx); err != nil {
+		return fmt.Errorf("%s: registration: %w", orUnknown(h.Source), err)
+	}
+	return nil
+}
+
+func (h *Handler) provision(ctx caddy.Context) (err error) {
+	withoutSource := h.Settings
+	withoutSource.Source = ""
+	fingerprint, err := json.Marshal(withoutSource)
+	if err != nil {
+		return err
+	}
+	settings, err := h.resolve()
+	if err != nil {
+		return err
+	}
+	if h.app, err = registrationApp(ctx); err != nil {
+		return err
+	}
+	var store StoreModule
+	var mailer Mailer
+	if h.StoreRaw == nil {
+		bolt := new(BoltModule)
+		if err := bolt.Provision(ctx); err != nil {
+			return err
+		}
+		store = bolt
+	} else {
+		mod, err := ctx.LoadModule(h, "StoreRaw")
+		if err != nil {
+			return fmt.Errorf("store: %w", err)
+		}
+		var ok bool
+		if store, ok = mod.(StoreModule); !ok {
+			return fmt.Errorf("store: %T is not a store", mod)
+		}
+	}
+	if h.MailerRaw != nil {
+		mod, err := ctx.LoadModule(h, "MailerRaw")
+		if err != nil {
+			return fmt.Errorf("mailer: %w", err)
+		}
+		var ok bool
+		if mailer, ok = mod.(Mailer); !ok {
+			return fmt.Errorf("mailer: %T is not a mailer", mod)
+		}
+	}
+	h.realm, err = h.app.define(settings.Realm, string(fingerprint), h.Source, func() (*realm, error) {
+		return newRealm(settings, store, mailer, h.logger)
+	})
+	return err
+}
+
+// Cleanup releases what Provision acquired; it also runs after a Provision
+// that failed.
+func (h *Handler) Cleanup() error {
+	if h.realm == nil {
+		return nil
+	}
+	r := h.realm
+	h.realm = nil
+	return h.app.leave(r)
+}
+
+// ServeHTTP answers what is below the path and passes the rest on.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyhttp.Handler) error {
+	rest, ok := strings.CutPrefix(req.URL.Path, h.realm.path)
+	if !ok || rest != "" && rest[0] != '/' {
+		if h.realm.copiesIdentity.Load() {
+			stripIdentity(req.Header)
+		}
+		if req.URL.Path == "/.well-known/change-password" && *h.realm.settings.Pages {
+			http.Redirect(w, req, h.realm.path+"/change-password/", http.StatusFound)
+			return nil
+		}
+		return next.ServeHTTP(w, req)
+	}
+	h.realm.serve(w, req, strings.Trim(rest, "/"))
+	return nil
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

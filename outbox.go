@@ -1,0 +1,251 @@
+// outbox.go: the durable queue of mail. An act writes a row; one worker a store
+// renders, signs and sends it, and removes it after the server's 250.
+
+package registration
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+)
+
+// Times of the outbox.
+const (
+	// mailGiveUp is how long a message is tried.
+	mailGiveUp = 72 * time.Hour
+	// mailFirstRetry doubles with each failure, up to mailLastRetry.
+	mailFirstRetry = 5 * time.Second
+	mailLastRetry  = 15 * time.Minute
+	// mailIdle is the longest sleep: rows that another process wrote are found then.
+	mailIdle = time.Minute
+	// mailBatch is how many rows are read at once.
+	mailBatch = 32
+	// mailTimeout bounds one message, whatever the mailer's own limits.
+	mailTimeout = 2 * time.Minute
+)
+
+// A postman is what the worker needs of the running configuration: it turns
+// rows into messages and sends them.
+type postman struct {
+	render func(*Mail, *User) (*Message, error)
+	state  func(MailKind, *User) []byte
+	mailer Mailer
+	logger *zap.Logger
+	now    func() time.Time
+}
+
+// outbox is the worker of one realm's queue. It outlives reloads: whose postman
+// works is the engine's business.
+type outbox struct {
+	store   Store
+	wake    chan struct{}
+	postman func() *postman
+}
+
+func newOutbox(store Store, current func() *postman) *outbox {
+	return &outbox{store: store, wake: make(chan struct{}, 1), postman: current}
+}
+
+// notify says that a row was written. It never blocks.
+func (o *outbox) notify() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run sends what is due until ctx ends.
+func (o *outbox) run(ctx context.Context) {
+	failures := 0 // of the server as a whole, in a row
+	var before *postman
+	for ctx.Err() == nil {
+		p := o.postman()
+		if p == nil {
+			return
+		}
+		if p != before { // a reload may have mended what failed
+			before, failures = p, 0
+		}
+		wait, ok := o.deliverDue(ctx, p)
+		if ok {
+			failures = 0
+		} else {
+			failures++
+			wait = backoff(failures)
+		}
+		if wait <= 0 {
+			continue
+		}
+		timer := time.NewTimer(wait)
+		o.rest(ctx, p, timer.C, ok)
+		timer.Stop()
+	}
+}
+
+// rest waits for the timer or for work. While the server is out of order, a new
+// row is no reason to try it again, but a new postman is.
+func (o *outbox) rest(ctx context.Context, p *postman, timer <-chan time.Time, healthy bool) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer:
+			return
+		case <-o.wake:
+			if healthy || o.postman() != p {
+				return
+			}
+		}
+	}
+}
+
+// backoff is exponential with jitter: between half and the whole of it.
+func backoff(failures int) time.Duration {
+	d := mailLastRetry
+	if failures < 16 {
+		d = min(mailFirstRetry<<(failures-1), mailLastRetry)
+	}
+	return d/2 + rand.N(d/2+1) //nolint:gosec // jitter, not a secret
+}
+
+// deliverDue sends a batch. It returns how long to wait for the next, and
+// false where the mail server or the store as a whole is out of order.
+func (o *outbox) deliverDue(ctx context.Context, p *postman) (wait time.Duration, ok bool) {
+	if p.mailer == nil {
+		return mailIdle, true
+	}
+	var due []*Mail
+	next := p.now().Add(mailIdle)
+	err := o.store.View(ctx, func(tx Tx) (err error) {
+		if due, err = tx.DueMail(p.now(), mailBatch); err != nil || len(due) > 0 {
+			return err
+		}
+		first, err := tx.NextMail()
+		if err == nil && first.Before(next) {
+			next = first
+		}
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		if ctx.Err() == nil {
+			p.logger.Error("the outbox can't be read; trying again", zap.Error(err))
+		}
+		return 0, false
+	}
+	for _, m := range due {
+		if ctx.Err() != nil {
+			return 0, true
+		}
+		if !o.deliver(ctx, p, m) {
+			return 0, false
+		}
+	}
+	if len(due) > 0 {
+		return 0, true
+	}
+	// A blocked row (an older one to the same recipient waits) may be due
+	// already: a second keeps the worker from spinning.
+	return max(next.Sub(p.now()), time.Second), true
+}
+
+// deliver sends one row. It returns false where the server or the store failed
+// as a whole and the row is untouched.
+func (o *outbox) deliver(ctx context.Context, p *postman, m *Mail) bool {
+	log := p.logger.With(zap.String("message_id", m.MessageID), zap.String("kind", string(m.Kind)), zap.Stringer("user", m.User))
+	u, reason, err := o.addressee(ctx, p, m)
+	if err != nil {
+		log.Error("the outbox can't be read; trying again", zap.Error(err))
+		return false
+	}
+	if reason != "" {
+		log.Info("mail dropped: "+reason, zap.Time("queued", m.Queued))
+		return o.remove(ctx, m, log)
+	}
+	if p.now().Sub(m.Queued) > mailGiveUp {
+		log.Error("mail given up: it could not be delivered for three days", zap.Time("queued", m.Queued), zap.Int("attempts", m.Attempts))
+		return o.remove(ctx, m, log)
+	}
+	message, err := p.render(m, u)
+	if err == nil {
+		sending, cancel := context.WithTimeout(ctx, mailTimeout)
+		err = p.mailer.Send(sending, message)
+		cancel()
+	}
+	if err == nil {
+		log.Info("mail sent", zap.Int("attempts", m.Attempts+1))
+		return o.remove(ctx, m, log)
+	}
+	if ctx.Err() != nil {
+		return true // cut off by the end of the worker: the row stays as it is
+	}
+	return o.failed(ctx, p, m, err, log)
+}
+
+// addressee returns the account that a row is about, or why the row is no
+// longer wanted: the account is gone, or the link would be dead on arrival.
+func (o *outbox) addressee(ctx context.Context, p *postman, m *Mail) (u *User, reason string, err error) {
+	err = o.store.View(ctx, func(tx Tx) (err error) {
+		if m.User == uuid.Nil {
+			return nil
+		}
+		u, err = tx.User(m.User)
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil, "the account is gone", nil
+	case err != nil:
+		return nil, "", err
+	case u != nil && !bytes.Equal(p.state(m.Kind, u), m.State):
+		return nil, "the account has changed since", nil
+	}
+	return u, "", nil
+}
+
+// failed reacts to a failure by its scope.
+func (o *outbox) failed(ctx context.Context, p *postman, m *Mail, err error, log *zap.Logger) bool {
+	var mailErr *MailError
+	isMail := errors.As(err, &mailErr)
+	switch {
+	case isMail && mailErr.Server:
+		log.Error("the mail server can't be used; all mail waits", zap.Error(err))
+		return false
+	case isMail && mailErr.Permanent:
+		log.Error("mail given up: the server refused it for good", zap.Error(err))
+		return o.remove(ctx, m, log)
+	}
+	m.Attempts++
+	wait := backoff(m.Attempts)
+	m.Due = p.now().Add(wait)
+	log.Warn("mail delayed", zap.Error(err), zap.Int("attempts", m.Attempts), zap.Duration("retry_in", wait))
+	if err := o.store.Update(ctx, func(tx Tx) error { return tx.PutMail(m) }); err != nil {
+		log.Error("the outbox can't be written; trying again", zap.Error(err))
+		return false
+	}
+	return true
+}
+
+// remove takes a row off the queue. If that fails after the message was sent,
+// it is sent again, under the same Message-ID. The write is not cut off by the
+// end of the worker.
+func (o *outbox) remove(ctx context.Context, m *Mail, log *zap.Logger) bool {
+	err := o.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
+		if err := tx.DeleteMail(m.Seq); !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		log.Error("the outbox can't be written; trying again", zap.Error(err))
+		return false
+	}
+	return true
+}

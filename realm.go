@@ -1,0 +1,329 @@
+// realm.go: one realm of one running configuration, put together: settings with
+// their placeholders replaced, store, signer, mailer, accounts, pages.
+
+package registration
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/mail"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/seed-928992b0/caddy-registration/internal/password"
+)
+
+// A StoreModule is a guest module in http.registration.stores: it opens the
+// stores of realms.
+type StoreModule interface {
+	// StoreKey identifies what is opened, so that it is opened once a process:
+	// an absolute path, a database address. It is called after Provision.
+	StoreKey() string
+	// OpenStore opens the store of a realm. It waits at most wait for another
+	// process to let go of it, and then returns an error that matches
+	// ErrStoreLocked. release gives back what the store rests on; it is called
+	// once, after the store's Close, and may be nil.
+	OpenStore(realm string, wait time.Duration) (store Store, release func() error, err error)
+}
+
+// ErrStoreLocked says that another process has the store open.
+var ErrStoreLocked = errors.New("the store is in use by another process")
+
+// Pools of what outlives a reload. They hold no settings.
+var (
+	enginePool = caddy.NewUsagePool()
+	hasherPool = caddy.NewUsagePool()
+)
+
+// hasherKey is the only key of hasherPool: there is one machine to hash on.
+const hasherKey = "hasher"
+
+type pooledHasher struct{ *password.Pool }
+
+func (pooledHasher) Destruct() error { return nil }
+
+// realm is a realm of one configuration. Its fields are set before it serves
+// and do not change; accounts is nil until the store is open.
+type realm struct {
+	name, path  string
+	settings    *Settings
+	fingerprint string // of the settings as configured, to tell two definitions apart
+	users       int    // handlers that share it; under App.mu
+
+	storeModule StoreModule
+	mailer      Mailer
+	logger      *zap.Logger
+	now         func() time.Time
+
+	engineKey string
+	engine    *engine
+	hasher    *password.Pool
+	postman   *postman
+	accounts  atomic.Pointer[Accounts]
+	started   bool
+
+	endpoints   map[string]*endpoint
+	pages       *pages
+	origins     *originPolicy
+	https       bool   // base_url is https: cookies are Secure whoever terminates TLS
+	baseHost    string // host[:port] of base_url, "" if none
+	cookiePlain string
+	cookieTLS   string
+	sameSite    http.SameSite
+	// copiesIdentity is set where a guard copies identity headers: then what a
+	// client sends under these names is removed on all routes of the site.
+	copiesIdentity atomic.Bool
+}
+
+// resolve returns the settings with their placeholders replaced. Each that is
+// unset is an error: an empty secret or address must not slip in.
+func (s *Settings) resolve() (*Settings, error) {
+	repl := caddy.NewReplacer()
+	repl.Set("data_dir", caddy.AppDataDir())
+	out := *s
+	var errs []error
+	replace := func(setting, value string) string {
+		if !hasPlaceholder(value) {
+			return value
+		}
+		got, err := repl.ReplaceOrErr(value, true, true)
+		if err != nil {
+			errs = append(errs, settingErrorf(setting, "%v; set it before Caddy starts, or write the value itself", err))
+		}
+		return got
+	}
+	replaceAll := func(setting string, values []string) []string {
+		list := make([]string, len(values))
+		for i, v := range values {
+			list[i] = replace(setting, v)
+		}
+		return list
+	}
+	out.BaseURL = strings.TrimSuffix(replace("base_url", s.BaseURL), "/")
+	out.Secrets = replaceAll("secret", s.Secrets)
+	out.From = replace("from", s.From)
+	out.ReplyTo = replace("reply_to", s.ReplyTo)
+	out.Templates = replace("templates", s.Templates)
+	out.TrustedOrigins = replaceAll("trusted_origins", s.TrustedOrigins)
+	out.Register.VerificationURL = replace("register.verification_url", s.Register.VerificationURL)
+	out.ResetPassword.VerificationURL = replace("reset_password.verification_url", s.ResetPassword.VerificationURL)
+	out.RegisterEmail.VerificationURL = replace("register_email.verification_url", s.RegisterEmail.VerificationURL)
+	out.Session.CookieDomain = replace("session.cookie_domain", s.Session.CookieDomain)
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	out.setDefaults()
+	return &out, out.check()
+}
+
+// newRealm puts a realm together and opens its store. If another process has
+// the store open, that is left to start: `caddy validate` beside a running
+// server is no mistake.
+func newRealm(s *Settings, store StoreModule, mailer Mailer, logger *zap.Logger) (*realm, error) {
+	r := &realm{
+		name: s.Realm, path: s.Path, settings: s, storeModule: store, mailer: mailer, logger: logger, now: time.Now,
+		engineKey: store.StoreKey() + "\x00" + s.Realm,
+	}
+	for _, warning := range s.warnings() {
+		logger.Warn(warning)
+	}
+	if u, err := url.Parse(s.BaseURL); err == nil {
+		r.https, r.baseHost = u.Scheme == "https", u.Host
+	}
+	var err error
+	if r.origins, err = newOriginPolicy(s); err != nil {
+		return nil, err
+	}
+	if r.pages, err = newPages(r); err != nil {
+		return nil, err
+	}
+	r.endpoints = r.routes()
+	r.cookieNames()
+	hasher, _, err := hasherPool.LoadOrNew(hasherKey, func() (caddy.Destructor, error) {
+		return pooledHasher{password.NewDefaultPool()}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.hasher = hasher.(pooledHasher).Pool
+	err = r.open(time.Second)
+	if errors.Is(err, ErrStoreLocked) {
+		logger.Warn("the store is in use by another process; trying again at the start", zap.Error(err))
+		err = nil
+	}
+	if err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	return r, nil
+}
+
+// open acquires the engine and builds what rests on it.
+func (r *realm) open(wait time.Duration) error {
+	if r.engine != nil {
+		return nil
+	}
+	e, _, err := enginePool.LoadOrNew(r.engineKey, func() (caddy.Destructor, error) {
+		store, release, err := r.storeModule.OpenStore(r.name, wait)
+		if err != nil {
+			return nil, err
+		}
+		return newEngine(store, release), nil
+	})
+	if err != nil {
+		return fmt.Errorf("opening the store: %w", err)
+	}
+	r.engine = e.(*engine)
+	signer, err := r.newSigner()
+	if err != nil {
+		return err
+	}
+	site := r.site()
+	renderer, err := newMailRenderer(r.settings, site, r.now)
+	if err != nil {
+		return err
+	}
+	a := &Accounts{
+		settings: r.settings, store: r.engine.store, sessions: r.engine.sessions, signer: signer, hasher: r.hasher,
+		mailDomain: site, mailQueued: r.engine.outbox.notify, now: r.now,
+	}
+	renderer.signer, renderer.state = signer, a.state
+	r.postman = &postman{render: renderer.render, state: a.mailState, mailer: r.mailer, logger: r.logger.Named("outbox"), now: r.now}
+	r.accounts.Store(a)
+	return nil
+}
+
+// site is the name of the site in mails and pages: the host of base_url, else
+// the domain of the sender.
+func (r *realm) site() string {
+	if u, err := url.Parse(r.settings.BaseURL); err == nil && u.Hostname() != "" {
+		return u.Hostname()
+	}
+	if addr, err := mail.ParseAddress(r.settings.From); err == nil {
+		return addr.Address[strings.LastIndexByte(addr.Address, '@')+1:]
+	}
+	return "localhost"
+}
+
+// signingKey is the name of the generated key among the store's values.
+const signingKey = "signing_key"
+
+// newSigner uses the configured secrets, or the key in the store, made at the
+// first start.
+func (r *realm) newSigner() (*Signer, error) {
+	var secrets [][]byte
+	for _, s := range r.settings.Secrets {
+		secrets = append(secrets, []byte(s))
+	}
+	if len(secrets) > 0 {
+		return NewSigner(r.name, secrets...)
+	}
+	var key []byte
+	err := r.engine.store.View(context.Background(), func(tx Tx) (err error) {
+		key, err = tx.Value(signingKey)
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		fresh := make([]byte, secretBytes)
+		_, _ = rand.Read(fresh) // never fails
+		err = r.engine.store.Update(context.Background(), func(tx Tx) (err error) {
+			if key, err = tx.Value(signingKey); !errors.Is(err, ErrNotFound) {
+				return err
+			}
+			key = fresh
+			return tx.PutValue(signingKey, key)
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the signing key in the store: %w", err)
+	}
+	return NewSigner(r.name, key)
+}
+
+// start sets the realm to work.
+func (r *realm) start() error {
+	if err := r.open(4 * time.Second); err != nil {
+		return fmt.Errorf("%s: realm %q: %w", orUnknown(r.settings.Source), r.name, err)
+	}
+	r.engine.start(r.postman)
+	r.started = true
+	return nil
+}
+
+// stop ends the work. It may be called more than once.
+func (r *realm) stop() {
+	if r.started {
+		r.started = false
+		r.engine.finish(r.postman)
+	}
+}
+
+// close releases what the realm holds, and only that.
+func (r *realm) close() error {
+	r.stop()
+	var err error
+	if r.engine != nil {
+		_, err = enginePool.Delete(r.engineKey)
+		r.engine = nil
+	}
+	if r.hasher != nil {
+		_, _ = hasherPool.Delete(hasherKey)
+		r.hasher = nil
+	}
+	return err
+}
+
+func (r *realm) cookieNames() {
+	const base = "registration"
+	s := r.settings.Session
+	r.cookiePlain, r.cookieTLS = base, "__Host-"+base
+	if s.CookieDomain != "" {
+		r.cookieTLS = base
+	}
+	if s.CookieName != "" {
+		r.cookiePlain, r.cookieTLS = s.CookieName, s.CookieName
+	}
+	r.sameSite = map[string]http.SameSite{
+		"lax": http.SameSiteLaxMode, "strict": http.SameSiteStrictMode, "none": http.SameSiteNoneMode,
+	}[s.SameSite]
+}
+
+// secure reports whether the browser speaks HTTPS, to Caddy or to what
+// terminates TLS before it.
+func (r *realm) secure(req *http.Request) bool { return req.TLS != nil || r.https }
+
+func (r *realm) cookieName(req *http.Request) string {
+	if r.secure(req) {
+		return r.cookieTLS
+	}
+	return r.cookiePlain
+}
+
+// setCookie carries a session's token to the browser, for as long as the
+// session lasts; the empty token takes it away.
+func (r *realm) setCookie(w http.ResponseWriter, req *http.Request, token string) {
+	c := http.Cookie{
+		Name: r.cookieName(req), Value: token, Path: "/", Domain: r.settings.Session.CookieDomain,
+		MaxAge: int(time.Duration(r.settings.Session.Lifetime) / time.Second),
+		Secure: r.secure(req), HttpOnly: true, SameSite: r.sameSite,
+	}
+	if token == "" {
+		c.MaxAge = -1
+	}
+	http.SetCookie(w, &c)
+}
+
+// client says where a request came from: Caddy's client_ip, which knows the
+// trusted proxies, never the bare remote address.
+func (r *realm) client(req *http.Request) Client {
+	address, _ := caddyhttp.GetVar(req.Context(), caddyhttp.ClientIPVarKey).(string)
+	return Client{Address: address, UserAgent: req.UserAgent(), Language: "en"}
+}

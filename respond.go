@@ -1,0 +1,236 @@
+// respond.go: the only place that turns an act's outcome into bytes: content
+// negotiation, the error shapes, and the table from error code to HTTP status.
+
+package registration
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"go.uber.org/zap"
+)
+
+// statuses has the HTTP status of every single refusal. What is not in it is 400.
+var statuses = map[Code]int{
+	CodeNotAuthenticated:     http.StatusUnauthorized,
+	CodeTokenInvalid:         http.StatusUnauthorized,
+	CodePermissionDenied:     http.StatusForbidden,
+	CodeCrossOrigin:          http.StatusForbidden,
+	CodeNotFound:             http.StatusNotFound,
+	CodeMethodNotAllowed:     http.StatusMethodNotAllowed,
+	CodeTooLarge:             http.StatusRequestEntityTooLarge,
+	CodeUnsupportedMediaType: http.StatusUnsupportedMediaType,
+	CodeInternal:             http.StatusInternalServerError,
+	CodeUnavailable:          http.StatusServiceUnavailable,
+}
+
+func statusOf(code Code) int {
+	if status, ok := statuses[code]; ok {
+		return status
+	}
+	return http.StatusBadRequest
+}
+
+// acceptedQuality returns the quality of the best range in an Accept header
+// that names the media type, and -1 where none does. Wildcards are left out:
+// a client that takes anything gets JSON.
+func acceptedQuality(accept []string, types ...string) float64 {
+	best := -1.0
+	for _, line := range accept {
+		for part := range strings.SplitSeq(line, ",") {
+			name, params, _ := strings.Cut(part, ";")
+			name = strings.TrimSpace(name)
+			for _, t := range types {
+				if strings.EqualFold(name, t) {
+					best = max(best, quality(params))
+				}
+			}
+		}
+	}
+	return best
+}
+
+func quality(params string) float64 {
+	for param := range strings.SplitSeq(params, ";") {
+		key, value, _ := strings.Cut(strings.TrimSpace(param), "=")
+		if strings.EqualFold(strings.TrimSpace(key), "q") {
+			q, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil || q < 0 || q > 1 {
+				return 0
+			}
+			return q
+		}
+	}
+	return 1
+}
+
+// acceptsHTML reports whether the client names HTML and likes it better than
+// JSON, as browsers do and API clients do not.
+func acceptsHTML(h http.Header) bool {
+	accept := h["Accept"]
+	html := acceptedQuality(accept, "text/html", "application/xhtml+xml")
+	return html > 0 && html > acceptedQuality(accept, "application/json", "application/problem+json")
+}
+
+func acceptsProblem(h http.Header) bool {
+	accept := h["Accept"]
+	problem := acceptedQuality(accept, "application/problem+json")
+	return problem > 0 && problem >= acceptedQuality(accept, "application/json")
+}
+
+// writeJSON sends a body that the caller has checked to be encodable.
+func writeJSON(w http.ResponseWriter, status int, contentType string, body any) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(body) // maps and slices of strings: can't fail
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(out.Len()))
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write(out.Bytes())
+}
+
+// shownFields marshals a profile in the order of its fields.
+type shownFields []Shown
+
+// MarshalJSON implements json.Marshaler.
+func (fields shownFields) MarshalJSON() ([]byte, error) {
+	var out bytes.Buffer
+	for i, f := range fields {
+		out.WriteByte("{,"[min(i, 1)])
+		name, err := json.Marshal(f.Name)
+		if err != nil {
+			return nil, err
+		}
+		value, err := json.Marshal(f.Value)
+		if err != nil {
+			return nil, err
+		}
+		out.Write(name)
+		out.WriteByte(':')
+		out.Write(value)
+	}
+	if len(fields) == 0 {
+		out.WriteByte('{')
+	}
+	out.WriteByte('}')
+	return out.Bytes(), nil
+}
+
+// asRefusal makes any error one that can be sent.
+func asRefusal(err error) *Error {
+	refusal := (*Error)(nil)
+	if errors.As(err, &refusal) {
+		return refusal
+	}
+	if errors.Is(err, ErrNotFound) {
+		return refuse(CodeNotAuthenticated)
+	}
+	return &Error{Code: CodeInternal, Cause: err}
+}
+
+// problem is an RFC 9457 body.
+type problem struct {
+	Type   string                      `json:"type"`
+	Title  string                      `json:"title"`
+	Status int                         `json:"status"`
+	Detail string                      `json:"detail"`
+	Code   Code                        `json:"code"`
+	Errors map[string][]problemMessage `json:"errors,omitempty"`
+}
+
+type problemMessage struct {
+	Code    Code   `json:"code"`
+	Message string `json:"message"`
+}
+
+// errorHeaders sets what every refusal carries, logs its cause once, and
+// returns the status.
+func (r *realm) errorHeaders(w http.ResponseWriter, req *http.Request, e *Error) int {
+	status := statusOf(e.Code)
+	if e.Cause != nil {
+		log := r.logger.Error
+		if status < http.StatusInternalServerError {
+			log = r.logger.Warn
+		}
+		log("request failed", zap.String("path", req.URL.Path), zap.String("code", string(e.Code)), zap.Error(e.Cause))
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	if e.RetryAfter > 0 {
+		h.Set("Retry-After", seconds(e.RetryAfter))
+	}
+	if status == http.StatusUnauthorized {
+		h.Set("WWW-Authenticate", r.challenge())
+	}
+	return status
+}
+
+// challenge is the WWW-Authenticate of every 401 (RFC 9110, 11.6.1). Browsers
+// know neither scheme and show no prompt.
+func (r *realm) challenge() string {
+	return `Bearer realm="` + r.name + `", Token realm="` + r.name + `"`
+}
+
+// refuse answers with a refusal, in HTML for a browser.
+func (r *realm) refuse(w http.ResponseWriter, req *http.Request, err error) {
+	e := asRefusal(err)
+	if *r.settings.Pages && acceptsHTML(req.Header) {
+		r.pages.refusal(w, req, e)
+		return
+	}
+	r.writeError(w, req, e)
+}
+
+// writeError sends a refusal in the DRF shape or, where asked for, as a problem.
+func (r *realm) writeError(w http.ResponseWriter, req *http.Request, e *Error) {
+	status := r.errorHeaders(w, req, e)
+	w.Header().Add("Vary", "Accept")
+	if acceptsProblem(req.Header) {
+		body := problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: message(e.Code, e.Params), Code: e.Code}
+		for _, f := range e.Fields {
+			if body.Errors == nil {
+				body.Errors = map[string][]problemMessage{}
+			}
+			body.Errors[f.Field] = append(body.Errors[f.Field], problemMessage{f.Code, message(f.Code, f.Params)})
+		}
+		writeJSON(w, status, "application/problem+json", body)
+		return
+	}
+	if len(e.Fields) > 0 {
+		body := map[string][]string{}
+		for _, f := range e.Fields {
+			body[f.Field] = append(body[f.Field], message(f.Code, f.Params))
+		}
+		writeJSON(w, status, "application/json", body)
+		return
+	}
+	text := message(e.Code, e.Params)
+	if *r.settings.NonFieldErrorsKey && status == http.StatusBadRequest && e.Code != CodeMalformed {
+		writeJSON(w, status, "application/json", map[string][]string{fieldNonField: {text}})
+		return
+	}
+	writeJSON(w, status, "application/json", map[string]string{"detail": text})
+}
+
+// writeReply sends a success as JSON.
+func (r *realm) writeReply(w http.ResponseWriter, rep *reply) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Add("Vary", "Accept")
+	var body any
+	switch {
+	case rep.profile != nil:
+		body = shownFields(rep.profile)
+	case rep.token != "":
+		body = shownFields{{"detail", rep.detail}, {"token", rep.token}}
+	default:
+		body = shownFields{{"detail", rep.detail}}
+	}
+	writeJSON(w, rep.status, "application/json", body)
+}

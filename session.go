@@ -1,0 +1,308 @@
+// session.go: sessions and API tokens: issued, looked up in under a
+// microsecond, revoked at once.
+
+package registration
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+)
+
+// tokenLength is the length of 32 random bytes in unpadded base64url.
+const tokenLength = 43
+
+// maxUserAgent bounds what a sign-in stores of a header that the client chose.
+const maxUserAgent = 160
+
+// newToken returns 256 random bits as text, and the hash that is stored.
+func newToken() (string, TokenHash) {
+	var raw [32]byte
+	_, _ = rand.Read(raw[:]) // never fails (crypto/rand since Go 1.24)
+	token := base64.RawURLEncoding.EncodeToString(raw[:])
+	hash, _ := hashToken(token)
+	return token, hash
+}
+
+// hashToken returns what the store knows of a token. ok is false for a text
+// that can't be one. It does not allocate.
+func hashToken(token string) (hash TokenHash, ok bool) {
+	if len(token) != tokenLength {
+		return hash, false
+	}
+	var buf [tokenLength]byte
+	copy(buf[:], token)
+	return sha256.Sum256(buf[:]), true
+}
+
+// A Principal is who a request comes from. Both records are shared: read only.
+type Principal struct {
+	User    *User
+	Session *Session
+}
+
+// A Grant is what a sign-in hands out. The tokens are shown this once.
+type Grant struct {
+	// Cookie is the token for the session cookie; empty where sessions are off.
+	Cookie string
+	// Session is the session behind Cookie; nil where sessions are off.
+	Session *Session
+	// Token is the API token; empty where tokens are off.
+	Token string
+}
+
+// grant writes what a sign-in of u hands out.
+func (a *Accounts) grant(t *txn, u *User, client Client) (*Grant, error) {
+	g := &Grant{}
+	now := a.time()
+	issue := func(kind SessionKind) (string, *Session, error) {
+		token, hash := newToken()
+		s := &Session{
+			Hash: hash, User: u.ID, Kind: kind, Created: now, LastUsed: now,
+			Expires: now.Add(time.Duration(a.settings.Session.Lifetime)),
+			Address: client.Address, UserAgent: shorten(client.UserAgent, maxUserAgent),
+		}
+		return token, s, t.PutSession(s)
+	}
+	var err error
+	if *a.settings.Login.Session {
+		if g.Cookie, g.Session, err = issue(KindSession); err != nil {
+			return nil, err
+		}
+	}
+	if *a.settings.Login.Token {
+		if g.Token, _, err = issue(KindToken); err != nil {
+			return nil, err
+		}
+	}
+	return g, nil
+}
+
+// shorten cuts a text to at most n bytes of whole, valid characters.
+func shorten(text string, n int) string {
+	if len(text) > n {
+		text = text[:n]
+	}
+	for len(text) > 0 && !utf8.ValidString(text) {
+		text = text[:len(text)-1]
+	}
+	return text
+}
+
+// renewSession gives a session a new token; its lifetime goes on.
+func (t *txn) renewSession(s *Session) (*Grant, error) {
+	token, hash := newToken()
+	renewed := *s
+	renewed.Hash = hash
+	if err := t.PutSession(&renewed); err != nil {
+		return nil, err
+	}
+	return &Grant{Cookie: token, Session: &renewed}, t.endSession(s.Hash)
+}
+
+// endSession ends a session or token; one that has ended already is no error.
+func (t *txn) endSession(hash TokenHash) error {
+	t.sessions = append(t.sessions, hash)
+	if err := t.DeleteSession(hash); err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	return nil
+}
+
+// endSessions ends every session and token of an account, but keep's.
+func (t *txn) endSessions(u *User, keep *TokenHash) error {
+	all, err := t.Sessions(u.ID)
+	if err != nil {
+		return err
+	}
+	for _, s := range all {
+		if keep != nil && s.Hash == *keep {
+			continue
+		}
+		if err := t.endSession(s.Hash); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sessions answers who a token belongs to. It keeps the live sessions and
+// their users in memory, exactly: whatever a transaction changes is forgotten
+// between its commit and the answer, so a revoked token fails at the very next
+// request. All configurations that run on one store share one sessions.
+type sessions struct {
+	store Store
+	live  *cache[TokenHash, *liveSession]
+	users *cache[uuid.UUID, *User]
+
+	mu sync.Mutex
+	// used collects the sessions whose last use is to be written back.
+	used map[TokenHash]*liveSession
+}
+
+type liveSession struct {
+	session  Session
+	lastUsed atomic.Int64 // Unix seconds
+	saved    atomic.Int64 // the LastUsed in the store, or on its way there
+}
+
+// Limits of the memory that live sessions take: about 300 bytes each.
+const (
+	maxLiveSessions = 1 << 15
+	maxLiveUsers    = 1 << 15
+)
+
+func newSessions(store Store) *sessions {
+	return &sessions{
+		store: store,
+		live:  newCache[TokenHash, *liveSession](maxLiveSessions, func(h TokenHash) byte { return h[0] }),
+		users: newCache[uuid.UUID, *User](maxLiveUsers, func(id uuid.UUID) byte { return id[15] }),
+		used:  map[TokenHash]*liveSession{},
+	}
+}
+
+// lookup returns the active user and the unexpired session or token behind a
+// token, ErrNotFound, or the failure of the store.
+func (s *sessions) lookup(ctx context.Context, token string, kind SessionKind, now time.Time, idle time.Duration) (Principal, error) {
+	hash, ok := hashToken(token)
+	if !ok {
+		return Principal{}, ErrNotFound
+	}
+	epoch := s.live.epoch.Load() + s.users.epoch.Load()
+	ls, ok := s.live.get(hash)
+	var u *User
+	if ok {
+		u, ok = s.users.get(ls.session.User)
+	}
+	if !ok {
+		var err error
+		if ls, u, err = s.load(ctx, hash, epoch); err != nil {
+			return Principal{}, err
+		}
+	}
+	unix := now.Unix()
+	last := ls.lastUsed.Load()
+	if ls.session.Kind != kind || !u.IsActive || unix >= ls.session.Expires.Unix() || unix-last >= int64(idle/time.Second) {
+		return Principal{}, ErrNotFound
+	}
+	if unix > last {
+		ls.lastUsed.Store(unix)
+		s.noteUse(ls, unix, idle)
+	}
+	return Principal{User: u, Session: &ls.session}, nil
+}
+
+// load reads a session and its user, and remembers them unless something was
+// forgotten meanwhile: what was read may be older than that.
+func (s *sessions) load(ctx context.Context, hash TokenHash, epoch uint64) (*liveSession, *User, error) {
+	var session *Session
+	var u *User
+	err := s.store.View(ctx, func(tx Tx) (err error) {
+		if session, err = tx.Session(hash); err != nil {
+			return err
+		}
+		u, err = tx.User(session.User)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	fresh := &liveSession{session: *session}
+	fresh.lastUsed.Store(session.LastUsed.Unix())
+	fresh.saved.Store(session.LastUsed.Unix())
+	current := func() bool { return s.live.epoch.Load()+s.users.epoch.Load() == epoch }
+	ls := s.live.put(hash, fresh, current)
+	s.users.put(u.ID, u, current)
+	return ls, u, nil
+}
+
+// forget drops what a transaction has changed.
+func (s *sessions) forget(users []uuid.UUID, hashes []TokenHash) {
+	for _, id := range users {
+		s.users.drop(id)
+	}
+	for _, hash := range hashes {
+		s.live.drop(hash)
+	}
+}
+
+// noteUse remembers to write a use back, at most once every eighth of the idle
+// time or five minutes: a restart then costs an idle session little, and a
+// request costs no write.
+func (s *sessions) noteUse(ls *liveSession, unix int64, idle time.Duration) {
+	saved := ls.saved.Load()
+	if unix-saved < int64(min(idle/8, 5*time.Minute)/time.Second) || !ls.saved.CompareAndSwap(saved, unix) {
+		return
+	}
+	s.mu.Lock()
+	s.used[ls.session.Hash] = ls
+	s.mu.Unlock()
+}
+
+// flushChunk bounds the transactions that write uses back.
+const flushChunk = 256
+
+// flush writes the noted uses back. A session that was revoked stays revoked.
+func (s *sessions) flush(ctx context.Context) error {
+	s.mu.Lock()
+	used := s.used
+	s.used = map[TokenHash]*liveSession{}
+	s.mu.Unlock()
+	chunk := make([]*liveSession, 0, min(len(used), flushChunk))
+	write := func() error {
+		defer func() { chunk = chunk[:0] }()
+		return s.store.Update(ctx, func(tx Tx) error {
+			for _, ls := range chunk {
+				session, err := tx.Session(ls.session.Hash)
+				if errors.Is(err, ErrNotFound) {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				session.LastUsed = time.Unix(ls.lastUsed.Load(), 0).UTC()
+				if err := tx.PutSession(session); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for _, ls := range used {
+		if chunk = append(chunk, ls); len(chunk) == flushChunk {
+			if err := write(); err != nil {
+				return err
+			}
+		}
+	}
+	if len(chunk) > 0 {
+		return write()
+	}
+	return nil
+}
+
+// sweepChunk bounds the transactions of the sweep, so that nobody waits for it.
+const sweepChunk = 256
+
+// sweep removes the expired sessions and tokens.
+func (s *sessions) sweep(ctx context.Context, now time.Time) (total int, err error) {
+	for {
+		removed := 0
+		err := s.store.Update(ctx, func(tx Tx) (err error) {
+			removed, err = tx.DeleteExpiredSessions(now, sweepChunk)
+			return err
+		})
+		total += removed
+		if err != nil || removed < sweepChunk {
+			return total, err
+		}
+	}
+}

@@ -1,0 +1,322 @@
+// settings.go: every setting of one realm, its default, its meaning and its
+// check. The Caddyfile (caddyfile.go) and JSON both end here.
+
+package registration
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// Settings is the configuration of one realm as it stands in JSON. Switches are
+// pointers so that "not set" differs from "off"; setDefaults fills them all.
+type Settings struct {
+	// The path under which the endpoints and pages live, without a trailing
+	// slash. Default: `/accounts`.
+	Path string `json:"path,omitempty"`
+
+	// The name by which `require_login` refers to these accounts. Accounts of
+	// different realms are separate, in one store too. Default: `default`.
+	Realm string `json:"realm,omitempty"`
+
+	// The address at which people reach this site, such as
+	// `https://example.com`. It is the only source of the host in a mailed
+	// link. Required wherever a link to the built-in pages is mailed.
+	// Placeholders are replaced when the configuration loads.
+	BaseURL string `json:"base_url,omitempty"`
+
+	// The keys that sign mailed links, newest first: the first signs, all
+	// verify. Each is at least 16 bytes. Default: one random key, kept in the
+	// store. Placeholders are replaced when the configuration loads.
+	Secrets []string `json:"secrets,omitempty"`
+
+	// Where the accounts are kept. Default: `bbolt` in Caddy's data folder.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=http.registration.stores inline_key=module"`
+
+	// What sends the mail. Required wherever mail is sent.
+	MailerRaw json.RawMessage `json:"mailer,omitempty" caddy:"namespace=http.registration.mailers inline_key=module"`
+
+	// The sender of all mail, `a@example.com` or `Name <a@example.com>`.
+	// Required wherever mail is sent. Placeholders are replaced when the
+	// configuration loads.
+	From string `json:"from,omitempty"`
+
+	// Where answers to the mail go. Default: the value of `from`.
+	ReplyTo string `json:"reply_to,omitempty"`
+
+	// A folder whose files replace the built-in mail and page templates of the
+	// same name. Default: none.
+	Templates string `json:"templates,omitempty"`
+
+	// Origins besides the site's own (`https://app.example.com`) that may send
+	// requests with the session cookie, read the answers (CORS), and be the
+	// target of `next`. Default: none.
+	TrustedOrigins []string `json:"trusted_origins,omitempty"`
+
+	// The fields of an account.
+	User UserSettings `json:"user,omitzero"`
+	// Sign-up.
+	Register RegisterSettings `json:"register,omitzero"`
+	// Sign-in.
+	Login LoginSettings `json:"login,omitzero"`
+	// The forgotten password.
+	ResetPassword ResetPasswordSettings `json:"reset_password,omitzero"`
+	// The change of the e-mail address.
+	RegisterEmail RegisterEmailSettings `json:"register_email,omitzero"`
+	// The change of the password.
+	ChangePassword ChangePasswordSettings `json:"change_password,omitzero"`
+	// Sessions and their cookie.
+	Session SessionSettings `json:"session,omitzero"`
+	// How passwords are hashed and which are refused.
+	Password PasswordSettings `json:"password,omitzero"`
+
+	// Whether a single refusal is sent as `{"non_field_errors": ["…"]}` instead
+	// of `{"detail": "…"}`. Default: false.
+	NonFieldErrorsKey *bool `json:"non_field_errors_key,omitempty"`
+
+	// Whether the built-in HTML pages are served. Default: true.
+	Pages *bool `json:"pages,omitempty"`
+
+	// Where this was configured (`Caddyfile:3`). It only makes errors clearer;
+	// the Caddyfile adapter fills it in.
+	Source string `json:"source,omitempty"`
+}
+
+// UserSettings says which fields identify an account and who sees and edits them.
+type UserSettings struct {
+	// The unique fields that `login` may name, tried together. Possible:
+	// `username`, `email`. Default: `username`.
+	LoginFields []string `json:"login_fields,omitempty"`
+	// The fields that the profile shows. Default: `id`, `username`, `email`,
+	// `first_name`, `last_name`.
+	PublicFields []string `json:"public_fields,omitempty"`
+	// Fields that are never shown, even where public. Default: none.
+	HiddenFields []string `json:"hidden_fields,omitempty"`
+	// The fields that the profile endpoint changes. Default: the public fields
+	// without `id`, `email` and what is read-only.
+	EditableFields []string `json:"editable_fields,omitempty"`
+}
+
+// RegisterSettings configures sign-up.
+type RegisterSettings struct {
+	// Whether people can sign up by themselves. Default: true.
+	Enabled *bool `json:"enabled,omitempty"`
+	// Whether `password_confirm` must repeat the password. Default: true.
+	PasswordConfirm *bool `json:"password_confirm,omitempty"`
+	// Whether a new account is inactive until its e-mail address is confirmed.
+	// Default: true.
+	Verification *bool `json:"verification,omitempty"`
+	// The page that the mailed link opens, on a frontend of yours. Default: the
+	// built-in page.
+	VerificationURL string `json:"verification_url,omitempty"`
+	// How long the link is good. Default: 7 days.
+	VerificationPeriod caddy.Duration `json:"verification_period,omitempty"`
+	// Whether the link works only once. Default: true.
+	OneTimeUse *bool `json:"one_time_use,omitempty"`
+	// Whether confirming also signs in. Default: false.
+	AutoLogin *bool `json:"auto_login,omitempty"`
+	// The templates of the mail.
+	Mail MailSettings `json:"mail,omitzero"`
+}
+
+// MailSettings names the template files of one message, relative to
+// `templates`. What is not set keeps its built-in template.
+type MailSettings struct {
+	// The subject line. Default: the built-in one.
+	Subject string `json:"subject,omitempty"`
+	// The only body; HTML if the name ends in `.html`, else plain text.
+	Body string `json:"body,omitempty"`
+	// The plain-text part. Where only the HTML part is set, it is derived from that.
+	TextBody string `json:"text_body,omitempty"`
+	// The HTML part.
+	HTMLBody string `json:"html_body,omitempty"`
+}
+
+// LoginSettings says what a sign-in hands out.
+type LoginSettings struct {
+	// A session cookie. Default: true.
+	Session *bool `json:"session,omitempty"`
+	// An opaque API token in the answer, for `Authorization: Token …` or
+	// `Bearer …`. Default: false.
+	Token *bool `json:"token,omitempty"`
+}
+
+// ResetPasswordSettings configures the way back in without a password.
+type ResetPasswordSettings struct {
+	// Whether it is offered. Default: true.
+	Enabled *bool `json:"enabled,omitempty"`
+	// The page that the mailed link opens, on a frontend of yours. Default: the
+	// built-in page.
+	VerificationURL string `json:"verification_url,omitempty"`
+	// How long the link is good. Default: 1 day.
+	VerificationPeriod caddy.Duration `json:"verification_period,omitempty"`
+	// Whether the link works only once. Default: true.
+	OneTimeUse *bool `json:"one_time_use,omitempty"`
+	// Whether `password_confirm` must repeat the password. Default: false.
+	PasswordConfirm *bool `json:"password_confirm,omitempty"`
+	// Whether the account is named by `email` instead of `login`. Default: false.
+	UseEmail *bool `json:"use_email,omitempty"`
+	// Whether an unknown account is told (400). It lets anybody probe who has
+	// an account. Default: false.
+	FailWhenUserNotFound *bool `json:"fail_when_user_not_found,omitempty"`
+	// The templates of the mail.
+	Mail MailSettings `json:"mail,omitzero"`
+}
+
+// RegisterEmailSettings configures the change of the e-mail address.
+type RegisterEmailSettings struct {
+	// Whether the new address counts only once it is confirmed. Default: true.
+	Verification *bool `json:"verification,omitempty"`
+	// The page that the mailed link opens, on a frontend of yours. Default: the
+	// built-in page.
+	VerificationURL string `json:"verification_url,omitempty"`
+	// How long the link is good. Default: 7 days.
+	VerificationPeriod caddy.Duration `json:"verification_period,omitempty"`
+	// The templates of the mail.
+	Mail MailSettings `json:"mail,omitzero"`
+}
+
+// ChangePasswordSettings configures the change of the password.
+type ChangePasswordSettings struct {
+	// Whether `password_confirm` must repeat the password. Default: true.
+	PasswordConfirm *bool `json:"password_confirm,omitempty"`
+}
+
+// SessionSettings configures sessions, tokens and the cookie.
+type SessionSettings struct {
+	// The absolute end of a sign-in, whatever its use. Default: 14 days.
+	Lifetime caddy.Duration `json:"lifetime,omitempty"`
+	// A sign-in unused for this long ends. Default: 14 days.
+	Idle caddy.Duration `json:"idle,omitempty"`
+	// Default: `__Host-registration` over HTTPS, `registration` over plain HTTP
+	// or with a cookie domain.
+	CookieName string `json:"cookie_name,omitempty"`
+	// Makes the cookie good for a domain and all its subdomains. Default: this
+	// host only.
+	CookieDomain string `json:"cookie_domain,omitempty"`
+	// `lax`, `strict` or `none`. Default: `lax`.
+	SameSite string `json:"same_site,omitempty"`
+}
+
+// PasswordSettings configures hashing and the validators.
+type PasswordSettings struct {
+	// Argon2id. Default: 19 MiB, 2 passes, 1 lane.
+	Argon2id *Argon2idSettings `json:"argon2id,omitempty"`
+	// The smallest number of characters. Default: 8.
+	MinLength int `json:"min_length,omitempty"`
+	// Refuses passwords of digits only. Default: true.
+	Numeric *bool `json:"numeric,omitempty"`
+	// Refuses the 20 000 most common passwords. Default: true.
+	Common *bool `json:"common,omitempty"`
+	// Refuses passwords similar to the account's own fields. Default: true.
+	Similar *bool `json:"similar,omitempty"`
+}
+
+// Argon2idSettings is the cost of one password hash.
+type Argon2idSettings struct {
+	// In KiB.
+	Memory uint32 `json:"memory"`
+	// The number of passes over the memory.
+	Passes uint32 `json:"passes"`
+	// The degree of parallelism.
+	Lanes uint8 `json:"lanes"`
+}
+
+// A SettingError is one wrong setting: which, what is wrong, and the mend.
+type SettingError struct {
+	// Setting is the path of the setting, such as `register.verification_url`.
+	Setting string
+	// Problem says what is wrong and how to mend it.
+	Problem string
+}
+
+// Error implements error.
+func (e *SettingError) Error() string { return fmt.Sprintf("%s: %s", e.Setting, e.Problem) }
+
+func settingErrorf(setting, format string, args ...any) *SettingError {
+	return &SettingError{Setting: setting, Problem: fmt.Sprintf(format, args...)}
+}
+
+const day = 24 * time.Hour
+
+// Names and limits that are not configurable.
+const (
+	defaultPath  = "/accounts"
+	defaultRealm = "default"
+	minSecret    = 16 // bytes; NIST SP 800-107 asks for at least half the hash's strength
+)
+
+func setDefault[T comparable](p *T, value T) {
+	var zero T
+	if *p == zero {
+		*p = value
+	}
+}
+
+func setSwitch(p **bool, value bool) {
+	if *p == nil {
+		*p = &value
+	}
+}
+
+// setDefaults fills in what is not set. It is idempotent.
+func (s *Settings) setDefaults() {
+	setDefault(&s.Path, defaultPath)
+	setDefault(&s.Realm, defaultRealm)
+	setDefault(&s.ReplyTo, s.From)
+	if len(s.User.LoginFields) == 0 {
+		s.User.LoginFields = []string{fieldUsername}
+	}
+	if s.User.PublicFields == nil {
+		s.User.PublicFields = []string{fieldID, fieldUsername, fieldEmail, fieldFirstName, fieldLastName}
+	}
+	if s.User.EditableFields == nil {
+		s.User.EditableFields = s.defaultEditableFields()
+	}
+	setSwitch(&s.Register.Enabled, true)
+	setSwitch(&s.Register.PasswordConfirm, true)
+	setSwitch(&s.Register.Verification, true)
+	setDefault(&s.Register.VerificationPeriod, caddy.Duration(7*day))
+	setSwitch(&s.Register.OneTimeUse, true)
+	setSwitch(&s.Register.AutoLogin, false)
+	setSwitch(&s.Login.Session, true)
+	setSwitch(&s.Login.Token, false)
+	setSwitch(&s.ResetPassword.Enabled, true)
+	setDefault(&s.ResetPassword.VerificationPeriod, caddy.Duration(day))
+	setSwitch(&s.ResetPassword.OneTimeUse, true)
+	setSwitch(&s.ResetPassword.PasswordConfirm, false)
+	setSwitch(&s.ResetPassword.UseEmail, false)
+	setSwitch(&s.ResetPassword.FailWhenUserNotFound, false)
+	setSwitch(&s.RegisterEmail.Verification, true)
+	setDefault(&s.RegisterEmail.VerificationPeriod, caddy.Duration(7*day))
+	setSwitch(&s.ChangePassword.PasswordConfirm, true)
+	setDefault(&s.Session.Lifetime, caddy.Duration(14*day))
+	setDefault(&s.Session.Idle, caddy.Duration(14*day))
+	setDefault(&s.Session.SameSite, "lax")
+	if s.Password.Argon2id == nil {
+		p := defaultHashParams
+		s.Password.Argon2id = &Argon2idSettings{Memory: p.Memory, Passes: p.Passes, Lanes: p.Lanes}
+	}
+	setDefault(&s.Password.MinLength, 8)
+	setSwitch(&s.Password.Numeric, true)
+	setSwitch(&s.Password.Common, true)
+	setSwitch(&s.Password.Similar, true)
+	setSwitch(&s.NonFieldErrorsKey, false)
+	setSwitch(&s.Pages, true)
+}
+
+// defaultEditableFields is what the profile endpoint may change unless the
+// configuration says otherwise: what is public, less what identifies the
+// account or has an endpoint of its own.
+func (s *Settings) defaultEditableFields() []string {
+	var names []string
+	for _, name := range s.User.PublicFields {
+		if f, ok := fieldByName(name); ok && !f.readOnly && name != fieldEmail {
+			names = append(names, name)
+		}
+	}
+	return names
+}

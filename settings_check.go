@@ -1,0 +1,231 @@
+// settings_check.go: what makes a configuration wrong, and the mend for each.
+// The same checks run when a Caddyfile is adapted and when JSON is loaded.
+
+package registration
+
+import (
+	"errors"
+	"fmt"
+	"net/mail"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+var realmName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+
+// check returns every wrong setting as a *SettingError, joined, or nil.
+// Values with placeholders are looked at again once these are replaced.
+func (s *Settings) check() error {
+	var errs []error
+	bad := func(setting, format string, args ...any) {
+		errs = append(errs, settingErrorf(setting, format, args...))
+	}
+	switch {
+	case !strings.HasPrefix(s.Path, "/"):
+		bad("path", "%q does not begin with a slash; write /%s", s.Path, s.Path)
+	case s.Path == "/":
+		bad("path", "the accounts need a path of their own, because everything below it is theirs; write for example %s", defaultPath)
+	case strings.HasSuffix(s.Path, "/"), strings.ContainsAny(s.Path, "*?#%{} \\"), strings.Contains(s.Path, "//"), strings.Contains(s.Path, ".."):
+		bad("path", "%q is a mount point, not a matcher: write it without a trailing slash, wildcard or escape, for example %s", s.Path, defaultPath)
+	}
+	if !realmName.MatchString(s.Realm) {
+		bad("realm", "%q is not a realm name; use up to 64 of a-z, 0-9, - and _, beginning with a letter or digit", s.Realm)
+	}
+	s.checkMail(bad)
+	s.checkFields(bad)
+	s.checkSessions(bad)
+	for _, secret := range s.Secrets {
+		if !hasPlaceholder(secret) && len(secret) < minSecret {
+			bad("secret", "a key has fewer than %d bytes; make one with: openssl rand -base64 32", minSecret)
+		}
+	}
+	for _, origin := range s.TrustedOrigins {
+		if err := checkOrigin(origin); err != nil && !hasPlaceholder(origin) {
+			bad("trusted_origins", "%v", err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+type badFunc func(setting, format string, args ...any)
+
+// named is a value with the setting that it comes from.
+type named[T any] struct {
+	setting string
+	value   T
+}
+
+// sendsMail reports whether this configuration ever mails anybody.
+func (s *Settings) sendsMail() bool {
+	return *s.Register.Enabled && *s.Register.Verification || *s.ResetPassword.Enabled || *s.RegisterEmail.Verification
+}
+
+func (s *Settings) checkMail(bad badFunc) {
+	links := []struct {
+		setting, url string
+		on           bool
+	}{
+		{"register", s.Register.VerificationURL, *s.Register.Enabled && *s.Register.Verification},
+		{"reset_password", s.ResetPassword.VerificationURL, *s.ResetPassword.Enabled},
+		{"register_email", s.RegisterEmail.VerificationURL, *s.RegisterEmail.Verification},
+	}
+	builtIn := ""
+	for _, link := range links {
+		setting := link.setting + ".verification_url"
+		switch {
+		case link.url != "" && !hasPlaceholder(link.url):
+			if err := checkHTTPURL(link.url, true); err != nil {
+				bad(setting, "%v", err)
+			}
+		case link.url == "" && link.on && !*s.Pages:
+			bad(setting, "with pages off the mailed link needs a page of your frontend; set it, or turn pages on")
+		case link.url == "" && link.on:
+			builtIn = link.setting
+		}
+	}
+	switch {
+	case s.BaseURL == "" && builtIn != "":
+		bad("base_url", "missing, but %s mails a link to a built-in page, and its host is never taken from a request; add: base_url https://example.com", builtIn)
+	case s.BaseURL != "" && !hasPlaceholder(s.BaseURL):
+		if err := checkHTTPURL(s.BaseURL, false); err != nil {
+			bad("base_url", "%v", err)
+		}
+	}
+	if s.sendsMail() {
+		if s.From == "" {
+			bad("from", "missing, but this configuration sends mail; add: from no-reply@example.com")
+		}
+		if s.MailerRaw == nil {
+			bad("mailer", "missing, but this configuration sends mail; add: mailer smtp mail.example.com:587 (or, to see the mail in the log: mailer log)")
+		}
+	}
+	for _, a := range []named[string]{{"from", s.From}, {"reply_to", s.ReplyTo}} {
+		if a.value == "" || hasPlaceholder(a.value) || a.setting == "reply_to" && a.value == s.From {
+			continue
+		}
+		if _, err := mail.ParseAddress(a.value); err != nil {
+			bad(a.setting, "%q is not a mail address; write a@example.com or \"Name <a@example.com>\"", a.value)
+		}
+	}
+	for _, n := range []named[MailSettings]{{"register.mail", s.Register.Mail}, {"reset_password.mail", s.ResetPassword.Mail}, {"register_email.mail", s.RegisterEmail.Mail}} {
+		setting, m := n.setting, n.value
+		if m != (MailSettings{}) && s.Templates == "" {
+			bad(setting, "names template files, but there is no folder to find them in; add: templates <folder>")
+		}
+		if m.Body != "" && (m.TextBody != "" || m.HTMLBody != "") {
+			bad(setting, "has both body and text_body or html_body; keep body, or the other two")
+		}
+	}
+}
+
+func (s *Settings) checkFields(bad badFunc) {
+	for _, name := range s.User.LoginFields {
+		f, ok := fieldByName(name)
+		switch {
+		case !ok:
+			bad("user.login_fields", "there is no field %q; possible are: username, email", name)
+		case !f.unique:
+			bad("user.login_fields", "%q is not unique, so it can't identify an account; possible are: username, email", name)
+		}
+	}
+	for _, list := range []named[[]string]{
+		{"user.public_fields", s.User.PublicFields}, {"user.hidden_fields", s.User.HiddenFields}, {"user.editable_fields", s.User.EditableFields},
+	} {
+		setting := list.setting
+		for _, name := range list.value {
+			f, ok := fieldByName(name)
+			switch {
+			case !ok:
+				bad(setting, "there is no field %q; the fields are: %s", name, strings.Join(fieldNames(), ", "))
+			case setting == "user.editable_fields" && f.readOnly:
+				bad(setting, "%q can't be changed by the account's owner; remove it from the list", name)
+			}
+		}
+	}
+	if slices.Contains(s.User.EditableFields, fieldEmail) && *s.RegisterEmail.Verification {
+		bad("user.editable_fields", "email would change without being verified; remove it (register-email changes it), or set: register_email { verification off }")
+	}
+}
+
+func (s *Settings) checkSessions(bad badFunc) {
+	if !*s.Login.Session && !*s.Login.Token {
+		bad("login", "with session and token both off nobody could sign in; turn one of them on")
+	}
+	for _, d := range []named[caddy.Duration]{
+		{"session.lifetime", s.Session.Lifetime},
+		{"session.idle", s.Session.Idle},
+		{"register.verification_period", s.Register.VerificationPeriod},
+		{"reset_password.verification_period", s.ResetPassword.VerificationPeriod},
+		{"register_email.verification_period", s.RegisterEmail.VerificationPeriod},
+	} {
+		if time.Duration(d.value) < time.Second {
+			bad(d.setting, "must be at least one second; write for example 14d or 90m")
+		}
+	}
+	switch s.Session.SameSite {
+	case "lax", "strict":
+	case "none":
+		if strings.HasPrefix(s.BaseURL, "http://") {
+			bad("session.same_site", "none needs HTTPS, because browsers drop such a cookie otherwise; use lax, or an https base_url")
+		}
+	default:
+		bad("session.same_site", "%q is not one of lax, strict, none", s.Session.SameSite)
+	}
+	name := s.Session.CookieName
+	if strings.ContainsAny(name, " \t\r\n;,=\"\\") {
+		bad("session.cookie_name", "%q has a character that a cookie name can't have; use letters, digits, - and _", name)
+	}
+	if strings.HasPrefix(name, "__Host-") && s.Session.CookieDomain != "" {
+		bad("session.cookie_name", "a __Host- cookie can't have a domain; rename it, or remove cookie_domain")
+	}
+	if strings.ContainsAny(s.Session.CookieDomain, " \t\r\n;,=/:") {
+		bad("session.cookie_domain", "%q is not a domain; write for example example.com", s.Session.CookieDomain)
+	}
+	if err := s.hashParams().Validate(); err != nil {
+		bad("password.argon2id", "%v", err)
+	}
+	if s.Password.MinLength < 1 || s.Password.MinLength > 1024 {
+		bad("password.min_length", "%d is not between 1 and 1024", s.Password.MinLength)
+	}
+}
+
+// warnings returns what is allowed but unwise, one sentence each.
+func (s *Settings) warnings() []string {
+	var out []string
+	if *s.Register.AutoLogin && !*s.Register.OneTimeUse {
+		out = append(out, "register: auto_login without one_time_use lets anybody who finds the mailed link sign in until it expires; turn one_time_use on")
+	}
+	if *s.ResetPassword.FailWhenUserNotFound {
+		out = append(out, "reset_password: fail_when_user_not_found lets anybody probe which accounts exist")
+	}
+	return out
+}
+
+// hasPlaceholder reports whether the value is only known once loaded.
+func hasPlaceholder(value string) bool { return strings.Contains(value, "{") }
+
+// checkHTTPURL accepts an absolute http or https URL. A page of a frontend may
+// carry a query and a fragment; the site's own address may not.
+func checkHTTPURL(raw string, page bool) error {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil ||
+		!page && (u.Fragment != "" || u.RawQuery != "") {
+		return fmt.Errorf("%q is not an absolute http or https URL; write for example https://example.com", raw)
+	}
+	return nil
+}
+
+func checkOrigin(raw string) error {
+	if err := checkHTTPURL(raw, false); err != nil {
+		return err
+	}
+	if u, _ := url.Parse(raw); u.Path != "" {
+		return fmt.Errorf("%q is not an origin; write it without a path, for example https://app.example.com", raw)
+	}
+	return nil
+}

@@ -1,0 +1,172 @@
+// signer.go: purpose-bound, expiring signatures, and the URLs that carry them.
+// Nothing is stored for a link: what the act changes is part of the signature.
+
+package registration
+
+import (
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Purpose binds a signature to one act; it can't be used for another.
+type Purpose string
+
+// The acts that a mailed link can do.
+const (
+	PurposeRegister      Purpose = "register"
+	PurposeResetPassword Purpose = "reset_password"
+	PurposeRegisterEmail Purpose = "register_email"
+)
+
+// Errors of Signer.Verify.
+var (
+	// ErrSignature says that the signature was not made by this realm for this
+	// purpose and account, or that the account has changed since (the link was used).
+	ErrSignature = errors.New("bad signature")
+	// ErrExpired says that the signature was good and its period is over.
+	ErrExpired = errors.New("signature expired")
+)
+
+// maxClockSkew is how far in the future a timestamp may lie: clocks of two
+// nodes differ by seconds, a forged timestamp by days.
+const maxClockSkew = 60 * time.Second
+
+// A Claim is what a link says: which act on which account, when it was signed.
+type Claim struct {
+	Purpose Purpose
+	User    uuid.UUID
+	// Email is the new address, for PurposeRegisterEmail only.
+	Email string
+	// Time has a resolution of one second.
+	Time time.Time
+	// State fingerprints what the act changes (stateOf). It is not in the link:
+	// both sides take it from the account, so a link is good until it is used.
+	State []byte
+}
+
+// A Signer makes and checks the signatures of one realm: HMAC-SHA-256 (RFC
+// 2104) under a key derived (HKDF, RFC 5869) for the realm and the purpose.
+// It is immutable and safe for concurrent use.
+type Signer struct {
+	keys []map[Purpose][]byte
+}
+
+// NewSigner returns a signer for a realm. The first secret signs, all verify.
+// There must be at least one.
+func NewSigner(realm string, secrets ...[]byte) (*Signer, error) {
+	if len(secrets) == 0 {
+		return nil, errors.New("a signer needs at least one secret")
+	}
+	s := &Signer{}
+	for _, secret := range secrets {
+		if len(secret) < minSecret {
+			return nil, fmt.Errorf("a signing key has %d bytes; it needs at least %d", len(secret), minSecret)
+		}
+		derived := make(map[Purpose][]byte, 3)
+		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail} {
+			key, err := hkdf.Key(sha256.New, secret, []byte("caddy-registration v1"), string(purpose)+"\x00"+realm, sha256.Size)
+			if err != nil {
+				return nil, err
+			}
+			derived[purpose] = key
+		}
+		s.keys = append(s.keys, derived)
+	}
+	return s, nil
+}
+
+// Sign returns the signature of the claim, 43 characters of base64url.
+func (s *Signer) Sign(c Claim) string {
+	return base64.RawURLEncoding.EncodeToString(s.mac(s.keys[0], c))
+}
+
+// Verify returns nil, ErrSignature or ErrExpired. The signature is checked
+// first: only its owner learns that it has expired.
+func (s *Signer) Verify(c Claim, signature string, now time.Time, period time.Duration) error {
+	given, err := base64.RawURLEncoding.Strict().DecodeString(signature)
+	if err != nil {
+		return ErrSignature
+	}
+	good := false
+	for _, key := range s.keys {
+		if hmac.Equal(given, s.mac(key, c)) {
+			good = true
+		}
+	}
+	switch {
+	case !good, c.Time.Sub(now) > maxClockSkew:
+		return ErrSignature
+	case now.Sub(c.Time) > period:
+		return ErrExpired
+	}
+	return nil
+}
+
+// mac signs a canonical encoding: every part is preceded by its length, so no
+// two claims have the same bytes.
+func (s *Signer) mac(keys map[Purpose][]byte, c Claim) []byte {
+	h := hmac.New(sha256.New, keys[c.Purpose])
+	h.Write(lengthPrefixed(c.User[:], []byte(c.Email), c.State, []byte(strconv.FormatInt(c.Time.Unix(), 10))))
+	return h.Sum(nil)
+}
+
+func lengthPrefixed(parts ...[]byte) []byte {
+	var out []byte
+	for _, part := range parts {
+		out = binary.BigEndian.AppendUint64(out, uint64(len(part)))
+		out = append(out, part...)
+	}
+	return out
+}
+
+// stateOf fingerprints the parts of an account that an act changes or depends on.
+func stateOf(parts ...string) []byte {
+	raw := make([][]byte, len(parts))
+	for i, part := range parts {
+		raw[i] = []byte(part)
+	}
+	sum := sha256.Sum256(lengthPrefixed(raw...))
+	return sum[:]
+}
+
+// linkURL adds the claim and its signature to the query of a page.
+func linkURL(page string, c Claim, signature, next string) (string, error) {
+	u, err := url.Parse(page)
+	if err != nil {
+		return "", err
+	}
+	q := u.Query()
+	q.Set(paramUserID, c.User.String())
+	if c.Email != "" {
+		q.Set(paramEmail, c.Email)
+	}
+	q.Set(paramTimestamp, strconv.FormatInt(c.Time.Unix(), 10))
+	q.Set(paramSignature, signature)
+	if next != "" {
+		q.Set(paramNext, next)
+	}
+	u.RawQuery = q.Encode()
+	return u.String(), nil
+}
+
+// The names of what a link carries, in its query and in the body of the act.
+const (
+	paramUserID    = "user_id"
+	paramEmail     = "email"
+	paramTimestamp = "timestamp"
+	paramSignature = "signature"
+	paramNext      = "next"
+)
+
+// secretBytes is the size of a generated signing key.
+const secretBytes = 32

@@ -1,0 +1,229 @@
+// store.go: the contract between the account rules and whatever keeps the
+// records. The embedded default is in boltstore.go.
+
+package registration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Errors of a Store. Implementations return them (wrapped or not), so callers
+// compare with errors.Is.
+var (
+	// ErrNotFound says that no record has this id, key or hash.
+	ErrNotFound = errors.New("not found")
+	// ErrTaken says that a unique key belongs to another user. The error that
+	// PutUser returns is a *TakenError, which names the field.
+	ErrTaken = errors.New("already taken")
+	// ErrReadOnly says that a View function tried to write.
+	ErrReadOnly = errors.New("read-only transaction")
+	// ErrNewerSchema says that a later version of this plugin wrote the store;
+	// it is refused rather than misread.
+	ErrNewerSchema = errors.New("the store was written by a newer version of this plugin")
+)
+
+// TakenError names the field whose value another user already has. It matches
+// ErrTaken under errors.Is.
+type TakenError struct {
+	Field string
+}
+
+// Error implements error. The value itself is left out: it is personal data.
+func (e *TakenError) Error() string { return fmt.Sprintf("%s is already taken", e.Field) }
+
+// Is reports whether target is ErrTaken.
+func (e *TakenError) Is(target error) bool { return target == ErrTaken }
+
+// A Store keeps the accounts of one realm. It is safe for concurrent use.
+//
+// An act is one transaction: what must hold together (a user and the mail that
+// verifies him) is written by one Update. An Update that returned nil is on
+// stable storage. One that returned an error has left nothing behind.
+//
+// The function given to Update or View may run more than once (a batched
+// commit, a serialisation retry), so it must have no effect outside the Tx
+// and must set, not add to, the variables that it captures. It must not keep
+// the Tx, start another transaction, or do anything slow: hashing, templates
+// and the network come before or after.
+//
+// An error that the function returns is handed to the caller unchanged, under
+// errors.Is and errors.As; any other error is a failure of the storage itself.
+type Store interface {
+	// View runs fn on a consistent snapshot. Writes in it fail with ErrReadOnly.
+	// The context is looked at before fn starts; a started act is finished.
+	View(ctx context.Context, fn func(Tx) error) error
+	// Update runs fn and commits what it wrote, all or nothing.
+	// Updates are serialisable: of two that claim one key, one gets ErrTaken.
+	Update(ctx context.Context, fn func(Tx) error) error
+	// Close releases the store. Later calls fail; Close may be called twice.
+	Close() error
+}
+
+// A Tx is one transaction of a Store. It is used by one goroutine and is
+// invalid once the function that it was given to has returned. The records
+// that it returns are copies: they stay valid, and changing them changes
+// nothing until they are put back.
+type Tx interface {
+	// User returns the account with this id, or ErrNotFound.
+	User(id uuid.UUID) (*User, error)
+	// UserByKey returns the account that holds the unique key, or ErrNotFound.
+	UserByKey(field, key string) (*User, error)
+	// Users returns up to limit accounts in order of id, beginning behind
+	// after (the zero UUID: from the first).
+	Users(after uuid.UUID, limit int) ([]*User, error)
+	// PutUser inserts or replaces an account. keys is the complete list of its
+	// unique keys; keys that it held before and that are not in the list are
+	// freed. A key of another account gives a *TakenError, and nothing of this
+	// call is written.
+	PutUser(u *User, keys []Key) error
+	// DeleteUser removes an account with its keys, sessions and tokens; its
+	// queued mail stays, and the outbox drops it. Unknown id: ErrNotFound.
+	DeleteUser(id uuid.UUID) error
+
+	// Session returns the session or token with this hash, expired or not, or
+	// ErrNotFound.
+	Session(hash TokenHash) (*Session, error)
+	// Sessions returns all sessions and tokens of an account, expired ones too,
+	// in no particular order.
+	Sessions(user uuid.UUID) ([]*Session, error)
+	// PutSession inserts or replaces a session or token.
+	PutSession(s *Session) error
+	// DeleteSession removes a session or token, or returns ErrNotFound.
+	DeleteSession(hash TokenHash) error
+	// DeleteExpiredSessions removes up to limit sessions and tokens whose
+	// Expires is not after now, and returns how many it removed.
+	DeleteExpiredSessions(now time.Time, limit int) (int, error)
+
+	// PutMail queues a message (Seq zero: a new, larger Seq is assigned and set
+	// in m) or replaces the one with this Seq.
+	PutMail(m *Mail) error
+	// DueMail returns up to limit messages whose Due is not after now, the
+	// longest due first. A message is left out while an older one (smaller Seq)
+	// to the same To waits: a recipient gets his mail in order.
+	DueMail(now time.Time, limit int) ([]*Mail, error)
+	// NextMail returns the earliest Due in the queue, or ErrNotFound if it is empty.
+	NextMail() (time.Time, error)
+	// DeleteMail removes a message from the queue, or returns ErrNotFound.
+	DeleteMail(seq uint64) error
+
+	// Value returns one of the realm's own small values (the generated signing
+	// key), or ErrNotFound.
+	Value(name string) ([]byte, error)
+	// PutValue sets one of the realm's own small values.
+	PutValue(name string, value []byte) error
+}
+
+// A Key is one unique value of an account: two accounts of a realm never hold
+// the same one. Value is already normalised (case-folded); a field with an
+// empty value has no key.
+type Key struct {
+	Field string `cbor:"1,keyasint"`
+	Value string `cbor:"2,keyasint"`
+}
+
+// TokenHash is the SHA-256 of a session or API token. The token itself is
+// never stored, so a copied store signs nobody in.
+type TokenHash [32]byte
+
+// User is one account. Times are UTC with a resolution of one second in the
+// store; a zero time means never.
+type User struct {
+	// ID is a UUIDv7; it is never used again.
+	ID uuid.UUID `cbor:"-"`
+	// Username is NFKC-normalised and keeps its case.
+	Username  string `cbor:"2,keyasint,omitempty"`
+	Email     string `cbor:"3,keyasint,omitempty"`
+	FirstName string `cbor:"4,keyasint,omitempty"`
+	LastName  string `cbor:"5,keyasint,omitempty"`
+	// PasswordHash is a PHC string (or a foreign format that
+	// internal/password can verify); empty: no password signs in.
+	PasswordHash string `cbor:"6,keyasint,omitempty"`
+	// IsActive says whether the account may sign in. With AwaitsVerification
+	// it is a new account that has not confirmed its address yet; inactive
+	// without it is an account that an administrator has disabled, which no
+	// link brings back.
+	IsActive           bool `cbor:"7,keyasint,omitempty"`
+	AwaitsVerification bool `cbor:"8,keyasint,omitempty"`
+	// EmailVerified says whether Email was confirmed by a mailed link.
+	EmailVerified bool      `cbor:"9,keyasint,omitempty"`
+	IsStaff       bool      `cbor:"10,keyasint,omitempty"`
+	Groups        []string  `cbor:"11,keyasint,omitempty"`
+	DateJoined    time.Time `cbor:"12,keyasint"`
+	LastLogin     time.Time `cbor:"13,keyasint,omitzero"`
+	// Extra holds the values of configured fields by name: string, int64,
+	// float64 or bool. Values of fields that are no longer configured stay.
+	Extra map[string]any `cbor:"14,keyasint,omitempty"`
+	// EmailChanges counts the changes of Email. It is part of the state that a
+	// link to change the address is bound to, so that a used link stays used
+	// even if the old address comes back.
+	EmailChanges uint32 `cbor:"15,keyasint,omitempty"`
+}
+
+// SessionKind tells a browser's session from an API token.
+type SessionKind uint8
+
+const (
+	// KindSession is carried by the session cookie.
+	KindSession SessionKind = iota
+	// KindToken is carried by the Authorization header.
+	KindToken
+)
+
+// Session is one sign-in of one account: a browser's session or an API token.
+// Times are UTC with a resolution of one second in the store.
+type Session struct {
+	Hash     TokenHash   `cbor:"-"`
+	User     uuid.UUID   `cbor:"1,keyasint"`
+	Kind     SessionKind `cbor:"2,keyasint,omitempty"`
+	Created  time.Time   `cbor:"3,keyasint"`
+	LastUsed time.Time   `cbor:"4,keyasint"`
+	// Expires is the absolute end, whatever the use.
+	Expires time.Time `cbor:"5,keyasint"`
+	// Address is the client's IP address at sign-in.
+	Address string `cbor:"6,keyasint,omitempty"`
+	// UserAgent is the client's User-Agent at sign-in, at most 160 bytes.
+	UserAgent string `cbor:"7,keyasint,omitempty"`
+}
+
+// MailKind names the message that is to be sent. The text is rendered and the
+// link signed when it is sent, so the queue holds no live link.
+type MailKind string
+
+// The messages that the outbox can send.
+const (
+	MailVerifyRegistration MailKind = "register"
+	MailResetPassword      MailKind = "reset_password"
+	MailVerifyEmail        MailKind = "register_email"
+	MailEmailInUse         MailKind = "email_in_use"
+)
+
+// Mail is one row of the outbox.
+type Mail struct {
+	// Seq orders the queue; assigned by PutMail.
+	Seq uint64 `cbor:"-"`
+	// MessageID is the Message-ID without its angle brackets; it stays the
+	// same over retries, so a receiver can drop a second copy.
+	MessageID string   `cbor:"1,keyasint"`
+	Kind      MailKind `cbor:"2,keyasint"`
+	To        string   `cbor:"3,keyasint"`
+	// User is the account that the message is about; zero for none.
+	User uuid.UUID `cbor:"4,keyasint"`
+	// State fingerprints what the act behind the link would change. If the
+	// account no longer matches when the message is sent, it is dropped.
+	State []byte `cbor:"5,keyasint,omitempty"`
+	// Language is the BCP 47 tag of the request that caused the message.
+	Language string `cbor:"6,keyasint,omitempty"`
+	// Queued is when the act happened; Due is when the next try may start.
+	Queued time.Time `cbor:"7,keyasint"`
+	Due    time.Time `cbor:"8,keyasint"`
+	// Attempts counts the tries that failed for this message.
+	Attempts int `cbor:"9,keyasint,omitempty"`
+	// Next is where the person wanted to go when the act was asked for; it
+	// travels in the link. Empty: nowhere in particular.
+	Next string `cbor:"10,keyasint,omitempty"`
+}
