@@ -40,7 +40,8 @@ type call struct {
 	next   string // checked
 }
 
-// A reply is what an endpoint did. Exactly one of detail and profile is set.
+// A reply is what an endpoint did: JSON shows the profile where there is one,
+// else the detail; a page shows the detail.
 type reply struct {
 	status  int
 	detail  string
@@ -154,6 +155,9 @@ func (r *realm) finish(w http.ResponseWriter, c *call, e *endpoint, html bool) {
 	if c.req.Method != http.MethodGet && c.req.Method != http.MethodHead {
 		r.logAct(c, e, rep, err)
 	}
+	if rep != nil && (rep.cookie != "" || rep.signedOut) {
+		r.setCookie(w, c.req, rep.cookie)
+	}
 	if err != nil {
 		if html && e.form != nil {
 			r.pages.failed(w, c, e, asRefusal(err))
@@ -161,9 +165,6 @@ func (r *realm) finish(w http.ResponseWriter, c *call, e *endpoint, html bool) {
 			r.refuse(w, c.req, err)
 		}
 		return
-	}
-	if rep.cookie != "" || rep.signedOut {
-		r.setCookie(w, c.req, rep.cookie)
 	}
 	if html {
 		r.pages.done(w, c, e, rep)
@@ -260,11 +261,8 @@ func actLogout(c *call) (*reply, error) {
 		return nil, err
 	}
 	rep := &reply{status: http.StatusOK, detail: "You are signed out.", user: c.who.User, signedOut: c.who.Session.Kind == KindSession}
-	if err != nil {
-		rep.status, rep.detail = http.StatusBadRequest, message(CodeNoToken, nil)
-	}
 	rep.links = []pageLink{{c.realm.path + "/login/", "Sign in again"}}
-	return rep, nil
+	return rep, err
 }
 
 func actProfile(c *call) (*reply, error) {

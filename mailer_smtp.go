@@ -192,30 +192,36 @@ func (m *SMTPMailer) Provision(caddy.Context) error {
 	return nil
 }
 
-// dialing serialises dials, so that the connection that the library opens can
-// be closed where the library forgets to: after a failed greeting.
+// dialing serialises dials: the library's hook for them is one variable for the
+// whole process and knows neither a context nor who dials. What it opens is
+// remembered here, so that it can be closed where the library forgets to (after
+// a failed greeting) and when the context ends.
 var dialing struct {
 	sync.Mutex
+	ctx  context.Context //nolint:containedctx // handed to the hook, for one dial
 	last net.Conn
+	stop func() bool
 }
 
 // dialSMTP opens a connection that has a deadline from its first byte on; the
 // library sets none before the server's greeting. It is called under dialing.
 func dialSMTP(network, address string, timeout time.Duration) (net.Conn, error) {
-	conn, err := net.DialTimeout(network, address, timeout)
+	ctx := dialing.ctx
+	if ctx == nil { // somebody else in this process uses the library
+		return net.DialTimeout(network, address, timeout)
+	}
+	conn, err := (&net.Dialer{Timeout: timeout}).DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
-	if timeout > 0 {
-		if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
-			return nil, errors.Join(err, conn.Close())
-		}
+	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
+		return nil, errors.Join(err, conn.Close())
 	}
-	dialing.last = conn
+	dialing.last, dialing.stop = conn, context.AfterFunc(ctx, func() { _ = conn.Close() })
 	return conn, nil
 }
 
-func (m *SMTPMailer) dial() error {
+func (m *SMTPMailer) dial(ctx context.Context) error {
 	d := gomail.NewDialer(m.host, m.port, m.username, m.password)
 	d.SSL, d.StartTLSPolicy = m.TLS == tlsImplicit, gomail.MandatoryStartTLS
 	if m.TLS == tlsNone {
@@ -225,10 +231,16 @@ func (m *SMTPMailer) dial() error {
 	d.TLSConfig = &tls.Config{ServerName: m.host, RootCAs: m.roots, MinVersion: tls.VersionTLS12}
 	dialing.Lock()
 	defer dialing.Unlock()
-	dialing.last = nil
+	dialing.ctx = ctx
 	conn, err := d.Dial()
-	raw := dialing.last
-	dialing.last = nil
+	raw, stop := dialing.last, dialing.stop
+	dialing.ctx, dialing.last, dialing.stop = nil, nil, nil
+	if stop != nil {
+		stop()
+	}
+	if err == nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
 	if err != nil {
 		if raw != nil {
 			_ = raw.Close()
@@ -255,7 +267,7 @@ func (m *SMTPMailer) Send(ctx context.Context, message *Message) error {
 	}
 	fresh := m.conn == nil
 	if fresh {
-		if err := m.dialUnder(ctx); err != nil {
+		if err := m.dial(ctx); err != nil {
 			return err
 		}
 	}
@@ -263,7 +275,7 @@ func (m *SMTPMailer) Send(ctx context.Context, message *Message) error {
 	if err != nil && !fresh && isNetwork(err) && ctx.Err() == nil {
 		// The server hung up between two messages, which is its right.
 		m.drop()
-		if err := m.dialUnder(ctx); err != nil {
+		if err := m.dial(ctx); err != nil {
 			return err
 		}
 		err = m.deliver(ctx, msg)
@@ -274,15 +286,6 @@ func (m *SMTPMailer) Send(ctx context.Context, message *Message) error {
 	}
 	m.drop()
 	return classify(err)
-}
-
-// dialUnder dials, and gives up waiting (the dial itself ends by its deadline)
-// when ctx ends.
-func (m *SMTPMailer) dialUnder(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return &MailError{Server: true, Err: err}
-	}
-	return m.dial()
 }
 
 // deliver sends over the open connection; the end of ctx closes it.

@@ -1,0 +1,327 @@
+// harness_test.go: one realm as a running Caddy has it (real bbolt file, real
+// outbox), asked over net/http/httptest, with a clock that tests move.
+
+package registration
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// site is a realm under test.
+type site struct {
+	t        testing.TB
+	app      *App
+	realm    *realm
+	accounts *Accounts
+	handler  *Handler
+	mailer   *memoryMailer
+	logs     *observer.ObservedLogs
+	now      atomic.Int64 // Unix nanoseconds
+	https    bool
+	// protected is what stands behind the handler and, below /members/, the guard.
+	guard *Guard
+}
+
+// memoryMailer hands mail to the test, or fails with what fail returns.
+type memoryMailer struct {
+	mu   sync.Mutex
+	fail func(*Message) error
+	sent chan *Message
+}
+
+func (m *memoryMailer) Send(_ context.Context, msg *Message) error {
+	m.mu.Lock()
+	fail := m.fail
+	m.mu.Unlock()
+	if fail != nil {
+		if err := fail(msg); err != nil {
+			return err
+		}
+	}
+	m.sent <- msg
+	return nil
+}
+
+func (m *memoryMailer) Close() error { return nil }
+
+// testSettings are those of the shortest configuration, with a cheap hash.
+func testSettings() *Settings {
+	return &Settings{
+		BaseURL: "http://example.com", From: "Example <no-reply@example.com>", MailerRaw: json.RawMessage(`{"module":"log"}`),
+		Password: PasswordSettings{Argon2id: &Argon2idSettings{Memory: 8, Passes: 1, Lanes: 1}},
+	}
+}
+
+// newSite runs a realm in a fresh folder; configure changes its settings.
+func newSite(t testing.TB, configure ...func(*Settings)) *site {
+	return newSiteAt(t, filepath.Join(t.TempDir(), "registration.db"), configure...)
+}
+
+// newSiteAt runs a realm on a given file, so that tests can restart.
+func newSiteAt(t testing.TB, path string, configure ...func(*Settings)) *site {
+	t.Helper()
+	settings := testSettings()
+	for _, c := range configure {
+		c(settings)
+	}
+	core, logs := observer.New(zap.DebugLevel)
+	s := &site{t: t, mailer: &memoryMailer{sent: make(chan *Message, 1000)}, logs: logs}
+	s.now.Store(time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC).UnixNano())
+	resolved, err := settings.resolve()
+	require.NoError(t, err)
+	s.realm, err = newRealm(resolved, &BoltModule{path: path}, s.mailer, zap.New(core))
+	require.NoError(t, err)
+	clock := func() time.Time { return time.Unix(0, s.now.Load()).UTC() }
+	s.accounts = s.realm.accounts.Load()
+	s.realm.now, s.accounts.now, s.realm.postman.now = clock, clock, clock
+	s.realm.postman.render = func(m *Mail, u *User) (*Message, error) {
+		r, err := newMailRenderer(resolved, s.realm.site(), clock)
+		if err != nil {
+			return nil, err
+		}
+		r.signer, r.state = s.accounts.signer, s.accounts.state
+		return r.render(m, u)
+	}
+	require.NoError(t, s.realm.start())
+	t.Cleanup(s.close)
+	s.app = &App{realms: map[string]*realm{s.realm.name: s.realm}}
+	s.handler = &Handler{app: s.app, realm: s.realm}
+	s.guard = &Guard{logger: zap.NewNop()}
+	s.guard.app, s.guard.name = s.app, s.realm.name
+	return s
+}
+
+func (s *site) close() {
+	if s.realm != nil {
+		require.NoError(s.t, s.realm.close())
+		s.realm = nil
+	}
+}
+
+// travel moves the clock.
+func (s *site) travel(d time.Duration) { s.now.Add(int64(d)) }
+
+// Protected is what the page behind the guard shows.
+const protectedPage = "for members"
+
+// ServeHTTP is the site: registration, require_login /members/*, a page.
+func (s *site) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	page := caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error {
+		_, err := io.WriteString(w, protectedPage)
+		return err
+	})
+	err := s.handler.ServeHTTP(w, req, caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error {
+		if strings.HasPrefix(req.URL.Path, "/members/") {
+			return s.guard.ServeHTTP(w, req, page)
+		}
+		return page.ServeHTTP(w, req)
+	}))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}
+
+// browser is one client: it keeps cookies and sends what a test sets.
+type browser struct {
+	site   *site
+	cookie map[string]string
+	header http.Header
+	ip     string
+}
+
+func (s *site) browser() *browser {
+	return &browser{site: s, cookie: map[string]string{}, header: http.Header{}, ip: "192.0.2.1"}
+}
+
+// answer is a response with its body read.
+type answer struct {
+	*http.Response
+	body string
+}
+
+// json returns the body as a JSON object.
+func (a *answer) json(t testing.TB) map[string]any {
+	t.Helper()
+	var out map[string]any
+	require.NoError(t, json.Unmarshal([]byte(a.body), &out), a.body)
+	return out
+}
+
+// do sends a request. A body may be nil, a string (with the Content-Type that
+// the browser's header has), url.Values (a form) or anything else (JSON).
+func (b *browser) do(method, target string, body any) *answer {
+	b.site.t.Helper()
+	var raw []byte
+	contentType := ""
+	switch body := body.(type) {
+	case nil:
+	case string:
+		raw = []byte(body)
+	case url.Values:
+		raw, contentType = []byte(body.Encode()), "application/x-www-form-urlencoded"
+	default:
+		var err error
+		raw, err = json.Marshal(body)
+		require.NoError(b.site.t, err)
+		contentType = "application/json"
+	}
+	scheme := "http"
+	if b.site.https {
+		scheme = "https"
+	}
+	req := httptest.NewRequest(method, scheme+"://example.com"+target, bytes.NewReader(raw))
+	req.RequestURI = target
+	if body == nil {
+		req.Body, req.ContentLength = http.NoBody, 0
+	}
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	for name, values := range b.header {
+		req.Header[name] = values
+	}
+	for name, v := range b.cookie {
+		req.AddCookie(&http.Cookie{Name: name, Value: v})
+	}
+	ctx := context.WithValue(req.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer())
+	ctx = context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{caddyhttp.ClientIPVarKey: b.ip})
+	req = req.WithContext(ctx)
+	rec := httptest.NewRecorder()
+	b.site.ServeHTTP(rec, req)
+	res := rec.Result()
+	for _, c := range res.Cookies() {
+		if c.MaxAge < 0 {
+			delete(b.cookie, c.Name)
+		} else {
+			b.cookie[c.Name] = c.Value
+		}
+	}
+	return &answer{Response: res, body: rec.Body.String()}
+}
+
+func (b *browser) post(target string, body any) *answer {
+	b.site.t.Helper()
+	return b.do(http.MethodPost, target, body)
+}
+
+func (b *browser) get(target string) *answer {
+	b.site.t.Helper()
+	return b.do(http.MethodGet, target, nil)
+}
+
+// likeBrowser makes it ask for pages.
+func (b *browser) likeBrowser() *browser {
+	b.header.Set("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")
+	return b
+}
+
+// data is a JSON body.
+type data = map[string]any
+
+const testPassword = "a long enough passphrase"
+
+func newcomer(name string) data {
+	return data{"username": name, "email": name + "@example.org", "password": testPassword, "password_confirm": testPassword}
+}
+
+// mail waits for the next mail.
+func (s *site) mail() *Message {
+	s.t.Helper()
+	select {
+	case m := <-s.mailer.sent:
+		return m
+	case <-time.After(10 * time.Second):
+		require.FailNow(s.t, "no mail came")
+		return nil
+	}
+}
+
+// noMail says that the outbox is empty and nothing was sent.
+func (s *site) noMail() {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool {
+		var err error
+		_ = s.accounts.store.View(context.Background(), func(tx Tx) error { _, err = tx.NextMail(); return nil })
+		return err == ErrNotFound //nolint:errorlint // the store's own sentinel
+	}, 10*time.Second, time.Millisecond)
+	select {
+	case m := <-s.mailer.sent:
+		require.FailNow(s.t, "a mail came", m.Subject)
+	default:
+	}
+}
+
+var linkInMail = regexp.MustCompile(`https?://\S+`)
+
+// link returns what the link in a mail carries, as the body of its act.
+func (m *Message) link(t testing.TB) data {
+	t.Helper()
+	u, err := url.Parse(linkInMail.FindString(m.Text))
+	require.NoError(t, err)
+	out := data{}
+	for name, values := range u.Query() {
+		out[name] = values[0]
+	}
+	require.Contains(t, out, "signature")
+	return out
+}
+
+// member registers and confirms an account and returns its id.
+func (s *site) member(name string) string {
+	s.t.Helper()
+	b := s.browser()
+	res := b.post("/accounts/register", newcomer(name))
+	require.Equal(s.t, http.StatusCreated, res.StatusCode, res.body)
+	if *s.realm.settings.Register.Verification {
+		res := b.post("/accounts/verify-registration", s.mail().link(s.t))
+		require.Equal(s.t, http.StatusOK, res.StatusCode, res.body)
+	}
+	return res.json(s.t)["id"].(string)
+}
+
+// signedIn is the browser of a member who has signed in.
+func (s *site) signedIn(name string) *browser {
+	s.t.Helper()
+	b := s.browser()
+	res := b.post("/accounts/login", data{"login": name, "password": testPassword})
+	require.Equal(s.t, http.StatusOK, res.StatusCode, res.body)
+	return b
+}
+
+// with merges changes into a body; a nil value takes the key out.
+func with(base data, changes data) data {
+	out := data{}
+	for k, v := range base {
+		out[k] = v
+	}
+	for k, v := range changes {
+		if v == nil {
+			delete(out, k)
+		} else {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+func on() *bool  { v := true; return &v }
+func off() *bool { v := false; return &v }
