@@ -10,6 +10,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
 )
 
 func init() {
@@ -28,7 +29,8 @@ type BoltModule struct {
 	// `{data_dir}/registration.db`.
 	Path string `json:"path,omitempty"`
 
-	path string
+	path   string
+	logger *zap.Logger
 }
 
 // CaddyModule returns the Caddy module information.
@@ -37,7 +39,8 @@ func (*BoltModule) CaddyModule() caddy.ModuleInfo {
 }
 
 // Provision finds the file's absolute path.
-func (m *BoltModule) Provision(caddy.Context) error {
+func (m *BoltModule) Provision(ctx caddy.Context) error {
+	m.logger = ctx.Logger(m)
 	path := m.Path
 	setDefault(&path, "{data_dir}/registration.db")
 	repl := caddy.NewReplacer()
@@ -75,7 +78,13 @@ func (p pooledBolt) Destruct() error { return p.Close() }
 func (m *BoltModule) OpenStore(realm string, wait time.Duration) (Store, func() error, error) {
 	file, _, err := boltFiles.LoadOrNew(m.path, func() (caddy.Destructor, error) {
 		f, err := OpenBoltFile(m.path, wait)
-		return pooledBolt{f}, err
+		if err != nil {
+			return nil, err
+		}
+		for _, warning := range f.Warnings() {
+			m.logger.Warn(warning)
+		}
+		return pooledBolt{f}, nil
 	})
 	if err != nil {
 		return nil, nil, err

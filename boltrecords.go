@@ -1,112 +1,260 @@
-// boltrecords.go: records of the embedded store as bytes: a format version, then
-// CBOR (RFC 8949) with integer keys, which is compact and takes new fields.
+// boltrecords.go: how the embedded store writes its records: one byte of
+// format version, then CBOR with small integers as keys.
 
 package registration
 
 import (
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/fxamacker/cbor/v2"
 	"github.com/google/uuid"
 )
 
-// recordFormat is the first byte of every record.
-const recordFormat = 1
+// The format versions of the records. A change that an older plugin would
+// misread raises the number and teaches the decoder both.
+const (
+	userFormat    = 1
+	sessionFormat = 1
+	mailFormat    = 1
+	valueFormat   = 1
+)
 
-// cborMode writes times as Unix seconds and fails on nothing that we store.
-var cborMode = func() cbor.EncMode {
-	mode, err := cbor.EncOptions{Time: cbor.TimeUnix, Sort: cbor.SortNone}.EncMode()
+// errDamaged says that two buckets contradict each other or that a record
+// cannot be read.
+var errDamaged = errors.New("the account store is damaged; restore its file from a backup")
+
+// recordDecoder keeps strings that are not UTF-8 (a User-Agent may be
+// anything) and gives the integers of User.Extra as int64.
+var recordDecoder = func() cbor.DecMode {
+	mode, err := cbor.DecOptions{
+		UTF8:   cbor.UTF8DecodeInvalid,
+		IntDec: cbor.IntDecConvertSigned,
+	}.DecMode()
 	if err != nil {
-		panic(err) // constant options
+		panic(err) // the options are constant
 	}
 	return mode
 }()
 
-// cborRead decodes integers of custom fields as int64.
-var cborRead = func() cbor.DecMode {
-	mode, err := cbor.DecOptions{IntDec: cbor.IntDecConvertSigned}.DecMode()
-	if err != nil {
-		panic(err) // constant options
-	}
-	return mode
-}()
-
-func encodeRecord(v any) ([]byte, error) {
-	raw, err := cborMode.Marshal(v)
-	return append([]byte{recordFormat}, raw...), err
+// userRecord is a User without its id, which is the record's key. The flags
+// take one byte together.
+type userRecord struct {
+	Username     string         `cbor:"1,keyasint,omitempty"`
+	Email        string         `cbor:"2,keyasint,omitempty"`
+	FirstName    string         `cbor:"3,keyasint,omitempty"`
+	LastName     string         `cbor:"4,keyasint,omitempty"`
+	PasswordHash string         `cbor:"5,keyasint,omitempty"`
+	Flags        uint8          `cbor:"6,keyasint,omitempty"`
+	Groups       []string       `cbor:"7,keyasint,omitempty"`
+	DateJoined   *int64         `cbor:"8,keyasint,omitempty"` // unix seconds
+	LastLogin    *int64         `cbor:"9,keyasint,omitempty"` // unix seconds
+	Extra        map[string]any `cbor:"10,keyasint,omitempty"`
+	// Keys are the unique keys, field and value in turn, so that the next
+	// PutUser knows which ones to free.
+	Keys         []string `cbor:"11,keyasint,omitempty"`
+	EmailChanges uint32   `cbor:"12,keyasint,omitempty"`
 }
 
-func decodeRecord(what string, raw []byte, v any) error {
-	if len(raw) == 0 || raw[0] != recordFormat {
-		return fmt.Errorf("a %s record has an unknown format: %w, or the store is damaged", what, ErrNewerSchema)
+const (
+	flagActive = 1 << iota
+	flagAwaitsVerification
+	flagEmailVerified
+	flagStaff
+)
+
+type sessionRecord struct {
+	User      uuid.UUID   `cbor:"1,keyasint"`
+	Kind      SessionKind `cbor:"2,keyasint,omitempty"`
+	Created   *int64      `cbor:"3,keyasint,omitempty"` // unix seconds
+	LastUsed  *int64      `cbor:"4,keyasint,omitempty"` // unix seconds
+	Expires   *int64      `cbor:"5,keyasint,omitempty"` // unix seconds
+	Address   string      `cbor:"6,keyasint,omitempty"`
+	UserAgent string      `cbor:"7,keyasint,omitempty"`
+}
+
+type mailRecord struct {
+	MessageID string    `cbor:"1,keyasint,omitempty"`
+	Kind      MailKind  `cbor:"2,keyasint"`
+	To        string    `cbor:"3,keyasint"`
+	User      uuid.UUID `cbor:"4,keyasint"`
+	State     []byte    `cbor:"5,keyasint,omitempty"`
+	Language  string    `cbor:"6,keyasint,omitempty"`
+	Queued    *int64    `cbor:"7,keyasint,omitempty"` // unix milliseconds
+	Due       *int64    `cbor:"8,keyasint,omitempty"` // unix milliseconds
+	Attempts  int       `cbor:"9,keyasint,omitempty"`
+	Next      string    `cbor:"10,keyasint,omitempty"`
+}
+
+func encodeUser(u *User, keys []Key) ([]byte, error) {
+	r := userRecord{
+		Username: u.Username, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName,
+		PasswordHash: u.PasswordHash, Groups: u.Groups, Extra: u.Extra,
+		DateJoined: unixSeconds(u.DateJoined), LastLogin: unixSeconds(u.LastLogin), EmailChanges: u.EmailChanges,
 	}
-	if err := cborRead.Unmarshal(raw[1:], v); err != nil {
-		return fmt.Errorf("a %s record is damaged: %w", what, err)
+	for flag, on := range map[uint8]bool{
+		flagActive: u.IsActive, flagAwaitsVerification: u.AwaitsVerification,
+		flagEmailVerified: u.EmailVerified, flagStaff: u.IsStaff,
+	} {
+		if on {
+			r.Flags |= flag
+		}
+	}
+	for _, k := range keys {
+		r.Keys = append(r.Keys, k.Field, k.Value)
+	}
+	return encodeRecord(userFormat, &r)
+}
+
+func decodeUser(id uuid.UUID, data []byte) (*User, []Key, error) {
+	var r userRecord
+	if err := decodeRecord("user", userFormat, data, &r); err != nil {
+		return nil, nil, err
+	}
+	if len(r.Keys)%2 != 0 {
+		return nil, nil, fmt.Errorf("user record with half a key: %w", errDamaged)
+	}
+	keys := make([]Key, 0, len(r.Keys)/2)
+	for i := 0; i < len(r.Keys); i += 2 {
+		keys = append(keys, Key{Field: r.Keys[i], Value: r.Keys[i+1]})
+	}
+	return &User{
+		ID: id, Username: r.Username, Email: r.Email, FirstName: r.FirstName, LastName: r.LastName,
+		PasswordHash: r.PasswordHash, Groups: r.Groups, Extra: r.Extra,
+		IsActive: r.Flags&flagActive != 0, AwaitsVerification: r.Flags&flagAwaitsVerification != 0,
+		EmailVerified: r.Flags&flagEmailVerified != 0, IsStaff: r.Flags&flagStaff != 0,
+		DateJoined: fromUnixSeconds(r.DateJoined), LastLogin: fromUnixSeconds(r.LastLogin), EmailChanges: r.EmailChanges,
+	}, keys, nil
+}
+
+func encodeSession(s *Session) ([]byte, error) {
+	return encodeRecord(sessionFormat, &sessionRecord{
+		User: s.User, Kind: s.Kind, Address: s.Address, UserAgent: s.UserAgent,
+		Created: unixSeconds(s.Created), LastUsed: unixSeconds(s.LastUsed), Expires: unixSeconds(s.Expires),
+	})
+}
+
+func decodeSession(hash TokenHash, data []byte) (*Session, error) {
+	var r sessionRecord
+	if err := decodeRecord("session", sessionFormat, data, &r); err != nil {
+		return nil, err
+	}
+	return &Session{
+		Hash: hash, User: r.User, Kind: r.Kind, Address: r.Address, UserAgent: r.UserAgent,
+		Created: fromUnixSeconds(r.Created), LastUsed: fromUnixSeconds(r.LastUsed), Expires: fromUnixSeconds(r.Expires),
+	}, nil
+}
+
+func encodeMail(m *Mail) ([]byte, error) {
+	return encodeRecord(mailFormat, &mailRecord{
+		MessageID: m.MessageID, Kind: m.Kind, To: m.To, User: m.User, State: m.State,
+		Language: m.Language, Attempts: m.Attempts, Next: m.Next, Queued: millis(m.Queued), Due: millis(m.Due),
+	})
+}
+
+func decodeMail(seq uint64, data []byte) (*Mail, error) {
+	var r mailRecord
+	if err := decodeRecord("mail", mailFormat, data, &r); err != nil {
+		return nil, err
+	}
+	return &Mail{
+		Seq: seq, MessageID: r.MessageID, Kind: r.Kind, To: r.To, User: r.User, State: r.State,
+		Language: r.Language, Attempts: r.Attempts, Next: r.Next, Queued: fromMillis(r.Queued), Due: fromMillis(r.Due),
+	}, nil
+}
+
+func encodeRecord(format byte, record any) ([]byte, error) {
+	body, err := cbor.Marshal(record)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a record: %w", err)
+	}
+	return append([]byte{format}, body...), nil
+}
+
+func decodeRecord(kind string, format byte, data []byte, into any) error {
+	body, err := recordBody(kind, format, data)
+	if err != nil {
+		return err
+	}
+	if err := recordDecoder.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("%s record: %w: %w", kind, errDamaged, err)
 	}
 	return nil
 }
 
-// utc brings a time to the form in which callers see it.
-func utc(times ...*time.Time) {
-	for _, t := range times {
-		if !t.IsZero() {
-			*t = t.UTC()
-		}
+// recordBody checks the format byte and returns what is behind it.
+func recordBody(kind string, format byte, data []byte) ([]byte, error) {
+	switch {
+	case len(data) == 0 || data[0] == 0:
+		return nil, fmt.Errorf("%s record without a format: %w", kind, errDamaged)
+	case data[0] > format:
+		return nil, fmt.Errorf("%s record has format %d, this plugin knows up to %d: %w",
+			kind, data[0], format, ErrNewerSchema)
 	}
+	return data[1:], nil
 }
 
-// userRecord is a user with its unique keys, so that they can be freed. The id
-// is the record's own key.
-type userRecord struct {
-	User
-	Keys []Key `cbor:"100,keyasint,omitempty"`
-}
-
-func encodeUser(u *User, keys []Key) ([]byte, error) {
-	return encodeRecord(userRecord{User: *u, Keys: keys})
-}
-
-func decodeUser(id uuid.UUID, raw []byte) (*User, []Key, error) {
-	var record userRecord
-	if err := decodeRecord("user", raw, &record); err != nil {
-		return nil, nil, err
+// unixSeconds is nil for the zero time: the record then leaves the field out, and
+// the epoch stays a time like any other.
+func unixSeconds(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
 	}
-	u := record.User
-	u.ID = id
-	utc(&u.DateJoined, &u.LastLogin)
-	return &u, record.Keys, nil
+	return new(t.Unix())
 }
 
-func encodeSession(s *Session) ([]byte, error) { return encodeRecord(s) }
-
-func decodeSession(hash TokenHash, raw []byte) (*Session, error) {
-	s := &Session{}
-	if err := decodeRecord("session", raw, s); err != nil {
-		return nil, err
+func fromUnixSeconds(s *int64) time.Time {
+	if s == nil {
+		return time.Time{}
 	}
-	s.Hash = hash
-	utc(&s.Created, &s.LastUsed, &s.Expires)
-	return s, nil
+	return time.Unix(*s, 0).UTC()
 }
 
-// mailRecord keeps Due to the millisecond, as its index does.
-type mailRecord struct {
-	Mail
-	DueMilli int64 `cbor:"100,keyasint"`
-}
-
-func encodeMail(m *Mail) ([]byte, error) {
-	return encodeRecord(mailRecord{Mail: *m, DueMilli: m.Due.UnixMilli()})
-}
-
-func decodeMail(seq uint64, raw []byte) (*Mail, error) {
-	var record mailRecord
-	if err := decodeRecord("mail", raw, &record); err != nil {
-		return nil, err
+func millis(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
 	}
-	m := record.Mail
-	m.Seq, m.Due = seq, time.UnixMilli(record.DueMilli)
-	utc(&m.Queued, &m.Due)
-	return &m, nil
+	return new(t.UnixMilli())
 }
+
+func fromMillis(ms *int64) time.Time {
+	if ms == nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(*ms).UTC()
+}
+
+// sortable turns a signed number into eight bytes in its order: times before
+// 1970 come first.
+func sortable(n int64) []byte {
+	return binary.BigEndian.AppendUint64(nil, uint64(n)^1<<63)
+}
+
+func fromSortable(b []byte) int64 {
+	return int64(binary.BigEndian.Uint64(b) ^ 1<<63)
+}
+
+func seqBytes(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
+
+// indexKey is the key of the index of unique values. A field name has no NUL,
+// so the first one ends it.
+func indexKey(field, value string) []byte { return []byte(field + "\x00" + value) }
+
+func userSessionKey(user uuid.UUID, hash TokenHash) []byte { return append(user[:], hash[:]...) }
+
+func sessionExpiryKey(s *Session) []byte {
+	return append(sortable(s.Expires.Unix()), s.Hash[:]...)
+}
+
+func mailDueKey(m *Mail) []byte {
+	return append(sortable(m.Due.UnixMilli()), seqBytes(m.Seq)...)
+}
+
+// mailToPrefix begins the keys of all queued mails of a recipient. Mail systems
+// do not tell the case of an address apart, so neither does the order.
+func mailToPrefix(to string) []byte { return []byte(strings.ToLower(to) + "\x00") }
+
+func mailToKey(m *Mail) []byte { return append(mailToPrefix(m.To), seqBytes(m.Seq)...) }

@@ -1,526 +1,302 @@
-// boltstore.go: the embedded store: one bbolt file, realms in buckets of their
-// own. How records become bytes stands in boltrecords.go.
+// boltstore.go: the embedded store, the default. One bbolt file holds the
+// accounts of all realms of a Caddy process; its layout is in bolttx.go.
 
 package registration
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync"
+	"runtime"
+	"strconv"
+	"sync/atomic"
+	"syscall"
 	"time"
 
-	"github.com/google/uuid"
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
-// boltSchema is the version of the layout that this code writes.
+// boltSchema is the version of the layout of buckets. A change that an older
+// plugin would misread raises it and adds a step to boltMigrations.
 const boltSchema = 1
 
-// boltMigrations brings a file from the version of its key to the next, inside
-// the transaction that then records the new version.
+// boltMigrations holds the steps from schema n (the key) to n+1. They run on
+// opening, in one transaction together with the new number.
 var boltMigrations = map[uint64]func(*bolt.Tx) error{}
 
-// The buckets of a file, and those of a realm inside its own.
-var (
-	bucketMeta   = []byte("meta")
-	keySchema    = []byte("schema")
-	prefixRealm  = "realm:"
-	bucketUsers  = []byte("users")          // id -> record
-	bucketKeys   = []byte("keys")           // field 0 value -> id
-	bucketSess   = []byte("sessions")       // hash -> record
-	bucketByUser = []byte("user_sessions")  // id hash -> nothing
-	bucketExpiry = []byte("session_expiry") // expiry (s) hash -> nothing
-	bucketMail   = []byte("outbox")         // seq -> record
-	bucketDue    = []byte("outbox_due")     // due (ms) seq -> nothing
-	bucketTo     = []byte("outbox_to")      // recipient 0 seq -> nothing
-	bucketValues = []byte("values")         // name -> bytes
-	realmBuckets = [][]byte{bucketUsers, bucketKeys, bucketSess, bucketByUser, bucketExpiry, bucketMail, bucketDue, bucketTo, bucketValues}
-)
-
-// Batching of concurrent commits: a lone writer waits at most this long for
-// company before its fsync, which itself takes about as long on a fast disk.
+// The top level of the file: one bucket about the file and one per realm. The
+// prefix lets a realm have any name, "meta" too.
 const (
-	boltBatchDelay = 500 * time.Microsecond
-	boltBatchSize  = 256
+	bucketMeta  = "meta"
+	keySchema   = "schema"
+	realmPrefix = "realm/"
 )
 
-// A BoltFile is one open bbolt file. It is safe for concurrent use.
+// growStep is by how much the (sparse) file grows; every step costs one more
+// fsync.
+const growStep = 4 << 20
+
+// BoltFile is one open bbolt file that holds the accounts of one or more
+// realms. Only one BoltFile at a time can have a file open, in this process or
+// another one; share it. It is safe for concurrent use.
 type BoltFile struct {
-	db   *bolt.DB
-	path string
-	once sync.Once
-	err  error // of Close
+	db       *bolt.DB
+	path     string
+	commits  committer
+	warnings []string
+	closed   atomic.Bool
 }
 
-// OpenBoltFile opens the file at path, and makes it and its folder where they
-// are missing, readable by this user alone. It waits at most wait for another
-// process that has the file open and then returns ErrStoreLocked; a file of a
-// newer schema gives ErrNewerSchema. Every error names the file and the mend.
-func OpenBoltFile(path string, wait time.Duration) (f *BoltFile, err error) {
+// OpenBoltFile opens the account file at path. A missing one is created with
+// mode 0600, missing parent folders with 0700. A file that others may read is
+// tightened to 0600, see Warnings.
+//
+// If another process holds the file, it waits at most wait and gives
+// ErrStoreLocked. A file of a newer plugin gives ErrNewerSchema. All errors
+// name the path and the mend.
+func OpenBoltFile(path string, wait time.Duration) (*BoltFile, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("the folder of the store can't be made: %w; make it, owned by Caddy's user, or set: store bbolt <path>", err)
+		return nil, openError(path, err)
 	}
-	// bbolt panics on some damaged pages.
-	defer func() {
-		if damage := recover(); damage != nil {
-			f, err = nil, fmt.Errorf("%s is damaged (%v); restore it from a backup", path, damage)
-		}
-	}()
-	db, err := bolt.Open(path, 0o600, &bolt.Options{
-		Timeout: wait, FreelistType: bolt.FreelistMapType, InitialMmapSize: 16 << 20, NoFreelistSync: false,
+	if err := checkBoltFile(path); err != nil {
+		return nil, openError(path, err)
+	}
+	db, err := openBolt(path, &bolt.Options{
+		Timeout:         wait,
+		FreelistType:    bolt.FreelistMapType,
+		InitialMmapSize: initialMmapSize(runtime.GOOS, strconv.IntSize),
 	})
-	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("%w: %s; if another Caddy is running on it, hand it the new configuration with: caddy reload", ErrStoreLocked, path)
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
-		return nil, fmt.Errorf("%s is not a store or is damaged: %w; restore it from a backup, or set another path: store bbolt <path>", path, err)
-	case err != nil:
-		return nil, fmt.Errorf("the store %s can't be opened: %w; see to it that Caddy's user may read and write it", path, err)
+	if err != nil {
+		return nil, openError(path, err)
 	}
-	db.MaxBatchDelay, db.MaxBatchSize = boltBatchDelay, boltBatchSize
-	if err := os.Chmod(path, 0o600); err != nil { // an older or copied file may be open to others
-		return nil, errors.Join(err, db.Close())
+	db.AllocSize = growStep
+	f := &BoltFile{db: db, path: path, commits: committer{db: db}}
+	if err := f.tighten(); err != nil {
+		f.warnings = append(f.warnings, err.Error())
 	}
-	if err := db.Update(migrateBolt); err != nil {
-		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
+	if err := setSchema(db, boltSchema, boltMigrations); err != nil {
+		return nil, errors.Join(openError(path, err), db.Close())
 	}
-	return &BoltFile{db: db, path: path}, nil
+	return f, nil
 }
 
-// migrateBolt brings a file to the current schema in one transaction.
-func migrateBolt(tx *bolt.Tx) error {
-	meta, err := tx.CreateBucketIfNotExists(bucketMeta)
-	if err != nil {
+// initialMmapSize reserves address space, not memory, so that the map is not
+// moved before the file has 1 GiB (about 1.5 million users): moving it waits
+// for all readers. On Windows the file itself would get that size.
+func initialMmapSize(goos string, intSize int) int {
+	if goos == "windows" || intSize < 64 {
+		return 0
+	}
+	return 1 << 30
+}
+
+// tighten takes the rights of group and others away. Password hashes and mail
+// addresses are in the file.
+func (f *BoltFile) tighten() error {
+	info, err := os.Stat(f.path)
+	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o077 == 0 {
 		return err
 	}
-	version := uint64(boltSchema)
-	if raw := meta.Get(keySchema); len(raw) == 8 {
-		version = binary.BigEndian.Uint64(raw)
+	if err := os.Chmod(f.path, 0o600); err != nil {
+		return fmt.Errorf("account file %s has mode %04o, so other users of this machine may read it; set it to 0600: %w",
+			f.path, info.Mode().Perm(), err)
 	}
-	if version > boltSchema {
-		return fmt.Errorf("%w: its schema is %d, this build knows %d; use a build at least as new as the one that wrote it", ErrNewerSchema, version, boltSchema)
-	}
-	for ; version < boltSchema; version++ {
-		if err := boltMigrations[version](tx); err != nil {
-			return fmt.Errorf("migrating the store from schema %d: %w", version, err)
-		}
-	}
-	return meta.Put(keySchema, binary.BigEndian.AppendUint64(nil, boltSchema))
+	return fmt.Errorf("account file %s had mode %04o, so other users of this machine may have read it; it is 0600 now",
+		f.path, info.Mode().Perm())
 }
 
-// Close closes the file; acts under way end first. It may be called twice.
+// Warnings returns what the administrator should know about opening the file,
+// one sentence each: it was readable by others.
+func (f *BoltFile) Warnings() []string { return f.warnings }
+
+// Close waits for running acts and closes the file. Later calls of the file and
+// of its realms' stores fail with an error that matches fs.ErrClosed. It may be
+// called twice, but not within an act.
 func (f *BoltFile) Close() error {
-	f.once.Do(func() { f.err = f.db.Close() })
-	return f.err
+	if f.closed.Swap(true) {
+		return nil
+	}
+	if err := f.db.Close(); err != nil {
+		return fmt.Errorf("account file %s: %w", f.path, err)
+	}
+	return nil
 }
 
-// Realm returns the store of one realm in the file, made where it is missing.
+// Realm returns the store of one realm, which it creates if the file does not
+// have it yet. The data of two realms never meet. Calling it twice with one
+// name gives two stores of the same data.
 func (f *BoltFile) Realm(name string) (*BoltStore, error) {
-	s := &BoltStore{db: f.db, bucket: []byte(prefixRealm + name)}
-	err := f.db.Update(func(tx *bolt.Tx) error {
+	if name == "" {
+		return nil, errors.New("a realm needs a name")
+	}
+	s := &BoltStore{file: f, bucket: []byte(realmPrefix + name)}
+	if f.hasRealm(s.bucket) {
+		return s, nil
+	}
+	err, _ := f.commits.do(func(tx *bolt.Tx) error {
 		realm, err := tx.CreateBucketIfNotExists(s.bucket)
 		if err != nil {
 			return err
 		}
-		for _, bucket := range realmBuckets {
-			if _, err := realm.CreateBucketIfNotExists(bucket); err != nil {
+		for _, b := range realmBuckets {
+			if _, err := realm.CreateBucketIfNotExists([]byte(b)); err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	return s, err
+	if err != nil {
+		return nil, f.failure(err)
+	}
+	return s, nil
+}
+
+// hasRealm saves the write transaction of every start but the first.
+func (f *BoltFile) hasRealm(bucket []byte) (found bool) {
+	_ = f.db.View(func(tx *bolt.Tx) error {
+		found = tx.Bucket(bucket) != nil
+		return nil
+	})
+	return found
+}
+
+// failure names the file in an error of the storage itself.
+func (f *BoltFile) failure(err error) error {
+	switch {
+	case errors.Is(err, bolterrors.ErrDatabaseNotOpen):
+		return fmt.Errorf("account file %s: %w", f.path, fs.ErrClosed)
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("account file %s: the disk is full; nothing of this act was written, free some space: %w", f.path, err)
+	}
+	return fmt.Errorf("account file %s: %w", f.path, err)
 }
 
 // BoltStore is the Store of one realm in a BoltFile.
+//
+// Updates that wait at the same time share one commit. Reads neither wait for
+// writes nor hold them up.
 type BoltStore struct {
-	db     *bolt.DB
+	file   *BoltFile
 	bucket []byte
-	mu     sync.RWMutex
-	closed bool
+	closed atomic.Bool
 }
 
-// errClosed is returned by a closed store.
-var errClosed = errors.New("the store is closed")
+var _ Store = (*BoltStore)(nil)
 
-func (s *BoltStore) open(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	if s.closed {
-		return errClosed
-	}
+// Close ends this view of the file: later calls fail with an error that matches
+// fs.ErrClosed. The file and its other stores stay open, see BoltFile.Close.
+func (s *BoltStore) Close() error {
+	s.closed.Store(true)
 	return nil
 }
 
 // View implements Store.
 func (s *BoltStore) View(ctx context.Context, fn func(Tx) error) error {
-	if err := s.open(ctx); err != nil {
+	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	return s.db.View(func(tx *bolt.Tx) error { return fn(&boltTx{realm: tx.Bucket(s.bucket)}) })
+	var fnErr error
+	err := s.file.db.View(func(tx *bolt.Tx) error {
+		fnErr = s.run(tx, nil, fn)
+		return nil
+	})
+	if err != nil {
+		return s.file.failure(err)
+	}
+	return fnErr
 }
 
-// Update implements Store. Acts that come together share one commit and its
-// fsync; one that fails is taken out and the others run again.
+// Update implements Store.
 func (s *BoltStore) Update(ctx context.Context, fn func(Tx) error) error {
-	if err := s.open(ctx); err != nil {
+	if err := s.ready(ctx); err != nil {
 		return err
 	}
-	return s.db.Batch(func(tx *bolt.Tx) error { return fn(&boltTx{realm: tx.Bucket(s.bucket)}) })
-}
-
-// Close implements Store. The file stays open for its other realms.
-func (s *BoltStore) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.closed = true
-	return nil
-}
-
-// boltTx is one transaction. Buckets are looked up as they are needed.
-type boltTx struct{ realm *bolt.Bucket }
-
-// in returns one of the realm's buckets. Those whose keys grow are filled
-// nearly full: nothing is ever inserted between two old keys.
-func (t *boltTx) in(name []byte) *bolt.Bucket {
-	b := t.realm.Bucket(name)
-	switch string(name) {
-	case "users", "outbox", "outbox_due", "session_expiry", "user_sessions":
-		b.FillPercent = 0.9
-	}
-	return b
-}
-
-func (t *boltTx) writable() error {
-	if !t.realm.Writable() {
-		return ErrReadOnly
-	}
-	return nil
-}
-
-// User implements Tx.
-func (t *boltTx) User(id uuid.UUID) (*User, error) {
-	u, _, err := t.user(id)
-	return u, err
-}
-
-func (t *boltTx) user(id uuid.UUID) (*User, []Key, error) {
-	raw := t.in(bucketUsers).Get(id[:])
-	if raw == nil {
-		return nil, nil, ErrNotFound
-	}
-	return decodeUser(id, raw)
-}
-
-// UserByKey implements Tx.
-func (t *boltTx) UserByKey(field, key string) (*User, error) {
-	raw := t.in(bucketKeys).Get(boltKey(field, key))
-	if raw == nil {
-		return nil, ErrNotFound
-	}
-	return t.User(uuid.UUID(raw))
-}
-
-func boltKey(field, value string) []byte {
-	key := make([]byte, 0, len(field)+1+len(value))
-	return append(append(append(key, field...), 0), value...)
-}
-
-// Users implements Tx.
-func (t *boltTx) Users(after uuid.UUID, limit int) ([]*User, error) {
-	var out []*User
-	c := t.in(bucketUsers).Cursor()
-	k, raw := c.Seek(after[:])
-	if bytes.Equal(k, after[:]) {
-		k, raw = c.Next()
-	}
-	for ; k != nil && len(out) < limit; k, raw = c.Next() {
-		u, _, err := decodeUser(uuid.UUID(k), raw)
-		if err != nil {
-			return nil, err
+	// A Seq that was assigned in a run that came to nothing must not survive
+	// it: the next run would take it for that of a mail in the queue, and
+	// overwrite somebody else's.
+	var queued []*Mail
+	reset := func() {
+		for _, m := range queued {
+			m.Seq = 0
 		}
-		out = append(out, u)
+		queued = nil
 	}
-	return out, nil
-}
-
-// PutUser implements Tx. All keys are looked at before the first is written.
-func (t *boltTx) PutUser(u *User, keys []Key) error {
-	if err := t.writable(); err != nil {
-		return err
-	}
-	index := t.in(bucketKeys)
-	for _, key := range keys {
-		if owner := index.Get(boltKey(key.Field, key.Value)); owner != nil && uuid.UUID(owner) != u.ID {
-			return &TakenError{Field: key.Field}
-		}
-	}
-	_, before, err := t.user(u.ID)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return err
-	}
-	raw, err := encodeUser(u, keys)
-	if err != nil {
-		return err
-	}
-	if err := t.deleteKeys(before); err != nil {
-		return err
-	}
-	for _, key := range keys {
-		if err := index.Put(boltKey(key.Field, key.Value), u.ID[:]); err != nil {
-			return err
-		}
-	}
-	return t.in(bucketUsers).Put(bytes.Clone(u.ID[:]), raw)
-}
-
-func (t *boltTx) deleteKeys(keys []Key) error {
-	index := t.in(bucketKeys)
-	for _, key := range keys {
-		if err := index.Delete(boltKey(key.Field, key.Value)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// DeleteUser implements Tx.
-func (t *boltTx) DeleteUser(id uuid.UUID) error {
-	if err := t.writable(); err != nil {
-		return err
-	}
-	_, keys, err := t.user(id)
-	if err != nil {
-		return err
-	}
-	sessions, err := t.Sessions(id)
-	if err != nil {
-		return err
-	}
-	for _, s := range sessions {
-		if err := t.DeleteSession(s.Hash); err != nil {
-			return err
-		}
-	}
-	if err := t.deleteKeys(keys); err != nil {
-		return err
-	}
-	return t.in(bucketUsers).Delete(id[:])
-}
-
-// Session implements Tx.
-func (t *boltTx) Session(hash TokenHash) (*Session, error) {
-	raw := t.in(bucketSess).Get(hash[:])
-	if raw == nil {
-		return nil, ErrNotFound
-	}
-	return decodeSession(hash, raw)
-}
-
-// Sessions implements Tx.
-func (t *boltTx) Sessions(user uuid.UUID) ([]*Session, error) {
-	var out []*Session
-	c := t.in(bucketByUser).Cursor()
-	for k, _ := c.Seek(user[:]); bytes.HasPrefix(k, user[:]); k, _ = c.Next() {
-		s, err := t.Session(TokenHash(k[len(user):]))
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, s)
-	}
-	return out, nil
-}
-
-func expiryKey(s *Session) []byte {
-	return append(binary.BigEndian.AppendUint64(nil, unixKey(s.Expires.Unix())), s.Hash[:]...)
-}
-
-func byUserKey(s *Session) []byte { return append(bytes.Clone(s.User[:]), s.Hash[:]...) }
-
-// unixKey orders times before 1970 (none that we write) first.
-func unixKey(v int64) uint64 { return uint64(max(v, 0)) } //nolint:gosec // not negative
-
-// PutSession implements Tx.
-func (t *boltTx) PutSession(s *Session) error {
-	if err := t.writable(); err != nil {
-		return err
-	}
-	before, err := t.Session(s.Hash)
+	defer func() { reset() }()
+	err, fromFn := s.file.commits.do(func(tx *bolt.Tx) error {
+		reset()
+		return s.run(tx, &queued, fn)
+	})
 	switch {
-	case err == nil && before.User == s.User && before.Expires.Unix() == s.Expires.Unix():
 	case err == nil:
-		if err := t.DeleteSession(s.Hash); err != nil {
-			return err
+		queued = nil
+		return nil
+	case fromFn:
+		return err
+	}
+	return s.file.failure(err)
+}
+
+func (s *BoltStore) ready(ctx context.Context) error {
+	if s.closed.Load() {
+		return fmt.Errorf("account store in %s: %w", s.file.path, fs.ErrClosed)
+	}
+	return ctx.Err()
+}
+
+func (s *BoltStore) run(tx *bolt.Tx, queued *[]*Mail, fn func(Tx) error) error {
+	t := &boltTx{tx: tx, realm: tx.Bucket(s.bucket), queued: queued}
+	defer t.end()
+	return fn(t)
+}
+
+// setSchema reads the schema version, refuses a newer one, and brings an older
+// one up to date, all steps in one transaction.
+func setSchema(db *bolt.DB, current uint64, migrations map[uint64]func(*bolt.Tx) error) error {
+	var found uint64
+	var foreign bool
+	err := db.View(func(tx *bolt.Tx) error {
+		if meta := tx.Bucket([]byte(bucketMeta)); meta != nil {
+			if v := meta.Get([]byte(keySchema)); len(v) == 8 {
+				found = binary.BigEndian.Uint64(v)
+			}
 		}
-	case !errors.Is(err, ErrNotFound):
-		return err
-	}
-	raw, err := encodeSession(s)
-	if err != nil {
-		return err
-	}
-	if err := t.in(bucketSess).Put(bytes.Clone(s.Hash[:]), raw); err != nil {
-		return err
-	}
-	if err := t.in(bucketByUser).Put(byUserKey(s), nil); err != nil {
-		return err
-	}
-	return t.in(bucketExpiry).Put(expiryKey(s), nil)
-}
-
-// DeleteSession implements Tx.
-func (t *boltTx) DeleteSession(hash TokenHash) error {
-	if err := t.writable(); err != nil {
-		return err
-	}
-	s, err := t.Session(hash)
-	if err != nil {
-		return err
-	}
-	if err := t.in(bucketByUser).Delete(byUserKey(s)); err != nil {
-		return err
-	}
-	if err := t.in(bucketExpiry).Delete(expiryKey(s)); err != nil {
-		return err
-	}
-	return t.in(bucketSess).Delete(hash[:])
-}
-
-// DeleteExpiredSessions implements Tx.
-func (t *boltTx) DeleteExpiredSessions(now time.Time, limit int) (int, error) {
-	if err := t.writable(); err != nil {
-		return 0, err
-	}
-	end := unixKey(now.Unix())
-	var expired []TokenHash
-	c := t.in(bucketExpiry).Cursor()
-	for k, _ := c.First(); k != nil && len(expired) < limit && binary.BigEndian.Uint64(k) <= end; k, _ = c.Next() {
-		expired = append(expired, TokenHash(k[8:]))
-	}
-	for _, hash := range expired {
-		if err := t.DeleteSession(hash); err != nil {
-			return 0, err
+		if found == 0 {
+			name, _ := tx.Cursor().First()
+			foreign = name != nil
 		}
-	}
-	return len(expired), nil
-}
-
-func seqKey(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
-
-func dueKey(m *Mail) []byte {
-	return binary.BigEndian.AppendUint64(seqKey(unixKey(m.Due.UnixMilli())), m.Seq)
-}
-
-func toPrefix(to string) []byte { return append([]byte(strings.ToLower(to)), 0) }
-
-func toKey(m *Mail) []byte { return binary.BigEndian.AppendUint64(toPrefix(m.To), m.Seq) }
-
-// PutMail implements Tx.
-func (t *boltTx) PutMail(m *Mail) error {
-	if err := t.writable(); err != nil {
+		return nil
+	})
+	switch {
+	case err != nil:
 		return err
+	case foreign:
+		return errForeign
+	case found > current:
+		return fmt.Errorf("%w: it has schema %d, this plugin knows up to %d; run the newer plugin, or restore the backup from before its first start",
+			ErrNewerSchema, found, current)
+	case found == current:
+		return nil
 	}
-	if m.Seq == 0 {
-		seq, err := t.in(bucketMail).NextSequence()
+	return db.Update(func(tx *bolt.Tx) error {
+		// A new file has no schema and needs no steps.
+		for v := found; v != 0 && v < current; v++ {
+			step := migrations[v]
+			if step == nil {
+				return fmt.Errorf("there is no migration from schema %d to %d", v, v+1)
+			}
+			if err := step(tx); err != nil {
+				return fmt.Errorf("migrating from schema %d to %d (nothing was changed): %w", v, v+1, err)
+			}
+		}
+		meta, err := tx.CreateBucketIfNotExists([]byte(bucketMeta))
 		if err != nil {
 			return err
 		}
-		m.Seq = seq
-	} else if err := t.DeleteMail(m.Seq); err != nil && !errors.Is(err, ErrNotFound) {
-		return err
-	}
-	raw, err := encodeMail(m)
-	if err != nil {
-		return err
-	}
-	if err := t.in(bucketMail).Put(seqKey(m.Seq), raw); err != nil {
-		return err
-	}
-	if err := t.in(bucketTo).Put(toKey(m), nil); err != nil {
-		return err
-	}
-	return t.in(bucketDue).Put(dueKey(m), nil)
+		return meta.Put([]byte(keySchema), binary.BigEndian.AppendUint64(nil, current))
+	})
 }
-
-func (t *boltTx) mail(seq uint64) (*Mail, error) {
-	raw := t.in(bucketMail).Get(seqKey(seq))
-	if raw == nil {
-		return nil, ErrNotFound
-	}
-	return decodeMail(seq, raw)
-}
-
-// DueMail implements Tx.
-func (t *boltTx) DueMail(now time.Time, limit int) ([]*Mail, error) {
-	var out []*Mail
-	end := unixKey(now.UnixMilli())
-	c, heads := t.in(bucketDue).Cursor(), t.in(bucketTo).Cursor()
-	for k, _ := c.First(); k != nil && len(out) < limit && binary.BigEndian.Uint64(k) <= end; k, _ = c.Next() {
-		m, err := t.mail(binary.BigEndian.Uint64(k[8:]))
-		if err != nil {
-			return nil, err
-		}
-		head, _ := heads.Seek(toPrefix(m.To))
-		if bytes.Equal(head, toKey(m)) { // the oldest one to this recipient
-			out = append(out, m)
-		}
-	}
-	return out, nil
-}
-
-// NextMail implements Tx.
-func (t *boltTx) NextMail() (time.Time, error) {
-	k, _ := t.in(bucketDue).Cursor().First()
-	if k == nil {
-		return time.Time{}, ErrNotFound
-	}
-	return time.UnixMilli(int64(binary.BigEndian.Uint64(k))).UTC(), nil //nolint:gosec // written from an int64
-}
-
-// DeleteMail implements Tx.
-func (t *boltTx) DeleteMail(seq uint64) error {
-	if err := t.writable(); err != nil {
-		return err
-	}
-	m, err := t.mail(seq)
-	if err != nil {
-		return err
-	}
-	if err := t.in(bucketTo).Delete(toKey(m)); err != nil {
-		return err
-	}
-	if err := t.in(bucketDue).Delete(dueKey(m)); err != nil {
-		return err
-	}
-	return t.in(bucketMail).Delete(seqKey(seq))
-}
-
-// Value implements Tx.
-func (t *boltTx) Value(name string) ([]byte, error) {
-	raw := t.in(bucketValues).Get([]byte(name))
-	if raw == nil {
-		return nil, ErrNotFound
-	}
-	return bytes.Clone(raw), nil
-}
-
-// PutValue implements Tx.
-func (t *boltTx) PutValue(name string, value []byte) error {
-	if err := t.writable(); err != nil {
-		return err
-	}
-	return t.in(bucketValues).Put([]byte(name), bytes.Clone(value))
-}
-
-// Interface guards
-var _ Store = (*BoltStore)(nil)

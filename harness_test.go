@@ -88,7 +88,7 @@ func newSiteAt(t testing.TB, path string, configure ...func(*Settings)) *site {
 	s.now.Store(time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC).UnixNano())
 	resolved, err := settings.resolve()
 	require.NoError(t, err)
-	s.realm, err = newRealm(resolved, &BoltModule{path: path}, s.mailer, zap.New(core))
+	s.realm, err = newRealm(resolved, &BoltModule{path: path, logger: zap.NewNop()}, s.mailer, zap.New(core))
 	require.NoError(t, err)
 	clock := func() time.Time { return time.Unix(0, s.now.Load()).UTC() }
 	s.accounts = s.realm.accounts.Load()

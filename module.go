@@ -45,6 +45,7 @@ type Handler struct {
 
 	app    *App
 	realm  *realm
+	left   bool // the realm was given back
 	logger *zap.Logger
 }
 
@@ -115,12 +116,12 @@ func (h *Handler) provision(ctx caddy.Context) (err error) {
 // Cleanup releases what Provision acquired; it also runs after a Provision
 // that failed.
 func (h *Handler) Cleanup() error {
-	if h.realm == nil {
+	if h.realm == nil || h.left {
 		return nil
 	}
-	r := h.realm
-	h.realm = nil
-	return h.app.leave(r)
+	// The field stays: requests that outlive the grace period still pass through.
+	h.left = true
+	return h.app.leave(h.realm)
 }
 
 // ServeHTTP answers what is below the path and passes the rest on.
@@ -136,7 +137,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddy
 		}
 		return next.ServeHTTP(w, req)
 	}
-	h.realm.serve(w, req, strings.Trim(rest, "/"))
+	h.realm.serve(w, req, strings.TrimSuffix(strings.TrimPrefix(rest, "/"), "/"))
 	return nil
 }
 

@@ -35,9 +35,6 @@ type StoreModule interface {
 	OpenStore(realm string, wait time.Duration) (store Store, release func() error, err error)
 }
 
-// ErrStoreLocked says that another process has the store open.
-var ErrStoreLocked = errors.New("the store is in use by another process")
-
 // Pools of what outlives a reload. They hold no settings.
 var (
 	enginePool = caddy.NewUsagePool()

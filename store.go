@@ -22,6 +22,8 @@ var (
 	ErrTaken = errors.New("already taken")
 	// ErrReadOnly says that a View function tried to write.
 	ErrReadOnly = errors.New("read-only transaction")
+	// ErrStoreLocked says that another process has the store open.
+	ErrStoreLocked = errors.New("the store is in use by another process")
 	// ErrNewerSchema says that a later version of this plugin wrote the store;
 	// it is refused rather than misread.
 	ErrNewerSchema = errors.New("the store was written by a newer version of this plugin")

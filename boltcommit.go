@@ -1,0 +1,171 @@
+// boltcommit.go: group commit. Acts that wait for the disk at the same time
+// share one transaction and one fsync.
+
+package registration
+
+import (
+	"errors"
+	"slices"
+	"sync"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// maxGroup bounds the acts in one transaction, so that one commit stays short.
+const maxGroup = 256
+
+// errGone marks an act whose goroutine unwinds (a panic, runtime.Goexit).
+var errGone = errors.New("the act's function did not return")
+
+// A committer runs write acts. The first caller leads: it opens the
+// transaction, runs its own function, lets every caller that waits by then run
+// theirs in the same transaction, and commits for all. While it waits for the
+// disk, the next group gathers.
+//
+// It stands for DB.Batch, which was measured (BenchmarkCommit): Batch makes a
+// lone writer wait for MaxBatchDelay, and by that timer it cuts small groups
+// while the disk is busy. It also runs functions on its own goroutine, where a
+// runtime.Goexit would leave every caller of the batch waiting for ever and a
+// panic in the commit would end the process. Here each function runs on the
+// goroutine of its caller.
+type committer struct {
+	db *bolt.DB
+
+	mu      sync.Mutex
+	busy    bool   // somebody leads
+	waiting []*act // in order of arrival
+}
+
+// An act is one call of committer.do.
+type act struct {
+	fn func(*bolt.Tx) error
+	// alone says that fn failed inside of a group. It is run again as a
+	// leader, because what it stumbled over may have been rolled back since.
+	alone bool
+	turn  chan turn  // leader to follower
+	ran   chan error // follower to leader
+}
+
+// A turn tells a follower what to do: run in tx, lead, or return err.
+type turn struct {
+	tx   *bolt.Tx
+	lead bool
+	err  error
+}
+
+// do runs fn in a write transaction and commits it. fromFn says that the error
+// is fn's own.
+func (c *committer) do(fn func(*bolt.Tx) error) (err error, fromFn bool) {
+	a := &act{fn: fn, turn: make(chan turn, 1), ran: make(chan error, 1)}
+	c.mu.Lock()
+	if !c.busy {
+		c.busy = true
+		c.mu.Unlock()
+		return c.lead(a)
+	}
+	c.waiting = append(c.waiting, a)
+	c.mu.Unlock()
+	for {
+		switch t := <-a.turn; {
+		case t.tx != nil:
+			a.follow(t.tx)
+		case t.lead:
+			return c.lead(a)
+		default:
+			return t.err, false
+		}
+	}
+}
+
+// follow runs fn for the leader, who is told even if fn panics.
+func (a *act) follow(tx *bolt.Tx) {
+	err := errGone
+	defer func() { a.ran <- err }()
+	err = a.fn(tx)
+}
+
+// lead runs a and those who wait. Every failed follower shortens the group, so
+// the loop ends and a function runs at most once for each.
+func (c *committer) lead(a *act) (err error, fromFn bool) {
+	group := []*act{a}
+	// Followers that have no result yet, after an error or panic of a, are
+	// first in the next group.
+	defer func() { c.handOver(group[1:]) }()
+	for {
+		failed := -1
+		err := c.db.Update(func(tx *bolt.Tx) error {
+			failed = 0
+			if err := a.fn(tx); err != nil {
+				return err
+			}
+			if len(group) == 1 {
+				group = c.gather(group)
+			}
+			for i, m := range group[1:] {
+				failed = i + 1
+				m.turn <- turn{tx: tx}
+				if err := <-m.ran; err != nil {
+					return err
+				}
+			}
+			failed = -1
+			return nil
+		})
+		switch {
+		case failed == 0:
+			return err, true
+		case failed > 0:
+			// Those behind the failed one have not run yet; they wait for the
+			// next group, for another failure would repeat everything again.
+			rest := group[failed:]
+			if errors.Is(err, errGone) {
+				rest = rest[1:]
+			} else {
+				rest[0].alone = true
+			}
+			c.putBack(rest)
+			group = slices.Clip(group[:failed])
+		default:
+			for _, m := range group[1:] {
+				m.turn <- turn{err: err}
+			}
+			group = group[:1]
+			return err, false
+		}
+	}
+}
+
+// gather appends those who wait and may share a transaction.
+func (c *committer) gather(group []*act) []*act {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = slices.DeleteFunc(c.waiting, func(a *act) bool {
+		if a.alone || len(group) >= maxGroup {
+			return false
+		}
+		group = append(group, a)
+		return true
+	})
+	return group
+}
+
+// putBack lines acts up again before all others.
+func (c *committer) putBack(acts []*act) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = append(slices.Clone(acts), c.waiting...)
+}
+
+// handOver ends a lead: the next in the line leads, if there is one.
+func (c *committer) handOver(unsettled []*act) {
+	c.putBack(unsettled)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.waiting) == 0 {
+		c.busy = false
+		return
+	}
+	next := c.waiting[0]
+	c.waiting = slices.Delete(c.waiting, 0, 1)
+	next.turn <- turn{lead: true}
+}

@@ -1,0 +1,167 @@
+// boltoutbox.go: the queue of mails in the embedded store.
+
+package registration
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// The bucket outbox_due lists, of each recipient, the oldest mail only; the
+// others wait behind it. So DueMail reads as many rows as it returns, however
+// long the queue behind one slow recipient is.
+
+// PutMail implements Tx. Times are kept to the millisecond.
+func (t *boltTx) PutMail(m *Mail) error {
+	if err := t.writable(); err != nil {
+		return err
+	}
+	if key := mailToKey(m); len(key) > bolt.MaxKeySize {
+		return fmt.Errorf("the recipient of a mail is too long (%d bytes)", len(m.To))
+	}
+	data, err := encodeMail(m)
+	if err != nil {
+		return err
+	}
+	outbox := t.bucket(bucketOutbox)
+	if m.Seq == 0 {
+		seq, err := outbox.NextSequence()
+		if err != nil {
+			return err
+		}
+		m.Seq = seq
+		*t.queued = append(*t.queued, m)
+	} else {
+		old, err := t.mail(m.Seq)
+		if err != nil {
+			return err
+		}
+		if err := t.unlinkMail(old); err != nil {
+			return err
+		}
+	}
+	if err := t.linkMail(m); err != nil {
+		return err
+	}
+	return outbox.Put(seqBytes(m.Seq), data)
+}
+
+// DueMail implements Tx.
+func (t *boltTx) DueMail(now time.Time, limit int) ([]*Mail, error) {
+	var due []*Mail
+	c := t.bucket(bucketOutboxDue).Cursor()
+	for k, _ := c.First(); k != nil && len(due) < limit; k, _ = c.Next() {
+		if len(k) != 16 {
+			return nil, fmt.Errorf("outbox order: %w", errDamaged)
+		}
+		if fromSortable(k[:8]) > now.UnixMilli() {
+			break
+		}
+		m, err := t.indexedMail(binary.BigEndian.Uint64(k[8:]))
+		if err != nil {
+			return nil, err
+		}
+		due = append(due, m)
+	}
+	return due, nil
+}
+
+// NextMail implements Tx.
+func (t *boltTx) NextMail() (time.Time, error) {
+	k, _ := t.bucket(bucketOutboxDue).Cursor().First()
+	switch {
+	case k == nil:
+		return time.Time{}, ErrNotFound
+	case len(k) != 16:
+		return time.Time{}, fmt.Errorf("outbox order: %w", errDamaged)
+	}
+	return time.UnixMilli(fromSortable(k[:8])).UTC(), nil
+}
+
+// DeleteMail implements Tx.
+func (t *boltTx) DeleteMail(seq uint64) error {
+	if err := t.writable(); err != nil {
+		return err
+	}
+	m, err := t.mail(seq)
+	if err != nil {
+		return err
+	}
+	if err := t.unlinkMail(m); err != nil {
+		return err
+	}
+	return t.bucket(bucketOutbox).Delete(seqBytes(seq))
+}
+
+func (t *boltTx) mail(seq uint64) (*Mail, error) {
+	data := t.bucket(bucketOutbox).Get(seqBytes(seq))
+	if data == nil {
+		return nil, ErrNotFound
+	}
+	return decodeMail(seq, data)
+}
+
+// indexedMail returns a mail that an index names, so it must exist.
+func (t *boltTx) indexedMail(seq uint64) (*Mail, error) {
+	m, err := t.mail(seq)
+	if errors.Is(err, ErrNotFound) {
+		return nil, fmt.Errorf("outbox index without its mail: %w", errDamaged)
+	}
+	return m, err
+}
+
+// oldestMail returns the mail that is sent to this recipient next, or nil.
+func (t *boltTx) oldestMail(to string) (*Mail, error) {
+	prefix := mailToPrefix(to)
+	c := t.bucket(bucketOutboxTo).Cursor()
+	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
+		// A longer key belongs to a recipient with a NUL in his address.
+		if seq := k[len(prefix):]; len(seq) == 8 {
+			return t.indexedMail(binary.BigEndian.Uint64(seq))
+		}
+	}
+	return nil, nil
+}
+
+// linkMail enters m into the indexes; if it is now its recipient's oldest, it
+// takes the place of the one that was.
+func (t *boltTx) linkMail(m *Mail) error {
+	oldest, err := t.oldestMail(m.To)
+	if err != nil {
+		return err
+	}
+	due := t.bucket(bucketOutboxDue)
+	if oldest == nil || m.Seq < oldest.Seq {
+		if oldest != nil {
+			if err := due.Delete(mailDueKey(oldest)); err != nil {
+				return err
+			}
+		}
+		if err := due.Put(mailDueKey(m), nil); err != nil {
+			return err
+		}
+	}
+	return t.bucket(bucketOutboxTo).Put(mailToKey(m), nil)
+}
+
+// unlinkMail takes m out of the indexes and lets the next one of its recipient
+// come forward.
+func (t *boltTx) unlinkMail(m *Mail) error {
+	due := t.bucket(bucketOutboxDue)
+	if err := due.Delete(mailDueKey(m)); err != nil {
+		return err
+	}
+	if err := t.bucket(bucketOutboxTo).Delete(mailToKey(m)); err != nil {
+		return err
+	}
+	next, err := t.oldestMail(m.To)
+	if err != nil || next == nil {
+		return err
+	}
+	return due.Put(mailDueKey(next), nil)
+}

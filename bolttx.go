@@ -1,0 +1,343 @@
+// bolttx.go: one transaction of the embedded store: accounts, sessions, values.
+// The outbox is in boltoutbox.go.
+
+package registration
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	bolt "go.etcd.io/bbolt"
+)
+
+// The buckets of a realm. The number in front of a due or expiry time is big
+// endian with its sign bit turned, so that byte order is time order.
+const (
+	bucketUsers         = "users"          // id → format, CBOR of record and keys
+	bucketKeys          = "keys"           // field NUL value → id
+	bucketSessions      = "sessions"       // hash → format, CBOR
+	bucketUserSessions  = "user_sessions"  // user id, hash → nothing
+	bucketSessionExpiry = "session_expiry" // unix seconds, hash → nothing
+	bucketOutbox        = "outbox"         // seq → format, CBOR
+	bucketOutboxDue     = "outbox_due"     // unix ms, seq → nothing; the oldest mail of each recipient only
+	bucketOutboxTo      = "outbox_to"      // lower-case recipient NUL seq → nothing
+	bucketValues        = "values"         // name → format, value
+)
+
+var realmBuckets = []string{
+	bucketUsers, bucketKeys, bucketSessions, bucketUserSessions, bucketSessionExpiry,
+	bucketOutbox, bucketOutboxDue, bucketOutboxTo, bucketValues,
+}
+
+// boltTx implements Tx. A failing write method has written nothing unless the
+// error is a damaged file; records are encoded before the first write.
+type boltTx struct {
+	tx    *bolt.Tx
+	realm *bolt.Bucket
+	// queued collects the mails that got a Seq, see BoltStore.Update.
+	queued *[]*Mail
+}
+
+func (t *boltTx) bucket(name string) *bolt.Bucket {
+	if t.tx == nil {
+		// bbolt would read unmapped memory, which ends the process.
+		panic("registration: a store.Tx was used after its function had returned")
+	}
+	b := t.realm.Bucket([]byte(name))
+	switch name {
+	case bucketUsers, bucketSessionExpiry, bucketOutbox, bucketOutboxDue:
+		// Keys come in (nearly) rising order, so a split page is not written to again.
+		b.FillPercent = 0.9
+	}
+	return b
+}
+
+func (t *boltTx) writable() error {
+	if t.tx != nil && !t.tx.Writable() {
+		return ErrReadOnly
+	}
+	return nil
+}
+
+// end makes later calls fail loudly.
+func (t *boltTx) end() { t.tx, t.realm = nil, nil }
+
+// User implements Tx.
+func (t *boltTx) User(id uuid.UUID) (*User, error) {
+	u, _, err := t.userAndKeys(id)
+	return u, err
+}
+
+func (t *boltTx) userAndKeys(id uuid.UUID) (*User, []Key, error) {
+	data := t.bucket(bucketUsers).Get(id[:])
+	if data == nil {
+		return nil, nil, ErrNotFound
+	}
+	return decodeUser(id, data)
+}
+
+// UserByKey implements Tx.
+func (t *boltTx) UserByKey(field, key string) (*User, error) {
+	if strings.Contains(field, "\x00") {
+		return nil, ErrNotFound
+	}
+	data := t.bucket(bucketKeys).Get(indexKey(field, key))
+	if data == nil {
+		return nil, ErrNotFound
+	}
+	id, err := uuid.FromBytes(data)
+	if err != nil {
+		return nil, fmt.Errorf("key of field %s: %w: %w", field, errDamaged, err)
+	}
+	u, err := t.User(id)
+	if errors.Is(err, ErrNotFound) {
+		// Not %w: the key exists, so this must not look like an absence.
+		return nil, fmt.Errorf("key of field %s without its user: %w", field, errDamaged)
+	}
+	return u, err
+}
+
+// Users implements Tx.
+func (t *boltTx) Users(after uuid.UUID, limit int) ([]*User, error) {
+	var users []*User
+	c := t.bucket(bucketUsers).Cursor()
+	k, v := c.Seek(after[:])
+	if bytes.Equal(k, after[:]) {
+		k, v = c.Next()
+	}
+	for ; k != nil && len(users) < limit; k, v = c.Next() {
+		id, err := uuid.FromBytes(k)
+		if err != nil {
+			return nil, fmt.Errorf("user id: %w: %w", errDamaged, err)
+		}
+		u, _, err := decodeUser(id, v)
+		if err != nil {
+			return nil, err
+		}
+		users = append(users, u)
+	}
+	return users, nil
+}
+
+// PutUser implements Tx. Keys with an empty value are left out.
+func (t *boltTx) PutUser(u *User, keys []Key) error {
+	if err := t.writable(); err != nil {
+		return err
+	}
+	if u.ID == uuid.Nil {
+		return errors.New("an account needs an id")
+	}
+	keys = slices.DeleteFunc(slices.Clone(keys), func(k Key) bool { return k.Value == "" })
+	index := t.bucket(bucketKeys)
+	for _, k := range keys {
+		if strings.Contains(k.Field, "\x00") {
+			return fmt.Errorf("field name %q contains a NUL", k.Field)
+		}
+		key := indexKey(k.Field, k.Value)
+		if len(key) > bolt.MaxKeySize {
+			return fmt.Errorf("the value of field %s is too long for a unique key (%d bytes)", k.Field, len(k.Value))
+		}
+		if owner := index.Get(key); owner != nil && !bytes.Equal(owner, u.ID[:]) {
+			return &TakenError{Field: k.Field}
+		}
+	}
+	data, err := encodeUser(u, keys)
+	if err != nil {
+		return err
+	}
+	_, old, err := t.userAndKeys(u.ID)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	for _, k := range old {
+		if !slices.Contains(keys, k) {
+			if err := index.Delete(indexKey(k.Field, k.Value)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, k := range keys {
+		// An unchanged key costs no page.
+		if !slices.Contains(old, k) {
+			if err := index.Put(indexKey(k.Field, k.Value), u.ID[:]); err != nil {
+				return err
+			}
+		}
+	}
+	return t.bucket(bucketUsers).Put(u.ID[:], data)
+}
+
+// DeleteUser implements Tx.
+func (t *boltTx) DeleteUser(id uuid.UUID) error {
+	if err := t.writable(); err != nil {
+		return err
+	}
+	_, keys, err := t.userAndKeys(id)
+	if err != nil {
+		return err
+	}
+	sessions, err := t.Sessions(id)
+	if err != nil {
+		return err
+	}
+	for _, s := range sessions {
+		if err := t.removeSession(s); err != nil {
+			return err
+		}
+	}
+	for _, k := range keys {
+		if err := t.bucket(bucketKeys).Delete(indexKey(k.Field, k.Value)); err != nil {
+			return err
+		}
+	}
+	return t.bucket(bucketUsers).Delete(id[:])
+}
+
+// Session implements Tx.
+func (t *boltTx) Session(hash TokenHash) (*Session, error) {
+	data := t.bucket(bucketSessions).Get(hash[:])
+	if data == nil {
+		return nil, ErrNotFound
+	}
+	return decodeSession(hash, data)
+}
+
+// Sessions implements Tx.
+func (t *boltTx) Sessions(user uuid.UUID) ([]*Session, error) {
+	var sessions []*Session
+	c := t.bucket(bucketUserSessions).Cursor()
+	for k, _ := c.Seek(user[:]); bytes.HasPrefix(k, user[:]); k, _ = c.Next() {
+		s, err := t.indexedSession(k[len(user):])
+		if err != nil {
+			return nil, err
+		}
+		sessions = append(sessions, s)
+	}
+	return sessions, nil
+}
+
+// indexedSession returns a session that an index names, so it must exist.
+func (t *boltTx) indexedSession(hash []byte) (*Session, error) {
+	if len(hash) != len(TokenHash{}) {
+		return nil, fmt.Errorf("session index: %w", errDamaged)
+	}
+	s, err := t.Session(TokenHash(hash))
+	if errors.Is(err, ErrNotFound) {
+		return nil, fmt.Errorf("session index without its session: %w", errDamaged)
+	}
+	return s, err
+}
+
+// PutSession implements Tx.
+func (t *boltTx) PutSession(s *Session) error {
+	if err := t.writable(); err != nil {
+		return err
+	}
+	data, err := encodeSession(s)
+	if err != nil {
+		return err
+	}
+	byUser, byExpiry := userSessionKey(s.User, s.Hash), sessionExpiryKey(s)
+	old, err := t.Session(s.Hash)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		old = nil
+	case err != nil:
+		return err
+	case old.User == s.User && bytes.Equal(sessionExpiryKey(old), byExpiry):
+		// The usual case, a new LastUsed: the indexes stay as they are.
+		return t.bucket(bucketSessions).Put(s.Hash[:], data)
+	}
+	if old != nil {
+		if err := t.removeSession(old); err != nil {
+			return err
+		}
+	}
+	if err := t.bucket(bucketUserSessions).Put(byUser, nil); err != nil {
+		return err
+	}
+	if err := t.bucket(bucketSessionExpiry).Put(byExpiry, nil); err != nil {
+		return err
+	}
+	return t.bucket(bucketSessions).Put(s.Hash[:], data)
+}
+
+// DeleteSession implements Tx.
+func (t *boltTx) DeleteSession(hash TokenHash) error {
+	if err := t.writable(); err != nil {
+		return err
+	}
+	s, err := t.Session(hash)
+	if err != nil {
+		return err
+	}
+	return t.removeSession(s)
+}
+
+func (t *boltTx) removeSession(s *Session) error {
+	return errors.Join(
+		t.bucket(bucketUserSessions).Delete(userSessionKey(s.User, s.Hash)),
+		t.bucket(bucketSessionExpiry).Delete(sessionExpiryKey(s)),
+		t.bucket(bucketSessions).Delete(s.Hash[:]),
+	)
+}
+
+// DeleteExpiredSessions implements Tx.
+func (t *boltTx) DeleteExpiredSessions(now time.Time, limit int) (int, error) {
+	if err := t.writable(); err != nil {
+		return 0, err
+	}
+	// Deleting moves a cursor, so the sessions are collected first.
+	var expired []*Session
+	c := t.bucket(bucketSessionExpiry).Cursor()
+	for k, _ := c.First(); k != nil && len(expired) < limit; k, _ = c.Next() {
+		if len(k) < 8 {
+			return 0, fmt.Errorf("session expiry: %w", errDamaged)
+		}
+		if fromSortable(k[:8]) > now.Unix() {
+			break
+		}
+		s, err := t.indexedSession(k[8:])
+		if err != nil {
+			return 0, err
+		}
+		expired = append(expired, s)
+	}
+	for _, s := range expired {
+		if err := t.removeSession(s); err != nil {
+			return 0, err
+		}
+	}
+	return len(expired), nil
+}
+
+// Value implements Tx.
+func (t *boltTx) Value(name string) ([]byte, error) {
+	data := t.bucket(bucketValues).Get([]byte(name))
+	if data == nil {
+		return nil, ErrNotFound
+	}
+	body, err := recordBody("value", valueFormat, data)
+	if err != nil {
+		return nil, err
+	}
+	// bytes.Clone(empty) is not nil: a set value is never nil.
+	return bytes.Clone(body), nil
+}
+
+// PutValue implements Tx.
+func (t *boltTx) PutValue(name string, value []byte) error {
+	if err := t.writable(); err != nil {
+		return err
+	}
+	if name == "" {
+		return errors.New("a value needs a name")
+	}
+	// bbolt keeps what it is given until the commit: a copy.
+	return t.bucket(bucketValues).Put([]byte(name), append([]byte{valueFormat}, value...))
+}
