@@ -5,6 +5,7 @@ package registration
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -156,7 +157,10 @@ func (r *realm) errorHeaders(w http.ResponseWriter, req *http.Request, e *Error)
 	status := statusOf(e.Code)
 	if e.Cause != nil {
 		log := r.logger.Error
-		if status < http.StatusInternalServerError {
+		switch {
+		case errors.Is(e.Cause, context.Canceled): // the client hung up
+			log = r.logger.Debug
+		case status < http.StatusInternalServerError:
 			log = r.logger.Warn
 		}
 		log("request failed", zap.String("path", req.URL.Path), zap.String("code", string(e.Code)), zap.Error(e.Cause))
