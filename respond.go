@@ -198,10 +198,10 @@ func (r *realm) writeError(w http.ResponseWriter, req *http.Request, e *Error) {
 	w.Header().Add("Vary", "Accept")
 	if acceptsProblem(req.Header) {
 		body := problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: message(e.Code, e.Params), Code: e.Code}
+		if len(e.Fields) > 0 {
+			body.Detail, body.Errors = "Some fields need another value; see errors.", map[string][]problemMessage{}
+		}
 		for _, f := range e.Fields {
-			if body.Errors == nil {
-				body.Errors = map[string][]problemMessage{}
-			}
 			body.Errors[f.Field] = append(body.Errors[f.Field], problemMessage{f.Code, message(f.Code, f.Params)})
 		}
 		writeJSON(w, status, "application/problem+json", body)
