@@ -31,7 +31,7 @@ func openError(path string, err error) error {
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return fmt.Errorf("account file %s is locked: is another Caddy running on this file? "+
-			"Stop it, or change the configuration of the running one with `caddy reload`: %w", path, ErrStoreLocked)
+			"Stop it, or change the configuration of the running one with `caddy reload`: %w (%w)", path, ErrStoreLocked, err)
 	case errors.Is(err, errNotRegular), errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
 		mend = "name a file, not a folder, in a folder of its own"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
@@ -50,18 +50,27 @@ func openError(path string, err error) error {
 	return fmt.Errorf("account file %s cannot be opened (%s): %w", path, mend, err)
 }
 
-// openBolt opens a database. bbolt panics on some damaged files; the file stays
-// locked by this process then (its map holds the lock), which checkBoltFile
-// makes most unlikely.
-func openBolt(path string, options *bolt.Options) (db *bolt.DB, err error) {
+// noPanic runs fn, which reads the file, with a panic of bbolt as an error.
+func noPanic(fn func() error) (err error) {
 	// Reading a map behind the end of its file is a fault, not an error.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			db, err = nil, fmt.Errorf("%w: %v", errBadPage, p)
+			err = fmt.Errorf("%w: %v", errBadPage, p)
 		}
 	}()
-	return bolt.Open(path, 0o600, options)
+	return fn()
+}
+
+// openBolt opens a database. If bbolt panics in it, the file stays locked by
+// this process (bbolt's map holds the lock), which checkBoltFile makes most
+// unlikely.
+func openBolt(path string, options *bolt.Options) (db *bolt.DB, err error) {
+	err = noPanic(func() (err error) {
+		db, err = bolt.Open(path, 0o600, options)
+		return err
+	})
+	return db, err
 }
 
 // The parts of a bbolt file that are looked at before bbolt maps it. Numbers

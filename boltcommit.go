@@ -22,11 +22,11 @@ var errGone = errors.New("the act's function did not return")
 // theirs in the same transaction, and commits for all. While it waits for the
 // disk, the next group gathers.
 //
-// It stands for DB.Batch, which was measured (BenchmarkCommit): Batch makes a
+// bbolt's own DB.Batch was measured against it (BenchmarkCommit): Batch makes a
 // lone writer wait for MaxBatchDelay, and by that timer it cuts small groups
-// while the disk is busy. It also runs functions on its own goroutine, where a
+// while the disk is busy. Batch also runs functions on its own goroutine, where a
 // runtime.Goexit would leave every caller of the batch waiting for ever and a
-// panic in the commit would end the process. Here each function runs on the
+// panic in the commit would end the process. Here, each function runs on the
 // goroutine of its caller.
 type committer struct {
 	db *bolt.DB
@@ -55,7 +55,7 @@ type turn struct {
 
 // do runs fn in a write transaction and commits it. fromFn says that the error
 // is fn's own.
-func (c *committer) do(fn func(*bolt.Tx) error) (err error, fromFn bool) {
+func (c *committer) do(fn func(*bolt.Tx) error) (fromFn bool, err error) {
 	a := &act{fn: fn, turn: make(chan turn, 1), ran: make(chan error, 1)}
 	c.mu.Lock()
 	if !c.busy {
@@ -72,7 +72,7 @@ func (c *committer) do(fn func(*bolt.Tx) error) (err error, fromFn bool) {
 		case t.lead:
 			return c.lead(a)
 		default:
-			return t.err, false
+			return false, t.err
 		}
 	}
 }
@@ -85,8 +85,8 @@ func (a *act) follow(tx *bolt.Tx) {
 }
 
 // lead runs a and those who wait. Every failed follower shortens the group, so
-// the loop ends and a function runs at most once for each.
-func (c *committer) lead(a *act) (err error, fromFn bool) {
+// the loop ends.
+func (c *committer) lead(a *act) (fromFn bool, err error) {
 	group := []*act{a}
 	// Followers that have no result yet, after an error or panic of a, are
 	// first in the next group.
@@ -113,7 +113,7 @@ func (c *committer) lead(a *act) (err error, fromFn bool) {
 		})
 		switch {
 		case failed == 0:
-			return err, true
+			return true, err
 		case failed > 0:
 			// Those behind the failed one have not run yet; they wait for the
 			// next group, for another failure would repeat everything again.
@@ -130,7 +130,7 @@ func (c *committer) lead(a *act) (err error, fromFn bool) {
 				m.turn <- turn{err: err}
 			}
 			group = group[:1]
-			return err, false
+			return false, err
 		}
 	}
 }

@@ -138,25 +138,19 @@ func (t *boltTx) linkMail(m *Mail) error {
 	due := t.bucket(bucketOutboxDue)
 	if oldest == nil || m.Seq < oldest.Seq {
 		if oldest != nil {
-			if err := due.Delete(mailDueKey(oldest)); err != nil {
-				return err
-			}
+			err = due.Delete(mailDueKey(oldest))
 		}
-		if err := due.Put(mailDueKey(m), nil); err != nil {
-			return err
-		}
+		err = errors.Join(err, due.Put(mailDueKey(m), nil))
 	}
-	return t.bucket(bucketOutboxTo).Put(mailToKey(m), nil)
+	return errors.Join(err, t.bucket(bucketOutboxTo).Put(mailToKey(m), nil))
 }
 
 // unlinkMail takes m out of the indexes and lets the next one of its recipient
 // come forward.
 func (t *boltTx) unlinkMail(m *Mail) error {
 	due := t.bucket(bucketOutboxDue)
-	if err := due.Delete(mailDueKey(m)); err != nil {
-		return err
-	}
-	if err := t.bucket(bucketOutboxTo).Delete(mailToKey(m)); err != nil {
+	err := errors.Join(due.Delete(mailDueKey(m)), t.bucket(bucketOutboxTo).Delete(mailToKey(m)))
+	if err != nil {
 		return err
 	}
 	next, err := t.oldestMail(m.To)

@@ -32,7 +32,7 @@ var errDamaged = errors.New("the account store is damaged; restore its file from
 var recordDecoder = func() cbor.DecMode {
 	mode, err := cbor.DecOptions{
 		UTF8:   cbor.UTF8DecodeInvalid,
-		IntDec: cbor.IntDecConvertSigned,
+		IntDec: cbor.IntDecConvertSignedOrBigInt,
 	}.DecMode()
 	if err != nil {
 		panic(err) // the options are constant
@@ -41,7 +41,7 @@ var recordDecoder = func() cbor.DecMode {
 }()
 
 // userRecord is a User without its id, which is the record's key. The flags
-// take one byte together.
+// take one byte together. The password hash is in shorthand.
 type userRecord struct {
 	Username     string         `cbor:"1,keyasint,omitempty"`
 	Email        string         `cbor:"2,keyasint,omitempty"`
@@ -54,7 +54,7 @@ type userRecord struct {
 	LastLogin    *int64         `cbor:"9,keyasint,omitempty"` // unix seconds
 	Extra        map[string]any `cbor:"10,keyasint,omitempty"`
 	// Keys are the unique keys, field and value in turn, so that the next
-	// PutUser knows which ones to free.
+	// PutUser knows which ones to free. The two usual ones are flags.
 	Keys         []string `cbor:"11,keyasint,omitempty"`
 	EmailChanges uint32   `cbor:"12,keyasint,omitempty"`
 }
@@ -64,7 +64,31 @@ const (
 	flagAwaitsVerification
 	flagEmailVerified
 	flagStaff
+	flagUsernameKey // holds {"username", lowerASCII(Username)}
+	flagEmailKey    // holds {"email", lowerASCII(Email)}
 )
+
+// usualKeys are the keys that nearly every account has; a flag stands for them
+// where their value follows from the record.
+var usualKeys = []struct {
+	flag  uint8
+	field string
+	value func(*userRecord) string
+}{
+	{flagUsernameKey, "username", func(r *userRecord) string { return lowerASCII(r.Username) }},
+	{flagEmailKey, "email", func(r *userRecord) string { return lowerASCII(r.Email) }},
+}
+
+// lowerASCII folds A to Z only. Unlike strings.ToLower it gives the same for
+// ever, whatever the Unicode tables of a later Go say.
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}
 
 type sessionRecord struct {
 	User      uuid.UUID   `cbor:"1,keyasint"`
@@ -73,7 +97,7 @@ type sessionRecord struct {
 	LastUsed  *int64      `cbor:"4,keyasint,omitempty"` // unix seconds
 	Expires   *int64      `cbor:"5,keyasint,omitempty"` // unix seconds
 	Address   string      `cbor:"6,keyasint,omitempty"`
-	UserAgent string      `cbor:"7,keyasint,omitempty"`
+	UserAgent string      `cbor:"7,keyasint,omitempty"` // in shorthand
 }
 
 type mailRecord struct {
@@ -92,7 +116,7 @@ type mailRecord struct {
 func encodeUser(u *User, keys []Key) ([]byte, error) {
 	r := userRecord{
 		Username: u.Username, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName,
-		PasswordHash: u.PasswordHash, Groups: u.Groups, Extra: u.Extra,
+		PasswordHash: toShorthand(u.PasswordHash), Groups: u.Groups, Extra: u.Extra,
 		DateJoined: unixSeconds(u.DateJoined), LastLogin: unixSeconds(u.LastLogin), EmailChanges: u.EmailChanges,
 	}
 	for flag, on := range map[uint8]bool{
@@ -103,7 +127,14 @@ func encodeUser(u *User, keys []Key) ([]byte, error) {
 			r.Flags |= flag
 		}
 	}
+nextKey:
 	for _, k := range keys {
+		for _, usual := range usualKeys {
+			if k.Field == usual.field && k.Value == usual.value(&r) {
+				r.Flags |= usual.flag
+				continue nextKey
+			}
+		}
 		r.Keys = append(r.Keys, k.Field, k.Value)
 	}
 	return encodeRecord(userFormat, &r)
@@ -117,13 +148,18 @@ func decodeUser(id uuid.UUID, data []byte) (*User, []Key, error) {
 	if len(r.Keys)%2 != 0 {
 		return nil, nil, fmt.Errorf("user record with half a key: %w", errDamaged)
 	}
-	keys := make([]Key, 0, len(r.Keys)/2)
+	keys := make([]Key, 0, len(r.Keys)/2+len(usualKeys))
+	for _, usual := range usualKeys {
+		if r.Flags&usual.flag != 0 {
+			keys = append(keys, Key{Field: usual.field, Value: usual.value(&r)})
+		}
+	}
 	for i := 0; i < len(r.Keys); i += 2 {
 		keys = append(keys, Key{Field: r.Keys[i], Value: r.Keys[i+1]})
 	}
 	return &User{
 		ID: id, Username: r.Username, Email: r.Email, FirstName: r.FirstName, LastName: r.LastName,
-		PasswordHash: r.PasswordHash, Groups: r.Groups, Extra: r.Extra,
+		PasswordHash: fromShorthand(r.PasswordHash), Groups: r.Groups, Extra: r.Extra,
 		IsActive: r.Flags&flagActive != 0, AwaitsVerification: r.Flags&flagAwaitsVerification != 0,
 		EmailVerified: r.Flags&flagEmailVerified != 0, IsStaff: r.Flags&flagStaff != 0,
 		DateJoined: fromUnixSeconds(r.DateJoined), LastLogin: fromUnixSeconds(r.LastLogin), EmailChanges: r.EmailChanges,
@@ -132,7 +168,7 @@ func decodeUser(id uuid.UUID, data []byte) (*User, []Key, error) {
 
 func encodeSession(s *Session) ([]byte, error) {
 	return encodeRecord(sessionFormat, &sessionRecord{
-		User: s.User, Kind: s.Kind, Address: s.Address, UserAgent: s.UserAgent,
+		User: s.User, Kind: s.Kind, Address: s.Address, UserAgent: toShorthand(s.UserAgent),
 		Created: unixSeconds(s.Created), LastUsed: unixSeconds(s.LastUsed), Expires: unixSeconds(s.Expires),
 	})
 }
@@ -143,7 +179,7 @@ func decodeSession(hash TokenHash, data []byte) (*Session, error) {
 		return nil, err
 	}
 	return &Session{
-		Hash: hash, User: r.User, Kind: r.Kind, Address: r.Address, UserAgent: r.UserAgent,
+		Hash: hash, User: r.User, Kind: r.Kind, Address: r.Address, UserAgent: fromShorthand(r.UserAgent),
 		Created: fromUnixSeconds(r.Created), LastUsed: fromUnixSeconds(r.LastUsed), Expires: fromUnixSeconds(r.Expires),
 	}, nil
 }

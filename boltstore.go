@@ -37,9 +37,11 @@ const (
 	realmPrefix = "realm/"
 )
 
-// growStep is by how much the (sparse) file grows; every step costs one more
-// fsync.
-const growStep = 4 << 20
+const (
+	// growStep is by how much the (sparse) file grows; every step costs one
+	// more fsync.
+	growStep = 4 << 20
+)
 
 // BoltFile is one open bbolt file that holds the accounts of one or more
 // realms. Only one BoltFile at a time can have a file open, in this process or
@@ -79,7 +81,7 @@ func OpenBoltFile(path string, wait time.Duration) (*BoltFile, error) {
 	if err := f.tighten(); err != nil {
 		f.warnings = append(f.warnings, err.Error())
 	}
-	if err := setSchema(db, boltSchema, boltMigrations); err != nil {
+	if err := noPanic(func() error { return setSchema(db, boltSchema, boltMigrations) }); err != nil {
 		return nil, errors.Join(openError(path, err), db.Close())
 	}
 	return f, nil
@@ -138,7 +140,7 @@ func (f *BoltFile) Realm(name string) (*BoltStore, error) {
 	if f.hasRealm(s.bucket) {
 		return s, nil
 	}
-	err, _ := f.commits.do(func(tx *bolt.Tx) error {
+	_, err := f.commits.do(func(tx *bolt.Tx) error {
 		realm, err := tx.CreateBucketIfNotExists(s.bucket)
 		if err != nil {
 			return err
@@ -227,7 +229,7 @@ func (s *BoltStore) Update(ctx context.Context, fn func(Tx) error) error {
 		queued = nil
 	}
 	defer func() { reset() }()
-	err, fromFn := s.file.commits.do(func(tx *bolt.Tx) error {
+	fromFn, err := s.file.commits.do(func(tx *bolt.Tx) error {
 		reset()
 		return s.run(tx, &queued, fn)
 	})

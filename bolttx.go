@@ -258,13 +258,11 @@ func (t *boltTx) PutSession(s *Session) error {
 			return err
 		}
 	}
-	if err := t.bucket(bucketUserSessions).Put(byUser, nil); err != nil {
-		return err
-	}
-	if err := t.bucket(bucketSessionExpiry).Put(byExpiry, nil); err != nil {
-		return err
-	}
-	return t.bucket(bucketSessions).Put(s.Hash[:], data)
+	return errors.Join(
+		t.bucket(bucketUserSessions).Put(byUser, nil),
+		t.bucket(bucketSessionExpiry).Put(byExpiry, nil),
+		t.bucket(bucketSessions).Put(s.Hash[:], data),
+	)
 }
 
 // DeleteSession implements Tx.

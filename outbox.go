@@ -151,9 +151,7 @@ func (o *outbox) deliverDue(ctx context.Context, p *postman) (wait time.Duration
 	if len(due) > 0 {
 		return 0, true
 	}
-	// A blocked row (an older one to the same recipient waits) may be due
-	// already: a second keeps the worker from spinning.
-	return max(next.Sub(p.now()), time.Second), true
+	return max(next.Sub(p.now()), time.Millisecond), true
 }
 
 // deliver sends one row. It returns false where the server or the store failed
@@ -226,7 +224,7 @@ func (o *outbox) failed(ctx context.Context, p *postman, m *Mail, err error, log
 	wait := backoff(m.Attempts)
 	m.Due = p.now().Add(wait)
 	log.Warn("mail delayed", zap.Error(err), zap.Int("attempts", m.Attempts), zap.Duration("retry_in", wait))
-	if err := o.store.Update(ctx, func(tx Tx) error { return tx.PutMail(m) }); err != nil {
+	if err := o.store.Update(ctx, func(tx Tx) error { return tx.PutMail(m) }); err != nil && !errors.Is(err, ErrNotFound) {
 		log.Error("the outbox can't be written; trying again", zap.Error(err))
 		return false
 	}

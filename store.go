@@ -102,13 +102,17 @@ type Tx interface {
 	DeleteExpiredSessions(now time.Time, limit int) (int, error)
 
 	// PutMail queues a message (Seq zero: a new, larger Seq is assigned and set
-	// in m) or replaces the one with this Seq.
+	// in m) or replaces the one with this Seq, or returns ErrNotFound if it is
+	// no longer there. If the act fails or is run again, the Seq that it
+	// assigned is set back to zero.
 	PutMail(m *Mail) error
 	// DueMail returns up to limit messages whose Due is not after now, the
 	// longest due first. A message is left out while an older one (smaller Seq)
 	// to the same To waits: a recipient gets his mail in order.
 	DueMail(now time.Time, limit int) ([]*Mail, error)
-	// NextMail returns the earliest Due in the queue, or ErrNotFound if it is empty.
+	// NextMail returns the earliest Due of the messages that no older one to
+	// the same To holds back, that is, when DueMail will return something; or
+	// ErrNotFound if the queue is empty.
 	NextMail() (time.Time, error)
 	// DeleteMail removes a message from the queue, or returns ErrNotFound.
 	DeleteMail(seq uint64) error

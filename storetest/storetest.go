@@ -1,0 +1,294 @@
+// Package storetest is the conformance suite of registration.Store: what every
+// store must do, one subtest per promise of the contract.
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	registration "github.com/seed-928992b0/caddy-registration"
+)
+
+// now is a fixed moment, with a resolution that every store keeps.
+var now = time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC)
+
+// An opener returns an empty store and closes it when the test ends.
+type opener func(t *testing.T) registration.Store
+
+// Run checks all promises of the contract. open returns a new, empty store for
+// the given test and sees to its closing.
+func Run(t *testing.T, open func(t *testing.T) registration.Store) {
+	t.Helper()
+	for _, group := range []struct {
+		name  string
+		tests []promise
+	}{
+		{"act", actPromises},
+		{"user", userPromises},
+		{"session", sessionPromises},
+		{"mail", mailPromises},
+		{"value", valuePromises},
+		{"concurrency", concurrencyPromises},
+	} {
+		t.Run(group.name, func(t *testing.T) {
+			for _, p := range group.tests {
+				t.Run(p.name, func(t *testing.T) { p.test(t, open) })
+			}
+		})
+	}
+}
+
+type promise struct {
+	name string
+	test func(t *testing.T, open opener)
+}
+
+// update and view run fn and expect it to succeed. Within fn, errors are
+// returned and values captured: fn may run twice and on another goroutine, so
+// it must not end the test.
+func update(t *testing.T, s registration.Store, fn func(registration.Tx) error) {
+	t.Helper()
+	require.NoError(t, s.Update(t.Context(), fn))
+}
+
+func view(t *testing.T, s registration.Store, fn func(registration.Tx) error) {
+	t.Helper()
+	require.NoError(t, s.View(t.Context(), fn))
+}
+
+func newUser(name string) *registration.User {
+	return &registration.User{
+		ID: uuid.Must(uuid.NewV7()), Username: name, Email: name + "@example.org",
+		IsActive: true, DateJoined: now,
+	}
+}
+
+func keysOf(u *registration.User) []registration.Key {
+	return []registration.Key{{Field: "username", Value: u.Username}, {Field: "email", Value: u.Email}}
+}
+
+func putUsers(t *testing.T, s registration.Store, users ...*registration.User) {
+	t.Helper()
+	update(t, s, func(tx registration.Tx) error {
+		for _, u := range users {
+			if err := tx.PutUser(u, keysOf(u)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// user reads an account; the error is for the caller to judge.
+func user(t *testing.T, s registration.Store, id uuid.UUID) (u *registration.User, err error) {
+	t.Helper()
+	view(t, s, func(tx registration.Tx) error {
+		u, err = tx.User(id)
+		return nil
+	})
+	return u, err
+}
+
+func userByKey(t *testing.T, s registration.Store, field, key string) (u *registration.User, err error) {
+	t.Helper()
+	view(t, s, func(tx registration.Tx) error {
+		u, err = tx.UserByKey(field, key)
+		return nil
+	})
+	return u, err
+}
+
+var actPromises = []promise{
+	{"an error of the function is returned unchanged", func(t *testing.T, open opener) {
+		s := open(t)
+		mine := &customError{"mine"}
+		for name, act := range map[string]func(context.Context, func(registration.Tx) error) error{
+			"View": s.View, "Update": s.Update,
+		} {
+			err := act(t.Context(), func(registration.Tx) error { return mine })
+			var got *customError
+			require.ErrorAs(t, err, &got, name)
+			require.Same(t, mine, got, name)
+			require.ErrorIs(t, act(t.Context(), func(registration.Tx) error {
+				return fmt.Errorf("wrapped: %w", context.DeadlineExceeded)
+			}), context.DeadlineExceeded, name)
+		}
+	}},
+	{"a failed Update leaves nothing behind", func(t *testing.T, open opener) {
+		s := open(t)
+		kept, lost := newUser("kept"), newUser("lost")
+		putUsers(t, s, kept)
+		putSession(t, s, newSession("kept", kept.ID))
+		failed := errors.New("failed")
+		m := newMail("a@example.org", now)
+		err := s.Update(t.Context(), func(tx registration.Tx) error {
+			return errors.Join(
+				tx.PutUser(lost, keysOf(lost)), tx.PutSession(newSession("lost", lost.ID)),
+				tx.PutMail(m), tx.PutValue("lost", []byte("x")), tx.DeleteUser(kept.ID), failed)
+		})
+		require.ErrorIs(t, err, failed)
+		require.Equal(t, failed.Error(), err.Error(), "a write failed")
+
+		_, err = user(t, s, lost.ID)
+		require.ErrorIs(t, err, registration.ErrNotFound)
+		_, err = userByKey(t, s, "username", "lost")
+		require.ErrorIs(t, err, registration.ErrNotFound)
+		got, err := userByKey(t, s, "username", "kept")
+		require.NoError(t, err)
+		require.Equal(t, kept, got)
+		require.Equal(t, []string{"kept"}, sessionNames(t, s, kept.ID))
+		require.Empty(t, sessionNames(t, s, lost.ID))
+		view(t, s, func(tx registration.Tx) error {
+			_, err = tx.NextMail()
+			return nil
+		})
+		require.ErrorIs(t, err, registration.ErrNotFound)
+		view(t, s, func(tx registration.Tx) error {
+			_, err = tx.Value("lost")
+			return nil
+		})
+		require.ErrorIs(t, err, registration.ErrNotFound)
+	}},
+	{"a panic of the function leaves nothing behind and the store usable", func(t *testing.T, open opener) {
+		s := open(t)
+		u := newUser("anna")
+		require.PanicsWithValue(t, "oops", func() {
+			_ = s.Update(t.Context(), func(tx registration.Tx) error {
+				_ = tx.PutUser(u, keysOf(u))
+				panic("oops")
+			})
+		})
+		require.PanicsWithValue(t, "oops", func() {
+			_ = s.View(t.Context(), func(registration.Tx) error { panic("oops") })
+		})
+		_, err := user(t, s, u.ID)
+		require.ErrorIs(t, err, registration.ErrNotFound)
+		putUsers(t, s, u)
+	}},
+	{"an act sees its own writes", func(t *testing.T, open opener) {
+		s := open(t)
+		u := newUser("anna")
+		var got *registration.User
+		var freed error
+		update(t, s, func(tx registration.Tx) (err error) {
+			if err = tx.PutUser(u, keysOf(u)); err != nil {
+				return err
+			}
+			if got, err = tx.UserByKey("username", "anna"); err != nil {
+				return err
+			}
+			if err = tx.DeleteUser(u.ID); err != nil {
+				return err
+			}
+			_, freed = tx.UserByKey("username", "anna")
+			return nil
+		})
+		require.Equal(t, u, got)
+		require.ErrorIs(t, freed, registration.ErrNotFound)
+	}},
+	{"writes in View fail with ErrReadOnly", func(t *testing.T, open opener) {
+		s := open(t)
+		u := newUser("anna")
+		putUsers(t, s, u)
+		putSession(t, s, newSession("one", u.ID))
+		other := newUser("other")
+		for name, write := range map[string]func(registration.Tx) error{
+			"PutUser":       func(tx registration.Tx) error { return tx.PutUser(other, keysOf(other)) },
+			"DeleteUser":    func(tx registration.Tx) error { return tx.DeleteUser(u.ID) },
+			"PutSession":    func(tx registration.Tx) error { return tx.PutSession(newSession("two", u.ID)) },
+			"DeleteSession": func(tx registration.Tx) error { return tx.DeleteSession(hash("one")) },
+			"DeleteExpiredSessions": func(tx registration.Tx) error {
+				_, err := tx.DeleteExpiredSessions(now.AddDate(9, 0, 0), 10)
+				return err
+			},
+			"PutMail":    func(tx registration.Tx) error { return tx.PutMail(newMail("a@example.org", now)) },
+			"DeleteMail": func(tx registration.Tx) error { return tx.DeleteMail(1) },
+			"PutValue":   func(tx registration.Tx) error { return tx.PutValue("name", nil) },
+		} {
+			require.ErrorIs(t, s.View(t.Context(), write), registration.ErrReadOnly, name)
+		}
+		_, err := user(t, s, u.ID)
+		require.NoError(t, err)
+		require.Equal(t, []string{"one"}, sessionNames(t, s, u.ID))
+	}},
+	{"a cancelled context starts nothing", func(t *testing.T, open opener) {
+		s := open(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		ran := false
+		fn := func(registration.Tx) error { ran = true; return nil }
+		require.ErrorIs(t, s.View(ctx, fn), context.Canceled)
+		require.ErrorIs(t, s.Update(ctx, fn), context.Canceled)
+		require.False(t, ran)
+	}},
+	{"use after Close fails, and Close may be called twice", func(t *testing.T, open opener) {
+		s := open(t)
+		require.NoError(t, s.Close())
+		require.NoError(t, s.Close())
+		ran := false
+		fn := func(registration.Tx) error { ran = true; return nil }
+		require.Error(t, s.View(t.Context(), fn))
+		require.Error(t, s.Update(t.Context(), fn))
+		require.False(t, ran)
+	}},
+}
+
+type customError struct{ text string }
+
+func (e *customError) Error() string { return e.text }
+
+var valuePromises = []promise{
+	{"a value is read back and replaced", func(t *testing.T, open opener) {
+		s := open(t)
+		for _, want := range [][]byte{{1, 0, 255}, []byte("second"), make([]byte, 64<<10)} {
+			update(t, s, func(tx registration.Tx) error { return tx.PutValue("ключ", want) })
+			require.Equal(t, want, value(t, s, "ключ"))
+		}
+	}},
+	{"an unknown value is ErrNotFound", func(t *testing.T, open opener) {
+		s := open(t)
+		err := s.View(t.Context(), func(tx registration.Tx) error {
+			_, err := tx.Value("nothing")
+			return err
+		})
+		require.ErrorIs(t, err, registration.ErrNotFound)
+	}},
+	{"values are copies", func(t *testing.T, open opener) {
+		s := open(t)
+		// Large, so that it lies in pages of its own.
+		want := bytes.Repeat([]byte("secret"), 10_000)
+		update(t, s, func(tx registration.Tx) error {
+			given := bytes.Clone(want)
+			if err := tx.PutValue("key", given); err != nil {
+				return err
+			}
+			given[0] = 'X'
+			got, err := tx.Value("key")
+			if err != nil {
+				return err
+			}
+			got[1] = 'X'
+			return nil
+		})
+		got := value(t, s, "key")
+		require.True(t, bytes.Equal(want, got))
+		got[0] = 'Y'
+		require.True(t, bytes.Equal(want, value(t, s, "key")))
+	}},
+}
+
+func value(t *testing.T, s registration.Store, name string) (v []byte) {
+	t.Helper()
+	view(t, s, func(tx registration.Tx) (err error) {
+		v, err = tx.Value(name)
+		return err
+	})
+	return v
+}

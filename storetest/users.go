@@ -1,0 +1,348 @@
+// users.go: what a store promises about accounts and their unique keys.
+
+package storetest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	registration "github.com/seed-928992b0/caddy-registration"
+)
+
+func fullUser() *registration.User {
+	return &registration.User{
+		ID: uuid.Must(uuid.NewV7()), Username: "Åsa", Email: "asa@example.org",
+		FirstName: "Åsa 🌱", LastName: "O'Neill", PasswordHash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
+		IsActive: true, AwaitsVerification: true, EmailVerified: true, IsStaff: true,
+		Groups: []string{"editors", "søk"}, DateJoined: now, LastLogin: now.Add(time.Hour),
+		Extra: map[string]any{
+			"city": "Łódź", "age": int64(-44), "height": 1.0, "ratio": 0.1, "news": true, "spam": false,
+			"large": int64(1) << 62, "empty": "",
+		},
+	}
+}
+
+var userPromises = []promise{
+	{"every field is read back", func(t *testing.T, open opener) {
+		s := open(t)
+		full := fullUser()
+		putUsers(t, s, full)
+		for name, get := range map[string]func() (*registration.User, error){
+			"by id":       func() (*registration.User, error) { return user(t, s, full.ID) },
+			"by username": func() (*registration.User, error) { return userByKey(t, s, "username", "Åsa") },
+			"by email":    func() (*registration.User, error) { return userByKey(t, s, "email", "asa@example.org") },
+		} {
+			got, err := get()
+			require.NoError(t, err, name)
+			require.Equal(t, full, got, name)
+		}
+	}},
+	{"each flag is its own", func(t *testing.T, open opener) {
+		s := open(t)
+		for i, set := range []func(*registration.User){
+			func(u *registration.User) { u.IsActive = true },
+			func(u *registration.User) { u.AwaitsVerification = true },
+			func(u *registration.User) { u.EmailVerified = true },
+			func(u *registration.User) { u.IsStaff = true },
+		} {
+			u := newUser(fmt.Sprint("user", i))
+			u.IsActive = false
+			set(u)
+			putUsers(t, s, u)
+			got, err := user(t, s, u.ID)
+			require.NoError(t, err)
+			require.Equal(t, u, got)
+		}
+	}},
+	{"an account with nothing but an id stays so", func(t *testing.T, open opener) {
+		s := open(t)
+		u := &registration.User{ID: uuid.Must(uuid.NewV7())}
+		update(t, s, func(tx registration.Tx) error { return tx.PutUser(u, nil) })
+		got, err := user(t, s, u.ID)
+		require.NoError(t, err)
+		require.True(t, got.DateJoined.IsZero())
+		require.True(t, got.LastLogin.IsZero())
+		require.Empty(t, got.Groups)
+		require.Empty(t, got.Extra)
+	}},
+	{"times are UTC with a resolution of a second", func(t *testing.T, open opener) {
+		s := open(t)
+		u := newUser("anna")
+		u.DateJoined = now.Add(123456789).In(time.FixedZone("east", 3600))
+		u.LastLogin = time.Unix(0, 0)
+		putUsers(t, s, u)
+		got, err := user(t, s, u.ID)
+		require.NoError(t, err)
+		require.Equal(t, now, got.DateJoined)
+		require.Equal(t, time.UTC, got.DateJoined.Location())
+		require.Equal(t, time.Unix(0, 0).UTC(), got.LastLogin, "the epoch is not the zero time")
+	}},
+	{"unknown ids and keys are ErrNotFound", func(t *testing.T, open opener) {
+		s := open(t)
+		u := newUser("anna")
+		putUsers(t, s, u)
+		_, err := user(t, s, uuid.Must(uuid.NewV7()))
+		require.ErrorIs(t, err, registration.ErrNotFound)
+		for _, k := range []registration.Key{
+			{Field: "username", Value: "ann"},
+			{Field: "username", Value: "annaa"},
+			{Field: "username", Value: ""},
+			{Field: "username", Value: u.Email},
+			{Field: "user", Value: "nameanna"},
+			{Field: "", Value: "anna"},
+		} {
+			_, err := userByKey(t, s, k.Field, k.Value)
+			require.ErrorIs(t, err, registration.ErrNotFound, k)
+		}
+		err = s.Update(t.Context(), func(tx registration.Tx) error { return tx.DeleteUser(uuid.Must(uuid.NewV7())) })
+		require.ErrorIs(t, err, registration.ErrNotFound)
+	}},
+	{"records are copies", func(t *testing.T, open opener) {
+		s := open(t)
+		given := fullUser()
+		want := *given
+		want.Groups, want.Extra = slices.Clone(given.Groups), map[string]any{}
+		for k, v := range given.Extra {
+			want.Extra[k] = v
+		}
+		keys := keysOf(given)
+		update(t, s, func(tx registration.Tx) error {
+			if err := tx.PutUser(given, keys); err != nil {
+				return err
+			}
+			given.Groups[0], given.Extra["city"], keys[0].Value = "changed", "changed", "changed"
+			// The function may run again.
+			defer func() {
+				given.Groups[0], given.Extra["city"], keys[0].Value = want.Groups[0], want.Extra["city"], want.Username
+			}()
+			got, err := tx.User(given.ID)
+			if err != nil {
+				return err
+			}
+			got.Username, got.Groups[1], got.Extra["new"] = "changed", "changed", true
+			return nil
+		})
+		got, err := userByKey(t, s, "username", want.Username)
+		require.NoError(t, err)
+		require.Equal(t, &want, got)
+		got.Username, got.Groups[0], got.Extra["age"] = "changed", "changed", int64(0)
+		got, err = user(t, s, want.ID)
+		require.NoError(t, err)
+		require.Equal(t, &want, got)
+	}},
+	{"PutUser replaces", func(t *testing.T, open opener) {
+		s := open(t)
+		u := fullUser()
+		putUsers(t, s, u)
+		u.Groups, u.Extra, u.IsStaff, u.LastLogin, u.FirstName = []string{"other"}, map[string]any{"x": "y"}, false, now, ""
+		putUsers(t, s, u)
+		got, err := user(t, s, u.ID)
+		require.NoError(t, err)
+		require.Equal(t, u, got)
+	}},
+	{"a key of another account gives a TakenError and nothing is written", func(t *testing.T, open opener) {
+		s := open(t)
+		anna, bert := newUser("anna"), newUser("bert")
+		putUsers(t, s, anna)
+		var put error
+		update(t, s, func(tx registration.Tx) error {
+			// The first key is free, the second one is not.
+			put = tx.PutUser(bert, []registration.Key{{Field: "username", Value: "bert"}, {Field: "email", Value: anna.Email}})
+			return nil // what the failed call would have written must not be committed
+		})
+		require.ErrorIs(t, put, registration.ErrTaken)
+		var taken *registration.TakenError
+		require.ErrorAs(t, put, &taken)
+		require.Equal(t, "email", taken.Field)
+		require.NotContains(t, put.Error(), anna.Email, "the value is personal data")
+		_, err := user(t, s, bert.ID)
+		require.ErrorIs(t, err, registration.ErrNotFound)
+		_, err = userByKey(t, s, "username", "bert")
+		require.ErrorIs(t, err, registration.ErrNotFound)
+		got, err := userByKey(t, s, "email", anna.Email)
+		require.NoError(t, err)
+		require.Equal(t, anna.ID, got.ID)
+
+		// The same of a replacement: bert keeps what he has.
+		putUsers(t, s, bert)
+		update(t, s, func(tx registration.Tx) error {
+			put = tx.PutUser(bert, []registration.Key{{Field: "username", Value: "new"}, {Field: "email", Value: anna.Email}})
+			return nil
+		})
+		require.ErrorIs(t, put, registration.ErrTaken)
+		got, err = userByKey(t, s, "username", "bert")
+		require.NoError(t, err)
+		require.Equal(t, bert, got)
+		_, err = userByKey(t, s, "username", "new")
+		require.ErrorIs(t, err, registration.ErrNotFound)
+	}},
+	{"an account may keep its keys", func(t *testing.T, open opener) {
+		s := open(t)
+		u := newUser("anna")
+		putUsers(t, s, u)
+		putUsers(t, s, u)
+		got, err := userByKey(t, s, "email", u.Email)
+		require.NoError(t, err)
+		require.Equal(t, u, got)
+	}},
+	{"one value may be in two fields", func(t *testing.T, open opener) {
+		s := open(t)
+		anna, bert := newUser("anna"), newUser("bert")
+		update(t, s, func(tx registration.Tx) error {
+			if err := tx.PutUser(anna, []registration.Key{{Field: "username", Value: "same"}}); err != nil {
+				return err
+			}
+			return tx.PutUser(bert, []registration.Key{{Field: "email", Value: "same"}})
+		})
+		got, err := userByKey(t, s, "username", "same")
+		require.NoError(t, err)
+		require.Equal(t, anna.ID, got.ID)
+		got, err = userByKey(t, s, "email", "same")
+		require.NoError(t, err)
+		require.Equal(t, bert.ID, got.ID)
+	}},
+	{"keys that are not in the list are freed", func(t *testing.T, open opener) {
+		s := open(t)
+		anna, bert := newUser("anna"), newUser("bert")
+		putUsers(t, s, anna)
+		update(t, s, func(tx registration.Tx) error {
+			return tx.PutUser(anna, []registration.Key{{Field: "username", Value: "anna2"}})
+		})
+		for _, k := range keysOf(anna) {
+			_, err := userByKey(t, s, k.Field, k.Value)
+			require.ErrorIs(t, err, registration.ErrNotFound, k)
+		}
+		got, err := userByKey(t, s, "username", "anna2")
+		require.NoError(t, err)
+		require.Equal(t, anna.ID, got.ID)
+		update(t, s, func(tx registration.Tx) error { return tx.PutUser(bert, keysOf(anna)) })
+		got, err = userByKey(t, s, "username", "anna")
+		require.NoError(t, err)
+		require.Equal(t, bert.ID, got.ID)
+	}},
+	{"keys move from one account to another within one act", func(t *testing.T, open opener) {
+		s := open(t)
+		anna, bert := newUser("anna"), newUser("bert")
+		putUsers(t, s, anna)
+		update(t, s, func(tx registration.Tx) error {
+			if err := tx.PutUser(anna, nil); err != nil {
+				return err
+			}
+			return tx.PutUser(bert, keysOf(anna))
+		})
+		got, err := userByKey(t, s, "username", "anna")
+		require.NoError(t, err)
+		require.Equal(t, bert.ID, got.ID)
+	}},
+	{"keys are any string", func(t *testing.T, open opener) {
+		s := open(t)
+		values := []string{
+			"straße", "ст", "🦊", "a b", "%_'\"\\", strings.Repeat("x", 320),
+			"a\u0301", "\u00e1", // the store does not normalise: two keys
+			"A", "a", // nor does it fold case
+		}
+		ids := map[string]uuid.UUID{}
+		for _, v := range values {
+			u := &registration.User{ID: uuid.Must(uuid.NewV7()), Username: v}
+			ids[v] = u.ID
+			update(t, s, func(tx registration.Tx) error {
+				return tx.PutUser(u, []registration.Key{{Field: "username", Value: v}})
+			})
+		}
+		for _, v := range values {
+			got, err := userByKey(t, s, "username", v)
+			require.NoError(t, err, v)
+			require.Equal(t, ids[v], got.ID, v)
+			require.Equal(t, v, got.Username)
+		}
+	}},
+	{"Users pages in the order of ids", func(t *testing.T, open opener) {
+		s := open(t)
+		var want []uuid.UUID
+		for i := range 25 {
+			u := newUser(fmt.Sprint("user", i))
+			if i%2 == 0 {
+				u.ID = uuid.New() // not in the order of insertion
+			}
+			putUsers(t, s, u)
+			want = append(want, u.ID)
+		}
+		slices.SortFunc(want, func(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) })
+		for _, limit := range []int{1, 7, 25, 100} {
+			require.Equal(t, want, pages(t, s, limit), limit)
+		}
+		var none, past, between []*registration.User
+		view(t, s, func(tx registration.Tx) (err error) {
+			if none, err = tx.Users(uuid.Nil, 0); err != nil {
+				return err
+			}
+			if past, err = tx.Users(uuid.Max, 5); err != nil {
+				return err
+			}
+			absent := want[4]
+			absent[15]++ // an id that is not there: the next one follows all the same
+			between, err = tx.Users(absent, 1)
+			return err
+		})
+		require.Empty(t, none)
+		require.Empty(t, past)
+		require.Len(t, between, 1)
+		require.Equal(t, want[5], between[0].ID)
+	}},
+	{"DeleteUser removes the account, its keys and its sessions", func(t *testing.T, open opener) {
+		s := open(t)
+		anna, bert := newUser("anna"), newUser("bert")
+		putUsers(t, s, anna, bert)
+		putSession(t, s, newSession("a1", anna.ID))
+		putSession(t, s, newSession("a2", anna.ID))
+		putSession(t, s, newSession("b1", bert.ID))
+		m := newMail(anna.Email, now)
+		m.User = anna.ID
+		putMail(t, s, m)
+		update(t, s, func(tx registration.Tx) error { return tx.DeleteUser(anna.ID) })
+
+		_, err := user(t, s, anna.ID)
+		require.ErrorIs(t, err, registration.ErrNotFound)
+		require.Empty(t, sessionNames(t, s, anna.ID))
+		for _, name := range []string{"a1", "a2"} {
+			_, err := session(t, s, name)
+			require.ErrorIs(t, err, registration.ErrNotFound)
+		}
+		require.Equal(t, []string{"b1"}, sessionNames(t, s, bert.ID))
+		require.Equal(t, []uuid.UUID{bert.ID}, pages(t, s, 10))
+		require.Equal(t, []uint64{m.Seq}, dueSeqs(t, s, now, 10), "queued mail stays")
+		again := newUser("anna")
+		putUsers(t, s, again)
+		got, err := userByKey(t, s, "email", anna.Email)
+		require.NoError(t, err)
+		require.Equal(t, again.ID, got.ID)
+		require.Equal(t, 1, deleteExpired(t, s, now.AddDate(9, 0, 0), 10), "only bert's session is left to expire")
+	}},
+}
+
+// pages reads all ids with the given page size.
+func pages(t *testing.T, s registration.Store, limit int) (ids []uuid.UUID) {
+	t.Helper()
+	after := uuid.Nil
+	for {
+		var page []*registration.User
+		view(t, s, func(tx registration.Tx) (err error) {
+			page, err = tx.Users(after, limit)
+			return err
+		})
+		require.LessOrEqual(t, len(page), limit)
+		if len(page) == 0 {
+			return ids
+		}
+		for _, u := range page {
+			ids = append(ids, u.ID)
+		}
+		after = page[len(page)-1].ID
+	}
+}
