@@ -262,8 +262,7 @@ func (r *realm) placeholder(u *User, name string) (any, bool) {
 	return "", true
 }
 
-// privateWriter keeps shared caches from storing what only a signed-in person
-// may see, unless the handler decides by itself.
+// privateWriter sets Cache-Control, unless the handler decides by itself.
 type privateWriter struct {
 	caddyhttp.ResponseWriterWrapper
 	wroteHeader bool
@@ -280,8 +279,10 @@ func (w *privateWriter) WriteHeader(status int) {
 	w.ResponseWriterWrapper.WriteHeader(status)
 }
 
-// privateValue is shared: headers are set, not appended to in place.
-var privateValue = []string{"private"}
+// privateValue keeps guarded answers from shared caches, and has the browser ask
+// before it shows one again: after a sign-out it must not show its own copy.
+// The slice is shared: headers are set, not appended to in place.
+var privateValue = []string{"private, no-cache"}
 
 func (w *privateWriter) Write(b []byte) (int, error) {
 	if !w.wroteHeader {

@@ -15,7 +15,7 @@ func TestWholeTrip(t *testing.T) {
 	b := s.signedIn("ada")
 	res := b.get("/members/")
 	require.Equal(t, protectedPage, res.body)
-	require.Equal(t, "private", res.Header.Get("Cache-Control"))
+	require.Equal(t, "private, no-cache", res.Header.Get("Cache-Control"))
 	require.Equal(t, http.StatusOK, b.get("/accounts/profile").StatusCode)
 	saved := b.cookie["registration"]
 	require.Equal(t, http.StatusOK, b.post("/accounts/logout", nil).StatusCode)
