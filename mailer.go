@@ -1,5 +1,5 @@
-// mailer.go: the contract between the outbox and whatever delivers mail, and the
-// two mailers that need no server. The SMTP one is in mailer_smtp.go.
+// mailer.go: the contract between the outbox and whatever delivers mail, the
+// MIME message, and the two mailers that need no server (the third: mailer_smtp.go).
 
 package registration
 
@@ -13,6 +13,7 @@ import (
 	"net/mail"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -30,39 +31,50 @@ func init() {
 
 // A Message is a rendered mail.
 type Message struct {
-	// ID is the Message-ID without its angle brackets.
+	// ID is the Message-ID without its angle brackets. Required; a message that
+	// is sent again keeps it.
 	ID string
 	// From and ReplyTo are RFC 5322 mailboxes, `a@example.com` or
-	// `Name <a@example.com>`; To is a bare address.
+	// `Name <a@example.com>`; To is a bare address. All addresses are ASCII, and
+	// none has a quoted local part: few servers deliver these. ReplyTo may be
+	// empty.
 	From, ReplyTo, To string
-	// Text may be empty where there is HTML: then it is derived from it.
+	// Text may be empty where there is HTML: then it is derived from it, with
+	// its URLs. HTML may be empty.
 	Subject, Text, HTML string
-	Date                time.Time
-	// Language is a BCP 47 tag for Content-Language; empty: none.
+	// Date is when the message was written, not when it is sent. A message that
+	// is sent again keeps it.
+	Date time.Time
+	// Language is a BCP 47 tag for Content-Language. Empty: no such header.
 	Language string
 }
 
-// A Mailer delivers messages. Implementations are guest modules in
-// http.registration.mailers.
+// A Mailer hands messages to the outside world. Implementations are guest
+// modules in the namespace http.registration.mailers.
 type Mailer interface {
-	// Send delivers one message, or returns an error: a *MailError says what it
-	// is about; any other is taken as temporary and about this message. Send is
-	// called by one goroutine at a time; the end of ctx cuts it off.
+	// Send delivers one message, or returns a *MailError that says whose failure
+	// it is. Any other error counts as temporary and about this message. After an
+	// error the message may have been delivered all the same (an answer got
+	// lost), so a message may arrive twice, never less than once.
+	//
+	// It is called by one goroutine at a time. The end of ctx cuts it off.
 	Send(ctx context.Context, m *Message) error
-	// Close ends what Send keeps open. Send may be called again afterwards. Close
-	// may be called while Send runs.
+	// Close ends an idle connection. Send may be called again afterwards. Close
+	// may be called while Send runs; it waits for it.
 	Close() error
 }
 
-// A MailError is a failed delivery, by its scope.
+// A MailError is a failed delivery and whose failure it is. With neither flag
+// set, this message is to be tried again later.
 type MailError struct {
-	// Server: the mail server as a whole can't be used (down, no TLS, sign-in
-	// refused, sender refused). No message is to blame; all wait.
-	Server bool
-	// Permanent: this message will never be accepted (5xx to its recipient or
-	// its text). Without Server and Permanent it is to be tried again.
+	// Permanent: this message will never be accepted; trying again is useless.
+	// Never set together with Server.
 	Permanent bool
-	Err       error
+	// Server: the mail server as a whole can't be used (down, no TLS, sign-in or
+	// sender refused). No message is to blame; all wait.
+	Server bool
+	// Err is the cause. Its text is for the log and holds no password.
+	Err error
 }
 
 // Error implements error.
@@ -71,47 +83,159 @@ func (e *MailError) Error() string { return e.Err.Error() }
 // Unwrap returns the cause.
 func (e *MailError) Unwrap() error { return e.Err }
 
-// build makes the MIME message. Whatever could add a header is refused.
-func (m *Message) build() (*gomail.Message, error) {
-	for _, part := range []string{m.ID, m.From, m.ReplyTo, m.To, m.Subject, m.Language} {
-		if strings.ContainsAny(part, "\r\n\x00") {
-			return nil, &MailError{Permanent: true, Err: errors.New("a header of the mail has a line break")}
+func unmailable(format string, args ...any) error {
+	return &MailError{Permanent: true, Err: fmt.Errorf("this mail can't be written: "+format, args...)}
+}
+
+// mailFile is a message as it goes out.
+type mailFile struct {
+	from, to string // the envelope (RFC 5321): bare addresses
+	content  []byte
+}
+
+// render builds the MIME message. It refuses, for good, whatever could add a
+// header or a recipient; a sender that is no address is the configuration's
+// fault, so that one makes all mail wait.
+func (m *Message) render() (*mailFile, error) {
+	for _, h := range []struct{ name, value string }{
+		{"Message-ID", m.ID},
+		{"From", m.From},
+		{"Reply-To", m.ReplyTo},
+		{"To", m.To},
+		{"Subject", m.Subject},
+		{"Content-Language", m.Language},
+	} {
+		if strings.ContainsAny(h.value, "\r\n\x00") {
+			return nil, unmailable("its %s has a line break or a NUL", h.name)
 		}
 	}
-	msg := gomail.NewMessage()
-	from, err := mail.ParseAddress(m.From)
+	if m.ID == "" || !isPlain(m.ID) {
+		return nil, unmailable("%q is no Message-ID", m.ID)
+	}
+	to, err := parseMailbox(m.To)
+	if err != nil || to.Address != m.To {
+		return nil, unmailable("its recipient is no bare address, such as a@example.com")
+	}
+	from, err := parseMailbox(m.From)
 	if err != nil {
 		return nil, &MailError{Server: true, Err: fmt.Errorf("the sender: %w; mend the setting from", err)}
 	}
-	msg.SetAddressHeader("From", from.Address, from.Name)
-	if m.ReplyTo != "" && m.ReplyTo != m.From {
-		reply, err := mail.ParseAddress(m.ReplyTo)
-		if err != nil {
-			return nil, &MailError{Server: true, Err: fmt.Errorf("the reply address: %w; mend the setting reply_to", err)}
-		}
-		msg.SetAddressHeader("Reply-To", reply.Address, reply.Name)
+	text := m.plainText()
+	if text == "" && m.HTML == "" {
+		return nil, unmailable("it has no text")
 	}
-	msg.SetHeader("To", m.To)
-	msg.SetHeader("Subject", m.Subject)
+
+	msg := gomail.NewMessage() // UTF-8, quoted-printable
+	msg.SetAddressHeader("From", from.Address, oneSpace(from.Name))
+	if m.ReplyTo != "" && m.ReplyTo != m.From {
+		reply, err := parseMailbox(m.ReplyTo)
+		if err != nil {
+			return nil, &MailError{Server: true, Err: fmt.Errorf("the address for replies: %w; mend the setting reply_to", err)}
+		}
+		msg.SetAddressHeader("Reply-To", reply.Address, oneSpace(reply.Name))
+	}
+	msg.SetAddressHeader("To", to.Address, "")
+	msg.SetHeader("Subject", oneSpace(m.Subject))
 	msg.SetDateHeader("Date", m.Date)
 	msg.SetHeader("Message-ID", "<"+m.ID+">")
 	msg.SetHeader("Auto-Submitted", "auto-generated") // RFC 3834: no out-of-office answers
 	if m.Language != "" {
 		msg.SetHeader("Content-Language", m.Language)
 	}
-	text := m.Text
-	if text == "" && m.HTML != "" {
-		text = html2text.HTML2TextWithOptions(m.HTML, html2text.WithUnixLineBreaks(), html2text.WithLinksInnerText())
-	}
 	msg.SetBody("text/plain", text)
 	if m.HTML != "" {
 		msg.AddAlternative("text/html", m.HTML)
 	}
-	return msg, nil
+	// Rendered as a whole before anything is sent: no half message goes out.
+	var out bytes.Buffer
+	_, _ = msg.WriteTo(&out) // a bytes.Buffer takes everything
+	return &mailFile{from: from.Address, to: to.Address, content: out.Bytes()}, nil
 }
 
-// LogMailer writes mail to Caddy's log instead of sending it: for development
-// only, because the links in the mail let whoever reads the log in.
+// parseMailbox parses one address, with or without a name. It is stricter than
+// RFC 5322: what needs quotes or UTF-8 in the envelope is refused, so that
+// nothing can break out of the angle brackets of RCPT TO:<…>.
+func parseMailbox(v string) (*mail.Address, error) {
+	addr, err := mail.ParseAddress(v)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not an address: %w", v, err)
+	}
+	if !isPlain(addr.Address) {
+		return nil, fmt.Errorf("%q has quotes, or is beyond ASCII, in its address, which many mail servers refuse; write a plain one (the domain as xn--…)", v)
+	}
+	return addr, nil
+}
+
+// isPlain reports whether v can stand between angle brackets as it is.
+func isPlain(v string) bool {
+	return !strings.ContainsFunc(v, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"\<>(),;`, r)
+	})
+}
+
+// oneSpace leaves one space between words. The library folds long header lines
+// at any space, and a run of them into a blank line, which may end the headers.
+func oneSpace(v string) string {
+	return strings.Join(strings.FieldsFunc(v, func(r rune) bool { return r == ' ' || r == '\t' }), " ")
+}
+
+// plainText returns the text part, derived from the HTML where there is none.
+func (m *Message) plainText() string {
+	if strings.TrimSpace(m.Text) != "" || m.HTML == "" {
+		return m.Text
+	}
+	return strings.TrimSpace(html2text.HTML2TextWithOptions(plainHTML(m.HTML),
+		html2text.WithUnixLineBreaks(), html2text.WithLinksInnerText(), html2text.WithListSupport())) + "\n"
+}
+
+var (
+	htmlComment = regexp.MustCompile(`(?s)<!--.*?-->`)
+	htmlTag     = regexp.MustCompile(`<(/?)([a-zA-Z][a-zA-Z0-9]*)((?:\s(?:"[^"]*"|'[^']*'|[^"'>])*)?)/?>`)
+	htmlHref    = regexp.MustCompile(`(?i)\shref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))`)
+)
+
+// plainHTML takes out of HTML what html2text stumbles over. Of a link tag with
+// a line break in it, or without a target, the library would swallow all that
+// follows; it knows `<br>` and `<p>` only without attributes, and `<div>` and
+// table rows not at all.
+func plainHTML(html string) string {
+	html = htmlComment.ReplaceAllString(html, "")
+	return htmlTag.ReplaceAllStringFunc(html, func(tag string) string {
+		part := htmlTag.FindStringSubmatch(tag)
+		end, name := part[1], strings.ToLower(part[2])
+		switch name {
+		case "a":
+			if end != "" {
+				return "</a>"
+			}
+			href := htmlHref.FindStringSubmatch(part[3])
+			if href == nil {
+				return ""
+			}
+			// > would end the tag for the library, " the value.
+			url := strings.NewReplacer(">", "%3E", `"`, "%22").Replace(strings.TrimSpace(href[1] + href[2] + href[3]))
+			return `<a href="` + url + `">`
+		case "div", "table", "tr", "section", "article", "header", "footer", "blockquote":
+			name = "p"
+		case "td", "th":
+			return " "
+		}
+		return "<" + end + name + ">"
+	})
+}
+
+// stopped reports, as an error, that ctx has ended.
+func stopped(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return &MailError{Server: true, Err: fmt.Errorf("sending was stopped: %w", context.Cause(ctx))}
+}
+
+// LogMailer writes mail to Caddy's log instead of sending it. It is for
+// development only: the links in the mail are secrets, and whoever reads the
+// log can confirm accounts and reset passwords with them. It is safe for
+// concurrent use.
 type LogMailer struct {
 	logger *zap.Logger
 }
@@ -121,34 +245,43 @@ func (*LogMailer) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.registration.mailers.log", New: func() caddy.Module { return new(LogMailer) }}
 }
 
-// Provision warns.
+// Provision warns in the log.
 func (l *LogMailer) Provision(ctx caddy.Context) error {
-	l.logger = ctx.Logger()
-	l.logger.Warn("mail goes to this log, with the links that confirm accounts and reset passwords; for a real site use: mailer smtp")
+	l.use(ctx.Logger())
 	return nil
 }
 
-// UnmarshalCaddyfile sets up the mailer:
+func (l *LogMailer) use(logger *zap.Logger) {
+	l.logger = logger
+	logger.Warn("mail is not sent but written to this log, with the links that confirm accounts and reset passwords; for development only: a real site uses mailer smtp")
+}
+
+// UnmarshalCaddyfile sets up the mailer from its line, which is:
 //
 //	mailer log
 func (l *LogMailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the module's name
 	if d.NextArg() || d.NextBlock(d.Nesting()) {
-		return d.Errf("the mailer log takes no value and no block; write: mailer log")
+		return d.Errf("mailer log takes neither a value nor a block; write: mailer log")
 	}
 	return nil
 }
 
-// Send implements Mailer.
-func (l *LogMailer) Send(_ context.Context, m *Message) error {
-	l.logger.Info("mail", zap.String("to", m.To), zap.String("subject", m.Subject), zap.String("text", m.Text))
+// Send writes one line to the log, "mail", with the text of the mail. It fails
+// only when ctx has ended.
+func (l *LogMailer) Send(ctx context.Context, m *Message) error {
+	if err := stopped(ctx); err != nil {
+		return err
+	}
+	l.logger.Info("mail", zap.String("to", m.To), zap.String("subject", m.Subject), zap.String("text", m.plainText()))
 	return nil
 }
 
-// Close implements Mailer.
-func (l *LogMailer) Close() error { return nil }
+// Close does nothing.
+func (*LogMailer) Close() error { return nil }
 
-// FileMailer writes each mail as one .eml file.
+// FileMailer writes each mail as one .eml file (RFC 5322), readable by Caddy's
+// user alone. It is safe for concurrent use.
 type FileMailer struct {
 	// The folder, made where it is missing. Placeholders are replaced when the
 	// configuration loads; `{data_dir}` is Caddy's data folder. Required.
@@ -162,80 +295,90 @@ func (*FileMailer) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.registration.mailers.file", New: func() caddy.Module { return new(FileMailer) }}
 }
 
-// Provision makes the folder.
+// Provision finds the folder, and makes it where it is missing.
 func (f *FileMailer) Provision(caddy.Context) error {
 	repl := caddy.NewReplacer()
 	repl.Set("data_dir", caddy.AppDataDir())
 	dir, err := repl.ReplaceOrErr(f.Directory, true, true)
-	if err == nil && dir == "" {
-		err = errors.New("it is empty")
+	if err != nil {
+		return fmt.Errorf("mailer file: directory: %w; set it before Caddy starts, or write the folder itself", err)
+	}
+	if dir == "" {
+		return errors.New("mailer file: directory: it is missing; write for example: mailer file /var/spool/registration")
+	}
+	if f.dir, err = filepath.Abs(dir); err == nil {
+		err = os.MkdirAll(f.dir, 0o700)
 	}
 	if err != nil {
-		return settingErrorf("mailer", "the folder: %v; write: mailer file <folder>", err)
-	}
-	f.dir = dir
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return settingErrorf("mailer", "the folder can't be made: %v", err)
+		return fmt.Errorf("mailer file: directory: %w; name a folder that Caddy's user may write", err)
 	}
 	return nil
 }
 
-// UnmarshalCaddyfile sets up the mailer:
+// UnmarshalCaddyfile sets up the mailer from its line, which is:
 //
 //	mailer file <folder>
 func (f *FileMailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the module's name
-	if !d.AllArgs(&f.Directory) || d.NextBlock(d.Nesting()) {
-		return d.Errf("the mailer file takes one folder; write for example: mailer file /var/spool/registration")
+	if !d.AllArgs(&f.Directory) || f.Directory == "" || d.NextBlock(d.Nesting()) {
+		return d.Errf("mailer file takes one folder and no block; write for example: mailer file /var/spool/registration")
 	}
 	return nil
 }
 
-// Send implements Mailer. The file's name begins with the date and ends in a
-// digest of the Message-ID, so that files sort by time and a second try
-// overwrites the first. A file is there whole or not at all.
-func (f *FileMailer) Send(_ context.Context, m *Message) error {
-	msg, err := m.build()
-	if err != nil {
+// Send writes the file. Its name begins with the date of the message and ends
+// in a digest of its Message-ID: files sort by time, and a message that is sent
+// again overwrites itself. A file is there whole or not at all, and on disk
+// when Send returns. A failing disk is a temporary failure of this message.
+func (f *FileMailer) Send(ctx context.Context, m *Message) error {
+	if err := stopped(ctx); err != nil {
 		return err
 	}
-	var out bytes.Buffer
-	if _, err := msg.WriteTo(&out); err != nil {
-		return &MailError{Permanent: true, Err: err}
+	file, err := m.render()
+	if err != nil {
+		return err
 	}
 	sum := sha256.Sum256([]byte(m.ID))
-	name := m.Date.UTC().Format("20060102T150405Z") + "-" + hex.EncodeToString(sum[:8]) + ".eml"
-	if err := writeFile(f.dir, name, out.Bytes()); err != nil {
-		return &MailError{Server: true, Err: err}
+	name := m.Date.UTC().Format("20060102T150405.000000000Z") + "-" + hex.EncodeToString(sum[:16]) + ".eml"
+	if err := writeMail(f.dir, name, file.content); err != nil {
+		return &MailError{Err: fmt.Errorf("the mail can't be kept: %w", err)}
 	}
 	return nil
 }
 
-// writeFile writes a file whole, and on disk, or not at all.
-func writeFile(dir, name string, content []byte) (err error) {
-	tmp, err := os.CreateTemp(dir, ".tmp-*") // 0600
+// Close does nothing.
+func (*FileMailer) Close() error { return nil }
+
+// writeMail writes a file whole and durably, or not at all.
+func writeMail(dir, name string, content []byte) (err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil { // it may have been cleaned away
+		return err
+	}
+	tmp, err := os.CreateTemp(dir, ".mail-*") // mode 0600
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(tmp.Name())
-		}
-	}()
 	_, err = tmp.Write(content)
-	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
+	if err = errors.Join(err, tmp.Sync(), tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), filepath.Join(dir, name))
 	}
-	return os.Rename(tmp.Name(), filepath.Join(dir, name))
+	if err != nil {
+		return errors.Join(err, os.Remove(tmp.Name()))
+	}
+	// The new name is on disk when its folder is; not every system can do that.
+	if folder, err := os.Open(dir); err == nil {
+		_ = folder.Sync()
+		_ = folder.Close()
+	}
+	return nil
 }
-
-// Close implements Mailer.
-func (f *FileMailer) Close() error { return nil }
 
 // Interface guards
 var (
 	_ Mailer                = (*LogMailer)(nil)
 	_ Mailer                = (*FileMailer)(nil)
+	_ caddy.Provisioner     = (*LogMailer)(nil)
+	_ caddy.Provisioner     = (*FileMailer)(nil)
 	_ caddyfile.Unmarshaler = (*LogMailer)(nil)
 	_ caddyfile.Unmarshaler = (*FileMailer)(nil)
 )

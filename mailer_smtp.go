@@ -1,11 +1,10 @@
-// mailer_smtp.go: the mailer that speaks SMTP, through go-mail/mail, with every
-// step under a deadline and every failure told by its scope.
+// mailer_smtp.go: the mailer that speaks SMTP, as a Caddy module: its settings,
+// and its one connection. The conversation itself is in mailer_smtpconn.go.
 
 package registration
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -13,72 +12,196 @@ import (
 	"net/textproto"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
-	gomail "github.com/go-mail/mail"
 )
 
 func init() {
 	caddy.RegisterModule(new(SMTPMailer))
-	gomail.NetDialTimeout = dialSMTP
 }
 
 // The values of SMTPMailer.TLS.
 const (
-	tlsStartTLS = "starttls"
-	tlsImplicit = "implicit"
-	tlsNone     = "none"
+	smtpStartTLS = "starttls"
+	smtpImplicit = "implicit"
+	smtpNoTLS    = "none"
 )
 
-// SMTPMailer sends mail through an SMTP server (RFC 5321).
+// smtpPorts are the default ports (RFC 6409, RFC 8314, RFC 5321), by SMTPMailer.TLS.
+var smtpPorts = map[string]string{smtpStartTLS: "587", smtpImplicit: "465", smtpNoTLS: "25"}
+
+const (
+	// smtpIdle is how long a connection is kept for the next message: less than
+	// any server keeps it.
+	smtpIdle = 30 * time.Second
+	// smtpGoodbye is how long the server gets to answer QUIT.
+	smtpGoodbye = time.Second
+)
+
+// SMTPMailer sends mail through one SMTP server, over one connection that is
+// kept for 30 seconds. It is safe for concurrent use, one message at a time.
 type SMTPMailer struct {
-	// The server, `host:port`. Default port: 587 with starttls, 465 with
-	// implicit, 25 with none. Placeholders are replaced when the configuration
-	// loads. Required.
+	// The server, `host:port` or `host`. Default port: 587 with `tls` `starttls`,
+	// 465 with `implicit`, 25 with `none`. The host is also the name that the
+	// server's certificate must have. Placeholders are replaced when the
+	// configuration loads. Required.
 	Address string `json:"address,omitempty"`
-	// The sign-in, if the server wants one. Placeholders are replaced when the
-	// configuration loads.
+	// The name to sign in with, if the server wants one. Placeholders are replaced
+	// when the configuration loads. Default: no sign-in.
 	Username string `json:"username,omitempty"`
-	// Its password; write it as `{env.SMTP_PASSWORD}` or `{file./path}`.
+	// The password to sign in with; keep it out of the configuration with
+	// `{env.SMTP_PASSWORD}` or `{file./path}`. Placeholders are replaced when the
+	// configuration loads.
 	Password string `json:"password,omitempty"`
-	// `starttls` (RFC 3207, and mandatory: a server without it is an error),
-	// `implicit` (RFC 8314) or `none`. Default: `starttls`.
+	// How the connection is encrypted. `starttls` (RFC 3207): mandatory, a server
+	// that does not offer it gets no mail; `implicit` (RFC 8314): from the first
+	// byte on; `none`: not at all, and with a password only to this machine.
+	// TLS 1.2 at least; a refused certificate is an error. Default: `starttls`.
 	TLS string `json:"tls,omitempty"`
-	// How long the greeting, and then each message, may take. Default: 10s.
+	// How long reaching the server may take, then greeting it and signing in, then
+	// each message. A server that scans mail before it answers may need more.
+	// Default: `10s`.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
-	// The name that we greet the server with. Default: `localhost`.
+	// The name that we greet the server with (EHLO). Default: `localhost`.
 	Hello string `json:"hello,omitempty"`
-	// A PEM file with the certificates that the server's is checked against, for
-	// a server with a certificate of its own making. Default: the system's.
+	// A PEM file with the certificates that may vouch for the server's, in the
+	// place of the system's: for a mail server with a private CA. Placeholders are
+	// replaced when the configuration loads. Default: the system's.
 	TrustedCA string `json:"trusted_ca,omitempty"`
 
-	host               string
-	port               int
-	username, password string
-	roots              *x509.CertPool
+	server smtpServer
+	now    func() time.Time // nil: time.Now
 
-	mu   sync.Mutex // held by Send
-	conn gomail.SendCloser
-	raw  net.Conn
-	used time.Time
+	mu   sync.Mutex // held while there is traffic
+	conn *smtpConn  // nil: none
 }
 
-// smtpIdle is how long a connection is kept for the next message; servers hang
-// up after a few minutes.
-const smtpIdle = 30 * time.Second
+// smtpServer is an SMTPMailer's configuration, with its defaults and, but for
+// the check of a Caddyfile, without placeholders.
+type smtpServer struct {
+	address, username, password, tls, hello, trustedCA string
+	timeout                                            time.Duration
+	host, port                                         string // of address
+	roots                                              *x509.CertPool
+}
 
 // CaddyModule returns the Caddy module information.
 func (*SMTPMailer) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.registration.mailers.smtp", New: func() caddy.Module { return new(SMTPMailer) }}
 }
 
-// UnmarshalCaddyfile sets up the mailer:
+// settings returns what is configured, placeholders and all.
+func (m *SMTPMailer) settings() smtpServer {
+	s := smtpServer{
+		address: m.Address, username: m.Username, password: m.Password, tls: m.TLS, hello: m.Hello, trustedCA: m.TrustedCA,
+		timeout: time.Duration(m.Timeout),
+	}
+	if s.tls == "" {
+		s.tls = smtpStartTLS
+	}
+	if s.hello == "" {
+		s.hello = "localhost"
+	}
+	if s.timeout == 0 {
+		s.timeout = 10 * time.Second
+	}
+	return s
+}
+
+// Provision replaces the placeholders and reads the CA's file.
+func (m *SMTPMailer) Provision(caddy.Context) error {
+	s := m.settings()
+	repl := caddy.NewReplacer()
+	for _, v := range []struct {
+		setting string
+		value   *string
+	}{{"address", &s.address}, {"username", &s.username}, {"password", &s.password}, {"trusted_ca", &s.trustedCA}} {
+		resolved, err := repl.ReplaceOrErr(*v.value, true, true)
+		if err != nil {
+			if v.setting == "password" && !onePlaceholder.MatchString(*v.value) {
+				// The placeholder may be a piece of a password with braces in it.
+				err = errors.New(`what stands in braces in it is no placeholder that has a value; write \{ for a brace of the password itself`)
+			}
+			return fmt.Errorf("mailer smtp: %s: %w; set it before Caddy starts, or write the value itself", v.setting, err)
+		}
+		*v.value = resolved
+	}
+	if setting, err := s.split(); err != nil {
+		return fmt.Errorf("mailer smtp: %s: %w", setting, err)
+	}
+	if s.trustedCA != "" {
+		pem, err := os.ReadFile(s.trustedCA)
+		if err != nil {
+			return fmt.Errorf("mailer smtp: trusted_ca: %w; name a PEM file that Caddy's user may read", err)
+		}
+		if s.roots = x509.NewCertPool(); !s.roots.AppendCertsFromPEM(pem) {
+			return fmt.Errorf("mailer smtp: trusted_ca: %s has no certificate in PEM form; name the file of the CA's certificate", s.trustedCA)
+		}
+	}
+	m.server = s
+	return nil
+}
+
+var onePlaceholder = regexp.MustCompile(`^\{(env|file)\.[^{}]*\}$`)
+
+// Validate checks the settings as they are after Provision.
+func (m *SMTPMailer) Validate() error {
+	if setting, err := m.server.check(); err != nil {
+		return fmt.Errorf("mailer smtp: %s: %w", setting, err)
+	}
+	return nil
+}
+
+// split takes the address apart. It returns the setting that is wrong, and why.
+func (s *smtpServer) split() (setting string, err error) {
+	if s.host, s.port, err = net.SplitHostPort(s.address); err != nil { // no port, or nonsense
+		s.host, s.port = strings.TrimSuffix(strings.TrimPrefix(s.address, "["), "]"), smtpPorts[s.tls]
+		if bracketed := s.address[:min(1, len(s.address))] == "["; bracketed != strings.HasSuffix(s.address, "]") ||
+			strings.Contains(s.host, ":") && net.ParseIP(s.host) == nil {
+			s.host = ""
+		}
+	}
+	port, err := strconv.ParseUint(s.port, 10, 16)
+	if _, known := smtpPorts[s.tls]; !known {
+		return "tls", fmt.Errorf("%q is none of starttls, implicit, none", s.tls)
+	}
+	if err != nil || port == 0 || s.host == "" || strings.ContainsAny(s.host, " \t\r\n/@{}[]") {
+		return "address", fmt.Errorf("%q is no mail server; write for example mail.example.com:587", s.address)
+	}
+	return "", nil
+}
+
+// check returns the setting that is wrong, and why.
+func (s *smtpServer) check() (setting string, err error) {
+	switch {
+	case s.timeout < 0:
+		return "timeout", errors.New("it is negative; write for example 10s")
+	case strings.ContainsFunc(s.hello, func(r rune) bool { return r <= ' ' || r >= 0x7f }):
+		return "hello", fmt.Errorf("%q is no host name; write for example www.example.com", s.hello)
+	case s.username != "" && s.password == "":
+		return "username", errors.New("it has no password; add password {env.SMTP_PASSWORD}, or remove username")
+	case s.username == "" && s.password != "":
+		return "password", errors.New("it has no username; add username <name>, or remove password")
+	case s.tls == smtpNoTLS && s.password != "" && !s.local():
+		return "tls", fmt.Errorf("none would send the password to %s in the clear; write starttls or implicit, or remove username and password", s.host)
+	}
+	return "", nil
+}
+
+// local reports whether the server is this machine, as net/smtp understands it.
+func (s *smtpServer) local() bool {
+	return slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, s.host)
+}
+
+// UnmarshalCaddyfile sets up the mailer from its block, which is:
 //
-//	mailer smtp <host[:port]> {
+//	mailer smtp <host>[:<port>] {
 //		username   <name>
 //		password   <password>
 //		tls        starttls|implicit|none
@@ -87,277 +210,142 @@ func (*SMTPMailer) CaddyModule() caddy.ModuleInfo {
 //		trusted_ca <file>
 //	}
 func (m *SMTPMailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	p := &parser{Dispenser: d, lines: settingLines{}, seen: map[string]bool{}}
 	d.Next() // the module's name
-	start := d.Token()
-	if args := d.RemainingArgs(); len(args) != 1 {
-		return d.Errf("the mailer smtp takes the server; write for example: mailer smtp mail.example.com:587")
-	} else {
-		m.Address = args[0]
+	lines := map[string]caddyfile.Token{"address": d.Token()}
+	if !d.AllArgs(&m.Address) {
+		return d.Errf("mailer smtp takes one server; write for example: mailer smtp mail.example.com:587")
 	}
-	err := p.block("", map[string]option{
-		"username":   textOption(&m.Username, "no-reply@example.com"),
-		"password":   textOption(&m.Password, "{env.SMTP_PASSWORD}"),
-		"tls":        textOption(&m.TLS, tlsStartTLS),
-		"timeout":    durationOption(&m.Timeout),
-		"hello":      textOption(&m.Hello, "www.example.com"),
-		"trusted_ca": textOption(&m.TrustedCA, "/etc/ssl/mail-ca.pem"),
-	})
-	if err != nil {
-		return err
+	texts := map[string]*string{"username": &m.Username, "password": &m.Password, "tls": &m.TLS, "hello": &m.Hello, "trusted_ca": &m.TrustedCA}
+	examples := map[string]string{
+		"username": "no-reply@example.com", "password": "{env.SMTP_PASSWORD}", "tls": smtpStartTLS,
+		"timeout": "10s", "hello": "www.example.com", "trusted_ca": "/etc/ssl/mail-ca.pem",
 	}
-	return p.located(m.check(), start)
-}
-
-// check returns what is wrong with the settings, placeholders aside.
-func (m *SMTPMailer) check() error {
-	if m.TLS != "" && m.TLS != tlsStartTLS && m.TLS != tlsImplicit && m.TLS != tlsNone {
-		return settingErrorf("tls", "%q is not one of starttls, implicit, none", m.TLS)
-	}
-	if (m.Username == "") != (m.Password == "") {
-		return settingErrorf("username", "username and password go together; set both or neither")
-	}
-	if hasPlaceholder(m.Address) {
-		return nil
-	}
-	host, _, err := m.hostPort(m.Address)
-	if err != nil {
-		return err
-	}
-	if m.TLS == tlsNone && m.Password != "" && !isLoopback(host) {
-		return settingErrorf("tls", "with none the password would cross the network in the clear; use starttls or implicit")
-	}
-	return nil
-}
-
-func isLoopback(host string) bool {
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
-}
-
-// hostPort splits an address; the port has a default by the kind of TLS.
-func (m *SMTPMailer) hostPort(address string) (string, int, error) {
-	wrong := settingErrorf("address", "%q is not a server; write for example mail.example.com:587", address)
-	host, portText, err := net.SplitHostPort(address)
-	if err != nil {
-		if host, portText, err = net.SplitHostPort(address + ":" + map[string]string{tlsImplicit: "465", tlsNone: "25"}[m.TLS]); err != nil {
-			return "", 0, wrong
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		example, known := examples[name]
+		if !known {
+			return d.Errf("mailer smtp has no setting %q; its settings are: username, password, tls, timeout, hello, trusted_ca", name)
 		}
-		if portText == "" {
-			portText = "587"
+		if _, twice := lines[name]; twice {
+			return d.Errf("mailer smtp: %s stands twice; keep one of them", name)
 		}
-	}
-	port, err := strconv.ParseUint(portText, 10, 16)
-	if err != nil || port == 0 || host == "" {
-		return "", 0, wrong
-	}
-	return host, int(port), nil
-}
-
-// Provision replaces the placeholders, into unexported fields.
-func (m *SMTPMailer) Provision(caddy.Context) error {
-	setDefault(&m.TLS, tlsStartTLS)
-	setDefault(&m.Timeout, caddy.Duration(10*time.Second))
-	repl := caddy.NewReplacer()
-	var address, caFile string
-	for _, s := range []struct {
-		setting, value string
-		to             *string
-	}{{"address", m.Address, &address}, {"username", m.Username, &m.username}, {"password", m.Password, &m.password}, {"trusted_ca", m.TrustedCA, &caFile}} {
-		if s.value == "" {
+		lines[name] = d.Token()
+		var value string
+		if !d.AllArgs(&value) || value == "" {
+			return d.Errf("mailer smtp: %s takes one value; write for example: %s %s", name, name, example)
+		}
+		if to := texts[name]; to != nil {
+			*to = value
 			continue
 		}
-		var err error
-		if *s.to, err = repl.ReplaceOrErr(s.value, true, true); err != nil {
-			return settingErrorf(s.setting, "%v; set it before Caddy starts", err)
+		timeout, err := caddy.ParseDuration(value)
+		if err != nil || timeout <= 0 {
+			return d.Errf("mailer smtp: timeout: %q is no duration; write for example: timeout 10s", value)
 		}
+		m.Timeout = caddy.Duration(timeout)
 	}
-	resolved := SMTPMailer{Address: address, Username: m.username, Password: m.password, TLS: m.TLS}
-	if err := resolved.check(); err != nil {
-		return err
+	s := m.settings()
+	setting, err := s.split()
+	if setting == "address" && strings.Contains(s.address, "{") {
+		err, s.host = nil, "localhost" // what it stands for is seen in Provision
 	}
-	var err error
-	if m.host, m.port, err = m.hostPort(address); err != nil {
-		return err
+	if err == nil {
+		setting, err = s.check()
 	}
-	if caFile == "" {
-		return nil
-	}
-	pem, err := os.ReadFile(caFile)
 	if err != nil {
-		return settingErrorf("trusted_ca", "%v", err)
-	}
-	if m.roots = x509.NewCertPool(); !m.roots.AppendCertsFromPEM(pem) {
-		return settingErrorf("trusted_ca", "%s has no certificate in PEM form", caFile)
+		return fmt.Errorf("mailer smtp: %s: %w, at %s:%d", setting, err, lines[setting].File, lines[setting].Line)
 	}
 	return nil
 }
 
-// dialing serialises dials: the library's hook for them is one variable for the
-// whole process and knows neither a context nor who dials. What it opens is
-// remembered here, so that it can be closed where the library forgets to (after
-// a failed greeting) and when the context ends.
-var dialing struct {
-	sync.Mutex
-	ctx  context.Context //nolint:containedctx // handed to the hook, for one dial
-	last net.Conn
-	stop func() bool
-}
-
-// dialSMTP opens a connection that has a deadline from its first byte on; the
-// library sets none before the server's greeting. It is called under dialing.
-func dialSMTP(network, address string, timeout time.Duration) (net.Conn, error) {
-	ctx := dialing.ctx
-	if ctx == nil { // somebody else in this process uses the library
-		return net.DialTimeout(network, address, timeout)
-	}
-	conn, err := (&net.Dialer{Timeout: timeout}).DialContext(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	if err := conn.SetDeadline(time.Now().Add(timeout)); err != nil {
-		return nil, errors.Join(err, conn.Close())
-	}
-	dialing.last, dialing.stop = conn, context.AfterFunc(ctx, func() { _ = conn.Close() })
-	return conn, nil
-}
-
-func (m *SMTPMailer) dial(ctx context.Context) error {
-	d := gomail.NewDialer(m.host, m.port, m.username, m.password)
-	d.SSL, d.StartTLSPolicy = m.TLS == tlsImplicit, gomail.MandatoryStartTLS
-	if m.TLS == tlsNone {
-		d.StartTLSPolicy = gomail.NoStartTLS
-	}
-	d.Timeout, d.RetryFailure, d.LocalName = time.Duration(m.Timeout), false, m.Hello
-	d.TLSConfig = &tls.Config{ServerName: m.host, RootCAs: m.roots, MinVersion: tls.VersionTLS12}
-	dialing.Lock()
-	defer dialing.Unlock()
-	dialing.ctx = ctx
-	conn, err := d.Dial()
-	raw, stop := dialing.last, dialing.stop
-	dialing.ctx, dialing.last, dialing.stop = nil, nil, nil
-	if stop != nil {
-		stop()
-	}
-	if err == nil && ctx.Err() != nil {
-		err = ctx.Err()
-	}
-	if err != nil {
-		if raw != nil {
-			_ = raw.Close()
-		}
-		if certErr := (*tls.CertificateVerificationError)(nil); errors.As(err, &certErr) {
-			err = fmt.Errorf("%w; the address must be the name in the server's certificate, or set trusted_ca to the PEM file of its authority", err)
-		}
-		return &MailError{Server: true, Err: fmt.Errorf("mail server %s:%d: %w", m.host, m.port, err)}
-	}
-	m.conn, m.raw = conn, raw
-	return nil
-}
-
-// Send implements Mailer. A connection that works is kept for the next message.
+// Send delivers a message, over the open connection where there is one. A
+// connection that the server has closed meanwhile, which is its right, is
+// replaced once; any other failure is returned, and the connection dropped.
 func (m *SMTPMailer) Send(ctx context.Context, message *Message) error {
-	msg, err := message.build()
+	file, err := message.render()
 	if err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.conn != nil && time.Since(m.used) > smtpIdle {
+	if err := stopped(ctx); err != nil {
+		return err
+	}
+	if m.conn != nil && m.time().Sub(m.conn.used) > smtpIdle {
 		m.hangUp()
 	}
-	fresh := m.conn == nil
-	if fresh {
-		if err := m.dial(ctx); err != nil {
+	if m.conn != nil {
+		done, err := m.deliver(ctx, file)
+		if done {
 			return err
 		}
 	}
-	err = m.deliver(ctx, msg)
-	if err != nil && !fresh && isNetwork(err) && ctx.Err() == nil {
-		// The server hung up between two messages, which is its right.
+	if m.conn, err = m.server.dial(ctx); err != nil {
+		return err
+	}
+	_, err = m.deliver(ctx, file)
+	return err
+}
+
+func (m *SMTPMailer) time() time.Time {
+	if m.now != nil {
+		return m.now()
+	}
+	return time.Now()
+}
+
+// deliver sends over the open connection, and drops it after a failure. done is
+// false where the connection turned out to be dead before the server can have
+// accepted anything.
+func (m *SMTPMailer) deliver(ctx context.Context, file *mailFile) (done bool, err error) {
+	c := m.conn
+	step, err := c.deliver(ctx, file, m.server.timeout)
+	if c.used = m.time(); err == nil && ctx.Err() == nil {
+		return true, nil
+	}
+	reply := (*textproto.Error)(nil)
+	answered := errors.As(err, &reply) && reply.Code != codeClosing
+	if answered {
+		m.hangUp()
+	} else {
 		m.drop()
-		if err := m.dial(ctx); err != nil {
-			return err
-		}
-		err = m.deliver(ctx, msg)
 	}
-	m.used = time.Now()
-	if err == nil {
-		return nil
+	switch {
+	case err == nil: // and ctx ended just afterwards, which closed the connection
+		return true, nil
+	case ctx.Err() != nil:
+		return true, stopped(ctx)
 	}
-	m.drop()
-	return classify(err)
+	return answered || step != stepMail, m.server.failure(step, err)
 }
 
-// deliver sends over the open connection; the end of ctx closes it.
-func (m *SMTPMailer) deliver(ctx context.Context, msg *gomail.Message) error {
-	raw := m.raw
-	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	defer stop()
-	return gomail.Send(m.conn, msg)
-}
-
-// hangUp says goodbye; the server gets a second to hear it.
+// hangUp says goodbye, with a short time to hear it, and closes the connection.
 func (m *SMTPMailer) hangUp() {
-	if m.conn == nil {
-		return
-	}
-	_ = m.raw.SetDeadline(time.Now().Add(time.Second))
-	_ = m.conn.Close()
+	_ = m.conn.raw.SetDeadline(time.Now().Add(smtpGoodbye))
+	_ = m.conn.client.Quit()
 	m.drop()
 }
 
 func (m *SMTPMailer) drop() {
-	if m.raw != nil {
-		_ = m.raw.Close()
-	}
-	m.conn, m.raw = nil, nil
+	_ = m.conn.raw.Close()
+	m.conn = nil
 }
 
-// Close implements Mailer. A message under way is finished first.
+// Close ends the connection, if there is one. A message under way is finished
+// first. It never fails and takes a second at most with an idle connection.
 func (m *SMTPMailer) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.hangUp()
+	if m.conn != nil {
+		m.hangUp()
+	}
 	return nil
-}
-
-// isNetwork reports whether the failure is the connection's, not a reply.
-func isNetwork(err error) bool {
-	reply := (*textproto.Error)(nil)
-	return !errors.As(sendCause(err), &reply)
-}
-
-// sendCause unwraps the library's error, which knows no Unwrap.
-func sendCause(err error) error {
-	if sendErr := (*gomail.SendError)(nil); errors.As(err, &sendErr) {
-		return sendErr.Cause
-	}
-	return err
-}
-
-// senderRefused matches the enhanced status codes (RFC 3463) that blame the
-// sender, not the recipient.
-var senderRefused = regexp.MustCompile(`^5\.1\.[78]\b`)
-
-// classify tells by the server's reply (RFC 5321, 4.2) whose failure it is.
-func classify(err error) error {
-	cause := sendCause(err)
-	reply := (*textproto.Error)(nil)
-	if !errors.As(cause, &reply) {
-		return &MailError{Server: true, Err: cause}
-	}
-	switch code := reply.Code; {
-	case code == 421, code == 530, code == 534, code == 535, code == 538, code >= 500 && senderRefused.MatchString(reply.Msg):
-		return &MailError{Server: true, Err: cause}
-	case code >= 500:
-		return &MailError{Permanent: true, Err: cause}
-	}
-	return &MailError{Err: cause}
 }
 
 // Interface guards
 var (
 	_ Mailer                = (*SMTPMailer)(nil)
 	_ caddy.Provisioner     = (*SMTPMailer)(nil)
+	_ caddy.Validator       = (*SMTPMailer)(nil)
 	_ caddyfile.Unmarshaler = (*SMTPMailer)(nil)
 )

@@ -1,0 +1,232 @@
+// mailer_smtpconn.go: one conversation in SMTP (RFC 5321) through go-mail/mail,
+// with every step under a deadline and every failure told by whose it is.
+
+package registration
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/textproto"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	gomail "github.com/go-mail/mail"
+)
+
+func init() {
+	gomail.NetDialTimeout = dialSMTP
+}
+
+// smtpConn is a connection that has been greeted and signed in.
+type smtpConn struct {
+	client smtpClient
+	raw    net.Conn
+	used   time.Time
+}
+
+// smtpClient is what the library's SendCloser also is. Sent step by step, a
+// failure is known by its step: a refused sender is not a refused recipient.
+type smtpClient interface {
+	Extension(name string) (bool, string)
+	Mail(from string) error
+	Rcpt(to string) error
+	Data() (io.WriteCloser, error)
+	Quit() error
+}
+
+// smtpStep is a part of the conversation.
+type smtpStep int
+
+const (
+	stepDial smtpStep = iota // up to and with the sign-in
+	stepMail                 // the sender
+	stepRest                 // the recipient and the message
+)
+
+// deliver sends one message and says at which step it failed.
+func (c *smtpConn) deliver(ctx context.Context, file *mailFile, timeout time.Duration) (smtpStep, error) {
+	stop := context.AfterFunc(ctx, func() { _ = c.raw.Close() })
+	defer stop()
+	_ = c.raw.SetDeadline(time.Now().Add(timeout)) // fails on a closed connection, as the next step does
+	if err := c.client.Mail(file.from); err != nil {
+		return stepMail, err
+	}
+	if err := c.client.Rcpt(file.to); err != nil {
+		return stepRest, err
+	}
+	w, err := c.client.Data()
+	if err != nil {
+		return stepRest, err
+	}
+	if _, err := w.Write(file.content); err != nil {
+		return stepRest, err // not closed: that would end, and so send, half a message
+	}
+	return stepRest, w.Close()
+}
+
+// smtpDial is a dial under way.
+//
+// The library dials through one function for the whole process, which learns
+// nothing but the address; yet it must know ctx, and the connection must be
+// known where the library forgets to close it: after a failed greeting, and
+// where STARTTLS is missing. So each dial has a number, which goes through the
+// library as the port, where nothing but the dialling uses it. Dials neither
+// wait for each other, as under a mutex, nor meet, as by their addresses. As a
+// by-product, IPv6 addresses work, which the library joins wrongly to a port.
+type smtpDial struct {
+	ctx     context.Context //nolint:containedctx // it passes under a library that knows none
+	address string
+	conn    net.Conn
+	keep    func() bool // from then on, the end of ctx no longer closes conn; false: it has
+}
+
+var (
+	smtpDials   sync.Map     // of *smtpDial, by their number
+	smtpDialNo  atomic.Int64 // the last number, above firstDialNo
+	dialForeign = gomail.NetDialTimeout
+)
+
+// firstDialNo is no port, so that no other user of the library in this process
+// is mistaken for us.
+const firstDialNo = 1 << 16
+
+// dialSMTP opens a connection that has a deadline from its first byte on; the
+// library sets none before the server has greeted.
+func dialSMTP(network, address string, timeout time.Duration) (net.Conn, error) {
+	v, ours := smtpDials.Load(address[strings.LastIndexByte(address, ':')+1:])
+	if !ours {
+		return dialForeign(network, address, timeout)
+	}
+	dial := v.(*smtpDial)
+	end := time.Now().Add(timeout)
+	conn, err := (&net.Dialer{Deadline: end}).DialContext(dial.ctx, network, dial.address)
+	if err != nil {
+		return nil, err
+	}
+	dial.conn, dial.keep = conn, context.AfterFunc(dial.ctx, func() { _ = conn.Close() })
+	return conn, conn.SetDeadline(end)
+}
+
+// dial connects, greets and signs in. All its errors are the server's.
+func (s *smtpServer) dial(ctx context.Context) (*smtpConn, error) {
+	number := firstDialNo + int(smtpDialNo.Add(1))
+	dial := &smtpDial{ctx: ctx, address: net.JoinHostPort(s.host, s.port)}
+	smtpDials.Store(strconv.Itoa(number), dial)
+	defer smtpDials.Delete(strconv.Itoa(number))
+
+	d := gomail.NewDialer(s.host, number, s.username, s.password) // a new one each time: it keeps its Auth
+	d.SSL = s.tls == smtpImplicit
+	d.StartTLSPolicy = gomail.MandatoryStartTLS
+	if s.tls == smtpNoTLS {
+		d.StartTLSPolicy = gomail.NoStartTLS
+	}
+	d.TLSConfig = &tls.Config{ServerName: s.host, RootCAs: s.roots, MinVersion: tls.VersionTLS12}
+	d.LocalName = s.hello // never empty: without it a refused greeting reads as "no STARTTLS"
+	d.Timeout = s.timeout
+	d.RetryFailure = false
+
+	sender, err := d.Dial()
+	client, ok := sender.(smtpClient)
+	switch {
+	case err != nil:
+	case !ok:
+		err = fmt.Errorf("the library go-mail/mail has changed: %T can't send step by step", sender)
+	case s.username != "":
+		if ok, _ := client.Extension("AUTH"); !ok { // the library would go on without signing in
+			err = errors.New("it offers no sign-in (AUTH) over this connection; remove username and password, or check address and tls")
+		}
+	}
+	if dial.conn == nil || !dial.keep() {
+		if err := stopped(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if err == nil {
+		return &smtpConn{client: client, raw: dial.conn}, nil
+	}
+	if dial.conn != nil {
+		_ = dial.conn.Close()
+	}
+	return nil, s.failure(stepDial, err)
+}
+
+// codeClosing says that the server is about to close the connection (RFC 5321, 3.8).
+const codeClosing = 421
+
+var (
+	// signInCodes are the replies that ask for another way to sign in (RFC 4954, 6).
+	signInCodes = []int{530, 534, 535, 538}
+	// senderRefused matches the enhanced status codes (RFC 3463, 3.2) that blame
+	// the sender.
+	senderRefused = regexp.MustCompile(`^5\.1\.[78]\b`)
+)
+
+// failure tells by the step and the server's reply whose failure err is, and
+// names the mend where one is known.
+func (s *smtpServer) failure(step smtpStep, err error) error {
+	out := &MailError{}
+	reply := (*textproto.Error)(nil)
+	switch {
+	case step == stepDial || !errors.As(err, &reply) || reply.Code == codeClosing || reply.Code < 400:
+		out.Server = true
+	case reply.Code < 500:
+	case step == stepMail || slices.Contains(signInCodes, reply.Code) || senderRefused.MatchString(reply.Msg):
+		out.Server = true
+	default:
+		out.Permanent = true
+	}
+	out.Err = fmt.Errorf("mail server %s: %w%s", net.JoinHostPort(s.host, s.port), err, s.mend(step, err))
+	if text := s.redact(out.Err.Error()); text != out.Err.Error() {
+		out.Err = errors.New(text)
+	}
+	return out
+}
+
+// mend returns what to do about err, or nothing.
+func (s *smtpServer) mend(step smtpStep, err error) string {
+	var (
+		refused  *tls.CertificateVerificationError
+		noTLS    tls.RecordHeaderError
+		noStart  gomail.StartTLSUnsupportedError
+		reply    *textproto.Error
+		netError net.Error
+	)
+	switch {
+	case errors.As(err, &refused):
+		return "; its certificate is refused: write in address a name that the certificate has or, for a private CA, set trusted_ca to the PEM file of that CA"
+	case errors.As(err, &noTLS):
+		return "; it does not begin with TLS: write tls starttls, or check the port"
+	case errors.As(err, &noStart):
+		return "; write tls implicit (mostly at port 465) or, only where nobody can listen in, tls none"
+	case errors.As(err, &reply) && slices.Contains(signInCodes, reply.Code):
+		return "; check username and password"
+	case errors.As(err, &reply) && step == stepMail && reply.Code >= 500:
+		return "; it refuses the sender: check the setting from, and whether it wants username and password"
+	case s.tls != smtpImplicit && s.port == smtpPorts[smtpImplicit] && errors.As(err, &netError) && netError.Timeout():
+		return "; servers at port 465 mostly want tls implicit"
+	}
+	return ""
+}
+
+// redact takes the password out of a text, as it is and as it went out: some
+// servers quote what they refuse.
+func (s *smtpServer) redact(text string) string {
+	if s.password == "" {
+		return text
+	}
+	plain := "\x00" + s.username + "\x00" + s.password // RFC 4616
+	for _, secret := range []string{base64.StdEncoding.EncodeToString([]byte(plain)), base64.StdEncoding.EncodeToString([]byte(s.password)), s.password} {
+		text = strings.ReplaceAll(text, secret, "(password)")
+	}
+	return text
+}

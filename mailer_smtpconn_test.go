@@ -1,0 +1,436 @@
+// mailer_smtpconn_test.go: the SMTP mailer in conversation: success, refusals,
+// servers that can't be used, and what is left open afterwards.
+
+package registration
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/textproto"
+	"os"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/emersion/go-smtp"
+	gomail "github.com/go-mail/mail"
+	"github.com/stretchr/testify/require"
+)
+
+func TestSMTPSend(t *testing.T) {
+	for _, kind := range []string{smtpStartTLS, smtpImplicit, smtpNoTLS} {
+		for _, signIn := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, sign-in %t", kind, signIn), func(t *testing.T) {
+				p := newPostOffice(t, kind)
+				m := &SMTPMailer{Address: p.address, TLS: kind, TrustedCA: p.caFile, Timeout: farTimeout, Hello: "www.example.com"}
+				if signIn {
+					t.Setenv("TEST_SMTP_USER", smtpUser)
+					t.Setenv("TEST_SMTP_PASSWORD", smtpPassword)
+					m.Username, m.Password = "{env.TEST_SMTP_USER}", "{env.TEST_SMTP_PASSWORD}"
+				}
+				readyMailer(t, m)
+				for range 3 {
+					require.NoError(t, m.Send(t.Context(), aMail()))
+				}
+				p.require(t, 1, 3)
+				checkAMail(t, p.received[0])
+				require.Equal(t, "www.example.com", p.hello)
+				require.Equal(t, map[bool]int{true: 1}[signIn], p.logins)
+				require.NotContains(t, m.Password, smtpPassword, "the configuration stays as it is written")
+
+				require.NoError(t, m.Close())
+				require.NoError(t, m.Close())
+				require.NoError(t, m.Send(t.Context(), aMail()))
+				p.require(t, 2, 4)
+			})
+		}
+	}
+}
+
+func TestSMTPRefusals(t *testing.T) {
+	const sender, rcpt, data = "MAIL", "RCPT", "DATA"
+	for _, c := range []struct {
+		at                string
+		code              int
+		enhanced          smtp.EnhancedCode
+		server, permanent bool
+	}{
+		{sender, 451, smtp.EnhancedCode{4, 3, 0}, false, false},
+		{sender, 550, smtp.EnhancedCode{5, 7, 1}, true, false},
+		{sender, 530, smtp.EnhancedCode{5, 7, 0}, true, false},
+		{sender, 421, smtp.EnhancedCode{4, 7, 0}, true, false},
+		{rcpt, 450, smtp.EnhancedCode{4, 2, 0}, false, false},
+		{rcpt, 452, smtp.EnhancedCode{4, 2, 2}, false, false},
+		{rcpt, 550, smtp.EnhancedCode{5, 1, 1}, false, true},
+		{rcpt, 553, smtp.EnhancedCode{5, 1, 7}, true, false},
+		{rcpt, 550, smtp.EnhancedCode{5, 1, 8}, true, false},
+		{rcpt, 530, smtp.EnhancedCode{5, 7, 0}, true, false},
+		{rcpt, 534, smtp.EnhancedCode{5, 7, 9}, true, false},
+		{rcpt, 535, smtp.EnhancedCode{5, 7, 8}, true, false},
+		{rcpt, 538, smtp.EnhancedCode{5, 7, 11}, true, false},
+		{rcpt, 421, smtp.EnhancedCode{4, 3, 2}, true, false},
+		{data, 451, smtp.EnhancedCode{4, 3, 0}, false, false},
+		{data, 554, smtp.EnhancedCode{5, 7, 1}, false, true},
+		{data, 552, smtp.EnhancedCode{5, 3, 4}, false, true},
+		{data, 550, smtp.EnhancedCode{5, 1, 8}, true, false},
+		{data, 421, smtp.EnhancedCode{4, 3, 2}, true, false},
+	} {
+		t.Run(fmt.Sprintf("%s %d %v", c.at, c.code, c.enhanced), func(t *testing.T) {
+			p := newPostOffice(t, smtpNoTLS)
+			m := p.mailer(t)
+			require.NoError(t, m.Send(t.Context(), aMail())) // so that the next one meets an open connection
+			refusal := error(&smtp.SMTPError{Code: c.code, EnhancedCode: c.enhanced, Message: "because"})
+			p.set(func() {
+				switch c.at {
+				case sender:
+					p.mail = refusal
+				case rcpt:
+					p.rcpt = refusal
+				case data:
+					p.data = refusal
+				}
+			})
+			err := m.Send(t.Context(), aMail())
+			requireMailError(t, err, c.server, c.permanent)
+			var reply *textproto.Error
+			require.ErrorAs(t, err, &reply)
+			require.Equal(t, c.code, reply.Code)
+			require.ErrorContains(t, err, p.address)
+			require.Nil(t, m.conn, "no connection is used after a failure")
+
+			p.set(func() { p.mail, p.rcpt, p.data = nil, nil, nil })
+			require.NoError(t, m.Send(t.Context(), aMail()))
+			require.Len(t, p.received, 2)
+		})
+	}
+	p := newPostOffice(t, smtpNoTLS)
+	p.mail = &smtp.SMTPError{Code: 550, Message: "who are you?"}
+	require.ErrorContains(t, p.mailer(t).Send(t.Context(), aMail()), "it refuses the sender: check the setting from")
+}
+
+func TestSMTPUnusableServer(t *testing.T) {
+	_, otherCert := testCA(t, "mail.example.com")
+	caFile, cert := testCA(t, "127.0.0.1")
+	startTLS := func(config *tls.Config) func(net.Conn) {
+		return func(conn net.Conn) {
+			r := bufio.NewReader(conn)
+			for _, answer := range []string{"220 hi", "250-mail.example.com\r\n250 STARTTLS", "220 go on"} {
+				_, _ = io.WriteString(conn, answer+"\r\n")
+				_, _ = r.ReadString('\n')
+				if answer == "250-mail.example.com\r\n250 STARTTLS" {
+					_, _ = io.WriteString(conn, "220 go on\r\n")
+					_ = tls.Server(conn, config).Handshake()
+					return
+				}
+			}
+		}
+	}
+	quote := map[string]string{"": "220 hi", "EHLO": "250-mail.example.com\r\n250 AUTH PLAIN", "*": "501 no", "QUIT": "221 bye"}
+	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + smtpUser + "\x00" + smtpPassword))
+	quote["AUTH"] = "535 5.7.8 not with AUTH PLAIN " + plain + " which is " + smtpPassword
+	for name, c := range map[string]struct {
+		serve    func(net.Conn)
+		tls, err string
+		signIn   bool
+	}{
+		"tarpit, starttls":        {serve: tarpit, tls: smtpStartTLS, err: "i/o timeout"},
+		"tarpit, implicit":        {serve: tarpit, tls: smtpImplicit, err: "i/o timeout"},
+		"tarpit, none":            {serve: tarpit, tls: smtpNoTLS, err: "i/o timeout"},
+		"tarpit after greeting":   {serve: script(map[string]string{"": "220 hi", "EHLO": "silence"}), tls: smtpNoTLS, err: "i/o timeout"},
+		"tarpit at MAIL":          {serve: script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "silence"}), tls: smtpNoTLS, err: "i/o timeout"},
+		"tarpit in the handshake": {serve: script(map[string]string{"": "220 hi", "EHLO": "250-x\r\n250 STARTTLS", "STARTTLS": "220 go on", "\x16\x03\x01": "silence"}), tls: smtpStartTLS, err: ""},
+		"refused at the greeting": {serve: script(map[string]string{"": "554 go away"}), tls: smtpNoTLS, err: "554 go away"},
+		"busy at the greeting":    {serve: script(map[string]string{"": "421 later"}), tls: smtpNoTLS, err: "421 later"},
+		"refused at EHLO":         {serve: script(map[string]string{"": "220 hi", "EHLO": "550 not you", "HELO": "550 not you"}), tls: smtpStartTLS, err: "550 not you"},
+		"hangs up":                {serve: func(net.Conn) {}, tls: smtpNoTLS, err: "EOF"},
+		"speaks nonsense":         {serve: script(map[string]string{"": "HTTP/1.1 400"}), tls: smtpNoTLS, err: "short response"},
+		"nonsense at MAIL":        {serve: script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "ok"}), tls: smtpNoTLS, err: "short response"},
+		"out of step at DATA":     {serve: script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "250 ok"}), tls: smtpNoTLS, err: "250 ok"},
+		"no STARTTLS":             {serve: script(map[string]string{"": "220 hi", "EHLO": hello}), tls: smtpStartTLS, err: "write tls implicit (mostly at port 465) or, only where nobody can listen in, tls none"},
+		"STARTTLS refused":        {serve: script(map[string]string{"": "220 hi", "EHLO": "250-x\r\n250 STARTTLS", "STARTTLS": "454 not now"}), tls: smtpStartTLS, err: "454 not now"},
+		"unknown CA, starttls":    {serve: startTLS(otherCert), tls: smtpStartTLS, err: "set trusted_ca to the PEM file of that CA"},
+		"unknown CA, implicit":    {serve: func(c net.Conn) { _ = tls.Server(c, otherCert).Handshake() }, tls: smtpImplicit, err: "write in address a name that the certificate has"},
+		"hangs up after TLS":      {serve: startTLS(cert), tls: smtpStartTLS, err: "EOF"},
+		"no TLS":                  {serve: script(map[string]string{"": "220 hi"}), tls: smtpImplicit, err: "write tls starttls"},
+		"no AUTH":                 {serve: script(map[string]string{"": "220 hi", "EHLO": hello}), tls: smtpNoTLS, signIn: true, err: "it offers no sign-in (AUTH)"},
+		"quotes the password":     {serve: script(quote), tls: smtpNoTLS, signIn: true, err: "535 5.7.8 not with AUTH PLAIN (password) which is (password); check username and password"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			address, open := scriptedServer(t, c.serve)
+			m := &SMTPMailer{Address: address, TLS: c.tls, TrustedCA: caFile, Timeout: caddy.Duration(300 * time.Millisecond)}
+			if c.signIn {
+				m.Username, m.Password = smtpUser, smtpPassword
+			}
+			readyMailer(t, m)
+			start := time.Now()
+			err := m.Send(t.Context(), aMail())
+			requireMailError(t, err, true, false)
+			require.Contains(t, strings.ReplaceAll(err.Error(), `"`, ""), c.err) // some versions of Go quote the server's words
+			require.ErrorContains(t, err, "mail server "+address+": ")
+			require.NotContains(t, err.Error(), smtpPassword)
+			require.NotContains(t, err.Error(), plain)
+			require.Less(t, time.Since(start), 20*time.Second)
+			require.Eventually(t, func() bool { return open.Load() == 0 }, 10*time.Second, time.Millisecond, "the connection is closed")
+		})
+	}
+}
+
+func TestSMTPServerDown(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, listener.Close())
+	m := readyMailer(t, &SMTPMailer{Address: listener.Addr().String()})
+	err = m.Send(t.Context(), aMail())
+	requireMailError(t, err, true, false)
+	require.ErrorContains(t, err, "connection refused")
+}
+
+func TestSMTPWrongPassword(t *testing.T) {
+	p := newPostOffice(t, smtpStartTLS)
+	m := readyMailer(t, &SMTPMailer{Address: p.address, TrustedCA: p.caFile, Timeout: farTimeout, Username: smtpUser, Password: "guessed"})
+	err := m.Send(t.Context(), aMail())
+	requireMailError(t, err, true, false)
+	require.ErrorContains(t, err, "535")
+	require.ErrorContains(t, err, "check username and password")
+	require.NotContains(t, err.Error(), "guessed")
+}
+
+func TestSMTPRefusesMessageWithoutConnecting(t *testing.T) {
+	p := newPostOffice(t, smtpNoTLS)
+	bad := aMail()
+	bad.To = "ann@example.org>\r\nRCPT TO:<eve@example.net"
+	requireMailError(t, p.mailer(t).Send(t.Context(), bad), false, true)
+	p.require(t, 0, 0)
+}
+
+func TestSMTPConnectionIsReplaced(t *testing.T) {
+	t.Run("the server hung up between two messages", func(t *testing.T) {
+		p := newPostOffice(t, smtpStartTLS)
+		m := p.mailer(t)
+		require.NoError(t, m.Send(t.Context(), aMail()))
+		p.hangUp()
+		require.NoError(t, m.Send(t.Context(), aMail()))
+		p.require(t, 2, 2)
+	})
+	t.Run("idle for too long", func(t *testing.T) {
+		p := newPostOffice(t, smtpStartTLS)
+		m := p.mailer(t)
+		now := time.Now()
+		m.now = func() time.Time { return now }
+		for range 2 {
+			require.NoError(t, m.Send(t.Context(), aMail()))
+			now = now.Add(smtpIdle)
+		}
+		p.require(t, 1, 2)
+		now = now.Add(time.Nanosecond)
+		require.NoError(t, m.Send(t.Context(), aMail()))
+		p.require(t, 2, 3)
+	})
+	t.Run("dropped in the middle of a message", func(t *testing.T) {
+		p := newPostOffice(t, smtpNoTLS)
+		m := p.mailer(t)
+		require.NoError(t, m.Send(t.Context(), aMail()))
+		p.set(func() { p.data = &smtp.SMTPError{Code: 421, Message: "restarting"} })
+		requireMailError(t, m.Send(t.Context(), aMail()), true, false)
+		p.require(t, 1, 1) // it may have been accepted, so it is not sent again by itself
+		p.set(func() { p.data = nil })
+		require.NoError(t, m.Send(t.Context(), aMail()))
+		p.require(t, 2, 2)
+	})
+	t.Run("hangs up at DATA", func(t *testing.T) {
+		var calls atomic.Int64
+		address, _ := scriptedServer(t, func(conn net.Conn) {
+			calls.Add(1)
+			script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "250 ok"})(conn)
+		})
+		m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtpNoTLS, Timeout: farTimeout})
+		for n := range int64(2) {
+			requireMailError(t, m.Send(t.Context(), aMail()), true, false)
+			require.Equal(t, n+1, calls.Load())
+		}
+	})
+}
+
+// A server that takes the first line of a message and then no more.
+func TestSMTPSlowReader(t *testing.T) {
+	address, _ := scriptedServer(t, func(conn net.Conn) {
+		script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on"})(conn)
+	})
+	m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtpNoTLS, Timeout: caddy.Duration(500 * time.Millisecond)})
+	big := aMail()
+	big.Text = strings.Repeat(strings.Repeat("x", 70)+"\n", 1<<18)
+	requireMailError(t, m.Send(t.Context(), big), true, false)
+}
+
+func TestSMTPContext(t *testing.T) {
+	t.Run("over before it begins", func(t *testing.T) {
+		p := newPostOffice(t, smtpNoTLS)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		err := p.mailer(t).Send(ctx, aMail())
+		requireMailError(t, err, true, false)
+		require.ErrorIs(t, err, context.Canceled)
+		p.require(t, 0, 0)
+	})
+	for name, c := range map[string]struct {
+		before string // what the server has answered when ctx ends
+		serve  map[string]string
+	}{
+		"before the greeting": {"", map[string]string{"": "silence"}},
+		"at EHLO":             {"EHLO", map[string]string{"": "220 hi", "EHLO": "silence"}},
+		"at MAIL":             {"MAIL", map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "silence"}},
+		"at DATA":             {"DATA", map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "silence"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			address, open := scriptedServer(t, func(conn net.Conn) {
+				time.AfterFunc(50*time.Millisecond, cancel)
+				script(c.serve)(conn)
+			})
+			m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtpNoTLS, Timeout: farTimeout})
+			err := m.Send(ctx, aMail())
+			requireMailError(t, err, true, false)
+			require.ErrorIs(t, err, context.Canceled)
+			require.Eventually(t, func() bool { return open.Load() == 0 }, 10*time.Second, time.Millisecond)
+			require.Nil(t, m.conn)
+		})
+	}
+	t.Run("deadline", func(t *testing.T) {
+		address, _ := scriptedServer(t, tarpit)
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		err := readyMailer(t, &SMTPMailer{Address: address, Timeout: farTimeout}).Send(ctx, aMail())
+		requireMailError(t, err, true, false)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+}
+
+func TestSMTPCloseDoesNotHang(t *testing.T) {
+	answers := map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on", ".": "250 ok", "QUIT": "silence"}
+	serve := func(conn net.Conn) {
+		r := bufio.NewReader(conn)
+		_, _ = io.WriteString(conn, "220 hi\r\n")
+		for inData := false; ; {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return
+			}
+			verb := strings.Fields(line + " -")[0]
+			if inData && verb != "." {
+				continue
+			}
+			inData = verb == "DATA"
+			if answers[verb] != "silence" {
+				_, _ = io.WriteString(conn, answers[verb]+"\r\n")
+			}
+		}
+	}
+	address, open := scriptedServer(t, serve)
+	m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtpNoTLS, Timeout: farTimeout})
+	require.NoError(t, m.Send(t.Context(), aMail()))
+	start := time.Now()
+	require.NoError(t, m.Close())
+	require.Less(t, time.Since(start), 20*time.Second)
+	require.Eventually(t, func() bool { return open.Load() == 0 }, 10*time.Second, time.Millisecond)
+}
+
+// openFiles counts the descriptors of this process.
+func openFiles(t testing.TB) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip("this system has no /proc")
+	}
+	return len(entries)
+}
+
+func TestSMTPNoDescriptorLeak(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collected connection would close itself
+	_, otherCert := testCA(t, "mail.example.com")
+	ways := []struct {
+		tls   string
+		serve func(net.Conn)
+	}{
+		{smtpNoTLS, tarpit},
+		{smtpImplicit, tarpit},
+		{smtpNoTLS, script(map[string]string{"": "554 go away"})},
+		{smtpNoTLS, script(map[string]string{"": "220 hi", "EHLO": "550 no", "HELO": "550 no"})},
+		{smtpStartTLS, script(map[string]string{"": "220 hi", "EHLO": hello, "QUIT": "silence"})},
+		{smtpImplicit, func(c net.Conn) { _ = tls.Server(c, otherCert).Handshake() }},
+		{smtpNoTLS, script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "550 no", "QUIT": "221 bye"})},
+		{smtpNoTLS, script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok"})},
+	}
+	var mailers []*SMTPMailer
+	var opens []*atomic.Int64
+	for _, way := range ways {
+		address, open := scriptedServer(t, way.serve)
+		opens = append(opens, open)
+		mailers = append(mailers, readyMailer(t, &SMTPMailer{Address: address, TLS: way.tls, Timeout: caddy.Duration(20 * time.Millisecond)}))
+	}
+	require.Error(t, mailers[0].Send(t.Context(), aMail())) // what the runtime opens once is open now
+	before := openFiles(t)
+	for range 50 {
+		for _, m := range mailers {
+			require.Error(t, m.Send(t.Context(), aMail()))
+		}
+	}
+	require.Eventually(t, func() bool {
+		for _, open := range opens {
+			if open.Load() != 0 {
+				return false
+			}
+		}
+		return openFiles(t) <= before
+	}, 10*time.Second, 10*time.Millisecond, "open before: %d, now: %d", before, openFiles(t))
+	smtpDials.Range(func(number, _ any) bool {
+		require.Fail(t, "a dial is still registered", number)
+		return false
+	})
+}
+
+// Realms dial at the same time, to the same address too, and a tarpit holds up
+// nobody else.
+func TestSMTPConcurrentMailers(t *testing.T) {
+	p := newPostOffice(t, smtpStartTLS)
+	pit, _ := scriptedServer(t, tarpit)
+	ctx, cancel := context.WithCancel(t.Context())
+	var stuck, all sync.WaitGroup
+	stuckMailer := readyMailer(t, &SMTPMailer{Address: pit, Timeout: farTimeout})
+	stuck.Go(func() { _ = stuckMailer.Send(ctx, aMail()) })
+	errs := make([]error, 8)
+	for i := range errs {
+		m := p.mailer(t)
+		all.Go(func() {
+			for range 3 {
+				errs[i] = errors.Join(errs[i], m.Send(t.Context(), aMail()), m.Close())
+			}
+		})
+	}
+	all.Wait()
+	require.NoError(t, errors.Join(errs...))
+	p.require(t, 24, 24)
+	cancel()
+	stuck.Wait()
+}
+
+func TestSMTPLeavesOtherUsersOfTheLibraryAlone(t *testing.T) {
+	address, _ := scriptedServer(t, script(map[string]string{"": "220 hi"}))
+	conn, err := gomail.NetDialTimeout("tcp", address, time.Minute)
+	require.NoError(t, err)
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	require.NoError(t, err)
+	require.Equal(t, "220 hi\r\n", line)
+	require.NoError(t, conn.Close())
+}

@@ -1,0 +1,417 @@
+// mailer_test.go: the MIME message, its defence against injected headers, and
+// the mailers log and file.
+
+package registration
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"mime"
+	"mime/multipart"
+	"mime/quotedprintable"
+	"net/mail"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+const linkInTest = "https://example.com/accounts/verify?user_id=1&timestamp=2&signature=aGk_-x"
+
+// aMail is a message with everything in it.
+func aMail() *Message {
+	return &Message{
+		ID: "0193.abc@example.com", From: `"Bücher, Grün & Co." <no-reply@example.com>`, ReplyTo: "Help <help@example.com>",
+		To: "ann@example.org", Subject: "Bestätigen Sie Ihre Adresse", Language: "de",
+		Text: "Hallo,\n\n" + linkInTest + "\n.\nGrüße", HTML: `<p>Hallo, <a href="` + strings.ReplaceAll(linkInTest, "&", "&amp;") + `">hier</a></p>`,
+		Date: time.Date(2026, 11, 24, 12, 0, 0, 0, time.FixedZone("CET", 3600)),
+	}
+}
+
+// parsedMail is what a recipient's program makes of a mail.
+type parsedMail struct {
+	header mail.Header
+	parts  map[string]string // decoded, by media type
+}
+
+func parseMail(t testing.TB, raw []byte) *parsedMail {
+	t.Helper()
+	msg, err := mail.ReadMessage(bytes.NewReader(raw))
+	require.NoError(t, err)
+	out := &parsedMail{header: msg.Header, parts: map[string]string{}}
+	kind, params, err := mime.ParseMediaType(msg.Header.Get("Content-Type"))
+	require.NoError(t, err)
+	if kind != "multipart/alternative" {
+		require.Equal(t, "quoted-printable", msg.Header.Get("Content-Transfer-Encoding"))
+		body, err := io.ReadAll(quotedprintable.NewReader(msg.Body))
+		require.NoError(t, err)
+		out.parts[kind] = string(body)
+		return out
+	}
+	for r := multipart.NewReader(msg.Body, params["boundary"]); ; {
+		part, err := r.NextPart()
+		if errors.Is(err, io.EOF) {
+			return out
+		}
+		require.NoError(t, err)
+		kind, params, err := mime.ParseMediaType(part.Header.Get("Content-Type"))
+		require.NoError(t, err)
+		require.Equal(t, "UTF-8", params["charset"])
+		body, err := io.ReadAll(part)
+		require.NoError(t, err)
+		out.parts[kind] = string(body)
+	}
+}
+
+func decodedHeader(t testing.TB, v string) string {
+	t.Helper()
+	out, err := new(mime.WordDecoder).DecodeHeader(v)
+	require.NoError(t, err)
+	return out
+}
+
+// requireMailError checks whose failure an error is.
+func requireMailError(t testing.TB, err error, server, permanent bool) *MailError {
+	t.Helper()
+	var mailErr *MailError
+	require.ErrorAs(t, err, &mailErr)
+	require.Equal(t, server, mailErr.Server, "Server of: %v", err)
+	require.Equal(t, permanent, mailErr.Permanent, "Permanent of: %v", err)
+	return mailErr
+}
+
+func checkAMail(t testing.TB, raw []byte) {
+	t.Helper()
+	got := parseMail(t, raw)
+	from, err := got.header.AddressList("From")
+	require.NoError(t, err)
+	require.Equal(t, []*mail.Address{{Name: "Bücher, Grün & Co.", Address: "no-reply@example.com"}}, from)
+	require.Equal(t, "ann@example.org", got.header.Get("To"))
+	require.Equal(t, `"Help" <help@example.com>`, got.header.Get("Reply-To"))
+	require.Equal(t, "Bestätigen Sie Ihre Adresse", decodedHeader(t, got.header.Get("Subject")))
+	require.Equal(t, "<0193.abc@example.com>", got.header.Get("Message-ID"))
+	require.Equal(t, "Tue, 24 Nov 2026 12:00:00 +0100", got.header.Get("Date"))
+	require.Equal(t, "auto-generated", got.header.Get("Auto-Submitted"))
+	require.Equal(t, "de", got.header.Get("Content-Language"))
+	require.Equal(t, "Hallo,\r\n\r\n"+linkInTest+"\r\n.\r\nGrüße", strings.ReplaceAll(strings.ReplaceAll(got.parts["text/plain"], "\r\n", "\n"), "\n", "\r\n"))
+	require.Contains(t, got.parts["text/html"], "signature=aGk_-x")
+	require.NotContains(t, strings.ReplaceAll(string(raw), "\r\n", ""), "\n", "a bare line feed")
+}
+
+func TestMessageRender(t *testing.T) {
+	file, err := aMail().render()
+	require.NoError(t, err)
+	require.Equal(t, "no-reply@example.com", file.from)
+	require.Equal(t, "ann@example.org", file.to)
+	checkAMail(t, file.content)
+
+	t.Run("text alone", func(t *testing.T) {
+		m := aMail()
+		m.HTML, m.ReplyTo, m.Language = "", "", ""
+		file, err := m.render()
+		require.NoError(t, err)
+		got := parseMail(t, file.content)
+		require.Contains(t, got.parts["text/plain"], linkInTest)
+		require.Len(t, got.parts, 1)
+		require.NotContains(t, got.header, "Reply-To")
+		require.NotContains(t, got.header, "Content-Language")
+	})
+	t.Run("HTML alone", func(t *testing.T) {
+		m := aMail()
+		m.Text = " \n"
+		file, err := m.render()
+		require.NoError(t, err)
+		require.Contains(t, parseMail(t, file.content).parts["text/plain"], "hier <"+linkInTest+">")
+	})
+	t.Run("long and spaced headers do not end the headers", func(t *testing.T) {
+		m := aMail()
+		m.From = `"A` + strings.Repeat(" ", 200) + `B" <no-reply@example.com>`
+		m.Subject = "x" + strings.Repeat(" \t", 200) + strings.Repeat("word ", 100)
+		file, err := m.render()
+		require.NoError(t, err)
+		got := parseMail(t, file.content)
+		require.Equal(t, "x"+strings.Repeat(" word", 100), got.header.Get("Subject"))
+		require.Equal(t, `"A B" <no-reply@example.com>`, got.header.Get("From"))
+		head, _, _ := bytes.Cut(file.content, []byte("\r\n\r\n"))
+		for line := range strings.SplitSeq(string(head), "\r\n") {
+			require.NotEmpty(t, strings.TrimSpace(line))
+			require.LessOrEqual(t, len(line), 78)
+		}
+	})
+}
+
+func TestMessagePlainText(t *testing.T) {
+	for name, c := range map[string]struct{ html, text string }{
+		"link":                       {`<p>Hi</p><p><a href="https://e.org/?a=1&amp;b=2">go</a></p>bye`, "Hi\n\ngo <https://e.org/?a=1&b=2>\n\nbye\n"},
+		"link with a line break":     {"<p>Hi <a class='x'\n\thref='https://e.org/'>go</a> now</p>", "Hi go <https://e.org/> now\n"},
+		"link, unquoted":             {"<A HREF=https://e.org/x>go</A> now", "go <https://e.org/x> now\n"},
+		"link with > in its target":  {`<a href="https://e.org/?a=1>2">go</a> now`, "go <https://e.org/?a=1%3E2> now\n"},
+		"link with \" in its target": {`<a href='https://e.org/?a="x"'>go</a> now`, "go <https://e.org/?a=%22x%22> now\n"},
+		"anchor without a target":    {`<a name="top">Top</a> and <a>more</a> and <a href="https://e.org/">go</a>`, "Top and more and go <https://e.org/>\n"},
+		"breaks":                     {`one<br />two<br class="x">three`, "one\ntwo\nthree\n"},
+		"blocks":                     {`<div class="a">one</div><div>two</div><table><tr><td>a</td><td>b</td></tr></table>`, "one\n\ntwo\n\n a b\n"},
+		"list":                       {"<ul><li>one</li><li>two</li></ul>", "- one\n - two\n"},
+		"head, style and comment":    {"<head><title>t</title><style>p{}</style></head><!-- <p>no\n --><body lang=de>yes &amp; &#8211;</body>", "yes & –\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.Equal(t, c.text, (&Message{HTML: c.html}).plainText())
+		})
+	}
+	require.Equal(t, "own", (&Message{Text: "own", HTML: "<p>other</p>"}).plainText())
+	require.Empty(t, (&Message{}).plainText())
+}
+
+func TestMessageRenderRefuses(t *testing.T) {
+	fields := map[string]func(*Message, string){
+		"Message-ID":       func(m *Message, v string) { m.ID += v },
+		"From":             func(m *Message, v string) { m.From = v + m.From },
+		"Reply-To":         func(m *Message, v string) { m.ReplyTo = v + m.ReplyTo },
+		"To":               func(m *Message, v string) { m.To += v },
+		"Subject":          func(m *Message, v string) { m.Subject += v },
+		"Content-Language": func(m *Message, v string) { m.Language += v },
+	}
+	for name, set := range fields {
+		for _, attack := range []string{"\r\nBcc: eve@example.net", "\nBcc: eve@example.net", "\rBcc: eve@example.net", "\x00", "\r\n\r\nbody"} {
+			m := aMail()
+			set(m, attack)
+			_, err := m.render()
+			requireMailError(t, err, false, true)
+			require.EqualError(t, err, "this mail can't be written: its "+name+" has a line break or a NUL", "%q", attack)
+		}
+	}
+	for name, c := range map[string]struct {
+		change func(*Message)
+		server bool
+		err    string
+	}{
+		"no Message-ID":          {func(m *Message) { m.ID = "" }, false, `"" is no Message-ID`},
+		"brackets in Message-ID": {func(m *Message) { m.ID = "<a@b>" }, false, `"<a@b>" is no Message-ID`},
+		"Message-ID not ASCII":   {func(m *Message) { m.ID = "ü@b" }, false, `"ü@b" is no Message-ID`},
+		"no recipient":           {func(m *Message) { m.To = "" }, false, "no bare address"},
+		"two recipients":         {func(m *Message) { m.To = "a@example.org, eve@example.net" }, false, "no bare address"},
+		"recipient with a name":  {func(m *Message) { m.To = "Ann <ann@example.org>" }, false, "no bare address"},
+		"parameters of RCPT":     {func(m *Message) { m.To = `"x> NOTIFY=NEVER"@example.org` }, false, "no bare address"},
+		"recipient not ASCII":    {func(m *Message) { m.To = "änn@example.org" }, false, "no bare address"},
+		"no text":                {func(m *Message) { m.Text, m.HTML = "", "" }, false, "it has no text"},
+		"sender no address":      {func(m *Message) { m.From = "nobody" }, true, "mend the setting from"},
+		"sender with quotes":     {func(m *Message) { m.From = `"a> b"@example.com` }, true, "write a plain one (the domain as xn--…); mend the setting from"},
+		"reply no address":       {func(m *Message) { m.ReplyTo = "nobody" }, true, "mend the setting reply_to"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := aMail()
+			c.change(m)
+			_, err := m.render()
+			requireMailError(t, err, c.server, !c.server)
+			require.ErrorContains(t, err, c.err)
+		})
+	}
+}
+
+// The property: whatever the values, a mail that is written has our headers and
+// no other, each once, and one recipient.
+func FuzzMessageHeaders(f *testing.F) {
+	f.Add("id@example.com", "a@example.com", "", "b@example.org", "Hello", "en", "text", "")
+	f.Add("id@example.com", `"Bcc: x" <a@example.com>`, "r@example.com", "b@example.org", "=?utf-8?q?x=0D=0ABcc:_eve@example.net?=", "de", "", "<p>x</p>")
+	f.Add("i\r\nBcc: eve@example.net", "a@example.com", "", "b@example.org", "x", "en", "text", "")
+	f.Add("id", "=?utf-8?q?a=0D=0ABcc:_eve?= <a@example.com>", "", "b@example.org", "x\ny", "en", "text", "")
+	f.Add("id", "a@example.com", "", "b@example.org,eve@example.net", strings.Repeat("ü ", 99), "e n", "t", "\n.\n")
+	f.Add("id", "a@example.com", "", `"b> SIZE=1"@example.org`, strings.Repeat("x ", 99), "\x00", "t", "")
+	f.Add("id", "a@example.com", "a@[x>y]", "b@[x> y]", " \t ", "ü", "t", "<a href='x>y'\n>")
+	allowed := []string{
+		"Auto-Submitted", "Content-Language", "Content-Transfer-Encoding", "Content-Type", "Date",
+		"From", "Message-Id", "Mime-Version", "Reply-To", "Subject", "To",
+	}
+	f.Fuzz(func(t *testing.T, id, from, replyTo, to, subject, language, text, html string) {
+		m := &Message{ID: id, From: from, ReplyTo: replyTo, To: to, Subject: subject, Language: language, Text: text, HTML: html}
+		file, err := m.render()
+		if err != nil {
+			var mailErr *MailError
+			require.ErrorAs(t, err, &mailErr)
+			require.NotEqual(t, mailErr.Server, mailErr.Permanent)
+			return
+		}
+		got := parseMail(t, file.content)
+		for name, values := range got.header {
+			require.Contains(t, allowed, name)
+			require.Len(t, values, 1, name)
+		}
+		list, err := got.header.AddressList("To")
+		require.NoError(t, err)
+		require.Equal(t, []*mail.Address{{Address: to}}, list)
+		require.Equal(t, to, file.to)
+		require.True(t, isPlain(file.from) && isPlain(file.to))
+		list, err = got.header.AddressList("From")
+		require.NoError(t, err)
+		require.Len(t, list, 1)
+		require.Equal(t, file.from, list[0].Address)
+		require.Contains(t, got.parts, "text/plain")
+	})
+}
+
+func TestLogMailer(t *testing.T) {
+	core, logs := observer.New(zap.DebugLevel)
+	l := new(LogMailer)
+	require.NoError(t, l.Provision(caddy.Context{Context: t.Context()}))
+	l.use(zap.New(core))
+	require.Len(t, logs.All(), 1)
+	require.Equal(t, zap.WarnLevel, logs.All()[0].Level)
+	require.Contains(t, logs.All()[0].Message, "for development only")
+
+	m := aMail()
+	m.Text = ""
+	require.NoError(t, l.Send(t.Context(), m))
+	require.NoError(t, l.Close())
+	require.Len(t, logs.All(), 2)
+	line := logs.All()[1]
+	require.Equal(t, zap.InfoLevel, line.Level)
+	require.Equal(t, "mail", line.Message)
+	require.Equal(t, map[string]any{"to": m.To, "subject": m.Subject, "text": "Hallo, hier <" + linkInTest + ">\n"}, line.ContextMap())
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	err := l.Send(ctx, m)
+	requireMailError(t, err, true, false)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Len(t, logs.All(), 2)
+}
+
+func TestLogAndFileMailerCaddyfile(t *testing.T) {
+	const folder = "mailer file takes one folder and no block; write for example: mailer file /var/spool/registration, at Testfile:1"
+	for input, want := range map[string]string{
+		"log":                 "",
+		"log x":               "mailer log takes neither a value nor a block; write: mailer log, at Testfile:1",
+		"log {\n\tlevel x\n}": "mailer log takes neither a value nor a block; write: mailer log, at Testfile:2",
+		"file /var/mails":     "",
+		"file":                folder,
+		`file ""`:             folder,
+		"file /a /b":          folder,
+		"file /a {\n\tx\n}":   strings.Replace(folder, ":1", ":2", 1),
+	} {
+		t.Run(input, func(t *testing.T) {
+			mod, err := caddy.GetModule("http.registration.mailers." + strings.Fields(input)[0])
+			require.NoError(t, err)
+			guest := mod.New()
+			err = guest.(caddyfile.Unmarshaler).UnmarshalCaddyfile(caddyfile.NewTestDispenser(input))
+			if want != "" {
+				require.EqualError(t, err, want)
+				return
+			}
+			require.NoError(t, err)
+			out, err := json.Marshal(guest)
+			require.NoError(t, err)
+			require.JSONEq(t, map[string]string{"log": "{}", "file /var/mails": `{"directory":"/var/mails"}`}[input], string(out))
+		})
+	}
+}
+
+func TestFileMailer(t *testing.T) {
+	t.Setenv("TEST_MAIL_FOLDER", t.TempDir())
+	f := &FileMailer{Directory: "{env.TEST_MAIL_FOLDER}/new/mails"}
+	require.NoError(t, f.Provision(caddy.Context{}))
+	require.Equal(t, "{env.TEST_MAIL_FOLDER}/new/mails", f.Directory, "the configuration stays as it is written")
+	info, err := os.Stat(f.dir)
+	require.NoError(t, err)
+	require.Equal(t, fs.ModeDir|0o700, info.Mode())
+
+	first, second, third := aMail(), aMail(), aMail()
+	second.ID = "another@example.com"
+	third.ID, third.Date = "0@example.com", first.Date.Add(time.Millisecond)
+	for _, m := range []*Message{third, first, second, first} { // first twice: tried again
+		require.NoError(t, f.Send(t.Context(), m))
+	}
+	require.NoError(t, f.Close())
+	entries, err := os.ReadDir(f.dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 3, "no second copy, no rest of a temporary file")
+	var ids []string
+	for _, e := range entries {
+		require.Regexp(t, `^20261124T110000\.\d{9}Z-[0-9a-f]{32}\.eml$`, e.Name())
+		info, err := e.Info()
+		require.NoError(t, err)
+		require.Equal(t, fs.FileMode(0o600), info.Mode())
+		raw, err := os.ReadFile(filepath.Join(f.dir, e.Name()))
+		require.NoError(t, err)
+		ids = append(ids, parseMail(t, raw).header.Get("Message-ID"))
+		if ids[len(ids)-1] == "<"+first.ID+">" {
+			checkAMail(t, raw)
+		}
+	}
+	require.Equal(t, "<0@example.com>", ids[2], "sorted by time")
+
+	t.Run("folder cleaned away", func(t *testing.T) {
+		require.NoError(t, os.RemoveAll(f.dir))
+		require.NoError(t, f.Send(t.Context(), first))
+	})
+	t.Run("name taken by a folder", func(t *testing.T) {
+		entries, err := os.ReadDir(f.dir)
+		require.NoError(t, err)
+		path := filepath.Join(f.dir, entries[0].Name())
+		require.NoError(t, os.Remove(path))
+		require.NoError(t, os.Mkdir(path, 0o700))
+		requireMailError(t, f.Send(t.Context(), first), false, false)
+		entries, err = os.ReadDir(f.dir)
+		require.NoError(t, err)
+		require.Len(t, entries, 1, "the temporary file is removed")
+	})
+	t.Run("no folder", func(t *testing.T) {
+		require.NoError(t, os.RemoveAll(f.dir))
+		require.NoError(t, os.WriteFile(f.dir, nil, 0o600))
+		requireMailError(t, f.Send(t.Context(), first), false, false)
+	})
+	t.Run("folder that takes no file", func(t *testing.T) {
+		err := writeMail("/proc/self", "x.eml", nil)
+		require.Error(t, err)
+	})
+	t.Run("header injection", func(t *testing.T) {
+		m := aMail()
+		m.Subject += "\r\nBcc: eve@example.net"
+		requireMailError(t, f.Send(t.Context(), m), false, true)
+	})
+	t.Run("stopped", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		requireMailError(t, f.Send(ctx, first), true, false)
+	})
+}
+
+func TestFileMailerProvision(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	for dir, want := range map[string]string{
+		"":                     "mailer file: directory: it is missing; write for example: mailer file /var/spool/registration",
+		"{env.TEST_NOT_SET}":   "mailer file: directory: evaluated placeholder {env.TEST_NOT_SET} is empty; set it before Caddy starts, or write the folder itself",
+		"{nonsense}":           "mailer file: directory: unrecognized placeholder {nonsense}; set it before",
+		file + "/below/a/file": "name a folder that Caddy's user may write",
+	} {
+		require.ErrorContains(t, (&FileMailer{Directory: dir}).Provision(caddy.Context{}), want)
+	}
+}
+
+func TestMailError(t *testing.T) {
+	err := error(&MailError{Err: io.ErrUnexpectedEOF})
+	require.EqualError(t, err, "unexpected EOF")
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+}
+
+func TestMailersAreModules(t *testing.T) {
+	var names []string
+	for _, m := range caddy.GetModules("http.registration.mailers") {
+		names = append(names, m.ID.Name())
+		_, ok := m.New().(Mailer)
+		require.True(t, ok, m.ID)
+	}
+	slices.Sort(names)
+	require.Equal(t, []string{"file", "log", "smtp"}, names)
+}
