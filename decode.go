@@ -125,7 +125,7 @@ func decodeMultipart(body []byte, boundary string) (Input, error) {
 	reader := multipart.NewReader(bytes.NewReader(body), boundary)
 	for {
 		part, err := reader.NextPart()
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) && bytes.Contains(body, []byte("--"+boundary)) {
 			return in, nil
 		}
 		if err != nil {
