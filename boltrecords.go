@@ -266,11 +266,11 @@ func fromMillis(ms *int64) time.Time {
 // sortable turns a signed number into eight bytes in its order: times before
 // 1970 come first.
 func sortable(n int64) []byte {
-	return binary.BigEndian.AppendUint64(nil, uint64(n)^1<<63)
+	return binary.BigEndian.AppendUint64(nil, uint64(n)^1<<63) //nolint:gosec // the bits are meant, not the number
 }
 
 func fromSortable(b []byte) int64 {
-	return int64(binary.BigEndian.Uint64(b) ^ 1<<63)
+	return int64(binary.BigEndian.Uint64(b) ^ 1<<63) //nolint:gosec // as above, back again
 }
 
 func seqBytes(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }

@@ -50,7 +50,7 @@ const (
 )
 
 // messages has the English text of every code. {x} is a parameter.
-var messages = map[Code]string{
+var messages = map[Code]string{ //nolint:gosec // texts about passwords, none of them one
 	CodeRequired:               "Please fill in this field.",
 	CodeBlank:                  "Please don't leave this field empty.",
 	CodeNull:                   "This field needs a value; null is not one.",

@@ -99,10 +99,14 @@ func fieldNames() []string {
 
 // parseUsername accepts letters, digits and combining marks of any script and
 // @ . + - _, in normal form NFKC, so that look-alikes by encoding are one name.
+// Letters and marks that are never seen (Hangul fillers, variation selectors)
+// are refused: they would let two names look alike to the last pixel.
 func parseUsername(v string) (string, bool) {
 	v = norm.NFKC.String(v)
 	for i, r := range v {
 		switch {
+		case unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector):
+			return "", false
 		case unicode.IsLetter(r), unicode.IsDigit(r), strings.ContainsRune("@.+-_", r):
 		case unicode.IsMark(r) && i > 0: // vowel signs: Hindi or Thai have no names without
 		default:
@@ -123,6 +127,9 @@ func parseText(v string) (string, bool) {
 // brings the domain into lower-case ASCII (RFC 5891).
 func parseEmail(v string) (string, bool) {
 	at := strings.LastIndexByte(v, '@')
+	if strings.ContainsRune(v, utf8.RuneError) { // what is not UTF-8 would become part of the domain
+		return "", false
+	}
 	if at < 1 || at > 64 || strings.ContainsFunc(v[:at], func(r rune) bool { return r >= utf8.RuneSelf || unicode.IsControl(r) || unicode.IsSpace(r) || r == '"' }) {
 		return "", false
 	}
@@ -132,7 +139,7 @@ func parseEmail(v string) (string, bool) {
 	}
 	for label := range strings.SplitSeq(domain, ".") {
 		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
-			strings.ContainsFunc(label, func(r rune) bool { return !(r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-') }) {
+			strings.ContainsFunc(label, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' }) {
 			return "", false
 		}
 	}

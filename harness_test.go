@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -196,9 +197,7 @@ func (b *browser) do(method, target string, body any) *answer {
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}
-	for name, values := range b.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, b.header)
 	for name, v := range b.cookie {
 		req.AddCookie(&http.Cookie{Name: name, Value: v})
 	}
@@ -311,9 +310,7 @@ func (s *site) signedIn(name string) *browser {
 // with merges changes into a body; a nil value takes the key out.
 func with(base data, changes data) data {
 	out := data{}
-	for k, v := range base {
-		out[k] = v
-	}
+	maps.Copy(out, base)
 	for k, v := range changes {
 		if v == nil {
 			delete(out, k)

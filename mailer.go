@@ -366,7 +366,7 @@ func writeMail(dir, name string, content []byte) (err error) {
 		return errors.Join(err, os.Remove(tmp.Name()))
 	}
 	// The new name is on disk when its folder is; not every system can do that.
-	if folder, err := os.Open(dir); err == nil {
+	if folder, err := os.Open(dir); err == nil { //nolint:gosec // the owner names the folder
 		_ = folder.Sync()
 		_ = folder.Close()
 	}

@@ -216,7 +216,7 @@ func (m *SMTPMailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Errf("mailer smtp takes one server; write for example: mailer smtp mail.example.com:587")
 	}
 	texts := map[string]*string{"username": &m.Username, "password": &m.Password, "tls": &m.TLS, "hello": &m.Hello, "trusted_ca": &m.TrustedCA}
-	examples := map[string]string{
+	examples := map[string]string{ //nolint:gosec // no credentials, but examples for errors
 		"username": "no-reply@example.com", "password": "{env.SMTP_PASSWORD}", "tls": smtpStartTLS,
 		"timeout": "10s", "hello": "www.example.com", "trusted_ca": "/etc/ssl/mail-ca.pem",
 	}

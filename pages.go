@@ -221,7 +221,7 @@ func (p *pages) data(c *call, e *endpoint, value func(name string) string, refus
 		d.Form.Fields = append(d.Form.Fields, field)
 	}
 	hidden := f.hidden
-	for _, name := range append(hidden[:len(hidden):len(hidden)], paramNext) {
+	for _, name := range append(slices.Clip(hidden), paramNext) {
 		if v := value(name); v != "" {
 			d.Form.Hidden = append(d.Form.Hidden, PageField{Name: name, Value: v})
 		}

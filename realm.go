@@ -307,7 +307,7 @@ func (r *realm) cookieName(req *http.Request) string {
 // setCookie carries a session's token to the browser, for as long as the
 // session lasts; the empty token takes it away.
 func (r *realm) setCookie(w http.ResponseWriter, req *http.Request, token string) {
-	c := http.Cookie{
+	c := http.Cookie{ //nolint:gosec // Secure wherever the browser speaks HTTPS; SameSite is a setting, lax unless set
 		Name: r.cookieName(req), Value: token, Path: "/", Domain: r.settings.Session.CookieDomain,
 		MaxAge: int(time.Duration(r.settings.Session.Lifetime) / time.Second),
 		Secure: r.secure(req), HttpOnly: true, SameSite: r.sameSite,

@@ -4,6 +4,7 @@
 package integration
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"testing"
@@ -64,9 +65,7 @@ func TestNoSecretIsLogged(t *testing.T) {
 		c.header.Set("Accept", browserAccept)
 		require.Equal(t, http.StatusOK, c.get(m.url(t).RequestURI()).StatusCode)
 		c.header.Del("Accept")
-		for k, v := range more {
-			link[k] = v
-		}
+		maps.Copy(link, more)
 		c.post(http.StatusOK, endpoint, link)
 		refused := c.do(http.MethodPost, "/accounts/"+endpoint, link) // used up
 		require.Equal(t, http.StatusBadRequest, refused.StatusCode)

@@ -81,7 +81,7 @@ func parseArgon2idParams(s string) (Params, error) {
 			return Params{}, err
 		}
 	}
-	p := Params{Memory: uint32(n[0]), Passes: uint32(n[1]), Lanes: uint8(n[2])}
+	p := Params{Memory: uint32(n[0]), Passes: uint32(n[1]), Lanes: uint8(n[2])} //nolint:gosec // decimal has checked their bits
 	if err := p.tooCostly(); err != nil {
 		return Params{}, fmt.Errorf("%w: %w", ErrCost, err)
 	}
@@ -94,7 +94,7 @@ func parseArgon2idParams(s string) (Params, error) {
 }
 
 func (a argon2id) derive(password string, length int) []byte {
-	return argon2.IDKey([]byte(password), a.salt, a.params.Passes, a.params.Memory, a.params.Lanes, uint32(length))
+	return argon2.IDKey([]byte(password), a.salt, a.params.Passes, a.params.Memory, a.params.Lanes, uint32(length)) //nolint:gosec // tens of bytes
 }
 
 func (a argon2id) encode() string {

@@ -32,7 +32,7 @@ func loadCommon(gz []byte) (string, error) {
 	var b strings.Builder
 	b.Grow(commonSize)
 	b.WriteByte('\n')
-	if _, err := io.Copy(&b, r); err != nil {
+	if _, err := io.Copy(&b, r); err != nil { //nolint:gosec // our own embedded list
 		return "", fmt.Errorf("list of common passwords: %w", err)
 	}
 	b.WriteByte('\n')

@@ -1,0 +1,477 @@
+// hardening_test.go: one test an attack: open redirects, forged identity,
+// stolen and planted cookies, hostile values in pages, links and their purposes.
+
+package registration
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/password"
+)
+
+func testPolicy(t testing.TB) *originPolicy {
+	p, err := newOriginPolicy(&Settings{BaseURL: "https://example.com", TrustedOrigins: []string{"https://app.example.net:8443"}})
+	require.NoError(t, err)
+	return p
+}
+
+func TestOpenRedirect(t *testing.T) {
+	p := testPolicy(t)
+	for _, good := range []string{"/", "/members/", "/a?b=c&d=/e#f", "/a//b", "/%2F%2Fe", "https://example.com/x", "HTTPS://EXAMPLE.com/x", "https://app.example.net:8443/x", "/a:b", "/a@b"} {
+		require.Equal(t, good, p.safeNext(good))
+	}
+	for _, bad := range []string{
+		"", "e", "e.example", "//e", "///e", "////e", "/\\e", "\\e", "\\\\e", "\\/e", "/\t/e", "/\n/e", "/\r\n/e", "\t//e", " //e", "/ /e", "//e/..", "//e@example.com",
+		"https:e", "https:/e", "https:///e", "https://e", "http://e", "https:\\\\e", "https://e\\@example.com", "https://example.com@e", "https://example.com:443@e", "https://u:p@example.com/",
+		"https://example.com.e/", "https://example.com:8443/", "https://example.com:443/", "http://example.com/", "https://app.example.net/", "https://app.example.net:8444/", "https://evil.example/example.com", "https://e?https://example.com",
+		"javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "ftp://example.com/", "blob:https://example.com/x", "mailto:a@example.com", "about:blank",
+		"java\nscript:x", "/\x00/e", "/\x7f", "\u00a0//e", "/\ufffd", "%2F%2Fe", "?next=//e", "#//e", "./e", "../e", "https://[::1]/", "https://127.0.0.1/", "https://%65", "https://e%00.example.com",
+		"/" + strings.Repeat("a", maxNext),
+	} {
+		require.Empty(t, p.safeNext(bad), "%q", bad)
+	}
+}
+
+func FuzzSafeNext(f *testing.F) {
+	for _, seed := range []string{"/a", "//e", "/\\e", "https://example.com/", "https:e", "/\t/e"} {
+		f.Add(seed)
+	}
+	p, err := newOriginPolicy(&Settings{BaseURL: "https://example.com"})
+	if err != nil {
+		f.Fatal(err)
+	}
+	base, _ := url.Parse("https://example.com/accounts/login/")
+	f.Fuzz(func(t *testing.T, next string) {
+		got := p.safeNext(next)
+		if got == "" {
+			return
+		}
+		ref, err := url.Parse(got)
+		require.NoError(t, err)
+		to := base.ResolveReference(ref)
+		require.Equal(t, "https://example.com", strings.ToLower(to.Scheme+"://"+to.Host))
+		require.NotContains(t, got, "\\")
+	})
+}
+
+func TestGuardAnswers(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	for name, c := range map[string]struct {
+		method, accept string
+		status         int
+		location       string
+	}{
+		"browser":        {"GET", "text/html,*/*;q=0.8", 302, "/accounts/login/?next=%2Fmembers%2Fx%3Fy%3Dz%2526"},
+		"browser's HEAD": {"HEAD", "text/html", 302, "/accounts/login/?next=%2Fmembers%2Fx%3Fy%3Dz%2526"},
+		"form":           {"POST", "text/html", 401, ""},
+		"any":            {"GET", "*/*", 401, ""},
+		"script":         {"GET", "application/json", 401, ""},
+		"prefers JSON":   {"GET", "application/json, text/html;q=0.9", 401, ""},
+		"nothing":        {"GET", "", 401, ""},
+		"refuses HTML":   {"GET", "text/html;q=0", 401, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := s.browser()
+			if c.accept != "" {
+				b.header.Set("Accept", c.accept)
+			}
+			res := b.do(c.method, "/members/x?y=z%26", nil)
+			require.Equal(t, c.status, res.StatusCode)
+			require.Equal(t, c.location, res.Header.Get("Location"))
+			require.Equal(t, "no-store", res.Header.Get("Cache-Control"))
+			require.NotContains(t, res.body, protectedPage)
+			if c.status == 401 {
+				require.NotEmpty(t, res.Header.Get("WWW-Authenticate"))
+			}
+		})
+	}
+	b := s.signedIn("ada")
+	b.header.Set("Authorization", "Bearer of-the-app-behind")
+	require.Equal(t, protectedPage, b.get("/members/").body, "another's token does not spoil a good cookie")
+	s.guard.LoginURL = "https://login.example.net/?lang=en"
+	require.Equal(t, "https://login.example.net/?lang=en&next=http%3A%2F%2Fexample.com%2Fmembers%2F", s.browser().likeBrowser().get("/members/").Header.Get("Location"))
+}
+
+func TestGuardGroupAndAge(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	s.guard.Groups = []string{"staff", "friends"}
+	b := s.signedIn("ada")
+	requireError(t, b.problems().get("/members/"), 403, "permission_denied")
+	groups := []string{"friends"}
+	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "ada"), AdminChange{Groups: &groups})
+	require.NoError(t, err)
+	require.Equal(t, protectedPage, b.get("/members/").body, "in force at the next request")
+	s.guard.MaxAge = caddy.Duration(10 * time.Minute)
+	s.travel(10 * time.Minute)
+	require.Equal(t, 401, b.get("/members/").StatusCode)
+	require.NoError(t, s.accounts.Delete(t.Context(), uuidOf(t, s, "ada")))
+	require.Equal(t, 401, b.get("/accounts/profile").StatusCode)
+}
+
+func TestForgedIdentityHeaders(t *testing.T) {
+	for _, copies := range []bool{false, true} {
+		s := newSite(t)
+		s.member("ada")
+		s.guard.CopyHeaders = copies
+		s.realm.copiesIdentity.Store(copies)
+		b := s.signedIn("ada")
+		var seen http.Header
+		show := caddyhttp.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) error { seen = req.Header.Clone(); return nil })
+		for _, guarded := range []bool{true, false} {
+			req, err := http.NewRequest(http.MethodGet, "http://example.com/x", nil)
+			require.NoError(t, err)
+			for _, name := range []string{"Remote-User", "remote_user", "REMOTE-email", "Remote_Groups", "Remote-Name", "Remote-Other"} {
+				req.Header[name] = []string{"evil"}
+			}
+			req.AddCookie(&http.Cookie{Name: "registration", Value: b.cookie["registration"]})
+			ctx := context.WithValue(req.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer())
+			req = req.WithContext(context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{}))
+			w := &nullWriter{h: http.Header{}}
+			if guarded {
+				require.NoError(t, s.guard.ServeHTTP(w, req, show))
+			} else {
+				require.NoError(t, s.handler.ServeHTTP(w, req, show))
+			}
+			require.Equal(t, []string{"evil"}, seen["Remote-Other"])
+			delete(seen, "Remote-Other")
+			delete(seen, "Cookie")
+			switch {
+			case guarded && copies:
+				require.Equal(t, http.Header{"Remote-User": {"ada"}, "Remote-Email": {"ada@example.org"}}, seen)
+			case guarded || copies:
+				require.Empty(t, seen)
+			default:
+				require.Len(t, seen, 5, "a site that copies nothing leaves others' headers alone")
+			}
+		}
+	}
+}
+
+// nullWriter is a response that nobody reads.
+type nullWriter struct {
+	h      http.Header
+	status int
+}
+
+func (w *nullWriter) Header() http.Header         { return w.h }
+func (w *nullWriter) Write(b []byte) (int, error) { return len(b), nil }
+func (w *nullWriter) WriteHeader(status int)      { w.status = status }
+
+func TestPlaceholdersAndProvider(t *testing.T) {
+	s := newSite(t)
+	id := s.member("ada")
+	b := s.signedIn("ada")
+	req, err := http.NewRequest(http.MethodGet, "http://example.com/members/", nil)
+	require.NoError(t, err)
+	repl := caddy.NewReplacer()
+	req.AddCookie(&http.Cookie{Name: "registration", Value: b.cookie["registration"]})
+	ctx := context.WithValue(req.Context(), caddy.ReplacerCtxKey, repl)
+	req = req.WithContext(context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{}))
+	w := &nullWriter{h: http.Header{}}
+	for range 2 { // two guards on the way
+		require.NoError(t, s.guard.ServeHTTP(w, req, caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+			w.Header().Set("Cache-Control", "public")
+			w.WriteHeader(http.StatusTeapot)
+			return nil
+		})))
+	}
+	require.Equal(t, "public", w.h.Get("Cache-Control"), "the handler decides")
+	require.Equal(t, http.StatusTeapot, w.status)
+	require.Equal(t, id+" ada ada@example.org  [] ", repl.ReplaceAll("{http.auth.user.id} {http.auth.user.username} {http.auth.user.email} {http.auth.user.first_name} [{http.auth.user.groups}] {http.auth.user.is_staff}", ""))
+
+	p := &Provider{}
+	p.app, p.name = s.app, "default"
+	u, ok, err := p.Authenticate(w, req)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.Equal(t, id, u.ID)
+	require.Equal(t, "ada", u.Metadata["username"])
+	req.Header.Del("Cookie")
+	_, ok, err = p.Authenticate(w, req)
+	require.NoError(t, err)
+	require.False(t, ok)
+	require.NotEmpty(t, w.h.Get("WWW-Authenticate"))
+	p = &Provider{}
+	p.app, p.name = s.app, "other"
+	_, _, err = p.Authenticate(w, req)
+	require.Error(t, err)
+}
+
+func TestPlantedCookie(t *testing.T) {
+	for name, c := range map[string]struct {
+		headers []string
+		want    string
+	}{
+		"one":           {[]string{"a=b; registration=good; c=d"}, "good"},
+		"same twice":    {[]string{"registration=good", "registration=good"}, "good"},
+		"two values":    {[]string{"registration=evil; registration=good"}, ""},
+		"two headers":   {[]string{"registration=evil", "registration=good"}, ""},
+		"quoted":        {[]string{`registration="good"`}, "good"},
+		"other name":    {[]string{"xregistration=evil; registrationx=evil; Registration=evil"}, ""},
+		"nothing there": {nil, ""},
+		"no value":      {[]string{"registration; ; =; registration=good"}, "good"},
+	} {
+		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, cookieValue(c.headers, "registration")) })
+	}
+}
+
+func TestHostileValuesInPages(t *testing.T) {
+	s := newSite(t)
+	b := s.browser().likeBrowser()
+	const evil = `"><script>alert(1)</script>`
+	res := b.post("/accounts/register/", url.Values{"username": {evil}, "email": {evil}, "password": {"hunter2" + evil}, "password_confirm": {"x"}, "next": {evil}})
+	require.Equal(t, 400, res.StatusCode)
+	require.NotContains(t, res.body, "<script")
+	require.NotContains(t, res.body, "hunter2")
+	require.Contains(t, res.body, "&lt;script&gt;", "what was typed is kept")
+	require.Contains(t, res.body, `aria-invalid="true"`)
+	csp := res.Header.Get("Content-Security-Policy")
+	require.Contains(t, csp, "default-src 'none'")
+	require.NotContains(t, csp, "unsafe")
+	require.Equal(t, "strict-origin", res.Header.Get("Referrer-Policy"))
+	res = b.get("/accounts/reset-password/?signature=" + url.QueryEscape(evil))
+	require.NotContains(t, res.body, "<script")
+	for _, path := range []string{"/accounts/nothing", "/accounts/register/x"} {
+		res := b.get(path)
+		require.Equal(t, 404, res.StatusCode)
+		require.Contains(t, res.Header.Get("Content-Type"), "text/html")
+	}
+}
+
+func TestPagesWalk(t *testing.T) {
+	s := newSite(t)
+	b := s.browser().likeBrowser()
+	for _, page := range []string{"login", "register", "verify-registration", "resend-verification", "send-reset-password-link", "reset-password", "verify-email"} {
+		res := b.get("/accounts/" + page + "/?next=%2Fmembers%2F&next=x")
+		require.Equal(t, 200, res.StatusCode, page)
+		require.Contains(t, res.body, `<form method="post" action="/accounts/`+page+`/">`)
+		require.Contains(t, res.body, `name="next" value="/members/"`)
+		require.Less(t, len(res.body)+len(s.realm.pages.style), 15_000)
+	}
+	for _, page := range []string{"profile", "change-password", "register-email", "logout"} {
+		require.Equal(t, "/accounts/login/?next=%2Faccounts%2F"+page+"%2F", b.get("/accounts/"+page).Header.Get("Location"))
+	}
+	require.Equal(t, "/accounts/profile/", b.get("/accounts").Header.Get("Location"))
+	require.Equal(t, "/accounts/change-password/", b.get("/.well-known/change-password").Header.Get("Location"))
+	require.Equal(t, "text/css; charset=utf-8", b.get("/accounts/style.css").Header.Get("Content-Type"))
+
+	form := url.Values{}
+	for k, v := range newcomer("ada") {
+		form.Set(k, v.(string))
+	}
+	form.Set("next", "/members/?a=b")
+	res := b.post("/accounts/register/", form)
+	require.Equal(t, 201, res.StatusCode)
+	require.Contains(t, res.body, "ada@example.org")
+	link, err := url.Parse(linkInMail.FindString(s.mail().Text))
+	require.NoError(t, err)
+	for _, method := range []string{"GET", "HEAD", "GET"} { // a scanner, however often
+		res = b.do(method, link.RequestURI(), nil)
+		require.Equal(t, 200, res.StatusCode)
+	}
+	require.Contains(t, res.body, `name="signature"`)
+	u, err := s.accounts.Lookup(t.Context(), "ada")
+	require.NoError(t, err)
+	require.False(t, u.IsActive, "a GET changes nothing")
+	act := link.Query()
+	res = b.post("/accounts/verify-registration/", act)
+	require.Contains(t, res.body, "/accounts/login/?next=%2Fmembers%2F%3Fa%3Db")
+	res = b.post("/accounts/verify-registration/", act)
+	require.Equal(t, 400, res.StatusCode)
+	require.NotContains(t, res.body, "Confirm my account", "a dead button is not offered")
+	require.Contains(t, res.body, "/accounts/resend-verification/")
+	res = b.post("/accounts/login/", url.Values{"login": {"ada"}, "password": {"wrong"}, "next": {"/members/?a=b"}})
+	require.Equal(t, 400, res.StatusCode)
+	require.Contains(t, res.body, `value="ada"`)
+	res = b.post("/accounts/login/", url.Values{"login": {"ada"}, "password": {testPassword}, "next": {"/members/?a=b"}})
+	require.Equal(t, 303, res.StatusCode)
+	require.Equal(t, "/members/?a=b", res.Header.Get("Location"))
+	require.Contains(t, b.get("/accounts/profile/").body, `value="ada"`)
+	res = b.post("/accounts/profile/", url.Values{"username": {"ada"}, "first_name": {"Ada"}, "last_name": {""}})
+	require.Equal(t, 200, res.StatusCode)
+	require.Contains(t, res.body, "saved")
+	require.Equal(t, 200, b.post("/accounts/change-password/", url.Values{"old_password": {testPassword}, "password": {"another passphrase"}, "password_confirm": {"another passphrase"}}).StatusCode)
+	require.Equal(t, 200, b.post("/accounts/register-email/", url.Values{"email": {"n@example.org"}}).StatusCode)
+	require.Equal(t, 200, b.post("/accounts/send-reset-password-link/", url.Values{"login": {"ada"}}).StatusCode)
+	res = b.post("/accounts/logout/", url.Values{})
+	require.Contains(t, res.body, "signed out")
+	require.Empty(t, b.cookie)
+	require.Equal(t, 302, b.get("/members/").StatusCode)
+	require.Equal(t, 401, b.post("/accounts/logout/", url.Values{}).StatusCode)
+
+	bare := newSite(t, func(s *Settings) {
+		s.Pages = off()
+		s.Register.VerificationURL, s.ResetPassword.VerificationURL, s.RegisterEmail.VerificationURL = "https://a.example/", "https://a.example/", "https://a.example/"
+	})
+	require.Equal(t, 405, bare.browser().likeBrowser().get("/accounts/login").StatusCode)
+	require.Equal(t, 401, bare.browser().likeBrowser().get("/members/").StatusCode)
+}
+
+const knownSignature = "3TzswYYvtrmjpGGlQ7Y1na0fCxyBihk4im-zjO0CuJU"
+
+func TestSignaturesAreBound(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	key, other := []byte("0123456789abcdef"), []byte("fedcba9876543210")
+	signer, err := NewSigner("default", key)
+	require.NoError(t, err)
+	claim := Claim{Purpose: PurposeRegisterEmail, User: uuid.MustParse("01a20b8b-22d4-7b20-8a19-940b3cb16b0b"), Email: "a@b", Time: now, State: stateOf("x", "y")}
+	signature := signer.Sign(claim)
+	require.Equal(t, knownSignature, signature, "links that are out in the mail stay good after an update")
+	require.NoError(t, signer.Verify(claim, signature, now.Add(time.Hour), time.Hour))
+	require.ErrorIs(t, signer.Verify(claim, signature, now.Add(time.Hour+time.Second), time.Hour), ErrExpired)
+	require.ErrorIs(t, signer.Verify(claim, signature, now.Add(-61*time.Second), time.Hour), ErrSignature)
+	require.NoError(t, signer.Verify(claim, signature, now.Add(-59*time.Second), time.Hour))
+	for name, change := range map[string]func(*Claim){
+		"purpose": func(c *Claim) { c.Purpose = PurposeRegister },
+		"user":    func(c *Claim) { c.User[3]++ },
+		"email":   func(c *Claim) { c.Email = "a@c" },
+		"time":    func(c *Claim) { c.Time = c.Time.Add(time.Second) },
+		"state":   func(c *Claim) { c.State = stateOf("xy", "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			changed := claim
+			change(&changed)
+			require.ErrorIs(t, signer.Verify(changed, signature, now, time.Hour), ErrSignature)
+		})
+	}
+	rotated, err := NewSigner("default", other, key)
+	require.NoError(t, err)
+	require.NoError(t, rotated.Verify(claim, signature, now, time.Hour))
+	require.ErrorIs(t, signer.Verify(claim, rotated.Sign(claim), now, time.Hour), ErrSignature)
+	elsewhere, err := NewSigner("other", key)
+	require.NoError(t, err)
+	require.ErrorIs(t, elsewhere.Verify(claim, signature, now, time.Hour), ErrSignature)
+	_, err = NewSigner("default")
+	require.Error(t, err)
+	_, err = NewSigner("default", []byte("short"))
+	require.Error(t, err)
+	for _, bad := range []string{"", "=", signature + "A", signature[:42], strings.ToUpper(signature)} {
+		require.ErrorIs(t, signer.Verify(claim, bad, now, time.Hour), ErrSignature)
+	}
+}
+
+func FuzzVerifySignature(f *testing.F) {
+	signer, err := NewSigner("default", []byte("0123456789abcdef"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("", "a@b", int64(0))
+	f.Fuzz(func(t *testing.T, signature, email string, unix int64) {
+		claim := Claim{Purpose: PurposeRegisterEmail, Email: email, Time: time.Unix(unix, 0)}
+		require.Error(t, signer.Verify(claim, signature, claim.Time, time.Hour))
+	})
+}
+
+func TestRevocationIsImmediateUnderLoad(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	for range 20 {
+		b := s.signedIn("ada")
+		token := b.cookie["registration"]
+		var revoked atomic.Bool
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				for range 300 {
+					before := revoked.Load()
+					_, err := s.accounts.sessions.lookup(context.Background(), token, KindSession, s.realm.now(), time.Hour)
+					if before && !errors.Is(err, ErrNotFound) {
+						t.Error("a revoked session was good")
+						return
+					}
+				}
+			})
+		}
+		require.Equal(t, 200, b.post("/accounts/logout", nil).StatusCode)
+		revoked.Store(true)
+		wg.Wait()
+	}
+}
+
+// brokenStore fails like a full disk while broken is set.
+type brokenStore struct {
+	Store
+	broken atomic.Bool
+}
+
+var errDisk = errors.New("no space left on device")
+
+func (s *brokenStore) Update(ctx context.Context, fn func(Tx) error) error {
+	if s.broken.Load() {
+		return errDisk
+	}
+	return s.Store.Update(ctx, fn)
+}
+
+func TestFailingDisk(t *testing.T) {
+	s := newSite(t)
+	broken := &brokenStore{Store: s.accounts.store}
+	s.accounts.store = broken
+	s.member("ada")
+	b := s.signedIn("ada").problems()
+	broken.broken.Store(true)
+	for path, body := range map[string]data{
+		"/accounts/register":                 newcomer("bob"),
+		"/accounts/login":                    {"login": "ada", "password": testPassword},
+		"/accounts/logout":                   {},
+		"/accounts/profile":                  {"username": "x"},
+		"/accounts/change-password":          {"old_password": testPassword, "password": "another passphrase", "password_confirm": "another passphrase"},
+		"/accounts/send-reset-password-link": {"login": "ada"},
+		"/accounts/register-email":           {"email": "x@example.org"},
+	} {
+		res := b.post(path, body)
+		requireError(t, res, 503, "unavailable")
+		require.Equal(t, "5", res.Header.Get("Retry-After"))
+		require.NotContains(t, res.body, "space left")
+	}
+	require.Equal(t, 7, s.logs.FilterMessage("request failed").Len())
+	require.Equal(t, protectedPage, b.get("/members/").body, "guarded pages stay up")
+	broken.broken.Store(false)
+	s.noMail()
+	require.Equal(t, 201, b.post("/accounts/register", newcomer("bob")).StatusCode, "it heals")
+}
+
+func TestOverloadedMachine(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	s.accounts.hasher = password.NewPool(1, 0, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := s.accounts.hasher.Hash(ctx, "x", s.realm.settings.hashParams())
+	require.ErrorIs(t, err, password.ErrBusy)
+	count := map[int]int{}
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	slow := Argon2idSettings{Memory: 64 * 1024, Passes: 1, Lanes: 1}
+	s.realm.settings.Password.Argon2id = &slow
+	for range 20 {
+		wg.Go(func() {
+			res := s.browser().post("/accounts/login", data{"login": "nobody", "password": "x"})
+			mu.Lock()
+			defer mu.Unlock()
+			count[res.StatusCode]++
+			if res.StatusCode == 503 && res.Header.Get("Retry-After") == "" {
+				t.Error("503 without Retry-After")
+			}
+		})
+	}
+	wg.Wait()
+	require.Positive(t, count[503])
+	require.Positive(t, count[400])
+	require.Len(t, count, 2)
+}
