@@ -4,6 +4,7 @@
 package registration
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,14 +44,15 @@ type settingLines map[string]caddyfile.Token
 // parser reads one registration directive.
 type parser struct {
 	*caddyfile.Dispenser
-	lines settingLines
-	seen  map[string]bool
+	directive string
+	lines     settingLines
+	seen      map[string]bool
 }
 
 // UnmarshalCaddyfile sets up the handler from a `registration` directive; see
 // the README for its grammar.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	p := &parser{Dispenser: d, lines: settingLines{}, seen: map[string]bool{}}
+	p := &parser{Dispenser: d, directive: "registration", lines: settingLines{}, seen: map[string]bool{}}
 	d.Next() // the directive's name
 	start := d.Token()
 	h.Source = source(start)
@@ -113,7 +115,7 @@ func (p *parser) block(setting string, options map[string]option) error {
 		path := strings.TrimPrefix(setting+"."+name, ".")
 		read, ok := options[name]
 		if !ok {
-			return p.Errf("%q is not a setting of %s; the settings are: %s", name, orDirective(setting), strings.Join(sortedNames(options), ", "))
+			return p.Errf("%q is not a setting of %s; the settings are: %s", name, cmp.Or(setting, p.directive), strings.Join(sortedNames(options), ", "))
 		}
 		if p.seen[path] {
 			return p.Errf("%s stands twice; keep one of them", path)
@@ -125,13 +127,6 @@ func (p *parser) block(setting string, options map[string]option) error {
 		}
 	}
 	return nil
-}
-
-func orDirective(setting string) string {
-	if setting == "" {
-		return "registration"
-	}
-	return setting
 }
 
 func sortedNames(options map[string]option) []string {
@@ -376,7 +371,7 @@ func parseRequireLogin(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, err
 //		max_age <duration>
 //	}
 func (g *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	p := &parser{Dispenser: d, lines: settingLines{}, seen: map[string]bool{}}
+	p := &parser{Dispenser: d, directive: "require_login", lines: settingLines{}, seen: map[string]bool{}}
 	d.Next() // the directive's name
 	g.Source = source(d.Token())
 	if args := d.RemainingArgs(); len(args) > 0 {

@@ -1,0 +1,135 @@
+// app_test.go: realms and guards of one configuration: shared, refused, released.
+
+package registration
+
+import (
+	"errors"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+)
+
+func newTestApp() *App { return &App{realms: map[string]*realm{}} }
+
+// boltRealm builds a realm on a file, as Provision does.
+func boltRealm(t testing.TB, path string) func() (*realm, error) {
+	return func() (*realm, error) {
+		s := testSettings()
+		resolved, err := s.resolve()
+		require.NoError(t, err)
+		resolved.Source = "Caddyfile:3"
+		return newRealm(resolved, &BoltModule{path: path, logger: zap.NewNop()}, &memoryMailer{sent: make(chan *Message, 1)}, zap.NewNop())
+	}
+}
+
+func TestAppRealms(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.db")
+	app := newTestApp()
+	first, err := app.define("default", "{}", "Caddyfile:3", boltRealm(t, path))
+	require.NoError(t, err)
+	again, err := app.define("default", "{}", "Caddyfile:9", boltRealm(t, path))
+	require.NoError(t, err)
+	require.Same(t, first, again, "two addresses of one site share a realm")
+	_, err = app.define("default", `{"path":"/x"}`, "Caddyfile:20", boltRealm(t, path))
+	require.ErrorContains(t, err, "Caddyfile:3 and Caddyfile:20")
+	app.need(guardRef{realm: "default", source: "Caddyfile:5", copies: true})
+	require.True(t, first.copiesIdentity.Load())
+	require.NoError(t, app.Start())
+	require.NotNil(t, first.engine.postman())
+	require.NoError(t, app.Stop())
+	require.Nil(t, first.engine.postman())
+	require.NoError(t, app.leave(again))
+	require.NotNil(t, first.engine, "the other handler still has it")
+	require.NoError(t, app.leave(first))
+	file, err := OpenBoltFile(path, testLockWait)
+	require.NoError(t, err, "the file was let go")
+	require.NoError(t, file.Close())
+	_, err = app.define("default", "{}", "", func() (*realm, error) { return nil, errors.New("no") })
+	require.Error(t, err)
+}
+
+func TestAppRefusesGuardWithoutRealm(t *testing.T) {
+	app := newTestApp()
+	app.need(guardRef{realm: "mebmers", source: "Caddyfile:7"})
+	err := app.Start()
+	require.ErrorContains(t, err, "Caddyfile:7")
+	require.ErrorContains(t, err, `"mebmers"`)
+	require.ErrorContains(t, err, "require_login { realm <name> }")
+}
+
+func TestReloadKeepsTheStore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.db")
+	before, after, failed := newTestApp(), newTestApp(), newTestApp()
+	old, err := before.define("default", "{}", "", boltRealm(t, path))
+	require.NoError(t, err)
+	require.NoError(t, before.Start())
+	// A reload that fails after Provision gives back only what it took.
+	bad, err := failed.define("default", "{}", "", boltRealm(t, path))
+	require.NoError(t, err)
+	failed.need(guardRef{realm: "nobody"})
+	require.Error(t, failed.Start())
+	require.NoError(t, failed.leave(bad))
+	require.Same(t, old.postman, old.engine.postman())
+	// One that works takes over the engine, the sessions and the outbox.
+	fresh, err := after.define("default", "{}", "", boltRealm(t, path))
+	require.NoError(t, err)
+	require.Same(t, old.engine, fresh.engine)
+	require.NoError(t, after.Start())
+	require.Same(t, fresh.postman, fresh.engine.postman())
+	require.NoError(t, before.Stop())
+	require.NoError(t, before.leave(old))
+	require.NoError(t, fresh.engine.store.View(t.Context(), func(Tx) error { return nil }), "the store is still open")
+	require.NoError(t, after.Stop())
+	require.NoError(t, after.leave(fresh))
+}
+
+func TestStoreInUseIsTriedAgainAtStart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.db")
+	other, err := OpenBoltFile(path, testLockWait)
+	require.NoError(t, err)
+	app := newTestApp()
+	r, err := app.define("default", "{}", "", boltRealm(t, path))
+	require.NoError(t, err, "caddy validate beside a running server is no mistake")
+	require.Nil(t, r.accounts.Load())
+	err = app.Start()
+	require.ErrorIs(t, err, ErrStoreLocked)
+	require.ErrorContains(t, err, "caddy reload")
+	require.NoError(t, other.Close())
+	require.NoError(t, app.Start())
+	require.NoError(t, app.Stop())
+	require.NoError(t, app.leave(r))
+}
+
+func TestResolveNamesWhatIsUnset(t *testing.T) {
+	s := testSettings()
+	s.Secrets, s.BaseURL = []string{"{env.NO_SUCH_VARIABLE}"}, "{env.NEITHER_THIS}"
+	_, err := s.resolve()
+	require.ErrorContains(t, err, "secret: ")
+	require.ErrorContains(t, err, "NO_SUCH_VARIABLE")
+	require.ErrorContains(t, err, "base_url: ")
+	t.Setenv("A_SECRET", "0123456789abcdef")
+	s = testSettings()
+	s.Secrets = []string{"{env.A_SECRET}"}
+	resolved, err := s.resolve()
+	require.NoError(t, err)
+	require.Equal(t, []string{"0123456789abcdef"}, resolved.Secrets)
+	require.Equal(t, []string{"{env.A_SECRET}"}, s.Secrets, "the JSON stays as it is written")
+}
+
+func TestBrokenTemplates(t *testing.T) {
+	for name, text := range map[string]string{"register/body.txt": "{{.Nothing}}", "register/subject.txt": "{{", "pages/page.html": "{{.Nothing}}"} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			require.NoError(t, writeTestFile(filepath.Join(dir, filepath.FromSlash(name)), text))
+			s := testSettings()
+			s.Templates = dir
+			resolved, err := s.resolve()
+			require.NoError(t, err)
+			_, err = newRealm(resolved, &BoltModule{path: filepath.Join(dir, "r.db"), logger: zap.NewNop()}, nil, zap.NewNop())
+			require.Error(t, err)
+			require.ErrorContains(t, err, name)
+		})
+	}
+}

@@ -1,0 +1,106 @@
+// bench_test.go: what the plugin adds to a request, and what acts cost beside
+// their hash. Look-ups among a million users are in boltstore_bench_test.go.
+
+package registration
+
+import (
+	"context"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/google/uuid"
+)
+
+func benchGuard(b *testing.B, cookie func(*browser) string, accept string) {
+	s := newSite(b)
+	s.member("ada")
+	value := cookie(s.signedIn("ada"))
+	req, err := http.NewRequest(http.MethodGet, "http://example.com/members/", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	req.RequestURI = "/members/"
+	req.Header.Set("Accept", accept)
+	if value != "" {
+		req.Header.Set("Cookie", "theme=dark; registration="+value)
+	}
+	vars := map[string]any{}
+	ctx := context.WithValue(req.Context(), caddyhttp.VarsCtxKey, vars)
+	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(http.StatusOK); return nil })
+	w := &nullWriter{h: http.Header{}}
+	repl := caddy.NewReplacer()
+	req = req.WithContext(context.WithValue(ctx, caddy.ReplacerCtxKey, repl))
+	b.ReportAllocs()
+	for b.Loop() {
+		clear(w.h)
+		if err := s.guard.ServeHTTP(w, req, next); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkGuardHit(b *testing.B) {
+	benchGuard(b, func(br *browser) string { return br.cookie["registration"] }, "text/html")
+}
+
+func BenchmarkGuardMiss(b *testing.B) {
+	benchGuard(b, func(*browser) string { token, _ := newToken(); return token }, "text/html")
+}
+
+func BenchmarkGuardAnonymous(b *testing.B) {
+	benchGuard(b, func(*browser) string { return "" }, "text/html")
+}
+
+func BenchmarkSignerSign(b *testing.B) {
+	signer, claim := benchSigner(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		signer.Sign(claim)
+	}
+}
+
+func BenchmarkSignerVerify(b *testing.B) {
+	signer, claim := benchSigner(b)
+	signature := signer.Sign(claim)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := signer.Verify(claim, signature, claim.Time, time.Hour); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func benchSigner(b *testing.B) (*Signer, Claim) {
+	signer, err := NewSigner("default", []byte("0123456789abcdef"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return signer, Claim{Purpose: PurposeRegister, User: uuid.New(), Time: time.Unix(1_800_000_000, 0), State: stateOf("a", "b")}
+}
+
+// BenchmarkSignInWithoutHash is a sign-in with an 8 KiB hash, which costs a few
+// microseconds: what is left is the store's commit.
+func BenchmarkSignInWithoutHash(b *testing.B) {
+	s := newSite(b)
+	s.member("ada")
+	in := Input{"login": {kind: valueText, text: "ada"}, "password": {kind: valueText, text: testPassword}}
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, _, err := s.accounts.SignIn(context.Background(), in, Client{}, nil); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+func BenchmarkLoginPage(b *testing.B) {
+	s := newSite(b)
+	br := s.browser().likeBrowser()
+	b.ReportAllocs()
+	for b.Loop() {
+		br.get("/accounts/login/")
+	}
+}

@@ -1,0 +1,127 @@
+// outbox_test.go: the worker of the outbox against servers that fail in every
+// scope; what is sent, kept, delayed, given up.
+
+package registration
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func writeTestFile(path, text string) error {
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600))
+}
+
+// queued returns the rows that are due or will be.
+func (s *site) queued() (rows []*Mail) {
+	s.t.Helper()
+	require.NoError(s.t, s.accounts.store.View(s.t.Context(), func(tx Tx) (err error) {
+		rows, err = tx.DueMail(s.realm.now().Add(365*day), 100)
+		return err
+	}))
+	return rows
+}
+
+func (s *site) failWith(fail func(*Message) error) {
+	s.mailer.mu.Lock()
+	s.mailer.fail = fail
+	s.mailer.mu.Unlock()
+}
+
+func TestOutboxTemporaryAndPermanent(t *testing.T) {
+	s := newSite(t)
+	var tried atomic.Int32
+	var ids [2]string
+	s.failWith(func(m *Message) error {
+		if n := tried.Add(1); n <= 2 {
+			ids[n-1] = m.ID
+			if n == 1 {
+				return &MailError{Err: errors.New("451 later")}
+			}
+		}
+		return nil
+	})
+	s.browser().post("/accounts/register", newcomer("ada"))
+	require.Eventually(t, func() bool { rows := s.queued(); return len(rows) == 1 && rows[0].Attempts == 1 }, 5*time.Second, time.Millisecond)
+	row := s.queued()[0]
+	require.True(t, row.Due.After(s.realm.now()) && row.Due.Before(s.realm.now().Add(mailFirstRetry+time.Second)))
+	s.travel(mailFirstRetry)
+	s.realm.engine.outbox.notify()
+	require.Equal(t, row.MessageID, s.mail().ID)
+	require.Equal(t, ids[0], ids[1], "the same Message-ID")
+	s.failWith(func(*Message) error { return &MailError{Permanent: true, Err: errors.New("550 no")} })
+	s.browser().post("/accounts/register", newcomer("bob"))
+	require.Eventually(t, func() bool { return len(s.queued()) == 0 }, 5*time.Second, time.Millisecond)
+	require.Equal(t, 1, s.logs.FilterMessage("mail given up: the server refused it for good").Len())
+}
+
+func TestOutboxServerDownTouchesNoRow(t *testing.T) {
+	s := newSite(t)
+	var tried atomic.Int32
+	s.failWith(func(*Message) error { tried.Add(1); return &MailError{Server: true, Err: errors.New("refused")} })
+	for _, name := range []string{"ada", "bob", "cyd"} {
+		s.browser().post("/accounts/register", newcomer(name))
+	}
+	require.Eventually(t, func() bool { return tried.Load() > 0 }, 5*time.Second, time.Millisecond)
+	require.Len(t, s.queued(), 3)
+	require.Zero(t, s.queued()[0].Attempts)
+	// A reload brings a new postman, who tries at once.
+	s.failWith(nil)
+	mended := *s.realm.postman
+	s.realm.engine.start(&mended)
+	for _, name := range []string{"ada", "bob", "cyd"} {
+		require.Equal(t, name+"@example.org", s.mail().To, "in order")
+	}
+	s.noMail()
+	s.realm.engine.finish(&mended)
+}
+
+func TestOutboxDropsWhatIsNoLongerWanted(t *testing.T) {
+	s := newSite(t)
+	s.failWith(func(*Message) error { return &MailError{Err: errors.New("451 later")} })
+	for _, name := range []string{"gone", "changed", "old"} {
+		s.browser().post("/accounts/register", newcomer(name))
+	}
+	require.Eventually(t, func() bool {
+		rows := s.queued()
+		return len(rows) == 3 && rows[0].Attempts*rows[1].Attempts*rows[2].Attempts > 0
+	}, 5*time.Second, time.Millisecond)
+	require.NoError(t, s.accounts.Delete(t.Context(), uuidOf(t, s, "gone")))
+	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "changed"), AdminChange{IsActive: on()})
+	require.NoError(t, err)
+	s.travel(mailGiveUp + time.Hour)
+	s.realm.engine.outbox.notify()
+	require.Eventually(t, func() bool { return len(s.queued()) == 0 }, 5*time.Second, time.Millisecond)
+	require.Equal(t, 1, s.logs.FilterMessage("mail dropped: the account is gone").Len())
+	require.Equal(t, 1, s.logs.FilterMessage("mail dropped: the account has changed since").Len())
+	require.Equal(t, 1, s.logs.FilterMessage("mail given up: it could not be delivered for three days").Len())
+}
+
+func TestOutboxStopKeepsTheRow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.db")
+	s := newSiteAt(t, path)
+	s.failWith(func(*Message) error { return &MailError{Server: true, Err: errors.New("down")} })
+	s.browser().post("/accounts/register", newcomer("ada"))
+	s.close()
+	s = newSiteAt(t, path)
+	require.Equal(t, "ada@example.org", s.mail().To)
+	s.noMail()
+}
+
+func TestBackoff(t *testing.T) {
+	for n := 1; n < 200; n++ {
+		d := backoff(n)
+		require.GreaterOrEqual(t, d, mailFirstRetry/2)
+		require.LessOrEqual(t, d, mailLastRetry)
+	}
+	require.GreaterOrEqual(t, backoff(100), mailLastRetry/2)
+	for d, want := range map[time.Duration]string{7 * day: "7 days", day: "24 hours", time.Hour: "1 hour", 90 * time.Minute: "90 minutes", 30 * time.Second: "30 seconds"} {
+		require.Equal(t, want, inWords(d))
+	}
+}
