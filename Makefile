@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 GO ?= go
-COVER_MIN ?= 85
+COVER_MIN ?= 92
 FUZZTIME ?= 10s
 COVERDIR := $(CURDIR)/dist/cover
 
