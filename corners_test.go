@@ -1,0 +1,237 @@
+// corners_test.go: the rarely used corners: cookies by configuration, templates
+// of one's own, accounts that vanish in the middle of an act, bounds.
+
+package registration
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+)
+
+func TestCookieSettings(t *testing.T) {
+	for name, c := range map[string]struct {
+		set          SessionSettings
+		plain, https string
+	}{
+		"default": {SessionSettings{}, "registration", "__Host-registration"},
+		"domain":  {SessionSettings{CookieDomain: "example.com"}, "registration", "registration"},
+		"name":    {SessionSettings{CookieName: "sid"}, "sid", "sid"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, func(s *Settings) { c.set.SameSite = "strict"; s.Session = c.set })
+			require.Equal(t, c.plain, s.realm.cookiePlain)
+			require.Equal(t, c.https, s.realm.cookieTLS)
+			s.member("ada")
+			got := s.browser().post("/accounts/login", data{"login": "ada", "password": testPassword}).Cookies()[0]
+			require.Equal(t, c.plain, got.Name)
+			require.Equal(t, c.set.CookieDomain, got.Domain)
+			require.Equal(t, http.SameSiteStrictMode, got.SameSite)
+		})
+	}
+	sibling := newSite(t, func(s *Settings) { s.Session.CookieDomain, s.BaseURL = "example.com", "https://accounts.example.com" })
+	require.Equal(t, "https://accounts.example.com/accounts/login/?next=https%3A%2F%2Fexample.com%2Fmembers%2F",
+		sibling.browser().likeBrowser().get("/members/").Header.Get("Location"))
+}
+
+func TestOwnMailTemplates(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"mine/subject.txt": "For {{.User.Name}}\n at {{.Site}}", "mine/body.html": `<p>Hello {{.User.FirstName}} <a href="{{.Link}}">here</a></p>`, "mine/body.txt": "go {{.Link}}",
+	} {
+		require.NoError(t, writeTestFile(filepath.Join(dir, filepath.FromSlash(name)), text))
+	}
+	body := with(newcomer("ada"), data{"first_name": "<Ada>", "last_name": "L"})
+	s := newSite(t, func(s *Settings) {
+		s.Templates, s.Register.Mail = dir, MailSettings{Subject: "mine/subject.txt", Body: "mine/body.html"}
+	})
+	s.browser().post("/accounts/register", body)
+	m := s.mail()
+	require.Equal(t, "For <Ada> L at example.com", m.Subject)
+	require.Contains(t, m.HTML, "Hello &lt;Ada&gt;")
+	require.Empty(t, m.Text, "the mailer derives it")
+	require.Contains(t, m.plainText(), "http://example.com/accounts/verify-registration/?")
+	s = newSite(t, func(s *Settings) { s.Templates, s.Register.Mail = dir, MailSettings{Body: "mine/body.txt"} })
+	s.browser().post("/accounts/register", body)
+	m = s.mail()
+	require.Empty(t, m.HTML)
+	require.True(t, strings.HasPrefix(m.Text, "go http"))
+	for name, mail := range map[string]MailSettings{"missing": {Subject: "no/such.txt"}, "missing html": {HTMLBody: "no.html"}, "outside": {TextBody: "../x"}} {
+		settings := testSettings()
+		settings.Templates, settings.Register.Mail = dir, mail
+		settings.setDefaults()
+		_, err := newMailRenderer(settings, "example.com", time.Now)
+		require.ErrorContains(t, err, "template", name)
+	}
+}
+
+func TestAccountVanishesInTheMiddle(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	u, err := s.accounts.Lookup(t.Context(), s.member("bob"))
+	require.NoError(t, err)
+	b := s.signedIn("bob")
+	p, err := s.realm.authenticate(requestWith(t, b.cookie["registration"]), true)
+	require.NoError(t, err)
+	change := Input{"old_password": {valueText, testPassword}, "password": {valueText, "another passphrase"}, "password_confirm": {valueText, "another passphrase"}}
+	require.NoError(t, s.accounts.SignOut(t.Context(), p, false))
+	_, err = s.accounts.ChangePassword(t.Context(), p, change)
+	require.Equal(t, CodeNotAuthenticated, asRefusal(err).Code, "the session was revoked meanwhile")
+	require.NoError(t, s.accounts.Delete(t.Context(), u.ID))
+	_, err = s.accounts.ChangePassword(t.Context(), p, change)
+	require.Equal(t, CodeNotAuthenticated, asRefusal(err).Code)
+	_, err = s.accounts.UpdateProfile(t.Context(), p, Input{}, true)
+	require.Equal(t, CodeNotAuthenticated, asRefusal(err).Code)
+	require.Equal(t, CodeNotAuthenticated, asRefusal(s.accounts.RegisterEmail(t.Context(), p, Input{"email": {valueText, "x@example.org"}}, Client{})).Code)
+	_, err = s.accounts.Administer(t.Context(), u.ID, AdminChange{})
+	require.Equal(t, CodeUserNotFound, asRefusal(err).Code)
+	require.Equal(t, CodeUserNotFound, asRefusal(s.accounts.Delete(t.Context(), u.ID)).Code)
+	for _, unknown := range []string{u.ID.String(), "nobody", ""} {
+		_, err = s.accounts.Lookup(t.Context(), unknown)
+		require.Equal(t, CodeUserNotFound, asRefusal(err).Code)
+	}
+	got, err := s.accounts.Lookup(t.Context(), "ADA@example.org")
+	require.NoError(t, err)
+	staff := true
+	got, err = s.accounts.Administer(t.Context(), got.ID, AdminChange{IsStaff: &staff})
+	require.NoError(t, err)
+	require.True(t, got.IsStaff)
+}
+
+func requestWith(t testing.TB, cookie string) *http.Request {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, "http://example.com/members/", nil)
+	require.NoError(t, err)
+	req.AddCookie(&http.Cookie{Name: "registration", Value: cookie})
+	return req
+}
+
+func TestErrorTexts(t *testing.T) {
+	cause := errors.New("disk")
+	require.Equal(t, "unavailable: disk", unavailable(cause).Error())
+	require.ErrorIs(t, unavailable(cause), cause)
+	require.Equal(t, "login_invalid", refuse(CodeLoginInvalid).Error())
+	require.Equal(t, "invalid input: a blank, b null", fieldErrors{{Field: "a", Code: CodeBlank}, {Field: "b", Code: CodeNull}}.err().Error())
+	require.Equal(t, CodeInternal, asRefusal(cause).Code)
+	require.Equal(t, CodeNotAuthenticated, asRefusal(ErrNotFound).Code)
+	require.Equal(t, "2", seconds(1500*time.Millisecond))
+	for code := range statuses {
+		require.Contains(t, messages, code)
+	}
+	require.Equal(t, "setting: wrong", settingErrorf("setting", "wrong").Error())
+	require.ErrorIs(t, &TakenError{Field: "x"}, ErrTaken)
+	require.Equal(t, "x is already taken", (&TakenError{Field: "x"}).Error())
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	c := newCache[TokenHash, int](32, func(h TokenHash) byte { return h[0] })
+	always := func() bool { return true }
+	for i := range 1000 {
+		c.put(TokenHash{byte(i), byte(i >> 8)}, i, always)
+	}
+	total := 0
+	for i := range c.shards {
+		total += len(c.shards[i].m)
+	}
+	require.LessOrEqual(t, total, 32)
+	key := TokenHash{1, 2, 3}
+	require.Equal(t, 1, c.put(key, 1, func() bool { return false }))
+	_, ok := c.get(key)
+	require.False(t, ok, "what was read before a drop is not remembered")
+	c.put(key, 1, always)
+	require.Equal(t, 1, c.put(key, 2, always), "all readers share the first")
+}
+
+func TestAcceptedQuality(t *testing.T) {
+	for accept, want := range map[string]bool{
+		"text/html": true, "TEXT/HTML": true, "text/html;q=2": false, "text/html;q=x": false, "text/html; charset=utf-8; q=0.5": true,
+		"application/json;q=0.4,text/html;q=0.5": true, "*/*": false, "text/*": false, "application/xhtml+xml": true,
+	} {
+		require.Equal(t, want, acceptsHTML(http.Header{"Accept": {accept}}), accept)
+	}
+	require.True(t, acceptsProblem(http.Header{"Accept": {"application/json", "application/problem+json"}}))
+	require.False(t, acceptsProblem(http.Header{"Accept": {"application/json, application/problem+json;q=0.5"}}))
+}
+
+func TestNonFieldErrorsKey(t *testing.T) {
+	s := newSite(t, func(s *Settings) { s.NonFieldErrorsKey = on() })
+	b := s.browser()
+	require.JSONEq(t, `{"non_field_errors":["`+messages[CodeLoginInvalid]+`"]}`, b.post("/accounts/login", data{"login": "x", "password": "y"}).body)
+	require.Contains(t, b.get("/accounts/profile").body, `"detail"`)
+	b.header.Set("Content-Type", "application/json")
+	require.Contains(t, b.post("/accounts/login", "{").body, `"detail"`)
+}
+
+func TestSmallParts(t *testing.T) {
+	require.Equal(t, "é", shorten("éé", 3), "whole characters only")
+	require.Empty(t, shorten("\xff\xfe", 5))
+	_, ok := hashToken("short")
+	require.False(t, ok)
+	require.NoError(t, (&Guard{}).Validate())
+	require.Error(t, (&Guard{MaxAge: caddy.Duration(-1)}).Validate())
+	s := newSite(t)
+	w := &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: &nullWriter{h: http.Header{}}}}
+	_, err := w.ReadFrom(strings.NewReader("x"))
+	require.NoError(t, err)
+	require.Equal(t, "private, no-cache", w.Header().Get("Cache-Control"))
+	for want, settings := range map[string]Settings{
+		"a.example": {BaseURL: "https://a.example:8443"}, "b.example": {From: "X <x@b.example>"}, "localhost": {},
+	} {
+		require.Equal(t, want, (&realm{settings: &settings}).site())
+	}
+	_, err = s.accounts.hasher.Verify(t.Context(), "x", "y")
+	require.Equal(t, CodeUnavailable, asRefusal(hashError(err)).Code)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = s.accounts.Lookup(ctx, uuid.NewString())
+	require.Equal(t, CodeUnavailable, asRefusal(err).Code)
+	require.Equal(t, "{}", string(must(shownFields(nil).MarshalJSON())))
+	_, err = shownFields{{"x", func() {}}}.MarshalJSON()
+	require.Error(t, err)
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func TestWarnings(t *testing.T) {
+	s := testSettings()
+	s.Register.AutoLogin, s.Register.OneTimeUse, s.ResetPassword.FailWhenUserNotFound = on(), off(), on()
+	s.setDefaults()
+	require.Len(t, s.warnings(), 2)
+	before := *s.Register.Enabled
+	s.setDefaults()
+	require.Equal(t, before, *s.Register.Enabled)
+}
+
+func TestDirectoryAsStore(t *testing.T) {
+	_, _, err := (&BoltModule{path: t.TempDir(), logger: zap.NewNop()}).OpenStore("default", time.Second)
+	require.ErrorContains(t, err, "name a file, not a folder")
+}
+
+func TestFlushFailsLoudly(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	b := s.signedIn("ada")
+	s.travel(time.Hour)
+	require.Equal(t, 200, b.get("/accounts/profile").StatusCode)
+	broken := &brokenStore{Store: s.accounts.store}
+	s.realm.engine.sessions.store = broken
+	broken.broken.Store(true)
+	s.realm.engine.flush(t.Context(), s.realm.postman)
+	require.Equal(t, 1, s.logs.FilterMessage("the last uses of sessions could not be written").Len())
+	broken.broken.Store(false)
+}
