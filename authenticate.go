@@ -14,8 +14,8 @@ import (
 
 // authenticate returns who the request comes from: ErrNotFound if nobody is
 // signed in, *Error with CodeTokenInvalid for a token that is not good. strict
-// is for our own endpoints. On guarded routes, a Bearer token may belong to the
-// app behind, so an unknown one does not spoil a good cookie there.
+// is for our own endpoints. On guarded routes, the header may belong to the app
+// behind, so an unknown token does not spoil a good cookie there.
 func (r *realm) authenticate(req *http.Request, strict bool) (Principal, error) {
 	a := r.accounts.Load()
 	if a == nil {
@@ -32,7 +32,7 @@ func (r *realm) authenticate(req *http.Request, strict bool) (Principal, error) 
 					return p, storeError(err)
 				}
 			}
-			if isToken || accept && strict {
+			if strict && (isToken || accept) {
 				return Principal{}, refuse(CodeTokenInvalid)
 			}
 		}

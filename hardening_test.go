@@ -100,8 +100,11 @@ func TestGuardAnswers(t *testing.T) {
 		})
 	}
 	b := s.signedIn("ada")
-	b.header.Set("Authorization", "Bearer of-the-app-behind")
-	require.Equal(t, protectedPage, b.get("/members/").body, "another's token does not spoil a good cookie")
+	for _, scheme := range []string{"Bearer ", "Token ", "Basic "} {
+		b.header.Set("Authorization", scheme+"of-the-app-behind")
+		require.Equal(t, protectedPage, b.get("/members/").body, "another's token does not spoil a good cookie")
+		require.Equal(t, scheme == "Token ", b.get("/accounts/profile").StatusCode == 401, "on an endpoint it does")
+	}
 	s.guard.LoginURL = "https://login.example.net/?lang=en"
 	require.Equal(t, "https://login.example.net/?lang=en&next=http%3A%2F%2Fexample.com%2Fmembers%2F", s.browser().likeBrowser().get("/members/").Header.Get("Location"))
 }
