@@ -235,3 +235,32 @@ func TestFlushFailsLoudly(t *testing.T) {
 	require.Equal(t, 1, s.logs.FilterMessage("the last uses of sessions could not be written").Len())
 	broken.broken.Store(false)
 }
+
+func TestFailingReads(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	b := s.signedIn("ada").problems()
+	require.NoError(t, s.accounts.store.Close())
+	s.realm.engine.sessions.live = newCache[TokenHash, *liveSession](16, func(h TokenHash) byte { return h[0] })
+	for path, body := range map[string]data{
+		"/accounts/register":                 newcomer("bob"),
+		"/accounts/login":                    {"login": "ada", "password": testPassword},
+		"/accounts/send-reset-password-link": {"login": "ada"},
+		"/accounts/resend-verification":      {"login": "ada"},
+		"/accounts/verify-registration":      {"user_id": uuid.NewString(), "timestamp": "1", "signature": "x"},
+		"/accounts/reset-password":           {"user_id": uuid.NewString(), "timestamp": "1", "signature": "x", "password": testPassword},
+		"/accounts/verify-email":             {"user_id": uuid.NewString(), "timestamp": "1", "signature": "x", "email": "x@example.org"},
+	} {
+		b.cookie = map[string]string{}
+		requireError(t, b.post(path, body), 503, "unavailable")
+	}
+	token, _ := newToken()
+	b.cookie["registration"] = token
+	requireError(t, b.get("/members/"), 503, "unavailable")
+	provider := &Provider{}
+	provider.app, provider.name = s.app, "default"
+	_, _, err := provider.Authenticate(&nullWriter{h: http.Header{}}, requestWith(t, token))
+	require.Error(t, err, "a technical failure, for Caddy's log")
+	s.realm.accounts.Store(nil)
+	requireError(t, b.get("/members/"), 503, "unavailable")
+}

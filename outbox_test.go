@@ -4,6 +4,7 @@
 package registration
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
@@ -124,4 +125,36 @@ func TestBackoff(t *testing.T) {
 	for d, want := range map[time.Duration]string{7 * day: "7 days", day: "24 hours", time.Hour: "1 hour", 90 * time.Minute: "90 minutes", 30 * time.Second: "30 seconds"} {
 		require.Equal(t, want, inWords(d))
 	}
+}
+
+func TestOutboxFailingStore(t *testing.T) {
+	s := newSite(t)
+	s.realm.stop() // from here on the test is the worker
+	s.browser().post("/accounts/register", newcomer("ada"))
+	broken := &brokenStore{Store: s.accounts.store}
+	p := s.realm.postman
+	o := newOutbox(broken, func() *postman { return p })
+	broken.broken.Store(true)
+	_, ok := o.deliverDue(t.Context(), p)
+	require.False(t, ok, "sent, but not taken off the queue: the worker waits")
+	first := s.mail()
+	s.failWith(func(*Message) error { return errors.New("a mailer that knows no scopes") })
+	_, ok = o.deliverDue(t.Context(), p)
+	require.False(t, ok, "nor can a delay be written")
+	require.Equal(t, 2, s.logs.FilterMessage("the outbox can't be written; trying again").Len())
+	broken.broken.Store(false)
+	s.failWith(nil)
+	_, ok = o.deliverDue(t.Context(), p)
+	require.True(t, ok)
+	require.Equal(t, first.ID, s.mail().ID, "sent twice at worst, under one Message-ID")
+	require.Empty(t, s.queued())
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, ok = o.deliverDue(ctx, p)
+	require.False(t, ok)
+	noMailer := *p
+	noMailer.mailer = nil
+	wait, ok := o.deliverDue(t.Context(), &noMailer)
+	require.True(t, ok)
+	require.Equal(t, mailIdle, wait)
 }
