@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 GO ?= go
-COVER_MIN ?= 92
+COVER_MIN ?= 94
 FUZZTIME ?= 10s
 COVERDIR := $(CURDIR)/dist/cover
 
