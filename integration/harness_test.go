@@ -64,7 +64,11 @@ func buildAndRun(m *testing.M) int {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fail(fmt.Errorf("building Caddy: %w\n%s", err, out))
 	}
-	return m.Run()
+	code := m.Run()
+	if err := printFaults(); err != nil {
+		return fail(err)
+	}
+	return code
 }
 
 // patience bounds every wait. It is far beyond what any of them should take, so
