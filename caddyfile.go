@@ -117,7 +117,7 @@ func (p *parser) block(setting string, options map[string]option) error {
 		if !ok {
 			return p.Errf("%q is not a setting of %s; the settings are: %s", name, cmp.Or(setting, p.directive), strings.Join(sortedNames(options), ", "))
 		}
-		if p.seen[path] {
+		if p.seen[path] && path != "throttle" { // one line a throttle
 			return p.Errf("%s stands twice; keep one of them", path)
 		}
 		p.seen[path] = true
@@ -302,6 +302,7 @@ func (h *Handler) options() map[string]option {
 			"similar":    switchOption(&h.Password.Similar),
 		}),
 		"non_field_errors_key": switchOption(&h.NonFieldErrorsKey),
+		"throttle":             throttleOption(&h.Throttle),
 		"pages":                switchOption(&h.Pages),
 	}
 }
@@ -315,6 +316,38 @@ func numberOption(to *int) option {
 		if *to, err = strconv.Atoi(text); err != nil || *to < 1 {
 			return p.Errf("%s: %q is not a positive number; write for example: %s 8", name, text, last(name))
 		}
+		return nil
+	}
+}
+
+// throttleOption reads `throttle <name> <events> <window>` or `throttle off`.
+func throttleOption(to *ThrottleSettings) option {
+	return func(p *parser, _ string) error {
+		const usage = "throttle takes a name, a number of events and a window, or off; write for example: throttle login 10 1m"
+		args := p.RemainingArgs()
+		if len(args) == 1 && args[0] == "off" {
+			to.Off = true
+			return nil
+		}
+		if len(args) != 3 {
+			return p.Err(usage)
+		}
+		limit := to.named(args[0])
+		if limit == nil {
+			return p.Errf("there is no throttle %q; the throttles are: %s", args[0], strings.Join(throttleNames, ", "))
+		}
+		if *limit != nil {
+			return p.Errf("throttle %s stands twice; keep one of them", args[0])
+		}
+		events, err := strconv.Atoi(args[1])
+		if err != nil {
+			return p.Errf("throttle %s: %q is not a number of events; write for example: throttle %s 10 1m", args[0], args[1], args[0])
+		}
+		window, err := caddy.ParseDuration(args[2])
+		if err != nil {
+			return p.Errf("throttle %s: %q is not a duration; write for example: throttle %s 10 1m", args[0], args[2], args[0])
+		}
+		*limit = &ThrottleLimit{Events: events, Window: caddy.Duration(window)}
 		return nil
 	}
 }

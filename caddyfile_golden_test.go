@@ -120,12 +120,12 @@ func TestFullFormSetsEverything(t *testing.T) {
 	require.NoError(t, json.Unmarshal(raw, &got))
 	for _, key := range []string{
 		"path", "realm", "base_url", "secrets", "store", "mailer", "from", "reply_to", "templates", "trusted_origins", "user",
-		"register", "login", "reset_password", "register_email", "change_password", "session", "password", "non_field_errors_key", "pages", "source",
+		"register", "login", "reset_password", "register_email", "change_password", "session", "password", "throttle", "non_field_errors_key", "pages", "source",
 	} {
 		require.Contains(t, got, key)
 	}
-	require.Len(t, got, 21, "a new setting needs its place in full.caddyfile")
-	for key, fields := range map[string]int{"user": 4, "register": 8, "login": 2, "reset_password": 8, "register_email": 4, "change_password": 1, "session": 5, "password": 5} {
+	require.Len(t, got, 22, "a new setting needs its place in full.caddyfile")
+	for key, fields := range map[string]int{"user": 4, "register": 8, "login": 2, "reset_password": 8, "register_email": 4, "change_password": 1, "session": 5, "password": 5, "throttle": 4} {
 		require.Len(t, got[key], fields, key)
 	}
 }

@@ -15,10 +15,11 @@ import (
 // engine is one realm of one open store. All configurations that run on it,
 // before, during and after a reload, share it.
 type engine struct {
-	store    Store
-	sessions *sessions
-	outbox   *outbox
-	release  func() error // of what the store rests on
+	store     Store
+	sessions  *sessions
+	outbox    *outbox
+	throttles *throttles
+	release   func() error // of what the store rests on
 
 	mu sync.Mutex
 	// postmen of the running configurations. The latest works; when it stops
@@ -29,7 +30,7 @@ type engine struct {
 }
 
 func newEngine(store Store, release func() error) *engine {
-	e := &engine{store: store, sessions: newSessions(store), release: release}
+	e := &engine{store: store, sessions: newSessions(store), throttles: newThrottles(), release: release}
 	e.outbox = newOutbox(store, e.postman)
 	return e
 }

@@ -45,6 +45,7 @@ const (
 	CodeUnsupportedMediaType   Code = "unsupported_media_type"
 	CodeMalformed              Code = "malformed"
 	CodeTooLarge               Code = "too_large"
+	CodeThrottled              Code = "throttled"
 	CodeUnavailable            Code = "unavailable"
 	CodeInternal               Code = "internal"
 )
@@ -80,6 +81,7 @@ var messages = map[Code]string{ //nolint:gosec // texts about passwords, none of
 	CodeUnsupportedMediaType:   "Please send application/json, application/x-www-form-urlencoded or multipart/form-data.",
 	CodeMalformed:              "The body of the request can't be read: {reason}.",
 	CodeTooLarge:               "The body of the request is larger than {max} bytes.",
+	CodeThrottled:              "That was too often. Please try again in {seconds} seconds.",
 	CodeUnavailable:            "This can't be done right now. Please try again in a moment.",
 	CodeInternal:               "Something went wrong on our side.",
 }

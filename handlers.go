@@ -24,7 +24,11 @@ type endpoint struct {
 	givesCookie bool
 	// off: it answers 404 to everything.
 	off bool
-	act func(*call) (*reply, error)
+	// throttle names the budget that a call is counted against; "": none.
+	throttle string
+	// target is the account or recipient that has a budget of its own.
+	target func(*call) string
+	act    func(*call) (*reply, error)
 	// form is the page that GET shows to a browser; nil: none.
 	form *form
 }
@@ -75,11 +79,24 @@ func (r *realm) routes() map[string]*endpoint {
 		{name: "register-email", methods: post, signedIn: true, act: actRegisterEmail},
 		{name: "verify-email", methods: post, off: !*s.RegisterEmail.Verification, act: actVerifyEmail},
 	}
+	logins := append([]string{"login"}, s.User.LoginFields...)
+	budgets := map[string]struct {
+		throttle string
+		target   func(*call) string
+	}{
+		"register":                 {throttleRegister, throttleTarget(fieldEmail)},
+		"resend-verification":      {throttleEmail, throttleTarget(append(logins, fieldEmail)...)},
+		"login":                    {throttleLogin, throttleTarget(logins...)},
+		"change-password":          {throttleLogin, func(c *call) string { return c.who.User.ID.String() }},
+		"send-reset-password-link": {throttleReset, throttleTarget(append(logins, fieldEmail)...)},
+		"register-email":           {throttleEmail, throttleTarget(fieldEmail)},
+	}
 	routes := make(map[string]*endpoint, len(list))
 	for _, e := range list {
 		if *s.Pages {
 			e.form = r.pages.form(e.name)
 		}
+		e.throttle, e.target = budgets[e.name].throttle, budgets[e.name].target
 		routes[e.name] = e
 	}
 	return routes
@@ -151,7 +168,11 @@ func (r *realm) serve(w http.ResponseWriter, req *http.Request, name string) {
 
 // finish does the act, writes its log line and answers.
 func (r *realm) finish(w http.ResponseWriter, c *call, e *endpoint, html bool) {
-	rep, err := e.act(c)
+	var rep *reply
+	err := r.limit(c, e)
+	if err == nil {
+		rep, err = e.act(c)
+	}
 	if c.req.Method != http.MethodGet && c.req.Method != http.MethodHead {
 		r.logAct(c, e, rep, err)
 	}

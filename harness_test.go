@@ -68,6 +68,7 @@ func (m *memoryMailer) Close() error { return nil }
 func testSettings() *Settings {
 	return &Settings{
 		BaseURL: "http://example.com", From: "Example <no-reply@example.com>", MailerRaw: json.RawMessage(`{"module":"log"}`),
+		Throttle: ThrottleSettings{Off: true},
 		Password: PasswordSettings{Argon2id: &Argon2idSettings{Memory: 8, Passes: 1, Lanes: 1}},
 	}
 }

@@ -73,6 +73,9 @@ type Settings struct {
 	// How passwords are hashed and which are refused.
 	Password PasswordSettings `json:"password,omitzero"`
 
+	// How often one client, account or recipient may ask. Default: on.
+	Throttle ThrottleSettings `json:"throttle,omitzero"`
+
 	// Whether a single refusal is sent as `{"non_field_errors": ["…"]}` instead
 	// of `{"detail": "…"}`. Default: false.
 	NonFieldErrorsKey *bool `json:"non_field_errors_key,omitempty"`
@@ -225,6 +228,65 @@ type Argon2idSettings struct {
 	Lanes uint8 `json:"lanes"`
 }
 
+// ThrottleSettings bounds what can be guessed and what sends mail. Each limit
+// holds for one client address (an IPv6 one with its /64) and again for one
+// account or recipient; beyond it the answer is 429 with Retry-After. Nobody is
+// locked out: the budget fills evenly, so a full one of 10 a minute gives one
+// more try every 6 seconds.
+type ThrottleSettings struct {
+	// Turns every throttle off. Default: false.
+	Off bool `json:"off,omitempty"`
+	// Sign-in, and the old password at its change. Default: 10 in 1 minute.
+	Login *ThrottleLimit `json:"login,omitempty"`
+	// Sign-up. Default: 20 in 1 hour.
+	Register *ThrottleLimit `json:"register,omitempty"`
+	// The mail for a forgotten password. Default: 5 in 15 minutes.
+	Reset *ThrottleLimit `json:"reset,omitempty"`
+	// The mails that confirm an account again or a new address. Default: 5 in
+	// 15 minutes.
+	Email *ThrottleLimit `json:"email,omitempty"`
+}
+
+// A ThrottleLimit is a number of events in a window of time.
+type ThrottleLimit struct {
+	Events int            `json:"events"`
+	Window caddy.Duration `json:"window"`
+}
+
+// throttleNames are the throttles, in the order of the documentation.
+var throttleNames = []string{throttleLogin, throttleRegister, throttleReset, throttleEmail}
+
+// named returns where the limit of a throttle stands, nil for an unknown one.
+func (s *ThrottleSettings) named(name string) **ThrottleLimit {
+	switch name {
+	case throttleLogin:
+		return &s.Login
+	case throttleRegister:
+		return &s.Register
+	case throttleReset:
+		return &s.Reset
+	case throttleEmail:
+		return &s.Email
+	}
+	return nil
+}
+
+func (s ThrottleSettings) limit(name string) ThrottleLimit { return **s.named(name) }
+
+func (s *ThrottleSettings) setDefaults() {
+	defaults := map[string]ThrottleLimit{
+		throttleLogin:    {Events: 10, Window: caddy.Duration(time.Minute)},
+		throttleRegister: {Events: 20, Window: caddy.Duration(time.Hour)},
+		throttleReset:    {Events: 5, Window: caddy.Duration(15 * time.Minute)},
+		throttleEmail:    {Events: 5, Window: caddy.Duration(15 * time.Minute)},
+	}
+	for name, limit := range defaults {
+		if p := s.named(name); *p == nil {
+			*p = &limit
+		}
+	}
+}
+
 // A SettingError is one wrong setting: which, what is wrong, and the mend.
 type SettingError struct {
 	// Setting is the path of the setting, such as `register.verification_url`.
@@ -304,6 +366,7 @@ func (s *Settings) setDefaults() {
 	setSwitch(&s.Password.Numeric, true)
 	setSwitch(&s.Password.Common, true)
 	setSwitch(&s.Password.Similar, true)
+	s.Throttle.setDefaults()
 	setSwitch(&s.NonFieldErrorsKey, false)
 	setSwitch(&s.Pages, true)
 }

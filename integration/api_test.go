@@ -18,6 +18,7 @@ const plainSite = `{
 }
 http://127.0.0.1:[[port]] {
 	registration {
+		throttle off
 		base_url http://127.0.0.1:[[port]]
 		from no-reply@example.com
 		mailer file [[dir]]/mail

@@ -30,6 +30,7 @@ const mailedSite = `{
 }
 (accounts) {
 	registration {
+		throttle off
 		base_url https://localhost:[[port]]
 		from "Example <no-reply@example.com>"
 		reply_to help@example.com

@@ -23,6 +23,7 @@ const loudSite = `{
 http://127.0.0.1:[[port]] {
 	log
 	registration {
+		throttle off
 		base_url http://127.0.0.1:[[port]]
 		from no-reply@example.com
 		mailer file [[dir]]/mail

@@ -1,0 +1,177 @@
+// throttle.go: how often one client, account or recipient may ask for what can
+// be guessed or sends mail. Memory is bounded whatever the number of keys.
+
+package registration
+
+import (
+	"encoding/binary"
+	"net/netip"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/time/rate"
+)
+
+// Names of the throttles, as the configuration and the log have them.
+const (
+	throttleLogin    = "login"
+	throttleRegister = "register"
+	throttleReset    = "reset"
+	throttleEmail    = "email"
+)
+
+// throttleKey is a hash of what is counted, so that the table holds no address
+// or name, and a long one takes no more room than a short one.
+type throttleKey [16]byte
+
+func newThrottleKey(parts ...string) throttleKey {
+	return throttleKey(stateOf(append([]string{"throttle"}, parts...)...)[:16])
+}
+
+// Bounds of a table: the keys with a budget of their own, and the budgets that
+// all further keys share by their hash. A flood of keys so neither takes more
+// memory nor makes the table forget anybody.
+const (
+	maxThrottleKeys = 1 << 16
+	sharedBudgets   = 1 << 10
+)
+
+// A budget is a token bucket with the moment of its last logged refusal.
+type budget struct {
+	*rate.Limiter
+	incident time.Time
+}
+
+// throttles counts events by key. It is shared by the configurations of a realm
+// over reloads, and safe for concurrent use.
+type throttles struct {
+	mu     sync.Mutex
+	own    map[throttleKey]*budget
+	shared [sharedBudgets]*budget
+	swept  time.Time
+	max    int
+}
+
+func newThrottles() *throttles {
+	return &throttles{own: map[throttleKey]*budget{}, max: maxThrottleKeys}
+}
+
+// take counts one event against every key, or against none: then it returns how
+// long to wait, and whether this is the first refusal of an incident.
+func (t *throttles) take(now time.Time, limit ThrottleLimit, keys ...throttleKey) (wait time.Duration, first bool) {
+	every := time.Duration(limit.Window) / time.Duration(limit.Events)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	budgets := make([]*budget, len(keys))
+	for i, key := range keys {
+		b := t.budget(now, key, rate.Every(every), limit.Events)
+		budgets[i] = b
+		if missing := 1 - b.TokensAt(now); missing > 0 {
+			// A little more than what is missing: the next try must not come
+			// a rounding error too early.
+			wait = max(wait, time.Duration(missing*float64(every))+time.Millisecond)
+			if now.Sub(b.incident) >= time.Duration(limit.Window) {
+				first = true
+			}
+			b.incident = now
+		}
+	}
+	if wait > 0 {
+		return wait, first
+	}
+	for _, b := range budgets {
+		b.AllowN(now, 1)
+	}
+	return 0, false
+}
+
+// budget finds the budget of a key. A changed setting applies from here on.
+func (t *throttles) budget(now time.Time, key throttleKey, limit rate.Limit, burst int) *budget {
+	b, ok := t.own[key]
+	if !ok && len(t.own) >= t.max {
+		t.sweep(now)
+	}
+	switch {
+	case ok:
+	case len(t.own) < t.max:
+		b = &budget{Limiter: rate.NewLimiter(limit, burst)}
+		t.own[key] = b
+	default:
+		slot := &t.shared[binary.BigEndian.Uint16(key[:])%sharedBudgets]
+		if *slot == nil {
+			*slot = &budget{Limiter: rate.NewLimiter(limit, burst)}
+		}
+		b = *slot
+	}
+	if b.Limit() != limit || b.Burst() != burst {
+		b.SetLimitAt(now, limit)
+		b.SetBurstAt(now, burst)
+	}
+	return b
+}
+
+// sweep forgets the budgets that are whole again, at most once a second: a
+// flood must not make every request walk the table.
+func (t *throttles) sweep(now time.Time) {
+	if now.Sub(t.swept) < time.Second && !now.Before(t.swept) {
+		return
+	}
+	t.swept = now
+	for key, b := range t.own {
+		if b.TokensAt(now) >= float64(b.Burst()) {
+			delete(t.own, key)
+		}
+	}
+}
+
+// addressKey names a client: an IPv4 address, or the /64 of an IPv6 one, since
+// that is what one household or server has.
+func addressKey(kind, address string) throttleKey {
+	if a, err := netip.ParseAddr(address); err == nil {
+		a = a.Unmap().WithZone("")
+		if a.Is6() {
+			if p, err := a.Prefix(64); err == nil {
+				a = p.Addr()
+			}
+		}
+		address = a.String()
+	}
+	return newThrottleKey(kind, "address", address)
+}
+
+// limit counts a call against the budgets of its endpoint, or refuses it.
+func (r *realm) limit(c *call, e *endpoint) error {
+	s := r.settings.Throttle
+	if e.throttle == "" || s.Off {
+		return nil
+	}
+	limit := s.limit(e.throttle)
+	keys := []throttleKey{addressKey(e.throttle, c.client.Address)}
+	if e.target != nil {
+		if target := e.target(c); target != "" {
+			keys = append(keys, newThrottleKey(e.throttle, "target", uniqueKey(target)))
+		}
+	}
+	wait, first := r.engine.throttles.take(r.now(), limit, keys...)
+	if wait == 0 {
+		return nil
+	}
+	if first {
+		r.logger.Warn("throttled", zap.String("realm", r.name), zap.String("throttle", e.throttle), zap.String("act", e.name),
+			zap.String("client_ip", c.client.Address), zap.Duration("retry_after", wait))
+	}
+	return &Error{Code: CodeThrottled, RetryAfter: wait, Params: Params{"seconds": seconds(wait)}}
+}
+
+// throttleTarget is the account or recipient that an input names.
+func throttleTarget(names ...string) func(*call) string {
+	return func(c *call) string {
+		for _, name := range names {
+			if text := c.in.text(name); text != "" {
+				return text
+			}
+		}
+		return ""
+	}
+}
