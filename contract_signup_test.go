@@ -366,11 +366,11 @@ func TestContractSignOut(t *testing.T) {
 	b, other := s.signedIn("ada"), s.signedIn("ada")
 	session := b.cookie["registration"]
 	require.Equal(t, 200, b.post("/accounts/logout", data{"revoke_token": true}).StatusCode)
-	require.Empty(t, b.cookie)
+	require.NotContains(t, b.cookie, "registration")
 	b.cookie["registration"] = session
 	require.Equal(t, 401, b.get("/accounts/profile").StatusCode)
 	requireError(t, other.problems().post("/accounts/logout", data{"revoke_token": true}), 400, "no_token")
-	require.Empty(t, other.cookie, "the session has ended all the same")
+	require.NotContains(t, other.cookie, "registration", "the session has ended all the same")
 
 	api := s.browser()
 	token := s.browser().post("/accounts/login", data{"login": "ada", "password": testPassword}).json(t)["token"].(string)

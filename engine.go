@@ -59,6 +59,9 @@ func (e *engine) start(p *postman) {
 	if len(e.postmen) == 1 {
 		ctx, stop := context.WithCancel(context.Background())
 		e.stop = stop
+		if err := e.throttles.load(ctx, e.store, p.now()); err != nil {
+			p.logger.Error("the throttles begin afresh", zap.Error(err))
+		}
 		e.quiet.Go(func() { e.outbox.run(ctx) })
 		e.quiet.Go(func() { e.housekeeping(ctx) })
 	}
@@ -89,6 +92,9 @@ func (e *engine) finish(p *postman) {
 func (e *engine) flush(ctx context.Context, p *postman) {
 	if err := e.sessions.flush(ctx); err != nil && ctx.Err() == nil {
 		p.logger.Error("the last uses of sessions could not be written", zap.Error(err))
+	}
+	if err := e.throttles.flush(ctx, e.store, p.now()); err != nil && ctx.Err() == nil {
+		p.logger.Error("the budgets of the throttles could not be written", zap.Error(err))
 	}
 }
 

@@ -28,6 +28,8 @@ type endpoint struct {
 	throttle string
 	// target is the account or recipient that has a budget of its own.
 	target func(*call) string
+	// device: a device that the account has signed in on has its own budget.
+	device bool
 	act    func(*call) (*reply, error)
 	// form is the page that GET shows to a browser; nil: none.
 	form *form
@@ -79,16 +81,23 @@ func (r *realm) routes() map[string]*endpoint {
 		{name: "register-email", methods: post, signedIn: true, act: actRegisterEmail},
 		{name: "verify-email", methods: post, off: !*s.RegisterEmail.Verification, act: actVerifyEmail},
 	}
+	// The order is that in which the acts look for the account: a second name in
+	// the body must not be what is counted.
 	logins := append([]string{"login"}, s.User.LoginFields...)
+	resend := append([]string{"login", fieldEmail}, s.User.LoginFields...)
+	reset := logins
+	if *s.ResetPassword.UseEmail {
+		reset = []string{fieldEmail}
+	}
 	budgets := map[string]struct {
 		throttle string
 		target   func(*call) string
 	}{
 		"register":                 {throttleRegister, throttleTarget(fieldEmail)},
-		"resend-verification":      {throttleEmail, throttleTarget(append(logins, fieldEmail)...)},
+		"resend-verification":      {throttleEmail, throttleTarget(resend...)},
 		"login":                    {throttleLogin, throttleTarget(logins...)},
 		"change-password":          {throttleLogin, func(c *call) string { return c.who.User.ID.String() }},
-		"send-reset-password-link": {throttleReset, throttleTarget(append(logins, fieldEmail)...)},
+		"send-reset-password-link": {throttleReset, throttleTarget(reset...)},
 		"register-email":           {throttleEmail, throttleTarget(fieldEmail)},
 	}
 	routes := make(map[string]*endpoint, len(list))
@@ -97,6 +106,7 @@ func (r *realm) routes() map[string]*endpoint {
 			e.form = r.pages.form(e.name)
 		}
 		e.throttle, e.target = budgets[e.name].throttle, budgets[e.name].target
+		e.device = e.name == "login"
 		routes[e.name] = e
 	}
 	return routes
@@ -178,6 +188,9 @@ func (r *realm) finish(w http.ResponseWriter, c *call, e *endpoint, html bool) {
 	}
 	if rep != nil && (rep.cookie != "" || rep.signedOut) {
 		r.setCookie(w, c.req, rep.cookie)
+		if rep.cookie != "" {
+			r.rememberDevice(w, c, rep.user)
+		}
 	}
 	if err != nil {
 		if html && e.form != nil {

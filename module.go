@@ -25,6 +25,7 @@ package registration
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -108,7 +109,14 @@ func (h *Handler) provision(ctx caddy.Context) (err error) {
 		}
 	}
 	h.realm, err = h.app.define(settings.Realm, string(fingerprint), h.Source, func() (*realm, error) {
-		return newRealm(settings, store, mailer, h.logger)
+		r, err := newRealm(settings, store, mailer, h.logger)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.metrics.register(ctx.GetMetricsRegistry()); err != nil {
+			return nil, errors.Join(err, r.close())
+		}
+		return r, nil
 	})
 	return err
 }

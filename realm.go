@@ -65,6 +65,7 @@ type realm struct {
 	engine    *engine
 	hasher    *password.Pool
 	postman   *postman
+	metrics   *metrics
 	accounts  atomic.Pointer[Accounts]
 	started   bool
 
@@ -128,7 +129,7 @@ func (s *Settings) resolve() (*Settings, error) {
 func newRealm(s *Settings, store StoreModule, mailer Mailer, logger *zap.Logger) (*realm, error) {
 	r := &realm{
 		name: s.Realm, path: s.Path, settings: s, storeModule: store, mailer: mailer, logger: logger, now: time.Now,
-		engineKey: store.StoreKey() + "\x00" + s.Realm,
+		engineKey: store.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(),
 	}
 	for _, warning := range s.warnings() {
 		logger.Warn(warning)
@@ -307,15 +308,19 @@ func (r *realm) cookieName(req *http.Request) string {
 // setCookie carries a session's token to the browser, for as long as the
 // session lasts; the empty token takes it away.
 func (r *realm) setCookie(w http.ResponseWriter, req *http.Request, token string) {
-	c := http.Cookie{ //nolint:gosec // Secure wherever the browser speaks HTTPS; SameSite is a setting, lax unless set
-		Name: r.cookieName(req), Value: token, Path: "/", Domain: r.settings.Session.CookieDomain,
-		MaxAge: int(time.Duration(r.settings.Session.Lifetime) / time.Second),
-		Secure: r.secure(req), HttpOnly: true, SameSite: r.sameSite,
-	}
+	seconds := int(time.Duration(r.settings.Session.Lifetime) / time.Second)
 	if token == "" {
-		c.MaxAge = -1
+		seconds = -1
 	}
-	http.SetCookie(w, &c)
+	http.SetCookie(w, r.newCookie(req, "", token, seconds))
+}
+
+// newCookie is a cookie named after the session's, with the same attributes.
+func (r *realm) newCookie(req *http.Request, suffix, value string, seconds int) *http.Cookie {
+	return &http.Cookie{ //nolint:gosec // Secure wherever the browser speaks HTTPS; SameSite is a setting, lax unless set
+		Name: r.cookieName(req) + suffix, Value: value, Path: "/", Domain: r.settings.Session.CookieDomain,
+		MaxAge: seconds, Secure: r.secure(req), HttpOnly: true, SameSite: r.sameSite,
+	}
 }
 
 // client says where a request came from: Caddy's client_ip, which knows the

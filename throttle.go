@@ -22,12 +22,25 @@ const (
 )
 
 // throttleKey is a hash of what is counted, so that the table holds no address
-// or name, and a long one takes no more room than a short one.
+// or name, and a long one takes no more room than a short one. Its last bit
+// tells the budgets that survive a restart.
 type throttleKey [16]byte
 
 func newThrottleKey(parts ...string) throttleKey {
-	return throttleKey(stateOf(append([]string{"throttle"}, parts...)...)[:16])
+	key := throttleKey(stateOf(append([]string{"throttle"}, parts...)...)[:16])
+	key[15] &^= 1
+	return key
 }
+
+// lastingKey is the key of an account, a recipient or a device: its budget is
+// written to the store. A client's address is not: there are too many of them.
+func lastingKey(parts ...string) throttleKey {
+	key := newThrottleKey(parts...)
+	key[15] |= 1
+	return key
+}
+
+func (k throttleKey) lasting() bool { return k[15]&1 == 1 }
 
 // Bounds of a table: the keys with a budget of their own, and the budgets that
 // all further keys share by their hash. A flood of keys so neither takes more
@@ -51,6 +64,8 @@ type throttles struct {
 	shared [sharedBudgets]*budget
 	swept  time.Time
 	max    int
+	// changed: a lasting budget was spent since the last snapshot.
+	changed bool
 }
 
 func newThrottles() *throttles {
@@ -80,10 +95,19 @@ func (t *throttles) take(now time.Time, limit ThrottleLimit, keys ...throttleKey
 	if wait > 0 {
 		return wait, first
 	}
-	for _, b := range budgets {
+	for i, b := range budgets {
 		b.AllowN(now, 1)
+		t.changed = t.changed || keys[i].lasting()
 	}
 	return 0, false
+}
+
+// refund makes the budget of a key whole again: what it was spent on failed.
+func (t *throttles) refund(key throttleKey) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.own, key)
+	t.changed = true
 }
 
 // budget finds the budget of a key. A changed setting applies from here on.
@@ -140,25 +164,36 @@ func addressKey(kind, address string) throttleKey {
 	return newThrottleKey(kind, "address", address)
 }
 
-// limit counts a call against the budgets of its endpoint, or refuses it.
+// limit counts a call against the budgets of its endpoint, or refuses it. A
+// device that signed in to the account before is counted by itself: whatever
+// others do, at whatever address, its owner gets in.
 func (r *realm) limit(c *call, e *endpoint) error {
-	s := r.settings.Throttle
-	if e.throttle == "" || s.Off {
+	if e.throttle == "" || r.settings.Throttle.Off {
 		return nil
 	}
-	limit := s.limit(e.throttle)
+	if e.device {
+		if key, ok := r.deviceKey(c); ok {
+			return r.spend(c, e.throttle, e.name, key)
+		}
+	}
 	keys := []throttleKey{addressKey(e.throttle, c.client.Address)}
 	if e.target != nil {
 		if target := e.target(c); target != "" {
-			keys = append(keys, newThrottleKey(e.throttle, "target", uniqueKey(target)))
+			keys = append(keys, lastingKey(e.throttle, "target", uniqueKey(target)))
 		}
 	}
-	wait, first := r.engine.throttles.take(r.now(), limit, keys...)
+	return r.spend(c, e.throttle, e.name, keys...)
+}
+
+// spend counts one event against every key, or refuses it.
+func (r *realm) spend(c *call, throttle, act string, keys ...throttleKey) error {
+	wait, first := r.engine.throttles.take(r.now(), r.settings.Throttle.limit(throttle), keys...)
 	if wait == 0 {
 		return nil
 	}
+	r.metrics.throttled.WithLabelValues(r.name, throttle).Inc()
 	if first {
-		r.logger.Warn("throttled", zap.String("realm", r.name), zap.String("throttle", e.throttle), zap.String("act", e.name),
+		r.logger.Warn("throttled", zap.String("realm", r.name), zap.String("throttle", throttle), zap.String("act", act),
 			zap.String("client_ip", c.client.Address), zap.Duration("retry_after", wait))
 	}
 	return &Error{Code: CodeThrottled, RetryAfter: wait, Params: Params{"seconds": seconds(wait)}}

@@ -85,6 +85,43 @@ func TestThrottleOfMail(t *testing.T) {
 	require.Equal(t, http.StatusTooManyRequests, ip.post("/accounts/register", newcomer("late")).StatusCode)
 }
 
+// A second name in the body must not buy the recipient's budget anew.
+func TestThrottleCountsWhoIsWrittenTo(t *testing.T) {
+	for name, test := range map[string]struct {
+		endpoint string
+		body     func(i int) data
+		settings func(*Settings)
+	}{
+		"resend": {
+			"resend-verification", func(i int) data { return data{"username": "x" + strconv.Itoa(i), "email": "ada@example.org"} },
+			func(*Settings) {},
+		},
+		"reset by e-mail": {
+			"send-reset-password-link", func(i int) data { return data{"login": "x" + strconv.Itoa(i), "email": "ada@example.org"} },
+			func(s *Settings) { s.ResetPassword.UseEmail = on() },
+		},
+		"reset by login": {
+			"send-reset-password-link", func(i int) data { return data{"email": "x" + strconv.Itoa(i), "username": "ada"} },
+			func(*Settings) {},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, throttled, test.settings)
+			s.browser().post("/accounts/register", newcomer("ada"))
+			s.mail()
+			for i := range 8 {
+				b := s.browser().from(fmt.Sprintf("198.51.100.%d", i))
+				want := map[bool]int{true: http.StatusOK, false: http.StatusTooManyRequests}[i < 5]
+				require.Equal(t, want, b.post("/accounts/"+test.endpoint, test.body(i)).StatusCode, i)
+			}
+			for range 5 {
+				require.Equal(t, "ada@example.org", s.mail().To)
+			}
+			s.noMail()
+		})
+	}
+}
+
 // A stolen session must not be a way to guess the password at speed.
 func TestThrottleOfTheOldPassword(t *testing.T) {
 	s := newSite(t, throttled)
