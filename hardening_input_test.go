@@ -1,0 +1,113 @@
+// hardening_input_test.go: bodies made to confuse, to exhaust or to wait:
+// JSON's dark corners, look-alike names, huge and slow bodies, costly hashes.
+
+package registration
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/stretchr/testify/require"
+)
+
+func TestHostileBodies(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	for name, c := range map[string]struct {
+		body   string
+		status int
+		want   string
+	}{
+		"the last of two keys counts": {`{"login":"ada","password":"` + testPassword + `","password":"x"}`, 400, "login_invalid"},
+		"deep objects":                {strings.Repeat(`{"login":`, 7000), 400, "malformed"},
+		"deep value":                  {`{"login":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `,"password":"x"}`, 400, "login:invalid"},
+		"huge number":                 {`{"login":1e999999999,"password":` + strings.Repeat("9", 4000) + `}`, 400, "login_invalid"},
+		"invalid UTF-8":               {"{\"login\":\"ada\xff\",\"password\":\"x\"}", 400, "malformed"},
+		"overlong slash":              {"{\"login\":\"ada\xc0\xaf\",\"password\":\"x\"}", 400, "malformed"},
+		"raw NUL":                     {"{\"login\":\"ada\x00\",\"password\":\"x\"}", 400, "malformed"},
+		"escaped NUL":                 {`{"login":"ada\u0000","password":"` + testPassword + `"}`, 400, "login_invalid"},
+		"lone surrogate":              {`{"login":"ada\ud800","password":"` + testPassword + `"}`, 400, "login_invalid"},
+		"over 64 KiB":                 {`{"login":"ada","password":"x","more":"` + strings.Repeat("x", 64<<10) + `"}`, 413, "too_large"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := s.browser().problems()
+			b.header.Set("Content-Type", "application/json")
+			requireError(t, b.post("/accounts/login", c.body), c.status, c.want)
+		})
+	}
+}
+
+func TestLookAlikeUsernames(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	for name, want := range map[string]string{
+		"ADA": "unique", "ａｄａ": "unique", "ᵃda": "unique", "𝐚𝐝𝐚": "unique",
+		"ada\u200b": "invalid", "a\u00adda": "invalid", "ada\u202e": "invalid", "ada\u3164": "invalid", "ada\ufe0f": "invalid", "ada\x00": "invalid", "ad\u2066a": "invalid",
+	} {
+		requireError(t, s.browser().problems().post("/accounts/register", with(newcomer("eve"), data{"username": name})), 400, "username:"+want)
+	}
+}
+
+// What is too long or too costly never gets to the hash, and says no more than
+// a wrong password does.
+func TestHashCostAttacks(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	long := strings.Repeat("long ", 1000)
+	require.NotEqual(t, 200, s.browser().post("/accounts/login", data{"login": "ada", "password": long}).StatusCode)
+	require.Equal(t, 400, s.browser().post("/accounts/register", with(newcomer("eve"), data{"password": long, "password_confirm": long})).StatusCode)
+	for _, hash := range []string{
+		"$argon2id$v=19$m=4294967295,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+		"$argon2id$v=19$m=64,t=4294967295,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+		"$2a$31$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+		"pbkdf2_sha256$2147483647$salt$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+		"rubbish", "",
+	} {
+		require.NoError(t, s.accounts.update(t.Context(), func(tx *txn) error {
+			u, err := tx.User(uuidOf(t, s, "ada"))
+			if err != nil {
+				return err
+			}
+			u.PasswordHash = hash
+			return s.accounts.putUser(tx, u)
+		}))
+		requireError(t, s.browser().problems().post("/accounts/login", data{"login": "ada", "password": testPassword}), 400, "login_invalid")
+	}
+}
+
+// A hundred bodies that never come hold no slot of the hash and nobody up.
+func TestSlowBodies(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		ctx := context.WithValue(req.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer())
+		s.ServeHTTP(w, req.WithContext(context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{})))
+	}))
+	defer server.Close()
+	var conns []net.Conn
+	for range 100 {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		require.NoError(t, err)
+		defer conn.Close()
+		_, err = conn.Write([]byte("POST /accounts/login HTTP/1.1\r\nHost: example.com\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n{"))
+		require.NoError(t, err)
+		conns = append(conns, conn)
+	}
+	s.signedIn("ada")
+	for _, conn := range conns { // the client gives up in the middle
+		require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(time.Minute)))
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusBadRequest, res.StatusCode)
+		require.NoError(t, res.Body.Close())
+	}
+}

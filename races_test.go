@@ -1,0 +1,142 @@
+// races_test.go: a hundred at once for what only one may have: a name, a link,
+// an address; and the write-back of a session against its end.
+
+package registration
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const racers = 100
+
+// race runs try for every racer at one start and counts what they return.
+func race(try func(i int) int) map[int]int {
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	start, count := make(chan struct{}), map[int]int{}
+	for i := range racers {
+		wg.Go(func() {
+			<-start
+			got := try(i)
+			mu.Lock()
+			defer mu.Unlock()
+			count[got]++
+		})
+	}
+	close(start)
+	wg.Wait()
+	return count
+}
+
+func TestRaceForOneUsername(t *testing.T) {
+	s := newSite(t)
+	count := race(func(i int) int {
+		return s.browser().post("/accounts/register", with(newcomer("ada"), data{"email": fmt.Sprintf("ada%d@example.org", i)})).StatusCode
+	})
+	require.Equal(t, map[int]int{201: 1, 400: racers - 1}, count)
+	s.mail()
+	s.noMail()
+	users, _ := s.census()
+	require.Equal(t, 1, users, "no loser left half an account")
+}
+
+func TestRaceForOneEmailAtSignUp(t *testing.T) {
+	s := newSite(t)
+	race(func(i int) int {
+		return s.browser().post("/accounts/register", with(newcomer(fmt.Sprintf("ada%d", i)), data{"email": "ada@example.org"})).StatusCode
+	})
+	users, _ := s.census()
+	require.Equal(t, 1, users, "counted in the store: the answers need not tell")
+}
+
+func TestRaceForOneLink(t *testing.T) {
+	for name, c := range map[string]struct {
+		path string
+		link func(*site) data
+		more data
+	}{
+		"confirmation": {"/accounts/verify-registration", func(s *site) data {
+			s.browser().post("/accounts/register", newcomer("bob"))
+			return s.mail().link(s.t)
+		}, nil},
+		"reset": {"/accounts/reset-password", func(s *site) data {
+			s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
+			return s.mail().link(s.t)
+		}, data{"password": "an even longer passphrase"}},
+		"e-mail": {"/accounts/verify-email", func(s *site) data {
+			require.Equal(s.t, 200, s.signedIn("ada").post("/accounts/register-email", data{"email": "new@example.org"}).StatusCode)
+			return s.mail().link(s.t)
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			s.member("ada")
+			body := with(c.link(s), c.more)
+			count := race(func(int) int { return s.browser().post(c.path, body).StatusCode })
+			require.Equal(t, map[int]int{200: 1, 400: racers - 1}, count)
+		})
+	}
+}
+
+func TestRaceOfEmailChanges(t *testing.T) {
+	s := newSite(t)
+	links := make([]data, racers)
+	for i := range racers {
+		name := fmt.Sprintf("member%d", i)
+		s.member(name)
+		require.Equal(t, 200, s.signedIn(name).post("/accounts/register-email", data{"email": "one@example.org"}).StatusCode)
+		links[i] = s.mail().link(t)
+	}
+	count := race(func(i int) int { return s.browser().post("/accounts/verify-email", links[i]).StatusCode })
+	require.Equal(t, map[int]int{200: 1, 400: racers - 1}, count)
+	moved := 0
+	for i := range racers {
+		u, err := s.accounts.Lookup(t.Context(), fmt.Sprintf("member%d", i))
+		require.NoError(t, err)
+		if u.Email == "one@example.org" {
+			moved++
+		} else {
+			require.Equal(t, fmt.Sprintf("member%d@example.org", i), u.Email, "a loser keeps his address")
+		}
+	}
+	require.Equal(t, 1, moved)
+}
+
+// The last use is written back in the background: it must not put back a
+// session that has ended meanwhile, nor may a lookup that has read it keep it.
+func TestRaceOfLastUseAgainstRevocation(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	sessions := s.realm.engine.sessions
+	for range racers {
+		b := s.signedIn("ada")
+		stolen := s.browser()
+		stolen.cookie[sessionCookie] = b.cookie[sessionCookie]
+		hash, ok := hashToken(b.cookie[sessionCookie])
+		require.True(t, ok)
+		s.travel(6 * time.Minute) // so that the next use is one to write back
+		require.Equal(t, http.StatusOK, stolen.get("/accounts/profile").StatusCode)
+
+		var wg sync.WaitGroup
+		var flushed error
+		status := 0
+		wg.Go(func() { flushed = sessions.flush(t.Context()) })
+		wg.Go(func() { stolen.get("/accounts/profile") })
+		wg.Go(func() { status = b.post("/accounts/logout", nil).StatusCode })
+		wg.Wait()
+		require.NoError(t, flushed)
+		require.Equal(t, http.StatusOK, status)
+		require.NoError(t, sessions.flush(t.Context()))
+		require.Equal(t, http.StatusUnauthorized, stolen.get("/accounts/profile").StatusCode)
+		require.ErrorIs(t, s.accounts.store.View(t.Context(), func(tx Tx) error {
+			_, err := tx.Session(hash)
+			return err
+		}), ErrNotFound)
+	}
+}
