@@ -44,6 +44,8 @@ type Accounts struct {
 	mailDomain string
 	// mailQueued tells the outbox that there is something to do.
 	mailQueued func()
+	// throttles has when an address was last told that it is taken.
+	throttles *throttles
 	// now is the clock; tests travel with it.
 	now func() time.Time
 }
@@ -153,7 +155,11 @@ func (a *Accounts) loginClash(tx Tx, u *User) error {
 // final word is putUser's; this one lets all errors come together, and spares
 // the hash.
 func (a *Accounts) taken(tx Tx, u *User, errs *fieldErrors) error {
+	secret := u.ID == uuid.Nil && *a.settings.Register.Verification // see decline
 	for _, key := range keysOf(u) {
+		if key.Field == fieldEmail && secret {
+			continue
+		}
 		other, err := tx.UserByKey(key.Field, key.Value)
 		switch {
 		case err == nil && other.ID != u.ID:
@@ -161,6 +167,9 @@ func (a *Accounts) taken(tx Tx, u *User, errs *fieldErrors) error {
 		case err != nil && !errors.Is(err, ErrNotFound):
 			return err
 		}
+	}
+	if secret {
+		return nil
 	}
 	err := a.loginClash(tx, u)
 	if clash := (*Error)(nil); errors.As(err, &clash) {
@@ -188,7 +197,9 @@ func (a *Accounts) registerFields() (fields []field, required map[string]bool) {
 }
 
 // Register creates an account. With verification on it is inactive, and the
-// mail that confirms it is queued in the same transaction.
+// mail that confirms it is queued in the same transaction. An address that is
+// taken is then no error, which would tell anybody who has an account: see
+// decline.
 func (a *Accounts) Register(ctx context.Context, in Input, client Client) (*User, error) {
 	var errs fieldErrors
 	verify := *a.settings.Register.Verification
@@ -197,6 +208,7 @@ func (a *Accounts) Register(ctx context.Context, in Input, client Client) (*User
 	for _, f := range fields {
 		in.field(f, required[f.name], u, &errs)
 	}
+	a.foreignAddress(u, &errs)
 	pass := in.password("password", &errs)
 	confirm := a.confirmation(in, *a.settings.Register.PasswordConfirm, &errs)
 	if err := a.view(ctx, func(tx Tx) error {
@@ -221,13 +233,23 @@ func (a *Accounts) Register(ctx context.Context, in Input, client Client) (*User
 	if u.ID, err = uuid.NewV7(); err != nil {
 		return nil, unavailable(err)
 	}
+	n := a.notice(MailEmailInUse, u.Email)
 	err = a.update(ctx, func(t *txn) error {
+		if verify {
+			switch holder, err := a.addressHolder(t, u.Email); {
+			case err == nil:
+				return a.decline(t, u, holder, n, client)
+			case !errors.Is(err, ErrNotFound):
+				return err
+			}
+		}
 		if err := a.putUser(t, u); err != nil || !verify {
 			return err
 		}
 		return a.queueMail(t, MailVerifyRegistration, u, u.Email, client)
 	})
 	if err != nil {
+		n.failed()
 		return nil, err
 	}
 	return u, nil
@@ -241,10 +263,14 @@ func (a *Accounts) queueMail(t *txn, kind MailKind, u *User, to string, client C
 	}
 	now := a.time()
 	t.mail = true
-	return t.PutMail(&Mail{
+	m := &Mail{
 		MessageID: id.String() + "@" + a.mailDomain, Kind: kind, To: to, User: u.ID, State: a.mailState(kind, u),
 		Language: client.Language, Queued: now, Due: now, Next: client.Next,
-	})
+	}
+	if err := t.PutMail(m); err != nil || kind != mailDecoy {
+		return err
+	}
+	return t.DeleteMail(m.Seq)
 }
 
 // state fingerprints what an act changes and what it rests on, so that its
@@ -376,13 +402,13 @@ func (a *Accounts) ResendVerification(ctx context.Context, in Input, client Clie
 	if err != nil {
 		return err
 	}
-	if u == nil || !u.AwaitsVerification || u.Email == "" {
-		return nil
+	if u == nil {
+		u = &User{}
 	}
 	return a.update(ctx, func(t *txn) error {
 		u, err := t.User(u.ID)
-		if errors.Is(err, ErrNotFound) || err == nil && !u.AwaitsVerification {
-			return nil
+		if errors.Is(err, ErrNotFound) || err == nil && (!u.AwaitsVerification || u.Email == "") {
+			return a.decoyMail(t, client)
 		}
 		if err != nil {
 			return err

@@ -194,15 +194,12 @@ func (a *Accounts) SendResetPasswordLink(ctx context.Context, in Input, client C
 		if *s.FailWhenUserNotFound {
 			return refuse(CodeUserNotFound)
 		}
-		return nil
-	}
-	if u.Email == "" {
-		return nil
+		u = &User{}
 	}
 	return a.update(ctx, func(t *txn) error {
 		u, err := t.User(u.ID)
 		if errors.Is(err, ErrNotFound) || err == nil && u.Email == "" {
-			return nil
+			return a.decoyMail(t, client)
 		}
 		if err != nil {
 			return err

@@ -46,6 +46,7 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, par
 			u.EmailVerified = false
 			u.EmailChanges++
 		}
+		a.foreignAddress(u, &errs)
 		if err := a.taken(t, u, &errs); err != nil {
 			return err
 		}
@@ -71,7 +72,8 @@ func (a *Accounts) RegisterEmail(ctx context.Context, p Principal, in Input, cli
 	if err := errs.err(); err != nil {
 		return err
 	}
-	return a.update(ctx, func(t *txn) error {
+	n := a.notice(MailEmailInUse, wanted.Email)
+	err := a.update(ctx, func(t *txn) error {
 		u, err := t.User(p.User.ID)
 		if err != nil {
 			return notSignedIn(err)
@@ -85,10 +87,14 @@ func (a *Accounts) RegisterEmail(ctx context.Context, p Principal, in Input, cli
 		case !*a.settings.RegisterEmail.Verification:
 			return a.setEmail(t, u, wanted.Email, false)
 		case inUse:
-			return a.queueMail(t, MailEmailInUse, holder, holder.Email, client)
+			return a.queueNotice(t, MailEmailInUse, holder, holder.Email, n, client)
 		}
 		return a.queueMail(t, MailVerifyEmail, u, wanted.Email, client)
 	})
+	if err != nil {
+		n.failed()
+	}
+	return err
 }
 
 // setEmail gives an account its new address, or refuses one that is taken.

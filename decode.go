@@ -135,6 +135,10 @@ func decodeMultipart(body []byte, boundary string) (Input, error) {
 		if err != nil {
 			return nil, malformed("it is not a valid multipart form")
 		}
+		// The body was looked at as it came; a part may be encoded once more.
+		if !utf8.Valid(text) || !utf8.ValidString(part.FormName()) {
+			return nil, malformed("it is not UTF-8")
+		}
 		v := value{kind: valueText, text: string(text)}
 		if part.FileName() != "" {
 			v = value{kind: valueOther}

@@ -111,3 +111,25 @@ func TestSlowBodies(t *testing.T) {
 		require.NoError(t, res.Body.Close())
 	}
 }
+
+// A part of a multipart form can be encoded once more, and hide there what the
+// body as a whole may not have.
+func TestEncodedPartIsUTF8(t *testing.T) {
+	s := newSite(t)
+	for name, part := range map[string]string{
+		"value": "Content-Disposition: form-data; name=\"first_name\"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n=FF\r\n",
+		"name":  "Content-Disposition: form-data; name*=utf-8''%ff\r\n\r\nx\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := s.browser()
+			b.header.Set("Content-Type", "multipart/form-data; boundary=x")
+			body := ""
+			for name, value := range newcomer("ada") {
+				body += "--x\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + value.(string) + "\r\n"
+			}
+			res := b.post("/accounts/register", body+"--x\r\n"+part+"--x--\r\n")
+			require.Equal(t, http.StatusBadRequest, res.StatusCode, res.body)
+			require.Contains(t, res.json(t)["detail"], "UTF-8")
+		})
+	}
+}

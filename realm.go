@@ -191,7 +191,7 @@ func (r *realm) open(wait time.Duration) error {
 	}
 	a := &Accounts{
 		settings: r.settings, store: r.engine.store, sessions: r.engine.sessions, signer: signer, hasher: r.hasher,
-		mailDomain: site, mailQueued: r.engine.outbox.notify, now: r.now,
+		mailDomain: site, mailQueued: r.engine.outbox.notify, throttles: r.engine.throttles, now: r.now,
 	}
 	renderer.signer, renderer.state = signer, a.state
 	r.postman = &postman{render: renderer.render, state: a.mailState, mailer: r.mailer, logger: r.logger.Named("outbox"), now: r.now}

@@ -6,6 +6,7 @@ package registration
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -94,7 +95,7 @@ type UserSettings struct {
 	// `username`, `email`. Default: `username`.
 	LoginFields []string `json:"login_fields,omitempty"`
 	// The fields that the profile shows. Default: `id`, `username`, `email`,
-	// `first_name`, `last_name`.
+	// `first_name`, `last_name`; without `username` where nobody signs in by it.
 	PublicFields []string `json:"public_fields,omitempty"`
 	// Fields that are never shown, even where public. Default: none.
 	HiddenFields []string `json:"hidden_fields,omitempty"`
@@ -334,6 +335,9 @@ func (s *Settings) setDefaults() {
 	}
 	if s.User.PublicFields == nil {
 		s.User.PublicFields = []string{fieldID, fieldUsername, fieldEmail, fieldFirstName, fieldLastName}
+		if !slices.Contains(s.User.LoginFields, fieldUsername) {
+			s.User.PublicFields = slices.Delete(s.User.PublicFields, 1, 2)
+		}
 	}
 	if s.User.EditableFields == nil {
 		s.User.EditableFields = s.defaultEditableFields()

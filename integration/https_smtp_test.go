@@ -113,7 +113,10 @@ func TestHTTPSAndSMTP(t *testing.T) {
 
 	c.post(http.StatusOK, "verify-registration", got.link(t))
 	signedIn := c.signIn("ada")
-	require.Len(t, signedIn.Cookies(), 1)
+	require.Len(t, signedIn.Cookies(), 2)
+	device := signedIn.Cookies()[1]
+	require.Equal(t, "__Host-registration_device", device.Name)
+	require.True(t, device.Secure && device.HttpOnly && device.Path == "/" && device.Domain == "")
 	cookie := signedIn.Cookies()[0]
 	require.Equal(t, "__Host-registration", cookie.Name)
 	require.True(t, cookie.Secure)

@@ -1,0 +1,111 @@
+// account_privacy.go: what keeps strangers from learning who has an account:
+// the same answer and the same work, whatever an address belongs to, and a word
+// to the one who owns it.
+
+package registration
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/google/uuid"
+)
+
+// noticeLimit bounds how often an address is told about others' tries.
+var noticeLimit = ThrottleLimit{Events: 1, Window: caddy.Duration(time.Hour)}
+
+// mailDecoy is written to the outbox and taken off it in one transaction: the
+// work of a mail, where there is none to send.
+const mailDecoy MailKind = "decoy"
+
+func (a *Accounts) decoyMail(t *txn, client Client) error {
+	return a.queueMail(t, mailDecoy, &User{}, "decoy@example.com", client)
+}
+
+// A notice is a mail that an address gets at most once an hour.
+type notice struct {
+	// due decides once, however often a transaction runs.
+	due func() bool
+	// failed gives the hour back: the notice could not be queued.
+	failed func()
+}
+
+func (a *Accounts) notice(kind MailKind, to string) notice {
+	key := lastingKey("notice", string(kind), emailKey(to))
+	spent := false
+	return notice{
+		due: sync.OnceValue(func() bool {
+			wait, _ := a.throttles.take(a.now(), noticeLimit, key)
+			spent = wait == 0
+			return spent
+		}),
+		failed: func() {
+			if spent {
+				a.throttles.refund(key)
+			}
+		},
+	}
+}
+
+// queueNotice queues a notice or, within the hour, does the same work.
+func (a *Accounts) queueNotice(t *txn, kind MailKind, u *User, to string, n notice, client Client) error {
+	if !n.due() {
+		return a.decoyMail(t, client)
+	}
+	return a.queueMail(t, kind, u, to, client)
+}
+
+// addressHolder returns the account that an address belongs to: as its own or,
+// where people sign in by either, as its username. ErrNotFound: it is free.
+func (a *Accounts) addressHolder(tx Tx, email string) (*User, error) {
+	u, err := tx.UserByKey(fieldEmail, emailKey(email))
+	if errors.Is(err, ErrNotFound) && a.eitherLogin() {
+		return tx.UserByKey(fieldUsername, emailKey(email))
+	}
+	return u, err
+}
+
+// eitherLogin reports whether one `login` can be a username or an address.
+func (a *Accounts) eitherLogin() bool {
+	return slices.Contains(a.settings.User.LoginFields, fieldUsername) && slices.Contains(a.settings.User.LoginFields, fieldEmail)
+}
+
+// foreignAddress refuses a username that is an address other than the
+// account's own, where people sign in by either. Whether it is anybody's plays
+// no part: "taken" would tell.
+func (a *Accounts) foreignAddress(u *User, errs *fieldErrors) {
+	if u.Username == "" || !a.eitherLogin() || slices.ContainsFunc(*errs, func(e FieldError) bool { return e.Field == fieldUsername }) {
+		return
+	}
+	if _, ok := parseEmail(u.Username); ok && emailKey(u.Username) != emailKey(u.Email) {
+		errs.add(fieldUsername, CodeInvalid)
+	}
+}
+
+// decline does for a sign-up with a taken address what a fresh one does: the
+// same writes, one mail. The username is claimed as it would have been, by an
+// account without address and password that nobody can confirm or sign in to;
+// else a second try would tell. The address's owner gets a notice.
+func (a *Accounts) decline(t *txn, u, holder *User, n notice, client Client) error {
+	idle := *u
+	idle.Email, idle.PasswordHash = "", ""
+	if idle.Username != "" && a.eitherLogin() && emailKey(idle.Username) == emailKey(u.Email) {
+		idle.Username = "" // it is the address, which stays its owner's
+	}
+	if err := a.putUser(t, &idle); err != nil {
+		return err
+	}
+	if idle.Username == "" {
+		if err := t.DeleteUser(idle.ID); err != nil {
+			return err
+		}
+	}
+	to, about := holder.Email, holder
+	if to == "" || emailKey(to) != emailKey(u.Email) {
+		to, about = u.Email, &User{ID: uuid.Nil} // held as a username: its owner may be another
+	}
+	return a.queueNotice(t, MailEmailInUse, about, to, n, client)
+}

@@ -1,0 +1,141 @@
+// account_privacy_test.go: nobody learns from sign-up, reset, resend or the
+// change of an address whether it is somebody's, and its owner is told.
+
+package registration
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const noticeSubject = "Your e-mail address at example.com"
+
+// blurred takes out of an answer what differs between any two sign-ups.
+func (a *answer) blurred(t *testing.T, name string) string {
+	t.Helper()
+	id, _ := a.json(t)["id"].(string)
+	require.Len(t, id, 36)
+	return strings.ReplaceAll(strings.ReplaceAll(a.body, id, "ID"), name, "NAME")
+}
+
+func TestSignUpDoesNotTellWhoHasAnAccount(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	for _, html := range []bool{false, true} {
+		b := s.browser()
+		if html {
+			b.likeBrowser()
+		}
+		fresh := b.post("/accounts/register", newcomer("bob"+map[bool]string{true: "h"}[html]))
+		s.mail()
+		takenBody := with(newcomer("eve"+map[bool]string{true: "h"}[html]), data{"email": "ADA@example.org"})
+		taken := b.post("/accounts/register", takenBody)
+		require.Equal(t, http.StatusCreated, taken.StatusCode)
+		fresh.Header.Del("Content-Length") // the names differ in length
+		taken.Header.Del("Content-Length")
+		require.Equal(t, fresh.Header, taken.Header)
+		if html {
+			require.Equal(t, strings.ReplaceAll(fresh.body, "bobh@example.org", "X"), strings.ReplaceAll(taken.body, "ADA@example.org", "X"))
+			s.noMail() // within the hour
+			continue
+		}
+		require.Equal(t, strings.ReplaceAll(fresh.blurred(t, "bob"), "NAME@", "ADA@"), taken.blurred(t, "eve"))
+		m := s.mail()
+		require.Equal(t, "ada@example.org", m.To, "as its owner wrote it")
+		require.Equal(t, noticeSubject, m.Subject)
+		require.NotContains(t, m.Text+m.HTML, "eve", "nothing that the stranger typed")
+		require.NotContains(t, m.Text, "signature")
+	}
+	// The second look is no better.
+	require.Equal(t, http.StatusBadRequest, s.browser().post("/accounts/register", with(newcomer("eve"), data{"email": "x@example.org"})).StatusCode, "as after a fresh one")
+	for _, body := range []data{{"login": "eve"}, {"login": "bob"}} {
+		require.Equal(t, http.StatusBadRequest, s.browser().post("/accounts/login", with(body, data{"password": testPassword})).StatusCode)
+		require.Equal(t, http.StatusOK, s.browser().post("/accounts/resend-verification", body).StatusCode)
+		require.Equal(t, http.StatusOK, s.browser().post("/accounts/send-reset-password-link", body).StatusCode)
+	}
+	require.Equal(t, "bob@example.org", s.mail().To)
+	require.Equal(t, "bob@example.org", s.mail().To)
+	s.noMail()
+	s.signedIn("ada")
+}
+
+func TestNoticesComeOnceAnHour(t *testing.T) {
+	path := t.TempDir() + "/r.db"
+	s := newSiteAt(t, path)
+	s.member("ada")
+	s.member("bob")
+	signUp := func(name string) {
+		t.Helper()
+		res := s.browser().post("/accounts/register", with(newcomer(name), data{"email": "ada@example.org"}))
+		require.Equal(t, http.StatusCreated, res.StatusCode)
+	}
+	signUp("eve1")
+	require.Equal(t, noticeSubject, s.mail().Subject)
+	signUp("eve2")
+	require.Equal(t, http.StatusOK, s.signedIn("bob").post("/accounts/register-email", data{"email": "ada@example.org"}).StatusCode)
+	s.noMail()
+	s.close()
+	s = newSiteAt(t, path)
+	signUp("eve3")
+	s.noMail()
+	s.travel(time.Hour + time.Second)
+	signUp("eve4")
+	require.Equal(t, noticeSubject, s.mail().Subject)
+}
+
+// What could not be queued is owed.
+func TestNoticeOfAFailedSignUp(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	n := s.accounts.notice(MailEmailInUse, "ada@example.org")
+	require.True(t, n.due())
+	require.True(t, n.due(), "decided once")
+	require.False(t, s.accounts.notice(MailEmailInUse, "ADA@example.org").due())
+	n.failed()
+	require.True(t, s.accounts.notice(MailEmailInUse, "ada@example.org").due())
+}
+
+// E-mail alone identifies: then there is no username to probe.
+func TestAccountsWithoutUsernames(t *testing.T) {
+	s := newSite(t, func(s *Settings) { s.User.LoginFields = []string{"email"} })
+	body := data{"email": "ada@example.org", "username": "ada", "password": testPassword, "password_confirm": testPassword}
+	for range 2 {
+		res := s.browser().post("/accounts/register", body)
+		require.Equal(t, http.StatusCreated, res.StatusCode, res.body)
+		require.NotContains(t, res.json(t), "username")
+	}
+	first, second := s.mail(), s.mail()
+	require.Equal(t, noticeSubject, second.Subject)
+	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-registration", first.link(t)).StatusCode)
+	users, _ := s.census()
+	require.Equal(t, 1, users, "nothing is left of the second")
+	b := s.browser().likeBrowser()
+	require.NotContains(t, b.get("/accounts/register").body, `name="username"`)
+	res := s.browser().post("/accounts/login", data{"email": "ada@example.org", "password": testPassword})
+	require.Equal(t, http.StatusOK, res.StatusCode)
+}
+
+// Where a login can be either, a username in the form of an address is the
+// account's own address or none; what others have plays no part.
+func TestAddressAsUsername(t *testing.T) {
+	s := newSite(t, func(s *Settings) { s.User.LoginFields = []string{"username", "email"} })
+	s.member("ada")
+	for _, name := range []string{"ada@example.org", "nobody@example.org"} {
+		res := s.browser().post("/accounts/register", with(newcomer("eve"), data{"username": name}))
+		wantFields(t, res, fieldError("username", CodeInvalid))
+	}
+	own := with(newcomer("bob"), data{"username": "bob@example.org"})
+	require.Equal(t, http.StatusCreated, s.browser().post("/accounts/register", own).StatusCode)
+	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-registration", s.mail().link(t)).StatusCode)
+	// Taken twice over: as the address and as the name.
+	require.Equal(t, http.StatusBadRequest, s.browser().post("/accounts/register", own).StatusCode)
+	res := s.browser().post("/accounts/register", with(newcomer("eve"), data{"username": "ADA@example.org", "email": "ada@example.org"}))
+	require.Equal(t, http.StatusCreated, res.StatusCode, "the own address, though taken")
+	require.Equal(t, noticeSubject, s.mail().Subject)
+	s.signedIn("ada@example.org")
+	s.signedIn("bob@example.org")
+}
