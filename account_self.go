@@ -29,10 +29,20 @@ func (a *Accounts) editableFields() (fields []field, required map[string]bool) {
 // update (partial false) needs the required ones to be there.
 func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, partial bool) (*User, error) {
 	fields, required := a.editableFields()
+	stillGood := func(*txn, *User) error { return nil }
+	if a.setsEmail(p, in) {
+		var err error
+		if stillGood, err = a.reauthenticate(ctx, p, in); err != nil {
+			return nil, err
+		}
+	}
 	var u *User
 	err := a.update(ctx, func(t *txn) (err error) {
 		if u, err = t.User(p.User.ID); err != nil {
 			return notSignedIn(err)
+		}
+		if err := stillGood(t, u); err != nil {
+			return err
 		}
 		var errs fieldErrors
 		email := u.Email
@@ -64,6 +74,7 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, par
 // RegisterEmail asks for a change of the e-mail address: the new one gets a
 // mail with a link, or, if it is somebody else's already, a notice without
 // one, and the answer is the same. Without verification it changes at once.
+// A sign-in older than register_email.max_age needs the password besides.
 func (a *Accounts) RegisterEmail(ctx context.Context, p Principal, in Input, client Client) error {
 	var errs fieldErrors
 	f, _ := fieldByName(fieldEmail)
@@ -72,11 +83,18 @@ func (a *Accounts) RegisterEmail(ctx context.Context, p Principal, in Input, cli
 	if err := errs.err(); err != nil {
 		return err
 	}
+	stillGood, err := a.reauthenticate(ctx, p, in)
+	if err != nil {
+		return err
+	}
 	n := a.notice(MailEmailInUse, wanted.Email)
-	err := a.update(ctx, func(t *txn) error {
+	err = a.update(ctx, func(t *txn) error {
 		u, err := t.User(p.User.ID)
 		if err != nil {
 			return notSignedIn(err)
+		}
+		if err := stillGood(t, u); err != nil {
+			return err
 		}
 		holder, err := t.UserByKey(fieldEmail, emailKey(wanted.Email))
 		if err != nil && !errors.Is(err, ErrNotFound) {

@@ -282,6 +282,7 @@ func (h *Handler) options() map[string]option {
 			"verification":        switchOption(&h.RegisterEmail.Verification),
 			"verification_url":    textOption(&h.RegisterEmail.VerificationURL, page),
 			"verification_period": durationOption(&h.RegisterEmail.VerificationPeriod),
+			"max_age":             durationOption(&h.RegisterEmail.MaxAge),
 			"mail":                mail(&h.RegisterEmail.Mail),
 		}),
 		"change_password": blockOption(map[string]option{

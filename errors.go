@@ -29,6 +29,7 @@ const (
 	CodePasswordTooSimilar     Code = "password_too_similar"
 	CodePasswordsDoNotMatch    Code = "passwords_do_not_match"
 	CodePasswordIncorrect      Code = "password_incorrect"
+	CodeReauthenticate         Code = "reauthentication_required"
 	CodeLoginInvalid           Code = "login_invalid"
 	CodeSignatureInvalid       Code = "signature_invalid"
 	CodeSignatureExpired       Code = "signature_expired"
@@ -65,6 +66,7 @@ var messages = map[Code]string{ //nolint:gosec // texts about passwords, none of
 	CodePasswordTooSimilar:     "This is too close to your other details. Please choose another password.",
 	CodePasswordsDoNotMatch:    "The two passwords differ.",
 	CodePasswordIncorrect:      "That is not your current password.",
+	CodeReauthenticate:         "You signed in some time ago. Please enter your current password.",
 	CodeLoginInvalid:           "These sign-in details are not right, or the account is not active.",
 	CodeSignatureInvalid:       "This link is not valid, or was used already.",
 	CodeSignatureExpired:       "This link has expired.",

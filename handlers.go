@@ -302,6 +302,11 @@ func actLogout(c *call) (*reply, error) {
 func actProfile(c *call) (*reply, error) {
 	u := c.who.User
 	if c.req.Method != http.MethodGet && c.req.Method != http.MethodHead {
+		if c.setsEmail(*c.who, c.in) {
+			if err := c.guess(); err != nil {
+				return nil, err
+			}
+		}
 		var err error
 		if u, err = c.UpdateProfile(c.req.Context(), *c.who, c.in, c.req.Method == http.MethodPatch); err != nil {
 			return nil, err
@@ -342,6 +347,9 @@ func actResetPassword(c *call) (*reply, error) {
 }
 
 func actRegisterEmail(c *call) (*reply, error) {
+	if err := c.guess(); err != nil {
+		return nil, err
+	}
 	if err := c.RegisterEmail(c.req.Context(), *c.who, c.in, c.client); err != nil {
 		return nil, err
 	}

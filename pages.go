@@ -40,6 +40,8 @@ type form struct {
 type formField struct {
 	name, label, kind, autocomplete, hint string
 	required                              bool
+	// stale: only a sign-in of some time ago has to fill it in.
+	stale bool
 }
 
 type pageLink struct{ Href, Text string }
@@ -115,6 +117,7 @@ func (p *pages) form(name string) *form {
 	newPassword := formField{name: "password", label: "New password", kind: "password", autocomplete: "new-password", required: true, hint: fmt.Sprintf("At least %d characters.", s.Password.MinLength)}
 	again := formField{name: "password_confirm", label: "New password again", kind: "password", autocomplete: "new-password", required: true}
 	login := formField{name: "login", label: loginLabel(s.User.LoginFields), kind: "text", autocomplete: "username", required: true}
+	current := formField{name: paramPassword, label: "Current password", kind: "password", autocomplete: "current-password", required: true, stale: true, hint: "Because you signed in some time ago."}
 	withConfirm := func(on bool, fields ...formField) []formField {
 		if on {
 			fields = append(fields, again)
@@ -161,11 +164,15 @@ func (p *pages) form(name string) *form {
 		for _, field := range fields {
 			f.fields = append(f.fields, profileField(field, required[field.name]))
 		}
+		if slices.ContainsFunc(fields, func(f field) bool { return f.name == fieldEmail }) {
+			current.required, current.hint = false, "Only needed to change the e-mail address."
+			f.fields = append(f.fields, current)
+		}
 		return f
 	case "change-password":
 		return &form{title: "Change the password", submit: "Change the password", fields: withConfirm(*s.ChangePassword.PasswordConfirm, formField{name: "old_password", label: "Current password", kind: "password", autocomplete: "current-password", required: true}, newPassword), links: []pageLink{{"/profile/", "To your profile"}}}
 	case "register-email":
-		return &form{title: "Change the e-mail address", submit: "Change the address", fields: []formField{{name: "email", label: "New e-mail address", kind: "email", autocomplete: "email", required: true}}, links: []pageLink{{"/profile/", "To your profile"}}}
+		return &form{title: "Change the e-mail address", submit: "Change the address", fields: []formField{{name: "email", label: "New e-mail address", kind: "email", autocomplete: "email", required: true}, current}, links: []pageLink{{"/profile/", "To your profile"}}}
 	case "verify-email":
 		return &form{title: "Confirm your e-mail address", submit: "Confirm this address", hidden: append(link, paramEmail), links: []pageLink{{"/profile/", "To your profile"}}}
 	case "logout":
@@ -213,6 +220,9 @@ func (p *pages) data(c *call, e *endpoint, value func(name string) string, refus
 		}
 	}
 	for _, ff := range f.fields {
+		if ff.stale && (c.who == nil || !c.staleSignIn(c.who.Session)) {
+			continue
+		}
 		field := PageField{Name: ff.name, Label: ff.label, Kind: ff.kind, Autocomplete: ff.autocomplete, Hint: ff.hint, Required: ff.required, Errors: errs[ff.name]}
 		delete(errs, ff.name)
 		if ff.kind != "password" {

@@ -179,6 +179,9 @@ type RegisterEmailSettings struct {
 	VerificationURL string `json:"verification_url,omitempty"`
 	// How long the link is good. Default: 7 days.
 	VerificationPeriod caddy.Duration `json:"verification_period,omitempty"`
+	// How long after the sign-in the address can be changed without the
+	// password. Default: 10 minutes.
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
 	// The templates of the mail.
 	Mail MailSettings `json:"mail,omitzero"`
 }
@@ -358,6 +361,7 @@ func (s *Settings) setDefaults() {
 	setSwitch(&s.ResetPassword.FailWhenUserNotFound, false)
 	setSwitch(&s.RegisterEmail.Verification, true)
 	setDefault(&s.RegisterEmail.VerificationPeriod, caddy.Duration(7*day))
+	setDefault(&s.RegisterEmail.MaxAge, caddy.Duration(10*time.Minute))
 	setSwitch(&s.ChangePassword.PasswordConfirm, true)
 	setDefault(&s.Session.Lifetime, caddy.Duration(14*day))
 	setDefault(&s.Session.Idle, caddy.Duration(14*day))

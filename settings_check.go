@@ -167,6 +167,7 @@ func (s *Settings) checkSessions(bad badFunc) {
 		{"register.verification_period", s.Register.VerificationPeriod},
 		{"reset_password.verification_period", s.ResetPassword.VerificationPeriod},
 		{"register_email.verification_period", s.RegisterEmail.VerificationPeriod},
+		{"register_email.max_age", s.RegisterEmail.MaxAge},
 	} {
 		if time.Duration(d.value) < time.Second {
 			bad(d.setting, "must be at least one second; write for example 14d or 90m")

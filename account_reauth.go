@@ -1,0 +1,83 @@
+// account_reauth.go: what the account hangs on is changed only by who signed in
+// a short while ago or knows the password: an open browser is not enough.
+
+package registration
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/seed-928992b0/caddy-registration/internal/password"
+)
+
+// paramPassword is the field that takes the current password; change-password,
+// where it means the new one, has old_password for it.
+const paramPassword = "password"
+
+// staleSignIn reports whether a sign-in is too old to change the e-mail address
+// without the password (register_email.max_age).
+func (a *Accounts) staleSignIn(s *Session) bool {
+	return a.now().Sub(s.Created) >= time.Duration(a.settings.RegisterEmail.MaxAge)
+}
+
+// setsEmail reports whether a profile's input changes the e-mail address, which
+// it can only where addresses are not verified.
+func (a *Accounts) setsEmail(p Principal, in Input) bool {
+	if in[fieldEmail].kind == valueAbsent || in.text(fieldEmail) == p.User.Email {
+		return false
+	}
+	fields, _ := a.editableFields()
+	for _, f := range fields {
+		if f.name == fieldEmail {
+			return true
+		}
+	}
+	return false
+}
+
+// reauthenticate refuses a stale sign-in that doesn't bring the account's
+// password. stillGood then has to hold in the transaction of the act: hashing
+// takes its time, in which the session may be revoked or the password changed.
+func (a *Accounts) reauthenticate(ctx context.Context, p Principal, in Input) (stillGood func(*txn, *User) error, err error) {
+	if !a.staleSignIn(p.Session) {
+		return func(*txn, *User) error { return nil }, nil
+	}
+	var errs fieldErrors
+	if in[paramPassword].kind == valueAbsent {
+		errs.add(paramPassword, CodeReauthenticate)
+		return nil, errs.err()
+	}
+	pass := in.password(paramPassword, &errs)
+	if err := errs.err(); err != nil {
+		return nil, err
+	}
+	var before *User
+	if err := a.view(ctx, func(tx Tx) (err error) { before, err = tx.User(p.User.ID); return notSignedIn(err) }); err != nil {
+		return nil, err
+	}
+	wrong := fieldErrors{{Field: paramPassword, Code: CodePasswordIncorrect}}.err()
+	ok, err := a.hasher.Verify(ctx, before.PasswordHash, pass)
+	switch {
+	case errors.Is(err, password.ErrFormat), errors.Is(err, password.ErrCost), err == nil && !ok:
+		return nil, wrong
+	case err != nil:
+		return nil, hashError(err)
+	}
+	return func(t *txn, u *User) error {
+		if u.PasswordHash != before.PasswordHash {
+			return wrong
+		}
+		_, err := t.Session(p.Session.Hash)
+		return notSignedIn(err)
+	}, nil
+}
+
+// guess counts a try of the current password as one to sign in to the account.
+func (c *call) guess() error {
+	if c.realm.settings.Throttle.Off || !c.staleSignIn(c.who.Session) || c.in[paramPassword].kind == valueAbsent {
+		return nil
+	}
+	return c.realm.spend(c, throttleLogin, "current password",
+		addressKey(throttleLogin, c.client.Address), lastingKey(throttleLogin, "target", uniqueKey(c.who.User.ID.String())))
+}

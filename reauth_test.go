@@ -1,0 +1,71 @@
+// reauth_test.go: an open browser is not enough to take an account over: the
+// e-mail address needs a recent sign-in or the password.
+
+package registration
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestReauthentication(t *testing.T) {
+	register := func(b *browser, more data) *answer {
+		return b.problems().post("/accounts/register-email", with(data{"email": "new@example.org"}, more))
+	}
+	t.Run("the e-mail address", func(t *testing.T) {
+		s := newSite(t)
+		s.member("ada")
+		b := s.signedIn("ada")
+		require.NotContains(t, b.likeBrowser().get("/accounts/register-email/").body, `name="password"`)
+		s.travel(10*time.Minute - time.Second)
+		require.Equal(t, 200, register(b, nil).StatusCode)
+		s.travel(time.Second)
+		require.Contains(t, b.likeBrowser().get("/accounts/register-email/").body, `autocomplete="current-password"`)
+		s.mail()
+		requireError(t, register(b, nil), 400, "password:reauthentication_required")
+		requireError(t, register(b, data{"password": ""}), 400, "password:blank")
+		requireError(t, register(b, data{"password": "not the password"}), 400, "password:password_incorrect")
+		requireError(t, register(b, data{"email": "x"}), 400, "email:invalid")
+		require.Equal(t, 200, register(b, data{"password": testPassword}).StatusCode)
+		require.Equal(t, "new@example.org", s.mail().To, "the refused ones mailed nobody")
+		require.Equal(t, 200, register(s.signedIn("ada"), nil).StatusCode, "a new sign-in is as good")
+	})
+	t.Run("by the profile, where it is edited there", func(t *testing.T) {
+		s := newSite(t, func(s *Settings) {
+			s.RegisterEmail.Verification, s.Register.Verification = off(), off()
+			s.User.EditableFields = []string{"first_name", "email"}
+		})
+		s.member("ada")
+		b := s.signedIn("ada").problems()
+		s.travel(time.Hour)
+		change := func(d data) *answer { return b.do("PATCH", "/accounts/profile", d) }
+		require.Equal(t, 200, change(data{"first_name": "Ada", "email": "ada@example.org"}).StatusCode, "the address stays")
+		requireError(t, change(data{"email": "new@example.org"}), 400, "password:reauthentication_required")
+		require.Contains(t, b.get("/accounts/profile").body, "ada@example.org")
+		require.Equal(t, 200, change(data{"email": "new@example.org", "password": testPassword}).StatusCode)
+		require.Contains(t, b.get("/accounts/profile").body, "new@example.org")
+	})
+	t.Run("max_age", func(t *testing.T) {
+		s := newSite(t, func(s *Settings) { s.RegisterEmail.MaxAge = 3600e9 })
+		s.member("ada")
+		b := s.signedIn("ada")
+		s.travel(time.Hour - time.Second)
+		require.Equal(t, 200, register(b, nil).StatusCode)
+		s.travel(time.Second)
+		requireError(t, register(b, nil), 400, "password:reauthentication_required")
+	})
+	t.Run("guesses are as dear as at the sign-in", func(t *testing.T) {
+		s := newSite(t, func(s *Settings) {
+			s.Throttle = ThrottleSettings{Login: &ThrottleLimit{Events: 3, Window: 60e9}, Email: &ThrottleLimit{Events: 100, Window: 60e9}}
+		})
+		s.member("ada")
+		b := s.signedIn("ada")
+		s.travel(time.Hour)
+		for range 3 {
+			requireError(t, register(b, data{"password": "not the password"}), 400, "password:password_incorrect")
+		}
+		requireError(t, register(b, data{"password": testPassword}), 429, "throttled")
+	})
+}
