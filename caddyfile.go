@@ -238,6 +238,11 @@ func (h *Handler) options() map[string]option {
 		})
 	}
 	const page = "https://app.example.com/verify/"
+	redirect := func(options map[string]option, r *RedirectSettings) map[string]option {
+		options["success_redirect"] = textOption(&r.SuccessRedirect, "https://app.example.com/welcome/")
+		options["failure_redirect"] = textOption(&r.FailureRedirect, "https://app.example.com/link-failed/")
+		return options
+	}
 	return map[string]option{
 		"realm":           textOption(&h.Realm, "default"),
 		"base_url":        textOption(&h.BaseURL, "https://example.com"),
@@ -254,7 +259,7 @@ func (h *Handler) options() map[string]option {
 			"hidden_fields":   listOption(&h.User.HiddenFields, "email"),
 			"editable_fields": listOption(&h.User.EditableFields, "first_name last_name"),
 		}),
-		"register": blockOption(map[string]option{
+		"register": blockOption(redirect(map[string]option{
 			"enabled":             switchOption(&h.Register.Enabled),
 			"password_confirm":    switchOption(&h.Register.PasswordConfirm),
 			"verification":        switchOption(&h.Register.Verification),
@@ -263,12 +268,12 @@ func (h *Handler) options() map[string]option {
 			"one_time_use":        switchOption(&h.Register.OneTimeUse),
 			"auto_login":          switchOption(&h.Register.AutoLogin),
 			"mail":                mail(&h.Register.Mail),
-		}),
+		}, &h.Register.RedirectSettings)),
 		"login": blockOption(map[string]option{
 			"session": switchOption(&h.Login.Session),
 			"token":   switchOption(&h.Login.Token),
 		}),
-		"reset_password": blockOption(map[string]option{
+		"reset_password": blockOption(redirect(map[string]option{
 			"enabled":                  switchOption(&h.ResetPassword.Enabled),
 			"verification_url":         textOption(&h.ResetPassword.VerificationURL, page),
 			"verification_period":      durationOption(&h.ResetPassword.VerificationPeriod),
@@ -277,14 +282,14 @@ func (h *Handler) options() map[string]option {
 			"use_email":                switchOption(&h.ResetPassword.UseEmail),
 			"fail_when_user_not_found": switchOption(&h.ResetPassword.FailWhenUserNotFound),
 			"mail":                     mail(&h.ResetPassword.Mail),
-		}),
-		"register_email": blockOption(map[string]option{
+		}, &h.ResetPassword.RedirectSettings)),
+		"register_email": blockOption(redirect(map[string]option{
 			"verification":        switchOption(&h.RegisterEmail.Verification),
 			"verification_url":    textOption(&h.RegisterEmail.VerificationURL, page),
 			"verification_period": durationOption(&h.RegisterEmail.VerificationPeriod),
 			"max_age":             durationOption(&h.RegisterEmail.MaxAge),
 			"mail":                mail(&h.RegisterEmail.Mail),
-		}),
+		}, &h.RegisterEmail.RedirectSettings)),
 		"change_password": blockOption(map[string]option{
 			"password_confirm": switchOption(&h.ChangePassword.PasswordConfirm),
 		}),
@@ -304,7 +309,7 @@ func (h *Handler) options() map[string]option {
 		}),
 		"non_field_errors_key": switchOption(&h.NonFieldErrorsKey),
 		"throttle":             throttleOption(&h.Throttle),
-		"pages":                switchOption(&h.Pages),
+		"pages":                pagesOption(&h.Pages),
 	}
 }
 

@@ -136,7 +136,7 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 // signInFirst sends a browser to the sign-in page and tells anything else 401.
 func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm) {
 	target := g.LoginURL
-	if target == "" && *r.settings.Pages {
+	if target == "" && !r.settings.Pages.Off {
 		target = r.path + "/login/"
 		if r.settings.Session.CookieDomain != "" && r.baseHost != "" && !strings.EqualFold(req.Host, r.baseHost) {
 			target = r.settings.BaseURL + target // the accounts live on a sibling host

@@ -33,6 +33,10 @@ type endpoint struct {
 	act    func(*call) (*reply, error)
 	// form is the page that GET shows to a browser; nil: none.
 	form *form
+	// redirect is where redirect mode sends a browser after the act; zero: off.
+	redirect RedirectSettings
+	// linkActs: in redirect mode a GET acts, with what its query says.
+	linkActs bool
 }
 
 // A call is one request to an endpoint, decoded.
@@ -100,13 +104,21 @@ func (r *realm) routes() map[string]*endpoint {
 		"send-reset-password-link": {throttleReset, throttleTarget(reset...)},
 		"register-email":           {throttleEmail, throttleTarget(fieldEmail)},
 	}
+	redirects := map[string]RedirectSettings{
+		"verify-registration": s.Register.RedirectSettings, "verify-email": s.RegisterEmail.RedirectSettings,
+		"reset-password": s.ResetPassword.RedirectSettings,
+	}
 	routes := make(map[string]*endpoint, len(list))
 	for _, e := range list {
-		if *s.Pages {
+		if !s.Pages.Off {
 			e.form = r.pages.form(e.name)
 		}
 		e.throttle, e.target = budgets[e.name].throttle, budgets[e.name].target
 		e.device = e.name == "login"
+		e.redirect = redirects[e.name]
+		if e.linkActs = e.redirect.on() && e.name != "reset-password"; e.linkActs {
+			e.methods = []string{http.MethodGet, http.MethodHead, http.MethodPost}
+		}
 		routes[e.name] = e
 	}
 	return routes
@@ -118,9 +130,9 @@ func (r *realm) serve(w http.ResponseWriter, req *http.Request, name string) {
 	if strings.Contains(req.URL.RawQuery, paramSignature+"=") {
 		r.skipAccessLog(req)
 	}
-	html := *r.settings.Pages && acceptsHTML(req.Header)
+	html := !r.settings.Pages.Off && acceptsHTML(req.Header)
 	read := req.Method == http.MethodGet || req.Method == http.MethodHead
-	if *r.settings.Pages && read {
+	if !r.settings.Pages.Off && read {
 		switch name {
 		case "":
 			http.Redirect(w, req, r.path+"/profile/", http.StatusFound)
@@ -138,7 +150,7 @@ func (r *realm) serve(w http.ResponseWriter, req *http.Request, name string) {
 	if r.origins.cors(w, req, e.methods) {
 		return
 	}
-	page := html && read && e.form != nil
+	page := html && read && e.form != nil && !e.linkActs
 	if !page && !slices.Contains(e.methods, req.Method) {
 		w.Header().Set("Allow", strings.Join(e.methods, ", "))
 		r.refuse(w, req, refuse(CodeMethodNotAllowed))
@@ -156,8 +168,14 @@ func (r *realm) serve(w http.ResponseWriter, req *http.Request, name string) {
 		r.refuse(w, req, err)
 		return
 	}
-	if page {
+	switch {
+	case page:
 		r.pages.get(w, c, e)
+		return
+	case e.actsOnGet(req):
+		c.in = queryInput(req)
+	case e.linkActs && read:
+		r.declineToAct(w, req)
 		return
 	}
 	if e.signedIn && c.who == nil {
@@ -170,9 +188,9 @@ func (r *realm) serve(w http.ResponseWriter, req *http.Request, name string) {
 			r.refuse(w, req, err)
 			return
 		}
-		c.next = r.origins.safeNext(c.in.text(paramNext))
-		c.client.Next = c.next
 	}
+	c.next = r.origins.safeNext(c.in.text(paramNext))
+	c.client.Next = c.next
 	r.finish(w, c, e, html)
 }
 
@@ -183,7 +201,7 @@ func (r *realm) finish(w http.ResponseWriter, c *call, e *endpoint, html bool) {
 	if err == nil {
 		rep, err = e.act(c)
 	}
-	if c.req.Method != http.MethodGet && c.req.Method != http.MethodHead {
+	if e.linkActs || c.req.Method != http.MethodGet && c.req.Method != http.MethodHead {
 		r.logAct(c, e, rep, err)
 	}
 	if rep != nil && (rep.cookie != "" || rep.signedOut) {
@@ -191,6 +209,9 @@ func (r *realm) finish(w http.ResponseWriter, c *call, e *endpoint, html bool) {
 		if rep.cookie != "" {
 			r.rememberDevice(w, c, rep.user)
 		}
+	}
+	if r.sendOn(w, c, e, err) {
+		return
 	}
 	if err != nil {
 		if html && e.form != nil {

@@ -318,7 +318,7 @@ func TestPagesWalk(t *testing.T) {
 	require.Equal(t, 401, b.post("/accounts/logout/", url.Values{}).StatusCode)
 
 	bare := newSite(t, func(s *Settings) {
-		s.Pages = off()
+		s.Pages.Off = true
 		s.Register.VerificationURL, s.ResetPassword.VerificationURL, s.RegisterEmail.VerificationURL = "https://a.example/", "https://a.example/", "https://a.example/"
 	})
 	require.Equal(t, 405, bare.browser().likeBrowser().get("/accounts/login").StatusCode)

@@ -139,7 +139,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddy
 		if h.realm.copiesIdentity.Load() {
 			stripIdentity(req.Header)
 		}
-		if req.URL.Path == "/.well-known/change-password" && *h.realm.settings.Pages {
+		if req.URL.Path == "/.well-known/change-password" && !h.realm.settings.Pages.Off {
 			http.Redirect(w, req, h.realm.path+"/change-password/", http.StatusFound)
 			return nil
 		}

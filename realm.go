@@ -115,6 +115,15 @@ func (s *Settings) resolve() (*Settings, error) {
 	out.Register.VerificationURL = replace("register.verification_url", s.Register.VerificationURL)
 	out.ResetPassword.VerificationURL = replace("reset_password.verification_url", s.ResetPassword.VerificationURL)
 	out.RegisterEmail.VerificationURL = replace("register_email.verification_url", s.RegisterEmail.VerificationURL)
+	for setting, to := range map[string]*RedirectSettings{
+		"register": &out.Register.RedirectSettings, "reset_password": &out.ResetPassword.RedirectSettings, "register_email": &out.RegisterEmail.RedirectSettings,
+	} {
+		to.SuccessRedirect = replace(setting+".success_redirect", to.SuccessRedirect)
+		to.FailureRedirect = replace(setting+".failure_redirect", to.FailureRedirect)
+	}
+	out.Pages.Logo = replace("pages.logo", s.Pages.Logo)
+	out.Pages.Stylesheet = replace("pages.stylesheet", s.Pages.Stylesheet)
+	out.Pages.Templates = replace("pages.templates", s.Pages.Templates)
 	out.Session.CookieDomain = replace("session.cookie_domain", s.Session.CookieDomain)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

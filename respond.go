@@ -186,7 +186,7 @@ func (r *realm) challenge() string {
 // refuse answers with a refusal, in HTML for a browser.
 func (r *realm) refuse(w http.ResponseWriter, req *http.Request, err error) {
 	e := asRefusal(err)
-	if *r.settings.Pages && acceptsHTML(req.Header) {
+	if !r.settings.Pages.Off && acceptsHTML(req.Header) {
 		r.pages.refusal(w, req, e)
 		return
 	}

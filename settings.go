@@ -81,8 +81,8 @@ type Settings struct {
 	// of `{"detail": "…"}`. Default: false.
 	NonFieldErrorsKey *bool `json:"non_field_errors_key,omitempty"`
 
-	// Whether the built-in HTML pages are served. Default: true.
-	Pages *bool `json:"pages,omitempty"`
+	// The built-in HTML pages. Default: on, and plain.
+	Pages PagesSettings `json:"pages,omitzero"`
 
 	// Where this was configured (`Caddyfile:3`). It only makes errors clearer;
 	// the Caddyfile adapter fills it in.
@@ -122,6 +122,8 @@ type RegisterSettings struct {
 	OneTimeUse *bool `json:"one_time_use,omitempty"`
 	// Whether confirming also signs in. Default: false.
 	AutoLogin *bool `json:"auto_login,omitempty"`
+	// Where the browser goes once the link has confirmed the account at once.
+	RedirectSettings
 	// The templates of the mail.
 	Mail MailSettings `json:"mail,omitzero"`
 }
@@ -166,6 +168,8 @@ type ResetPasswordSettings struct {
 	// Whether an unknown account is told (400). It lets anybody probe who has
 	// an account. Default: false.
 	FailWhenUserNotFound *bool `json:"fail_when_user_not_found,omitempty"`
+	// Where the browser goes once the new password is set.
+	RedirectSettings
 	// The templates of the mail.
 	Mail MailSettings `json:"mail,omitzero"`
 }
@@ -182,6 +186,8 @@ type RegisterEmailSettings struct {
 	// How long after the sign-in the address can be changed without the
 	// password. Default: 10 minutes.
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
+	// Where the browser goes once the link has changed the address at once.
+	RedirectSettings
 	// The templates of the mail.
 	Mail MailSettings `json:"mail,omitzero"`
 }
@@ -376,7 +382,6 @@ func (s *Settings) setDefaults() {
 	setSwitch(&s.Password.Similar, true)
 	s.Throttle.setDefaults()
 	setSwitch(&s.NonFieldErrorsKey, false)
-	setSwitch(&s.Pages, true)
 }
 
 // defaultEditableFields is what the profile endpoint may change unless the

@@ -39,6 +39,7 @@ func (s *Settings) check() error {
 	s.checkMail(bad)
 	s.checkFields(bad)
 	s.checkSessions(bad)
+	s.checkPages(bad)
 	for _, name := range throttleNames {
 		if l := s.Throttle.limit(name); l.Events < 1 || l.Events > 1_000_000 || time.Duration(l.Window) < time.Second || time.Duration(l.Window) > 7*day {
 			bad("throttle", "%s: needs 1 to 1000000 events in a window of 1s to 7d; write for example: throttle %s 10 1m", name, name)
@@ -74,10 +75,11 @@ func (s *Settings) checkMail(bad badFunc) {
 	links := []struct {
 		setting, url string
 		on           bool
+		acts         bool // in redirect mode the link needs no page
 	}{
-		{"register", s.Register.VerificationURL, *s.Register.Enabled && *s.Register.Verification},
-		{"reset_password", s.ResetPassword.VerificationURL, *s.ResetPassword.Enabled},
-		{"register_email", s.RegisterEmail.VerificationURL, *s.RegisterEmail.Verification},
+		{"register", s.Register.VerificationURL, *s.Register.Enabled && *s.Register.Verification, s.Register.on()},
+		{"reset_password", s.ResetPassword.VerificationURL, *s.ResetPassword.Enabled, false},
+		{"register_email", s.RegisterEmail.VerificationURL, *s.RegisterEmail.Verification, s.RegisterEmail.on()},
 	}
 	builtIn := ""
 	for _, link := range links {
@@ -87,7 +89,7 @@ func (s *Settings) checkMail(bad badFunc) {
 			if err := checkHTTPURL(link.url, true); err != nil {
 				bad(setting, "%v", err)
 			}
-		case link.url == "" && link.on && !*s.Pages:
+		case link.url == "" && link.on && s.Pages.Off && !link.acts:
 			bad(setting, "with pages off the mailed link needs a page of your frontend; set it, or turn pages on")
 		case link.url == "" && link.on:
 			builtIn = link.setting
@@ -208,6 +210,9 @@ func (s *Settings) warnings() []string {
 	}
 	if *s.ResetPassword.FailWhenUserNotFound {
 		out = append(out, "reset_password: fail_when_user_not_found lets anybody probe which accounts exist")
+	}
+	if *s.Register.AutoLogin && s.Register.on() {
+		out = append(out, "register: auto_login with success_redirect signs in whoever opens a mailed link, so a foreign page can sign a visitor in to an account of its own; turn one of them off")
 	}
 	return out
 }

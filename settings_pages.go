@@ -1,0 +1,142 @@
+// settings_pages.go: the settings of the built-in pages, how they are branded,
+// and redirect mode, in which a mailed link acts at once.
+
+package registration
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// PagesSettings turns the built-in HTML pages off, or makes them the owner's.
+// The files are read when the configuration loads, and served below the path.
+type PagesSettings struct {
+	// Whether the pages are off, because a frontend of yours does their work.
+	// Default: false.
+	Off bool `json:"off,omitempty"`
+	// The name of the site on its pages. Default: the host of `base_url`.
+	Title string `json:"title,omitempty"`
+	// An image file that stands for the name in the page's head, at most 1 MiB:
+	// `.svg`, `.png`, `.jpg`, `.webp`, `.avif` or `.gif`. Its alternative text is
+	// the title. Placeholders are replaced when the configuration loads.
+	// Default: the title in words.
+	Logo string `json:"logo,omitempty"`
+	// A CSS file, at most 256 KiB, that pages load after the built-in style
+	// sheet: it mostly sets the custom properties (colours, shapes) at the
+	// top of that. Placeholders are replaced when the configuration loads.
+	// Default: none.
+	Stylesheet string `json:"stylesheet,omitempty"`
+	// A folder whose files replace the page templates of the same name
+	// (`layout.html`, `form.html`, …). Placeholders are replaced when the
+	// configuration loads. Default: the folder `pages` in `templates`.
+	Templates string `json:"templates,omitempty"`
+}
+
+// RedirectSettings is redirect mode: the act behind a mailed link is done as
+// soon as the link is opened, and the browser is sent on. Whatever opens links
+// before people do, as some mail scanners do, then acts too.
+type RedirectSettings struct {
+	// Where a browser goes once the act is done: a URL, or a path on this site.
+	// Placeholders are replaced when the configuration loads. Default: none, and
+	// the built-in page asks first.
+	SuccessRedirect string `json:"success_redirect,omitempty"`
+	// Where a browser goes if the link is not valid, was used, or has expired.
+	// Needed with `success_redirect`, and only with it.
+	FailureRedirect string `json:"failure_redirect,omitempty"`
+}
+
+// on reports whether redirect mode is on.
+func (s RedirectSettings) on() bool { return s.SuccessRedirect != "" }
+
+// The types of a logo, by the name's end.
+var logoTypes = map[string]string{
+	".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
+	".webp": "image/webp", ".avif": "image/avif", ".gif": "image/gif",
+}
+
+func (s *Settings) checkPages(bad badFunc) {
+	p := s.Pages
+	if strings.ContainsFunc(p.Title, func(r rune) bool { return r < ' ' }) || len(p.Title) > 200 {
+		bad("pages.title", "a title is one line of up to 200 bytes; shorten it")
+	}
+	for _, f := range []named[string]{{"pages.logo", p.Logo}, {"pages.stylesheet", p.Stylesheet}} {
+		if strings.Contains(f.value, "://") {
+			bad(f.setting, "%q is an address; name a file, which the plugin then serves itself, so that pages load nothing from elsewhere", f.value)
+			return
+		}
+	}
+	if p.Logo != "" && !hasPlaceholder(p.Logo) && logoTypes[strings.ToLower(path.Ext(p.Logo))] == "" {
+		bad("pages.logo", "%q is no image file that pages can show; name a .svg, .png, .jpg, .webp, .avif or .gif file", p.Logo)
+	}
+	if p.Stylesheet != "" && !hasPlaceholder(p.Stylesheet) && !strings.EqualFold(path.Ext(p.Stylesheet), ".css") {
+		bad("pages.stylesheet", "%q is no style sheet; name a .css file", p.Stylesheet)
+	}
+	for _, r := range []named[RedirectSettings]{
+		{"register", s.Register.RedirectSettings}, {"reset_password", s.ResetPassword.RedirectSettings}, {"register_email", s.RegisterEmail.RedirectSettings},
+	} {
+		success, failure := r.value.SuccessRedirect, r.value.FailureRedirect
+		switch {
+		case success != "" && failure == "":
+			bad(r.setting+".failure_redirect", "missing, but success_redirect is set; add: failure_redirect https://example.com/link-failed/")
+		case success == "" && failure != "":
+			bad(r.setting+".success_redirect", "missing, but failure_redirect is set; add: success_redirect https://example.com/welcome/")
+		}
+		for _, u := range []named[string]{{r.setting + ".success_redirect", success}, {r.setting + ".failure_redirect", failure}} {
+			if u.value != "" && !hasPlaceholder(u.value) {
+				if err := s.checkRedirect(u.value); err != nil {
+					bad(u.setting, "%v", err)
+				}
+			}
+		}
+	}
+}
+
+// checkRedirect accepts an absolute URL or a path on this site that is not
+// itself a link's endpoint, which would send the browser round in a circle.
+func (s *Settings) checkRedirect(target string) error {
+	if !strings.HasPrefix(target, "/") {
+		if err := checkHTTPURL(target, true); err != nil {
+			return fmt.Errorf("%w, or a path on this site, such as /welcome/", err)
+		}
+		return nil
+	}
+	// A path has to pass the check of `next`: no browser may read it as a host.
+	if new(originPolicy).safeNext(target) == "" {
+		return fmt.Errorf("%q is not a path on this site; write for example /welcome/", target)
+	}
+	for _, name := range []string{"verify-registration", "verify-email"} {
+		if rest, ok := strings.CutPrefix(target, s.Path+"/"+name); ok && (rest == "" || strings.ContainsAny(rest[:1], "/?#")) {
+			return fmt.Errorf("%q is where the mailed link leads, so the browser would go round in a circle; name a page of yours", target)
+		}
+	}
+	return nil
+}
+
+// pagesOption reads `pages on`, `pages off` or `pages { … }`.
+func pagesOption(to *PagesSettings) option {
+	lines := blockOption(map[string]option{
+		"title":      textOption(&to.Title, `"Example"`),
+		"logo":       textOption(&to.Logo, "/etc/caddy/logo.svg"),
+		"stylesheet": textOption(&to.Stylesheet, "/etc/caddy/brand.css"),
+		"templates":  textOption(&to.Templates, "/etc/caddy/pages"),
+	})
+	return func(p *parser, name string) error {
+		const usage = "pages takes on, off or a block; write for example: pages { title \"Example\" }"
+		switch args := p.RemainingArgs(); {
+		case len(args) > 1 || len(args) == 1 && !slices.Contains([]string{"on", "off"}, args[0]):
+			return p.Err(usage)
+		case len(args) == 1:
+			to.Off = args[0] == "off"
+			return nil
+		}
+		if err := lines(p, name); err != nil {
+			return err
+		}
+		if *to == (PagesSettings{}) {
+			return p.Err(usage)
+		}
+		return nil
+	}
+}
