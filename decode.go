@@ -18,8 +18,9 @@ import (
 // maxBody bounds a request's body, in bytes.
 const maxBody = 64 << 10
 
-func malformed(reason string) *Error {
-	return &Error{Code: CodeMalformed, Params: Params{"reason": reason}}
+// malformed refuses a body for the reason with this message id.
+func malformed(id string) *Error {
+	return &Error{Code: CodeMalformed, Params: Params{"reason": say(id)}}
 }
 
 // decodeBody reads the body of a request. An empty one is an empty input.
@@ -39,7 +40,7 @@ func decodeBody(w http.ResponseWriter, req *http.Request) (Input, error) {
 		return nil, tooLarge
 	}
 	if err != nil {
-		return nil, malformed("it ended early")
+		return nil, malformed("malformed.truncated")
 	}
 	if header == "" {
 		if len(body) > 0 {
@@ -48,7 +49,7 @@ func decodeBody(w http.ResponseWriter, req *http.Request) (Input, error) {
 		return Input{}, nil
 	}
 	if !utf8.Valid(body) {
-		return nil, malformed("it is not UTF-8")
+		return nil, malformed("malformed.utf8")
 	}
 	switch mediaType {
 	case "application/json":
@@ -68,10 +69,10 @@ func decodeJSON(body []byte) (Input, error) {
 	dec.UseNumber()
 	var raw any
 	if err := dec.Decode(&raw); err != nil {
-		return nil, malformed("it is not valid JSON")
+		return nil, malformed("malformed.json")
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, malformed("there is more after the JSON value")
+		return nil, malformed("malformed.trailing")
 	}
 	object, ok := raw.(map[string]any)
 	if !ok {
@@ -104,13 +105,13 @@ func jsonValue(v any) value {
 func decodeForm(body []byte) (Input, error) {
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
-		return nil, malformed("it is not a valid form")
+		return nil, malformed("malformed.form")
 	}
 	in := make(Input, len(form))
 	for name, values := range form {
 		text := values[len(values)-1]
 		if !utf8.ValidString(name) || !utf8.ValidString(text) {
-			return nil, malformed("it is not UTF-8")
+			return nil, malformed("malformed.utf8")
 		}
 		in[name] = value{kind: valueText, text: text}
 	}
@@ -119,7 +120,7 @@ func decodeForm(body []byte) (Input, error) {
 
 func decodeMultipart(body []byte, boundary string) (Input, error) {
 	if boundary == "" {
-		return nil, malformed("the Content-Type has no boundary")
+		return nil, malformed("malformed.boundary")
 	}
 	in := Input{}
 	reader := multipart.NewReader(bytes.NewReader(body), boundary)
@@ -129,15 +130,15 @@ func decodeMultipart(body []byte, boundary string) (Input, error) {
 			return in, nil
 		}
 		if err != nil {
-			return nil, malformed("it is not a valid multipart form")
+			return nil, malformed("malformed.multipart")
 		}
 		text, err := io.ReadAll(part)
 		if err != nil {
-			return nil, malformed("it is not a valid multipart form")
+			return nil, malformed("malformed.multipart")
 		}
 		// The body was looked at as it came; a part may be encoded once more.
 		if !utf8.Valid(text) || !utf8.ValidString(part.FormName()) {
-			return nil, malformed("it is not UTF-8")
+			return nil, malformed("malformed.utf8")
 		}
 		v := value{kind: valueText, text: string(text)}
 		if part.FileName() != "" {

@@ -1,11 +1,9 @@
 // errors.go: the errors that people see: a stable code, the field it is about,
-// and the message. respond.go turns them into bytes.
+// and what the message mentions. respond.go turns them into bytes.
 
 package registration
 
 import (
-	"fmt"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -14,7 +12,8 @@ import (
 // logs. Its message may change or be translated; the code does not.
 type Code string
 
-// The codes. The messages stand in the table below, the status in respond.go.
+// The codes. The message of each is error.<code> in templates/locales, its
+// status stands in respond.go.
 const (
 	CodeRequired               Code = "required"
 	CodeBlank                  Code = "blank"
@@ -50,55 +49,6 @@ const (
 	CodeUnavailable            Code = "unavailable"
 	CodeInternal               Code = "internal"
 )
-
-// messages has the English text of every code. {x} is a parameter.
-var messages = map[Code]string{ //nolint:gosec // texts about passwords, none of them one
-	CodeRequired:               "Please fill in this field.",
-	CodeBlank:                  "Please don't leave this field empty.",
-	CodeNull:                   "This field needs a value; null is not one.",
-	CodeInvalid:                "This is not a valid value for this field.",
-	CodeMaxLength:              "Please use at most {max} characters.",
-	CodeUnique:                 "Somebody already uses this. Please choose another.",
-	CodeNotAnObject:            "The JSON body has to be an object.",
-	CodePasswordTooShort:       "Please use at least {min} characters.",
-	CodePasswordTooCommon:      "Too many people use this password. Please choose another.",
-	CodePasswordNumeric:        "Please don't use digits alone.",
-	CodePasswordTooSimilar:     "This is too close to your other details. Please choose another password.",
-	CodePasswordsDoNotMatch:    "The two passwords differ.",
-	CodePasswordIncorrect:      "That is not your current password.",
-	CodeReauthenticate:         "You signed in some time ago. Please enter your current password.",
-	CodeLoginInvalid:           "These sign-in details are not right, or the account is not active.",
-	CodeSignatureInvalid:       "This link is not valid, or was used already.",
-	CodeSignatureExpired:       "This link has expired.",
-	CodeUserNotFound:           "There is no such account.",
-	CodeEmailRequired:          "An e-mail address is needed to confirm the account.",
-	CodeEmailAlreadyRegistered: "This e-mail address belongs to another account.",
-	CodeNoToken:                "You are signed out; there was no token left to revoke.",
-	CodeNotAuthenticated:       "Please sign in first.",
-	CodeTokenInvalid:           "This token is not valid.",
-	CodePermissionDenied:       "You are signed in, but may not see this.",
-	CodeCrossOrigin:            "Requests from another site are not accepted here.",
-	CodeNotFound:               "There is nothing at this address.",
-	CodeMethodNotAllowed:       "This address does not take such a request.",
-	CodeUnsupportedMediaType:   "Please send application/json, application/x-www-form-urlencoded or multipart/form-data.",
-	CodeMalformed:              "The body of the request can't be read: {reason}.",
-	CodeTooLarge:               "The body of the request is larger than {max} bytes.",
-	CodeThrottled:              "That was too often. Please try again in {seconds} seconds.",
-	CodeUnavailable:            "This can't be done right now. Please try again in a moment.",
-	CodeInternal:               "Something went wrong on our side.",
-}
-
-// Params are the values that a message mentions.
-type Params map[string]any
-
-// message returns the text for a code with its parameters filled in.
-func message(code Code, params Params) string {
-	text := messages[code]
-	for name, value := range params {
-		text = strings.ReplaceAll(text, "{"+name+"}", fmt.Sprint(value))
-	}
-	return text
-}
 
 // fieldNonField is the key for errors that belong to no one field.
 const fieldNonField = "non_field_errors"
@@ -168,7 +118,5 @@ func (fe fieldErrors) err() error {
 	return &Error{Code: CodeInvalid, Fields: fe}
 }
 
-// seconds writes a duration as whole seconds, rounded up, for Retry-After.
-func seconds(d time.Duration) string {
-	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
-}
+// seconds is a duration in whole seconds, rounded up, as in Retry-After.
+func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }

@@ -47,14 +47,15 @@ type call struct {
 	in     Input
 	who    *Principal // nil: nobody is signed in
 	client Client
-	next   string // checked
+	loc    *locale // the language of the answer, and of mail that it causes
+	next   string  // checked
 }
 
 // A reply is what an endpoint did: JSON shows the profile where there is one,
 // else the detail; a page shows the detail.
 type reply struct {
 	status  int
-	detail  string
+	detail  phrase
 	profile []Shown
 	token   string
 	// cookie is a new session's token for the browser; signedOut takes it away.
@@ -64,7 +65,7 @@ type reply struct {
 	user *User
 	// seeOther is where a browser goes next; "": it sees a page with note.
 	seeOther string
-	links    []pageLink
+	links    []formLink
 }
 
 // routes lists the endpoints that this configuration serves.
@@ -162,6 +163,7 @@ func (r *realm) serve(w http.ResponseWriter, req *http.Request, name string) {
 		return
 	}
 	c := &call{Accounts: r.accounts.Load(), realm: r, req: req, client: r.client(req)}
+	c.loc = r.languages.named(c.client.Language)
 	if who, err := r.authenticate(req, true); err == nil {
 		c.who = &who
 	} else if !errors.Is(err, ErrNotFound) {
@@ -225,7 +227,7 @@ func (r *realm) finish(w http.ResponseWriter, c *call, e *endpoint, html bool) {
 		r.pages.done(w, c, e, rep)
 		return
 	}
-	r.writeReply(w, rep)
+	r.writeReply(w, c.loc, rep)
 }
 
 // logAct writes one line for an act: what, with which outcome, on which account,
@@ -264,11 +266,11 @@ func actRegister(c *call) (*reply, error) {
 	}
 	rep := &reply{status: http.StatusCreated, profile: c.Profile(u), user: u}
 	if u.AwaitsVerification {
-		rep.detail = "Nearly there: we have sent a mail to " + u.Email + ". Please open the link in it to confirm your account."
-		rep.links = []pageLink{{c.realm.path + "/resend-verification/", "Send the mail again"}}
+		rep.detail = say("detail.confirm_account", Params{"email": u.Email})
+		rep.links = []formLink{{c.realm.path + "/resend-verification/", say("link.resend_verification")}}
 	} else {
-		rep.detail = "Your account is ready."
-		rep.links = []pageLink{{c.realm.withNext("/login/", c.next), "Sign in"}}
+		rep.detail = say("detail.account_ready")
+		rep.links = []formLink{{c.realm.withNext("/login/", c.next), say("link.login")}}
 	}
 	return rep, nil
 }
@@ -278,12 +280,12 @@ func actVerifyRegistration(c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	rep := &reply{status: http.StatusOK, detail: "Your account is confirmed.", user: u}
+	rep := &reply{status: http.StatusOK, detail: say("detail.account_confirmed"), user: u}
 	if grant != nil {
 		rep.cookie, rep.token = grant.Cookie, grant.Token
 		rep.seeOther = c.realm.afterSignIn(c.next)
 	} else {
-		rep.links = []pageLink{{c.realm.withNext("/login/", c.next), "Sign in"}}
+		rep.links = []formLink{{c.realm.withNext("/login/", c.next), say("link.login")}}
 	}
 	return rep, nil
 }
@@ -292,7 +294,7 @@ func actResendVerification(c *call) (*reply, error) {
 	if err := c.ResendVerification(c.req.Context(), c.in, c.client); err != nil {
 		return nil, err
 	}
-	return &reply{status: http.StatusOK, detail: "If this account waits for its confirmation, a mail is on its way."}, nil
+	return &reply{status: http.StatusOK, detail: say("detail.resend_requested")}, nil
 }
 
 func actLogin(c *call) (*reply, error) {
@@ -305,7 +307,7 @@ func actLogin(c *call) (*reply, error) {
 		return &reply{user: u}, err
 	}
 	return &reply{
-		status: http.StatusOK, detail: "You are signed in.", user: u,
+		status: http.StatusOK, detail: say("detail.logged_in"), user: u,
 		cookie: grant.Cookie, token: grant.Token, seeOther: c.realm.afterSignIn(c.next),
 	}, nil
 }
@@ -315,8 +317,8 @@ func actLogout(c *call) (*reply, error) {
 	if err != nil && asRefusal(err).Code != CodeNoToken {
 		return nil, err
 	}
-	rep := &reply{status: http.StatusOK, detail: "You are signed out.", user: c.who.User, signedOut: c.who.Session.Kind == KindSession}
-	rep.links = []pageLink{{c.realm.path + "/login/", "Sign in again"}}
+	rep := &reply{status: http.StatusOK, detail: say("detail.logged_out"), user: c.who.User, signedOut: c.who.Session.Kind == KindSession}
+	rep.links = []formLink{{c.realm.path + "/login/", say("link.login_again")}}
 	return rep, err
 }
 
@@ -333,7 +335,7 @@ func actProfile(c *call) (*reply, error) {
 			return nil, err
 		}
 	}
-	return &reply{status: http.StatusOK, profile: c.Profile(u), user: u, detail: "Your profile is saved."}, nil
+	return &reply{status: http.StatusOK, profile: c.Profile(u), user: u, detail: say("detail.profile_saved")}, nil
 }
 
 func actChangePassword(c *call) (*reply, error) {
@@ -341,11 +343,11 @@ func actChangePassword(c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	rep := &reply{status: http.StatusOK, detail: "Your password is changed. You are signed out everywhere else.", user: c.who.User}
+	rep := &reply{status: http.StatusOK, detail: say("detail.password_changed"), user: c.who.User}
 	if grant != nil {
 		rep.cookie = grant.Cookie
 	}
-	rep.links = []pageLink{{c.realm.path + "/profile/", "To your profile"}}
+	rep.links = []formLink{{c.realm.path + "/profile/", say("link.profile")}}
 	return rep, nil
 }
 
@@ -353,7 +355,7 @@ func actSendResetPasswordLink(c *call) (*reply, error) {
 	if err := c.SendResetPasswordLink(c.req.Context(), c.in, c.client); err != nil {
 		return nil, err
 	}
-	return &reply{status: http.StatusOK, detail: "If there is such an account, a mail with a link is on its way."}, nil
+	return &reply{status: http.StatusOK, detail: say("detail.reset_requested")}, nil
 }
 
 func actResetPassword(c *call) (*reply, error) {
@@ -362,8 +364,8 @@ func actResetPassword(c *call) (*reply, error) {
 		return nil, err
 	}
 	return &reply{
-		status: http.StatusOK, detail: "Your new password is set. Please sign in with it.", user: u,
-		links: []pageLink{{c.realm.withNext("/login/", c.next), "Sign in"}},
+		status: http.StatusOK, detail: say("detail.password_reset"), user: u,
+		links: []formLink{{c.realm.withNext("/login/", c.next), say("link.login")}},
 	}, nil
 }
 
@@ -374,11 +376,11 @@ func actRegisterEmail(c *call) (*reply, error) {
 	if err := c.RegisterEmail(c.req.Context(), *c.who, c.in, c.client); err != nil {
 		return nil, err
 	}
-	rep := &reply{status: http.StatusOK, detail: "Your e-mail address is changed.", user: c.who.User}
+	rep := &reply{status: http.StatusOK, detail: say("detail.email_changed"), user: c.who.User}
 	if *c.realm.settings.RegisterEmail.Verification {
-		rep.detail = "A mail is on its way to the new address. It counts once you have opened the link in it."
+		rep.detail = say("detail.confirm_email")
 	}
-	rep.links = []pageLink{{c.realm.path + "/profile/", "To your profile"}}
+	rep.links = []formLink{{c.realm.path + "/profile/", say("link.profile")}}
 	return rep, nil
 }
 
@@ -388,7 +390,7 @@ func actVerifyEmail(c *call) (*reply, error) {
 		return nil, err
 	}
 	return &reply{
-		status: http.StatusOK, detail: "Your e-mail address is changed.", user: u,
-		links: []pageLink{{c.realm.path + "/profile/", "To your profile"}},
+		status: http.StatusOK, detail: say("detail.email_changed"), user: u,
+		links: []formLink{{c.realm.path + "/profile/", say("link.profile")}},
 	}, nil
 }

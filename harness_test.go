@@ -96,7 +96,7 @@ func newSiteAt(t testing.TB, path string, configure ...func(*Settings)) *site {
 	s.accounts = s.realm.accounts.Load()
 	s.realm.now, s.accounts.now, s.realm.postman.now = clock, clock, clock
 	s.realm.postman.render = func(m *Mail, u *User) (*Message, error) {
-		r, err := newMailRenderer(resolved, s.realm.site(), clock)
+		r, err := newMailRenderer(resolved, s.realm.languages, s.realm.site(), clock)
 		if err != nil {
 			return nil, err
 		}
@@ -324,3 +324,8 @@ func with(base data, changes data) data {
 
 func on() *bool  { v := true; return &v }
 func off() *bool { v := false; return &v }
+
+// message is the English text of a code, as answers have it.
+func message(code Code, params Params) string {
+	return newLanguages().named("en").refusal(code, params)
+}

@@ -16,6 +16,7 @@ import (
 	"strings"
 	texttemplate "text/template"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 )
@@ -35,6 +36,38 @@ type MailData struct {
 	Email string
 	// User is the account that the mail is about.
 	User MailUser
+
+	loc *locale
+}
+
+// T is the message of the catalogue with this id. It can mention {site},
+// {period}, {email} and {name}.
+func (d MailData) T(id string) (string, error) {
+	return d.loc.message(id, Params{"site": d.Site, "period": d.Period, "email": d.Email, "name": d.User.Name})
+}
+
+// Lang is the BCP 47 tag of the mail's language.
+func (d MailData) Lang() string { return d.loc.name }
+
+// wrap breaks a text at 72 columns, as plain-text mail is read.
+func wrap(text string) string {
+	var out strings.Builder
+	column := 0
+	for i, word := range strings.Fields(text) {
+		width := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case column+1+width > 72:
+			out.WriteByte('\n')
+			column = 0
+		default:
+			out.WriteByte(' ')
+			column++
+		}
+		out.WriteString(word)
+		column += width
+	}
+	return out.String()
 }
 
 // MailUser is what a mail template can mention of an account.
@@ -54,6 +87,7 @@ type mailTemplate struct {
 // mailRenderer turns rows of the outbox into messages.
 type mailRenderer struct {
 	settings  *Settings
+	languages *languages
 	site      string
 	templates map[MailKind]mailTemplate
 	signer    *Signer
@@ -125,7 +159,7 @@ func parseMailText(folder, name string, named bool) (*texttemplate.Template, err
 	if err != nil {
 		return nil, err
 	}
-	t, err := texttemplate.New(name).Parse(raw)
+	t, err := texttemplate.New(name).Funcs(texttemplate.FuncMap{"wrap": wrap}).Parse(raw)
 	if err != nil {
 		return nil, fmt.Errorf("template %q: %w", name, err)
 	}
@@ -134,8 +168,8 @@ func parseMailText(folder, name string, named bool) (*texttemplate.Template, err
 
 // newMailRenderer loads all templates and renders each once with sample data,
 // so that a broken one is an error now and not at the first mail.
-func newMailRenderer(s *Settings, site string, now func() time.Time) (*mailRenderer, error) {
-	r := &mailRenderer{settings: s, site: site, templates: map[MailKind]mailTemplate{}, now: now}
+func newMailRenderer(s *Settings, l *languages, site string, now func() time.Time) (*mailRenderer, error) {
+	r := &mailRenderer{settings: s, languages: l, site: site, templates: map[MailKind]mailTemplate{}, now: now}
 	for kind, m := range map[MailKind]MailSettings{
 		MailVerifyRegistration: s.Register.Mail, MailResetPassword: s.ResetPassword.Mail,
 		MailVerifyEmail: s.RegisterEmail.Mail, MailEmailInUse: {},
@@ -145,7 +179,7 @@ func newMailRenderer(s *Settings, site string, now func() time.Time) (*mailRende
 			return nil, err
 		}
 		r.templates[kind] = t
-		sample := MailData{Site: "example.com", Link: "https://example.com/", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada"}}
+		sample := MailData{loc: l.locales[0], Site: "example.com", Link: "https://example.com/", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada"}}
 		if _, _, _, err := t.render(sample); err != nil {
 			return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .Period, .Email and .User (.Name, .Username, .FirstName, .LastName, .Email)", err)
 		}
@@ -182,7 +216,8 @@ func (r *mailRenderer) render(m *Mail, u *User) (*Message, error) {
 	if u == nil {
 		u = &User{ID: uuid.Nil}
 	}
-	data := MailData{Site: r.site, Email: m.To, User: MailUser{
+	l := r.languages.named(m.Language)
+	data := MailData{loc: l, Site: r.site, Email: m.To, User: MailUser{
 		Username: u.Username, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName,
 		Name: strings.TrimSpace(u.FirstName + " " + u.LastName),
 	}}
@@ -199,7 +234,7 @@ func (r *mailRenderer) render(m *Mail, u *User) (*Message, error) {
 		if err != nil {
 			return nil, err
 		}
-		data.Link, data.Period = link, inWords(period)
+		data.Link, data.Period = link, l.text(inWords(period))
 	}
 	subject, text, html, err := r.templates[m.Kind].render(data)
 	if err != nil {
@@ -207,7 +242,7 @@ func (r *mailRenderer) render(m *Mail, u *User) (*Message, error) {
 	}
 	return &Message{
 		ID: m.MessageID, From: r.settings.From, ReplyTo: r.settings.ReplyTo, To: m.To, Date: m.Queued,
-		Subject: subject, Text: text, HTML: html, Language: m.Language,
+		Subject: subject, Text: text, HTML: html, Language: l.name,
 	}, nil
 }
 
@@ -226,21 +261,4 @@ func (r *mailRenderer) page(purpose Purpose) (string, time.Duration) {
 		page = strings.TrimSuffix(s.BaseURL, "/") + s.Path + "/" + endpoint + "/"
 	}
 	return page, time.Duration(period)
-}
-
-// inWords writes a period in its largest whole unit.
-func inWords(d time.Duration) string {
-	n, unit := int64(d/time.Minute), "minute"
-	switch {
-	case d >= 2*day && d%day == 0:
-		n, unit = int64(d/day), "day"
-	case d >= time.Hour && d%time.Hour == 0:
-		n, unit = int64(d/time.Hour), "hour"
-	case n == 0:
-		n, unit = int64(d/time.Second), "second"
-	}
-	if n != 1 {
-		unit += "s"
-	}
-	return fmt.Sprintf("%d %s", n, unit)
 }

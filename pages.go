@@ -29,19 +29,26 @@ type pages struct {
 
 // form is the page that an endpoint shows to a browser.
 type form struct {
-	title, intro, submit string
+	title, intro, submit phrase
 	fields               []formField
 	// hidden are taken from the query into hidden inputs: a mailed link.
 	hidden []string
-	links  []pageLink
+	links  []formLink
 }
 
 // formField is one input of a form; PageField is what the template sees of it.
 type formField struct {
-	name, label, kind, autocomplete, hint string
-	required                              bool
+	name, kind, autocomplete string
+	label, hint              phrase
+	required                 bool
 	// stale: only a sign-in of some time ago has to fill it in.
 	stale bool
+}
+
+// formLink is a link of a page; pageLink is what the template sees of it.
+type formLink struct {
+	href string
+	text phrase
 }
 
 type pageLink struct{ Href, Text string }
@@ -57,7 +64,15 @@ type PageData struct {
 	Errors []string
 	Form   *PageForm
 	Links  []pageLink
+
+	loc *locale
 }
+
+// T is the message of the catalogue with this id.
+func (d PageData) T(id string) (string, error) { return d.loc.message(id, Params{"title": d.Title}) }
+
+// Lang is the BCP 47 tag of the page's language.
+func (d PageData) Lang() string { return d.loc.name }
 
 // PageForm is a form as the template sees it.
 type PageForm struct {
@@ -93,7 +108,7 @@ func newPages(r *realm) (*pages, error) {
 	// form-action also governs where an answer to a form may redirect.
 	p.csp = "default-src 'none'; style-src 'self'; img-src 'self'; form-action " +
 		strings.Join(append([]string{"'self'"}, r.origins.trusted...), " ") + "; frame-ancestors 'none'; base-uri 'none'"
-	sample := PageData{Form: &PageForm{Fields: []PageField{{Errors: []string{""}}}, Hidden: []PageField{{}}}, Errors: []string{""}, Links: []pageLink{{}}, SignedInAs: "x", Intro: "x", Note: "x"}
+	sample := PageData{loc: r.languages.locales[0], Form: &PageForm{Fields: []PageField{{Errors: []string{""}}}, Hidden: []PageField{{}}}, Errors: []string{""}, Links: []pageLink{{}}, SignedInAs: "x", Intro: "x", Note: "x"}
 	if err := p.template.Execute(&bytes.Buffer{}, sample); err != nil {
 		return nil, fmt.Errorf("page template: %w", err)
 	}
@@ -114,10 +129,10 @@ func (p *pages) serveStyle(w http.ResponseWriter, req *http.Request) {
 // form returns the page of an endpoint, nil if it has none.
 func (p *pages) form(name string) *form {
 	s := p.realm.settings
-	newPassword := formField{name: "password", label: "New password", kind: "password", autocomplete: "new-password", required: true, hint: fmt.Sprintf("At least %d characters.", s.Password.MinLength)}
-	again := formField{name: "password_confirm", label: "New password again", kind: "password", autocomplete: "new-password", required: true}
+	newPassword := formField{name: "password", label: say("field.new_password"), kind: "password", autocomplete: "new-password", required: true, hint: say("hint.password_length", Params{"min": s.Password.MinLength})}
+	again := formField{name: "password_confirm", label: say("field.new_password_confirm"), kind: "password", autocomplete: "new-password", required: true}
 	login := formField{name: "login", label: loginLabel(s.User.LoginFields), kind: "text", autocomplete: "username", required: true}
-	current := formField{name: paramPassword, label: "Current password", kind: "password", autocomplete: "current-password", required: true, stale: true, hint: "Because you signed in some time ago."}
+	current := formField{name: paramPassword, label: say("field.old_password"), kind: "password", autocomplete: "current-password", required: true, stale: true, hint: say("hint.reauthenticate")}
 	withConfirm := func(on bool, fields ...formField) []formField {
 		if on {
 			fields = append(fields, again)
@@ -127,69 +142,74 @@ func (p *pages) form(name string) *form {
 	link := []string{paramUserID, paramTimestamp, paramSignature}
 	switch name {
 	case "login":
-		f := &form{title: "Sign in", submit: "Sign in", fields: []formField{login, {name: "password", label: "Password", kind: "password", autocomplete: "current-password", required: true}}}
+		f := &form{title: say("page.login.title"), submit: say("page.login.submit"), fields: []formField{login, {name: "password", label: say("field.password"), kind: "password", autocomplete: "current-password", required: true}}}
 		if *s.Register.Enabled {
-			f.links = append(f.links, pageLink{"/register/", "Create an account"})
+			f.links = append(f.links, formLink{"/register/", say("link.register")})
 		}
 		if *s.ResetPassword.Enabled {
-			f.links = append(f.links, pageLink{"/send-reset-password-link/", "Forgot your password?"})
+			f.links = append(f.links, formLink{"/send-reset-password-link/", say("link.forgot_password")})
 		}
 		return f
 	case "register":
-		f := &form{title: "Create an account", submit: "Create account", links: []pageLink{{"/login/", "I have an account already"}}}
+		f := &form{title: say("page.register.title"), submit: say("page.register.submit"), links: []formLink{{"/login/", say("link.have_account")}}}
 		a := Accounts{settings: s}
 		fields, required := a.registerFields()
 		for _, field := range fields {
 			f.fields = append(f.fields, profileField(field, required[field.name] || field.name == fieldEmail && *s.Register.Verification))
 		}
 		pass := newPassword
-		pass.label, again.label = "Password", "Password again"
+		pass.label, again.label = say("field.password"), say("field.password_confirm")
 		f.fields = append(f.fields, withConfirm(*s.Register.PasswordConfirm, pass)...)
 		return f
 	case "verify-registration":
-		return &form{title: "Confirm your account", submit: "Confirm my account", intro: "One click, and your account is ready.", hidden: link, links: []pageLink{{"/resend-verification/", "Send the mail again"}}}
+		return &form{title: say("page.verify_registration.title"), submit: say("page.verify_registration.submit"), intro: say("page.verify_registration.intro"), hidden: link, links: []formLink{{"/resend-verification/", say("link.resend_verification")}}}
 	case "resend-verification":
-		return &form{title: "Send the mail again", submit: "Send the mail", fields: []formField{login}, links: []pageLink{{"/login/", "Sign in"}}}
+		return &form{title: say("page.resend_verification.title"), submit: say("page.resend_verification.submit"), fields: []formField{login}, links: []formLink{{"/login/", say("link.login")}}}
 	case "send-reset-password-link":
 		if *s.ResetPassword.UseEmail {
-			login = formField{name: "email", label: "E-mail address", kind: "email", autocomplete: "email", required: true}
+			login = formField{name: "email", label: say("field.email"), kind: "email", autocomplete: "email", required: true}
 		}
-		return &form{title: "Forgot your password?", submit: "Send me a link", intro: "We send you a mail with a link to set a new one.", fields: []formField{login}, links: []pageLink{{"/login/", "Sign in"}}}
+		return &form{title: say("page.send_reset_password_link.title"), submit: say("page.send_reset_password_link.submit"), intro: say("page.send_reset_password_link.intro"), fields: []formField{login}, links: []formLink{{"/login/", say("link.login")}}}
 	case "reset-password":
-		return &form{title: "Set a new password", submit: "Set the password", hidden: link, fields: withConfirm(*s.ResetPassword.PasswordConfirm, newPassword), links: []pageLink{{"/send-reset-password-link/", "Send me a new link"}}}
+		return &form{title: say("page.reset_password.title"), submit: say("page.reset_password.submit"), hidden: link, fields: withConfirm(*s.ResetPassword.PasswordConfirm, newPassword), links: []formLink{{"/send-reset-password-link/", say("link.new_reset_link")}}}
 	case "profile":
-		f := &form{title: "Your profile", submit: "Save", links: []pageLink{{"/change-password/", "Change the password"}, {"/register-email/", "Change the e-mail address"}}}
+		f := &form{title: say("page.profile.title"), submit: say("page.profile.submit"), links: []formLink{{"/change-password/", say("link.change_password")}, {"/register-email/", say("link.change_email")}}}
 		a := Accounts{settings: s}
 		fields, required := a.editableFields()
 		for _, field := range fields {
 			f.fields = append(f.fields, profileField(field, required[field.name]))
 		}
 		if slices.ContainsFunc(fields, func(f field) bool { return f.name == fieldEmail }) {
-			current.required, current.hint = false, "Only needed to change the e-mail address."
+			current.required, current.hint = false, say("hint.password_for_email")
 			f.fields = append(f.fields, current)
 		}
 		return f
 	case "change-password":
-		return &form{title: "Change the password", submit: "Change the password", fields: withConfirm(*s.ChangePassword.PasswordConfirm, formField{name: "old_password", label: "Current password", kind: "password", autocomplete: "current-password", required: true}, newPassword), links: []pageLink{{"/profile/", "To your profile"}}}
+		return &form{title: say("page.change_password.title"), submit: say("page.change_password.submit"), fields: withConfirm(*s.ChangePassword.PasswordConfirm, formField{name: "old_password", label: say("field.old_password"), kind: "password", autocomplete: "current-password", required: true}, newPassword), links: []formLink{{"/profile/", say("link.profile")}}}
 	case "register-email":
-		return &form{title: "Change the e-mail address", submit: "Change the address", fields: []formField{{name: "email", label: "New e-mail address", kind: "email", autocomplete: "email", required: true}, current}, links: []pageLink{{"/profile/", "To your profile"}}}
+		return &form{title: say("page.register_email.title"), submit: say("page.register_email.submit"), fields: []formField{{name: "email", label: say("field.new_email"), kind: "email", autocomplete: "email", required: true}, current}, links: []formLink{{"/profile/", say("link.profile")}}}
 	case "verify-email":
-		return &form{title: "Confirm your e-mail address", submit: "Confirm this address", hidden: append(link, paramEmail), links: []pageLink{{"/profile/", "To your profile"}}}
+		return &form{title: say("page.verify_email.title"), submit: say("page.verify_email.submit"), hidden: append(link, paramEmail), links: []formLink{{"/profile/", say("link.profile")}}}
 	case "logout":
-		return &form{title: "Sign out", submit: "Sign out"}
+		return &form{title: say("page.logout.title"), submit: say("page.logout.submit")}
 	}
 	return nil
 }
 
-func loginLabel(fields []string) string {
-	var labels []string
-	for _, name := range fields {
-		labels = append(labels, fieldLabels[name])
+func loginLabel(fields []string) phrase {
+	switch {
+	case len(fields) == 1:
+		return fieldLabels[fields[0]]
+	case fields[0] == fieldEmail:
+		return say("field.email_or_username")
 	}
-	return strings.Join(labels, " or ")
+	return say("field.username_or_email")
 }
 
-var fieldLabels = map[string]string{fieldUsername: "Username", fieldEmail: "E-mail address", fieldFirstName: "First name", fieldLastName: "Last name"}
+var fieldLabels = map[string]phrase{
+	fieldUsername: say("field.username"), fieldEmail: say("field.email"),
+	fieldFirstName: say("field.first_name"), fieldLastName: say("field.last_name"),
+}
 
 func profileField(f field, required bool) formField {
 	out := formField{name: f.name, label: fieldLabels[f.name], kind: "text", required: required}
@@ -209,21 +229,22 @@ func profileField(f field, required bool) formField {
 // data fills in a form with what was typed or what the account has.
 func (p *pages) data(c *call, e *endpoint, value func(name string) string, refusal *Error) PageData {
 	f := e.form
-	d := PageData{Title: f.title, Intro: f.intro, Form: &PageForm{Action: p.realm.path + "/" + e.name + "/", Submit: f.submit}}
+	l := c.loc
+	d := PageData{Title: l.text(f.title), Intro: l.text(f.intro), Form: &PageForm{Action: p.realm.path + "/" + e.name + "/", Submit: l.text(f.submit)}}
 	errs := map[string][]string{}
 	if refusal != nil {
 		for _, fe := range refusal.Fields {
-			errs[fe.Field] = append(errs[fe.Field], message(fe.Code, fe.Params))
+			errs[fe.Field] = append(errs[fe.Field], l.refusal(fe.Code, fe.Params))
 		}
 		if len(refusal.Fields) == 0 {
-			d.Errors = append(d.Errors, message(refusal.Code, refusal.Params))
+			d.Errors = append(d.Errors, l.refusal(refusal.Code, refusal.Params))
 		}
 	}
 	for _, ff := range f.fields {
 		if ff.stale && (c.who == nil || !c.staleSignIn(c.who.Session)) {
 			continue
 		}
-		field := PageField{Name: ff.name, Label: ff.label, Kind: ff.kind, Autocomplete: ff.autocomplete, Hint: ff.hint, Required: ff.required, Errors: errs[ff.name]}
+		field := PageField{Name: ff.name, Label: l.text(ff.label), Kind: ff.kind, Autocomplete: ff.autocomplete, Hint: l.text(ff.hint), Required: ff.required, Errors: errs[ff.name]}
 		delete(errs, ff.name)
 		if ff.kind != "password" {
 			field.Value = value(ff.name)
@@ -238,12 +259,12 @@ func (p *pages) data(c *call, e *endpoint, value func(name string) string, refus
 	}
 	for _, ff := range []string{fieldNonField, paramUserID, paramTimestamp, paramSignature, paramEmail} {
 		if len(errs[ff]) > 0 {
-			d.Errors = append(d.Errors, message(CodeSignatureInvalid, nil))
+			d.Errors = append(d.Errors, l.refusal(CodeSignatureInvalid, nil))
 			break
 		}
 	}
-	for _, l := range f.links {
-		d.Links = append(d.Links, pageLink{p.realm.withNext(l.Href, c.next), l.Text})
+	for _, link := range f.links {
+		d.Links = append(d.Links, pageLink{p.realm.withNext(link.href, c.next), l.text(link.text)})
 	}
 	return d
 }
@@ -313,25 +334,30 @@ func (p *pages) done(w http.ResponseWriter, c *call, e *endpoint, rep *reply) {
 			text, _ := f.get(rep.user).(string)
 			return text
 		}, nil)
-		d.Note = rep.detail
+		d.Note = c.loc.text(rep.detail)
 		p.write(w, c, rep.status, d)
 		return
 	}
-	p.write(w, c, rep.status, PageData{Title: e.form.title, Note: rep.detail, Links: rep.links})
+	d := PageData{Title: c.loc.text(e.form.title), Note: c.loc.text(rep.detail)}
+	for _, link := range rep.links {
+		d.Links = append(d.Links, pageLink{link.href, c.loc.text(link.text)})
+	}
+	p.write(w, c, rep.status, d)
 }
 
 // refusal shows an error that belongs to no form.
 func (p *pages) refusal(w http.ResponseWriter, req *http.Request, e *Error) {
 	status := p.realm.errorHeaders(w, req, e)
-	d := PageData{Title: http.StatusText(status), Errors: []string{message(e.Code, e.Params)}}
+	l := p.realm.language(req)
+	d := PageData{Title: l.status(status), Errors: []string{l.refusal(e.Code, e.Params)}}
 	if status == http.StatusUnauthorized {
-		d.Links = []pageLink{{p.realm.path + "/login/", "Sign in"}}
+		d.Links = []pageLink{{p.realm.path + "/login/", l.text(say("link.login"))}}
 	}
-	p.write(w, &call{realm: p.realm, req: req}, status, d)
+	p.write(w, &call{realm: p.realm, req: req, loc: l}, status, d)
 }
 
 func (p *pages) write(w http.ResponseWriter, c *call, status int, d PageData) {
-	d.Site, d.Style, d.Path = p.realm.site(), p.styleURL, p.realm.path
+	d.loc, d.Site, d.Style, d.Path = c.loc, p.realm.site(), p.styleURL, p.realm.path
 	if c.who != nil {
 		if d.SignedInAs = c.who.User.Username; d.SignedInAs == "" {
 			d.SignedInAs = c.who.User.Email
@@ -353,7 +379,7 @@ func (p *pages) write(w http.ResponseWriter, c *call, status int, d PageData) {
 	// The origin alone: a link's signature stays out of the Referer, which logs
 	// keep, and forms still carry the Origin that the CSRF check needs.
 	h.Set("Referrer-Policy", "strict-origin")
-	h.Add("Vary", "Accept")
+	inLanguage(w, c.loc)
 	h.Set("Content-Length", strconv.Itoa(out.Len()))
 	w.WriteHeader(status)
 	if c.req.Method != http.MethodHead {

@@ -70,6 +70,7 @@ type realm struct {
 	started   bool
 
 	endpoints   map[string]*endpoint
+	languages   *languages
 	pages       *pages
 	origins     *originPolicy
 	https       bool   // base_url is https: cookies are Secure whoever terminates TLS
@@ -138,7 +139,7 @@ func (s *Settings) resolve() (*Settings, error) {
 func newRealm(s *Settings, store StoreModule, mailer Mailer, logger *zap.Logger) (*realm, error) {
 	r := &realm{
 		name: s.Realm, path: s.Path, settings: s, storeModule: store, mailer: mailer, logger: logger, now: time.Now,
-		engineKey: store.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(),
+		engineKey: store.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(), languages: newLanguages(),
 	}
 	for _, warning := range s.warnings() {
 		logger.Warn(warning)
@@ -194,7 +195,7 @@ func (r *realm) open(wait time.Duration) error {
 		return err
 	}
 	site := r.site()
-	renderer, err := newMailRenderer(r.settings, site, r.now)
+	renderer, err := newMailRenderer(r.settings, r.languages, site, r.now)
 	if err != nil {
 		return err
 	}
@@ -336,5 +337,10 @@ func (r *realm) newCookie(req *http.Request, suffix, value string, seconds int) 
 // trusted proxies, never the bare remote address.
 func (r *realm) client(req *http.Request) Client {
 	address, _ := caddyhttp.GetVar(req.Context(), caddyhttp.ClientIPVarKey).(string)
-	return Client{Address: address, UserAgent: req.UserAgent(), Language: "en"}
+	return Client{Address: address, UserAgent: req.UserAgent(), Language: r.language(req).name}
+}
+
+// language is the one that a request asks for, of those that the realm speaks.
+func (r *realm) language(req *http.Request) *locale {
+	return r.languages.choose(strings.Join(req.Header["Accept-Language"], ","))
 }

@@ -169,7 +169,7 @@ func (r *realm) errorHeaders(w http.ResponseWriter, req *http.Request, e *Error)
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	if e.RetryAfter > 0 {
-		h.Set("Retry-After", seconds(e.RetryAfter))
+		h.Set("Retry-After", strconv.FormatInt(seconds(e.RetryAfter), 10))
 	}
 	if status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", r.challenge())
@@ -193,17 +193,26 @@ func (r *realm) refuse(w http.ResponseWriter, req *http.Request, err error) {
 	r.writeError(w, req, e)
 }
 
+// inLanguage says in the headers which language an answer is in, and that
+// another request may get another.
+func inLanguage(w http.ResponseWriter, l *locale) {
+	h := w.Header()
+	h.Set("Content-Language", l.name)
+	h.Add("Vary", "Accept, Accept-Language")
+}
+
 // writeError sends a refusal in the DRF shape or, where asked for, as a problem.
 func (r *realm) writeError(w http.ResponseWriter, req *http.Request, e *Error) {
 	status := r.errorHeaders(w, req, e)
-	w.Header().Add("Vary", "Accept")
+	l := r.language(req)
+	inLanguage(w, l)
 	if acceptsProblem(req.Header) {
-		body := problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: message(e.Code, e.Params), Code: e.Code}
+		body := problem{Type: "about:blank", Title: l.status(status), Status: status, Detail: l.refusal(e.Code, e.Params), Code: e.Code}
 		if len(e.Fields) > 0 {
-			body.Detail, body.Errors = "Some fields need another value; see errors.", map[string][]problemMessage{}
+			body.Detail, body.Errors = l.text(say("error.see_errors")), map[string][]problemMessage{}
 		}
 		for _, f := range e.Fields {
-			body.Errors[f.Field] = append(body.Errors[f.Field], problemMessage{f.Code, message(f.Code, f.Params)})
+			body.Errors[f.Field] = append(body.Errors[f.Field], problemMessage{f.Code, l.refusal(f.Code, f.Params)})
 		}
 		writeJSON(w, status, "application/problem+json", body)
 		return
@@ -211,12 +220,12 @@ func (r *realm) writeError(w http.ResponseWriter, req *http.Request, e *Error) {
 	if len(e.Fields) > 0 {
 		body := map[string][]string{}
 		for _, f := range e.Fields {
-			body[f.Field] = append(body[f.Field], message(f.Code, f.Params))
+			body[f.Field] = append(body[f.Field], l.refusal(f.Code, f.Params))
 		}
 		writeJSON(w, status, "application/json", body)
 		return
 	}
-	text := message(e.Code, e.Params)
+	text := l.refusal(e.Code, e.Params)
 	if *r.settings.NonFieldErrorsKey && status == http.StatusBadRequest && e.Code != CodeMalformed {
 		writeJSON(w, status, "application/json", map[string][]string{fieldNonField: {text}})
 		return
@@ -225,17 +234,19 @@ func (r *realm) writeError(w http.ResponseWriter, req *http.Request, e *Error) {
 }
 
 // writeReply sends a success as JSON.
-func (r *realm) writeReply(w http.ResponseWriter, rep *reply) {
+func (r *realm) writeReply(w http.ResponseWriter, l *locale, rep *reply) {
 	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Add("Vary", "Accept")
 	var body any
 	switch {
-	case rep.profile != nil:
+	case rep.profile != nil: // in no language
+		w.Header().Add("Vary", "Accept")
 		body = shownFields(rep.profile)
 	case rep.token != "":
-		body = shownFields{{"detail", rep.detail}, {"token", rep.token}}
+		inLanguage(w, l)
+		body = shownFields{{"detail", l.text(rep.detail)}, {"token", rep.token}}
 	default:
-		body = shownFields{{"detail", rep.detail}}
+		inLanguage(w, l)
+		body = shownFields{{"detail", l.text(rep.detail)}}
 	}
 	writeJSON(w, rep.status, "application/json", body)
 }

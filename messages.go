@@ -1,0 +1,284 @@
+// messages.go: what people read, by stable ids: the catalogues in
+// templates/locales, their placeholders and plural forms, and the way from an
+// id to the text in one language.
+
+package registration
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/text/feature/plural"
+	"golang.org/x/text/language"
+	textmessage "golang.org/x/text/message"
+	"golang.org/x/text/number"
+)
+
+// Params are the values that a message mentions, by the name of its
+// placeholder. Whole numbers are written as the language writes them, a phrase
+// is put into the language first, anything else is taken as it is.
+type Params map[string]any
+
+// A phrase is what a person will read, before the language is known: a message
+// of the catalogue, or the words of the site's owner.
+type phrase struct {
+	id     string
+	params Params
+	// words are the owner's own (a label from the configuration). They are
+	// the same in every language.
+	words string
+}
+
+// say is the phrase with this id.
+func say(id string, params ...Params) phrase {
+	p := phrase{id: id}
+	if len(params) > 0 {
+		p.params = params[0]
+	}
+	return p
+}
+
+// inWords is a period in its largest whole unit.
+func inWords(d time.Duration) phrase {
+	count := func(unit time.Duration) Params { return Params{"count": int64(d / unit)} }
+	switch {
+	case d >= 2*day && d%day == 0:
+		return say("period.days", count(day))
+	case d >= time.Hour && d%time.Hour == 0:
+		return say("period.hours", count(time.Hour))
+	case d >= time.Minute:
+		return say("period.minutes", count(time.Minute))
+	}
+	return say("period.seconds", count(time.Second))
+}
+
+// A messageText is one message in one language, taken apart when it is loaded.
+type messageText struct {
+	// parts are literal text and, at odd places, the names of placeholders.
+	parts []string
+	// by names the number that chooses among forms; "": there is one form, parts.
+	by    string
+	forms map[plural.Form]*messageText
+}
+
+// A locale has every message in one language. It does not change once loaded.
+type locale struct {
+	tag  language.Tag
+	name string // the BCP 47 tag, as in lang and Content-Language
+	// texts by id.
+	texts   map[string]*messageText
+	printer *textmessage.Printer
+}
+
+// text puts a phrase into words.
+func (l *locale) text(p phrase) string {
+	t, ok := l.texts[p.id]
+	if !ok {
+		return p.words
+	}
+	return l.fill(t, p.params)
+}
+
+// refusal is the text of an error code.
+func (l *locale) refusal(code Code, params Params) string {
+	return l.text(phrase{id: "error." + string(code), params: params})
+}
+
+// message is for templates: the text with this id, or an error that names it.
+func (l *locale) message(id string, params Params) (string, error) {
+	if l.texts[id] == nil {
+		return "", fmt.Errorf("there is no message %q", id)
+	}
+	return l.text(phrase{id: id, params: params}), nil
+}
+
+// status is the title of a refusal, the phrase for an HTTP status.
+func (l *locale) status(code int) string {
+	return l.text(phrase{id: "status." + strconv.Itoa(code)})
+}
+
+func (l *locale) fill(t *messageText, params Params) string {
+	if t.by != "" {
+		form := plural.Other
+		if n, ok := wholeNumber(params[t.by]); ok {
+			form = plural.Cardinal.MatchPlural(l.tag, int(min(n, math.MaxInt32)), 0, 0, 0, 0)
+		}
+		if t.forms[form] == nil {
+			form = plural.Other
+		}
+		t = t.forms[form]
+	}
+	if len(t.parts) == 1 {
+		return t.parts[0]
+	}
+	var out strings.Builder
+	for i, part := range t.parts {
+		if i%2 == 0 {
+			out.WriteString(part)
+			continue
+		}
+		switch v := params[part].(type) {
+		case string:
+			out.WriteString(v)
+		case phrase:
+			out.WriteString(l.text(v))
+		default:
+			if n, ok := wholeNumber(v); ok {
+				out.WriteString(l.printer.Sprint(number.Decimal(n)))
+			} else {
+				_, _ = fmt.Fprint(&out, v)
+			}
+		}
+	}
+	return out.String()
+}
+
+// wholeNumber is a value that has plural forms; negative ones don't occur.
+func wholeNumber(v any) (int64, bool) {
+	switch v := v.(type) {
+	case int:
+		return int64(v), true
+	case int64:
+		return v, true
+	}
+	return 0, false
+}
+
+// parseMessage takes a message apart at its {placeholders}.
+func parseMessage(text string) (*messageText, error) {
+	t := &messageText{}
+	for rest := text; ; {
+		literal, after, found := strings.Cut(rest, "{")
+		t.parts = append(t.parts, literal)
+		if !found {
+			return t, nil
+		}
+		name, tail, closed := strings.Cut(after, "}")
+		if !closed || name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz_") != "" {
+			return nil, fmt.Errorf("%q has a { that begins no placeholder such as {name}", text)
+		}
+		t.parts = append(t.parts, name)
+		rest = tail
+	}
+}
+
+var pluralForms = map[string]plural.Form{
+	"zero": plural.Zero, "one": plural.One, "two": plural.Two, "few": plural.Few, "many": plural.Many, "other": plural.Other,
+}
+
+// UnmarshalJSON takes a text, or an object of plural forms: {"plural": "count",
+// "one": "…", "other": "…"}.
+func (t *messageText) UnmarshalJSON(raw []byte) error {
+	var text string
+	if err := json.Unmarshal(raw, &text); err == nil {
+		parsed, err := parseMessage(text)
+		if err == nil {
+			*t = *parsed
+		}
+		return err
+	}
+	var object map[string]string
+	if err := json.Unmarshal(raw, &object); err != nil {
+		return fmt.Errorf("is neither a text nor an object of plural forms")
+	}
+	t.by, t.forms = object["plural"], map[plural.Form]*messageText{}
+	delete(object, "plural")
+	if t.by == "" || object["other"] == "" {
+		return fmt.Errorf(`needs "plural", the name of the number that chooses the form, and the form "other"`)
+	}
+	for name, text := range object {
+		form, ok := pluralForms[name]
+		if !ok {
+			return fmt.Errorf("has the unknown plural form %q", name)
+		}
+		parsed, err := parseMessage(text)
+		if err != nil {
+			return err
+		}
+		t.forms[form] = parsed
+	}
+	return nil
+}
+
+// builtinLocales are the shipped languages, English first.
+var builtinLocales = sync.OnceValue(func() []*locale {
+	entries, err := builtinTemplates.ReadDir("templates/locales")
+	if err != nil {
+		panic(err) // the files are part of the program; a test reads them all
+	}
+	var list []*locale
+	for _, entry := range entries {
+		raw, err := builtinTemplates.ReadFile(path.Join("templates/locales", entry.Name()))
+		if err != nil {
+			panic(err)
+		}
+		texts := map[string]*messageText{}
+		if err := json.Unmarshal(raw, &texts); err != nil {
+			panic(entry.Name() + ": " + err.Error())
+		}
+		tag := language.MustParse(strings.TrimSuffix(entry.Name(), ".json"))
+		l := &locale{tag: tag, name: tag.String(), texts: texts, printer: textmessage.NewPrinter(tag)}
+		if l.name == defaultLanguage {
+			list = append([]*locale{l}, list...)
+		} else {
+			list = append(list, l)
+		}
+	}
+	return list
+})
+
+// defaultLanguage is whose catalogue is always complete.
+const defaultLanguage = "en"
+
+// maxAcceptLanguage bounds how much of an Accept-Language header is looked at.
+const maxAcceptLanguage = 512
+
+// languages are those that a realm speaks, the fallback first.
+type languages struct {
+	locales []*locale
+	matcher language.Matcher
+}
+
+func newLanguages() *languages {
+	l := &languages{locales: builtinLocales()}
+	tags := make([]language.Tag, len(l.locales))
+	for i, known := range l.locales {
+		tags[i] = known.tag
+	}
+	l.matcher = language.NewMatcher(tags)
+	return l
+}
+
+// choose returns the language that suits an Accept-Language header (RFC 9110,
+// 12.5.4) best, the fallback where none does.
+func (l *languages) choose(accept string) *locale {
+	if accept == "" || len(accept) > maxAcceptLanguage {
+		return l.locales[0]
+	}
+	wanted, _, err := language.ParseAcceptLanguage(accept)
+	if err != nil || len(wanted) == 0 {
+		return l.locales[0]
+	}
+	_, i, confidence := l.matcher.Match(wanted...)
+	if confidence == language.No {
+		return l.locales[0]
+	}
+	return l.locales[i]
+}
+
+// named returns the language with this tag, or the fallback where it is not (or
+// no longer) spoken.
+func (l *languages) named(name string) *locale {
+	for _, known := range l.locales {
+		if known.name == name {
+			return known
+		}
+	}
+	return l.locales[0]
+}
