@@ -35,6 +35,9 @@ var (
 func TestMain(m *testing.M) { os.Exit(buildAndRun(m)) }
 
 func buildAndRun(m *testing.M) int {
+	if code, is := beProbe(); is {
+		return code
+	}
 	fail := func(err error) int {
 		fmt.Fprintln(os.Stderr, "integration:", err)
 		return 1
