@@ -452,7 +452,7 @@ func TestFailingDisk(t *testing.T) {
 func TestOverloadedMachine(t *testing.T) {
 	s := newSite(t)
 	s.member("ada")
-	s.accounts.hasher = password.NewPool(1, 0, 0)
+	s.accounts.hasher = password.NewPool(password.Limits{Workers: 1})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err := s.accounts.hasher.Hash(ctx, "x", s.realm.settings.hashParams())

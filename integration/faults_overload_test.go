@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -96,7 +97,12 @@ func TestFaultOverload(t *testing.T) {
 		ctx, end := context.WithTimeout(t.Context(), patience)
 		wait := s.crowd(ctx, crowd, &seen)
 		time.Sleep(time.Second) // until all have come
-		pressed := guarded.start(t)()
+		done := guarded.start(t)
+		if profile := os.Getenv("REGISTRATION_PROFILE"); profile != "" {
+			raw := s.adminRequest(http.MethodGet, "/debug/pprof/profile?seconds=2", "", "")
+			require.NoError(t, os.WriteFile(profile, []byte(raw.body), 0o600))
+		}
+		pressed := done()
 		end()
 		begin := time.Now()
 		again := s.client()

@@ -5,16 +5,10 @@ package password
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"time"
 )
-
-// ErrBusy says that a Pool did not get round to the work: its queue was full,
-// the wait was over, or the context was done (then the context's error is
-// wrapped too). Nothing was computed. A server answers 503 with Retry-After.
-var ErrBusy = errors.New("password hashing is busy")
 
 // Pool bounds how many password hashes are computed at once. That bounds the
 // memory: workers × Params.Memory for its own hashes, and at worst 1 GiB for
@@ -25,46 +19,29 @@ var ErrBusy = errors.New("password hashing is busy")
 // A hash that has begun is not interrupted: the algorithms cannot be. Safe for
 // concurrent use. It holds no goroutine, so it needs no closing.
 type Pool struct {
-	// Both are counting semaphores: sending takes a place, receiving returns
-	// it. A place in slots that is returned goes to whoever has blocked on it
-	// longest, so waiting is first come, first served.
-	slots   chan struct{}
-	waiting chan struct{}
-	wait    time.Duration
+	turns *queue
 }
 
-// NewPool returns a pool that computes at most workers hashes at once (at least
-// 1) and lets at most queue callers wait for their turn, each no longer than
-// wait. With a queue or wait of 0 or less nobody waits.
-func NewPool(workers, queue int, wait time.Duration) *Pool {
-	if wait <= 0 {
-		queue = 0
-	}
-	return &Pool{
-		slots:   make(chan struct{}, max(workers, 1)),
-		waiting: make(chan struct{}, max(queue, 0)),
-		wait:    wait,
-	}
-}
+// NewPool returns a pool with these limits.
+func NewPool(l Limits) *Pool { return &Pool{turns: newQueue(l)} }
 
 // The size of NewDefaultPool.
 const (
-	// With DefaultParams, at some 40 ms a hash, the last of 64 gets its turn
-	// after 2.5 s: a burst is absorbed rather than refused. Up to 150 ms a hash
-	// it still does within the wait of 10 s. A queue much longer would, at the
-	// costs people choose, only hold callers that get ErrBusy in the end. Who
-	// waits costs a goroutine and its request, some 10 KiB, but no hash memory.
-	defaultQueuePerWorker = 64
-	// Longer, and people press the button again, which makes it worse.
+	// A burst is absorbed rather than refused, and nobody waits much longer
+	// than people do before they press the button again, which makes it worse.
+	defaultTurn = 2 * time.Second
+	// Whoever has to be refused knows it well within a second.
+	defaultHold = 800 * time.Millisecond
 	defaultWait = 10 * time.Second
+	// Some 40 MiB of waiting requests.
+	defaultQueue = 2048
 )
 
 // NewDefaultPool returns a pool for this machine: as many workers as Go runs
-// threads (GOMAXPROCS), 64 waiting for each, for up to 10 seconds. More workers
-// would take more memory and finish nothing sooner.
+// threads (GOMAXPROCS), and whose turn is not within two seconds is refused
+// within 0.8. More workers would take more memory and finish nothing sooner.
 func NewDefaultPool() *Pool {
-	workers := runtime.GOMAXPROCS(0)
-	return NewPool(workers, workers*defaultQueuePerWorker, defaultWait)
+	return NewPool(Limits{Workers: runtime.GOMAXPROCS(0), Queue: defaultQueue, Turn: defaultTurn, Hold: defaultHold, Wait: defaultWait})
 }
 
 // Hash is the function Hash in a slot of the pool; it also fails with ErrBusy.
@@ -136,41 +113,17 @@ func (p *Pool) verify(ctx context.Context, encoded, password string, then func(s
 	return ok, after, err
 }
 
-// do runs work in a slot, and returns its error or ErrBusy.
+// do runs work in a turn, and returns its error or ErrBusy.
 func (p *Pool) do(ctx context.Context, work func() error) error {
-	if err := p.acquire(ctx); err != nil {
+	if err := p.turns.acquire(ctx); err != nil {
 		return err
 	}
-	defer func() { <-p.slots }()
+	begin := time.Now()
+	defer func() { p.turns.release(time.Since(begin)) }()
 	// A select with several ways open takes any. Nobody waits for the result
-	// any more, so the slot goes to the next.
+	// any more, so the turn goes to the next.
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	}
 	return work()
-}
-
-// acquire takes a slot, at once or after a wait, or returns ErrBusy.
-func (p *Pool) acquire(ctx context.Context) error {
-	select {
-	case p.slots <- struct{}{}:
-		return nil
-	default:
-	}
-	select {
-	case p.waiting <- struct{}{}:
-		defer func() { <-p.waiting }()
-	default:
-		return fmt.Errorf("%w: %d are waiting already", ErrBusy, cap(p.waiting))
-	}
-	timer := time.NewTimer(p.wait)
-	defer timer.Stop()
-	select {
-	case p.slots <- struct{}{}:
-		return nil
-	case <-timer.C:
-		return fmt.Errorf("%w: no turn within %s", ErrBusy, p.wait)
-	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", ErrBusy, ctx.Err())
-	}
 }

@@ -19,30 +19,36 @@ import (
 
 func nothing() error { return nil }
 
+// limits are those of a plain queue: whoever fits in it stays for at most wait.
+func limits(workers, queue int, wait time.Duration) Limits {
+	return Limits{Workers: workers, Queue: queue, Turn: 1 << 40, Hold: wait, Wait: wait}
+}
+
 // occupy fills every slot of p until free is called. It runs in a bubble.
 func occupy(t *testing.T, p *Pool) (free func()) {
 	t.Helper()
 	gate := make(chan struct{})
-	for range cap(p.slots) {
+	for range p.turns.limits.Workers {
 		go func() {
 			_ = p.do(context.Background(), func() error { <-gate; return nil })
 		}()
 	}
 	synctest.Wait()
-	require.Len(t, p.slots, cap(p.slots))
+	require.Zero(t, p.turns.free)
 	return func() { close(gate) }
 }
 
 func requireIdle(t *testing.T, p *Pool) {
 	t.Helper()
-	require.Empty(t, p.slots)
-	require.Empty(t, p.waiting)
+	require.Equal(t, p.turns.limits.Workers, p.turns.free)
+	require.Zero(t, p.turns.waiting.Len())
+	require.Zero(t, p.turns.staying)
 }
 
 func TestPoolBounds200Callers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const workers, callers = 4, 200
-		p := NewPool(workers, callers, 10*time.Second+time.Millisecond)
+		p := NewPool(limits(workers, callers, 10*time.Second+time.Millisecond))
 		var mu sync.Mutex
 		running, most := 0, 0
 		enter := func() {
@@ -74,7 +80,7 @@ func TestPoolBounds200Callers(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		require.Len(t, p.waiting, callers-workers)
+		require.Equal(t, callers-workers, p.turns.waiting.Len())
 		wg.Wait()
 		require.Equal(t, workers, most)
 		// Turns start at 0, 1 … 10 s; then the wait is over.
@@ -85,7 +91,7 @@ func TestPoolBounds200Callers(t *testing.T) {
 }
 
 func TestPoolServes200RealCallers(t *testing.T) {
-	p := NewPool(2, 200, time.Minute)
+	p := NewPool(limits(2, 200, time.Minute))
 	encoded, err := Hash("correct horse", cheap)
 	require.NoError(t, err)
 	var matched atomic.Int32
@@ -104,7 +110,7 @@ func TestPoolServes200RealCallers(t *testing.T) {
 
 func TestPoolQueueFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPool(1, 1, time.Hour)
+		p := NewPool(limits(1, 1, time.Hour))
 		free := occupy(t, p)
 		var waited error
 		go func() { waited = p.do(t.Context(), nothing) }()
@@ -123,21 +129,21 @@ func TestPoolQueueFull(t *testing.T) {
 
 func TestPoolWaitOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPool(1, 1, 3*time.Second)
+		p := NewPool(limits(1, 1, 3*time.Second))
 		free := occupy(t, p)
 		start := time.Now()
 		err := p.do(t.Context(), nothing)
 		require.ErrorIs(t, err, ErrBusy)
 		require.NotErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, 3*time.Second, time.Since(start))
-		require.Empty(t, p.waiting, "the place in the queue is free again")
+		require.Zero(t, p.turns.waiting.Len(), "the place in the queue is free again")
 		free()
 	})
 }
 
 func TestPoolContextDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPool(1, 1, time.Hour)
+		p := NewPool(limits(1, 1, time.Hour))
 		free := occupy(t, p)
 
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
@@ -165,7 +171,7 @@ func TestPoolContextDone(t *testing.T) {
 
 func TestPoolFirstComeFirstServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPool(1, 10, time.Hour)
+		p := NewPool(limits(1, 10, time.Hour))
 		free := occupy(t, p)
 		var order []int // one worker, so one at a time
 		for i := range 10 {
@@ -181,7 +187,7 @@ func TestPoolFirstComeFirstServed(t *testing.T) {
 }
 
 func TestPoolSlotIsFreeAfterPanic(t *testing.T) {
-	p := NewPool(1, 0, 0)
+	p := NewPool(limits(1, 0, 0))
 	require.Panics(t, func() { _ = p.do(t.Context(), func() error { panic("work") }) })
 	requireIdle(t, p)
 }
@@ -189,7 +195,7 @@ func TestPoolSlotIsFreeAfterPanic(t *testing.T) {
 func TestEveryMethodTakesASlot(t *testing.T) {
 	sound := phc("m=64,t=1,p=1", soundSalt, soundKey)
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPool(1, 0, time.Second)
+		p := NewPool(limits(1, 0, time.Second))
 		free := occupy(t, p)
 
 		_, err := p.Hash(t.Context(), "password", cheap)
@@ -208,7 +214,7 @@ func TestEveryMethodTakesASlot(t *testing.T) {
 
 func TestPoolRefusesBeforeTheSlot(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := NewPool(1, 0, 0)
+		p := NewPool(limits(1, 0, 0))
 		free := occupy(t, p)
 		tooLong := strings.Repeat("x", MaxLength+1)
 
@@ -234,7 +240,7 @@ func TestPoolRefusesBeforeTheSlot(t *testing.T) {
 }
 
 func TestPoolHash(t *testing.T) {
-	p := NewPool(1, 0, 0)
+	p := NewPool(limits(1, 0, 0))
 	encoded, err := p.Hash(t.Context(), "correct horse", cheap)
 	require.NoError(t, err)
 	ok, err := Verify(encoded, "correct horse")
@@ -243,7 +249,7 @@ func TestPoolHash(t *testing.T) {
 }
 
 func TestPoolVerifyAndRehash(t *testing.T) {
-	p := NewPool(1, 0, 0) // one slot: both in it
+	p := NewPool(limits(1, 0, 0)) // one slot: both in it
 	current, err := Hash("password", cheap)
 	require.NoError(t, err)
 	weaker, err := Hash("password", Params{Memory: 32, Passes: 1, Lanes: 1})
@@ -277,16 +283,15 @@ func TestPoolVerifyAndRehash(t *testing.T) {
 }
 
 func TestNewPoolSizes(t *testing.T) {
-	p := NewPool(0, -1, time.Second)
-	require.Equal(t, 1, cap(p.slots))
-	require.Zero(t, cap(p.waiting))
+	p := NewPool(limits(0, -1, time.Second))
+	require.Equal(t, 1, p.turns.limits.Workers)
 
-	p = NewPool(3, 7, 0)
-	require.Equal(t, 3, cap(p.slots))
-	require.Zero(t, cap(p.waiting), "without a wait there is no queue")
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPool(limits(3, 7, 0))
+		free := occupy(t, p)
+		require.ErrorIs(t, p.do(t.Context(), nothing), ErrBusy, "without a wait there is no queue")
+		free()
+	})
 
-	p = NewDefaultPool()
-	require.Equal(t, runtime.GOMAXPROCS(0), cap(p.slots))
-	require.Equal(t, 64*runtime.GOMAXPROCS(0), cap(p.waiting))
-	require.Equal(t, 10*time.Second, p.wait)
+	require.Equal(t, runtime.GOMAXPROCS(0), NewDefaultPool().turns.limits.Workers)
 }

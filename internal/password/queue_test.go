@@ -1,0 +1,92 @@
+// queue_test.go: a crowd far over what the pool can do, on a clock of its own.
+
+package password
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestQueueRefusesTheExcessSoon: 1 000 at once, 100 ms a hash, two at a time:
+// those within two seconds get their turn, the others are refused within 0.8,
+// not all at one moment, and nobody waits in vain.
+func TestQueueRefusesTheExcessSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const hash = 100 * time.Millisecond
+		l := Limits{Workers: 2, Queue: 2048, Turn: defaultTurn, Hold: defaultHold, Wait: defaultWait}
+		p := NewPool(l)
+		p.turns.average = hash
+		var mu sync.Mutex
+		var served, refused []time.Duration
+		var wg sync.WaitGroup
+		begin := time.Now()
+		for range 1000 {
+			wg.Go(func() {
+				err := p.do(t.Context(), func() error { time.Sleep(hash); return nil })
+				mu.Lock()
+				defer mu.Unlock()
+				if took := time.Since(begin); errors.Is(err, ErrBusy) {
+					refused = append(refused, took)
+				} else {
+					served = append(served, took)
+				}
+			})
+		}
+		wg.Wait()
+		slices.Sort(refused)
+		// 40 fit in the two seconds, and those who come near within the hold.
+		require.GreaterOrEqual(t, len(served), 40)
+		require.LessOrEqual(t, len(served), 40+2+2*8)
+		require.Less(t, slices.Max(served), defaultTurn+defaultHold+3*hash)
+		require.Len(t, refused, 1000-len(served))
+		require.LessOrEqual(t, refused[len(refused)-1], defaultHold)
+		require.GreaterOrEqual(t, refused[0], defaultHold/2)
+		require.Less(t, refused[len(refused)/2], defaultHold-50*time.Millisecond, "they all come again together")
+		requireIdle(t, p)
+		begin = time.Now()
+		require.NoError(t, p.do(t.Context(), nothing))
+		require.Zero(t, time.Since(begin), "full service at once afterwards")
+	})
+}
+
+// TestQueueLearnsTheTimeOfAHash: the same queue is long for cheap hashes and
+// short for costly ones.
+func TestQueueLearnsTheTimeOfAHash(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPool(Limits{Workers: 1, Queue: 2048, Turn: defaultTurn, Hold: defaultHold, Wait: defaultWait})
+		learn := func(hash time.Duration) {
+			for range 100 {
+				require.NoError(t, p.do(t.Context(), func() error { time.Sleep(hash); return nil }))
+			}
+		}
+		learn(time.Second)
+		require.True(t, p.turns.near(0))
+		require.False(t, p.turns.near(2))
+		learn(time.Millisecond)
+		require.True(t, p.turns.near(1500))
+		require.False(t, p.turns.near(2100))
+	})
+}
+
+func TestQueueHasABound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPool(Limits{Workers: 1, Queue: 3, Hold: time.Second, Wait: time.Minute})
+		free := occupy(t, p)
+		for range 3 {
+			go func() { _ = p.do(t.Context(), nothing) }()
+		}
+		synctest.Wait()
+		begin := time.Now()
+		require.ErrorIs(t, p.do(t.Context(), nothing), ErrBusy)
+		require.Zero(t, time.Since(begin))
+		free()
+		synctest.Wait()
+		requireIdle(t, p)
+	})
+}
