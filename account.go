@@ -122,7 +122,17 @@ func (a *Accounts) putUser(t *txn, u *User) error {
 	if err := a.loginClash(t, u); err != nil {
 		return err
 	}
-	err := t.PutUser(u, keysOf(u))
+	switch left, err := a.emailTaken(t, u); {
+	case err != nil:
+		return err
+	case left:
+		return fieldErrors{{Field: fieldEmail, Code: CodeUnique}}.err()
+	}
+	reserved, err := a.reserve(t, u)
+	if err != nil {
+		return err
+	}
+	err = t.PutUser(u, append(keysOf(u), reserved...))
 	if taken := (*TakenError)(nil); errors.As(err, &taken) {
 		var errs fieldErrors
 		errs.add(taken.Field, CodeUnique)
@@ -171,7 +181,14 @@ func (a *Accounts) taken(tx Tx, u *User, errs *fieldErrors) error {
 	if secret {
 		return nil
 	}
-	err := a.loginClash(tx, u)
+	left, err := a.emailTaken(tx, u)
+	if err != nil {
+		return err
+	}
+	if left && !slices.ContainsFunc(*errs, func(e FieldError) bool { return e.Field == fieldEmail }) {
+		errs.add(fieldEmail, CodeUnique)
+	}
+	err = a.loginClash(tx, u)
 	if clash := (*Error)(nil); errors.As(err, &clash) {
 		*errs = append(*errs, clash.Fields...)
 		return nil
@@ -264,7 +281,7 @@ func (a *Accounts) queueMail(t *txn, kind MailKind, u *User, to string, client C
 	now := a.time()
 	t.mail = true
 	m := &Mail{
-		MessageID: id.String() + "@" + a.mailDomain, Kind: kind, To: to, User: u.ID, State: a.mailState(kind, u),
+		MessageID: id.String() + "@" + a.mailDomain, Kind: kind, To: to, User: u.ID, State: a.mailState(kind, u, to),
 		Language: client.Language, Queued: now, Due: now, Next: client.Next,
 	}
 	if err := t.PutMail(m); err != nil || kind != mailDecoy {
@@ -276,7 +293,11 @@ func (a *Accounts) queueMail(t *txn, kind MailKind, u *User, to string, client C
 // state fingerprints what an act changes and what it rests on, so that its
 // link dies with its use. Where a link may be used again (one_time_use off),
 // it still dies when the address that it was sent to is no longer the account's.
-func (a *Accounts) state(purpose Purpose, u *User) []byte {
+// email is the address that the link is mailed to.
+func (a *Accounts) state(purpose Purpose, u *User, email string) []byte {
+	if purpose == PurposeUndoEmail {
+		return a.undoState(u, email)
+	}
 	parts := []string{string(purpose), u.Email}
 	switch {
 	case purpose == PurposeRegister && *a.settings.Register.OneTimeUse:
@@ -294,11 +315,12 @@ var purposes = map[MailKind]Purpose{
 	MailVerifyRegistration: PurposeRegister,
 	MailResetPassword:      PurposeResetPassword,
 	MailVerifyEmail:        PurposeRegisterEmail,
+	MailEmailChanged:       PurposeUndoEmail,
 }
 
-func (a *Accounts) mailState(kind MailKind, u *User) []byte {
+func (a *Accounts) mailState(kind MailKind, u *User, to string) []byte {
 	if purpose, ok := purposes[kind]; ok {
-		return a.state(purpose, u)
+		return a.state(purpose, u, to)
 	}
 	return nil
 }
@@ -320,7 +342,7 @@ type link struct {
 func readLink(in Input, purpose Purpose, errs *fieldErrors) (link, error) {
 	l := link{claim: Claim{Purpose: purpose}}
 	id := in.required(paramUserID, errs)
-	if purpose == PurposeRegisterEmail {
+	if purpose == PurposeRegisterEmail || purpose == PurposeUndoEmail {
 		l.claim.Email = in.required(paramEmail, errs)
 	}
 	stamp := in.required(paramTimestamp, errs)
@@ -351,11 +373,14 @@ func (a *Accounts) checkLink(tx Tx, l link, period time.Duration) (*User, error)
 		return nil, err
 	}
 	claim := l.claim
-	claim.State = a.state(claim.Purpose, u)
+	claim.State = a.state(claim.Purpose, u, claim.Email)
+	if claim.State == nil { // nothing that a link could stand for
+		return nil, refuse(CodeSignatureInvalid)
+	}
 	switch err := a.signer.Verify(claim, l.signature, a.now(), period); {
 	case errors.Is(err, ErrExpired):
 		return nil, refuse(CodeSignatureExpired)
-	case err != nil, !u.IsActive && !u.AwaitsVerification:
+	case err != nil, !u.IsActive && !u.AwaitsVerification && claim.Purpose != PurposeUndoEmail:
 		return nil, refuse(CodeSignatureInvalid)
 	}
 	return u, nil

@@ -58,10 +58,14 @@ func (a *Accounts) queueNotice(t *txn, kind MailKind, u *User, to string, n noti
 	return a.queueMail(t, kind, u, to, client)
 }
 
-// addressHolder returns the account that an address belongs to: as its own or,
-// where people sign in by either, as its username. ErrNotFound: it is free.
+// addressHolder returns the account that an address belongs to: as its own, as
+// one that it can go back to or, where people sign in by either, as its
+// username. ErrNotFound: it is free.
 func (a *Accounts) addressHolder(tx Tx, email string) (*User, error) {
 	u, err := tx.UserByKey(fieldEmail, emailKey(email))
+	if errors.Is(err, ErrNotFound) {
+		u, err = a.formerHolder(tx, email)
+	}
 	if errors.Is(err, ErrNotFound) && a.eitherLogin() {
 		return tx.UserByKey(fieldUsername, emailKey(email))
 	}
@@ -103,9 +107,14 @@ func (a *Accounts) decline(t *txn, u, holder *User, n notice, client Client) err
 			return err
 		}
 	}
+	return a.tellHolder(t, holder, u.Email, n, client)
+}
+
+// tellHolder gives a taken address the notice that somebody wanted it.
+func (a *Accounts) tellHolder(t *txn, holder *User, email string, n notice, client Client) error {
 	to, about := holder.Email, holder
-	if to == "" || emailKey(to) != emailKey(u.Email) {
-		to, about = u.Email, &User{ID: uuid.Nil} // held as a username: its owner may be another
+	if to == "" || emailKey(to) != emailKey(email) {
+		to, about = email, &User{ID: uuid.Nil} // held as a username, or no longer: its owner may be another
 	}
 	return a.queueNotice(t, MailEmailInUse, about, to, n, client)
 }

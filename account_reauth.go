@@ -6,6 +6,7 @@ package registration
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/password"
@@ -16,24 +17,31 @@ import (
 const paramPassword = "password"
 
 // staleSignIn reports whether a sign-in is too old to change the e-mail address
-// without the password (register_email.max_age).
+// or a login field without the password (register_email.max_age).
 func (a *Accounts) staleSignIn(s *Session) bool {
 	return a.now().Sub(s.Created) >= time.Duration(a.settings.RegisterEmail.MaxAge)
 }
 
-// setsEmail reports whether a profile's input changes the e-mail address, which
-// it can only where addresses are not verified.
-func (a *Accounts) setsEmail(p Principal, in Input) bool {
-	if in[fieldEmail].kind == valueAbsent || in.text(fieldEmail) == p.User.Email {
-		return false
-	}
+// setsLogin reports whether a profile's input changes what the account is found
+// by: a login field, or the e-mail address where it is edited there.
+func (a *Accounts) setsLogin(p Principal, in Input) bool {
 	fields, _ := a.editableFields()
-	for _, f := range fields {
-		if f.name == fieldEmail {
-			return true
+	return slices.ContainsFunc(fields, func(f field) bool {
+		if in[f.name].kind == valueAbsent || !a.guarded(f) {
+			return false
 		}
-	}
-	return false
+		text := in.text(f.name)
+		if parsed, ok := f.parse(text); ok {
+			text = parsed
+		}
+		return text != f.get(p.User)
+	})
+}
+
+// guarded reports whether a field changes only with the password or soon after
+// the sign-in.
+func (a *Accounts) guarded(f field) bool {
+	return f.name == fieldEmail || slices.Contains(a.settings.User.LoginFields, f.name)
 }
 
 // reauthenticate refuses a stale sign-in that doesn't bring the account's

@@ -27,10 +27,10 @@ func (a *Accounts) editableFields() (fields []field, required map[string]bool) {
 
 // UpdateProfile changes the editable fields that the input mentions. A full
 // update (partial false) needs the required ones to be there.
-func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, partial bool) (*User, error) {
+func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, partial bool, client Client) (*User, error) {
 	fields, required := a.editableFields()
 	stillGood := func(*txn, *User) error { return nil }
-	if a.setsEmail(p, in) {
+	if a.setsLogin(p, in) {
 		var err error
 		if stillGood, err = a.reauthenticate(ctx, p, in); err != nil {
 			return nil, err
@@ -52,16 +52,18 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, par
 			}
 			in.field(f, required[f.name], u, &errs)
 		}
-		if u.Email != email { // only possible where addresses are not verified
-			u.EmailVerified = false
-			u.EmailChanges++
-		}
 		a.foreignAddress(u, &errs)
 		if err := a.taken(t, u, &errs); err != nil {
 			return err
 		}
 		if err := errs.err(); err != nil {
 			return err
+		}
+		if u.Email != email { // only possible where addresses are not verified
+			u.EmailVerified = false
+			if err := a.leftEmail(t, u, email, client); err != nil {
+				return err
+			}
 		}
 		return a.putUser(t, u)
 	})
@@ -96,16 +98,16 @@ func (a *Accounts) RegisterEmail(ctx context.Context, p Principal, in Input, cli
 		if err := stillGood(t, u); err != nil {
 			return err
 		}
-		holder, err := t.UserByKey(fieldEmail, emailKey(wanted.Email))
+		holder, err := a.addressHolder(t, wanted.Email)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
 		inUse := err == nil && holder.ID != u.ID
 		switch {
 		case !*a.settings.RegisterEmail.Verification:
-			return a.setEmail(t, u, wanted.Email, false)
+			return a.setEmail(t, u, wanted.Email, false, client)
 		case inUse:
-			return a.queueNotice(t, MailEmailInUse, holder, holder.Email, n, client)
+			return a.tellHolder(t, holder, wanted.Email, n, client)
 		}
 		return a.queueMail(t, MailVerifyEmail, u, wanted.Email, client)
 	})
@@ -116,18 +118,18 @@ func (a *Accounts) RegisterEmail(ctx context.Context, p Principal, in Input, cli
 }
 
 // setEmail gives an account its new address, or refuses one that is taken.
-func (a *Accounts) setEmail(t *txn, u *User, email string, verified bool) error {
+func (a *Accounts) setEmail(t *txn, u *User, email string, verified bool, client Client) error {
+	old := u.Email
 	u.Email, u.EmailVerified = email, verified
-	u.EmailChanges++
-	err := a.putUser(t, u)
-	if refusal := (*Error)(nil); errors.As(err, &refusal) {
-		return refuse(CodeEmailAlreadyRegistered)
+	if err := a.leftEmail(t, u, old, client); err != nil {
+		return err
 	}
-	return err
+	return a.putEmail(t, u)
 }
 
-// VerifyEmail changes the e-mail address by a mailed link.
-func (a *Accounts) VerifyEmail(ctx context.Context, in Input) (*User, error) {
+// VerifyEmail changes the e-mail address by a mailed link, and tells the old
+// one (account_undo.go).
+func (a *Accounts) VerifyEmail(ctx context.Context, in Input, client Client) (*User, error) {
 	var errs fieldErrors
 	l, err := readLink(in, PurposeRegisterEmail, &errs)
 	if err = errors.Join(errs.err(), err); err != nil {
@@ -142,7 +144,7 @@ func (a *Accounts) VerifyEmail(ctx context.Context, in Input) (*User, error) {
 		if u, err = a.checkLink(t, l, period); err != nil {
 			return err
 		}
-		return a.setEmail(t, u, l.claim.Email, true)
+		return a.setEmail(t, u, l.claim.Email, true, client)
 	})
 	if err != nil {
 		return nil, err

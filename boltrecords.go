@@ -57,6 +57,15 @@ type userRecord struct {
 	// PutUser knows which ones to free. The two usual ones are flags.
 	Keys         []string `cbor:"11,keyasint,omitempty"`
 	EmailChanges uint32   `cbor:"12,keyasint,omitempty"`
+	// Former is there for some days after a change of the address.
+	Former []formerRecord `cbor:"13,keyasint,omitempty"`
+}
+
+type formerRecord struct {
+	_      struct{} `cbor:",toarray"`
+	Email  string
+	Serial uint32
+	Until  int64 // unix seconds
 }
 
 const (
@@ -119,6 +128,9 @@ func encodeUser(u *User, keys []Key) ([]byte, error) {
 		PasswordHash: toShorthand(u.PasswordHash), Groups: u.Groups, Extra: u.Extra,
 		DateJoined: unixSeconds(u.DateJoined), LastLogin: unixSeconds(u.LastLogin), EmailChanges: u.EmailChanges,
 	}
+	for _, f := range u.Former {
+		r.Former = append(r.Former, formerRecord{Email: f.Email, Serial: f.Serial, Until: f.Until.Unix()})
+	}
 	for flag, on := range map[uint8]bool{
 		flagActive: u.IsActive, flagAwaitsVerification: u.AwaitsVerification,
 		flagEmailVerified: u.EmailVerified, flagStaff: u.IsStaff,
@@ -157,8 +169,12 @@ func decodeUser(id uuid.UUID, data []byte) (*User, []Key, error) {
 	for i := 0; i < len(r.Keys); i += 2 {
 		keys = append(keys, Key{Field: r.Keys[i], Value: r.Keys[i+1]})
 	}
+	var former []FormerEmail
+	for _, f := range r.Former {
+		former = append(former, FormerEmail{Email: f.Email, Serial: f.Serial, Until: time.Unix(f.Until, 0).UTC()})
+	}
 	return &User{
-		ID: id, Username: r.Username, Email: r.Email, FirstName: r.FirstName, LastName: r.LastName,
+		ID: id, Former: former, Username: r.Username, Email: r.Email, FirstName: r.FirstName, LastName: r.LastName,
 		PasswordHash: fromShorthand(r.PasswordHash), Groups: r.Groups, Extra: r.Extra,
 		IsActive: r.Flags&flagActive != 0, AwaitsVerification: r.Flags&flagAwaitsVerification != 0,
 		EmailVerified: r.Flags&flagEmailVerified != 0, IsStaff: r.Flags&flagStaff != 0,

@@ -288,6 +288,7 @@ func (h *Handler) options() map[string]option {
 			"verification_url":    textOption(&h.RegisterEmail.VerificationURL, page),
 			"verification_period": durationOption(&h.RegisterEmail.VerificationPeriod),
 			"max_age":             durationOption(&h.RegisterEmail.MaxAge),
+			"undo_url":            textOption(&h.RegisterEmail.UndoURL, "https://app.example.com/undo/"),
 			"mail":                mail(&h.RegisterEmail.Mail),
 		}, &h.RegisterEmail.RedirectSettings)),
 		"change_password": blockOption(map[string]option{

@@ -205,6 +205,7 @@ func TestContractEmail(t *testing.T) {
 	require.Equal(t, 200, anywhere.post("/accounts/verify-email", link).StatusCode)
 	require.Contains(t, b.get("/accounts/profile").body, "New@example.net", "in force at the next request")
 	requireError(t, anywhere.post("/accounts/verify-email", link), 400, "signature_invalid")
+	require.Equal(t, "ada@example.org", s.mail().To, "the old address is told")
 	b.post("/accounts/register-email", data{"email": "ada@example.org"})
 	require.Equal(t, 200, b.post("/accounts/verify-email", s.mail().link(t)).StatusCode)
 	requireError(t, anywhere.post("/accounts/verify-email", link), 400, "signature_invalid")

@@ -90,7 +90,7 @@ func TestAccountVanishesInTheMiddle(t *testing.T) {
 	require.NoError(t, s.accounts.Delete(t.Context(), u.ID))
 	_, err = s.accounts.ChangePassword(t.Context(), p, change)
 	require.Equal(t, CodeNotAuthenticated, asRefusal(err).Code)
-	_, err = s.accounts.UpdateProfile(t.Context(), p, Input{}, true)
+	_, err = s.accounts.UpdateProfile(t.Context(), p, Input{}, true, Client{})
 	require.Equal(t, CodeNotAuthenticated, asRefusal(err).Code)
 	require.Equal(t, CodeNotAuthenticated, asRefusal(s.accounts.RegisterEmail(t.Context(), p, Input{"email": {valueText, "x@example.org"}}, Client{})).Code)
 	_, err = s.accounts.Administer(t.Context(), u.ID, AdminChange{})

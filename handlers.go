@@ -85,6 +85,7 @@ func (r *realm) routes() map[string]*endpoint {
 		{name: "reset-password", methods: post, off: !*s.ResetPassword.Enabled, act: actResetPassword},
 		{name: "register-email", methods: post, signedIn: true, act: actRegisterEmail},
 		{name: "verify-email", methods: post, off: !*s.RegisterEmail.Verification, act: actVerifyEmail},
+		{name: "undo-email", methods: post, off: !s.undoEnabled(), act: actUndoEmail},
 	}
 	// The order is that in which the acts look for the account: a second name in
 	// the body must not be what is counted.
@@ -325,13 +326,13 @@ func actLogout(c *call) (*reply, error) {
 func actProfile(c *call) (*reply, error) {
 	u := c.who.User
 	if c.req.Method != http.MethodGet && c.req.Method != http.MethodHead {
-		if c.setsEmail(*c.who, c.in) {
+		if c.setsLogin(*c.who, c.in) {
 			if err := c.guess(); err != nil {
 				return nil, err
 			}
 		}
 		var err error
-		if u, err = c.UpdateProfile(c.req.Context(), *c.who, c.in, c.req.Method == http.MethodPatch); err != nil {
+		if u, err = c.UpdateProfile(c.req.Context(), *c.who, c.in, c.req.Method == http.MethodPatch, c.client); err != nil {
 			return nil, err
 		}
 	}
@@ -385,7 +386,7 @@ func actRegisterEmail(c *call) (*reply, error) {
 }
 
 func actVerifyEmail(c *call) (*reply, error) {
-	u, err := c.VerifyEmail(c.req.Context(), c.in)
+	u, err := c.VerifyEmail(c.req.Context(), c.in, c.client)
 	if err != nil {
 		return nil, err
 	}
@@ -393,4 +394,20 @@ func actVerifyEmail(c *call) (*reply, error) {
 		status: http.StatusOK, detail: say("detail.email_changed"), user: u,
 		links: []formLink{{c.realm.path + "/profile/", say("link.profile")}},
 	}, nil
+}
+
+func actUndoEmail(c *call) (*reply, error) {
+	u, err := c.UndoEmail(c.req.Context(), c.in, c.client)
+	if err != nil {
+		return nil, err
+	}
+	rep := &reply{
+		status: http.StatusOK, user: u, signedOut: c.who != nil && c.who.User.ID == u.ID && c.who.Session.Kind == KindSession,
+		detail: say("detail.email_restored"),
+	}
+	if !*c.realm.settings.ResetPassword.Enabled {
+		rep.detail = say("detail.email_restored_change_password")
+		rep.links = []formLink{{c.realm.path + "/login/", say("link.login")}}
+	}
+	return rep, nil
 }

@@ -319,7 +319,7 @@ func TestPagesWalk(t *testing.T) {
 
 	bare := newSite(t, func(s *Settings) {
 		s.Pages.Off = true
-		s.Register.VerificationURL, s.ResetPassword.VerificationURL, s.RegisterEmail.VerificationURL = "https://a.example/", "https://a.example/", "https://a.example/"
+		s.Register.VerificationURL, s.ResetPassword.VerificationURL, s.RegisterEmail.VerificationURL, s.RegisterEmail.UndoURL = "https://a.example/", "https://a.example/", "https://a.example/", "https://a.example/"
 	})
 	require.Equal(t, 405, bare.browser().likeBrowser().get("/accounts/login").StatusCode)
 	require.Equal(t, 401, bare.browser().likeBrowser().get("/members/").StatusCode)

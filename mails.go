@@ -18,6 +18,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/google/uuid"
 )
 
@@ -91,7 +92,7 @@ type mailRenderer struct {
 	site      string
 	templates map[MailKind]mailTemplate
 	signer    *Signer
-	state     func(Purpose, *User) []byte
+	state     func(purpose Purpose, u *User, email string) []byte
 	now       func() time.Time
 }
 
@@ -172,7 +173,7 @@ func newMailRenderer(s *Settings, l *languages, site string, now func() time.Tim
 	r := &mailRenderer{settings: s, languages: l, site: site, templates: map[MailKind]mailTemplate{}, now: now}
 	for kind, m := range map[MailKind]MailSettings{
 		MailVerifyRegistration: s.Register.Mail, MailResetPassword: s.ResetPassword.Mail,
-		MailVerifyEmail: s.RegisterEmail.Mail, MailEmailInUse: {},
+		MailVerifyEmail: s.RegisterEmail.Mail, MailEmailInUse: {}, MailEmailChanged: {},
 	} {
 		t, err := loadMailTemplate(s.Templates, kind, m)
 		if err != nil {
@@ -226,8 +227,8 @@ func (r *mailRenderer) render(m *Mail, u *User) (*Message, error) {
 	}
 	if purpose, ok := purposes[m.Kind]; ok {
 		page, period := r.page(purpose)
-		claim := Claim{Purpose: purpose, User: u.ID, Time: r.now(), State: r.state(purpose, u)}
-		if purpose == PurposeRegisterEmail {
+		claim := Claim{Purpose: purpose, User: u.ID, Time: r.now(), State: r.state(purpose, u, m.To)}
+		if purpose == PurposeRegisterEmail || purpose == PurposeUndoEmail {
 			claim.Email = m.To
 		}
 		link, err := linkURL(page, claim, r.signer.Sign(claim), m.Next)
@@ -255,6 +256,8 @@ func (r *mailRenderer) page(purpose Purpose) (string, time.Duration) {
 		page, endpoint, period = s.ResetPassword.VerificationURL, "reset-password", s.ResetPassword.VerificationPeriod
 	case PurposeRegisterEmail:
 		page, endpoint, period = s.RegisterEmail.VerificationURL, "verify-email", s.RegisterEmail.VerificationPeriod
+	case PurposeUndoEmail:
+		page, endpoint, period = s.RegisterEmail.UndoURL, "undo-email", caddy.Duration(undoPeriod)
 	case PurposeRegister:
 	}
 	if page == "" {

@@ -33,7 +33,7 @@ const (
 // rows into messages and sends them.
 type postman struct {
 	render func(*Mail, *User) (*Message, error)
-	state  func(MailKind, *User) []byte
+	state  func(kind MailKind, u *User, to string) []byte
 	mailer Mailer
 	logger *zap.Logger
 	now    func() time.Time
@@ -202,7 +202,7 @@ func (o *outbox) addressee(ctx context.Context, p *postman, m *Mail) (u *User, r
 		return nil, "the account is gone", nil
 	case err != nil:
 		return nil, "", err
-	case u != nil && !bytes.Equal(p.state(m.Kind, u), m.State):
+	case u != nil && !bytes.Equal(p.state(m.Kind, u, m.To), m.State):
 		return nil, "the account has changed since", nil
 	}
 	return u, "", nil

@@ -179,8 +179,8 @@ func (p *pages) form(name string) *form {
 		for _, field := range fields {
 			f.fields = append(f.fields, profileField(field, required[field.name]))
 		}
-		if slices.ContainsFunc(fields, func(f field) bool { return f.name == fieldEmail }) {
-			current.required, current.hint = false, say("hint.password_for_email")
+		if slices.ContainsFunc(fields, a.guarded) {
+			current.required, current.hint = false, say("hint.password_for_login")
 			f.fields = append(f.fields, current)
 		}
 		return f
@@ -190,6 +190,8 @@ func (p *pages) form(name string) *form {
 		return &form{title: say("page.register_email.title"), submit: say("page.register_email.submit"), fields: []formField{{name: "email", label: say("field.new_email"), kind: "email", autocomplete: "email", required: true}, current}, links: []formLink{{"/profile/", say("link.profile")}}}
 	case "verify-email":
 		return &form{title: say("page.verify_email.title"), submit: say("page.verify_email.submit"), hidden: append(link, paramEmail), links: []formLink{{"/profile/", say("link.profile")}}}
+	case "undo-email":
+		return &form{title: say("page.undo_email.title"), submit: say("page.undo_email.submit"), intro: say("page.undo_email.intro"), hidden: append(link, paramEmail), links: []formLink{{"/login/", say("link.login")}}}
 	case "logout":
 		return &form{title: say("page.logout.title"), submit: say("page.logout.submit")}
 	}

@@ -116,6 +116,7 @@ func (s *Settings) resolve() (*Settings, error) {
 	out.Register.VerificationURL = replace("register.verification_url", s.Register.VerificationURL)
 	out.ResetPassword.VerificationURL = replace("reset_password.verification_url", s.ResetPassword.VerificationURL)
 	out.RegisterEmail.VerificationURL = replace("register_email.verification_url", s.RegisterEmail.VerificationURL)
+	out.RegisterEmail.UndoURL = replace("register_email.undo_url", s.RegisterEmail.UndoURL)
 	for setting, to := range map[string]*RedirectSettings{
 		"register": &out.Register.RedirectSettings, "reset_password": &out.ResetPassword.RedirectSettings, "register_email": &out.RegisterEmail.RedirectSettings,
 	} {

@@ -183,8 +183,12 @@ type RegisterEmailSettings struct {
 	VerificationURL string `json:"verification_url,omitempty"`
 	// How long the link is good. Default: 7 days.
 	VerificationPeriod caddy.Duration `json:"verification_period,omitempty"`
-	// How long after the sign-in the address can be changed without the
-	// password. Default: 10 minutes.
+	// The page of a frontend of yours that the link in the mail to the old
+	// address opens: it brings that address back, for 7 days. Default: the
+	// built-in page.
+	UndoURL string `json:"undo_url,omitempty"`
+	// How long after the sign-in the address, or a login field on the profile,
+	// can be changed without the password. Default: 10 minutes.
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
 	// Where the browser goes once the link has changed the address at once.
 	RedirectSettings

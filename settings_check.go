@@ -77,13 +77,14 @@ func (s *Settings) checkMail(bad badFunc) {
 		on           bool
 		acts         bool // in redirect mode the link needs no page
 	}{
-		{"register", s.Register.VerificationURL, *s.Register.Enabled && *s.Register.Verification, s.Register.on()},
-		{"reset_password", s.ResetPassword.VerificationURL, *s.ResetPassword.Enabled, false},
-		{"register_email", s.RegisterEmail.VerificationURL, *s.RegisterEmail.Verification, s.RegisterEmail.on()},
+		{"register.verification_url", s.Register.VerificationURL, *s.Register.Enabled && *s.Register.Verification, s.Register.on()},
+		{"reset_password.verification_url", s.ResetPassword.VerificationURL, *s.ResetPassword.Enabled, false},
+		{"register_email.verification_url", s.RegisterEmail.VerificationURL, *s.RegisterEmail.Verification, s.RegisterEmail.on()},
+		{"register_email.undo_url", s.RegisterEmail.UndoURL, s.undoEnabled(), false},
 	}
 	builtIn := ""
 	for _, link := range links {
-		setting := link.setting + ".verification_url"
+		setting := link.setting
 		switch {
 		case link.url != "" && !hasPlaceholder(link.url):
 			if err := checkHTTPURL(link.url, true); err != nil {
@@ -92,7 +93,7 @@ func (s *Settings) checkMail(bad badFunc) {
 		case link.url == "" && link.on && s.Pages.Off && !link.acts:
 			bad(setting, "with pages off the mailed link needs a page of your frontend; set it, or turn pages on")
 		case link.url == "" && link.on:
-			builtIn = link.setting
+			builtIn, _, _ = strings.Cut(link.setting, ".")
 		}
 	}
 	switch {

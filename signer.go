@@ -26,6 +26,7 @@ const (
 	PurposeRegister      Purpose = "register"
 	PurposeResetPassword Purpose = "reset_password"
 	PurposeRegisterEmail Purpose = "register_email"
+	PurposeUndoEmail     Purpose = "undo_email"
 	// PurposeDevice is no link: it is what a device cookie says.
 	PurposeDevice Purpose = "device"
 )
@@ -47,7 +48,8 @@ const maxClockSkew = 60 * time.Second
 type Claim struct {
 	Purpose Purpose
 	User    uuid.UUID
-	// Email is the new address, for PurposeRegisterEmail; the random name of the
+	// Email is the new address, for PurposeRegisterEmail; the one to go back to,
+	// for PurposeUndoEmail; the random name of the
 	// device, for PurposeDevice; else empty.
 	Email string
 	// Time has a resolution of one second.
@@ -75,8 +77,8 @@ func NewSigner(realm string, secrets ...[]byte) (*Signer, error) {
 		if len(secret) < minSecret {
 			return nil, fmt.Errorf("a signing key has %d bytes; it needs at least %d", len(secret), minSecret)
 		}
-		derived := make(map[Purpose][]byte, 4)
-		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeDevice} {
+		derived := make(map[Purpose][]byte, 5)
+		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeDevice} {
 			key, err := hkdf.Key(sha256.New, secret, []byte("caddy-registration v1"), string(purpose)+"\x00"+realm, sha256.Size)
 			if err != nil {
 				return nil, err

@@ -168,6 +168,19 @@ type User struct {
 	// link to change the address is bound to, so that a used link stays used
 	// even if the old address comes back.
 	EmailChanges uint32 `cbor:"15,keyasint,omitempty"`
+	// Former are the addresses that a mailed link can still bring back, the
+	// oldest first.
+	Former []FormerEmail `cbor:"16,keyasint,omitempty"`
+}
+
+// FormerEmail is an address that an account had and can have back.
+type FormerEmail struct {
+	Email string `cbor:"1,keyasint"`
+	// Serial is User.EmailChanges after the change that left it, so that a used
+	// link stays used if the address is left again.
+	Serial uint32 `cbor:"2,keyasint"`
+	// Until is when it is forgotten; before, nobody else can have it.
+	Until time.Time `cbor:"3,keyasint"`
 }
 
 // SessionKind tells a browser's session from an API token.
@@ -206,6 +219,8 @@ const (
 	MailResetPassword      MailKind = "reset_password"
 	MailVerifyEmail        MailKind = "register_email"
 	MailEmailInUse         MailKind = "email_in_use"
+	// MailEmailChanged goes to the old address, with the link that brings it back.
+	MailEmailChanged MailKind = "email_changed"
 )
 
 // Mail is one row of the outbox.

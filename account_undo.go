@@ -1,0 +1,173 @@
+// account_undo.go: the way back after a change of the e-mail address: the old
+// address is told, and its link takes the account back for seven days, however
+// often the address was changed since.
+
+package registration
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+)
+
+const (
+	// undoPeriod is how long the link in the mail to the old address is good.
+	undoPeriod = 7 * day
+	// undoReserved is how long nobody else can have the old address: the mail
+	// may be under way for as long as the outbox tries.
+	undoReserved = undoPeriod + mailGiveUp
+	// maxFormer bounds the addresses that an account can go back to. One more
+	// change is refused: if the oldest made room for it, a thief would change
+	// the address until the owner's is forgotten.
+	maxFormer = 8
+)
+
+// fieldFormerEmail is the field of the keys that reserve former addresses. It
+// is no field of an account: nobody is found or signs in by one.
+const fieldFormerEmail = "former_email"
+
+// former returns where in u.Former an address stands, -1 if it is not there or
+// its time is over.
+func (a *Accounts) former(u *User, email string) int {
+	key := emailKey(email)
+	return slices.IndexFunc(u.Former, func(f FormerEmail) bool {
+		return emailKey(f.Email) == key && a.now().Before(f.Until)
+	})
+}
+
+// formerHolder returns the account that can still go back to an address.
+// ErrNotFound: there is none.
+func (a *Accounts) formerHolder(tx Tx, email string) (*User, error) {
+	u, err := tx.UserByKey(fieldFormerEmail, emailKey(email))
+	if err == nil && a.former(u, email) < 0 {
+		return nil, ErrNotFound
+	}
+	return u, err
+}
+
+// emailTaken reports whether an address is another account's, or was until a
+// short while ago.
+func (a *Accounts) emailTaken(tx Tx, u *User) (bool, error) {
+	if u.Email == "" {
+		return false, nil
+	}
+	holder, err := a.formerHolder(tx, u.Email)
+	if errors.Is(err, ErrNotFound) {
+		return false, nil
+	}
+	return err == nil && holder.ID != u.ID, err
+}
+
+// reserve returns the keys that keep an account's former addresses for it. What
+// is over is forgotten, in this account and in another that had the key.
+func (a *Accounts) reserve(t *txn, u *User) ([]Key, error) {
+	u.Former = slices.DeleteFunc(u.Former, func(f FormerEmail) bool { return !a.now().Before(f.Until) })
+	keys := make([]Key, len(u.Former))
+	for i, f := range u.Former {
+		keys[i] = Key{Field: fieldFormerEmail, Value: emailKey(f.Email)}
+		other, err := t.UserByKey(fieldFormerEmail, keys[i].Value)
+		if errors.Is(err, ErrNotFound) || err == nil && other.ID == u.ID {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		theirs, err := a.reserve(t, other)
+		if err == nil {
+			err = t.PutUser(other, append(keysOf(other), theirs...))
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
+}
+
+// leftEmail is part of every change of an address: the account remembers the
+// old one, which gets a mail with the link that brings it back. Where the
+// configuration sends no mail, there is no such way back.
+func (a *Accounts) leftEmail(t *txn, u *User, old string, client Client) error {
+	u.EmailChanges++
+	if old == "" || emailKey(old) == emailKey(u.Email) || !a.settings.sendsMail() {
+		return nil
+	}
+	now := a.time()
+	u.Former = slices.DeleteFunc(u.Former, func(f FormerEmail) bool { return !now.Before(f.Until) })
+	until := now.Add(undoReserved)
+	if i := a.former(u, old); i >= 0 {
+		u.Former[i].Until, old = until, u.Former[i].Email
+	} else {
+		if len(u.Former) >= maxFormer {
+			first := slices.MinFunc(u.Former, func(x, y FormerEmail) int { return x.Until.Compare(y.Until) })
+			wait := first.Until.Sub(now)
+			return &Error{Code: CodeThrottled, RetryAfter: wait, Params: Params{"seconds": seconds(wait)}}
+		}
+		u.Former = append(u.Former, FormerEmail{Email: old, Serial: u.EmailChanges, Until: until})
+	}
+	return a.queueMail(t, MailEmailChanged, u, old, client)
+}
+
+// undoState is the state behind the link for a former address: that the account
+// can still go back to it. Later changes leave it as it is.
+func (a *Accounts) undoState(u *User, email string) []byte {
+	i := a.former(u, email)
+	if i < 0 {
+		return nil
+	}
+	return stateOf(string(PurposeUndoEmail), u.Former[i].Email, strconv.FormatUint(uint64(u.Former[i].Serial), 10))
+}
+
+// UndoEmail brings a former address back by the link that was mailed to it.
+// Whoever changed the address may be signed in and know the password, so all
+// sessions and tokens end, the password is void, and the address gets the mail
+// to set a new one (reset_password off: the password stays). Addresses that
+// came after the restored one can't be gone back to any more. A disabled
+// account stays disabled.
+func (a *Accounts) UndoEmail(ctx context.Context, in Input, client Client) (*User, error) {
+	var errs fieldErrors
+	l, err := readLink(in, PurposeUndoEmail, &errs)
+	if err = errors.Join(errs.err(), err); err != nil {
+		return nil, storeError(err)
+	}
+	if err := a.view(ctx, func(tx Tx) error { _, err := a.checkLink(tx, l, undoPeriod); return err }); err != nil {
+		return nil, err
+	}
+	var u *User
+	err = a.update(ctx, func(t *txn) (err error) {
+		if u, err = a.checkLink(t, l, undoPeriod); err != nil {
+			return err
+		}
+		i := a.former(u, l.claim.Email)
+		u.Email, u.EmailVerified, u.Former = u.Former[i].Email, true, u.Former[:i]
+		u.EmailChanges++
+		if err := t.endSessions(u, nil); err != nil {
+			return err
+		}
+		if *a.settings.ResetPassword.Enabled {
+			u.PasswordHash = ""
+			if u.IsActive || u.AwaitsVerification {
+				if err := a.queueMail(t, MailResetPassword, u, u.Email, client); err != nil {
+					return err
+				}
+			}
+		}
+		return a.putEmail(t, u)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// putEmail is putUser for an act whose only input is an address.
+func (a *Accounts) putEmail(t *txn, u *User) error {
+	err := a.putUser(t, u)
+	if refusal := (*Error)(nil); errors.As(err, &refusal) && len(refusal.Fields) > 0 {
+		return refuse(CodeEmailAlreadyRegistered)
+	}
+	return err
+}
+
+// undoEnabled reports whether a changed address can be taken back.
+func (s *Settings) undoEnabled() bool { return s.sendsMail() }
