@@ -46,6 +46,8 @@ type Accounts struct {
 	mailQueued func()
 	// throttles has when an address was last told that it is taken.
 	throttles *throttles
+	// access makes access tokens; nil where tokens are off or opaque.
+	access *accessTokens
 	// now is the clock; tests travel with it.
 	now func() time.Time
 }
@@ -414,6 +416,9 @@ func (a *Accounts) VerifyRegistration(ctx context.Context, in Input, client Clie
 		}
 		return a.putUser(t, u)
 	})
+	if err == nil {
+		err = a.addAccessToken(ctx, u, grant)
+	}
 	if err != nil {
 		return nil, nil, err
 	}

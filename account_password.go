@@ -79,6 +79,9 @@ func (a *Accounts) SignIn(ctx context.Context, in Input, client Client, old *Ses
 		}
 		return a.putUser(t, u)
 	})
+	if err == nil {
+		err = a.addAccessToken(ctx, u, grant)
+	}
 	return u, grant, err
 }
 

@@ -152,15 +152,16 @@ func (a *Accounts) VerifyEmail(ctx context.Context, in Input, client Client) (*U
 	return u, nil
 }
 
-// SignOut ends the asking session. With revoke, the token that was used ends
-// or, by cookie, all tokens of the account; CodeNoToken says that there was
+// SignOut ends the asking session, or the family of the asking access token.
+// With revoke, the API token that was used ends or, by cookie, all tokens of
+// the account; CodeNoToken says that there was
 // none, and the session has ended all the same.
 func (a *Accounts) SignOut(ctx context.Context, p Principal, revoke bool) error {
 	noToken := false
 	err := a.update(ctx, func(t *txn) error {
 		noToken = false
-		if p.Session.Kind == KindToken {
-			if !revoke {
+		if p.Session.Kind != KindSession {
+			if p.Session.Kind == KindToken && !revoke {
 				return nil
 			}
 			return t.endSession(p.Session.Hash)
@@ -168,21 +169,9 @@ func (a *Accounts) SignOut(ctx context.Context, p Principal, revoke bool) error 
 		if err := t.endSession(p.Session.Hash); err != nil || !revoke {
 			return err
 		}
-		all, err := t.Sessions(p.User.ID)
-		if err != nil {
-			return err
-		}
-		noToken = true
-		for _, s := range all {
-			if s.Kind != KindToken {
-				continue
-			}
-			noToken = false
-			if err := t.endSession(s.Hash); err != nil {
-				return err
-			}
-		}
-		return nil
+		found, err := t.endTokens(p.User.ID)
+		noToken = !found
+		return err
 	})
 	if err == nil && noToken {
 		return refuse(CodeNoToken)

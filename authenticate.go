@@ -27,7 +27,7 @@ func (r *realm) authenticate(req *http.Request, strict bool) (Principal, error) 
 			isToken, isBearer := strings.EqualFold(scheme, "Token"), strings.EqualFold(scheme, "Bearer")
 			accept := *r.settings.Login.Token && (isToken || isBearer)
 			if accept {
-				p, err := a.sessions.lookup(req.Context(), strings.TrimSpace(token), KindToken, now, idle)
+				p, err := a.byToken(req.Context(), strings.TrimSpace(token), now, idle)
 				if err == nil || !errors.Is(err, ErrNotFound) {
 					return p, storeError(err)
 				}
@@ -107,11 +107,17 @@ func newOriginPolicy(s *Settings) (*originPolicy, error) {
 
 // cors lets a trusted frontend on another origin read the answer. It returns
 // true where the request was a preflight and is answered.
-func (p *originPolicy) cors(w http.ResponseWriter, req *http.Request, methods []string) bool {
+// e is the endpoint, nil for an unknown path; a document is anybody's to read.
+func (p *originPolicy) cors(w http.ResponseWriter, req *http.Request, e *endpoint) bool {
+	h := w.Header()
+	if e != nil && e.document != nil && !e.off {
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Expose-Headers", "ETag")
+		return p.preflight(w, req, e)
+	}
 	if len(p.trusted) == 0 {
 		return false
 	}
-	h := w.Header()
 	h.Add("Vary", "Origin")
 	origin := req.Header.Get("Origin")
 	if !slices.Contains(p.trusted, origin) {
@@ -119,11 +125,18 @@ func (p *originPolicy) cors(w http.ResponseWriter, req *http.Request, methods []
 	}
 	h.Set("Access-Control-Allow-Origin", origin)
 	h.Set("Access-Control-Allow-Credentials", "true")
-	h.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate")
+	h.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, Allow")
+	return e != nil && !e.off && p.preflight(w, req, e)
+}
+
+// preflight answers the question of a browser before an unsafe request (Fetch,
+// 3.2.2), and returns true if this is one.
+func (p *originPolicy) preflight(w http.ResponseWriter, req *http.Request, e *endpoint) bool {
 	if req.Method != http.MethodOptions || req.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}
-	h.Set("Access-Control-Allow-Methods", strings.Join(methods, ", "))
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", strings.Join(e.methods, ", "))
 	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept, Accept-Language")
 	h.Set("Access-Control-Max-Age", "600")
 	w.WriteHeader(http.StatusNoContent)

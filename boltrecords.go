@@ -107,6 +107,9 @@ type sessionRecord struct {
 	Expires   *int64      `cbor:"5,keyasint,omitempty"` // unix seconds
 	Address   string      `cbor:"6,keyasint,omitempty"`
 	UserAgent string      `cbor:"7,keyasint,omitempty"` // in shorthand
+	Refresh   []byte      `cbor:"8,keyasint,omitempty"`
+	Previous  []byte      `cbor:"9,keyasint,omitempty"`
+	Rotated   *int64      `cbor:"10,keyasint,omitempty"` // unix seconds
 }
 
 type mailRecord struct {
@@ -186,6 +189,7 @@ func encodeSession(s *Session) ([]byte, error) {
 	return encodeRecord(sessionFormat, &sessionRecord{
 		User: s.User, Kind: s.Kind, Address: s.Address, UserAgent: toShorthand(s.UserAgent),
 		Created: unixSeconds(s.Created), LastUsed: unixSeconds(s.LastUsed), Expires: unixSeconds(s.Expires),
+		Refresh: hashBytes(s.Refresh), Previous: hashBytes(s.Previous), Rotated: unixSeconds(s.Rotated),
 	})
 }
 
@@ -197,7 +201,24 @@ func decodeSession(hash TokenHash, data []byte) (*Session, error) {
 	return &Session{
 		Hash: hash, User: r.User, Kind: r.Kind, Address: r.Address, UserAgent: fromShorthand(r.UserAgent),
 		Created: fromUnixSeconds(r.Created), LastUsed: fromUnixSeconds(r.LastUsed), Expires: fromUnixSeconds(r.Expires),
+		Refresh: fromHashBytes(r.Refresh), Previous: fromHashBytes(r.Previous), Rotated: fromUnixSeconds(r.Rotated),
 	}, nil
+}
+
+// hashBytes is nil for no hash, so that the record leaves the field out.
+func hashBytes(h TokenHash) []byte {
+	if h == (TokenHash{}) {
+		return nil
+	}
+	return h[:]
+}
+
+// fromHashBytes gives the zero hash, which no token has, for what is none.
+func fromHashBytes(b []byte) (h TokenHash) {
+	if len(b) == len(h) {
+		copy(h[:], b)
+	}
+	return h
 }
 
 func encodeMail(m *Mail) ([]byte, error) {

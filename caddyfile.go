@@ -271,7 +271,7 @@ func (h *Handler) options() map[string]option {
 		}, &h.Register.RedirectSettings)),
 		"login": blockOption(map[string]option{
 			"session": switchOption(&h.Login.Session),
-			"token":   switchOption(&h.Login.Token),
+			"token":   tokenOption(&h.Login),
 		}),
 		"reset_password": blockOption(redirect(map[string]option{
 			"enabled":                  switchOption(&h.ResetPassword.Enabled),
@@ -323,6 +323,29 @@ func numberOption(to *int) option {
 		if *to, err = strconv.Atoi(text); err != nil || *to < 1 {
 			return p.Errf("%s: %q is not a positive number; write for example: %s 8", name, text, last(name))
 		}
+		return nil
+	}
+}
+
+// tokenOption reads `token on`, `token off` or `token jwt { … }`.
+func tokenOption(to *LoginSettings) option {
+	return func(p *parser, name string) error {
+		args := p.RemainingArgs()
+		if len(args) == 1 && args[0] == "jwt" {
+			on := true
+			to.Token, to.JWT = &on, new(JWTSettings)
+			return p.block("login.jwt", map[string]option{
+				"lifetime":     durationOption(&to.JWT.Lifetime),
+				"issuer":       textOption(&to.JWT.Issuer, "https://example.com/accounts"),
+				"audience":     listOption(&to.JWT.Audience, "https://api.example.com"),
+				"key_lifetime": durationOption(&to.JWT.KeyLifetime),
+			})
+		}
+		if len(args) != 1 || args[0] != "on" && args[0] != "off" {
+			return p.Errf("%s takes on (an opaque token), off or jwt; write for example: token on", name)
+		}
+		on := args[0] == "on"
+		to.Token = &on
 		return nil
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
@@ -31,6 +32,11 @@ type endpoint struct {
 	// device: a device that the account has signed in on has its own budget.
 	device bool
 	act    func(*call) (*reply, error)
+	// anonymous: who asks doesn't count, so that a client may send along a token
+	// that has expired.
+	anonymous bool
+	// document serves a file that is anybody's, in place of act.
+	document func(http.ResponseWriter, *http.Request, *realm)
 	// form is the page that GET shows to a browser; nil: none.
 	form *form
 	// redirect is where redirect mode sends a browser after the act; zero: off.
@@ -57,7 +63,12 @@ type reply struct {
 	status  int
 	detail  phrase
 	profile []Shown
-	token   string
+	// body is shown in place of both where it is not nil.
+	body  any
+	token string
+	// refresh is the refresh token; expires, the end of the access token.
+	refresh string
+	expires time.Time
 	// cookie is a new session's token for the browser; signedOut takes it away.
 	cookie    string
 	signedOut bool
@@ -84,6 +95,10 @@ func (r *realm) routes() map[string]*endpoint {
 		{name: "send-reset-password-link", methods: post, off: !*s.ResetPassword.Enabled, act: actSendResetPasswordLink},
 		{name: "reset-password", methods: post, off: !*s.ResetPassword.Enabled, act: actResetPassword},
 		{name: "register-email", methods: post, signedIn: true, act: actRegisterEmail},
+		{name: "sessions", methods: []string{http.MethodGet, http.MethodHead}, signedIn: true, act: actSessions},
+		{name: "revoke-session", methods: post, signedIn: true, act: actRevokeSession},
+		{name: "refresh-token", methods: post, off: s.Login.JWT == nil, anonymous: true, act: actRefreshToken},
+		{name: ".well-known/jwks.json", methods: []string{http.MethodGet, http.MethodHead}, off: s.Login.JWT == nil, document: serveJWKS},
 		{name: "verify-email", methods: post, off: !*s.RegisterEmail.Verification, act: actVerifyEmail},
 		{name: "undo-email", methods: post, off: !s.undoEnabled(), act: actUndoEmail},
 	}
@@ -145,17 +160,21 @@ func (r *realm) serve(w http.ResponseWriter, req *http.Request, name string) {
 		}
 	}
 	e, ok := r.endpoints[name]
-	if !ok || e.off {
-		r.refuse(w, req, refuse(CodeNotFound))
+	if r.origins.cors(w, req, e) {
 		return
 	}
-	if r.origins.cors(w, req, e.methods) {
+	if !ok || e.off {
+		r.refuse(w, req, refuse(CodeNotFound))
 		return
 	}
 	page := html && read && e.form != nil && !e.linkActs
 	if !page && !slices.Contains(e.methods, req.Method) {
 		w.Header().Set("Allow", strings.Join(e.methods, ", "))
 		r.refuse(w, req, refuse(CodeMethodNotAllowed))
+		return
+	}
+	if e.document != nil {
+		e.document(w, req, r)
 		return
 	}
 	_, cookieErr := req.Cookie(r.cookieName(req))
@@ -165,7 +184,9 @@ func (r *realm) serve(w http.ResponseWriter, req *http.Request, name string) {
 	}
 	c := &call{Accounts: r.accounts.Load(), realm: r, req: req, client: r.client(req)}
 	c.loc = r.languages.named(c.client.Language)
-	if who, err := r.authenticate(req, true); err == nil {
+	if e.anonymous {
+		// nobody is asked who it is
+	} else if who, err := r.authenticate(req, true); err == nil {
 		c.who = &who
 	} else if !errors.Is(err, ErrNotFound) {
 		r.refuse(w, req, err)
@@ -283,7 +304,8 @@ func actVerifyRegistration(c *call) (*reply, error) {
 	}
 	rep := &reply{status: http.StatusOK, detail: say("detail.account_confirmed"), user: u}
 	if grant != nil {
-		rep.cookie, rep.token = grant.Cookie, grant.Token
+		rep.cookie = grant.Cookie
+		rep.grants(grant)
 		rep.seeOther = c.realm.afterSignIn(c.next)
 	} else {
 		rep.links = []formLink{{c.realm.withNext("/login/", c.next), say("link.login")}}
@@ -307,10 +329,9 @@ func actLogin(c *call) (*reply, error) {
 	if err != nil {
 		return &reply{user: u}, err
 	}
-	return &reply{
-		status: http.StatusOK, detail: say("detail.logged_in"), user: u,
-		cookie: grant.Cookie, token: grant.Token, seeOther: c.realm.afterSignIn(c.next),
-	}, nil
+	rep := &reply{status: http.StatusOK, detail: say("detail.logged_in"), user: u, cookie: grant.Cookie, seeOther: c.realm.afterSignIn(c.next)}
+	rep.grants(grant)
+	return rep, nil
 }
 
 func actLogout(c *call) (*reply, error) {

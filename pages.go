@@ -63,9 +63,18 @@ type PageData struct {
 	// Errors are those of no one field.
 	Errors []string
 	Form   *PageForm
-	Links  []pageLink
+	// Sessions are the sign-ins of who is signed in, each with a button to end it.
+	Sessions []PageSession
+	Links    []pageLink
 
 	loc *locale
+}
+
+// PageSession is a sign-in as the template sees it.
+type PageSession struct {
+	ID, Kind, Address, UserAgent string
+	Created, LastUsed            string // RFC 3339
+	Current                      bool
 }
 
 // T is the message of the catalogue with this id.
@@ -108,7 +117,7 @@ func newPages(r *realm) (*pages, error) {
 	// form-action also governs where an answer to a form may redirect.
 	p.csp = "default-src 'none'; style-src 'self'; img-src 'self'; form-action " +
 		strings.Join(append([]string{"'self'"}, r.origins.trusted...), " ") + "; frame-ancestors 'none'; base-uri 'none'"
-	sample := PageData{loc: r.languages.locales[0], Form: &PageForm{Fields: []PageField{{Errors: []string{""}}}, Hidden: []PageField{{}}}, Errors: []string{""}, Links: []pageLink{{}}, SignedInAs: "x", Intro: "x", Note: "x"}
+	sample := PageData{loc: r.languages.locales[0], Form: &PageForm{Fields: []PageField{{Errors: []string{""}}}, Hidden: []PageField{{}}}, Errors: []string{""}, Sessions: []PageSession{{}}, Links: []pageLink{{}}, SignedInAs: "x", Intro: "x", Note: "x"}
 	if err := p.template.Execute(&bytes.Buffer{}, sample); err != nil {
 		return nil, fmt.Errorf("page template: %w", err)
 	}
@@ -173,7 +182,7 @@ func (p *pages) form(name string) *form {
 	case "reset-password":
 		return &form{title: say("page.reset_password.title"), submit: say("page.reset_password.submit"), hidden: link, fields: withConfirm(*s.ResetPassword.PasswordConfirm, newPassword), links: []formLink{{"/send-reset-password-link/", say("link.new_reset_link")}}}
 	case "profile":
-		f := &form{title: say("page.profile.title"), submit: say("page.profile.submit"), links: []formLink{{"/change-password/", say("link.change_password")}, {"/register-email/", say("link.change_email")}}}
+		f := &form{title: say("page.profile.title"), submit: say("page.profile.submit"), links: []formLink{{"/change-password/", say("link.change_password")}, {"/register-email/", say("link.change_email")}, {"/sessions/", say("link.sessions")}}}
 		a := Accounts{settings: s}
 		fields, required := a.editableFields()
 		for _, field := range fields {
@@ -192,6 +201,8 @@ func (p *pages) form(name string) *form {
 		return &form{title: say("page.verify_email.title"), submit: say("page.verify_email.submit"), hidden: append(link, paramEmail), links: []formLink{{"/profile/", say("link.profile")}}}
 	case "undo-email":
 		return &form{title: say("page.undo_email.title"), submit: say("page.undo_email.submit"), intro: say("page.undo_email.intro"), hidden: append(link, paramEmail), links: []formLink{{"/login/", say("link.login")}}}
+	case "sessions":
+		return &form{title: say("page.sessions.title"), links: []formLink{{"/profile/", say("link.profile")}}}
 	case "logout":
 		return &form{title: say("page.logout.title"), submit: say("page.logout.submit")}
 	}
@@ -294,7 +305,26 @@ func (p *pages) get(w http.ResponseWriter, c *call, e *endpoint) {
 		}
 		return ""
 	}
-	p.write(w, c, http.StatusOK, p.data(c, e, value, nil))
+	d := p.data(c, e, value, nil)
+	if e.name == "sessions" {
+		list, err := c.shownSessions()
+		if err != nil {
+			p.refusal(w, c.req, asRefusal(err))
+			return
+		}
+		d.Form, d.Sessions = nil, pageSessions(list)
+	}
+	p.write(w, c, http.StatusOK, d)
+}
+
+func pageSessions(list []sessionShown) []PageSession {
+	out := make([]PageSession, len(list))
+	for i, s := range list {
+		created, _ := s.Created.(string)
+		used, _ := s.LastUsed.(string)
+		out[i] = PageSession{ID: s.ID, Kind: s.Kind, Address: s.Address, UserAgent: s.UserAgent, Created: created, LastUsed: used, Current: s.Current}
+	}
+	return out
 }
 
 // failed shows the form again, with the errors next to their fields and what
@@ -340,7 +370,10 @@ func (p *pages) done(w http.ResponseWriter, c *call, e *endpoint, rep *reply) {
 		p.write(w, c, rep.status, d)
 		return
 	}
-	d := PageData{Title: c.loc.text(e.form.title), Note: c.loc.text(rep.detail)}
+	d := PageData{Title: http.StatusText(rep.status), Note: c.loc.text(rep.detail)}
+	if e.form != nil {
+		d.Title = c.loc.text(e.form.title)
+	}
 	for _, link := range rep.links {
 		d.Links = append(d.Links, pageLink{link.href, c.loc.text(link.text)})
 	}

@@ -127,6 +127,11 @@ func (s *Settings) resolve() (*Settings, error) {
 	out.Pages.Stylesheet = replace("pages.stylesheet", s.Pages.Stylesheet)
 	out.Pages.Templates = replace("pages.templates", s.Pages.Templates)
 	out.Session.CookieDomain = replace("session.cookie_domain", s.Session.CookieDomain)
+	if s.Login.JWT != nil {
+		j := *s.Login.JWT
+		j.Issuer, j.Audience = replace("login.jwt.issuer", j.Issuer), replaceAll("login.jwt.audience", j.Audience)
+		out.Login.JWT = &j
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -203,6 +208,12 @@ func (r *realm) open(wait time.Duration) error {
 	a := &Accounts{
 		settings: r.settings, store: r.engine.store, sessions: r.engine.sessions, signer: signer, hasher: r.hasher,
 		mailDomain: site, mailQueued: r.engine.outbox.notify, throttles: r.engine.throttles, now: r.now,
+	}
+	if j := r.settings.Login.JWT; j != nil {
+		a.access = newAccessTokens(r.engine.store, signer, j)
+		if err := a.access.refreshKeys(context.Background(), r.now()); err != nil {
+			return fmt.Errorf("the keys of the access tokens: %w", err)
+		}
 	}
 	renderer.signer, renderer.state = signer, a.state
 	r.postman = &postman{render: renderer.render, state: a.mailState, mailer: r.mailer, logger: r.logger.Named("outbox"), now: r.now}

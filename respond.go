@@ -19,6 +19,9 @@ import (
 var statuses = map[Code]int{
 	CodeNotAuthenticated:     http.StatusUnauthorized,
 	CodeTokenInvalid:         http.StatusUnauthorized,
+	CodeTokenReused:          http.StatusUnauthorized,
+	CodeRefreshConflict:      http.StatusConflict,
+	CodeSessionNotFound:      http.StatusNotFound,
 	CodePermissionDenied:     http.StatusForbidden,
 	CodeCrossOrigin:          http.StatusForbidden,
 	CodeNotFound:             http.StatusNotFound,
@@ -238,15 +241,22 @@ func (r *realm) writeReply(w http.ResponseWriter, l *locale, rep *reply) {
 	w.Header().Set("Cache-Control", "no-store")
 	var body any
 	switch {
+	case rep.body != nil: // in no language, either
+		w.Header().Add("Vary", "Accept")
+		body = rep.body
 	case rep.profile != nil: // in no language
 		w.Header().Add("Vary", "Accept")
 		body = shownFields(rep.profile)
-	case rep.token != "":
-		inLanguage(w, l)
-		body = shownFields{{"detail", l.text(rep.detail)}, {"token", rep.token}}
 	default:
 		inLanguage(w, l)
-		body = shownFields{{"detail", l.text(rep.detail)}}
+		fields := shownFields{{"detail", l.text(rep.detail)}}
+		if rep.token != "" {
+			fields = append(fields, Shown{"token", rep.token})
+		}
+		if rep.refresh != "" {
+			fields = append(fields, Shown{"expires", timeValue(rep.expires)}, Shown{paramRefreshToken, rep.refresh})
+		}
+		body = fields
 	}
 	writeJSON(w, rep.status, "application/json", body)
 }

@@ -55,8 +55,14 @@ type Grant struct {
 	Cookie string
 	// Session is the session behind Cookie; nil where sessions are off.
 	Session *Session
-	// Token is the API token; empty where tokens are off.
+	// Token is the API token, opaque or an access token; empty where tokens are off.
 	Token string
+	// Refresh is the refresh token, and Family the sign-in that it carries on;
+	// empty where tokens are off or opaque.
+	Refresh string
+	Family  *Session
+	// Expires is the end of Token where it is an access token; else zero.
+	Expires time.Time
 }
 
 // grant writes what a sign-in of u hands out.
@@ -78,7 +84,18 @@ func (a *Accounts) grant(t *txn, u *User, client Client) (*Grant, error) {
 			return nil, err
 		}
 	}
-	if *a.settings.Login.Token {
+	if *a.settings.Login.Token && a.access != nil {
+		family, s, err := issue(KindRefresh)
+		if err != nil {
+			return nil, err
+		}
+		generation, hash := newToken()
+		s.Refresh = hash
+		g.Refresh, g.Family = family+refreshSeparator+generation, s
+		if err := t.PutSession(s); err != nil {
+			return nil, err
+		}
+	} else if *a.settings.Login.Token {
 		if g.Token, _, err = issue(KindToken); err != nil {
 			return nil, err
 		}
@@ -176,6 +193,11 @@ func (s *sessions) lookup(ctx context.Context, token string, kind SessionKind, n
 	if !ok {
 		return Principal{}, ErrNotFound
 	}
+	return s.lookupHash(ctx, hash, kind, now, idle)
+}
+
+// lookupHash is lookup for who knows the hash.
+func (s *sessions) lookupHash(ctx context.Context, hash TokenHash, kind SessionKind, now time.Time, idle time.Duration) (Principal, error) {
 	epoch := s.live.epoch.Load() + s.users.epoch.Load()
 	ls, ok := s.live.get(hash)
 	var u *User
@@ -198,6 +220,15 @@ func (s *sessions) lookup(ctx context.Context, token string, kind SessionKind, n
 		s.noteUse(ls, unix, idle)
 	}
 	return Principal{User: u, Session: &ls.session}, nil
+}
+
+// lastUse returns the last use of a live session, zero where memory has none.
+func (s *sessions) lastUse(hash TokenHash) time.Time {
+	ls, ok := s.live.get(hash)
+	if !ok {
+		return time.Time{}
+	}
+	return time.Unix(ls.lastUsed.Load(), 0).UTC()
 }
 
 // load reads a session and its user, and remembers them unless something was

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -145,9 +146,31 @@ type MailSettings struct {
 type LoginSettings struct {
 	// A session cookie. Default: true.
 	Session *bool `json:"session,omitempty"`
-	// An opaque API token in the answer, for `Authorization: Token …` or
-	// `Bearer …`. Default: false.
+	// A token in the answer, for `Authorization: Token …` or `Bearer …`. It is
+	// opaque unless `jwt` is set. Default: false.
 	Token *bool `json:"token,omitempty"`
+	// Makes the token a short-lived JWT that backends verify by themselves, and
+	// adds a refresh token. Needs `token`. Default: none.
+	JWT *JWTSettings `json:"jwt,omitempty"`
+}
+
+// JWTSettings configures access tokens: signed JWTs (RFC 7519, EdDSA with
+// Ed25519) whose public keys stand in `.well-known/jwks.json` below the path.
+// Refresh tokens last as sessions do.
+type JWTSettings struct {
+	// How long an access token is good. Backends that verify by themselves
+	// learn of a revocation only then. Default: 5 minutes; at most 24 hours.
+	Lifetime caddy.Duration `json:"lifetime,omitempty"`
+	// The `iss` claim. Placeholders are replaced when the configuration loads.
+	// Default: `base_url` with the path.
+	Issuer string `json:"issuer,omitempty"`
+	// The `aud` claim. Placeholders are replaced when the configuration loads.
+	// Default: the issuer.
+	Audience []string `json:"audience,omitempty"`
+	// How long a key signs before the next one does. The next is in the JWKS a
+	// quarter of this time before, one day at most; the old one stays until
+	// all that it signed has expired. Default: 30 days.
+	KeyLifetime caddy.Duration `json:"key_lifetime,omitempty"`
 }
 
 // ResetPasswordSettings configures the way back in without a password.
@@ -363,6 +386,7 @@ func (s *Settings) setDefaults() {
 	setSwitch(&s.Register.AutoLogin, false)
 	setSwitch(&s.Login.Session, true)
 	setSwitch(&s.Login.Token, false)
+	s.setJWTDefaults()
 	setSwitch(&s.ResetPassword.Enabled, true)
 	setDefault(&s.ResetPassword.VerificationPeriod, caddy.Duration(day))
 	setSwitch(&s.ResetPassword.OneTimeUse, true)
@@ -386,6 +410,22 @@ func (s *Settings) setDefaults() {
 	setSwitch(&s.Password.Similar, true)
 	s.Throttle.setDefaults()
 	setSwitch(&s.NonFieldErrorsKey, false)
+}
+
+func (s *Settings) setJWTDefaults() {
+	if s.Login.JWT == nil {
+		return
+	}
+	j := *s.Login.JWT // the settings as they were configured stay as they are
+	setDefault(&j.Lifetime, caddy.Duration(5*time.Minute))
+	setDefault(&j.KeyLifetime, caddy.Duration(30*day))
+	if s.BaseURL != "" {
+		setDefault(&j.Issuer, strings.TrimSuffix(s.BaseURL, "/")+s.Path)
+	}
+	if len(j.Audience) == 0 && j.Issuer != "" {
+		j.Audience = []string{j.Issuer}
+	}
+	s.Login.JWT = &j
 }
 
 // defaultEditableFields is what the profile endpoint may change unless the

@@ -164,6 +164,7 @@ func (s *Settings) checkSessions(bad badFunc) {
 	if !*s.Login.Session && !*s.Login.Token {
 		bad("login", "with session and token both off nobody could sign in; turn one of them on")
 	}
+	s.checkJWT(bad)
 	for _, d := range []named[caddy.Duration]{
 		{"session.lifetime", s.Session.Lifetime},
 		{"session.idle", s.Session.Idle},
@@ -200,6 +201,32 @@ func (s *Settings) checkSessions(bad badFunc) {
 	}
 	if s.Password.MinLength < 1 || s.Password.MinLength > 1024 {
 		bad("password.min_length", "%d is not between 1 and 1024", s.Password.MinLength)
+	}
+}
+
+// maxAccessLifetime bounds an access token: it can't be called back from a
+// backend that verifies by itself.
+const maxAccessLifetime = day
+
+func (s *Settings) checkJWT(bad badFunc) {
+	j := s.Login.JWT
+	if j == nil {
+		return
+	}
+	if !*s.Login.Token {
+		bad("login.jwt", "is set, but tokens are off; turn token on, or remove jwt")
+	}
+	if j.Issuer == "" {
+		bad("login.jwt.issuer", "missing, and there is no base_url to take it from; add: base_url https://example.com")
+	}
+	if slices.Contains(j.Audience, "") {
+		bad("login.jwt.audience", "must not be empty; write for example https://api.example.com")
+	}
+	if l := time.Duration(j.Lifetime); l < time.Second || l > maxAccessLifetime {
+		bad("login.jwt.lifetime", "%v is not between 1s and 24h; an access token is to be short-lived, so write for example 5m", l)
+	}
+	if l := time.Duration(j.KeyLifetime); l < time.Duration(j.Lifetime) || l > 3650*day {
+		bad("login.jwt.key_lifetime", "%v is not between lifetime (%v) and 3650d; write for example 30d", l, time.Duration(j.Lifetime))
 	}
 }
 

@@ -4,6 +4,7 @@
 package registration
 
 import (
+	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -29,6 +30,9 @@ const (
 	PurposeUndoEmail     Purpose = "undo_email"
 	// PurposeDevice is no link: it is what a device cookie says.
 	PurposeDevice Purpose = "device"
+	// PurposeAccessToken is no signature of ours: the keys that sign access
+	// tokens are derived from its key.
+	PurposeAccessToken Purpose = "access_token"
 )
 
 // Errors of Signer.Verify.
@@ -77,8 +81,8 @@ func NewSigner(realm string, secrets ...[]byte) (*Signer, error) {
 		if len(secret) < minSecret {
 			return nil, fmt.Errorf("a signing key has %d bytes; it needs at least %d", len(secret), minSecret)
 		}
-		derived := make(map[Purpose][]byte, 5)
-		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeDevice} {
+		derived := make(map[Purpose][]byte, 6)
+		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeDevice, PurposeAccessToken} {
 			key, err := hkdf.Key(sha256.New, secret, []byte("caddy-registration v1"), string(purpose)+"\x00"+realm, sha256.Size)
 			if err != nil {
 				return nil, err
@@ -123,6 +127,22 @@ func (s *Signer) mac(keys map[Purpose][]byte, c Claim) []byte {
 	h := hmac.New(sha256.New, keys[c.Purpose])
 	h.Write(lengthPrefixed(c.User[:], []byte(c.Email), c.State, []byte(strconv.FormatInt(c.Time.Unix(), 10))))
 	return h.Sum(nil)
+}
+
+// accessKeys returns the Ed25519 keys (RFC 8032) with this id, one a secret, the
+// first secret's first. They are derived (HKDF, RFC 5869), so that the store
+// holds none: whoever copies it can't sign, and a secret that is taken out of
+// the configuration takes its keys with it.
+func (s *Signer) accessKeys(id string) ([]ed25519.PrivateKey, error) {
+	keys := make([]ed25519.PrivateKey, len(s.keys))
+	for i, derived := range s.keys {
+		seed, err := hkdf.Expand(sha256.New, derived[PurposeAccessToken], id, ed25519.SeedSize)
+		if err != nil {
+			return nil, err
+		}
+		keys[i] = ed25519.NewKeyFromSeed(seed)
+	}
+	return keys, nil
 }
 
 func lengthPrefixed(parts ...[]byte) []byte {

@@ -191,9 +191,13 @@ const (
 	KindSession SessionKind = iota
 	// KindToken is carried by the Authorization header.
 	KindToken
+	// KindRefresh is a sign-in that lives on by refresh tokens: the family of
+	// all that follow from it, and of the access tokens (JWT) that they give.
+	KindRefresh
 )
 
-// Session is one sign-in of one account: a browser's session or an API token.
+// Session is one sign-in of one account: a browser's session, an API token or
+// a family of refresh tokens.
 // Times are UTC with a resolution of one second in the store.
 type Session struct {
 	Hash     TokenHash   `cbor:"-"`
@@ -207,6 +211,12 @@ type Session struct {
 	Address string `cbor:"6,keyasint,omitempty"`
 	// UserAgent is the client's User-Agent at sign-in, at most 160 bytes.
 	UserAgent string `cbor:"7,keyasint,omitempty"`
+	// Refresh and Previous are the hashes of the second halves of the refresh
+	// token that is good now and of the one before it, which was used at
+	// Rotated. They are zero where the kind is not KindRefresh.
+	Refresh  TokenHash `cbor:"8,keyasint,omitzero"`
+	Previous TokenHash `cbor:"9,keyasint,omitzero"`
+	Rotated  time.Time `cbor:"10,keyasint,omitzero"`
 }
 
 // MailKind names the message that is to be sent. The text is rendered and the

@@ -71,7 +71,9 @@ var sessionPromises = []promise{
 		one := newSession("Mozilla/5.0 \xff not UTF-8"[:12], uuid.Must(uuid.NewV7()))
 		two := newSession("token", one.User)
 		two.Kind, two.Address = registration.KindToken, ""
-		for _, want := range []*registration.Session{one, two} {
+		three := newSession("family", one.User)
+		three.Kind, three.Refresh, three.Previous, three.Rotated = registration.KindRefresh, hash("now"), hash("before"), now
+		for _, want := range []*registration.Session{one, two, three} {
 			putSession(t, s, want)
 			got, err := session(t, s, want.UserAgent)
 			require.NoError(t, err)

@@ -1,0 +1,97 @@
+// account_sessions.go: the sign-ins of an account as its owner sees them, and how
+// he ends one of them.
+
+package registration
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"slices"
+	"time"
+)
+
+// text is a hash in base64url.
+func (h TokenHash) text() string { return base64.RawURLEncoding.EncodeToString(h[:]) }
+
+func parseTokenHash(text string) (h TokenHash, ok bool) {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(raw) != len(h) {
+		return h, false
+	}
+	return TokenHash(raw), true
+}
+
+// publicID names a session to its owner: 128 bits of a second hash, so that
+// what is shown leads neither to the token nor to the store's record.
+func (h TokenHash) publicID() string {
+	sum := sha256.Sum256(append([]byte("session id\x00"), h[:]...))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// sessionKinds are the names of the kinds in answers.
+var sessionKinds = map[SessionKind]string{KindSession: "session", KindToken: "token", KindRefresh: "jwt"}
+
+// ListSessions returns the live sessions, API tokens and families of refresh
+// tokens of who asks, the latest used first.
+func (a *Accounts) ListSessions(ctx context.Context, p Principal) ([]*Session, error) {
+	var all []*Session
+	if err := a.view(ctx, func(tx Tx) (err error) { all, err = tx.Sessions(p.User.ID); return err }); err != nil {
+		return nil, err
+	}
+	now, idle := a.now(), time.Duration(a.settings.Session.Idle)
+	all = slices.DeleteFunc(all, func(s *Session) bool {
+		if used := a.sessions.lastUse(s.Hash); used.After(s.LastUsed) {
+			s.LastUsed = used
+		}
+		return !now.Before(s.Expires) || now.Sub(s.LastUsed) >= idle
+	})
+	slices.SortFunc(all, func(x, y *Session) int {
+		if c := y.LastUsed.Compare(x.LastUsed); c != 0 {
+			return c
+		}
+		return y.Created.Compare(x.Created)
+	})
+	return all, nil
+}
+
+// Inputs of EndSessions.
+const (
+	paramSession = "id"
+	paramOthers  = "others"
+)
+
+// EndSessions ends the session, token or family that the input names by `id`
+// or, with `others`, all but the one that asks. endedSelf reports whether that
+// one was among them. An unknown id, somebody else's too, is
+// CodeSessionNotFound.
+func (a *Accounts) EndSessions(ctx context.Context, p Principal, in Input) (endedSelf bool, err error) {
+	if in.truthy(paramOthers) {
+		return false, a.update(ctx, func(t *txn) error {
+			if _, err := t.Session(p.Session.Hash); err != nil {
+				return notSignedIn(err)
+			}
+			return t.endSessions(p.User, &p.Session.Hash)
+		})
+	}
+	var errs fieldErrors
+	id := in.required(paramSession, &errs)
+	if err := errs.err(); err != nil {
+		return false, err
+	}
+	err = a.update(ctx, func(t *txn) error {
+		endedSelf = false
+		all, err := t.Sessions(p.User.ID)
+		if err != nil {
+			return err
+		}
+		for _, s := range all {
+			if s.Hash.publicID() == id {
+				endedSelf = s.Hash == p.Session.Hash
+				return t.endSession(s.Hash)
+			}
+		}
+		return refuse(CodeSessionNotFound)
+	})
+	return endedSelf && err == nil, err
+}

@@ -1,0 +1,245 @@
+// jwtkeys.go: the keys that sign access tokens: published before they sign, kept
+// until all that they signed has expired, changed by age.
+
+package registration
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// accessKeysValue is the name of the list of keys among the store's values.
+const accessKeysValue = "access_token_keys"
+
+// accessKey is one key. The store has when it signs, and its public half to
+// recognise it by; the private half is derived from a secret (Signer.accessKeys).
+type accessKey struct {
+	// ID is its `kid`: 128 random bits, from which the key is derived.
+	ID string `json:"id"`
+	// Public is the public key, in base64url.
+	Public string `json:"public"`
+	// SignsFrom is when it begins to sign; the next key's SignsFrom ends it.
+	SignsFrom time.Time `json:"signs_from"`
+	// Tokens is the longest lifetime of a token that it may have signed.
+	Tokens time.Duration `json:"tokens"`
+
+	private ed25519.PrivateKey
+}
+
+// keyring has the keys of one realm in memory, the oldest first, and brings the
+// list in the store up to date. It is safe for concurrent use.
+type keyring struct {
+	store         Store
+	signer        *Signer
+	keyLifetime   time.Duration
+	tokenLifetime time.Duration
+
+	keys atomic.Pointer[[]accessKey]
+	mu   sync.Mutex // one at a time reads or writes the list
+	// looked is when the list was last read for an unknown id.
+	looked time.Time
+}
+
+// maxKeyLead is how long a key is published, at most, before it signs: far more
+// than any backend keeps a JWKS without asking again.
+const maxKeyLead = day
+
+// unknownKeyPause is how often, at most, an unknown key id makes the list be
+// read anew: another node may have added it, and anybody can make one up.
+const unknownKeyPause = 10 * time.Second
+
+func (r *keyring) lead() time.Duration { return min(r.keyLifetime/4, maxKeyLead) }
+
+func (r *keyring) current() []accessKey {
+	if keys := r.keys.Load(); keys != nil {
+		return *keys
+	}
+	return nil
+}
+
+// signingKey returns the key that signs now. A change that is due is made
+// first; if the store fails then, the old key goes on.
+func (r *keyring) signingKey(ctx context.Context, now time.Time) (accessKey, error) {
+	var err error
+	if _, changed := r.due(r.current(), now); changed {
+		err = r.refreshKeys(ctx, now)
+	}
+	key, ok := signing(r.current(), now)
+	if !ok {
+		return key, errors.Join(errors.New("there is no key to sign with"), err)
+	}
+	return key, nil
+}
+
+// signing returns the last key that has begun to sign.
+func signing(keys []accessKey, now time.Time) (key accessKey, ok bool) {
+	for _, k := range keys {
+		if !k.SignsFrom.After(now) {
+			key, ok = k, true
+		}
+	}
+	return key, ok
+}
+
+// verificationKey returns the public key with an id, or ErrNotFound. The id is
+// only ever compared with ours.
+func (r *keyring) verificationKey(ctx context.Context, now time.Time, id string) (ed25519.PublicKey, error) {
+	find := func() (ed25519.PublicKey, error) {
+		keys := r.current()
+		for i, k := range keys {
+			if k.ID == id && !over(keys, i, now) {
+				return k.private.Public().(ed25519.PublicKey), nil
+			}
+		}
+		return nil, ErrNotFound
+	}
+	if key, err := find(); err == nil || len(id) != base64.RawURLEncoding.EncodedLen(16) {
+		return key, err
+	}
+	r.mu.Lock()
+	pause := now.Sub(r.looked) < unknownKeyPause && !now.Before(r.looked)
+	if !pause {
+		r.looked = now
+	}
+	r.mu.Unlock()
+	if pause {
+		return nil, ErrNotFound
+	}
+	if err := r.refreshKeys(ctx, now); err != nil {
+		return nil, err
+	}
+	return find()
+}
+
+// over reports whether all that a key signed has expired.
+func over(keys []accessKey, i int, now time.Time) bool {
+	return i+1 < len(keys) && !now.Before(keys[i+1].SignsFrom.Add(keys[i].Tokens))
+}
+
+// due returns the list as it should be now, and whether it differs: keys that
+// are over are gone, and the next key is there early enough.
+func (r *keyring) due(keys []accessKey, now time.Time) (out []accessKey, changed bool) {
+	for i, k := range keys {
+		// No key is made further ahead than that: a clock was wrong.
+		if over(keys, i, now) || k.SignsFrom.Sub(now) > maxKeyLead {
+			changed = true
+			continue
+		}
+		if last := i+1 >= len(keys) || keys[i+1].SignsFrom.After(now); last && k.Tokens < r.tokenLifetime {
+			k.Tokens, changed = r.tokenLifetime, true
+		}
+		out = append(out, k)
+	}
+	if _, ok := signing(out, now); !ok {
+		// The first, or one whose secret is gone: there is nothing to overlap with.
+		return append([]accessKey{{SignsFrom: now.UTC().Truncate(time.Second), Tokens: r.tokenLifetime}}, out...), true
+	}
+	if next := out[len(out)-1].SignsFrom.Add(r.keyLifetime); !now.Before(next.Add(-r.lead())) {
+		if soonest := now.Add(r.lead()); next.Before(soonest) { // nobody looked for a while
+			next = soonest
+		}
+		return append(out, accessKey{SignsFrom: next.UTC(), Tokens: r.tokenLifetime}), true
+	}
+	return out, changed
+}
+
+// refreshKeys reads the list from the store and, where something is due,
+// changes it there. Keys that no configured secret has made are left out, and
+// with that go: a secret that was taken away signs nothing any more.
+func (r *keyring) refreshKeys(ctx context.Context, now time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var keys []accessKey
+	read := func(tx Tx) (changed bool, err error) {
+		raw, err := tx.Value(accessKeysValue)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return false, err
+		}
+		var stored []accessKey
+		if err == nil {
+			if err := json.Unmarshal(raw, &stored); err != nil {
+				return false, fmt.Errorf("the list of keys: %w", err)
+			}
+		}
+		keys = nil
+		for _, k := range stored {
+			ours, err := r.derive(&k)
+			if err != nil {
+				return false, err
+			}
+			if ours {
+				keys = append(keys, k)
+			}
+		}
+		lost := len(keys) < len(stored)
+		keys, changed = r.due(keys, now)
+		return changed || lost, nil
+	}
+	changed := false
+	err := r.store.View(ctx, func(tx Tx) (err error) { changed, err = read(tx); return err })
+	if err == nil && changed {
+		err = r.store.Update(ctx, func(tx Tx) error {
+			if _, err := read(tx); err != nil {
+				return err
+			}
+			for i := range keys {
+				if keys[i].ID == "" {
+					if err := r.create(&keys[i]); err != nil {
+						return err
+					}
+				}
+			}
+			raw, err := json.Marshal(keys)
+			if err != nil {
+				return err
+			}
+			return tx.PutValue(accessKeysValue, raw)
+		})
+	}
+	if err != nil {
+		return err
+	}
+	r.keys.Store(&keys)
+	return nil
+}
+
+// derive finds the private half of a key, and reports whether one of the
+// configured secrets has made it.
+func (r *keyring) derive(k *accessKey) (ours bool, err error) {
+	candidates, err := r.signer.accessKeys(k.ID)
+	if err != nil {
+		return false, err
+	}
+	for _, candidate := range candidates {
+		if publicText(candidate) == k.Public {
+			k.private = candidate
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// create makes a new key of the first secret.
+func (r *keyring) create(k *accessKey) error {
+	var id [16]byte
+	_, _ = rand.Read(id[:]) // never fails
+	k.ID = base64.RawURLEncoding.EncodeToString(id[:])
+	candidates, err := r.signer.accessKeys(k.ID)
+	if err != nil {
+		return err
+	}
+	k.private, k.Public = candidates[0], publicText(candidates[0])
+	return nil
+}
+
+func publicText(key ed25519.PrivateKey) string {
+	return base64.RawURLEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
+}
