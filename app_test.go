@@ -5,6 +5,7 @@ package registration
 import (
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -119,7 +120,7 @@ func TestResolveNamesWhatIsUnset(t *testing.T) {
 }
 
 func TestBrokenTemplates(t *testing.T) {
-	for name, text := range map[string]string{"register/body.txt": "{{.Nothing}}", "register/subject.txt": "{{", "pages/page.html": "{{.Nothing}}"} {
+	for name, text := range map[string]string{"register/body.txt": "{{.Nothing}}", "register/subject.txt": "{{", "pages/page.html": "{{.Nothing}}", "pages/login.html": "\n{{if .Form}}{{.Nothing}}{{end}}"} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			require.NoError(t, writeTestFile(filepath.Join(dir, filepath.FromSlash(name)), text))
@@ -129,7 +130,11 @@ func TestBrokenTemplates(t *testing.T) {
 			require.NoError(t, err)
 			_, err = newRealm(resolved, &BoltModule{path: filepath.Join(dir, "r.db"), logger: zap.NewNop()}, nil, zap.NewNop())
 			require.Error(t, err)
-			require.ErrorContains(t, err, name)
+			require.ErrorContains(t, err, filepath.Base(name))
+			if dir, _, _ := strings.Cut(name, "/"); dir == "pages" {
+				require.ErrorContains(t, err, filepath.Join(s.Templates, "pages"))
+				require.Regexp(t, `\.html:[12]:[0-9]+`, err.Error(), "file and line")
+			}
 		})
 	}
 }

@@ -119,11 +119,11 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 		return nil
 	}
 	if err != nil || g.MaxAge > 0 && r.now().Sub(p.Session.Created) >= time.Duration(g.MaxAge) {
-		g.signInFirst(w, req, r)
+		g.signInFirst(w, req, r, err == nil)
 		return nil
 	}
 	if len(g.Groups) > 0 && !slices.ContainsFunc(g.Groups, func(group string) bool { return slices.Contains(p.User.Groups, group) }) {
-		r.refuse(w, req, refuse(CodePermissionDenied))
+		r.refuseTo(w, req, &p, refuse(CodePermissionDenied))
 		return nil
 	}
 	r.publish(req, p.User)
@@ -134,22 +134,23 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 }
 
 // signInFirst sends a browser to the sign-in page and tells anything else 401.
-func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm) {
+// again: somebody is signed in, but has to show once more who he is.
+func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, again bool) {
 	target := g.LoginURL
 	if target == "" && !r.settings.Pages.Off {
 		target = r.path + "/login/"
 		if r.settings.Session.CookieDomain != "" && r.baseHost != "" && !strings.EqualFold(req.Host, r.baseHost) {
 			target = r.settings.BaseURL + target // the accounts live on a sibling host
 		}
+		if again {
+			target += "?" + paramReauth + "=1"
+		}
 	}
 	if target == "" || req.Method != http.MethodGet && req.Method != http.MethodHead || !acceptsHTML(req.Header) {
 		r.refuse(w, req, refuse(CodeNotAuthenticated))
 		return
 	}
-	wanted := req.RequestURI
-	if original, ok := req.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
-		wanted = original.RequestURI
-	}
+	wanted := originalURI(req)
 	if strings.Contains(target, "://") && !strings.Contains(wanted, "://") {
 		scheme := "http://"
 		if r.secure(req) {
@@ -165,6 +166,14 @@ func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm) 
 	h.Set("Cache-Control", "no-store")
 	h.Set("Location", target+separator+paramNext+"="+url.QueryEscape(wanted))
 	w.WriteHeader(http.StatusFound)
+}
+
+// originalURI is the address that the client asked for, before any rewrite.
+func originalURI(req *http.Request) string {
+	if original, ok := req.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		return original.RequestURI
+	}
+	return req.RequestURI
 }
 
 // The headers that tell a backend who is signed in.

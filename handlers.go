@@ -74,9 +74,8 @@ type reply struct {
 	signedOut bool
 	// user is the account that acted or was acted on, for the log.
 	user *User
-	// seeOther is where a browser goes next; "": it sees a page with note.
+	// seeOther is where a browser goes next; "": to a page that tells the detail.
 	seeOther string
-	links    []formLink
 }
 
 // routes lists the endpoints that this configuration serves.
@@ -150,12 +149,11 @@ func (r *realm) serve(w http.ResponseWriter, req *http.Request, name string) {
 	html := !r.settings.Pages.Off && acceptsHTML(req.Header)
 	read := req.Method == http.MethodGet || req.Method == http.MethodHead
 	if !r.settings.Pages.Off && read {
-		switch name {
-		case "":
+		if name == "" {
 			http.Redirect(w, req, r.path+"/profile/", http.StatusFound)
 			return
-		case styleName:
-			r.pages.serveStyle(w, req)
+		}
+		if r.pages.file(w, req, name) {
 			return
 		}
 	}
@@ -289,10 +287,8 @@ func actRegister(c *call) (*reply, error) {
 	rep := &reply{status: http.StatusCreated, profile: c.Profile(u), user: u}
 	if u.AwaitsVerification {
 		rep.detail = say("detail.confirm_account", Params{"email": u.Email})
-		rep.links = []formLink{{c.realm.path + "/resend-verification/", say("link.resend_verification")}}
 	} else {
 		rep.detail = say("detail.account_ready")
-		rep.links = []formLink{{c.realm.withNext("/login/", c.next), say("link.login")}}
 	}
 	return rep, nil
 }
@@ -307,8 +303,6 @@ func actVerifyRegistration(c *call) (*reply, error) {
 		rep.cookie = grant.Cookie
 		rep.grants(grant)
 		rep.seeOther = c.realm.afterSignIn(c.next)
-	} else {
-		rep.links = []formLink{{c.realm.withNext("/login/", c.next), say("link.login")}}
 	}
 	return rep, nil
 }
@@ -340,7 +334,6 @@ func actLogout(c *call) (*reply, error) {
 		return nil, err
 	}
 	rep := &reply{status: http.StatusOK, detail: say("detail.logged_out"), user: c.who.User, signedOut: c.who.Session.Kind == KindSession}
-	rep.links = []formLink{{c.realm.path + "/login/", say("link.login_again")}}
 	return rep, err
 }
 
@@ -369,7 +362,6 @@ func actChangePassword(c *call) (*reply, error) {
 	if grant != nil {
 		rep.cookie = grant.Cookie
 	}
-	rep.links = []formLink{{c.realm.path + "/profile/", say("link.profile")}}
 	return rep, nil
 }
 
@@ -387,7 +379,6 @@ func actResetPassword(c *call) (*reply, error) {
 	}
 	return &reply{
 		status: http.StatusOK, detail: say("detail.password_reset"), user: u,
-		links: []formLink{{c.realm.withNext("/login/", c.next), say("link.login")}},
 	}, nil
 }
 
@@ -402,7 +393,6 @@ func actRegisterEmail(c *call) (*reply, error) {
 	if *c.realm.settings.RegisterEmail.Verification {
 		rep.detail = say("detail.confirm_email")
 	}
-	rep.links = []formLink{{c.realm.path + "/profile/", say("link.profile")}}
 	return rep, nil
 }
 
@@ -413,7 +403,6 @@ func actVerifyEmail(c *call) (*reply, error) {
 	}
 	return &reply{
 		status: http.StatusOK, detail: say("detail.email_changed"), user: u,
-		links: []formLink{{c.realm.path + "/profile/", say("link.profile")}},
 	}, nil
 }
 
@@ -428,7 +417,6 @@ func actUndoEmail(c *call) (*reply, error) {
 	}
 	if !*c.realm.settings.ResetPassword.Enabled {
 		rep.detail = say("detail.email_restored_change_password")
-		rep.links = []formLink{{c.realm.path + "/login/", say("link.login")}}
 	}
 	return rep, nil
 }

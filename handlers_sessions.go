@@ -59,12 +59,8 @@ func actRevokeSession(c *call) (*reply, error) {
 	switch {
 	case self:
 		rep.detail, rep.signedOut = say("detail.logged_out"), c.who.Session.Kind == KindSession
-		rep.links = []formLink{{c.realm.path + "/login/", say("link.login_again")}}
 	case c.in.truthy(paramOthers):
 		rep.detail = say("detail.other_sessions_ended")
-		fallthrough
-	default:
-		rep.links = []formLink{{c.realm.path + "/sessions/", say("link.sessions")}}
 	}
 	return rep, nil
 }

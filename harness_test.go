@@ -228,6 +228,13 @@ func (b *browser) get(target string) *answer {
 	return b.do(http.MethodGet, target, nil)
 }
 
+// follow goes where an answer redirects to.
+func (b *browser) follow(a *answer) *answer {
+	b.site.t.Helper()
+	require.Equal(b.site.t, http.StatusSeeOther, a.StatusCode, a.body)
+	return b.get(a.Header.Get("Location"))
+}
+
 // likeBrowser makes it ask for pages.
 func (b *browser) likeBrowser() *browser {
 	b.header.Set("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8")

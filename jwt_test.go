@@ -375,8 +375,8 @@ func TestSessionsPage(t *testing.T) {
 	require.Equal(t, 2, strings.Count(page.body, `name="id"`))
 	require.Contains(t, page.body, "(this one)")
 	res := b.do(http.MethodPost, "/accounts/revoke-session/", url.Values{"others": {"on"}})
-	require.Equal(t, 200, res.StatusCode)
-	require.Contains(t, res.Header.Get("Content-Type"), "text/html")
+	require.Equal(t, "/accounts/sessions/", res.Header.Get("Location"))
+	require.Contains(t, b.follow(res).body, "All other sign-ins have ended.")
 	require.Equal(t, 401, other.get("/accounts/profile").StatusCode)
 	require.Equal(t, 200, b.get("/accounts/profile").StatusCode)
 }

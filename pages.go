@@ -1,5 +1,6 @@
-// pages.go: the built-in HTML pages. One template shows them all: a title, a
-// note, a form of an endpoint, links. Forms post to the endpoints themselves.
+// pages.go: the built-in HTML pages: their templates and files, the owner's in
+// place of ours, and the writing of a page. What each page has stands in
+// pages_forms.go, when it is shown in pages_show.go.
 
 package registration
 
@@ -7,74 +8,85 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"html/template"
+	"io/fs"
 	"net/http"
 	"net/url"
+	"os"
+	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-const styleName = "style.css"
+// The templates of all pages, and the style sheet. Besides them an owner may
+// give a page a template of its own, named after it (login.html).
+const (
+	layoutTemplate  = "layout.html"
+	contentTemplate = "page.html"
+	fieldTemplate   = "field.html"
+	styleName       = "style.css"
+)
 
-// pages renders the HTML of one realm.
+// pageNames are the pages that can have a template of their own: those of the
+// endpoints, and the one of errors.
+var pageNames = []string{
+	"login", "register", "verify-registration", "resend-verification", "send-reset-password-link", "reset-password",
+	"profile", "sessions", "change-password", "register-email", "verify-email", "undo-email", "logout", errorPage,
+}
+
+const errorPage = "error"
+
+// pages renders the HTML of one realm. It does not change once loaded.
 type pages struct {
-	realm    *realm
-	template *template.Template
-	style    []byte
-	styleURL string
-	csp      string
+	realm     *realm
+	templates map[string]*template.Template // by page
+	files     map[string]*pageFile          // by name below the path
+	site      string
+	// style, brand and logo are the addresses of the files; "": there is none.
+	style, brand, logo string
+	csp                string
 }
 
-// form is the page that an endpoint shows to a browser.
-type form struct {
-	title, intro, submit phrase
-	fields               []formField
-	// hidden are taken from the query into hidden inputs: a mailed link.
-	hidden []string
-	links  []formLink
+// A pageFile is a file that the pages load.
+type pageFile struct {
+	contentType, version string
+	body                 []byte
 }
 
-// formField is one input of a form; PageField is what the template sees of it.
-type formField struct {
-	name, kind, autocomplete string
-	label, hint              phrase
-	required                 bool
-	// stale: only a sign-in of some time ago has to fill it in.
-	stale bool
-}
-
-// formLink is a link of a page; pageLink is what the template sees of it.
-type formLink struct {
-	href string
-	text phrase
-}
-
-type pageLink struct{ Href, Text string }
-
-// PageData is what the page template can mention.
+// PageData is what a page template can mention.
 type PageData struct {
-	Site, Title, Intro, Note, Style string
-	// Path is the realm's path, for links.
-	Path string
+	// Page is the page's name, such as login; that of every error is error.
+	Page string
+	// Site is the title from the configuration, else the host.
+	Site string
+	// Title is the heading; Text are the paragraphs below it.
+	Title string
+	Text  []string
+	// Note says what has just been done; empty if nothing was.
+	Note string
+	// Home is the site's front page, Path the path of the accounts. Style, Brand
+	// and Logo are the addresses of the built-in style sheet and of the owner's
+	// files; the latter may be empty.
+	Home, Path, Style, Brand, Logo string
 	// SignedInAs is the name of who is signed in, or empty.
 	SignedInAs string
-	// Errors are those of no one field.
-	Errors []string
-	Form   *PageForm
+	// Errors are all that is wrong with what was sent.
+	Errors []PageError
+	// Facts are fields of the account that the page shows and no input has.
+	Facts []PageFact
+	// Form is nil where there is nothing to fill in or to confirm.
+	Form *PageForm
 	// Sessions are the sign-ins of who is signed in, each with a button to end it.
 	Sessions []PageSession
-	Links    []pageLink
+	// Action is the one way on, if there is one; Links are the others.
+	Action *PageLink
+	Links  []PageLink
 
 	loc *locale
-}
-
-// PageSession is a sign-in as the template sees it.
-type PageSession struct {
-	ID, Kind, Address, UserAgent string
-	Created, LastUsed            string // RFC 3339
-	Current                      bool
 }
 
 // T is the message of the catalogue with this id.
@@ -83,325 +95,293 @@ func (d PageData) T(id string) (string, error) { return d.loc.message(id, Params
 // Lang is the BCP 47 tag of the page's language.
 func (d PageData) Lang() string { return d.loc.name }
 
+// PageError is one thing that is wrong. Field is the id of the input that it is
+// about, or empty.
+type PageError struct{ Field, Text string }
+
+// PageFact is a field of an account as it is shown.
+type PageFact struct{ Label, Value string }
+
+// PageSession is a sign-in as the template sees it.
+type PageSession struct {
+	ID, Kind, Address, UserAgent string
+	Created, LastUsed            string // RFC 3339
+	Current                      bool
+}
+
+// PageLink is a link of a page.
+type PageLink struct{ Href, Text string }
+
 // PageForm is a form as the template sees it.
 type PageForm struct {
 	Action, Submit string
-	Hidden         []PageField
-	Fields         []PageField
+	// Again: it repeats what was done already, so its button is no call to act.
+	Again bool
+	// Username names the account for a password manager, where no input does.
+	Username string
+	Hidden   []PageHidden
+	Fields   []PageField
 }
+
+// PageHidden is a hidden input.
+type PageHidden struct{ Name, Value string }
 
 // PageField is an input as the template sees it.
 type PageField struct {
-	Name, Label, Kind, Autocomplete, Hint, Value string
-	Required                                     bool
-	Errors                                       []string
+	// Name is its name and its id.
+	Name, Label string
+	// Kind is the type of an input, or select.
+	Kind string
+	// Value is what it begins with; a password's is always empty.
+	Value string
+	// Checked is for a checkbox, Options for a select.
+	Checked                 bool
+	Options                 []PageOption
+	Autocomplete, InputMode string
+	MinLength, MaxLength    int
+	Min, Max, Step          string
+	Required                bool
+	// Verbatim: nothing may correct what is typed.
+	Verbatim bool
+	// Optional is the word for it, empty where the input is required.
+	Optional, Hint string
+	Errors         []string
+}
+
+// DescribedBy lists the ids of the hint and the errors, for aria-describedby.
+func (f PageField) DescribedBy() string {
+	var ids []string
+	if f.Hint != "" {
+		ids = append(ids, f.Name+"-hint")
+	}
+	if len(f.Errors) > 0 {
+		ids = append(ids, f.Name+"-error")
+	}
+	return strings.Join(ids, " ")
+}
+
+// PageOption is one choice of a select.
+type PageOption struct {
+	Value, Label string
+	Selected     bool
+}
+
+// pageFolder is where an owner's page templates are, "" if there is no folder.
+func (s *Settings) pageFolder() string {
+	switch {
+	case s.Pages.Templates != "":
+		return s.Pages.Templates
+	case s.Templates != "":
+		return filepath.Join(s.Templates, "pages")
+	}
+	return ""
 }
 
 func newPages(r *realm) (*pages, error) {
-	p := &pages{realm: r}
-	read := func(name string) (string, error) { return readTemplate(r.settings.Templates, "pages/"+name, false) }
-	style, err := read(styleName)
+	p := &pages{realm: r, site: r.settings.Pages.Title, templates: map[string]*template.Template{}, files: map[string]*pageFile{}}
+	setDefault(&p.site, r.site())
+	if r.settings.Pages.Off {
+		return p, nil
+	}
+	folder := r.settings.pageFolder()
+	if err := checkPageFolder(folder, r.settings.Pages.Templates != ""); err != nil {
+		return nil, err
+	}
+	style, err := p.read(folder, styleName)
 	if err != nil {
 		return nil, err
 	}
-	text, err := read("page.html")
-	if err != nil {
+	p.style = p.serveFile(styleName, "text/css; charset=utf-8", []byte(style))
+	if p.brand, err = p.ownFile("pages.stylesheet", r.settings.Pages.Stylesheet, "brand", 256<<10); err != nil {
 		return nil, err
 	}
-	if p.template, err = template.New("pages/page.html").Parse(text); err != nil {
-		return nil, fmt.Errorf("page template: %w", err)
+	if p.logo, err = p.ownFile("pages.logo", r.settings.Pages.Logo, "logo", 1<<20); err != nil {
+		return nil, err
 	}
-	p.style = []byte(style)
-	sum := sha256.Sum256(p.style)
-	p.styleURL = r.path + "/" + styleName + "?v=" + base64.RawURLEncoding.EncodeToString(sum[:6])
 	// form-action also governs where an answer to a form may redirect.
-	p.csp = "default-src 'none'; style-src 'self'; img-src 'self'; form-action " +
-		strings.Join(append([]string{"'self'"}, r.origins.trusted...), " ") + "; frame-ancestors 'none'; base-uri 'none'"
-	sample := PageData{loc: r.languages.locales[0], Form: &PageForm{Fields: []PageField{{Errors: []string{""}}}, Hidden: []PageField{{}}}, Errors: []string{""}, Sessions: []PageSession{{}}, Links: []pageLink{{}}, SignedInAs: "x", Intro: "x", Note: "x"}
-	if err := p.template.Execute(&bytes.Buffer{}, sample); err != nil {
-		return nil, fmt.Errorf("page template: %w", err)
+	actions := append([]string{"'self'"}, r.origins.trusted...)
+	for _, target := range []string{r.settings.ResetPassword.SuccessRedirect, r.settings.ResetPassword.FailureRedirect} {
+		if u, err := url.Parse(target); err == nil && u.Host != "" {
+			actions = append(actions, u.Scheme+"://"+u.Host)
+		}
 	}
-	return p, nil
+	p.csp = "default-src 'none'; style-src 'self'; img-src 'self'; form-action " + strings.Join(actions, " ") + "; frame-ancestors 'none'; base-uri 'none'"
+	return p, p.parse(folder)
 }
 
-func (p *pages) serveStyle(w http.ResponseWriter, req *http.Request) {
-	h := w.Header()
-	h.Set("Content-Type", "text/css; charset=utf-8")
-	h.Set("Cache-Control", "public, max-age=86400")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Length", strconv.Itoa(len(p.style)))
-	if req.Method != http.MethodHead {
-		_, _ = w.Write(p.style)
+// read returns a template of the pages: the owner's if there is one, else ours.
+func (p *pages) read(folder, name string) (string, error) {
+	if folder != "" {
+		raw, err := os.ReadFile(filepath.Join(folder, name)) //nolint:gosec // the owner names the folder; the name is ours
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return string(raw), err
+		}
 	}
+	raw, err := builtinTemplates.ReadFile("templates/pages/" + name)
+	return string(raw), err
 }
 
-// form returns the page of an endpoint, nil if it has none.
-func (p *pages) form(name string) *form {
-	s := p.realm.settings
-	newPassword := formField{name: "password", label: say("field.new_password"), kind: "password", autocomplete: "new-password", required: true, hint: say("hint.password_length", Params{"min": s.Password.MinLength})}
-	again := formField{name: "password_confirm", label: say("field.new_password_confirm"), kind: "password", autocomplete: "new-password", required: true}
-	login := formField{name: "login", label: loginLabel(s.User.LoginFields), kind: "text", autocomplete: "username", required: true}
-	current := formField{name: paramPassword, label: say("field.old_password"), kind: "password", autocomplete: "current-password", required: true, stale: true, hint: say("hint.reauthenticate")}
-	withConfirm := func(on bool, fields ...formField) []formField {
-		if on {
-			fields = append(fields, again)
-		}
-		return fields
+// checkPageFolder refuses a folder that is missing though it was named, and a
+// template that no page uses, most likely for a slip in its name.
+func checkPageFolder(folder string, named bool) error {
+	if folder == "" {
+		return nil
 	}
-	link := []string{paramUserID, paramTimestamp, paramSignature}
-	switch name {
-	case "login":
-		f := &form{title: say("page.login.title"), submit: say("page.login.submit"), fields: []formField{login, {name: "password", label: say("field.password"), kind: "password", autocomplete: "current-password", required: true}}}
-		if *s.Register.Enabled {
-			f.links = append(f.links, formLink{"/register/", say("link.register")})
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) && !named {
+			return nil
 		}
-		if *s.ResetPassword.Enabled {
-			f.links = append(f.links, formLink{"/send-reset-password-link/", say("link.forgot_password")})
+		return settingErrorf("pages.templates", "%v", err)
+	}
+	known := []string{layoutTemplate, contentTemplate, fieldTemplate}
+	for _, name := range pageNames {
+		known = append(known, name+".html")
+	}
+	for _, entry := range entries {
+		if name := entry.Name(); path.Ext(name) == ".html" && !slices.Contains(known, name) {
+			return settingErrorf("pages.templates", "%s: no page uses this file; the names are: %s, %s", filepath.Join(folder, name), strings.Join(known, ", "), styleName)
 		}
-		return f
-	case "register":
-		f := &form{title: say("page.register.title"), submit: say("page.register.submit"), links: []formLink{{"/login/", say("link.have_account")}}}
-		a := Accounts{settings: s}
-		fields, required := a.registerFields()
-		for _, field := range fields {
-			f.fields = append(f.fields, profileField(field, required[field.name] || field.name == fieldEmail && *s.Register.Verification))
-		}
-		pass := newPassword
-		pass.label, again.label = say("field.password"), say("field.password_confirm")
-		f.fields = append(f.fields, withConfirm(*s.Register.PasswordConfirm, pass)...)
-		return f
-	case "verify-registration":
-		return &form{title: say("page.verify_registration.title"), submit: say("page.verify_registration.submit"), intro: say("page.verify_registration.intro"), hidden: link, links: []formLink{{"/resend-verification/", say("link.resend_verification")}}}
-	case "resend-verification":
-		return &form{title: say("page.resend_verification.title"), submit: say("page.resend_verification.submit"), fields: []formField{login}, links: []formLink{{"/login/", say("link.login")}}}
-	case "send-reset-password-link":
-		if *s.ResetPassword.UseEmail {
-			login = formField{name: "email", label: say("field.email"), kind: "email", autocomplete: "email", required: true}
-		}
-		return &form{title: say("page.send_reset_password_link.title"), submit: say("page.send_reset_password_link.submit"), intro: say("page.send_reset_password_link.intro"), fields: []formField{login}, links: []formLink{{"/login/", say("link.login")}}}
-	case "reset-password":
-		return &form{title: say("page.reset_password.title"), submit: say("page.reset_password.submit"), hidden: link, fields: withConfirm(*s.ResetPassword.PasswordConfirm, newPassword), links: []formLink{{"/send-reset-password-link/", say("link.new_reset_link")}}}
-	case "profile":
-		f := &form{title: say("page.profile.title"), submit: say("page.profile.submit"), links: []formLink{{"/change-password/", say("link.change_password")}, {"/register-email/", say("link.change_email")}, {"/sessions/", say("link.sessions")}}}
-		a := Accounts{settings: s}
-		fields, required := a.editableFields()
-		for _, field := range fields {
-			f.fields = append(f.fields, profileField(field, required[field.name]))
-		}
-		if slices.ContainsFunc(fields, a.guarded) {
-			current.required, current.hint = false, say("hint.password_for_login")
-			f.fields = append(f.fields, current)
-		}
-		return f
-	case "change-password":
-		return &form{title: say("page.change_password.title"), submit: say("page.change_password.submit"), fields: withConfirm(*s.ChangePassword.PasswordConfirm, formField{name: "old_password", label: say("field.old_password"), kind: "password", autocomplete: "current-password", required: true}, newPassword), links: []formLink{{"/profile/", say("link.profile")}}}
-	case "register-email":
-		return &form{title: say("page.register_email.title"), submit: say("page.register_email.submit"), fields: []formField{{name: "email", label: say("field.new_email"), kind: "email", autocomplete: "email", required: true}, current}, links: []formLink{{"/profile/", say("link.profile")}}}
-	case "verify-email":
-		return &form{title: say("page.verify_email.title"), submit: say("page.verify_email.submit"), hidden: append(link, paramEmail), links: []formLink{{"/profile/", say("link.profile")}}}
-	case "undo-email":
-		return &form{title: say("page.undo_email.title"), submit: say("page.undo_email.submit"), intro: say("page.undo_email.intro"), hidden: append(link, paramEmail), links: []formLink{{"/login/", say("link.login")}}}
-	case "sessions":
-		return &form{title: say("page.sessions.title"), links: []formLink{{"/profile/", say("link.profile")}}}
-	case "logout":
-		return &form{title: say("page.logout.title"), submit: say("page.logout.submit")}
 	}
 	return nil
 }
 
-func loginLabel(fields []string) phrase {
-	switch {
-	case len(fields) == 1:
-		return fieldLabels[fields[0]]
-	case fields[0] == fieldEmail:
-		return say("field.email_or_username")
-	}
-	return say("field.username_or_email")
-}
-
-var fieldLabels = map[string]phrase{
-	fieldUsername: say("field.username"), fieldEmail: say("field.email"),
-	fieldFirstName: say("field.first_name"), fieldLastName: say("field.last_name"),
-}
-
-func profileField(f field, required bool) formField {
-	out := formField{name: f.name, label: fieldLabels[f.name], kind: "text", required: required}
-	switch f.name {
-	case fieldEmail:
-		out.kind, out.autocomplete = "email", "email"
-	case fieldUsername:
-		out.autocomplete = "username"
-	case fieldFirstName:
-		out.autocomplete = "given-name"
-	case fieldLastName:
-		out.autocomplete = "family-name"
-	}
-	return out
-}
-
-// data fills in a form with what was typed or what the account has.
-func (p *pages) data(c *call, e *endpoint, value func(name string) string, refusal *Error) PageData {
-	f := e.form
-	l := c.loc
-	d := PageData{Title: l.text(f.title), Intro: l.text(f.intro), Form: &PageForm{Action: p.realm.path + "/" + e.name + "/", Submit: l.text(f.submit)}}
-	errs := map[string][]string{}
-	if refusal != nil {
-		for _, fe := range refusal.Fields {
-			errs[fe.Field] = append(errs[fe.Field], l.refusal(fe.Code, fe.Params))
+// parse reads all templates and renders every page with sample data, so that a
+// broken one is an error now and not at the first visit.
+func (p *pages) parse(folder string) error {
+	wrong := func(err error) error {
+		if folder == "" {
+			return fmt.Errorf("page template: %w", err)
 		}
-		if len(refusal.Fields) == 0 {
-			d.Errors = append(d.Errors, l.refusal(refusal.Code, refusal.Params))
+		return fmt.Errorf("page template in %s: %w", folder, err)
+	}
+	base := template.New("")
+	for _, name := range []string{layoutTemplate, contentTemplate, fieldTemplate} {
+		text, err := p.read(folder, name)
+		if err == nil {
+			_, err = base.New(name).Parse(text)
 		}
-	}
-	for _, ff := range f.fields {
-		if ff.stale && (c.who == nil || !c.staleSignIn(c.who.Session)) {
-			continue
-		}
-		field := PageField{Name: ff.name, Label: l.text(ff.label), Kind: ff.kind, Autocomplete: ff.autocomplete, Hint: l.text(ff.hint), Required: ff.required, Errors: errs[ff.name]}
-		delete(errs, ff.name)
-		if ff.kind != "password" {
-			field.Value = value(ff.name)
-		}
-		d.Form.Fields = append(d.Form.Fields, field)
-	}
-	hidden := f.hidden
-	for _, name := range append(slices.Clip(hidden), paramNext) {
-		if v := value(name); v != "" {
-			d.Form.Hidden = append(d.Form.Hidden, PageField{Name: name, Value: v})
-		}
-	}
-	for _, ff := range []string{fieldNonField, paramUserID, paramTimestamp, paramSignature, paramEmail} {
-		if len(errs[ff]) > 0 {
-			d.Errors = append(d.Errors, l.refusal(CodeSignatureInvalid, nil))
-			break
-		}
-	}
-	for _, link := range f.links {
-		d.Links = append(d.Links, pageLink{p.realm.withNext(link.href, c.next), l.text(link.text)})
-	}
-	return d
-}
-
-// get shows an endpoint's form. It changes nothing, however often a mail
-// scanner asks.
-func (p *pages) get(w http.ResponseWriter, c *call, e *endpoint) {
-	query := c.req.URL.Query()
-	c.next = p.realm.origins.safeNext(query.Get(paramNext))
-	if e.signedIn && c.who == nil {
-		http.Redirect(w, c.req, p.realm.withNext("/login/", p.realm.path+"/"+e.name+"/"), http.StatusFound)
-		return
-	}
-	value := func(name string) string {
-		switch {
-		case name == paramNext:
-			return c.next
-		case e.name == "profile":
-			if f, ok := fieldByName(name); ok {
-				text, _ := f.get(c.who.User).(string)
-				return text
-			}
-		case slices.Contains(e.form.hidden, name):
-			return query.Get(name)
-		}
-		return ""
-	}
-	d := p.data(c, e, value, nil)
-	if e.name == "sessions" {
-		list, err := c.shownSessions()
 		if err != nil {
-			p.refusal(w, c.req, asRefusal(err))
-			return
+			return wrong(err)
 		}
-		d.Form, d.Sessions = nil, pageSessions(list)
 	}
-	p.write(w, c, http.StatusOK, d)
-}
-
-func pageSessions(list []sessionShown) []PageSession {
-	out := make([]PageSession, len(list))
-	for i, s := range list {
-		created, _ := s.Created.(string)
-		used, _ := s.LastUsed.(string)
-		out[i] = PageSession{ID: s.ID, Kind: s.Kind, Address: s.Address, UserAgent: s.UserAgent, Created: created, LastUsed: used, Current: s.Current}
-	}
-	return out
-}
-
-// failed shows the form again, with the errors next to their fields and what
-// was typed, but never a password.
-func (p *pages) failed(w http.ResponseWriter, c *call, e *endpoint, refusal *Error) {
-	status := p.realm.errorHeaders(w, c.req, refusal)
-	value := func(name string) string {
-		if name == paramNext {
-			return c.next
+	for _, name := range pageNames {
+		set, err := base.Clone()
+		if err != nil {
+			return wrong(err)
 		}
-		return c.in.text(name)
-	}
-	d := p.data(c, e, value, refusal)
-	if refusal.Code == CodeSignatureExpired || refusal.Code == CodeSignatureInvalid {
-		d.Form = nil // the button would only fail again; the links lead on
-	}
-	p.write(w, c, status, d)
-}
-
-// done answers a browser after an act: by a redirect, or with a page that says so.
-func (p *pages) done(w http.ResponseWriter, c *call, e *endpoint, rep *reply) {
-	if rep.seeOther != "" {
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("Location", rep.seeOther)
-		w.WriteHeader(http.StatusSeeOther)
-		return
-	}
-	if rep.signedOut {
-		c.who = nil
-	}
-	if e.name == "profile" {
-		who := Principal{User: rep.user, Session: c.who.Session}
-		c.who = &who
-		d := p.data(c, e, func(name string) string {
-			f, ok := fieldByName(name)
-			if !ok {
-				return ""
+		content := set.Lookup(contentTemplate)
+		if folder != "" {
+			raw, err := os.ReadFile(filepath.Join(folder, name+".html")) //nolint:gosec // as above
+			if err == nil {
+				content, err = set.New(name + ".html").Parse(string(raw))
 			}
-			text, _ := f.get(rep.user).(string)
-			return text
-		}, nil)
-		d.Note = c.loc.text(rep.detail)
-		p.write(w, c, rep.status, d)
-		return
-	}
-	d := PageData{Title: http.StatusText(rep.status), Note: c.loc.text(rep.detail)}
-	if e.form != nil {
-		d.Title = c.loc.text(e.form.title)
-	}
-	for _, link := range rep.links {
-		d.Links = append(d.Links, pageLink{link.href, c.loc.text(link.text)})
-	}
-	p.write(w, c, rep.status, d)
-}
-
-// refusal shows an error that belongs to no form.
-func (p *pages) refusal(w http.ResponseWriter, req *http.Request, e *Error) {
-	status := p.realm.errorHeaders(w, req, e)
-	l := p.realm.language(req)
-	d := PageData{Title: l.status(status), Errors: []string{l.refusal(e.Code, e.Params)}}
-	if status == http.StatusUnauthorized {
-		d.Links = []pageLink{{p.realm.path + "/login/", l.text(say("link.login"))}}
-	}
-	p.write(w, &call{realm: p.realm, req: req, loc: l}, status, d)
-}
-
-func (p *pages) write(w http.ResponseWriter, c *call, status int, d PageData) {
-	d.loc, d.Site, d.Style, d.Path = c.loc, p.realm.site(), p.styleURL, p.realm.path
-	if c.who != nil {
-		if d.SignedInAs = c.who.User.Username; d.SignedInAs == "" {
-			d.SignedInAs = c.who.User.Email
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return wrong(err)
+			}
 		}
+		if _, err = set.AddParseTree("content", content.Tree); err != nil {
+			return wrong(err)
+		}
+		p.templates[name] = set
+		for _, sample := range p.samples(name) {
+			if err := set.ExecuteTemplate(&bytes.Buffer{}, layoutTemplate, sample); err != nil {
+				return wrong(err)
+			}
+		}
+	}
+	return nil
+}
+
+// samples are a page that has everything, and one that has nothing.
+func (p *pages) samples(name string) []PageData {
+	full := PageData{
+		Page: name, Title: "x", Text: []string{"x"}, Note: "x", SignedInAs: "x", Errors: []PageError{{Field: "x", Text: "x"}, {Text: "x"}},
+		Facts: []PageFact{{"x", "x"}}, Sessions: []PageSession{{ID: "x", UserAgent: "x", Current: true}, {}}, Action: &PageLink{"x", "x"}, Links: []PageLink{{"x", "x"}}, Brand: "x", Logo: "x",
+		Form: &PageForm{Again: true, Username: "x", Hidden: []PageHidden{{"x", "x"}}},
+	}
+	for _, kind := range []string{"text", "checkbox", "select"} {
+		full.Form.Fields = append(full.Form.Fields, PageField{
+			Name: "x", Kind: kind, Value: "x", Checked: true, Options: []PageOption{{"x", "x", true}, {"y", "y", false}}, Autocomplete: "x", InputMode: "x",
+			MinLength: 1, MaxLength: 1, Min: "1", Max: "1", Step: "1", Required: true, Verbatim: true, Optional: "x", Hint: "x", Errors: []string{"x", "y"},
+		}, PageField{Name: "y", Kind: kind})
+	}
+	full.loc = p.realm.languages.locales[0]
+	return []PageData{full, {Page: name, loc: full.loc}, {Page: name, loc: full.loc, Form: &PageForm{}}}
+}
+
+// ownFile reads a file of the owner's and returns the address at which the
+// pages find it, "" where there is none.
+func (p *pages) ownFile(setting, file, name string, limit int64) (string, error) {
+	if file == "" {
+		return "", nil
+	}
+	extension := strings.ToLower(filepath.Ext(file))
+	contentType := logoTypes[extension]
+	if extension == ".css" {
+		contentType = "text/css; charset=utf-8"
+	}
+	info, err := os.Stat(file)
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > limit) {
+		return "", settingErrorf(setting, "%s is no file of up to %d KiB; name another, or make it smaller", file, limit>>10)
+	}
+	var raw []byte
+	if err == nil {
+		raw, err = os.ReadFile(file) //nolint:gosec // the owner names it
+	}
+	if err != nil {
+		return "", settingErrorf(setting, "%v", err)
+	}
+	return p.serveFile(name+extension, contentType, raw), nil
+}
+
+// serveFile makes a file available below the path and returns its address,
+// which changes with what is in it.
+func (p *pages) serveFile(name, contentType string, body []byte) string {
+	sum := sha256.Sum256(body)
+	version := base64.RawURLEncoding.EncodeToString(sum[:6])
+	p.files[name] = &pageFile{contentType: contentType, version: version, body: body}
+	return p.realm.path + "/" + name + "?v=" + version
+}
+
+// file answers with a file of the pages, or returns false.
+func (p *pages) file(w http.ResponseWriter, req *http.Request, name string) bool {
+	f, ok := p.files[name]
+	if !ok {
+		return false
+	}
+	h := w.Header()
+	h.Set("Content-Type", f.contentType)
+	h.Set("Cache-Control", "no-cache")
+	if req.URL.RawQuery == "v="+f.version {
+		h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
+	h.Set("ETag", `"`+f.version+`"`)
+	h.Set("X-Content-Type-Options", "nosniff")
+	// A logo may be an SVG, which could bring a script along when opened by itself.
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
+	if req.Header.Get("If-None-Match") == `"`+f.version+`"` {
+		w.WriteHeader(http.StatusNotModified)
+		return true
+	}
+	h.Set("Content-Length", strconv.Itoa(len(f.body)))
+	if req.Method != http.MethodHead {
+		_, _ = w.Write(f.body)
+	}
+	return true
+}
+
+// write renders a page and sends it.
+func (p *pages) write(w http.ResponseWriter, c *call, status int, d PageData) {
+	d.loc, d.Site, d.Path, d.Home = c.loc, p.site, p.realm.path, "/"
+	d.Style, d.Brand, d.Logo = p.style, p.brand, p.logo
+	if c.who != nil {
+		d.SignedInAs = accountName(c.who.User)
 	}
 	var out bytes.Buffer
-	if err := p.template.Execute(&out, d); err != nil {
-		// The template was checked when it was loaded; what can still fail is an
-		// owner's own logic.
+	if err := p.templates[d.Page].ExecuteTemplate(&out, layoutTemplate, d); err != nil {
+		// The templates were checked when they were loaded; what can still fail is
+		// an owner's own logic.
 		p.realm.writeError(w, c.req, &Error{Code: CodeInternal, Cause: err})
 		return
 	}
@@ -422,19 +402,10 @@ func (p *pages) write(w http.ResponseWriter, c *call, status int, d PageData) {
 	}
 }
 
-// withNext is the address of a page below the realm's path that remembers where
-// the person wanted to go.
-func (r *realm) withNext(page, next string) string {
-	if next == "" {
-		return r.path + page
+// accountName is what an account is called on its pages.
+func accountName(u *User) string {
+	if u.Username == "" {
+		return u.Email
 	}
-	return r.path + page + "?" + paramNext + "=" + url.QueryEscape(next)
-}
-
-// afterSignIn is where a browser goes once signed in.
-func (r *realm) afterSignIn(next string) string {
-	if next != "" {
-		return next
-	}
-	return r.path + "/profile/"
+	return u.Username
 }

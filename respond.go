@@ -188,9 +188,14 @@ func (r *realm) challenge() string {
 
 // refuse answers with a refusal, in HTML for a browser.
 func (r *realm) refuse(w http.ResponseWriter, req *http.Request, err error) {
+	r.refuseTo(w, req, nil, err)
+}
+
+// refuseTo is refuse for somebody who is signed in.
+func (r *realm) refuseTo(w http.ResponseWriter, req *http.Request, who *Principal, err error) {
 	e := asRefusal(err)
 	if !r.settings.Pages.Off && acceptsHTML(req.Header) {
-		r.pages.refusal(w, req, e)
+		r.pages.refusal(w, req, who, e)
 		return
 	}
 	r.writeError(w, req, e)
