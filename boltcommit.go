@@ -29,7 +29,8 @@ var errGone = errors.New("the act's function did not return")
 // panic in the commit would end the process. Here, each function runs on the
 // goroutine of its caller.
 type committer struct {
-	db *bolt.DB
+	db     *bolt.DB
+	health *boltHealth
 
 	mu      sync.Mutex
 	busy    bool   // somebody leads
@@ -68,7 +69,7 @@ func (c *committer) do(fn func(*bolt.Tx) error) (fromFn bool, err error) {
 	for {
 		switch t := <-a.turn; {
 		case t.tx != nil:
-			a.follow(t.tx)
+			a.follow(c.health, t.tx)
 		case t.lead:
 			return c.lead(a)
 		default:
@@ -78,10 +79,10 @@ func (c *committer) do(fn func(*bolt.Tx) error) (fromFn bool, err error) {
 }
 
 // follow runs fn for the leader, who is told even if fn panics.
-func (a *act) follow(tx *bolt.Tx) {
+func (a *act) follow(health *boltHealth, tx *bolt.Tx) {
 	err := errGone
 	defer func() { a.ran <- err }()
-	err = a.fn(tx)
+	err = health.part(func() error { return a.fn(tx) })
 }
 
 // lead runs a and those who wait. Every failed follower shortens the group, so
@@ -93,7 +94,7 @@ func (c *committer) lead(a *act) (fromFn bool, err error) {
 	defer func() { c.handOver(group[1:]) }()
 	for {
 		failed := -1
-		err := c.db.Update(func(tx *bolt.Tx) error {
+		err := c.update(func(tx *bolt.Tx) error {
 			failed = 0
 			if err := a.fn(tx); err != nil {
 				return err
@@ -113,7 +114,7 @@ func (c *committer) lead(a *act) (fromFn bool, err error) {
 		})
 		switch {
 		case failed == 0:
-			return true, err
+			return !errors.Is(err, errDamaged), err
 		case failed > 0:
 			// Those behind the failed one have not run yet; they wait for the
 			// next group, for another failure would repeat everything again.
@@ -133,6 +134,11 @@ func (c *committer) lead(a *act) (fromFn bool, err error) {
 			return false, err
 		}
 	}
+}
+
+// update is a write transaction, refused where the file can't be trusted.
+func (c *committer) update(fn func(*bolt.Tx) error) error {
+	return c.health.write(func() error { return c.db.Update(fn) })
 }
 
 // gather appends those who wait and may share a transaction.

@@ -49,6 +49,7 @@ const (
 type BoltFile struct {
 	db       *bolt.DB
 	path     string
+	health   boltHealth
 	commits  committer
 	warnings []string
 	closed   atomic.Bool
@@ -77,11 +78,15 @@ func OpenBoltFile(path string, wait time.Duration) (*BoltFile, error) {
 		return nil, openError(path, err)
 	}
 	db.AllocSize = growStep
-	f := &BoltFile{db: db, path: path, commits: committer{db: db}}
+	f := &BoltFile{db: db, path: path}
+	f.commits.db, f.commits.health = db, &f.health
 	if err := f.tighten(); err != nil {
 		f.warnings = append(f.warnings, err.Error())
 	}
 	if err := noPanic(func() error { return setSchema(db, boltSchema, boltMigrations) }); err != nil {
+		return nil, errors.Join(openError(path, err), db.Close())
+	}
+	if err := f.health.watch(path); err != nil {
 		return nil, errors.Join(openError(path, err), db.Close())
 	}
 	return f, nil
@@ -123,7 +128,7 @@ func (f *BoltFile) Close() error {
 	if f.closed.Swap(true) {
 		return nil
 	}
-	if err := f.db.Close(); err != nil {
+	if err := f.health.closeWithin(time.Second, f.db.Close); err != nil {
 		return fmt.Errorf("account file %s: %w", f.path, err)
 	}
 	return nil
@@ -160,11 +165,20 @@ func (f *BoltFile) Realm(name string) (*BoltStore, error) {
 
 // hasRealm saves the write transaction of every start but the first.
 func (f *BoltFile) hasRealm(bucket []byte) (found bool) {
-	_ = f.db.View(func(tx *bolt.Tx) error {
-		found = tx.Bucket(bucket) != nil
-		return nil
-	})
+	_ = f.view(func(tx *bolt.Tx) { found = tx.Bucket(bucket) != nil })
 	return found
+}
+
+// view runs fn in a read transaction.
+func (f *BoltFile) view(fn func(*bolt.Tx)) error {
+	began := false
+	return f.health.read(&began, func() error {
+		return f.db.View(func(tx *bolt.Tx) error {
+			began = true
+			fn(tx)
+			return nil
+		})
+	})
 }
 
 // failure names the file in an error of the storage itself.
@@ -174,6 +188,8 @@ func (f *BoltFile) failure(err error) error {
 		return fmt.Errorf("account file %s: %w", f.path, fs.ErrClosed)
 	case errors.Is(err, syscall.ENOSPC):
 		return fmt.Errorf("account file %s: the disk is full; nothing of this act was written, free some space: %w", f.path, err)
+	case errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("account file %s: its file system is read-only now; nothing of this act was written, see why (often a failing disk) and mount it writable: %w", f.path, err)
 	}
 	return fmt.Errorf("account file %s: %w", f.path, err)
 }
@@ -203,12 +219,11 @@ func (s *BoltStore) View(ctx context.Context, fn func(Tx) error) error {
 		return err
 	}
 	var fnErr error
-	err := s.file.db.View(func(tx *bolt.Tx) error {
-		fnErr = s.run(tx, nil, fn)
-		return nil
-	})
-	if err != nil {
+	if err := s.file.view(func(tx *bolt.Tx) { fnErr = s.run(tx, nil, fn) }); err != nil {
 		return s.file.failure(err)
+	}
+	if errors.Is(fnErr, errDamaged) {
+		return s.file.failure(fnErr)
 	}
 	return fnErr
 }

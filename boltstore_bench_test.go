@@ -162,7 +162,7 @@ func BenchmarkCommit(b *testing.B) {
 					_, err := tx.CreateBucket([]byte("b"))
 					return err
 				}))
-				c := &committer{db: db}
+				c := &committer{db: db, health: new(boltHealth)}
 				commit := map[string]func(func(*bolt.Tx) error) error{
 					"committer":  func(fn func(*bolt.Tx) error) error { _, err := c.do(fn); return err },
 					"Update":     db.Update,
