@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/cookiejar"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -211,3 +212,6 @@ func shortly(d time.Duration) string {
 	}
 	return fmt.Sprintf("%.1f s", d.Seconds())
 }
+
+// newJar is an empty cookie jar.
+func newJar() (http.CookieJar, error) { return cookiejar.New(nil) }

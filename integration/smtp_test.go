@@ -51,7 +51,7 @@ type mailServer struct {
 // newMailServer prepares a server that does not listen yet.
 func newMailServer(t testing.TB) *mailServer {
 	t.Helper()
-	m := &mailServer{t: t, accepted: make(chan *message, 100)}
+	m := &mailServer{t: t, accepted: make(chan *message, 1<<16)}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	m.address = l.Addr().String()
