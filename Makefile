@@ -6,36 +6,50 @@ GO ?= go
 COVER_MIN ?= 94
 FUZZTIME ?= 10s
 COVERDIR := $(CURDIR)/dist/cover
+RACE := $(shell command -v $${CC:-gcc} >/dev/null && echo -race)
+UNIT = $$($(GO) list ./... | grep -v /integration)
 
 .PHONY: test lint cover bench fuzz
 
+# All tests, with the coverage of unit and integration tests for `make cover`.
 # With CI=true a missing part fails; otherwise it is skipped, and this says so.
+# The integration tests build their own Caddy, without the race detector: their
+# figures of memory and time are those of what people run.
 test:
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
-	@command -v chromium >/dev/null || { echo "SKIP: browser tests need chromium (apt-get install chromium)"; [ "$$CI" != true ]; }
+	@missing() { echo "SKIP: $$1"; [ "$$CI" != true ]; }; \
+	  command -v chromium >/dev/null || missing "browser tests need chromium (apt-get install chromium)"; \
+	  command -v w3m >/dev/null || missing "text browser tests need w3m (apt-get install w3m)"; \
+	  command -v npm >/dev/null || missing "tests with tools from npm need nodejs and npm (apt-get install nodejs npm)"; \
+	  [ -z "$(RACE)" ] && missing "the race detector needs a C compiler (apt-get install gcc libc6-dev)" || true
+	@if command -v npm >/dev/null; then cd integration/web && npm ci --no-audit --no-fund --loglevel=error; fi
+	rm -rf $(COVERDIR) && mkdir -p $(COVERDIR)/unit $(COVERDIR)/built
 	$(GO) vet ./...
-	$(GO) test -race -shuffle=on -timeout 12m ./...
+	$(GO) test $(RACE) -shuffle=on -timeout 12m -cover -covermode=atomic -coverpkg=.,./internal/... $(UNIT) -args -test.gocoverdir=$(COVERDIR)/unit
+	REGISTRATION_COVERDIR=$(COVERDIR)/built $(GO) test -count=1 -shuffle=on -timeout 14m ./integration
 
 # golangci-lint v2.15.0, which takes minutes to build and so is no part of CI:
 # go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 lint:
 	golangci-lint run --tests=false
 
-# Unit and integration coverage together: the integration tests build the
-# server with -cover and collect its data.
+# The coverage that the last `make test` has left.
 cover:
-	rm -rf $(COVERDIR) && mkdir -p $(COVERDIR)/unit $(COVERDIR)/built
-	$(GO) test -short -cover -coverpkg=.,./internal/... . ./internal/... -args -test.gocoverdir=$(COVERDIR)/unit
-	REGISTRATION_COVERDIR=$(COVERDIR)/built $(GO) test -short -count=1 ./integration
 	$(GO) tool covdata textfmt -i=$(COVERDIR)/unit,$(COVERDIR)/built -o $(COVERDIR)/profile
-	@grep -v -E '/(cmd|storetest)/' $(COVERDIR)/profile > $(COVERDIR)/own
+	@grep -v -E '/(cmd|storetest|bench)/' $(COVERDIR)/profile > $(COVERDIR)/own
 	@$(GO) tool cover -func=$(COVERDIR)/own | tail -1
 	@$(GO) tool cover -func=$(COVERDIR)/own | awk '/^total/ { sub("%","",$$3); if ($$3+0 < $(COVER_MIN)) { print "under $(COVER_MIN) %"; exit 1 } }'
 
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem . ./internal/...
 
+# Each fuzz target for FUZZTIME, two at a time. Only our own packages are
+# instrumented: `go test -fuzz` would compile all of Caddy anew for it.
 fuzz:
-	@set -e; for pkg in . ./internal/password; do \
-	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep ^Fuzz); do \
-	    $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg; done; done
+	@mkdir -p dist/fuzz/corpus
+	@set -eo pipefail; for dir in $$(grep -l '^func Fuzz' --include='*_test.go' -r . | xargs -n1 dirname | sort -u); do \
+	  bin=$(CURDIR)/dist/fuzz/$$(echo $$dir | tr './' '__').test; \
+	  $(GO) test -c -gcflags=$$($(GO) list -m)/...=-d=libfuzzer -o $$bin $$dir; \
+	  (cd $$dir && $$bin -test.list '^Fuzz') | grep '^Fuzz' | sed "s|^|$$dir $$bin |"; \
+	done > dist/fuzz/targets
+	@xargs -P 2 -L 1 ./.ci/fuzz $(FUZZTIME) $(CURDIR)/dist/fuzz/corpus < dist/fuzz/targets

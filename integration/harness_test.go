@@ -60,7 +60,9 @@ func buildAndRun(m *testing.M) int {
 		if err := os.MkdirAll(coverDir, 0o755); err != nil {
 			return fail(err)
 		}
-		args = append(args, "-cover", "-coverpkg="+modulePath+"/...")
+		// Atomic, as the tests' own counters are under the race detector: else the
+		// two can't be merged.
+		args = append(args, "-cover", "-covermode=atomic", "-coverpkg="+modulePath+"/...")
 	}
 	build := exec.Command("go", append(args, "./cmd/caddy")...)
 	build.Dir = repoRoot
