@@ -80,7 +80,10 @@ func TestPoolBounds200Callers(t *testing.T) {
 			})
 		}
 		synctest.Wait()
-		require.Equal(t, callers-workers, p.turns.waiting.Len())
+		p.turns.mu.Lock()
+		waiting := p.turns.waiting.Len()
+		p.turns.mu.Unlock()
+		require.Equal(t, callers-workers, waiting)
 		wg.Wait()
 		require.Equal(t, workers, most)
 		// Turns start at 0, 1 … 10 s; then the wait is over.
