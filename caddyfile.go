@@ -252,6 +252,7 @@ func (h *Handler) options() map[string]option {
 		"from":            textOption(&h.From, "no-reply@example.com"),
 		"reply_to":        textOption(&h.ReplyTo, "help@example.com"),
 		"templates":       textOption(&h.Templates, "/etc/caddy/registration"),
+		"language":        textOption(&h.Language, "de"),
 		"trusted_origins": listOption(&h.TrustedOrigins, "https://app.example.com"),
 		"user": blockOption(map[string]option{
 			"login_fields":    listOption(&h.User.LoginFields, "username"),

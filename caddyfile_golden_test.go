@@ -119,12 +119,12 @@ func TestFullFormSetsEverything(t *testing.T) {
 	var got map[string]any
 	require.NoError(t, json.Unmarshal(raw, &got))
 	for _, key := range []string{
-		"path", "realm", "base_url", "secrets", "store", "mailer", "from", "reply_to", "templates", "trusted_origins", "user",
+		"path", "realm", "base_url", "secrets", "store", "mailer", "from", "reply_to", "templates", "language", "trusted_origins", "user",
 		"register", "login", "reset_password", "register_email", "change_password", "session", "password", "throttle", "non_field_errors_key", "pages", "source",
 	} {
 		require.Contains(t, got, key)
 	}
-	require.Len(t, got, 22, "a new setting needs its place in full.caddyfile")
+	require.Len(t, got, 23, "a new setting needs its place in full.caddyfile")
 	for key, fields := range map[string]int{"user": 4, "register": 10, "login": 3, "reset_password": 10, "register_email": 8, "change_password": 1, "session": 5, "password": 5, "throttle": 4, "pages": 4} {
 		require.Len(t, got[key], fields, key)
 	}

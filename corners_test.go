@@ -70,7 +70,7 @@ func TestOwnMailTemplates(t *testing.T) {
 		settings := testSettings()
 		settings.Templates, settings.Register.Mail = dir, mail
 		settings.setDefaults()
-		_, err := newMailRenderer(settings, newLanguages(), "example.com", time.Now)
+		_, err := newMailRenderer(settings, english(t), "example.com", time.Now)
 		require.ErrorContains(t, err, "template", name)
 	}
 }

@@ -334,5 +334,17 @@ func off() *bool { v := false; return &v }
 
 // message is the English text of a code, as answers have it.
 func message(code Code, params Params) string {
-	return newLanguages().named("en").refusal(code, params)
+	l, err := newLanguages("", "en")
+	if err != nil {
+		panic(err)
+	}
+	return l.named("en").refusal(code, params)
+}
+
+// english are the shipped languages with English as the fallback.
+func english(t testing.TB) *languages {
+	t.Helper()
+	l, err := newLanguages("", "en")
+	require.NoError(t, err)
+	return l
 }

@@ -90,10 +90,31 @@ type mailRenderer struct {
 	settings  *Settings
 	languages *languages
 	site      string
-	templates map[MailKind]mailTemplate
+	templates map[string]map[MailKind]mailTemplate // by language
 	signer    *Signer
 	state     func(purpose Purpose, u *User, email string) []byte
 	now       func() time.Time
+}
+
+// inLanguageName is the name of a template in one language: body.txt becomes
+// body.de.txt.
+func inLanguageName(name, language string) string {
+	ext := path.Ext(name)
+	return strings.TrimSuffix(name, ext) + "." + language + ext
+}
+
+// readMailTemplate returns a template in a language: the owner's own for it or
+// for one that it rests on, else the one for all languages.
+func readMailTemplate(folder string, l *locale, name string, named bool) (string, error) {
+	if folder != "" {
+		for _, language := range l.lineage {
+			raw, err := readTemplate(folder, inLanguageName(name, language), false)
+			if !errors.Is(err, fs.ErrNotExist) {
+				return raw, err
+			}
+		}
+	}
+	return readTemplate(folder, name, named)
 }
 
 // readTemplate returns a template file: the owner's if there is one, else the
@@ -118,8 +139,8 @@ func readTemplate(folder, name string, named bool) (string, error) {
 	return string(raw), nil
 }
 
-// loadMailTemplate reads and parses the parts of one message.
-func loadMailTemplate(folder string, kind MailKind, s MailSettings) (t mailTemplate, err error) {
+// loadMailTemplate reads and parses the parts of one message in one language.
+func loadMailTemplate(folder string, l *locale, kind MailKind, s MailSettings) (t mailTemplate, err error) {
 	subject, named := s.Subject, s.Subject != ""
 	if !named {
 		subject = path.Join(string(kind), "subject.txt")
@@ -135,28 +156,39 @@ func loadMailTemplate(folder string, kind MailKind, s MailSettings) (t mailTempl
 	if !bodyNamed {
 		textName, htmlName = path.Join(string(kind), "body.txt"), path.Join(string(kind), "body.html")
 	}
-	if t.subject, err = parseMailText(folder, subject, named); err != nil {
+	if t.subject, err = parseMailText(folder, l, subject, named); err != nil {
 		return t, err
 	}
 	if textName != "" {
-		if t.text, err = parseMailText(folder, textName, bodyNamed); err != nil {
+		if t.text, err = parseMailText(folder, l, textName, bodyNamed); err != nil {
 			return t, err
 		}
 	}
 	if htmlName != "" {
-		raw, err := readTemplate(folder, htmlName, bodyNamed)
+		raw, err := readMailTemplate(folder, l, htmlName, bodyNamed)
 		if err != nil {
 			return t, err
 		}
-		if t.html, err = htmltemplate.New(htmlName).Parse(raw); err != nil {
+		layout, err := readMailTemplate(folder, l, mailLayout, false)
+		if err != nil {
+			return t, err
+		}
+		if t.html, err = htmltemplate.New(mailLayout).Parse(layout); err != nil {
+			return t, fmt.Errorf("template %q: %w", mailLayout, err)
+		}
+		if t.html, err = t.html.New(htmlName).Parse(raw); err != nil {
 			return t, fmt.Errorf("template %q: %w", htmlName, err)
 		}
 	}
 	return t, nil
 }
 
-func parseMailText(folder, name string, named bool) (*texttemplate.Template, error) {
-	raw, err := readTemplate(folder, name, named)
+// mailLayout is the frame of the built-in HTML bodies, which define what stands
+// in it. A body that does not call it stands alone.
+const mailLayout = "mail/layout.html"
+
+func parseMailText(folder string, l *locale, name string, named bool) (*texttemplate.Template, error) {
+	raw, err := readMailTemplate(folder, l, name, named)
 	if err != nil {
 		return nil, err
 	}
@@ -170,19 +202,23 @@ func parseMailText(folder, name string, named bool) (*texttemplate.Template, err
 // newMailRenderer loads all templates and renders each once with sample data,
 // so that a broken one is an error now and not at the first mail.
 func newMailRenderer(s *Settings, l *languages, site string, now func() time.Time) (*mailRenderer, error) {
-	r := &mailRenderer{settings: s, languages: l, site: site, templates: map[MailKind]mailTemplate{}, now: now}
-	for kind, m := range map[MailKind]MailSettings{
+	r := &mailRenderer{settings: s, languages: l, site: site, templates: map[string]map[MailKind]mailTemplate{}, now: now}
+	kinds := map[MailKind]MailSettings{
 		MailVerifyRegistration: s.Register.Mail, MailResetPassword: s.ResetPassword.Mail,
 		MailVerifyEmail: s.RegisterEmail.Mail, MailEmailInUse: {}, MailEmailChanged: {},
-	} {
-		t, err := loadMailTemplate(s.Templates, kind, m)
-		if err != nil {
-			return nil, err
-		}
-		r.templates[kind] = t
-		sample := MailData{loc: l.locales[0], Site: "example.com", Link: "https://example.com/", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada"}}
-		if _, _, _, err := t.render(sample); err != nil {
-			return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .Period, .Email and .User (.Name, .Username, .FirstName, .LastName, .Email)", err)
+	}
+	for _, in := range l.locales {
+		r.templates[in.name] = map[MailKind]mailTemplate{}
+		for kind, m := range kinds {
+			t, err := loadMailTemplate(s.Templates, in, kind, m)
+			if err != nil {
+				return nil, err
+			}
+			r.templates[in.name][kind] = t
+			sample := MailData{loc: in, Site: "example.com", Link: "https://example.com/", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada"}}
+			if _, _, _, err := t.render(sample); err != nil {
+				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .Period, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email), .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
+			}
 		}
 	}
 	return r, nil
@@ -237,7 +273,7 @@ func (r *mailRenderer) render(m *Mail, u *User) (*Message, error) {
 		}
 		data.Link, data.Period = link, l.text(inWords(period))
 	}
-	subject, text, html, err := r.templates[m.Kind].render(data)
+	subject, text, html, err := r.templates[l.name][m.Kind].render(data)
 	if err != nil {
 		return nil, err
 	}

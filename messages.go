@@ -8,10 +8,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"path"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"golang.org/x/text/feature/plural"
@@ -71,8 +69,11 @@ type messageText struct {
 type locale struct {
 	tag  language.Tag
 	name string // the BCP 47 tag, as in lang and Content-Language
-	// texts by id.
-	texts   map[string]*messageText
+	// lineage has the tags of the catalogues that it rests on, the closest first:
+	// itself, then its parents. Mail templates are chosen by it.
+	lineage []string
+	// texts by id, what was missing filled in from the fallback.
+	texts   catalogue
 	printer *textmessage.Printer
 }
 
@@ -206,36 +207,6 @@ func (t *messageText) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// builtinLocales are the shipped languages, English first.
-var builtinLocales = sync.OnceValue(func() []*locale {
-	entries, err := builtinTemplates.ReadDir("templates/locales")
-	if err != nil {
-		panic(err) // the files are part of the program; a test reads them all
-	}
-	var list []*locale
-	for _, entry := range entries {
-		raw, err := builtinTemplates.ReadFile(path.Join("templates/locales", entry.Name()))
-		if err != nil {
-			panic(err)
-		}
-		texts := map[string]*messageText{}
-		if err := json.Unmarshal(raw, &texts); err != nil {
-			panic(entry.Name() + ": " + err.Error())
-		}
-		tag := language.MustParse(strings.TrimSuffix(entry.Name(), ".json"))
-		l := &locale{tag: tag, name: tag.String(), texts: texts, printer: textmessage.NewPrinter(tag)}
-		if l.name == defaultLanguage {
-			list = append([]*locale{l}, list...)
-		} else {
-			list = append(list, l)
-		}
-	}
-	return list
-})
-
-// defaultLanguage is whose catalogue is always complete.
-const defaultLanguage = "en"
-
 // maxAcceptLanguage bounds how much of an Accept-Language header is looked at.
 const maxAcceptLanguage = 512
 
@@ -243,16 +214,6 @@ const maxAcceptLanguage = 512
 type languages struct {
 	locales []*locale
 	matcher language.Matcher
-}
-
-func newLanguages() *languages {
-	l := &languages{locales: builtinLocales()}
-	tags := make([]language.Tag, len(l.locales))
-	for i, known := range l.locales {
-		tags[i] = known.tag
-	}
-	l.matcher = language.NewMatcher(tags)
-	return l
 }
 
 // choose returns the language that suits an Accept-Language header (RFC 9110,

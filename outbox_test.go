@@ -123,7 +123,7 @@ func TestBackoff(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, backoff(100), mailLastRetry/2)
 	for d, want := range map[time.Duration]string{7 * day: "7 days", day: "24 hours", time.Hour: "1 hour", 90 * time.Minute: "90 minutes", 30 * time.Second: "30 seconds"} {
-		require.Equal(t, want, newLanguages().named("en").text(inWords(d)))
+		require.Equal(t, want, english(t).named("en").text(inWords(d)))
 	}
 }
 

@@ -145,7 +145,7 @@ func (s *Settings) resolve() (*Settings, error) {
 func newRealm(s *Settings, store StoreModule, mailer Mailer, logger *zap.Logger) (*realm, error) {
 	r := &realm{
 		name: s.Realm, path: s.Path, settings: s, storeModule: store, mailer: mailer, logger: logger, now: time.Now,
-		engineKey: store.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(), languages: newLanguages(),
+		engineKey: store.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(),
 	}
 	for _, warning := range s.warnings() {
 		logger.Warn(warning)
@@ -154,6 +154,9 @@ func newRealm(s *Settings, store StoreModule, mailer Mailer, logger *zap.Logger)
 		r.https, r.baseHost = u.Scheme == "https", u.Host
 	}
 	var err error
+	if r.languages, err = newLanguages(s.Templates, s.Language); err != nil {
+		return nil, err
+	}
 	if r.origins, err = newOriginPolicy(s); err != nil {
 		return nil, err
 	}

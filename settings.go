@@ -53,6 +53,12 @@ type Settings struct {
 	// same name. Default: none.
 	Templates string `json:"templates,omitempty"`
 
+	// The language for those who ask for none that there is, and for what a
+	// catalogue of the owner leaves out: one of `de`, `en`, `es`, `fr`, `id`,
+	// `pl`, `pt-BR`, or one with a file in `locales` of the templates folder.
+	// Default: `en`.
+	Language string `json:"language,omitempty"`
+
 	// Origins besides the site's own (`https://app.example.com`) that may send
 	// requests with the session cookie, read the answers (CORS), and be the
 	// target of `next`. Default: none.
@@ -366,6 +372,7 @@ func (s *Settings) setDefaults() {
 	setDefault(&s.Path, defaultPath)
 	setDefault(&s.Realm, defaultRealm)
 	setDefault(&s.ReplyTo, s.From)
+	setDefault(&s.Language, defaultLanguage)
 	if len(s.User.LoginFields) == 0 {
 		s.User.LoginFields = []string{fieldUsername}
 	}

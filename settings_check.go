@@ -36,6 +36,10 @@ func (s *Settings) check() error {
 	if !realmName.MatchString(s.Realm) {
 		bad("realm", "%q is not a realm name; use up to 64 of a-z, 0-9, - and _, beginning with a letter or digit", s.Realm)
 	}
+	// A language of the owner's own is looked for when the files are read.
+	if known := shippedLanguages(); s.Templates == "" && !slices.Contains(known, s.Language) {
+		bad("language", "%q is not a language that we know; write one of %s, or add a catalogue of your own to the templates folder", s.Language, strings.Join(known, ", "))
+	}
 	s.checkMail(bad)
 	s.checkFields(bad)
 	s.checkSessions(bad)
