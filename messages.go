@@ -116,6 +116,15 @@ func (l *locale) message(id string, params Params) (string, error) {
 	return l.text(phrase{id: id, params: params}), nil
 }
 
+// moment writes a time that is given as in RFC 3339; any other text stays.
+func (l *locale) moment(text string) string {
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return text
+	}
+	return l.text(onDate(t))
+}
+
 // status is the title of a refusal, the phrase for an HTTP status.
 func (l *locale) status(code int) string {
 	return l.text(phrase{id: "status." + strconv.Itoa(code)})

@@ -20,7 +20,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // The templates of all pages, and the style sheet. Besides them an owner may
@@ -94,13 +93,7 @@ type PageData struct {
 func (d PageData) T(id string) (string, error) { return d.loc.message(id, Params{"title": d.Title}) }
 
 // Date writes a moment, given as in RFC 3339, in the page's language.
-func (d PageData) Date(moment string) string {
-	t, err := time.Parse(time.RFC3339, moment)
-	if err != nil {
-		return moment
-	}
-	return d.loc.text(onDate(t))
-}
+func (d PageData) Date(moment string) string { return d.loc.moment(moment) }
 
 // Lang is the BCP 47 tag of the page's language.
 func (d PageData) Lang() string { return d.loc.name }

@@ -143,6 +143,8 @@ func factText(l *locale, v any) string {
 		return l.text(say("value.no"))
 	case []string:
 		text = strings.Join(v, ", ")
+	case string:
+		text = l.moment(v)
 	default:
 		text = inputText(v)
 	}
