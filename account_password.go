@@ -111,7 +111,7 @@ func (a *Accounts) verify(ctx context.Context, u *User, pass string) (rehashed s
 // ChangePassword sets a new password. The asking session goes on under a new
 // token (an asking API token stays as it is); every other session and token
 // of the account ends.
-func (a *Accounts) ChangePassword(ctx context.Context, p Principal, in Input) (*Grant, error) {
+func (a *Accounts) ChangePassword(ctx context.Context, p Principal, in Input, client Client) (*Grant, error) {
 	var errs fieldErrors
 	oldPass := in.password("old_password", &errs)
 	pass := in.password("password", &errs)
@@ -163,6 +163,9 @@ func (a *Accounts) ChangePassword(ctx context.Context, p Principal, in Input) (*
 			return err
 		}
 		u.PasswordHash = hash
+		if err := a.tellOwner(t, MailPasswordChanged, u, client); err != nil {
+			return err
+		}
 		return a.putUser(t, u)
 	})
 	return grant, err
@@ -213,7 +216,7 @@ func (a *Accounts) SendResetPasswordLink(ctx context.Context, in Input, client C
 
 // ResetPassword sets a new password by a mailed link and ends every session
 // and token of the account. It does not confirm an unverified account.
-func (a *Accounts) ResetPassword(ctx context.Context, in Input) (*User, error) {
+func (a *Accounts) ResetPassword(ctx context.Context, in Input, client Client) (*User, error) {
 	var errs fieldErrors
 	l, err := readLink(in, PurposeResetPassword, &errs)
 	pass := in.password("password", &errs)
@@ -241,6 +244,9 @@ func (a *Accounts) ResetPassword(ctx context.Context, in Input) (*User, error) {
 			return err
 		}
 		u.PasswordHash = hash
+		if err := a.tellOwner(t, MailPasswordChanged, u, client); err != nil {
+			return err
+		}
 		return a.putUser(t, u)
 	})
 	if err != nil {

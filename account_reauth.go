@@ -44,6 +44,27 @@ func (a *Accounts) guarded(f field) bool {
 	return f.name == fieldEmail || slices.Contains(a.settings.User.LoginFields, f.name)
 }
 
+// loginsOf are the values of the login fields but the e-mail address, whose
+// change has a mail of its own.
+func (a *Accounts) loginsOf(u *User) []any {
+	var values []any
+	for _, name := range a.settings.User.LoginFields {
+		if f, ok := fieldByName(name); ok && name != fieldEmail {
+			values = append(values, f.get(u))
+		}
+	}
+	return values
+}
+
+// tellOwner mails a notice about a change of how one signs in to an account.
+// Without an address or a mailer nobody is told.
+func (a *Accounts) tellOwner(t *txn, kind MailKind, u *User, client Client) error {
+	if u.Email == "" || !a.settings.sendsMail() {
+		return nil
+	}
+	return a.queueMail(t, kind, u, u.Email, client)
+}
+
 // reauthenticate refuses a stale sign-in that doesn't bring the account's
 // password. stillGood then has to hold in the transaction of the act: hashing
 // takes its time, in which the session may be revoked or the password changed.

@@ -45,7 +45,7 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, par
 			return err
 		}
 		var errs fieldErrors
-		email := u.Email
+		email, logins := u.Email, a.loginsOf(u)
 		for _, f := range fields {
 			if partial && in[f.name].kind == valueAbsent {
 				continue
@@ -58,6 +58,11 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, par
 		}
 		if err := errs.err(); err != nil {
 			return err
+		}
+		if !slices.Equal(logins, a.loginsOf(u)) {
+			if err := a.tellOwner(t, MailLoginChanged, &User{ID: u.ID, Email: email}, client); err != nil {
+				return err
+			}
 		}
 		if u.Email != email { // only possible where addresses are not verified
 			u.EmailVerified = false

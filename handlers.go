@@ -354,7 +354,7 @@ func actProfile(c *call) (*reply, error) {
 }
 
 func actChangePassword(c *call) (*reply, error) {
-	grant, err := c.ChangePassword(c.req.Context(), *c.who, c.in)
+	grant, err := c.ChangePassword(c.req.Context(), *c.who, c.in, c.client)
 	if err != nil {
 		return nil, err
 	}
@@ -373,7 +373,7 @@ func actSendResetPasswordLink(c *call) (*reply, error) {
 }
 
 func actResetPassword(c *call) (*reply, error) {
-	u, err := c.ResetPassword(c.req.Context(), c.in)
+	u, err := c.ResetPassword(c.req.Context(), c.in, c.client)
 	if err != nil {
 		return nil, err
 	}

@@ -206,6 +206,7 @@ func newMailRenderer(s *Settings, l *languages, site string, now func() time.Tim
 	kinds := map[MailKind]MailSettings{
 		MailVerifyRegistration: s.Register.Mail, MailResetPassword: s.ResetPassword.Mail,
 		MailVerifyEmail: s.RegisterEmail.Mail, MailEmailInUse: {}, MailEmailChanged: {},
+		MailPasswordChanged: {}, MailLoginChanged: {},
 	}
 	for _, in := range l.locales {
 		r.templates[in.name] = map[MailKind]mailTemplate{}

@@ -84,3 +84,30 @@ func TestReauthentication(t *testing.T) {
 		requireError(t, register(b, data{"password": testPassword}), 429, "throttled")
 	})
 }
+
+// The owner hears of every change of how one signs in, at the address he had
+// before it.
+func TestNoticesOfChanges(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	b := s.signedIn("ada")
+	told := func(what string) {
+		t.Helper()
+		m := s.mail()
+		require.Equal(t, "ada@example.org", m.To)
+		require.Contains(t, m.Subject, what)
+		require.NotRegexp(t, linkInMail, m.Text+m.HTML, "nothing to click on, so nothing to phish with")
+	}
+	const fresh = "an even longer passphrase"
+	require.Equal(t, 200, b.post("/accounts/change-password", data{"old_password": testPassword, "password": fresh, "password_confirm": fresh}).StatusCode)
+	told("Your password")
+	require.Equal(t, 200, b.do("PATCH", "/accounts/profile", data{"username": "lovelace"}).StatusCode)
+	told("The name of your account")
+	require.Equal(t, 200, b.do("PATCH", "/accounts/profile", data{"username": "lovelace", "first_name": "Ada"}).StatusCode)
+	s.noMail()
+	b.post("/accounts/send-reset-password-link", data{"login": "lovelace"})
+	require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(s.mail().link(t), data{"password": testPassword})).StatusCode)
+	told("Your password")
+	require.Equal(t, 400, b.post("/accounts/login", data{"login": "lovelace", "password": fresh}).StatusCode)
+	s.noMail()
+}

@@ -231,6 +231,10 @@ const (
 	MailEmailInUse         MailKind = "email_in_use"
 	// MailEmailChanged goes to the old address, with the link that brings it back.
 	MailEmailChanged MailKind = "email_changed"
+	// MailPasswordChanged and MailLoginChanged tell the owner of an account that
+	// how one signs in to it has changed. They have no link.
+	MailPasswordChanged MailKind = "password_changed"
+	MailLoginChanged    MailKind = "login_changed"
 )
 
 // Mail is one row of the outbox.
