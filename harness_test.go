@@ -47,7 +47,11 @@ type memoryMailer struct {
 	mu   sync.Mutex
 	fail func(*Message) error
 	sent chan *Message
+	// told has the notices of a changed password or name, which hardly any test asks for.
+	told chan *Message
 }
+
+var aboutSigningIn = regexp.MustCompile(`^(Your password|The name of your account) at .* was changed$`)
 
 func (m *memoryMailer) Send(_ context.Context, msg *Message) error {
 	m.mu.Lock()
@@ -58,7 +62,11 @@ func (m *memoryMailer) Send(_ context.Context, msg *Message) error {
 			return err
 		}
 	}
-	m.sent <- msg
+	if aboutSigningIn.MatchString(msg.Subject) {
+		m.told <- msg
+	} else {
+		m.sent <- msg
+	}
 	return nil
 }
 
@@ -86,7 +94,7 @@ func newSiteAt(t testing.TB, path string, configure ...func(*Settings)) *site {
 		c(settings)
 	}
 	core, logs := observer.New(zap.DebugLevel)
-	s := &site{t: t, mailer: &memoryMailer{sent: make(chan *Message, 1000)}, logs: logs}
+	s := &site{t: t, mailer: &memoryMailer{sent: make(chan *Message, 1000), told: make(chan *Message, 1000)}, logs: logs}
 	s.now.Store(time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC).UnixNano())
 	resolved, err := settings.resolve()
 	require.NoError(t, err)
@@ -258,6 +266,18 @@ func (s *site) mail() *Message {
 		return m
 	case <-time.After(10 * time.Second):
 		require.FailNow(s.t, "no mail came")
+		return nil
+	}
+}
+
+// notice waits for the next notice of a changed password or name.
+func (s *site) notice() *Message {
+	s.t.Helper()
+	select {
+	case m := <-s.mailer.told:
+		return m
+	case <-time.After(10 * time.Second):
+		require.FailNow(s.t, "no notice came")
 		return nil
 	}
 }

@@ -93,7 +93,7 @@ func TestNoticesOfChanges(t *testing.T) {
 	b := s.signedIn("ada")
 	told := func(what string) {
 		t.Helper()
-		m := s.mail()
+		m := s.notice()
 		require.Equal(t, "ada@example.org", m.To)
 		require.Contains(t, m.Subject, what)
 		require.NotRegexp(t, linkInMail, m.Text+m.HTML, "nothing to click on, so nothing to phish with")
@@ -105,9 +105,11 @@ func TestNoticesOfChanges(t *testing.T) {
 	told("The name of your account")
 	require.Equal(t, 200, b.do("PATCH", "/accounts/profile", data{"username": "lovelace", "first_name": "Ada"}).StatusCode)
 	s.noMail()
+	require.Empty(t, s.mailer.told)
 	b.post("/accounts/send-reset-password-link", data{"login": "lovelace"})
 	require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(s.mail().link(t), data{"password": testPassword})).StatusCode)
 	told("Your password")
 	require.Equal(t, 400, b.post("/accounts/login", data{"login": "lovelace", "password": fresh}).StatusCode)
 	s.noMail()
+	require.Empty(t, s.mailer.told)
 }

@@ -79,7 +79,6 @@ func TestRedirectMode(t *testing.T) {
 	b.post("/accounts/reset-password/", form).requireRedirect(t, "https://app.example.net/failed")
 	b.post("/accounts/reset-password/", url.Values{}).requireRedirect(t, "https://app.example.net/failed")
 
-	require.Contains(t, s.mail().Subject, "password at example.com was changed")
 	in := s.browser()
 	require.Equal(t, 200, in.post("/accounts/login", data{"login": "ada", "password": "another long passphrase"}).StatusCode)
 	require.Equal(t, 200, in.post("/accounts/register-email", data{"email": "ada@example.net"}).StatusCode)
