@@ -51,7 +51,7 @@ type memoryMailer struct {
 	told chan *Message
 }
 
-var aboutSigningIn = regexp.MustCompile(`^(Your password|The name of your account) at .* was changed$`)
+var aboutSigningIn = regexp.MustCompile(`^(Your password|Your sign-in name) at .* was changed$`)
 
 func (m *memoryMailer) Send(_ context.Context, msg *Message) error {
 	m.mu.Lock()

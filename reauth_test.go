@@ -102,7 +102,7 @@ func TestNoticesOfChanges(t *testing.T) {
 	require.Equal(t, 200, b.post("/accounts/change-password", data{"old_password": testPassword, "password": fresh, "password_confirm": fresh}).StatusCode)
 	told("Your password")
 	require.Equal(t, 200, b.do("PATCH", "/accounts/profile", data{"username": "lovelace"}).StatusCode)
-	told("The name of your account")
+	told("Your sign-in name")
 	require.Equal(t, 200, b.do("PATCH", "/accounts/profile", data{"username": "lovelace", "first_name": "Ada"}).StatusCode)
 	s.noMail()
 	require.Empty(t, s.mailer.told)
