@@ -1,0 +1,141 @@
+// Command bench measures what the plugin costs, row by row of its budgets, and
+// writes the table into docs/performance.md. `make bench` runs it; wrk makes the load.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"syscall"
+	"time"
+)
+
+// A bench is one run: its places, its scale, its results.
+type bench struct {
+	root  string // of the repository
+	dir   string // for this run's files, removed at the end
+	caddy string // the built server
+
+	short  bool
+	users  int           // of the large store
+	rounds int           // of a comparison between servers
+	slice  time.Duration // one measurement of a round
+	pause  time.Duration // after a round, for the neighbours
+
+	clientCPU, serverCPU string
+	priority             bool
+	started              time.Time
+	rows                 []row
+	notes                []string
+	seeded               *seeded
+}
+
+// small is the number of users of the store that the large one is compared with.
+const small = 1000
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context) error {
+	b := &bench{started: time.Now(), clientCPU: "0", serverCPU: "1"}
+	only := flag.String("run", "", "only the groups that match this expression: "+groupNames())
+	flag.BoolVar(&b.short, "short", os.Getenv("BENCH") == "short", "fewer rounds: some 3 minutes (BENCH=short)")
+	flag.BoolVar(&b.priority, "priority", os.Getenv("BENCH_PRIORITY") != "", "real-time priority for server and client, for a machine with neighbours; needs root (BENCH_PRIORITY=1)")
+	flag.IntVar(&b.users, "users", 1_000_000, "users of the large store")
+	write := flag.String("write", "", "file whose table between the marks of bench is replaced")
+	bare := flag.Duration("bare", 0, "do nothing but compute Argon2id hashes for so long, and print how many (used by bench itself)")
+	flag.Parse()
+	if *bare > 0 {
+		return bareHashes(*bare)
+	}
+	match, err := regexp.Compile(*only)
+	if err != nil {
+		return err
+	}
+	b.rounds, b.slice, b.pause = 24, time.Second, 200*time.Millisecond
+	if b.short {
+		b.rounds = 8
+	}
+	if err := b.prepare(ctx); err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(b.dir) }()
+	for _, g := range groups {
+		if !match.MatchString(g.name) {
+			continue
+		}
+		began := time.Now()
+		fmt.Printf("# %s\n", g.name)
+		if err := g.run(ctx, b); err != nil {
+			return fmt.Errorf("%s: %w", g.name, err)
+		}
+		fmt.Printf("  (%.0f s)\n", time.Since(began).Seconds())
+	}
+	fmt.Println()
+	report := b.report(ctx)
+	fmt.Print(report)
+	if *write != "" {
+		if err := replaceTable(*write, report); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// groups of rows, in the order in which they run. What changes the machine's
+// state (a large file in the page cache) comes last.
+var groups = []struct {
+	name string
+	run  func(context.Context, *bench) error
+}{
+	{"serving", serving},
+	{"inprocess", inProcess},
+	{"hashing", hashing},
+	{"million", million},
+}
+
+func groupNames() (names string) {
+	for _, g := range groups {
+		names += " " + g.name
+	}
+	return names
+}
+
+// prepare builds the server and finds the tools.
+func (b *bench) prepare(ctx context.Context) error {
+	if _, err := exec.LookPath("wrk"); err != nil {
+		return errors.New("wrk is missing: apt-get install wrk")
+	}
+	out, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return fmt.Errorf("the repository: %w", err)
+	}
+	b.root = string(out[:max(len(out)-1, 0)])
+	if err := os.MkdirAll(filepath.Join(b.root, "dist"), 0o755); err != nil { //nolint:gosec // a build folder
+		return err
+	}
+	// On the disk that the project is on: /tmp may be memory, where an fsync costs nothing.
+	if b.dir, err = os.MkdirTemp(filepath.Join(b.root, "dist"), "bench-"); err != nil {
+		return err
+	}
+	b.caddy = filepath.Join(b.dir, "caddy")
+	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.caddy, "./cmd/caddy") //nolint:gosec // fixed words
+	build.Dir, build.Stderr = b.root, os.Stderr
+	if err := build.Run(); err != nil {
+		return errors.Join(err, os.RemoveAll(b.dir))
+	}
+	return nil
+}
