@@ -45,9 +45,9 @@ type shot struct {
 	cpu time.Duration // of the server
 }
 
-func (s shot) rate() float64     { return float64(s.Requests) / s.Micros * 1e6 }
-func (s shot) cpuEach() float64  { return float64(s.cpu.Nanoseconds()) / 1e3 / float64(s.Requests) } // microseconds
-func (s shot) millis() float64   { return s.Micros / 1e3 / float64(s.Requests) }
+func (s shot) rate() float64    { return float64(s.Requests) / s.Micros * 1e6 }
+func (s shot) cpuEach() float64 { return float64(s.cpu.Nanoseconds()) / 1e3 / float64(s.Requests) } // microseconds
+func (s shot) millis() float64  { return s.Micros / 1e3 / float64(s.Requests) }
 
 const doneScript = `
 function done(summary, latency, requests)
@@ -71,7 +71,7 @@ func (b *bench) fire(ctx context.Context, s *server, l load, d time.Duration, cp
 	if err := file.Close(); err != nil {
 		return shot{}, err
 	}
-	words := append(b.pinned(cpus, false), "wrk", "-t1", "-c", strconv.Itoa(l.connections), "--timeout", "30s",
+	words := append(b.pinned(cpus), "wrk", "-t1", "-c", strconv.Itoa(l.connections), "--timeout", "30s",
 		"-d", strconv.Itoa(int(d/time.Second))+"s", "-s", file.Name())
 	for _, h := range l.headers {
 		words = append(words, "-H", h)

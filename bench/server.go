@@ -43,7 +43,7 @@ func (b *bench) start(ctx context.Context, name, caddyfile string, port int, cpu
 		return nil, err
 	}
 	s := &server{log: log, done: make(chan error, 1)}
-	words := append(b.pinned(cpus, true), b.caddy, "run", "--adapter", "caddyfile", "--config", config)
+	words := append(b.pinned(cpus), b.caddy, "run", "--adapter", "caddyfile", "--config", config)
 	s.cmd = exec.CommandContext(ctx, words[0], words[1:]...) //nolint:gosec // our own words
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = dir, log, log
 	s.cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
@@ -71,7 +71,7 @@ func (b *bench) start(ctx context.Context, name, caddyfile string, port int, cpu
 }
 
 // pinned returns the words that run a command on some CPUs.
-func (b *bench) pinned(cpus string, _ bool) (words []string) {
+func (b *bench) pinned(cpus string) (words []string) {
 	if cpus != "" {
 		words = append(words, "taskset", "-c", cpus)
 	}

@@ -1,0 +1,189 @@
+// seed.go: stores with many users and a session for each, written through the
+// store's own code.
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	mrand "math/rand/v2"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/crypto/argon2"
+
+	registration "github.com/seed-928992b0/caddy-registration"
+)
+
+// The parameters of Argon2id, which are the plugin's defaults, and the password
+// of every seeded user.
+const (
+	argonMemory = 19 << 10 // KiB
+	argonPasses = 2
+	argonLanes  = 1
+	userPass    = "correct horse battery staple"
+)
+
+// seeded is a store with users 0 to n-1.
+type seeded struct {
+	path string
+	n    int
+	ids  []uuid.UUID
+	took time.Duration
+	key  [16]byte // makes the tokens of this run
+}
+
+func (s *seeded) name(i int) string { return fmt.Sprintf("user%07d", i*4871233%10_000_000) }
+
+// token is the session token of user i; the store has its SHA-256.
+func (s *seeded) token(i int) string {
+	sum := sha256.Sum256(binary.BigEndian.AppendUint64(s.key[:], uint64(i))) //nolint:gosec // not negative
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// profile is what the profile endpoint answers to user i.
+func (s *seeded) profile(i int) string {
+	return fmt.Sprintf(`{"id":"%s","username":"%s","email":"%s@example.org","first_name":"Augusta","last_name":"Lovelace"}`, s.ids[i], s.name(i), s.name(i))
+}
+
+// hashes makes some Argon2id hashes of userPass. A million different ones would
+// take hours and be of the same size.
+func hashes(n int) (out []string) {
+	for range n {
+		salt := make([]byte, 16)
+		_, _ = rand.Read(salt) // never fails
+		key := argon2.IDKey([]byte(userPass), salt, argonPasses, argonMemory, argonLanes, 32)
+		b64 := base64.RawStdEncoding.EncodeToString
+		out = append(out, fmt.Sprintf("$argon2id$v=19$m=%d,t=%d,p=%d$%s$%s", argonMemory, argonPasses, argonLanes, b64(salt), b64(key)))
+	}
+	return out
+}
+
+// userAgents are of the usual kinds.
+var userAgents = []string{
+	"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
+	"Mozilla/5.0 (iPhone; CPU iPhone OS 18_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Mobile/15E148 Safari/604.1",
+	"Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Mobile Safari/537.36",
+	"Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0",
+}
+
+// seed writes n users and then a session for each, in another order than that of
+// the users. A transaction is small against the tree, so that pages are as full
+// as single sign-ups would leave them. The file is made in memory (/dev/shm),
+// where an fsync costs nothing, and copied to its place.
+func seed(ctx context.Context, path string, n int) (s *seeded, err error) {
+	began := time.Now()
+	s = &seeded{path: path, n: n, ids: make([]uuid.UUID, n)}
+	_, _ = rand.Read(s.key[:])
+	dir, err := os.MkdirTemp("/dev/shm", "bench-seed-")
+	if err != nil { // no such place: slower
+		dir, err = os.MkdirTemp(filepath.Dir(path), "bench-seed-")
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	made := filepath.Join(dir, "seed.db")
+	if err := s.fill(ctx, made); err != nil {
+		return nil, err
+	}
+	if err := copyFile(path, made); err != nil {
+		return nil, err
+	}
+	s.took = time.Since(began)
+	return s, nil
+}
+
+func (s *seeded) fill(ctx context.Context, path string) error {
+	file, err := registration.OpenBoltFile(path, time.Second)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	store, err := file.Realm("default")
+	if err != nil {
+		return err
+	}
+	hash, now := hashes(16), time.Now()
+	order := mrand.New(mrand.NewPCG(1, 2)).Perm(s.n) //nolint:gosec // an order, no secret
+	for first := 0; first < s.n; first += step(first) {
+		if err := store.Update(ctx, func(tx registration.Tx) error {
+			for i := first; i < min(first+step(first), s.n); i++ {
+				if err := s.putUser(tx, i, hash[i%len(hash)], now); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	for first := 0; first < s.n; first += step(first) {
+		if err := store.Update(ctx, func(tx registration.Tx) error {
+			for i := first; i < min(first+step(first), s.n); i++ {
+				if err := s.putSession(tx, order[i], now.Add(time.Duration(i-s.n)*time.Millisecond)); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return file.Close()
+}
+
+// step is how many records the next transaction writes after so many.
+func step(written int) int { return min(256+written/100, 4096) }
+
+func (s *seeded) putUser(tx registration.Tx, i int, hash string, now time.Time) (err error) {
+	if s.ids[i] == uuid.Nil {
+		if s.ids[i], err = uuid.NewV7(); err != nil {
+			return err
+		}
+	}
+	name := s.name(i)
+	u := &registration.User{
+		ID: s.ids[i], Username: name, Email: name + "@example.org", FirstName: "Augusta", LastName: "Lovelace",
+		PasswordHash: hash, IsActive: true, EmailVerified: true, DateJoined: now, LastLogin: now,
+	}
+	return tx.PutUser(u, []registration.Key{{Field: "username", Value: u.Username}, {Field: "email", Value: u.Email}})
+}
+
+func (s *seeded) putSession(tx registration.Tx, i int, at time.Time) error {
+	return tx.PutSession(&registration.Session{
+		Hash: sha256.Sum256([]byte(s.token(i))), User: s.ids[i], Created: at, LastUsed: at, Expires: at.Add(14 * 24 * time.Hour),
+		Address: fmt.Sprintf("203.0.%d.%d", i>>8&0xff, i&0xff), UserAgent: userAgents[i%len(userAgents)],
+	})
+}
+
+func copyFile(to, from string) error {
+	in, err := os.Open(from) //nolint:gosec // our own file
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_TRUNC|os.O_RDWR, 0o600) //nolint:gosec // our own file
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Sync(), out.Close())
+}
+
+func basicHeader(user, password string) string {
+	var out bytes.Buffer
+	enc := base64.NewEncoder(base64.StdEncoding, &out)
+	_, _ = enc.Write([]byte(user + ":" + password))
+	_ = enc.Close()
+	return "Authorization: Basic " + out.String()
+}

@@ -1,0 +1,185 @@
+// serving.go: what the guard costs a served file, beside the same file without
+// it, behind basic_auth, and behind a guard that only returns; and the profile.
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/bcrypt"
+)
+
+// siteConfig has the same file on six ports, and the profile's bytes on a
+// seventh. One process serves them all, so that no two differ in where their
+// memory lies. `map` stands for the cheapest handler that there can be.
+const siteConfig = `{
+	admin off
+	auto_https off
+	persist_config off
+}
+(site) {
+	root * %[1]s
+	file_server
+}
+http://127.0.0.1:%[2]d {
+	import site
+}
+http://127.0.0.1:%[3]d {
+	import site
+}
+http://127.0.0.1:%[4]d {
+	registration {
+		store bbolt %[8]s
+		base_url http://127.0.0.1:%[4]d
+		from bench@example.com
+		mailer file %[9]s
+		throttle off
+	}
+	require_login
+	import site
+}
+http://127.0.0.1:%[5]d {
+	basic_auth {
+		bench %[10]s
+	}
+	import site
+}
+http://127.0.0.1:%[6]d {
+	respond %[11]s 200
+	header Content-Type application/json
+	header Cache-Control no-store
+	header Vary Accept
+	header X-Content-Type-Options nosniff
+}
+http://127.0.0.1:%[7]d {
+	vars bench 1
+	import site
+}
+`
+
+func serving(ctx context.Context, b *bench) error {
+	const password = "correct horse battery"
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+	if err != nil {
+		return err
+	}
+	if _, err := b.write("site/file.html", strings.Repeat("0123456789abcde\n", 64)); err != nil {
+		return err
+	}
+	store := filepath.Join(b.dir, "serving.db")
+	seeded, err := seed(ctx, store, small)
+	if err != nil {
+		return err
+	}
+	ports, err := freePorts(6)
+	if err != nil {
+		return err
+	}
+	plain, control, guarded, basic, profile, floor := ports[0], ports[1], ports[2], ports[3], ports[4], ports[5]
+	cookie := "Cookie: registration=" + seeded.token(0)
+	url := func(port int, path string) string { return fmt.Sprintf("http://127.0.0.1:%d%s", port, path) }
+	config := fmt.Sprintf(siteConfig, filepath.Join(b.dir, "site"), plain, control, guarded, basic, profile, floor, store,
+		filepath.Join(b.dir, "mail"), hash, "`"+seeded.profile(0)+"`")
+	s, err := b.start(ctx, "serving", config, plain, b.serverCPU)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.stop() }()
+
+	file := func(port int, headers ...string) load {
+		return load{url: url(port, "/file.html"), headers: headers, connections: 64}
+	}
+	loads := map[string]*load{}
+	for name, l := range map[string]load{
+		"plain": file(plain), "control": file(control), "guarded": file(guarded, cookie),
+		"basic": file(basic, basicHeader("bench", password)), "floor": file(floor, cookie),
+		"profile": {url: url(guarded, "/accounts/profile"), headers: []string{cookie}, connections: 64},
+		"respond": {url: url(profile, "/"), headers: []string{cookie}, connections: 64},
+	} {
+		want := func(body []byte) bool { return len(body) == 1024 && bytes.HasPrefix(body, []byte("0123456789abcde\n")) }
+		if name == "profile" || name == "respond" {
+			want = func(body []byte) bool { return strings.TrimSpace(string(body)) == seeded.profile(0) }
+		}
+		if l.answer, _, _, err = check(ctx, l, http.StatusOK, want); err != nil {
+			return err
+		}
+		loads[name] = &l
+	}
+	// The guard guards: without the cookie, nobody gets the file.
+	if _, _, _, err := check(ctx, file(guarded), http.StatusUnauthorized, func([]byte) bool { return true }); err != nil {
+		return err
+	}
+
+	names := []string{"plain", "guarded", "control", "basic", "floor", "profile", "respond"}
+	shots := map[string][]shot{}
+	for round := -1; round < b.rounds; round++ { // the first one warms up
+		for i := range names {
+			// Every load comes after every other one as often.
+			name := names[(i+max(round, 0))%len(names)]
+			if round%2 == 1 {
+				name = names[(len(names)-1-i+round)%len(names)]
+			}
+			shot, err := b.fire(ctx, s, *loads[name], b.slice, b.clientCPU)
+			if err != nil {
+				return err
+			}
+			if round >= 0 {
+				shots[name] = append(shots[name], shot)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return errors.New("interrupted")
+		case <-time.After(b.pause):
+		}
+	}
+	b.servingRows(shots)
+	return nil
+}
+
+func (b *bench) servingRows(shots map[string][]shot) {
+	of := func(name string, figure func(shot) float64) (out []float64) {
+		for _, s := range shots[name] {
+			out = append(out, figure(s))
+		}
+		return out
+	}
+	p99 := func(s shot) float64 { return s.P99 }
+	plain := of("plain", shot.rate)
+	b.inform("bare Caddy, a file of 1 KiB, requests/s (one core)", "%.0f", median(plain), middle("%.0f", plain))
+
+	same := ratios(of("control", shot.rate), plain)
+	b.inform("control: unguarded against unguarded, requests/s", "%.3f", median(same), middle("%.3f", same))
+	with := ratios(of("guarded", shot.rate), plain)
+	b.judge("guarded file against unguarded, requests/s", fmt.Sprintf("≥ control − 0.02 = %.3f", median(same)-0.02), "%.3f",
+		median(with), middle("%.3f", with), median(with) >= median(same)-0.02)
+
+	cpu := of("plain", shot.cpuEach)
+	b.inform("CPU of a request, bare Caddy, µs", "%.1f", median(cpu), middle("%.1f", cpu))
+	noise := differences(of("control", shot.cpuEach), cpu)
+	b.inform("control: CPU added by nothing, µs", "%.2f", median(noise), middle("%.2f", noise))
+	least := differences(of("floor", shot.cpuEach), cpu)
+	b.inform("floor: CPU added by a handler (`vars`) that only sets one variable, µs", "%.2f", median(least), middle("%.2f", least))
+	added := differences(of("guarded", shot.cpuEach), cpu)
+	b.judge("CPU added by the guard, µs a request", "≤ 3", "%.2f", median(added), middle("%.2f", added), median(added) <= 3)
+
+	auth := ratios(of("guarded", shot.rate), of("basic", shot.rate))
+	b.judge("guarded against `basic_auth` with its hash cache, requests/s", "≥ 1.0", "%.3f", median(auth), middle("%.3f", auth), median(auth) >= 1)
+	authCPU := differences(of("basic", shot.cpuEach), cpu)
+	b.inform("CPU added by `basic_auth`, µs a request", "%.2f", median(authCPU), middle("%.2f", authCPU))
+
+	calm := ratios(of("control", p99), of("plain", p99))
+	b.inform("control: p99 latency, unguarded against unguarded", "%.3f", median(calm), middle("%.3f", calm))
+	late := ratios(of("guarded", p99), of("plain", p99))
+	b.judge("p99 latency, guarded against unguarded, 64 connections", "≤ 1.05", "%.3f", median(late), middle("%.3f", late), median(late) <= 1.05)
+
+	profile := ratios(of("profile", shot.rate), of("respond", shot.rate))
+	b.judge("profile GET against `respond` of the same bytes, requests/s", "≥ 0.7", "%.3f", median(profile), middle("%.3f", profile), median(profile) >= 0.7)
+}
