@@ -26,7 +26,7 @@ type bench struct {
 	users  int           // of the large store
 	rounds int           // of a comparison between servers
 	slice  time.Duration // one measurement of a round
-	pause  time.Duration // after a round, for the neighbours
+	pause  time.Duration // after a measurement, for the neighbours
 
 	clientCPU, serverCPU string
 	priority             bool
@@ -65,9 +65,12 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.rounds, b.slice, b.pause = 24, time.Second, 200*time.Millisecond
+	b.rounds, b.slice = 24, time.Second
 	if b.short {
 		b.rounds = 8
+	}
+	if b.priority {
+		b.pause = 400 * time.Millisecond
 	}
 	if err := b.prepare(ctx); err != nil {
 		return err
@@ -93,6 +96,16 @@ func run(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// rest lets the neighbours work, where the load runs before them.
+func (b *bench) rest(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return errors.New("interrupted")
+	case <-time.After(b.pause):
+		return nil
+	}
 }
 
 // groups of rows, in the order in which they run. What changes the machine's
@@ -132,7 +145,7 @@ func (b *bench) prepare(ctx context.Context) error {
 		return err
 	}
 	b.caddy = filepath.Join(b.dir, "caddy")
-	build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", b.caddy, "./cmd/caddy") //nolint:gosec // fixed words
+	build := exec.CommandContext(ctx, "go", "build", "-o", b.caddy, "./cmd/caddy") //nolint:gosec // fixed words
 	build.Dir, build.Stderr = b.root, os.Stderr
 	if err := build.Run(); err != nil {
 		return errors.Join(err, os.RemoveAll(b.dir))

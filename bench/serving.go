@@ -4,14 +4,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"golang.org/x/crypto/bcrypt"
 )
@@ -64,13 +61,16 @@ http://127.0.0.1:%[7]d {
 }
 `
 
+// fileText is the file, 1 KiB.
+var fileText = strings.Repeat("0123456789abcde\n", 64)
+
 func serving(ctx context.Context, b *bench) error {
 	const password = "correct horse battery"
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
 	if err != nil {
 		return err
 	}
-	if _, err := b.write("site/file.html", strings.Repeat("0123456789abcde\n", 64)); err != nil {
+	if _, err := b.write("site/file.html", fileText); err != nil {
 		return err
 	}
 	store := filepath.Join(b.dir, "serving.db")
@@ -103,7 +103,7 @@ func serving(ctx context.Context, b *bench) error {
 		"profile": {url: url(guarded, "/accounts/profile"), headers: []string{cookie}, connections: 64},
 		"respond": {url: url(profile, "/"), headers: []string{cookie}, connections: 64},
 	} {
-		want := func(body []byte) bool { return len(body) == 1024 && bytes.HasPrefix(body, []byte("0123456789abcde\n")) }
+		want := func(body []byte) bool { return string(body) == fileText }
 		if name == "profile" || name == "respond" {
 			want = func(body []byte) bool { return strings.TrimSpace(string(body)) == seeded.profile(0) }
 		}
@@ -133,11 +133,9 @@ func serving(ctx context.Context, b *bench) error {
 			if round >= 0 {
 				shots[name] = append(shots[name], shot)
 			}
-		}
-		select {
-		case <-ctx.Done():
-			return errors.New("interrupted")
-		case <-time.After(b.pause):
+			if err := b.rest(ctx); err != nil {
+				return err
+			}
 		}
 	}
 	b.servingRows(shots)
