@@ -98,7 +98,7 @@ func serving(ctx context.Context, b *bench) error {
 	}
 	loads := map[string]*load{}
 	for name, l := range map[string]load{
-		"plain": file(plain), "control": file(control), "guarded": file(guarded, cookie),
+		"plain": file(plain, cookie), "control": file(control, cookie), "guarded": file(guarded, cookie),
 		"basic": file(basic, basicHeader("bench", password)), "floor": file(floor, cookie),
 		"profile": {url: url(guarded, "/accounts/profile"), headers: []string{cookie}, connections: 64},
 		"respond": {url: url(profile, "/"), headers: []string{cookie}, connections: 64},

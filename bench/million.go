@@ -1,0 +1,311 @@
+// million.go: what grows with the number of users, and what must not.
+
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	bolt "go.etcd.io/bbolt"
+
+	registration "github.com/seed-928992b0/caddy-registration"
+)
+
+func million(ctx context.Context, b *bench) error {
+	large, err := seed(ctx, filepath.Join(b.dir, "large.db"), b.users)
+	if err != nil {
+		return err
+	}
+	few, err := seed(ctx, filepath.Join(b.dir, "few.db"), small)
+	if err != nil {
+		return err
+	}
+	empty, err := seed(ctx, filepath.Join(b.dir, "empty.db"), 0)
+	if err != nil {
+		return err
+	}
+	b.judge(fmt.Sprintf("seeding %d users with a session each, s", b.users), "≤ 60", "%.0f", large.took.Seconds(), "", large.took <= time.Minute)
+	for _, step := range []func() error{
+		func() error { return b.disk(large) },
+		func() error { return b.starts(ctx, large, empty) },
+		func() error { return b.resident(ctx, large, empty) },
+		func() error { return b.costs(ctx, large, few) },
+		func() error { return b.writes(ctx, large, few) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// disk measures the pages in use. The rest of the file is room for what comes next.
+func (b *bench) disk(s *seeded) error {
+	db, err := bolt.Open(s.path, 0o600, &bolt.Options{Timeout: time.Second})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = db.Close() }()
+	var used int64
+	if err := db.View(func(tx *bolt.Tx) error {
+		used = tx.Size()
+		return nil
+	}); err != nil {
+		return err
+	}
+	info, err := os.Stat(s.path)
+	if err != nil {
+		return err
+	}
+	used -= int64(db.Stats().FreePageN) * int64(db.Info().PageSize)
+	each := float64(used) / float64(s.n)
+	b.judge("disk a user with one session, bytes", "≤ 700", "%.0f", each,
+		fmt.Sprintf("pages in use; the file has %.0f with its free pages", float64(info.Size())/float64(s.n)), each <= 700)
+	return nil
+}
+
+// starts measures the time from the process to the first connection.
+func (b *bench) starts(ctx context.Context, large, empty *seeded) error {
+	var more, base []float64
+	for round := range max(b.rounds/3, 5) + 1 {
+		took := map[*seeded]float64{}
+		for _, store := range []*seeded{empty, large} {
+			s, _, err := b.startAccounts(ctx, "start", store.path, "")
+			if err != nil {
+				return err
+			}
+			took[store] = float64(s.ready.Microseconds()) / 1e3
+			if err := s.stop(); err != nil {
+				return err
+			}
+		}
+		if round > 0 { // the first one reads the program into memory
+			more, base = append(more, took[large]-took[empty]), append(base, took[empty])
+		}
+	}
+	b.inform("start with an empty store, ms", "%.0f", median(base), middle("%.0f", base))
+	b.judge(fmt.Sprintf("start with %d users and sessions, ms more", b.users), "≤ 50", "%.1f", median(more), middle("%.1f", more), median(more) <= 50)
+	return nil
+}
+
+// resident measures memory after 10 000 requests of as many users, against as
+// many of nobody on the empty store.
+func (b *bench) resident(ctx context.Context, large, empty *seeded) error {
+	const requests = 10_000
+	var used []float64
+	for _, store := range []*seeded{empty, large} {
+		s, base, err := b.startAccounts(ctx, "memory", store.path, "")
+		if err != nil {
+			return err
+		}
+		for i := range requests {
+			l, status := load{url: base + "/file.html"}, http.StatusUnauthorized
+			if store.n > 0 {
+				l.headers, status = []string{"Cookie: registration=" + store.token(i*(store.n/requests))}, http.StatusOK
+			}
+			if _, _, _, err := check(ctx, l, status, func([]byte) bool { return true }); err != nil {
+				return errors.Join(err, s.stop())
+			}
+		}
+		bytes, err := s.anonymous()
+		if err := errors.Join(err, s.stop()); err != nil {
+			return err
+		}
+		used = append(used, float64(bytes)/(1<<20))
+	}
+	b.judge(fmt.Sprintf("memory with %d users after %d requests spread over them, MiB more than empty", b.users, requests),
+		"≤ 64", "%.1f", used[1]-used[0], fmt.Sprintf("%.1f against %.1f, without the file's pages", used[1], used[0]), used[1]-used[0] <= 64)
+	return nil
+}
+
+// active is how many users a server serves at once in the comparison: the same
+// number of both stores, from all over them.
+const active = 1000
+
+func hits(b *bench, base string, store *seeded, name string) (load, error) {
+	var tokens strings.Builder
+	for i := range min(active, store.n) {
+		tokens.WriteString(store.token(i*max(store.n/active, 1)) + "\n")
+	}
+	path, err := b.write(name+".tokens", tokens.String())
+	return load{url: base + "/file.html", connections: 64, args: []string{path}, script: `
+local requests, n = {}, 0
+function init(args)
+  for token in io.lines(args[1]) do
+    requests[#requests + 1] = wrk.format("GET", nil, {["Cookie"] = "registration=" .. token})
+  end
+end
+function request()
+  n = n % #requests + 1
+  return requests[n]
+end
+`}, err
+}
+
+// costs compares what a server spends on one act among many users and among few.
+func (b *bench) costs(ctx context.Context, large, few *seeded) error {
+	type side struct {
+		store   *seeded
+		server  *server
+		base    string
+		hits    load
+		cpu, ms map[string][]float64
+	}
+	sides := []*side{{store: few}, {store: large}}
+	for i, sd := range sides {
+		var err error
+		name := fmt.Sprintf("costs%d", i)
+		if sd.server, sd.base, err = b.startAccounts(ctx, name, sd.store.path, b.serverCPU); err != nil {
+			return err
+		}
+		defer func() { _ = sd.server.stop() }()
+		if sd.hits, err = hits(b, sd.base, sd.store, name); err != nil {
+			return err
+		}
+		// The first answer is checked, and its size taken.
+		one := load{url: sd.hits.url, headers: []string{"Cookie: registration=" + sd.store.token(0)}}
+		if sd.hits.answer, _, _, err = check(ctx, one, http.StatusOK, func(body []byte) bool { return string(body) == fileText }); err != nil {
+			return err
+		}
+		sd.cpu, sd.ms = map[string][]float64{}, map[string][]float64{}
+	}
+	acts := []struct {
+		name  string
+		slice time.Duration
+		load  func(*side) load
+	}{
+		{"guard hit", b.slice, func(sd *side) load { return sd.hits }},
+		{"sign-in", 2 * time.Second, func(sd *side) load { return signIns(sd.base, sd.store.n, 4) }},
+		{"registration", 2 * time.Second, func(sd *side) load { return registrations(sd.base, 4) }},
+	}
+	for round := -1; round < max(b.rounds/2, 4); round++ {
+		for _, act := range acts {
+			for i := range sides {
+				sd := sides[(i+max(round, 0))%2]
+				shot, err := b.fire(ctx, sd.server, act.load(sd), act.slice, b.clientCPU)
+				if err != nil {
+					return err
+				}
+				if round >= 0 {
+					sd.cpu[act.name] = append(sd.cpu[act.name], shot.cpuEach())
+					sd.ms[act.name] = append(sd.ms[act.name], shot.millis())
+				}
+				if err := b.rest(ctx); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for _, act := range acts {
+		cost := ratios(sides[1].cpu[act.name], sides[0].cpu[act.name])
+		b.judge(fmt.Sprintf("%s at %d users against %d, server CPU", act.name, b.users, small), "≤ 1.10", "%.3f", median(cost), middle("%.3f", cost), median(cost) <= 1.10)
+		slow := ratios(sides[1].ms[act.name], sides[0].ms[act.name])
+		b.inform(act.name+", the same in time", "%.3f", median(slow), middle("%.3f", slow))
+	}
+	return nil
+}
+
+// writes compares single acts of the stores, in this process: a new user, and a
+// sweep of expired sessions.
+func (b *bench) writes(ctx context.Context, large, few *seeded) error {
+	type side struct {
+		*seeded
+		store        registration.Store
+		write, sweep []float64 // ms
+	}
+	var sides []*side
+	for _, s := range []*seeded{few, large} {
+		file, err := registration.OpenBoltFile(s.path, time.Second)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = file.Close() }()
+		store, err := file.Realm("default")
+		if err != nil {
+			return err
+		}
+		sides = append(sides, &side{seeded: s, store: store})
+	}
+	hash := hashes(1)[0]
+	timed := func(into *[]float64, act func() error) error {
+		began := time.Now()
+		err := act()
+		*into = append(*into, float64(time.Since(began).Microseconds())/1e3)
+		return err
+	}
+	for n := range b.rounds * 10 {
+		for i := range sides {
+			sd := sides[(i+n)%2]
+			name := "new" + strconv.Itoa(n*4871233%10_000_000)
+			u := &registration.User{
+				ID: uuid.Must(uuid.NewV7()), Username: name, Email: name + "@example.org", PasswordHash: hash, IsActive: true, DateJoined: time.Now(),
+			}
+			keys := []registration.Key{{Field: "username", Value: u.Username}, {Field: "email", Value: u.Email}}
+			if err := timed(&sd.write, func() error {
+				return sd.store.Update(ctx, func(tx registration.Tx) error { return tx.PutUser(u, keys) })
+			}); err != nil {
+				return err
+			}
+		}
+	}
+	// A sweep of the 200 oldest, which are then replaced.
+	const swept = 200
+	later := time.Now().Add(365 * 24 * time.Hour)
+	for n := range b.rounds {
+		for i := range sides {
+			sd := sides[(i+n)%2]
+			removed := 0
+			if err := timed(&sd.sweep, func() error {
+				return sd.store.Update(ctx, func(tx registration.Tx) (err error) {
+					removed, err = tx.DeleteExpiredSessions(later, swept)
+					return err
+				})
+			}); err != nil {
+				return err
+			}
+			if removed != swept {
+				return fmt.Errorf("%d sessions swept, not %d", removed, swept)
+			}
+			if err := sd.store.Update(ctx, func(tx registration.Tx) error { return freshSessions(tx, sd.seeded, swept) }); err != nil {
+				return err
+			}
+		}
+	}
+	write := ratios(sides[1].write, sides[0].write)
+	b.inform(fmt.Sprintf("write of one user among %d, with its fsync, ms", small), "%.2f", median(sides[0].write), middle("%.2f", sides[0].write))
+	b.judge(fmt.Sprintf("the same among %d, against that", b.users), "≤ 1.2", "%.2f", median(write), middle("%.2f", write), median(write) <= 1.2)
+	sweep := ratios(sides[1].sweep, sides[0].sweep)
+	b.inform(fmt.Sprintf("sweep of %d of %d sessions, with its fsync, ms", swept, small), "%.2f", median(sides[0].sweep), middle("%.2f", sides[0].sweep))
+	b.judge(fmt.Sprintf("session sweep at %d against that", b.users), "≤ 1.10", "%.2f", median(sweep), middle("%.2f", sweep), median(sweep) <= 1.10)
+	if math.IsNaN(median(write)) {
+		return errors.New("no writes were measured")
+	}
+	return nil
+}
+
+// freshSessions signs n users in.
+func freshSessions(tx registration.Tx, s *seeded, n int) error {
+	now := time.Now()
+	for i := range n {
+		var token [32]byte
+		_, _ = rand.Read(token[:]) // never fails
+		if err := tx.PutSession(&registration.Session{
+			Hash: sha256.Sum256(token[:]), User: s.ids[i*s.n/n], Created: now, LastUsed: now, Expires: now.Add(14 * 24 * time.Hour),
+			Address: "203.0.113.7", UserAgent: userAgents[0],
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
