@@ -9,7 +9,7 @@ COVERDIR := $(CURDIR)/dist/cover
 RACE := $(shell command -v $${CC:-gcc} >/dev/null && echo -race)
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: test lint cover bench fuzz
+.PHONY: test lint cover bench gobench fuzz
 
 # All tests, with the coverage of unit and integration tests for `make cover`.
 # With CI=true a missing part fails; otherwise it is skipped, and this says so.
@@ -40,7 +40,12 @@ cover:
 	@$(GO) tool cover -func=$(COVERDIR)/own | tail -1
 	@$(GO) tool cover -func=$(COVERDIR)/own | awk '/^total/ { sub("%","",$$3); if ($$3+0 < $(COVER_MIN)) { print "under $(COVER_MIN) %"; exit 1 } }'
 
+# Some 10 minutes, with BENCH=short some 4; rewrites the table in docs/performance.md.
 bench:
+	$(GO) run ./bench -write docs/performance.md
+
+# The benchmarks beside the code; docs/performance.md has a recipe for benchstat.
+gobench:
 	$(GO) test -run '^$$' -bench . -benchmem . ./internal/...
 
 # Each fuzz target for FUZZTIME, two at a time. Only our own packages are

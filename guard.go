@@ -233,7 +233,9 @@ func (r *realm) publish(req *http.Request, u *User) {
 	}
 	_, again := vars[userVar]
 	vars[userVar] = u
-	repl.Set(userPlaceholder+fieldID, u.ID.String())
+	// What an authentication before us has set would hide ours, and mix two
+	// people. (Setting the id instead would make the replacer's map, per request.)
+	repl.DeleteByPrefix(userPlaceholder)
 	if again {
 		return
 	}
@@ -253,6 +255,8 @@ func (r *realm) publish(req *http.Request, u *User) {
 // placeholder is the value of {http.auth.user.<name>}.
 func (r *realm) placeholder(u *User, name string) (any, bool) {
 	switch name {
+	case fieldID:
+		return u.ID.String(), true
 	case fieldUsername:
 		return u.Username, true
 	case fieldEmail:
