@@ -188,6 +188,8 @@ func (f *BoltFile) failure(err error) error {
 		return fmt.Errorf("account file %s: %w", f.path, fs.ErrClosed)
 	case errors.Is(err, syscall.ENOSPC):
 		return fmt.Errorf("account file %s: the disk is full; nothing of this act was written, free some space: %w", f.path, err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("account file %s: it can't be written any more; nothing of this act was, give Caddy's user write access again: %w", f.path, err)
 	case errors.Is(err, syscall.EROFS):
 		return fmt.Errorf("account file %s: its file system is read-only now; nothing of this act was written, see why (often a failing disk) and mount it writable: %w", f.path, err)
 	}

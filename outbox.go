@@ -21,6 +21,9 @@ const (
 	// mailFirstRetry doubles with each failure, up to mailLastRetry.
 	mailFirstRetry = 5 * time.Second
 	mailLastRetry  = 15 * time.Minute
+	// storeLastRetry is the longest wait for a store that fails: asking it costs
+	// nobody anything.
+	storeLastRetry = 30 * time.Second
 	// mailIdle is the longest sleep: rows that another process wrote are found then.
 	mailIdle = time.Minute
 	// mailBatch is how many rows are read at once.
@@ -45,6 +48,11 @@ type outbox struct {
 	store   Store
 	wake    chan struct{}
 	postman func() *postman
+	// sent is the Message-ID of a mail that was sent and could not be taken off
+	// the queue. It is not sent again while this process lives.
+	sent string
+	// storeFails says that the last failure was the store's.
+	storeFails bool
 }
 
 func newOutbox(store Store, current func() *postman) *outbox {
@@ -71,10 +79,15 @@ func (o *outbox) run(ctx context.Context) {
 		if p != before { // a reload may have mended what failed
 			before, failures = p, 0
 		}
-		wait, ok := o.deliverDue(ctx, p)
-		if ok {
+		wait, ok := o.survive(ctx, p)
+		healthy := ok
+		switch {
+		case ok:
 			failures = 0
-		} else {
+		case o.storeFails:
+			failures++
+			wait, healthy = min(backoff(failures), storeLastRetry), true // a new row tells that it works again
+		default:
 			failures++
 			wait = backoff(failures)
 		}
@@ -82,7 +95,7 @@ func (o *outbox) run(ctx context.Context) {
 			continue
 		}
 		timer := time.NewTimer(wait)
-		o.rest(ctx, p, timer.C, ok)
+		o.rest(ctx, p, timer.C, healthy)
 		timer.Stop()
 	}
 }
@@ -113,6 +126,19 @@ func backoff(failures int) time.Duration {
 	return d/2 + rand.N(d/2+1) //nolint:gosec // jitter, not a secret
 }
 
+// survive is deliverDue with a panic as a failure like any other: no mail, and no
+// bug in what a mail passes through, may end the process.
+func (o *outbox) survive(ctx context.Context, p *postman) (wait time.Duration, ok bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			p.logger.Error("the outbox panicked; trying again", zap.Any("panic", v), zap.Stack("stack"))
+			wait, ok = 0, false
+		}
+	}()
+	o.storeFails = false
+	return o.deliverDue(ctx, p)
+}
+
 // deliverDue sends a batch. It returns how long to wait for the next, and
 // false where the mail server or the store as a whole is out of order.
 func (o *outbox) deliverDue(ctx context.Context, p *postman) (wait time.Duration, ok bool) {
@@ -138,6 +164,7 @@ func (o *outbox) deliverDue(ctx context.Context, p *postman) (wait time.Duration
 		if ctx.Err() == nil {
 			p.logger.Error("the outbox can't be read; trying again", zap.Error(err))
 		}
+		o.storeFails = true
 		return 0, false
 	}
 	for _, m := range due {
@@ -158,9 +185,13 @@ func (o *outbox) deliverDue(ctx context.Context, p *postman) (wait time.Duration
 // as a whole and the row is untouched.
 func (o *outbox) deliver(ctx context.Context, p *postman, m *Mail) bool {
 	log := p.logger.With(zap.String("message_id", m.MessageID), zap.String("kind", string(m.Kind)), zap.Stringer("user", m.User))
+	if m.MessageID != "" && m.MessageID == o.sent {
+		return o.remove(ctx, m, log)
+	}
 	u, reason, err := o.addressee(ctx, p, m)
 	if err != nil {
 		log.Error("the outbox can't be read; trying again", zap.Error(err))
+		o.storeFails = true
 		return false
 	}
 	if reason != "" {
@@ -179,6 +210,7 @@ func (o *outbox) deliver(ctx context.Context, p *postman, m *Mail) bool {
 	}
 	if err == nil {
 		log.Info("mail sent", zap.Int("attempts", m.Attempts+1))
+		o.sent = m.MessageID
 		return o.remove(ctx, m, log)
 	}
 	if ctx.Err() != nil {
@@ -226,14 +258,16 @@ func (o *outbox) failed(ctx context.Context, p *postman, m *Mail, err error, log
 	log.Warn("mail delayed", zap.Error(err), zap.Int("attempts", m.Attempts), zap.Duration("retry_in", wait))
 	if err := o.store.Update(ctx, func(tx Tx) error { return tx.PutMail(m) }); err != nil && !errors.Is(err, ErrNotFound) {
 		log.Error("the outbox can't be written; trying again", zap.Error(err))
+		o.storeFails = true
 		return false
 	}
 	return true
 }
 
 // remove takes a row off the queue. If that fails after the message was sent,
-// it is sent again, under the same Message-ID. The write is not cut off by the
-// end of the worker.
+// only the removal is tried again; a message is sent twice only where the process
+// ends in between, and then under the same Message-ID. The write is not cut off
+// by the end of the worker.
 func (o *outbox) remove(ctx context.Context, m *Mail, log *zap.Logger) bool {
 	err := o.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
 		if err := tx.DeleteMail(m.Seq); !errors.Is(err, ErrNotFound) {
@@ -243,6 +277,7 @@ func (o *outbox) remove(ctx context.Context, m *Mail, log *zap.Logger) bool {
 	})
 	if err != nil {
 		log.Error("the outbox can't be written; trying again", zap.Error(err))
+		o.storeFails = true
 		return false
 	}
 	return true

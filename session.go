@@ -288,9 +288,20 @@ func (s *sessions) flush(ctx context.Context) error {
 	s.used = map[TokenHash]*liveSession{}
 	s.mu.Unlock()
 	chunk := make([]*liveSession, 0, min(len(used), flushChunk))
+	// What could not be written is noted again: a full disk must not make
+	// sessions look idle after the next start.
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for hash, ls := range used {
+			if _, ok := s.used[hash]; !ok && len(s.used) < maxLiveSessions {
+				s.used[hash] = ls
+			}
+		}
+	}()
 	write := func() error {
 		defer func() { chunk = chunk[:0] }()
-		return s.store.Update(ctx, func(tx Tx) error {
+		err := s.store.Update(ctx, func(tx Tx) error {
 			for _, ls := range chunk {
 				session, err := tx.Session(ls.session.Hash)
 				if errors.Is(err, ErrNotFound) {
@@ -306,6 +317,12 @@ func (s *sessions) flush(ctx context.Context) error {
 			}
 			return nil
 		})
+		if err == nil {
+			for _, ls := range chunk {
+				delete(used, ls.session.Hash)
+			}
+		}
+		return err
 	}
 	for _, ls := range used {
 		if chunk = append(chunk, ls); len(chunk) == flushChunk {

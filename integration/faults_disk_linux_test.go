@@ -1,0 +1,321 @@
+// faults_disk_linux_test.go: the disk under the account file is full, read-only
+// or failing, and the file is damaged, locked, newer or in the wrong place.
+
+package integration
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
+)
+
+// diskSite keeps its accounts in a folder of its own.
+var diskSite = strings.Replace(plainSite, "registration {", "registration {\n\t\tstore bbolt [[disk]]/registration.db", 1)
+
+// mount mounts a tmpfs, or skips with the reason.
+func mount(t testing.TB, options string, flags uintptr) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", flags, options); err != nil {
+		t.Skipf("can't mount a small file system here (needs root and CAP_SYS_ADMIN): %v", err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// onDisk runs diskSite on a folder, with a member.
+func onDisk(t testing.TB, dir string) (*server, *client, string) {
+	t.Helper()
+	s := run(t, diskSite, "disk", dir)
+	return s, s.member("ada"), filepath.Join(dir, "registration.db")
+}
+
+// requireRefuses starts Caddy and requires that it says these words and ends.
+func (s *server) requireRefuses(says ...string) string {
+	s.t.Helper()
+	out, err := s.command("run", "--config", s.configFile(), "--adapter", "caddyfile").CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(s.t, err, &exit, string(out))
+	for _, word := range says {
+		require.Contains(s.t, string(out), word)
+	}
+	require.NotContains(s.t, string(out), "goroutine ", "it panicked")
+	return string(out)
+}
+
+// requireReadsOnly requires that members are let in, and that whatever writes is
+// told to come again.
+func (s *server) requireReadsOnly(c *client) {
+	s.t.Helper()
+	c.requireMember()
+	for endpoint, body := range map[string]data{"register": newcomer("too-late"), "login": {"login": "ada", "password": testPassword}} {
+		res := s.client().post(http.StatusServiceUnavailable, endpoint, body)
+		require.NotEmpty(s.t, res.Header.Get("Retry-After"))
+		require.NotContains(s.t, res.body, "registration.db", "the cause is for the log alone")
+	}
+}
+
+func TestFaultDiskFull(t *testing.T) {
+	dir := mount(t, "size=2m", 0)
+	s, c, path := onDisk(t, dir)
+	ballast, err := os.Create(filepath.Join(dir, "ballast"))
+	require.NoError(t, err)
+	for chunk := make([]byte, 4096); err == nil; {
+		_, err = ballast.Write(chunk)
+	}
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.NoError(t, ballast.Close())
+	mark := s.log.mark()
+	var there []string
+	for i := 0; ; i++ { // what is free inside of the file is used first
+		require.Less(t, i, 2000, "the disk does not fill")
+		name := fmt.Sprintf("full-%d", i)
+		res := c.do(http.MethodPost, "/accounts/register", newcomer(name))
+		if res.StatusCode == http.StatusServiceUnavailable {
+			break
+		}
+		require.Equal(t, http.StatusCreated, res.StatusCode, res.body)
+		there = append(there, name)
+	}
+	line := s.logged(mark, "the disk is full", "free some space")
+	require.Contains(t, line, path)
+	fresh := s.client()
+	fresh.header.Set("Cookie", "registration="+c.cookie())
+	fresh.requireMember()
+	require.Equal(t, http.StatusOK, s.load(strings.Replace(diskSite, "for members:", "for members, still:", 1)).StatusCode, "a reload needs no space")
+	c.requireMember()
+	for _, name := range there {
+		require.Equal(t, http.StatusBadRequest, c.do(http.MethodPost, "/accounts/register", newcomer(name)).StatusCode, "%s is lost", name)
+	}
+	require.NoError(t, os.Remove(ballast.Name()))
+	begin := time.Now()
+	require.True(t, eventually(func() bool {
+		return s.client().do(http.MethodPost, "/accounts/login", data{"login": "ada", "password": testPassword}).StatusCode == http.StatusOK
+	}, 10*time.Millisecond), "it does not heal")
+	healed := time.Since(begin)
+	c.post(http.StatusCreated, "register", newcomer("afterwards"))
+	sent := 0
+	for _, name := range append(there, "afterwards") {
+		require.True(t, eventually(func() bool { return len(s.mails(name+"@example.org")) > 0 }, 20*time.Millisecond), "no mail for %s", name)
+		found := s.mails(name + "@example.org")
+		require.Len(t, found, 1, "mails to %s", name)
+		sent += len(found)
+	}
+	faultResult(t, "disk full under the account file", "guarded pages and reads go on, writes 503 with the reason and the path in the log; heals without a restart",
+		fmt.Sprintf("guarded pages 200, reload taken, %d acknowledged acts all there; writes again %s after space came back; %d mails, none twice", len(there), shortly(healed), sent))
+}
+
+// immutable sets or takes away the flag that makes ext4 and others refuse every
+// write, also to those who have the file open (chattr +i).
+func immutable(path string, on bool) error {
+	const getFlags, setFlags, flag = 0x80086601, 0x40086602, 0x10 // FS_IOC_*FLAGS, FS_IMMUTABLE_FL
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = file.Close() }()
+	var flags uintptr
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, file.Fd(), getFlags, uintptr(unsafe.Pointer(&flags))); errno != 0 {
+		return errno
+	}
+	if flags &^= flag; on {
+		flags |= flag
+	}
+	if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, file.Fd(), setFlags, uintptr(unsafe.Pointer(&flags))); errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+func TestFaultReadOnlyFile(t *testing.T) {
+	dir := t.TempDir()
+	s, c, path := onDisk(t, dir)
+	if err := immutable(path, true); err != nil {
+		t.Skipf("the file system of %s can't make a file immutable (needs root, and ext4 or alike): %v", dir, err)
+	}
+	t.Cleanup(func() { _ = immutable(path, false) })
+	if res := s.client().do(http.MethodPost, "/accounts/login", data{"login": "ada", "password": testPassword}); res.StatusCode == http.StatusOK {
+		t.Skip("this file system lets an open file be written to although it is immutable")
+	}
+	mark := s.log.mark()
+	s.requireReadsOnly(c)
+	s.logged(mark, path, "write access")
+	require.NoError(t, immutable(path, false))
+	s.client().signIn("ada")
+	c.post(http.StatusCreated, "register", newcomer("bob"))
+	s.mail("bob@example.org", 1)
+	s.stop()
+	require.NoError(t, immutable(path, true))
+	s.requireRefuses(path, "write access")
+	require.NoError(t, immutable(path, false))
+	s.start()
+	c.requireMember()
+
+	readOnly := mount(t, "size=1m", syscall.MS_RDONLY)
+	other := newServer(t)
+	other.values["disk"] = readOnly
+	other.configure(diskSite)
+	other.requireRefuses(filepath.Join(readOnly, "registration.db"), "write access")
+	faultResult(t, "account file made read-only while it is open; a start on it, and on a read-only file system", "guarded pages go on, writes 503; heals without a restart; a start says what and where",
+		"guarded pages 200, writes 503 and 200 again with the very next one; the start is refused with path and mend")
+}
+
+func TestFaultDamagedFile(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		damage func(t *testing.T, path string)
+	}{
+		{"cut short to ten pages", func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 10*4096)) }},
+		{"cut short to nothing", func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 0)) }},
+		{"every page but the headers overwritten", func(t *testing.T, path string) {
+			file, err := os.OpenFile(path, os.O_WRONLY, 0)
+			require.NoError(t, err)
+			defer func() { _ = file.Close() }()
+			info, err := file.Stat()
+			require.NoError(t, err)
+			_, err = file.WriteAt([]byte(strings.Repeat("rubbish!", int(info.Size()-2*4096)/8)), 2*4096)
+			require.NoError(t, err)
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s, c, path := onDisk(t, t.TempDir())
+			// A backup is a copy while nobody writes.
+			s.stop()
+			backup, err := os.ReadFile(path)
+			require.NoError(t, err)
+			s.start()
+			c.requireMember()
+			mark := s.log.mark()
+			tt.damage(t, path)
+			s.requireReadsOnly(c)
+			s.requireReadsOnly(c)
+			s.logged(mark, path, "damaged", "restore")
+			stranger := s.client()
+			stranger.requireStopped()
+			stranger.header.Set("Cookie", "registration="+strings.Repeat("A", 43))
+			require.Equal(t, http.StatusServiceUnavailable, stranger.get("/members/").StatusCode, "who can't be looked up is not let in")
+			require.True(t, s.running())
+			s.stop()
+			if tt.name != "cut short to nothing" { // an empty file is a new one
+				s.requireRefuses(path, "damaged, restore it from a backup")
+			}
+			require.NoError(t, os.WriteFile(path, backup, 0o600))
+			s.start()
+			c.requireMember()
+			c.post(http.StatusCreated, "register", newcomer("bob"))
+			faultResult(t, "account file damaged while it is open: "+tt.name, "the process lives; who is known stays in, all else 503 with the reason; a start says what and where",
+				"guarded pages 200 for sessions in memory, 503 for others, writes 503; SIGTERM ends it in peace; the start is refused with path and mend; a restored backup serves")
+		})
+	}
+}
+
+func TestFaultWrongFile(t *testing.T) {
+	s, c, path := onDisk(t, t.TempDir())
+	s.stop()
+	schema := func(version byte) {
+		db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second})
+		require.NoError(t, err)
+		require.NoError(t, db.Update(func(tx *bolt.Tx) error {
+			return tx.Bucket([]byte("meta")).Put([]byte("schema"), []byte{0, 0, 0, 0, 0, 0, 0, version})
+		}))
+		require.NoError(t, db.Close())
+	}
+	raw := func(key string) (out []byte) {
+		db, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second, ReadOnly: true})
+		require.NoError(t, err)
+		require.NoError(t, db.View(func(tx *bolt.Tx) error { out = append(out, tx.Bucket([]byte("meta")).Get([]byte(key))...); return nil }))
+		require.NoError(t, db.Close())
+		return out
+	}
+	present := raw("schema")
+	require.Len(t, present, 8)
+	schema(99)
+	s.requireRefuses(path, "schema 99", "run the newer plugin")
+	schema(present[7])
+
+	holder, err := bolt.Open(path, 0o600, &bolt.Options{Timeout: time.Second})
+	require.NoError(t, err)
+	begin := time.Now()
+	s.requireRefuses(path, "is another Caddy running", "caddy reload")
+	waited := time.Since(begin)
+	// `caddy validate` beside whoever holds it says so and is content.
+	out, err := s.command("validate", "--config", s.configFile(), "--adapter", "caddyfile").CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.Contains(t, string(out), "the store is in use by another process")
+	require.NoError(t, holder.Close())
+
+	s.start()
+	c.requireMember()
+	// A running Caddy takes no other place that can't be used, and goes on.
+	for wrong, says := range map[string]string{
+		"/proc/nowhere/registration.db": "/proc/nowhere",
+		s.dir:                           "name a file",
+		filepath.Join(s.configFile(), "registration.db"): "name a file",
+		s.configFile(): "not an account file",
+	} {
+		res := s.load(strings.Replace(diskSite, "[[disk]]/registration.db", wrong, 1))
+		require.Equal(t, http.StatusBadRequest, res.StatusCode, res.body)
+		require.Contains(t, res.body, says)
+		c.requireMember()
+	}
+	// A folder that is missing is made.
+	missing := filepath.Join(t.TempDir(), "a", "b")
+	res := s.load(strings.Replace(diskSite, "[[disk]]", missing, 1))
+	require.Equal(t, http.StatusOK, res.StatusCode, res.body)
+	c.post(http.StatusCreated, "register", newcomer("bob"))
+	faultResult(t, "account file of a newer schema; locked by another process; in a place that can't be used", "what and where, at the start and at a reload; the running one goes on",
+		"start refused with path and mend, after "+shortly(waited)+" where locked; reload refused, the old configuration serves; `caddy validate` beside the holder passes")
+}
+
+// TestFaultDiskFails: the file system is gone under the open file (EIO), as a
+// failing disk or a lost network volume is.
+func TestFaultDiskFails(t *testing.T) {
+	for _, tool := range []string{"mkfs.ext4", "losetup"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("needs %s", tool)
+		}
+	}
+	image, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
+	require.NoError(t, os.WriteFile(image, nil, 0o600))
+	require.NoError(t, os.Truncate(image, 32<<20))
+	out, err := exec.Command("mkfs.ext4", "-q", "-F", image).CombinedOutput()
+	require.NoError(t, err, string(out))
+	if out, err := exec.Command("mount", "-o", "loop", image, dir).CombinedOutput(); err != nil {
+		t.Skipf("can't mount a file here: %v %s", err, out)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })
+	s, c, path := onDisk(t, dir)
+	mark := s.log.mark()
+	mountPoint, err := os.Open(dir)
+	require.NoError(t, err)
+	const shutdown, noLogFlush = 0x8004587d, 2 // EXT4_IOC_SHUTDOWN
+	flags := uint32(noLogFlush)
+	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, mountPoint.Fd(), shutdown, uintptr(unsafe.Pointer(&flags)))
+	require.NoError(t, mountPoint.Close())
+	if errno != 0 {
+		t.Skipf("this kernel can't take a file system down: %v", errno)
+	}
+	s.requireReadsOnly(c)
+	line := s.logged(mark, path, "input/output error")
+	require.NotContains(t, line, testPassword)
+	require.True(t, s.running())
+	s.stop()
+	require.NoError(t, errors.Join(syscall.Unmount(dir, syscall.MNT_DETACH)))
+	faultResult(t, "the disk under the account file fails (every write EIO)", "the process lives, guarded pages go on, writes 503 with the reason",
+		"guarded pages 200, writes 503, SIGTERM ends it in peace")
+}
