@@ -120,6 +120,13 @@ func checkBoltFile(path string) error {
 	return nil
 }
 
+// isEmpty reports whether there is a file without a byte in it, which bbolt takes
+// for a new one.
+func isEmpty(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular() && info.Size() == 0
+}
+
 func checkPages(file *os.File, m boltMeta) error {
 	info, err := file.Stat()
 	if err != nil {

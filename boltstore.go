@@ -69,6 +69,7 @@ func OpenBoltFile(path string, wait time.Duration) (*BoltFile, error) {
 	if err := checkBoltFile(path); err != nil {
 		return nil, openError(path, err)
 	}
+	wasEmpty := isEmpty(path)
 	db, err := openBolt(path, &bolt.Options{
 		Timeout:         wait,
 		FreelistType:    bolt.FreelistMapType,
@@ -80,6 +81,9 @@ func OpenBoltFile(path string, wait time.Duration) (*BoltFile, error) {
 	db.AllocSize = growStep
 	f := &BoltFile{db: db, path: path}
 	f.commits.db, f.commits.health = db, &f.health
+	if wasEmpty {
+		f.warnings = append(f.warnings, fmt.Sprintf("account file %s was empty and begins without accounts; if it had some, restore it from a backup", path))
+	}
 	if err := f.tighten(); err != nil {
 		f.warnings = append(f.warnings, err.Error())
 	}
@@ -118,7 +122,7 @@ func (f *BoltFile) tighten() error {
 }
 
 // Warnings returns what the administrator should know about opening the file,
-// one sentence each: it was readable by others.
+// one sentence each: it was readable by others, or empty.
 func (f *BoltFile) Warnings() []string { return f.warnings }
 
 // Close waits for running acts and closes the file. Later calls of the file and
