@@ -23,7 +23,7 @@ const bareSite = `{
 	default_bind 127.0.0.1
 }
 http://127.0.0.1:[[port]] {
-	respond /accounts/login {"detail":"You are signed in."}
+	respond /accounts/login "You are signed in."
 	respond "for members: ada"
 }
 `
@@ -71,6 +71,7 @@ func reloadAgain(t *testing.T, s *server, c *client, n int, every time.Duration,
 			reader.http.Jar = c.http.Jar
 		}
 		seen.wrong.Go(func() error {
+			defer reader.http.CloseIdleConnections()
 			for {
 				select {
 				case <-stop:
