@@ -48,6 +48,8 @@ type Accounts struct {
 	throttles *throttles
 	// access makes access tokens; nil where tokens are off or opaque.
 	access *accessTokens
+	// uniques says which keys an account has in the store.
+	uniques *uniques
 	// now is the clock; tests travel with it.
 	now func() time.Time
 }
@@ -134,10 +136,10 @@ func (a *Accounts) putUser(t *txn, u *User) error {
 	if err != nil {
 		return err
 	}
-	err = t.PutUser(u, append(keysOf(u), reserved...))
+	err = t.PutUser(u, append(a.uniques.keysOf(u), reserved...))
 	if taken := (*TakenError)(nil); errors.As(err, &taken) {
 		var errs fieldErrors
-		errs.add(taken.Field, CodeUnique)
+		errs.add(fieldOfKey(taken.Field), CodeUnique)
 		return errs.err()
 	}
 	t.users = append(t.users, u.ID)
@@ -146,15 +148,20 @@ func (a *Accounts) putUser(t *txn, u *User) error {
 
 func (a *Accounts) loginClash(tx Tx, u *User) error {
 	var errs fieldErrors
-	for _, key := range keysOf(u) {
-		for _, name := range a.settings.User.LoginFields {
-			if name == key.Field || !slices.Contains(a.settings.User.LoginFields, key.Field) {
+	login := a.settings.fields.login
+	for _, f := range login {
+		text := textOf(f.get(u))
+		if text == "" {
+			continue
+		}
+		for _, other := range login {
+			if other == f {
 				continue
 			}
-			other, err := tx.UserByKey(name, key.Value)
+			holder, err := tx.UserByKey(other.keyspace(), other.keyOf(text))
 			switch {
-			case err == nil && other.ID != u.ID:
-				errs.add(key.Field, CodeUnique)
+			case err == nil && holder.ID != u.ID:
+				errs.add(f.name, CodeUnique)
 			case err != nil && !errors.Is(err, ErrNotFound):
 				return err
 			}
@@ -168,14 +175,15 @@ func (a *Accounts) loginClash(tx Tx, u *User) error {
 // the hash.
 func (a *Accounts) taken(tx Tx, u *User, errs *fieldErrors) error {
 	secret := u.ID == uuid.Nil && *a.settings.Register.Verification // see decline
-	for _, key := range keysOf(u) {
-		if key.Field == fieldEmail && secret {
+	for _, f := range a.settings.fields.unique {
+		key := f.key(u)
+		if key == "" || f.name == fieldEmail && secret {
 			continue
 		}
-		other, err := tx.UserByKey(key.Field, key.Value)
+		other, err := tx.UserByKey(f.keyspace(), key)
 		switch {
 		case err == nil && other.ID != u.ID:
-			errs.add(key.Field, CodeUnique)
+			errs.add(f.name, CodeUnique)
 		case err != nil && !errors.Is(err, ErrNotFound):
 			return err
 		}
@@ -196,23 +204,6 @@ func (a *Accounts) taken(tx Tx, u *User, errs *fieldErrors) error {
 		return nil
 	}
 	return err
-}
-
-// registerFields are the fields that sign-up takes, and which of them it needs.
-func (a *Accounts) registerFields() (fields []field, required map[string]bool) {
-	s := a.settings
-	required = map[string]bool{}
-	for _, name := range s.User.LoginFields {
-		required[name] = true
-	}
-	for _, f := range builtinFields {
-		wanted := slices.Contains(s.User.PublicFields, f.name) && !slices.Contains(s.User.HiddenFields, f.name) ||
-			required[f.name] || f.name == fieldEmail && *s.Register.Verification
-		if wanted && !f.readOnly {
-			fields = append(fields, f)
-		}
-	}
-	return fields, required
 }
 
 // Register creates an account. With verification on it is inactive, and the
@@ -452,11 +443,11 @@ func (a *Accounts) ResendVerification(ctx context.Context, in Input, client Clie
 // none. A `login` is tried as every login field; loginClash sees to it that at
 // most one account answers to it.
 func (a *Accounts) find(ctx context.Context, in Input, names []string) (*User, error) {
-	tryAs, given := a.settings.User.LoginFields, "login"
+	tryAs, given := a.settings.fields.login, "login"
 	if in["login"].kind == valueAbsent {
 		for _, name := range names {
 			if in[name].kind != valueAbsent {
-				tryAs, given = []string{name}, name
+				tryAs, given = []*field{a.settings.fields.byName[name]}, name
 				break
 			}
 		}
@@ -469,8 +460,8 @@ func (a *Accounts) find(ctx context.Context, in Input, names []string) (*User, e
 	var found *User
 	err := a.view(ctx, func(tx Tx) error {
 		found = nil
-		for _, name := range tryAs {
-			u, err := tx.UserByKey(name, loginKey(name, text))
+		for _, f := range tryAs {
+			u, err := tx.UserByKey(f.keyspace(), f.keyOf(text))
 			if err == nil {
 				found = u
 				return nil
@@ -482,26 +473,4 @@ func (a *Accounts) find(ctx context.Context, in Input, names []string) (*User, e
 		return nil
 	})
 	return found, err
-}
-
-// Shown is one field of an account as its owner sees it.
-type Shown struct {
-	Name  string
-	Value any
-}
-
-// Profile returns the public fields of an account, in their fixed order.
-func (a *Accounts) Profile(u *User) []Shown {
-	var out []Shown
-	for _, f := range builtinFields {
-		if a.public(f.name) {
-			out = append(out, Shown{f.name, f.get(u)})
-		}
-	}
-	return out
-}
-
-// public reports whether a field is shown to the account's owner.
-func (a *Accounts) public(name string) bool {
-	return slices.Contains(a.settings.User.PublicFields, name) && !slices.Contains(a.settings.User.HiddenFields, name)
 }

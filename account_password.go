@@ -25,6 +25,11 @@ func (a *Accounts) confirmation(in Input, wanted bool, errs *fieldErrors) *strin
 func (a *Accounts) checkNewPassword(pass string, confirm *string, u *User) error {
 	var errs fieldErrors
 	own := []string{u.Username, u.Email, u.FirstName, u.LastName}
+	for _, f := range a.settings.fields.all {
+		if text, ok := f.get(u).(string); ok && f.extra && f.kind.textual() {
+			own = append(own, text)
+		}
+	}
 	for _, f := range a.settings.validators().Validate(pass, own) {
 		errs.add("password", Code(f.Code), Params(f.Params))
 	}

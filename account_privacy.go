@@ -6,6 +6,7 @@ package registration
 
 import (
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -59,33 +60,44 @@ func (a *Accounts) queueNotice(t *txn, kind MailKind, u *User, to string, n noti
 }
 
 // addressHolder returns the account that an address belongs to: as its own, as
-// one that it can go back to or, where people sign in by either, as its
-// username. ErrNotFound: it is free.
+// one that it can go back to or, where people sign in by either, as the value
+// of another login field. ErrNotFound: it is free.
 func (a *Accounts) addressHolder(tx Tx, email string) (*User, error) {
 	u, err := tx.UserByKey(fieldEmail, emailKey(email))
 	if errors.Is(err, ErrNotFound) {
 		u, err = a.formerHolder(tx, email)
 	}
-	if errors.Is(err, ErrNotFound) && a.eitherLogin() {
-		return tx.UserByKey(fieldUsername, emailKey(email))
+	for _, f := range a.besideEmail() {
+		if !errors.Is(err, ErrNotFound) {
+			break
+		}
+		u, err = tx.UserByKey(f.keyspace(), f.keyOf(email))
 	}
 	return u, err
 }
 
-// eitherLogin reports whether one `login` can be a username or an address.
-func (a *Accounts) eitherLogin() bool {
-	return slices.Contains(a.settings.User.LoginFields, fieldUsername) && slices.Contains(a.settings.User.LoginFields, fieldEmail)
+// besideEmail returns the other login fields where people sign in by their
+// e-mail address too: there, one `login` can mean either.
+func (a *Accounts) besideEmail() []*field {
+	set := a.settings.fields
+	if !set.isLogin(fieldEmail) {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(set.login), func(f *field) bool { return f.name == fieldEmail })
 }
 
-// foreignAddress refuses a username that is an address other than the
-// account's own, where people sign in by either. Whether it is anybody's plays
-// no part: "taken" would tell.
+// foreignAddress refuses a username (or the value of another login field) that
+// is an address other than the account's own, where people sign in by either.
+// Whether it is anybody's plays no part: "taken" would tell.
 func (a *Accounts) foreignAddress(u *User, errs *fieldErrors) {
-	if u.Username == "" || !a.eitherLogin() || slices.ContainsFunc(*errs, func(e FieldError) bool { return e.Field == fieldUsername }) {
-		return
-	}
-	if _, ok := parseEmail(u.Username); ok && emailKey(u.Username) != emailKey(u.Email) {
-		errs.add(fieldUsername, CodeInvalid)
+	for _, f := range a.besideEmail() {
+		text := textOf(f.get(u))
+		if text == "" || slices.ContainsFunc(*errs, func(e FieldError) bool { return e.Field == f.name }) {
+			continue
+		}
+		if _, ok := parseEmail(text); ok && emailKey(text) != emailKey(u.Email) {
+			errs.add(f.name, CodeInvalid)
+		}
 	}
 }
 
@@ -95,14 +107,21 @@ func (a *Accounts) foreignAddress(u *User, errs *fieldErrors) {
 // else a second try would tell. The address's owner gets a notice.
 func (a *Accounts) decline(t *txn, u, holder *User, n notice, client Client) error {
 	idle := *u
-	idle.Email, idle.PasswordHash = "", ""
-	if idle.Username != "" && a.eitherLogin() && emailKey(idle.Username) == emailKey(u.Email) {
-		idle.Username = "" // it is the address, which stays its owner's
+	idle.Email, idle.PasswordHash, idle.Extra = "", "", maps.Clone(u.Extra)
+	for _, f := range a.besideEmail() {
+		if text := textOf(f.get(&idle)); text == "" || emailKey(text) != emailKey(u.Email) {
+			continue
+		}
+		if f.extra { // it is the address, which stays its owner's
+			delete(idle.Extra, f.name)
+		} else {
+			f.set(&idle, "")
+		}
 	}
 	if err := a.putUser(t, &idle); err != nil {
 		return err
 	}
-	if idle.Username == "" {
+	if len(a.uniques.keysOf(&idle)) == 0 {
 		if err := t.DeleteUser(idle.ID); err != nil {
 			return err
 		}

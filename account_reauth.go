@@ -26,9 +26,13 @@ func (a *Accounts) staleSignIn(s *Session) bool {
 // by: a login field, or the e-mail address where it is edited there.
 func (a *Accounts) setsLogin(p Principal, in Input) bool {
 	fields, _ := a.editableFields()
-	return slices.ContainsFunc(fields, func(f field) bool {
+	return slices.ContainsFunc(fields, func(f *field) bool {
 		if in[f.name].kind == valueAbsent || !a.guarded(f) {
 			return false
+		}
+		if f.extra {
+			v, refusal := f.read(in[f.name], false)
+			return refusal == nil && v != f.get(p.User)
 		}
 		text := in.text(f.name)
 		if parsed, ok := f.parse(text); ok {
@@ -40,7 +44,7 @@ func (a *Accounts) setsLogin(p Principal, in Input) bool {
 
 // guarded reports whether a field changes only with the password or soon after
 // the sign-in.
-func (a *Accounts) guarded(f field) bool {
+func (a *Accounts) guarded(f *field) bool {
 	return f.name == fieldEmail || slices.Contains(a.settings.User.LoginFields, f.name)
 }
 

@@ -6,24 +6,10 @@ package registration
 import (
 	"context"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
 )
-
-// editableFields are the fields that the profile takes, and which of them a
-// full update needs.
-func (a *Accounts) editableFields() (fields []field, required map[string]bool) {
-	required = map[string]bool{}
-	for _, f := range builtinFields {
-		if a.public(f.name) && slices.Contains(a.settings.User.EditableFields, f.name) && !f.readOnly {
-			fields = append(fields, f)
-			required[f.name] = slices.Contains(a.settings.User.LoginFields, f.name)
-		}
-	}
-	return fields, required
-}
 
 // UpdateProfile changes the editable fields that the input mentions. A full
 // update (partial false) needs the required ones to be there.
@@ -84,7 +70,7 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, par
 // A sign-in older than register_email.max_age needs the password besides.
 func (a *Accounts) RegisterEmail(ctx context.Context, p Principal, in Input, client Client) error {
 	var errs fieldErrors
-	f, _ := fieldByName(fieldEmail)
+	f := a.settings.fields.byName[fieldEmail]
 	wanted := &User{}
 	in.field(f, true, wanted, &errs)
 	if err := errs.err(); err != nil {
@@ -184,8 +170,8 @@ func (a *Accounts) SignOut(ctx context.Context, p Principal, revoke bool) error 
 	return err
 }
 
-// Lookup finds an account by its id, its username or its e-mail address, for
-// an administrator. An unknown one is CodeUserNotFound.
+// Lookup finds an account by its id or the value of a unique field (username,
+// e-mail address, added ones in their order), for an administrator. An unknown one is CodeUserNotFound.
 func (a *Accounts) Lookup(ctx context.Context, text string) (*User, error) {
 	var u *User
 	err := a.view(ctx, func(tx Tx) (err error) {
@@ -193,8 +179,10 @@ func (a *Accounts) Lookup(ctx context.Context, text string) (*User, error) {
 			u, err = tx.User(id)
 			return userNotFound(err)
 		}
-		if u, err = tx.UserByKey(fieldUsername, uniqueKey(text)); errors.Is(err, ErrNotFound) {
-			u, err = tx.UserByKey(fieldEmail, emailKey(text))
+		for _, f := range a.settings.fields.unique {
+			if u, err = tx.UserByKey(f.keyspace(), f.keyOf(text)); !errors.Is(err, ErrNotFound) {
+				break
+			}
 		}
 		return userNotFound(err)
 	})

@@ -75,7 +75,7 @@ func (a *Accounts) reserve(t *txn, u *User) ([]Key, error) {
 		}
 		theirs, err := a.reserve(t, other)
 		if err == nil {
-			err = t.PutUser(other, append(keysOf(other), theirs...))
+			err = t.PutUser(other, append(a.uniques.keysOf(other), theirs...))
 		}
 		if err != nil {
 			return nil, err

@@ -94,7 +94,7 @@ func (a *AdminAPI) serve(w http.ResponseWriter, req *http.Request) error {
 		return nil
 	}
 	var all shownFields
-	for _, f := range builtinFields {
+	for _, f := range r.settings.fields.all {
 		all = append(all, Shown{f.name, f.get(u)})
 	}
 	all = append(all, Shown{"email_verified", u.EmailVerified}, Shown{"awaits_verification", u.AwaitsVerification})

@@ -107,7 +107,7 @@ func (a *App) Start() error {
 	var errs []error
 	for _, g := range a.guards {
 		if _, ok := a.realms[g.realm]; !ok {
-			errs = append(errs, fmt.Errorf("%s: require_login guards with the realm %q, which no registration directive defines; add `registration` to a site, or name one that exists: require_login { realm <name> }", orUnknown(g.source), g.realm))
+			errs = append(errs, unknownRealm(g))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -117,7 +117,7 @@ func (p *parser) block(setting string, options map[string]option) error {
 		if !ok {
 			return p.Errf("%q is not a setting of %s; the settings are: %s", name, cmp.Or(setting, p.directive), strings.Join(sortedNames(options), ", "))
 		}
-		if p.seen[path] && path != "throttle" { // one line a throttle
+		if p.seen[path] && path != "throttle" && path != "user.field" { // one line each
 			return p.Errf("%s stands twice; keep one of them", path)
 		}
 		p.seen[path] = true
@@ -259,6 +259,7 @@ func (h *Handler) options() map[string]option {
 			"public_fields":   listOption(&h.User.PublicFields, "id username"),
 			"hidden_fields":   listOption(&h.User.HiddenFields, "email"),
 			"editable_fields": listOption(&h.User.EditableFields, "first_name last_name"),
+			"field":           fieldOption(&h.User.Fields),
 		}),
 		"register": blockOption(redirect(map[string]option{
 			"enabled":             switchOption(&h.Register.Enabled),

@@ -67,9 +67,7 @@ func TestOwnMailTemplates(t *testing.T) {
 	require.Empty(t, m.HTML)
 	require.True(t, strings.HasPrefix(m.Text, "go http"))
 	for name, mail := range map[string]MailSettings{"missing": {Subject: "no/such.txt"}, "missing html": {HTMLBody: "no.html"}, "outside": {TextBody: "../x"}} {
-		settings := testSettings()
-		settings.Templates, settings.Register.Mail = dir, mail
-		settings.setDefaults()
+		settings := resolvedTestSettings(t, func(s *Settings) { s.Templates, s.Register.Mail = dir, mail })
 		_, err := newMailRenderer(settings, english(t), "example.com", time.Now)
 		require.ErrorContains(t, err, "template", name)
 	}

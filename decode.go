@@ -107,7 +107,8 @@ func decodeForm(body []byte) (Input, error) {
 	if err != nil {
 		return nil, malformed("malformed.form")
 	}
-	in := make(Input, len(form))
+	in := make(Input, len(form)+1)
+	in[formMark] = value{kind: valueForm}
 	for name, values := range form {
 		text := values[len(values)-1]
 		if !utf8.ValidString(name) || !utf8.ValidString(text) {
@@ -122,7 +123,7 @@ func decodeMultipart(body []byte, boundary string) (Input, error) {
 	if boundary == "" {
 		return nil, malformed("malformed.boundary")
 	}
-	in := Input{}
+	in := Input{formMark: {kind: valueForm}}
 	reader := multipart.NewReader(bytes.NewReader(body), boundary)
 	for {
 		part, err := reader.NextPart()

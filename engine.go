@@ -19,6 +19,7 @@ type engine struct {
 	sessions  *sessions
 	outbox    *outbox
 	throttles *throttles
+	uniques   *uniques
 	release   func() error // of what the store rests on
 
 	mu sync.Mutex
@@ -30,7 +31,7 @@ type engine struct {
 }
 
 func newEngine(store Store, release func() error) *engine {
-	e := &engine{store: store, sessions: newSessions(store), throttles: newThrottles(), release: release}
+	e := &engine{store: store, sessions: newSessions(store), throttles: newThrottles(), uniques: newUniques(), release: release}
 	e.outbox = newOutbox(store, e.postman)
 	return e
 }

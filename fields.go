@@ -5,6 +5,7 @@ package registration
 
 import (
 	"net/mail"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
@@ -29,47 +30,77 @@ const (
 	fieldLastLogin  = "last_login"
 )
 
-// A field describes one field of an account.
+// A field describes one field of an account. It never changes once a
+// configuration is loaded.
 type field struct {
-	name string
+	name  string
+	kind  fieldKind
+	label string // "": the catalogue has it
+	// extra: it was added by the owner and is kept in User.Extra.
+	extra bool
 	// unique fields have a key and can be login fields.
 	unique bool
+	// required: sign-up and a full update of the profile need it (login fields
+	// besides).
+	required bool
+	// hidden: it is shown to nobody, whatever the lists say.
+	hidden bool
 	// readOnly fields are ignored in every input: an account's owner never
 	// writes them, however the lists are configured.
 	readOnly bool
-	// maxLength is in characters.
-	maxLength int
+	// minLength and maxLength are in characters; of textual kinds alone.
+	minLength, maxLength int
+	// min and max bound an ordered kind: int64, float64, a date's text; nil: none.
+	min, max any
+	// pattern is what the whole text must match, matches its compiled form.
+	pattern string
+	matches *regexp.Regexp
+	// choices are the values of a choice, in the order in which they are shown.
+	choices []string
+	// fallback is what an added field reads as while unset; nil: the kind's own.
+	fallback any
 	// get returns the value as it stands in JSON.
 	get func(*User) any
-	// parse brings a trimmed text into its canonical form or refuses it.
+	// parse brings a trimmed text of a built-in field into its canonical form or
+	// refuses it; set stores it.
 	parse func(string) (string, bool)
 	set   func(*User, string)
 }
 
 // builtinFields in the order in which they are shown.
-var builtinFields = []field{
-	{name: fieldID, readOnly: true, get: func(u *User) any { return u.ID.String() }},
+var builtinFields = []*field{
+	{name: fieldID, kind: kindUUID, readOnly: true, get: func(u *User) any { return u.ID.String() }},
 	{
-		name: fieldUsername, unique: true, maxLength: 150, parse: parseUsername,
+		name: fieldUsername, kind: kindText, unique: true, maxLength: 150, parse: parseUsername,
 		get: func(u *User) any { return u.Username }, set: func(u *User, v string) { u.Username = v },
 	},
 	{
-		name: fieldEmail, unique: true, maxLength: 254, parse: parseEmail,
+		name: fieldEmail, kind: kindEmail, unique: true, maxLength: 254, parse: parseEmail,
 		get: func(u *User) any { return u.Email }, set: func(u *User, v string) { u.Email = v },
 	},
 	{
-		name: fieldFirstName, maxLength: 150, parse: parseText,
+		name: fieldFirstName, kind: kindText, maxLength: 150, parse: parseText,
 		get: func(u *User) any { return u.FirstName }, set: func(u *User, v string) { u.FirstName = v },
 	},
 	{
-		name: fieldLastName, maxLength: 150, parse: parseText,
+		name: fieldLastName, kind: kindText, maxLength: 150, parse: parseText,
 		get: func(u *User) any { return u.LastName }, set: func(u *User, v string) { u.LastName = v },
 	},
-	{name: fieldIsActive, readOnly: true, get: func(u *User) any { return u.IsActive }},
-	{name: fieldIsStaff, readOnly: true, get: func(u *User) any { return u.IsStaff }},
-	{name: fieldGroups, readOnly: true, get: func(u *User) any { return append([]string{}, u.Groups...) }},
-	{name: fieldDateJoined, readOnly: true, get: func(u *User) any { return timeValue(u.DateJoined) }},
-	{name: fieldLastLogin, readOnly: true, get: func(u *User) any { return timeValue(u.LastLogin) }},
+	{name: fieldIsActive, kind: kindBoolean, readOnly: true, get: func(u *User) any { return u.IsActive }},
+	{name: fieldIsStaff, kind: kindBoolean, readOnly: true, get: func(u *User) any { return u.IsStaff }},
+	{name: fieldGroups, kind: kindList, readOnly: true, get: func(u *User) any { return append([]string{}, u.Groups...) }},
+	{name: fieldDateJoined, kind: kindTime, readOnly: true, get: func(u *User) any { return timeValue(u.DateJoined) }},
+	{name: fieldLastLogin, kind: kindTime, readOnly: true, get: func(u *User) any { return timeValue(u.LastLogin) }},
+}
+
+// builtinField returns a built-in field by name.
+func builtinField(name string) (*field, bool) {
+	for _, f := range builtinFields {
+		if f.name == name {
+			return f, true
+		}
+	}
+	return nil, false
 }
 
 // timeValue is RFC 3339 in UTC, or null for never.
@@ -78,23 +109,6 @@ func timeValue(t time.Time) any {
 		return nil
 	}
 	return t.UTC().Format(time.RFC3339)
-}
-
-func fieldByName(name string) (field, bool) {
-	for _, f := range builtinFields {
-		if f.name == name {
-			return f, true
-		}
-	}
-	return field{}, false
-}
-
-func fieldNames() []string {
-	names := make([]string, len(builtinFields))
-	for i, f := range builtinFields {
-		names[i] = f.name
-	}
-	return names
 }
 
 // parseUsername accepts letters, digits and combining marks of any script and
@@ -158,26 +172,6 @@ func uniqueKey(v string) string {
 func emailKey(v string) string {
 	if parsed, ok := parseEmail(v); ok {
 		v = parsed
-	}
-	return uniqueKey(v)
-}
-
-// keysOf is the complete list of an account's unique keys.
-func keysOf(u *User) []Key {
-	var keys []Key
-	if u.Username != "" {
-		keys = append(keys, Key{Field: fieldUsername, Value: uniqueKey(u.Username)})
-	}
-	if u.Email != "" {
-		keys = append(keys, Key{Field: fieldEmail, Value: emailKey(u.Email)})
-	}
-	return keys
-}
-
-// loginKey is the key under which a typed login is looked up in a login field.
-func loginKey(fieldName, v string) string {
-	if fieldName == fieldEmail {
-		return emailKey(v)
 	}
 	return uniqueKey(v)
 }

@@ -83,8 +83,9 @@ func (ref *realmRef) provision(ctx caddy.Context, name, source string, copies bo
 	}
 	setDefault(&name, defaultRealm)
 	ref.app, ref.name = app, name
-	app.need(guardRef{name, source, copies})
-	return nil
+	g := guardRef{name, source, copies}
+	app.need(g)
+	return app.check(ctx, g)
 }
 
 // CaddyModule returns the Caddy module information.
@@ -92,7 +93,7 @@ func (*Guard) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "http.handlers.require_login", New: func() caddy.Module { return new(Guard) }}
 }
 
-// Provision finds the app. That the realm exists is checked when it starts.
+// Provision finds the app, and refuses a realm that nobody defines.
 func (g *Guard) Provision(ctx caddy.Context) error {
 	g.logger = ctx.Logger()
 	return g.provision(ctx, g.Realm, g.Source, g.CopyHeaders)
@@ -264,9 +265,8 @@ func (r *realm) placeholder(u *User, name string) (any, bool) {
 	case fieldGroups:
 		return strings.Join(u.Groups, ","), true
 	}
-	f, ok := fieldByName(name)
-	a := r.accounts.Load()
-	if !ok || a == nil || !a.public(name) {
+	f, ok := r.settings.fields.publicSet[name]
+	if !ok {
 		return nil, false
 	}
 	if v := f.get(u); v != nil {
@@ -348,7 +348,7 @@ func (p *Provider) Authenticate(w http.ResponseWriter, req *http.Request) (caddy
 		return caddyauth.User{}, false, nil
 	}
 	meta := map[string]string{}
-	for _, f := range builtinFields {
+	for _, f := range r.settings.fields.all {
 		if v, ok := r.placeholder(who.User, f.name); ok && f.name != fieldID {
 			meta[f.name] = caddy.ToString(v)
 		}

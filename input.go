@@ -16,7 +16,12 @@ const (
 	valueNull
 	valueBool
 	valueOther // a list, an object, a file
+	valueForm  // of formMark alone
 )
+
+// formMark is the member that a decoded form has besides its own. No client can
+// make one of its kind.
+const formMark = "\x00form"
 
 // A value is one member of an input. Numbers count as text, as in a form.
 type value struct {
@@ -88,14 +93,31 @@ func (in Input) checked(name string, errs *fieldErrors) (string, bool) {
 	return "", false
 }
 
+// isForm reports whether the input came from a form, whose unticked boxes are
+// not sent at all.
+func (in Input) isForm() bool { return in[formMark].kind == valueForm }
+
 // field reads the value of an account's field into u. present is false where
 // the input does not mention it. A blank optional field is written as empty.
-func (in Input) field(f field, required bool, u *User, errs *fieldErrors) (present bool) {
-	if in[f.name].kind == valueAbsent {
+func (in Input) field(f *field, required bool, u *User, errs *fieldErrors) (present bool) {
+	v := in[f.name]
+	if v.kind == valueAbsent && f.kind == kindBoolean && in.isForm() {
+		v = value{kind: valueBool, text: "false"}
+	}
+	if v.kind == valueAbsent {
 		if required {
 			errs.add(f.name, CodeRequired)
 		}
 		return false
+	}
+	if f.extra {
+		parsed, refusal := f.read(v, required)
+		if refusal != nil {
+			*errs = append(*errs, *refusal)
+		} else {
+			f.assign(u, parsed)
+		}
+		return true
 	}
 	text, ok := in.checked(f.name, errs)
 	if !ok {

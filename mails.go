@@ -76,6 +76,9 @@ type MailUser struct {
 	Username, Email, FirstName, LastName string
 	// Name is the full name, else the username, else empty.
 	Name string
+	// Extra has the added fields by name, hidden ones too; what has no value is
+	// the empty text.
+	Extra map[string]any
 }
 
 // mailTemplate is one message's parts. html may be nil; text is nil where it is
@@ -173,7 +176,7 @@ func loadMailTemplate(folder string, l *locale, kind MailKind, s MailSettings) (
 		if err != nil {
 			return t, err
 		}
-		if t.html, err = htmltemplate.New(mailLayout).Parse(layout); err != nil {
+		if t.html, err = htmltemplate.New(mailLayout).Option("missingkey=error").Parse(layout); err != nil {
 			return t, fmt.Errorf("template %q: %w", mailLayout, err)
 		}
 		if t.html, err = t.html.New(htmlName).Parse(raw); err != nil {
@@ -192,7 +195,7 @@ func parseMailText(folder string, l *locale, name string, named bool) (*texttemp
 	if err != nil {
 		return nil, err
 	}
-	t, err := texttemplate.New(name).Funcs(texttemplate.FuncMap{"wrap": wrap}).Parse(raw)
+	t, err := texttemplate.New(name).Funcs(texttemplate.FuncMap{"wrap": wrap}).Option("missingkey=error").Parse(raw)
 	if err != nil {
 		return nil, fmt.Errorf("template %q: %w", name, err)
 	}
@@ -216,9 +219,9 @@ func newMailRenderer(s *Settings, l *languages, site string, now func() time.Tim
 				return nil, err
 			}
 			r.templates[in.name][kind] = t
-			sample := MailData{loc: in, Site: "example.com", Link: "https://example.com/", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada"}}
+			sample := MailData{loc: in, Site: "example.com", Link: "https://example.com/", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada", Extra: s.fields.extraValues(&User{})}}
 			if _, _, _, err := t.render(sample); err != nil {
-				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .Period, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email), .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
+				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .Period, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
 			}
 		}
 	}
@@ -257,7 +260,7 @@ func (r *mailRenderer) render(m *Mail, u *User) (*Message, error) {
 	l := r.languages.named(m.Language)
 	data := MailData{loc: l, Site: r.site, Email: m.To, User: MailUser{
 		Username: u.Username, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName,
-		Name: strings.TrimSpace(u.FirstName + " " + u.LastName),
+		Name: strings.TrimSpace(u.FirstName + " " + u.LastName), Extra: r.settings.fields.extraValues(u),
 	}}
 	if data.User.Name == "" {
 		data.User.Name = u.Username

@@ -155,7 +155,7 @@ func (p *pages) profileForm() *form {
 		pass.required, pass.hint = false, say("hint.password_for_login")
 		f.fields = append(f.fields, pass)
 	}
-	if !slices.ContainsFunc(fields, func(f field) bool { return f.name == fieldEmail }) {
+	if !slices.ContainsFunc(fields, func(f *field) bool { return f.name == fieldEmail }) {
 		f.links = append(f.links, formLink{"/register-email/", say("link.change_email")})
 	}
 	f.links = append(f.links, formLink{"/sessions/", say("link.sessions")})
@@ -165,18 +165,34 @@ func (p *pages) profileForm() *form {
 // loginField is the input that names an account.
 func (p *pages) loginField() formField {
 	f := formField{name: "login", kind: kindInputText, autocomplete: autocompleteUsername, required: true, verbatim: true}
-	switch fields := p.realm.settings.User.LoginFields; {
-	case len(fields) == 1:
-		f.label = fieldLabels[fields[0]]
-		if fields[0] == fieldEmail {
-			f.kind = kindInputEmail
+	login := p.realm.settings.fields.login
+	for i, field := range login {
+		switch label := labelPhrase(field); {
+		case i == 0:
+			f.label = label
+		case i == 1 && login[0].name == fieldEmail && field.name == fieldUsername:
+			f.label = say("field.email_or_username")
+		case i == 1 && login[0].name == fieldUsername && field.name == fieldEmail:
+			f.label = say("field.username_or_email")
+		default:
+			f.label = say("field.either", Params{"one": f.label, "other": label})
 		}
-	case fields[0] == fieldEmail:
-		f.label, f.inputMode = say("field.email_or_username"), kindInputEmail
-	default:
-		f.label, f.inputMode = say("field.username_or_email"), kindInputEmail
+		switch {
+		case field.kind == kindEmail && len(login) == 1:
+			f.kind = kindInputEmail
+		case field.kind == kindEmail:
+			f.inputMode = kindInputEmail
+		}
 	}
 	return f
+}
+
+// labelPhrase is what pages call a field.
+func labelPhrase(f *field) phrase {
+	if f.extra {
+		return phrase{words: f.label}
+	}
+	return fieldLabels[f.name]
 }
 
 func emailField(label phrase) formField {
@@ -215,8 +231,8 @@ var fieldLabels = map[string]phrase{
 }
 
 // profileField is the input of a field of an account.
-func profileField(f field, required bool) formField {
-	out := formField{name: f.name, label: fieldLabels[f.name], kind: kindInputText, required: required}
+func profileField(f *field, required bool) formField {
+	out := formField{name: f.name, label: labelPhrase(f), kind: kindInputText, required: required}
 	switch f.name {
 	case fieldEmail:
 		out = emailField(fieldLabels[fieldEmail])
@@ -227,6 +243,35 @@ func profileField(f field, required bool) formField {
 		out.autocomplete = "given-name"
 	case fieldLastName:
 		out.autocomplete = "family-name"
+	default:
+		out.addedField(f)
 	}
 	return out
+}
+
+// addedField sets the attributes for a field that the owner added. Its pattern
+// is left out, because browsers read regular expressions of another kind, and
+// so is its maximal length, beyond which they drop what is pasted.
+func (ff *formField) addedField(f *field) {
+	ff.minLength, ff.min, ff.max = f.minLength, textOf(f.min), textOf(f.max)
+	switch f.kind {
+	case kindEmail, kindURL:
+		ff.kind, ff.verbatim = string(f.kind), true
+	case kindInteger:
+		ff.kind, ff.step = "number", "1"
+	case kindNumber:
+		ff.kind, ff.step = "number", "any"
+	case kindDate:
+		ff.kind = "date"
+	case kindBoolean:
+		// required would mean ticked, where the field only needs an answer, and
+		// an unticked box is one.
+		ff.kind, ff.required = kindInputCheckbox, false
+	case kindChoice:
+		ff.kind, ff.options = kindInputSelect, []formOption{{}}
+		for _, choice := range f.choices {
+			ff.options = append(ff.options, formOption{choice, phrase{words: choice}})
+		}
+	case kindText, kindUUID, kindTime, kindList:
+	}
 }

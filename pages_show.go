@@ -4,12 +4,10 @@
 package registration
 
 import (
-	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -127,7 +125,7 @@ func (p *pages) facts(c *call, f *form) []PageFact {
 		if shown.Name == fieldID || slices.ContainsFunc(f.fields, func(ff formField) bool { return ff.name == shown.Name }) {
 			continue
 		}
-		facts = append(facts, PageFact{c.loc.text(fieldLabels[shown.Name]), factText(c.loc, shown.Value)})
+		facts = append(facts, PageFact{c.loc.text(labelPhrase(p.realm.settings.fields.byName[shown.Name])), factText(c.loc, shown.Value)})
 	}
 	return facts
 }
@@ -146,7 +144,7 @@ func factText(l *locale, v any) string {
 	case string:
 		text = l.moment(v)
 	default:
-		text = inputText(v)
+		text = textOf(v)
 	}
 	if text == "" {
 		return "–"
@@ -154,23 +152,10 @@ func factText(l *locale, v any) string {
 	return text
 }
 
-// inputText is a value as an input has it.
-func inputText(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return ""
-	case string:
-		return v
-	case bool:
-		return strconv.FormatBool(v)
-	}
-	return fmt.Sprint(v)
-}
-
-// profileValue is what the account has in a field.
-func profileValue(u *User, name string) string {
-	if f, ok := fieldByName(name); ok {
-		return inputText(f.get(u))
+// profileValue is what the account has in a field, as an input has it.
+func (p *pages) profileValue(u *User, name string) string {
+	if f, ok := p.realm.settings.fields.byName[name]; ok {
+		return textOf(f.get(u))
 	}
 	return ""
 }
@@ -205,11 +190,13 @@ func (p *pages) get(w http.ResponseWriter, c *call, e *endpoint) {
 		case name == paramNext:
 			return c.next
 		case e.name == "profile":
-			return profileValue(c.who.User, name)
+			return p.profileValue(c.who.User, name)
+		case e.name == "register":
+			return p.profileValue(&User{}, name) // the defaults of added fields
 		case slices.Contains(e.form.hidden, name):
 			return query.Get(name)
 		case e.name == "login" && name == "login" && c.who != nil:
-			return profileValue(c.who.User, c.settings.User.LoginFields[0])
+			return p.profileValue(c.who.User, c.settings.User.LoginFields[0])
 		}
 		return ""
 	}

@@ -210,7 +210,10 @@ func (r *realm) open(wait time.Duration) error {
 	}
 	a := &Accounts{
 		settings: r.settings, store: r.engine.store, sessions: r.engine.sessions, signer: signer, hasher: r.hasher,
-		mailDomain: site, mailQueued: r.engine.outbox.notify, throttles: r.engine.throttles, now: r.now,
+		mailDomain: site, mailQueued: r.engine.outbox.notify, throttles: r.engine.throttles, uniques: r.engine.uniques, now: r.now,
+	}
+	if err := r.engine.uniques.enter(context.Background(), r.engine.store, r.settings.fields, r.logger); err != nil {
+		return err
 	}
 	if j := r.settings.Login.JWT; j != nil {
 		a.access = newAccessTokens(r.engine.store, signer, j)
@@ -294,7 +297,9 @@ func (r *realm) close() error {
 	r.stop()
 	var err error
 	if r.engine != nil {
-		_, err = enginePool.Delete(r.engineKey)
+		err = r.engine.uniques.leave(context.Background(), r.engine.store, r.settings.fields)
+		_, closeErr := enginePool.Delete(r.engineKey)
+		err = errors.Join(err, closeErr)
 		r.engine = nil
 	}
 	if r.hasher != nil {

@@ -255,7 +255,7 @@ func TestRegisterIgnoresWhatIsNotTheOwnersToSet(t *testing.T) {
 		"id": "01890a5d-ac96-774b-bcce-b302099a8057", "is_active": true, "is_staff": true, "groups": []string{"admins"},
 		"date_joined": "1999-01-01T00:00:00Z", "last_login": "1999-01-01T00:00:00Z", "password_hash": "x", "email_verified": true, "shoe_size": data{"eu": 39},
 	}
-	everything := slices.Clone(fieldNames())
+	everything := newFieldSet(builtinFields, resolvedTestSettings(t)).names()
 	for name, configure := range map[string]func(*Settings){
 		"hidden by default": func(*Settings) {},
 		"even where public": func(s *Settings) { s.User.PublicFields, s.User.EditableFields = everything, []string{"first_name"} },

@@ -94,15 +94,21 @@ type Settings struct {
 	// Where this was configured (`Caddyfile:3`). It only makes errors clearer;
 	// the Caddyfile adapter fills it in.
 	Source string `json:"source,omitempty"`
+
+	// fields is built by check.
+	fields *fieldSet
 }
 
 // UserSettings says which fields identify an account and who sees and edits them.
 type UserSettings struct {
 	// The unique fields that `login` may name, tried together. Possible:
-	// `username`, `email`. Default: `username`.
+	// `username`, `email`, and added fields that are unique. Default: `username`.
 	LoginFields []string `json:"login_fields,omitempty"`
+	// Fields that accounts have besides the built-in ones. Default: none.
+	Fields []FieldSettings `json:"fields,omitempty"`
 	// The fields that the profile shows. Default: `id`, `username`, `email`,
-	// `first_name`, `last_name`; without `username` where nobody signs in by it.
+	// `first_name`, `last_name` and the added fields that are not hidden;
+	// without `username` where nobody signs in by it.
 	PublicFields []string `json:"public_fields,omitempty"`
 	// Fields that are never shown, even where public. Default: none.
 	HiddenFields []string `json:"hidden_fields,omitempty"`
@@ -381,6 +387,11 @@ func (s *Settings) setDefaults() {
 		if !slices.Contains(s.User.LoginFields, fieldUsername) {
 			s.User.PublicFields = slices.Delete(s.User.PublicFields, 1, 2)
 		}
+		for _, f := range s.User.Fields {
+			if !f.Hidden {
+				s.User.PublicFields = append(s.User.PublicFields, f.Name)
+			}
+		}
 	}
 	if s.User.EditableFields == nil {
 		s.User.EditableFields = s.defaultEditableFields()
@@ -441,7 +452,12 @@ func (s *Settings) setJWTDefaults() {
 func (s *Settings) defaultEditableFields() []string {
 	var names []string
 	for _, name := range s.User.PublicFields {
-		if f, ok := fieldByName(name); ok && !f.readOnly && name != fieldEmail {
+		f, ok := builtinField(name)
+		writable := ok && !f.readOnly && name != fieldEmail
+		for _, added := range s.User.Fields {
+			writable = writable || !ok && added.Name == name && !added.ReadOnly
+		}
+		if writable {
 			names = append(names, name)
 		}
 	}

@@ -135,35 +135,6 @@ func (s *Settings) checkMail(bad badFunc) {
 	}
 }
 
-func (s *Settings) checkFields(bad badFunc) {
-	for _, name := range s.User.LoginFields {
-		f, ok := fieldByName(name)
-		switch {
-		case !ok:
-			bad("user.login_fields", "there is no field %q; possible are: username, email", name)
-		case !f.unique:
-			bad("user.login_fields", "%q is not unique, so it can't identify an account; possible are: username, email", name)
-		}
-	}
-	for _, list := range []named[[]string]{
-		{"user.public_fields", s.User.PublicFields}, {"user.hidden_fields", s.User.HiddenFields}, {"user.editable_fields", s.User.EditableFields},
-	} {
-		setting := list.setting
-		for _, name := range list.value {
-			f, ok := fieldByName(name)
-			switch {
-			case !ok:
-				bad(setting, "there is no field %q; the fields are: %s", name, strings.Join(fieldNames(), ", "))
-			case setting == "user.editable_fields" && f.readOnly:
-				bad(setting, "%q can't be changed by the account's owner; remove it from the list", name)
-			}
-		}
-	}
-	if slices.Contains(s.User.EditableFields, fieldEmail) && *s.RegisterEmail.Verification {
-		bad("user.editable_fields", "email would change without being verified; remove it (register-email changes it), or set: register_email { verification off }")
-	}
-}
-
 func (s *Settings) checkSessions(bad badFunc) {
 	if !*s.Login.Session && !*s.Login.Token {
 		bad("login", "with session and token both off nobody could sign in; turn one of them on")

@@ -6,6 +6,7 @@ package registration
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -179,10 +180,22 @@ func (r *realm) limit(c *call, e *endpoint) error {
 	keys := []throttleKey{addressKey(e.throttle, c.client.Address)}
 	if e.target != nil {
 		if target := e.target(c); target != "" {
-			keys = append(keys, lastingKey(e.throttle, "target", uniqueKey(target)))
+			keys = append(keys, r.targetKeys(e.throttle, target)...)
 		}
 	}
 	return r.spend(c, e.throttle, e.name, keys...)
+}
+
+// targetKeys are the budgets of a typed target: one for each form in which an
+// account can be found by it, so that 7, 07 and 7.0 are no three tries.
+func (r *realm) targetKeys(throttle, target string) []throttleKey {
+	keys := []throttleKey{lastingKey(throttle, "target", uniqueKey(target))}
+	for _, f := range append([]*field{r.settings.fields.byName[fieldEmail]}, r.settings.fields.login...) {
+		if key := lastingKey(throttle, "target", f.keyOf(target)); !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }
 
 // spend counts one event against every key, or refuses it.

@@ -1,0 +1,82 @@
+// caddyfile_fields.go: the grammar of `field` in the block `user`.
+
+package registration
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+)
+
+// fieldOption reads `field <name> <type> { … }`.
+func fieldOption(to *[]FieldSettings) option {
+	return func(p *parser, _ string) error {
+		token := p.Token()
+		args := p.RemainingArgs()
+		if len(args) != 2 {
+			return p.Errf("field takes a name and a type; write for example: field nickname text (the types are: %s)", kindNames())
+		}
+		f := FieldSettings{Name: args[0], Type: args[1]}
+		path := "user.field." + f.Name
+		if _, again := p.lines[path]; again {
+			return p.Errf("the field %s stands twice; keep one of them", f.Name)
+		}
+		p.lines[path] = token
+		kind := fieldKind(f.Type)
+		err := p.block(path, map[string]option{
+			"label":      textOption(&f.Label, `"Nick name"`),
+			"required":   flagOption(&f.Required),
+			"unique":     flagOption(&f.Unique),
+			"hidden":     flagOption(&f.Hidden),
+			"read_only":  flagOption(&f.ReadOnly),
+			"default":    scalarOption(&f.Default, kind, "blue"),
+			"min_length": numberOption(&f.MinLength),
+			"max_length": numberOption(&f.MaxLength),
+			"min":        scalarOption(&f.Min, kind, "18"),
+			"max":        scalarOption(&f.Max, kind, "99"),
+			"pattern":    textOption(&f.Pattern, `"[A-Z]{2}[0-9]+"`),
+			"choices":    listOption(&f.Choices, "small medium large"),
+		})
+		*to = append(*to, f)
+		return err
+	}
+}
+
+// flagOption reads `<name>`, `<name> on` or `<name> off`.
+func flagOption(to *bool) option {
+	return func(p *parser, name string) error {
+		args := p.RemainingArgs()
+		if len(args) > 1 || len(args) == 1 && args[0] != "on" && args[0] != "off" {
+			return p.Errf("%s: %q is neither on nor off; write: %s", name, strings.Join(args, " "), last(name))
+		}
+		*to = len(args) == 0 || args[0] == "on"
+		return nil
+	}
+}
+
+// scalarOption reads a value of the field's type. In JSON it is a number or a
+// boolean where the type is one and the text can be one, else a string.
+func scalarOption(to *json.RawMessage, kind fieldKind, example string) option {
+	return func(p *parser, name string) error {
+		text, err := p.arg(name, example)
+		if err != nil {
+			return err
+		}
+		raw, err := json.Marshal(text)
+		if err != nil {
+			return err
+		}
+		switch kind {
+		case kindInteger, kindNumber:
+			if json.Valid([]byte(text)) && scalarText(json.RawMessage(text)) != "" {
+				raw = []byte(text)
+			}
+		case kindBoolean:
+			if v, ok := parseBoolean(text); ok {
+				raw = strconv.AppendBool(nil, v)
+			}
+		}
+		*to = raw
+		return nil
+	}
+}

@@ -1,0 +1,133 @@
+// fieldset.go: all fields of a realm's accounts, built once when a configuration
+// loads: the built-in ones and those that the owner added, by name and by use.
+
+package registration
+
+import (
+	"slices"
+)
+
+// A fieldSet is the fields of a realm. It never changes once built, so it is
+// read without locks.
+type fieldSet struct {
+	// all fields in the order in which they are shown: built-in, then as configured.
+	all    []*field
+	byName map[string]*field
+	// public are those that an account's owner sees, in the same order.
+	public    []*field
+	publicSet map[string]*field
+	// unique are those that have keys; login those by which people sign in, in
+	// the order in which they are tried.
+	unique, login []*field
+	// register and profile are what sign-up and the profile take; the maps have
+	// what must be there.
+	register, profile                 []*field
+	registerRequired, profileRequired map[string]bool
+}
+
+func newFieldSet(all []*field, s *Settings) *fieldSet {
+	set := &fieldSet{
+		all: all, byName: make(map[string]*field, len(all)), publicSet: map[string]*field{},
+		registerRequired: map[string]bool{}, profileRequired: map[string]bool{},
+	}
+	for _, f := range all {
+		set.byName[f.name] = f
+		if f.unique {
+			set.unique = append(set.unique, f)
+		}
+		if slices.Contains(s.User.PublicFields, f.name) && !slices.Contains(s.User.HiddenFields, f.name) && !f.hidden {
+			set.public = append(set.public, f)
+			set.publicSet[f.name] = f
+		}
+	}
+	for _, name := range s.User.LoginFields {
+		if f, ok := set.byName[name]; ok && f.unique {
+			set.login = append(set.login, f)
+		}
+	}
+	for _, f := range all {
+		login := slices.Contains(set.login, f)
+		if f.readOnly {
+			continue
+		}
+		if set.isPublic(f.name) || login || f.name == fieldEmail && *s.Register.Verification {
+			set.register = append(set.register, f)
+			set.registerRequired[f.name] = login || f.required
+		}
+		if set.isPublic(f.name) && slices.Contains(s.User.EditableFields, f.name) {
+			set.profile = append(set.profile, f)
+			set.profileRequired[f.name] = login || f.required
+		}
+	}
+	return set
+}
+
+// isPublic reports whether a field is shown to the account's owner.
+func (set *fieldSet) isPublic(name string) bool {
+	_, ok := set.publicSet[name]
+	return ok
+}
+
+// isLogin reports whether people sign in by a field.
+func (set *fieldSet) isLogin(name string) bool {
+	return slices.ContainsFunc(set.login, func(f *field) bool { return f.name == name })
+}
+
+func (set *fieldSet) names() []string {
+	names := make([]string, len(set.all))
+	for i, f := range set.all {
+		names[i] = f.name
+	}
+	return names
+}
+
+func (set *fieldSet) uniqueNames() []string {
+	names := make([]string, len(set.unique))
+	for i, f := range set.unique {
+		names[i] = f.name
+	}
+	return names
+}
+
+// extraValues are the added fields of an account by name. A null is the empty
+// text: templates would write it as <no value>.
+func (set *fieldSet) extraValues(u *User) map[string]any {
+	values := map[string]any{}
+	for _, f := range set.all {
+		if !f.extra {
+			continue
+		}
+		if values[f.name] = f.get(u); values[f.name] == nil {
+			values[f.name] = ""
+		}
+	}
+	return values
+}
+
+// Shown is one field of an account as its owner sees it.
+type Shown struct {
+	Name  string
+	Value any
+}
+
+// Profile returns the public fields of an account, in their fixed order.
+func (a *Accounts) Profile(u *User) []Shown {
+	fields := a.settings.fields.public
+	out := make([]Shown, len(fields))
+	for i, f := range fields {
+		out[i] = Shown{f.name, f.get(u)}
+	}
+	return out
+}
+
+// registerFields are the fields that sign-up takes, and which of them it needs.
+// Neither is to be changed.
+func (a *Accounts) registerFields() (fields []*field, required map[string]bool) {
+	return a.settings.fields.register, a.settings.fields.registerRequired
+}
+
+// editableFields are the fields that the profile takes, and which of them a
+// full update needs. Neither is to be changed.
+func (a *Accounts) editableFields() (fields []*field, required map[string]bool) {
+	return a.settings.fields.profile, a.settings.fields.profileRequired
+}

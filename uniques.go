@@ -1,0 +1,322 @@
+// uniques.go: the unique keys of accounts. Which an account has in the store
+// follows from the configurations that run; this file keeps both together when
+// a field becomes unique, stops being it, or changes its type.
+
+package registration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+)
+
+// uniqueFieldsValue is the name of the store's value that lists the keyspaces
+// of added fields in which every account has its key.
+const uniqueFieldsValue = "unique_fields"
+
+// keyBatch is how many accounts get their keys in one transaction. All in one
+// would keep a million accounts' pages in memory until the commit.
+const keyBatch = 2000
+
+// uniques knows the unique fields of all configurations that run on one store:
+// while a reload is under way, the accounts that the old one writes get the
+// keys of the new one too. It is safe for concurrent use.
+type uniques struct {
+	mu   sync.Mutex // of enter and leave
+	sets []*fieldSet
+	// keyed are the unique fields of all sets, one a keyspace.
+	keyed atomic.Pointer[[]*field]
+}
+
+func newUniques() *uniques {
+	u := &uniques{}
+	u.combine()
+	return u
+}
+
+// combine makes keyed from sets.
+func (q *uniques) combine() {
+	var all []*field
+	add := func(f *field) {
+		if f.unique && !slices.ContainsFunc(all, func(have *field) bool { return have.keyspace() == f.keyspace() }) {
+			all = append(all, f)
+		}
+	}
+	for _, f := range builtinFields {
+		add(f)
+	}
+	for _, set := range q.sets {
+		for _, f := range set.unique {
+			add(f)
+		}
+	}
+	q.keyed.Store(&all)
+}
+
+// keysOf is the complete list of an account's unique keys.
+func (q *uniques) keysOf(u *User) []Key {
+	fields := *q.keyed.Load()
+	keys := make([]Key, 0, len(fields))
+	for _, f := range fields {
+		if key := f.key(u); key != "" {
+			keys = append(keys, Key{Field: f.keyspace(), Value: key})
+		}
+	}
+	return keys
+}
+
+// fieldOfKey is the name of the field that a keyspace belongs to.
+func fieldOfKey(keyspace string) string {
+	name, _, _ := strings.Cut(keyspace, ".")
+	return name
+}
+
+// spaces are the keyspaces of the added fields that are unique.
+func (q *uniques) spaces() []string {
+	var spaces []string
+	for _, f := range *q.keyed.Load() {
+		if f.extra {
+			spaces = append(spaces, f.keyspace())
+		}
+	}
+	slices.Sort(spaces)
+	return spaces
+}
+
+// enter adds a configuration. Where one of its fields has become unique, every
+// account gets its key first; two with one value are a *ClashError, and then
+// nothing has changed that matters.
+func (q *uniques) enter(ctx context.Context, store Store, set *fieldSet, logger *zap.Logger) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	done, err := keyedSpaces(ctx, store)
+	if err != nil {
+		return err
+	}
+	// From here on, whoever writes an account writes the new keys too, so that
+	// none slips through behind the walk below.
+	q.sets = append(q.sets, set)
+	q.combine()
+	var missing []*field
+	for _, f := range set.unique {
+		if f.extra && !slices.Contains(done, f.keyspace()) {
+			missing = append(missing, f)
+		}
+	}
+	if len(missing) > 0 {
+		n, err := q.build(ctx, store, missing)
+		if err != nil {
+			q.remove(set)
+			return err
+		}
+		if n > 0 {
+			logger.Info("keys of unique fields built", zap.Strings("fields", fieldNamesOf(missing)), zap.Int("accounts", n))
+		}
+	}
+	if err := q.record(ctx, store, done); err != nil {
+		q.remove(set)
+		return err
+	}
+	return nil
+}
+
+// leave takes a configuration away again. What it alone held unique is no
+// longer kept up from now on, which the store has to know before that.
+func (q *uniques) leave(ctx context.Context, store Store, set *fieldSet) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !slices.Contains(q.sets, set) {
+		return nil
+	}
+	if len(q.sets) == 1 {
+		// What still writes is a request that outlives its configuration: it
+		// goes on with all keys, which the store's list stays true for.
+		q.sets = nil
+		return nil
+	}
+	done, err := keyedSpaces(ctx, store)
+	if err != nil {
+		return err
+	}
+	kept := *q.keyed.Load()
+	q.remove(set)
+	if err := q.record(ctx, store, done); err != nil {
+		q.keyed.Store(&kept) // more keys than needed do no harm, missing ones would
+		return err
+	}
+	return nil
+}
+
+func (q *uniques) remove(set *fieldSet) {
+	if i := slices.Index(q.sets, set); i >= 0 {
+		q.sets = slices.Delete(q.sets, i, i+1)
+	}
+	q.combine()
+}
+
+// record writes the list of keyspaces, if it is another one than done.
+func (q *uniques) record(ctx context.Context, store Store, done []string) error {
+	spaces := q.spaces()
+	if slices.Equal(spaces, done) {
+		return nil
+	}
+	err := store.Update(ctx, func(tx Tx) error {
+		return tx.PutValue(uniqueFieldsValue, []byte(strings.Join(spaces, "\n")))
+	})
+	if err != nil {
+		return fmt.Errorf("the list of unique fields in the store: %w", err)
+	}
+	return nil
+}
+
+func keyedSpaces(ctx context.Context, store Store) (spaces []string, err error) {
+	err = store.View(ctx, func(tx Tx) error {
+		raw, err := tx.Value(uniqueFieldsValue)
+		if err == nil && len(raw) > 0 {
+			spaces = strings.Split(string(raw), "\n")
+		}
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("the list of unique fields in the store: %w", err)
+	}
+	return spaces, nil
+}
+
+// A ClashError says that a field can't become unique: two accounts have the
+// same value. The value is left out: it is personal data.
+type ClashError struct {
+	Field         string
+	First, Second uuid.UUID
+}
+
+// Error implements error.
+func (e *ClashError) Error() string {
+	return fmt.Sprintf("user.field.%s: it can't be unique, because the accounts %s and %s have the same value; give one of them another, or remove unique", e.Field, e.First, e.Second)
+}
+
+// build gives every account its key in each of the fields, and returns how many
+// accounts it wrote. It goes batch by batch; what was written when it stops
+// half-way does no harm, because the list of keyspaces doesn't have the fields yet.
+func (q *uniques) build(ctx context.Context, store Store, fields []*field) (written int, err error) {
+	for after := uuid.Nil; ; {
+		var last uuid.UUID
+		some := false
+		if err := store.View(ctx, func(tx Tx) error {
+			some, last = false, uuid.Nil
+			users, err := tx.Users(after, keyBatch)
+			for _, u := range users {
+				last = u.ID
+				some = some || slices.ContainsFunc(fields, func(f *field) bool { return f.key(u) != "" })
+			}
+			return err
+		}); err != nil {
+			return written, fmt.Errorf("building the keys of unique fields: %w", err)
+		}
+		if last == uuid.Nil {
+			return written, nil
+		}
+		if some {
+			n, err := q.buildBatch(ctx, store, fields, after, last)
+			if err != nil {
+				return written, err
+			}
+			written += n
+		}
+		after = last
+	}
+}
+
+// buildBatch writes the accounts behind after up to last.
+func (q *uniques) buildBatch(ctx context.Context, store Store, fields []*field, after, last uuid.UUID) (written int, err error) {
+	err = store.Update(ctx, func(tx Tx) error {
+		written = 0
+		users, err := tx.Users(after, keyBatch)
+		if err != nil {
+			return fmt.Errorf("building the keys of unique fields: %w", err)
+		}
+		for _, u := range users {
+			if strings.Compare(string(u.ID[:]), string(last[:])) > 0 {
+				break
+			}
+			if !slices.ContainsFunc(fields, func(f *field) bool { return f.key(u) != "" }) {
+				continue
+			}
+			if err := q.claim(tx, u, fields); err != nil {
+				return err
+			}
+			written++
+		}
+		return nil
+	})
+	return written, err
+}
+
+// claim writes one account with its keys. A key that another account holds is a
+// clash, unless that account no longer has the value: then the key is a
+// leftover from when the field was unique before, and gives way.
+func (q *uniques) claim(tx Tx, u *User, fields []*field) error {
+	for {
+		kept, err := formerKeys(tx, u)
+		if err != nil {
+			return fmt.Errorf("building the keys of unique fields: %w", err)
+		}
+		err = tx.PutUser(u, append(q.keysOf(u), kept...))
+		taken := (*TakenError)(nil)
+		if !errors.As(err, &taken) {
+			return err
+		}
+		i := slices.IndexFunc(fields, func(f *field) bool { return f.keyspace() == taken.Field })
+		if i < 0 {
+			return fmt.Errorf("building the keys of unique fields: %w", err)
+		}
+		holder, err := tx.UserByKey(taken.Field, fields[i].key(u))
+		if err != nil {
+			return fmt.Errorf("building the keys of unique fields: %w", err)
+		}
+		if fields[i].key(holder) == fields[i].key(u) {
+			return &ClashError{Field: fields[i].name, First: holder.ID, Second: u.ID}
+		}
+		if kept, err = formerKeys(tx, holder); err == nil {
+			others := slices.DeleteFunc(q.keysOf(holder), func(k Key) bool { return k.Field == taken.Field })
+			err = tx.PutUser(holder, append(others, kept...))
+		}
+		if err != nil {
+			return fmt.Errorf("building the keys of unique fields: %w", err)
+		}
+	}
+}
+
+// formerKeys are the addresses that the account can still go back to.
+func formerKeys(tx Tx, u *User) ([]Key, error) {
+	var keys []Key
+	for _, f := range u.Former {
+		key := Key{Field: fieldFormerEmail, Value: emailKey(f.Email)}
+		holder, err := tx.UserByKey(key.Field, key.Value)
+		switch {
+		case err == nil && holder.ID == u.ID:
+			keys = append(keys, key)
+		case err != nil && !errors.Is(err, ErrNotFound):
+			return nil, err
+		}
+	}
+	return keys, nil
+}
+
+func fieldNamesOf(fields []*field) []string {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.name
+	}
+	return names
+}

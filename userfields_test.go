@@ -1,0 +1,577 @@
+// userfields_test.go: the fields that an owner adds: each type's values and
+// refusals, the lists, sign-in by them, and a site whose fields change.
+
+package registration
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+)
+
+func resolvedTestSettings(t testing.TB, configure ...func(*Settings)) *Settings {
+	t.Helper()
+	s := testSettings()
+	for _, c := range configure {
+		c(s)
+	}
+	resolved, err := s.resolve()
+	require.NoError(t, err)
+	return resolved
+}
+
+// withFields adds fields to the settings.
+func withFields(fields ...FieldSettings) func(*Settings) {
+	return func(s *Settings) { s.User.Fields = append(s.User.Fields, fields...) }
+}
+
+// noVerification lets a new account sign in at once.
+func noVerification(s *Settings) { s.Register.Verification = off() }
+
+func jsonText(text string) json.RawMessage { return json.RawMessage(text) }
+
+// fieldCodes returns the codes of one field's refusals, through the problem shape.
+func fieldCodes(t testing.TB, a *answer, field string) string {
+	t.Helper()
+	require.Equal(t, http.StatusBadRequest, a.StatusCode, a.body)
+	fields, _ := a.json(t)["errors"].(map[string]any)
+	list, _ := fields[field].([]any)
+	var codes []string
+	for _, e := range list {
+		codes = append(codes, e.(map[string]any)["code"].(string))
+	}
+	return strings.Join(codes, " ")
+}
+
+func TestFieldTypes(t *testing.T) {
+	cases := []struct {
+		field FieldSettings
+		// good: what is sent, and what the profile then shows, both as JSON.
+		good map[string]string
+		// bad: what is sent, and the code.
+		bad   map[string]string
+		unset string
+	}{
+		{
+			FieldSettings{Type: "text", MinLength: 2, MaxLength: 5, Pattern: "a.*|b"},
+			map[string]string{`"abc"`: `"abc"`, `"  abc "`: `"abc"`, `"aéééé"`: `"aéééé"`, `""`: `""`, `"  "`: `""`},
+			map[string]string{`"a"`: "min_length", `"abcdef"`: "max_length", `"xa"`: "invalid", `"ab\ncd"`: "invalid", `"a\u0000"`: "invalid", `true`: "invalid", `[]`: "invalid", `{}`: "invalid", `null`: "null", `12`: "invalid"},
+			`""`,
+		},
+		{
+			FieldSettings{Type: "text"},
+			map[string]string{`"abc"`: `"abc"`, `12`: `"12"`, `1e3`: `"1e3"`, `"小明"`: `"小明"`},
+			map[string]string{`"` + strings.Repeat("x", 256) + `"`: "max_length"},
+			`""`,
+		},
+		{
+			FieldSettings{Type: "email", Pattern: `.*@example\.org`},
+			map[string]string{`"Ada@Example.ORG"`: `"Ada@example.org"`, `""`: `""`},
+			map[string]string{`"ada"`: "invalid", `"a@example.com"`: "invalid", `true`: "invalid", `null`: "null"},
+			`""`,
+		},
+		{
+			FieldSettings{Type: "url"},
+			map[string]string{`"HTTPS://Example.ORG/Path?q=1#f"`: `"https://example.org/Path?q=1#f"`, `"http://[::1]:8080/"`: `"http://[::1]:8080/"`, `""`: `""`},
+			map[string]string{`"javascript:alert(1)"`: "invalid", `"//example.org"`: "invalid", `"/path"`: "invalid", `"https://"`: "invalid", `"https://u:p@example.org"`: "invalid", `"https://a b"`: "invalid", `"https://a\\b"`: "invalid", `"ftp://example.org"`: "invalid", `"https://%zz"`: "invalid"},
+			`""`,
+		},
+		{
+			FieldSettings{Type: "integer"},
+			map[string]string{`0`: `0`, `-0`: `0`, `7`: `7`, `"7"`: `7`, `" 007 "`: `7`, `"+7"`: `7`, `1e3`: `1000`, `1.0`: `1`, `10.50e1`: `105`, `9223372036854775807`: `9223372036854775807`, `-9223372036854775808`: `-9223372036854775808`, `9.223372036854775807e18`: `9223372036854775807`, `null`: `null`, `""`: `null`},
+			map[string]string{`1.5`: "invalid", `9223372036854775808`: "invalid", `1e99`: "invalid", `1e999999999`: "invalid", `"1_000"`: "invalid", `"0x10"`: "invalid", `"1/1"`: "invalid", `"seven"`: "invalid", `"٣"`: "invalid", `true`: "invalid", `[7]`: "invalid", `"NaN"`: "invalid"},
+			`null`,
+		},
+		{
+			FieldSettings{Type: "integer", Min: jsonText(`-3`), Max: jsonText(`9007199254740993`)},
+			map[string]string{`-3`: `-3`, `9007199254740993`: `9007199254740993`},
+			map[string]string{`-4`: "min_value", `9007199254740994`: "max_value"},
+			`null`,
+		},
+		{
+			FieldSettings{Type: "number", Min: jsonText(`-1.5`), Max: jsonText(`1e20`)},
+			map[string]string{`0.1`: `0.1`, `"1.50"`: `1.5`, `-1.5`: `-1.5`, `1e20`: `100000000000000000000`, `-0.0`: `0`, `null`: `null`, `".5"`: `0.5`, `"5."`: `5`},
+			map[string]string{`-1.6`: "min_value", `1e21`: "max_value", `1e400`: "invalid", `9007199254740993`: "invalid", `0.1000000000000000055511151231257827`: "invalid", `"inf"`: "invalid", `"0x1p-2"`: "invalid", `"1,5"`: "invalid", `true`: "invalid"},
+			`null`,
+		},
+		{
+			FieldSettings{Type: "boolean"},
+			map[string]string{`true`: `true`, `false`: `false`, `"on"`: `true`, `"No"`: `false`, `1`: `true`, `0`: `false`, `""`: `false`},
+			map[string]string{`2`: "invalid", `"maybe"`: "invalid", `null`: "null", `[]`: "invalid"},
+			`false`,
+		},
+		{
+			FieldSettings{Type: "date", Min: jsonText(`"1900-01-01"`), Max: jsonText(`"2030-12-31"`)},
+			map[string]string{`"2000-02-29"`: `"2000-02-29"`, `null`: `null`, `""`: `null`, `"1900-01-01"`: `"1900-01-01"`},
+			map[string]string{`"1899-12-31"`: "min_value", `"2031-01-01"`: "max_value", `"2001-02-29"`: "invalid", `"29.2.2000"`: "invalid", `"2000-2-9"`: "invalid", `20000229`: "invalid", `"2000-02-29T00:00:00Z"`: "invalid", `"0000-01-01"`: "invalid", `true`: "invalid"},
+			`null`,
+		},
+		{
+			FieldSettings{Type: "choice", Choices: []string{"small", "x large", "2"}},
+			map[string]string{`"small"`: `"small"`, `" x large "`: `"x large"`, `2`: `"2"`, `null`: `null`, `""`: `null`},
+			map[string]string{`"Small"`: "invalid_choice", `"huge"`: "invalid_choice", `true`: "invalid", `["small"]`: "invalid"},
+			`null`,
+		},
+	}
+	for i, c := range cases {
+		t.Run(fmt.Sprintf("%d %s", i, c.field.Type), func(t *testing.T) {
+			c.field.Name = "extra"
+			s := newSite(t, withFields(c.field), noVerification)
+			s.member("ada")
+			b := s.signedIn("ada").problems()
+			b.header.Set("Content-Type", "application/json")
+			shown := func(a *answer) string {
+				var profile map[string]json.RawMessage
+				require.NoError(t, json.Unmarshal([]byte(a.body), &profile), a.body)
+				return string(profile["extra"])
+			}
+			require.Equal(t, c.unset, shown(b.get("/accounts/profile")))
+			for sent, want := range c.good {
+				res := b.do(http.MethodPatch, "/accounts/profile", `{"extra":`+sent+`}`)
+				require.Equal(t, http.StatusOK, res.StatusCode, "%s %s", sent, res.body)
+				require.JSONEq(t, want, shown(res), sent)
+				require.Equal(t, want, shown(b.get("/accounts/profile")), sent)
+			}
+			for sent, want := range c.bad {
+				require.Equal(t, want, fieldCodes(t, b.do(http.MethodPatch, "/accounts/profile", `{"extra":`+sent+`}`), "extra"), sent)
+			}
+			// The same at sign-up, where a required one has to be there.
+			c.field.Required = true
+			s = newSite(t, withFields(c.field), noVerification)
+			b = s.browser().problems()
+			require.Equal(t, "required", fieldCodes(t, b.post("/accounts/register", newcomer("eve")), "extra"))
+			require.Equal(t, "blank", fieldCodes(t, b.post("/accounts/register", with(newcomer("eve"), data{"extra": " "})), "extra"))
+			require.Equal(t, "null", fieldCodes(t, b.post("/accounts/register", with(newcomer("eve"), data{"extra": nullJSON})), "extra"))
+			for sent, want := range c.bad {
+				if want != "null" {
+					require.Equal(t, want, fieldCodes(t, b.post("/accounts/register", with(newcomer("eve"), data{"extra": jsonText(sent)})), "extra"), sent)
+				}
+			}
+			for sent, want := range c.good {
+				if sent != `""` && sent != `null` && strings.TrimSpace(strings.Trim(sent, `"`)) != "" {
+					res := b.post("/accounts/register", with(newcomer("eve"), data{"extra": jsonText(sent)}))
+					require.Equal(t, http.StatusCreated, res.StatusCode, "%s %s", sent, res.body)
+					require.Equal(t, want, shown(res))
+					break
+				}
+			}
+		})
+	}
+}
+
+// What a field is not allowed to hold is told together with all other errors.
+func TestFieldErrorsComeTogether(t *testing.T) {
+	s := newSite(t, withFields(
+		FieldSettings{Name: "age", Type: "integer", Required: true, Min: jsonText("18")},
+		FieldSettings{Name: "size", Type: "choice", Choices: []string{"s", "m"}},
+		FieldSettings{Name: "nick", Type: "text", Unique: true},
+	), noVerification)
+	res := s.browser().post("/accounts/register", with(newcomer("ada"), data{"age": 20, "nick": "Ada"}))
+	require.Equal(t, http.StatusCreated, res.StatusCode, res.body)
+	res = s.browser().problems().post("/accounts/register", data{"username": "a b", "age": 17, "size": "xl", "nick": "ADA", "password": ""})
+	for field, code := range map[string]string{"username": "invalid", "age": "min_value", "size": "invalid_choice", "nick": "unique", "password": "blank", "password_confirm": "required"} {
+		require.Equal(t, code, fieldCodes(t, res, field), field)
+	}
+}
+
+func TestFieldsOfTheirOwners(t *testing.T) {
+	s := newSite(t, withFields(
+		FieldSettings{Name: "nick", Type: "text"},
+		FieldSettings{Name: "plan", Type: "choice", Choices: []string{"free", "paid"}, ReadOnly: true, Default: jsonText(`"free"`)},
+		FieldSettings{Name: "score", Type: "integer", Hidden: true, Default: jsonText(`5`)},
+		FieldSettings{Name: "terms", Type: "boolean", Default: jsonText(`true`)},
+	))
+	res := s.browser().post("/accounts/register", with(newcomer("ada"), data{"nick": "countess", "plan": "paid", "score": 9, "shoe": 1}))
+	require.Equal(t, http.StatusCreated, res.StatusCode, res.body)
+	require.Regexp(t, `"last_name":"","nick":"countess","plan":"free","terms":true\}`, res.body, "in the configured order, behind the built-in ones")
+	res = s.browser().post("/accounts/verify-registration", s.mail().link(t))
+	require.Equal(t, http.StatusOK, res.StatusCode)
+	b := s.signedIn("ada")
+	profile := b.get("/accounts/profile").json(t)
+	require.NotContains(t, profile, "score")
+	require.Equal(t, "free", profile["plan"])
+	// A full update takes back what the profile showed; what is not the owner's stays.
+	profile["plan"], profile["terms"] = "paid", false
+	res = b.do(http.MethodPut, "/accounts/profile", with(profile, data{"score": 1}))
+	require.Equal(t, http.StatusOK, res.StatusCode, res.body)
+	require.Equal(t, "free", res.json(t)["plan"])
+	require.Equal(t, false, res.json(t)["terms"])
+	u := s.stored(profile["id"].(string))
+	require.Equal(t, map[string]any{"nick": "countess", "terms": false}, u.Extra)
+	// Emptying a field with a default shows empty, not the default again.
+	res = b.do(http.MethodPatch, "/accounts/profile", data{"terms": ""})
+	require.Equal(t, false, res.json(t)["terms"])
+}
+
+// A form doesn't send an unticked box; a page's select, number and date come
+// empty where nothing was chosen.
+func TestFieldsInForms(t *testing.T) {
+	s := newSite(t, noVerification, withFields(
+		FieldSettings{Name: "news", Type: "boolean", Default: jsonText(`true`), Label: "Send me news"},
+		FieldSettings{Name: "size", Type: "choice", Choices: []string{"small", "x large"}},
+		FieldSettings{Name: "born", Type: "date", Max: jsonText(`"2020-01-01"`)},
+		FieldSettings{Name: "age", Type: "integer", Min: jsonText(`1`)},
+	))
+	b := s.browser().likeBrowser()
+	page := b.get("/accounts/register/").body
+	require.Contains(t, page, `<label for="news">Send me news</label>`)
+	require.Contains(t, page, `<input id="news" name="news" type="checkbox" value="true" checked>`)
+	require.Contains(t, page, `<option value="x large">x large</option>`)
+	require.Contains(t, page, `name="born" type="date" max="2020-01-01"`)
+	require.Contains(t, page, `name="age" type="number" min="1" step="1"`)
+	form := url.Values{"username": {"ada"}, "email": {"ada@example.org"}, "password": {testPassword}, "password_confirm": {testPassword}, "size": {"x large"}, "born": {""}, "age": {"0"}}
+	res := b.post("/accounts/register", form)
+	require.Equal(t, http.StatusBadRequest, res.StatusCode)
+	require.Contains(t, res.body, `<option value="x large" selected>x large</option>`)
+	require.Contains(t, res.body, `type="checkbox" value="true">`, "it was unticked")
+	form.Set("age", "")
+	res = b.post("/accounts/register", form)
+	require.Equal(t, http.StatusSeeOther, res.StatusCode, res.body)
+	b = s.signedIn("ada")
+	profile := b.get("/accounts/profile").json(t)
+	require.Equal(t, []any{false, "x large", nil, nil}, []any{profile["news"], profile["size"], profile["born"], profile["age"]})
+	res = b.post("/accounts/profile", url.Values{"username": {"ada"}, "news": {"on"}, "size": {""}, "born": {"1815-12-10"}, "age": {"36"}})
+	require.Equal(t, http.StatusOK, res.StatusCode, res.body)
+	require.Equal(t, []any{true, nil, "1815-12-10", float64(36)}, []any{res.json(t)["news"], res.json(t)["size"], res.json(t)["born"], res.json(t)["age"]})
+	// In JSON, and in a partial update, what is not mentioned stays.
+	require.Equal(t, true, b.post("/accounts/profile", data{"username": "ada"}).json(t)["news"])
+	require.Equal(t, true, b.do(http.MethodPatch, "/accounts/profile", url.Values{"age": {"37"}}).json(t)["news"])
+	require.Equal(t, false, b.post("/accounts/profile", url.Values{"username": {"ada"}}).json(t)["news"])
+	b.likeBrowser()
+	require.Contains(t, b.get("/accounts/profile/").body, `value="1815-12-10"`)
+}
+
+func TestFieldInMailPlaceholderAndAdmin(t *testing.T) {
+	folder := t.TempDir()
+	writeFile(t, filepath.Join(folder, "hello.txt"), "{{.User.Extra.nick}}/{{.User.Extra.size}}/{{.User.Extra.secret}} {{.Link}}")
+	s := newSite(t, withFields(
+		FieldSettings{Name: "nick", Type: "text"},
+		FieldSettings{Name: "size", Type: "choice", Choices: []string{"s"}},
+		FieldSettings{Name: "secret", Type: "integer", Hidden: true, Default: jsonText("42")},
+	), func(s *Settings) {
+		s.Templates, s.Register.Mail.TextBody = folder, "hello.txt"
+	})
+	res := s.browser().post("/accounts/register", with(newcomer("ada"), data{"nick": "countess"}))
+	require.Equal(t, http.StatusCreated, res.StatusCode, res.body)
+	require.Contains(t, s.mail().Text, "countess//42 http")
+	u := &User{Extra: map[string]any{"nick": "x"}}
+	for name, want := range map[string]any{"nick": "x", "size": ""} {
+		got, ok := s.realm.placeholder(u, name)
+		require.True(t, ok, name)
+		require.Equal(t, want, got, name)
+	}
+	_, ok := s.realm.placeholder(u, "secret")
+	require.False(t, ok, "what is hidden is no placeholder")
+	// A template with a field that isn't there fails when it is loaded.
+	writeFile(t, filepath.Join(folder, "hello.txt"), "{{.User.Extra.nikc}}")
+	_, err := newMailRenderer(s.realm.settings, s.realm.languages, "example.com", s.realm.now)
+	require.ErrorContains(t, err, "nikc")
+	require.ErrorContains(t, err, ".Extra.<name>")
+}
+
+// An added unique field identifies an account just as the username does.
+func TestSignInByAddedField(t *testing.T) {
+	s := newSite(t, withFields(
+		FieldSettings{Name: "number", Type: "integer", Unique: true},
+		FieldSettings{Name: "nick", Type: "text", Unique: true},
+	), func(s *Settings) {
+		s.User.LoginFields = []string{"username", "number", "nick", "email"}
+		s.Throttle = ThrottleSettings{Login: &ThrottleLimit{Events: 5, Window: 3600e9}, Register: &ThrottleLimit{Events: 1000, Window: 1e9}}
+	})
+	b := s.browser().problems()
+	require.Equal(t, "required", fieldCodes(t, b.post("/accounts/register", newcomer("ada")), "number"))
+	ada := with(newcomer("ada"), data{"number": 7, "nick": "Countess"})
+	res := b.post("/accounts/register", ada)
+	require.Equal(t, http.StatusCreated, res.StatusCode, res.body)
+	for _, who := range []data{{"nick": "COUNTESS"}, {"login": "007"}, {"email": "ada@example.org"}} {
+		s.mail()
+		require.Equal(t, http.StatusOK, b.post("/accounts/resend-verification", who).StatusCode)
+	}
+	require.Equal(t, http.StatusOK, b.post("/accounts/verify-registration", s.mail().link(t)).StatusCode)
+	for i, who := range []data{{"login": "ada"}, {"login": "7"}, {"login": 7}, {"number": "7.0"}, {"nick": "countess"}, {"login": "COUNTESS"}, {"login": "ada@example.org"}} {
+		other := s.browser()
+		other.ip = fmt.Sprintf("198.51.100.%d", i+1)
+		res := other.post("/accounts/login", with(who, data{"password": testPassword}))
+		if i == 6 { // a fifth of this hour's tries at ada is not yet spent
+			require.Contains(t, []int{http.StatusOK, http.StatusTooManyRequests}, res.StatusCode)
+			continue
+		}
+		require.Equal(t, http.StatusOK, res.StatusCode, "%v %s", who, res.body)
+	}
+	res = b.post("/accounts/send-reset-password-link", data{"nick": "countess"})
+	require.Equal(t, http.StatusOK, res.StatusCode)
+	require.Contains(t, s.mail().Subject, "password")
+	// Nobody takes a value by which another signs in, whatever the field.
+	for name, c := range map[string]struct {
+		change data
+		field  string
+	}{
+		"username is a number":      {data{"username": "007", "nick": "x", "number": 9}, "username"},
+		"username is a nick":        {data{"username": "countess", "nick": "x", "number": 9}, "username"},
+		"nick is a username":        {data{"nick": "ADA", "number": 9}, "nick"},
+		"nick is a number":          {data{"nick": "7", "number": 9}, "nick"},
+		"the same number":           {data{"nick": "y", "number": "7"}, "number"},
+		"the same nick, other case": {data{"nick": "COUNTESS", "number": 9}, "nick"},
+	} {
+		require.Equal(t, "unique", fieldCodes(t, b.post("/accounts/register", with(newcomer("bob"), c.change)), c.field), name)
+	}
+	require.Equal(t, "invalid", fieldCodes(t, b.post("/accounts/register", with(newcomer("bob"), data{"nick": "ada@example.org", "number": 9})), "nick"), "an address of somebody's")
+}
+
+// However a number is written, the tries at its account are counted together.
+func TestSpellingsOfALoginShareABudget(t *testing.T) {
+	s := newSite(t, withFields(FieldSettings{Name: "number", Type: "integer", Unique: true}), noVerification, func(s *Settings) {
+		s.User.LoginFields = []string{"username", "number"}
+		s.Throttle = ThrottleSettings{Login: &ThrottleLimit{Events: 3, Window: 3600e9}, Register: &ThrottleLimit{Events: 1000, Window: 1e9}}
+	})
+	require.Equal(t, http.StatusCreated, s.browser().post("/accounts/register", with(newcomer("ada"), data{"number": 7})).StatusCode)
+	refused := 0
+	for i, login := range []string{"7", "07", "7.0", "+7", "70e-1", "0007"} {
+		b := s.browser()
+		b.ip = fmt.Sprintf("198.51.100.%d", i+1)
+		if b.post("/accounts/login", data{"login": login, "password": "wrong"}).StatusCode == http.StatusTooManyRequests {
+			refused++
+		}
+	}
+	require.Equal(t, 3, refused)
+}
+
+func TestPasswordLikeAnAddedField(t *testing.T) {
+	s := newSite(t, withFields(FieldSettings{Name: "pet", Type: "text"}))
+	body := with(newcomer("ada"), data{"pet": "schnurrdiburr", "password": "Schnurrdiburr1", "password_confirm": "Schnurrdiburr1"})
+	requireError(t, s.browser().problems().post("/accounts/register", body), http.StatusBadRequest, "password:password_too_similar")
+}
+
+// members registers accounts with a nick each.
+func (s *site) withNicks(nicks map[string]string) {
+	s.t.Helper()
+	for name, nick := range nicks {
+		res := s.browser().post("/accounts/register", with(newcomer(name), data{"nick": nick}))
+		require.Equal(s.t, http.StatusCreated, res.StatusCode, res.body)
+	}
+}
+
+// A field that is added to a site with accounts works at once, one that is
+// removed keeps its values, one that changes its type converts what it can.
+func TestFieldsOfASiteChange(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "registration.db")
+	s := newSiteAt(t, path, noVerification)
+	id := s.member("ada")
+	s.close()
+	nick := FieldSettings{Name: "nick", Type: "text"}
+	s = newSiteAt(t, path, noVerification, withFields(nick, FieldSettings{Name: "level", Type: "integer", Default: jsonText("1"), Required: true}))
+	b := s.signedIn("ada")
+	require.Equal(t, []any{"", float64(1)}, []any{b.get("/accounts/profile").json(t)["nick"], b.get("/accounts/profile").json(t)["level"]})
+	require.Equal(t, http.StatusOK, b.do(http.MethodPatch, "/accounts/profile", data{"nick": "12"}).StatusCode)
+	s.close()
+	s = newSiteAt(t, path, noVerification)
+	require.NotContains(t, s.signedIn("ada").get("/accounts/profile").json(t), "nick")
+	require.Equal(t, http.StatusOK, s.signedIn("ada").do(http.MethodPatch, "/accounts/profile", data{"first_name": "Ada"}).StatusCode)
+	require.Equal(t, "12", s.stored(id).Extra["nick"], "it is kept")
+	s.close()
+	s = newSiteAt(t, path, noVerification, withFields(FieldSettings{Name: "nick", Type: "integer"}))
+	require.InEpsilon(t, 12, s.signedIn("ada").get("/accounts/profile").json(t)["nick"], 0)
+	s.close()
+	s = newSiteAt(t, path, noVerification, withFields(FieldSettings{Name: "nick", Type: "date", Default: jsonText(`"2000-01-01"`)}))
+	require.Equal(t, "2000-01-01", s.signedIn("ada").get("/accounts/profile").json(t)["nick"], "what is no date counts as unset")
+}
+
+func TestFieldBecomesUnique(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "registration.db")
+	plain, unique := FieldSettings{Name: "nick", Type: "text"}, FieldSettings{Name: "nick", Type: "text", Unique: true}
+	s := newSiteAt(t, path, noVerification, withFields(plain))
+	s.withNicks(map[string]string{"ada": "one", "bob": "Two", "cyd": "two", "eve": ""})
+	s.close()
+
+	module := &BoltModule{path: path, logger: zap.NewNop()}
+	settings := resolvedTestSettings(t, noVerification, withFields(unique))
+	_, err := newRealm(settings, module, nil, zap.NewNop())
+	clash := (*ClashError)(nil)
+	require.ErrorAs(t, err, &clash)
+	require.ErrorContains(t, err, "user.field.nick")
+	require.NotContains(t, err.Error(), "two", "a value is personal")
+	require.NotEqual(t, clash.First, clash.Second)
+
+	// The failed load changed nothing: the accounts go on under the old field.
+	s = newSiteAt(t, path, noVerification, withFields(plain))
+	require.Equal(t, clash.First.String() == s.profileID("bob"), clash.Second.String() == s.profileID("cyd"))
+	s.withNicks(map[string]string{"fay": "one"})
+	require.Equal(t, http.StatusOK, s.signedIn("fay").do(http.MethodPatch, "/accounts/profile", data{"nick": "six"}).StatusCode)
+	require.Equal(t, http.StatusOK, s.signedIn("cyd").do(http.MethodPatch, "/accounts/profile", data{"nick": "three"}).StatusCode)
+	s.close()
+
+	s = newSiteAt(t, path, noVerification, withFields(unique), func(s *Settings) { s.User.LoginFields = []string{"username", "nick"} })
+	b := s.browser().problems()
+	require.Equal(t, "unique", fieldCodes(t, b.post("/accounts/register", with(newcomer("gus"), data{"nick": "TWO"})), "nick"))
+	for _, nick := range []string{"ONE", "two", "three", "six"} {
+		require.Equal(t, http.StatusOK, b.post("/accounts/login", data{"nick": nick, "password": testPassword}).StatusCode, nick)
+	}
+	s.close()
+
+	// Unique no longer: the old keys are in nobody's way, now and later.
+	s = newSiteAt(t, path, noVerification, withFields(plain))
+	s.withNicks(map[string]string{"gus": "ONE"})
+	require.Equal(t, http.StatusOK, s.signedIn("ada").do(http.MethodPatch, "/accounts/profile", data{"nick": "four"}).StatusCode)
+	s.close()
+	s = newSiteAt(t, path, noVerification, withFields(unique))
+	require.Equal(t, "unique", fieldCodes(t, s.browser().problems().post("/accounts/register", with(newcomer("hal"), data{"nick": "one"})), "nick"))
+	s.close()
+}
+
+func (s *site) profileID(name string) string {
+	s.t.Helper()
+	return s.signedIn(name).get("/accounts/profile").json(s.t)["id"].(string)
+}
+
+// While a reload is under way, two configurations write: each keeps the keys of
+// both. One that fails half-way leaves the other as it was.
+func TestUniqueFieldsOverReload(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "registration.db")
+	plain, unique := FieldSettings{Name: "nick", Type: "text"}, FieldSettings{Name: "nick", Type: "text", Unique: true}
+	old := newSiteAt(t, path, noVerification, withFields(plain))
+	old.withNicks(map[string]string{"ada": "one"})
+	fresh := newSiteAt(t, path, noVerification, withFields(unique))
+	// The old one still serves: what it writes now has its key.
+	old.withNicks(map[string]string{"bob": "two"})
+	require.Equal(t, http.StatusOK, old.signedIn("ada").do(http.MethodPatch, "/accounts/profile", data{"nick": "eins"}).StatusCode)
+	b := fresh.browser().problems()
+	for _, nick := range []string{"two", "eins"} {
+		require.Equal(t, "unique", fieldCodes(t, b.post("/accounts/register", with(newcomer("x"), data{"nick": nick})), "nick"), nick)
+	}
+	require.Equal(t, "unique", fieldCodes(t, old.browser().problems().post("/accounts/register", with(newcomer("x"), data{"nick": "two"})), "nick"))
+	// The new one goes, as after a failed reload: the old one is free again.
+	fresh.close()
+	old.withNicks(map[string]string{"cyd": "two"})
+	require.Equal(t, http.StatusOK, old.signedIn("cyd").do(http.MethodPatch, "/accounts/profile", data{"nick": "drei"}).StatusCode)
+	old.withNicks(map[string]string{"eve": "Drei", "fay": "sechs"})
+	require.Equal(t, http.StatusOK, old.signedIn("eve").do(http.MethodPatch, "/accounts/profile", data{"nick": "fünf"}).StatusCode)
+	require.Equal(t, http.StatusOK, old.signedIn("cyd").do(http.MethodPatch, "/accounts/profile", data{"nick": "TWO"}).StatusCode)
+	_, err := newRealm(resolvedTestSettings(t, noVerification, withFields(unique)), &BoltModule{path: path, logger: zap.NewNop()}, nil, zap.NewNop())
+	require.Error(t, err, "bob and cyd are both two")
+	for name, nick := range map[string]string{"bob": "zwei", "cyd": "drei"} {
+		require.Equal(t, http.StatusOK, old.signedIn(name).do(http.MethodPatch, "/accounts/profile", data{"nick": nick}).StatusCode)
+	}
+	fresh = newSiteAt(t, path, noVerification, withFields(unique))
+	old.close() // the reload is done
+	b = fresh.browser().problems()
+	for _, nick := range []string{"eins", "zwei", "drei", "fünf", "sechs"} {
+		require.Equal(t, "unique", fieldCodes(t, b.post("/accounts/register", with(newcomer("x"), data{"nick": nick})), "nick"), nick)
+	}
+	require.Equal(t, http.StatusCreated, b.post("/accounts/register", with(newcomer("x"), data{"nick": "two"})).StatusCode)
+}
+
+// More accounts than a batch get their keys, and a second start writes nothing.
+func TestKeysAreBuiltInBatches(t *testing.T) {
+	file, err := OpenBoltFile(filepath.Join(t.TempDir(), "r.db"), testLockWait)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, file.Close()) })
+	store, err := file.Realm("default")
+	require.NoError(t, err)
+	ctx := context.Background()
+	plain := resolvedTestSettings(t, withFields(FieldSettings{Name: "number", Type: "integer"})).fields
+	unique := resolvedTestSettings(t, withFields(FieldSettings{Name: "number", Type: "integer", Unique: true})).fields
+	const n = 2*keyBatch + 17
+	require.NoError(t, store.Update(ctx, func(tx Tx) error {
+		for i := range n {
+			u := &User{ID: uuid.Must(uuid.NewV7()), Username: fmt.Sprint("u", i)}
+			if i%3 != 0 {
+				u.Extra = map[string]any{"number": int64(i)}
+			}
+			if err := tx.PutUser(u, newUniques().keysOf(u)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	q := newUniques()
+	require.NoError(t, q.enter(ctx, store, plain, zap.NewNop()))
+	require.NoError(t, q.enter(ctx, store, unique, zap.NewNop()))
+	require.NoError(t, store.View(ctx, func(tx Tx) error {
+		for i := range n {
+			u, err := tx.UserByKey("number.integer", fmt.Sprint(i))
+			if i%3 == 0 {
+				require.ErrorIs(t, err, ErrNotFound)
+				continue
+			}
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprint("u", i), u.Username)
+		}
+		return nil
+	}))
+	done, err := keyedSpaces(ctx, store)
+	require.NoError(t, err)
+	require.Equal(t, []string{"number.integer"}, done)
+	written, err := newUniques().build(ctx, store, nil)
+	require.NoError(t, err)
+	require.Zero(t, written)
+	require.NoError(t, q.leave(ctx, store, unique))
+	done, err = keyedSpaces(ctx, store)
+	require.NoError(t, err)
+	require.Empty(t, done)
+}
+
+// Whatever is typed into a field, what is stored for it reads back as itself,
+// and has one key.
+func FuzzFieldValues(f *testing.F) {
+	for _, seed := range []string{"", "abc", "1e3", "-0", "9007199254740993", "0x1", "HTTPS://EXAMPLE.org/ü?#", "http://[::1%25eth0]/", "2000-02-29", "true", "Ada@BÜCHER.example", ".5", "1e-400", "http://a/%2f", "00000"} {
+		f.Add(seed)
+	}
+	var fields []*field
+	for _, kind := range fieldKinds {
+		s := FieldSettings{Name: "x", Type: string(kind)}
+		if kind == kindChoice {
+			s.Choices = []string{"abc", "ä"}
+		}
+		made, err := newField(s)
+		if err != nil {
+			f.Fatal(err)
+		}
+		fields = append(fields, made)
+	}
+	f.Fuzz(func(t *testing.T, in string) {
+		for _, f := range fields {
+			v, refusal := f.read(value{kind: valueText, text: in}, false)
+			if refusal != nil {
+				continue
+			}
+			u := &User{}
+			f.assign(u, v)
+			record, err := encodeUser(u, nil)
+			require.NoError(t, err)
+			back, _, err := decodeUser(uuid.Nil, record)
+			require.NoError(t, err)
+			shown := f.get(back)
+			require.Equal(t, f.get(u), shown, f.kind)
+			if v == nil || v == "" {
+				require.Empty(t, u.Extra)
+				continue
+			}
+			require.Equal(t, v, shown, f.kind)
+			_, err = json.Marshal(shown)
+			require.NoError(t, err)
+			again, refusal := f.read(value{kind: valueText, text: textOf(v)}, true)
+			require.Nil(t, refusal, "%s %v", f.kind, v)
+			require.Equal(t, v, again, f.kind)
+			if f.kind == kindBoolean {
+				continue // never unique
+			}
+			require.Equal(t, f.key(u), f.keyOf(in), f.kind)
+			require.Equal(t, f.key(u), f.keyOf(textOf(v)), f.kind)
+		}
+	})
+}
+
+func writeFile(t testing.TB, path, text string) {
+	t.Helper()
+	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+}
