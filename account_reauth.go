@@ -45,15 +45,15 @@ func (a *Accounts) setsLogin(p Principal, in Input) bool {
 // guarded reports whether a field changes only with the password or soon after
 // the sign-in.
 func (a *Accounts) guarded(f *field) bool {
-	return f.name == fieldEmail || slices.Contains(a.settings.User.LoginFields, f.name)
+	return f.name == fieldEmail || a.settings.fields.isLogin(f.name)
 }
 
 // loginsOf are the values of the login fields but the e-mail address, whose
 // change has a mail of its own.
 func (a *Accounts) loginsOf(u *User) []any {
 	var values []any
-	for _, name := range a.settings.User.LoginFields {
-		if f, ok := fieldByName(name); ok && name != fieldEmail {
+	for _, f := range a.settings.fields.login {
+		if f.name != fieldEmail {
 			values = append(values, f.get(u))
 		}
 	}
