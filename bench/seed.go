@@ -16,6 +16,7 @@ import (
 	mrand "math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/google/uuid"
@@ -82,6 +83,7 @@ var userAgents = []string{
 // where an fsync costs nothing, and copied to its place.
 func seed(ctx context.Context, path string, n int) (s *seeded, err error) {
 	began := time.Now()
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // pages are short-lived garbage
 	s = &seeded{path: path, n: n, ids: make([]uuid.UUID, n)}
 	_, _ = rand.Read(s.key[:])
 	dir, err := os.MkdirTemp("/dev/shm", "bench-seed-")
@@ -143,7 +145,7 @@ func (s *seeded) fill(ctx context.Context, path string) error {
 }
 
 // step is how many records the next transaction writes after so many.
-func step(written int) int { return min(256+written/100, 4096) }
+func step(written int) int { return min(256+written/400, 2048) }
 
 func (s *seeded) putUser(tx registration.Tx, i int, hash string, now time.Time) (err error) {
 	if s.ids[i] == uuid.Nil {
