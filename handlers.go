@@ -39,6 +39,8 @@ type endpoint struct {
 	document func(http.ResponseWriter, *http.Request, *realm)
 	// form is the page that GET shows to a browser; nil: none.
 	form *form
+	// doc is what the OpenAPI document says besides.
+	doc endpointDoc
 	// redirect is where redirect mode sends a browser after the act; zero: off.
 	redirect RedirectSettings
 	// linkActs: in redirect mode a GET acts, with what its query says.
@@ -97,7 +99,8 @@ func (r *realm) routes() map[string]*endpoint {
 		{name: "sessions", methods: []string{http.MethodGet, http.MethodHead}, signedIn: true, act: actSessions},
 		{name: "revoke-session", methods: post, signedIn: true, act: actRevokeSession},
 		{name: "refresh-token", methods: post, off: s.Login.JWT == nil, anonymous: true, act: actRefreshToken},
-		{name: ".well-known/jwks.json", methods: []string{http.MethodGet, http.MethodHead}, off: s.Login.JWT == nil, document: serveJWKS},
+		{name: openAPIName, methods: []string{http.MethodGet, http.MethodHead}, document: serveOpenAPI},
+		{name: jwksName, methods: []string{http.MethodGet, http.MethodHead}, off: s.Login.JWT == nil, document: serveJWKS},
 		{name: "verify-email", methods: post, off: !*s.RegisterEmail.Verification, act: actVerifyEmail},
 		{name: "undo-email", methods: post, off: !s.undoEnabled(), act: actUndoEmail},
 	}
@@ -135,6 +138,7 @@ func (r *realm) routes() map[string]*endpoint {
 		if e.linkActs = e.redirect.on() && e.name != "reset-password"; e.linkActs {
 			e.methods = []string{http.MethodGet, http.MethodHead, http.MethodPost}
 		}
+		r.describe(e)
 		routes[e.name] = e
 	}
 	return routes

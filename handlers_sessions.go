@@ -75,6 +75,9 @@ func actRefreshToken(c *call) (*reply, error) {
 	return rep, nil
 }
 
+// jwksName is the last part of the address of the keys.
+const jwksName = ".well-known/jwks.json"
+
 // jwksMaxAge is how long a backend may keep the keys without asking again. It is
 // far less than a key is published before it signs.
 const jwksMaxAge = 5 * time.Minute

@@ -25,6 +25,8 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/seed-928992b0/caddy-registration/internal/apicheck"
 )
 
 // site is a realm under test.
@@ -40,6 +42,10 @@ type site struct {
 	https    bool
 	// protected is what stands behind the handler and, below /members/, the guard.
 	guard *Guard
+	// checked is the OpenAPI document that every answer is held against.
+	checked    *apicheck.Checker
+	checkedTag string
+	checkedMu  sync.Mutex
 }
 
 // memoryMailer hands mail to the test, or fails with what fail returns.
@@ -223,6 +229,7 @@ func (b *browser) do(method, target string, body any) *answer {
 			b.cookie[c.Name] = c.Value
 		}
 	}
+	b.site.checkAnswer(req, res, rec.Body.String())
 	return &answer{Response: res, body: rec.Body.String()}
 }
 

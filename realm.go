@@ -70,6 +70,7 @@ type realm struct {
 	started   bool
 
 	endpoints   map[string]*endpoint
+	openapi     *openAPI
 	languages   *languages
 	pages       *pages
 	origins     *originPolicy
@@ -165,6 +166,7 @@ func newRealm(s *Settings, store StoreModule, mailer Mailer, logger *zap.Logger)
 	}
 	r.endpoints = r.routes()
 	r.cookieNames()
+	r.openapi = newOpenAPI(r)
 	hasher, _, err := hasherPool.LoadOrNew(hasherKey, func() (caddy.Destructor, error) {
 		return pooledHasher{password.NewDefaultPool()}, nil
 	})

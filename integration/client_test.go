@@ -43,13 +43,15 @@ type client struct {
 	http   *http.Client
 	base   string
 	header http.Header
+	// contract is the OpenAPI document that answers are held against.
+	contract *contract
 }
 
 func newClient(t testing.TB, base string, transport http.RoundTripper) *client {
 	t.Helper()
 	jar, err := cookiejar.New(nil)
 	require.NoError(t, err)
-	return &client{t: t, base: base, header: http.Header{}, http: &http.Client{
+	return &client{t: t, base: base, header: http.Header{}, contract: new(contract), http: &http.Client{
 		Jar: jar, Transport: transport, Timeout: patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
@@ -135,7 +137,9 @@ func (c *client) do(method, path string, body any) *answer {
 	c.t.Helper()
 	res, err := c.http.Do(c.request(method, path, body))
 	require.NoError(c.t, err)
-	return readAnswer(c.t, res)
+	a := readAnswer(c.t, res)
+	c.checkAnswer(a)
+	return a
 }
 
 func (c *client) get(path string) *answer {

@@ -1,0 +1,253 @@
+// openapi_paths.go: the operations of the OpenAPI document: bodies in, answers out,
+// and what each refusal looks like.
+
+package registration
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// bodyTypes are the media types that an endpoint reads.
+var bodyTypes = []string{"application/json", "application/x-www-form-urlencoded", "multipart/form-data"}
+
+// pathItem has an operation for each method of an endpoint; HEAD goes with GET.
+func (r *realm) pathItem(e *endpoint) object {
+	var out object
+	for _, method := range e.methods {
+		if method != http.MethodHead {
+			out = append(out, Shown{strings.ToLower(method), r.operation(e, method)})
+		}
+	}
+	return out
+}
+
+func operationID(e *endpoint, method string) string {
+	if e.document != nil {
+		return map[string]string{jwksName: "getKeys", openAPIName: "getOpenAPI"}[e.name]
+	}
+	var id strings.Builder
+	parts := strings.Split(e.name, "-")
+	if len(e.methods) > 1 {
+		parts = append([]string{strings.ToLower(method)}, parts...)
+	}
+	for i, part := range parts {
+		if i > 0 {
+			part = strings.ToUpper(part[:1]) + part[1:]
+		}
+		id.WriteString(part)
+	}
+	return id.String()
+}
+
+func (r *realm) operation(e *endpoint, method string) object {
+	d := e.doc
+	out := object{{"operationId", operationID(e, method)}, {"tags", []string{d.tag}}, {"summary", d.summary}}
+	if d.description != "" {
+		out = append(out, Shown{"description", d.description})
+	}
+	out = append(out, Shown{"security", r.security(e)})
+	acts := method != http.MethodGet
+	if e.linkActs && !acts {
+		var parameters []object
+		for _, in := range d.inputs {
+			parameters = append(parameters, object{{"name", in.name}, {"in", "query"}, {"required", in.required}, {"schema", in.schema}})
+		}
+		out = append(out, Shown{"parameters", parameters})
+	}
+	if acts && len(d.inputs) > 0 {
+		schema, example := d.body(method == http.MethodPatch)
+		var content object
+		for _, t := range bodyTypes {
+			media := object{{"schema", schema}}
+			if t == bodyTypes[0] && len(example) > 0 {
+				media = append(media, Shown{"example", example})
+			}
+			content = append(content, Shown{t, media})
+		}
+		out = append(out, Shown{"requestBody", object{{"required", schema.at("required") != nil || d.oneOf != nil}, {"content", content}}})
+	}
+	return append(out, Shown{"responses", r.responses(e, acts)})
+}
+
+// body is the schema of what an endpoint reads, and an example. Nothing is
+// required of a partial one.
+func (d endpointDoc) body(partial bool) (schema, example object) {
+	properties, required := object{}, []string{}
+	for _, in := range d.inputs {
+		properties = append(properties, Shown{in.name, in.schema})
+		if in.required && !partial {
+			required = append(required, in.name)
+		}
+		examples, _ := in.schema.at("examples").([]any)
+		if first := len(d.oneOf) > 0 && d.oneOf[0] == in.name; len(examples) > 0 && (in.required || first || d.answer == schemaProfile && in.name != paramPassword) {
+			example = append(example, Shown{in.name, examples[0]})
+		}
+	}
+	schema = object{{"type", "object"}, {"properties", properties}}
+	if len(required) > 0 {
+		schema = append(schema, Shown{"required", required})
+	}
+	if len(d.oneOf) > 0 && !partial {
+		var choices []object
+		for _, name := range d.oneOf {
+			choices = append(choices, object{{"required", []string{name}}})
+		}
+		schema = append(schema, Shown{"anyOf", choices})
+	}
+	return schema, example
+}
+
+// responses are all answers of an operation, by status.
+func (r *realm) responses(e *endpoint, acts bool) object {
+	d := e.doc
+	codes := map[int][]Code{}
+	add := func(list ...Code) {
+		for _, code := range list {
+			status := statusOf(code)
+			codes[status] = append(codes[status], code)
+		}
+	}
+	if e.document == nil {
+		if acts {
+			add(CodeMalformed, CodeNotAnObject, CodeCrossOrigin, CodeTooLarge, CodeUnsupportedMediaType)
+			add(d.codes...)
+		}
+		if e.signedIn {
+			add(CodeNotAuthenticated)
+		}
+		if *r.settings.Login.Token && !e.anonymous {
+			add(CodeTokenInvalid)
+		}
+		throttled := e.throttle != "" || slices.ContainsFunc(d.inputs, func(in inputDoc) bool { return in.name == paramPassword && !in.required })
+		if acts && throttled && !r.settings.Throttle.Off && !slices.Contains(d.codes, CodeThrottled) {
+			add(CodeThrottled)
+		}
+		add(CodeInternal)
+	}
+	if e.name != openAPIName {
+		add(CodeUnavailable)
+	}
+	out := object{}
+	switch {
+	case e.redirect.on() && (!acts || !e.linkActs):
+		out = append(out, Shown{"303", object{{"description", "Redirect mode: on to the page that the owner has set."}, {"headers", object{header("Location", "Where to go.")}}}})
+		if !acts {
+			delete(codes, http.StatusBadRequest)
+		}
+	default:
+		out = append(out, Shown{strconv.Itoa(d.success), r.success(e)})
+	}
+	if e.name == openAPIName {
+		out = append(out, Shown{"304", object{{"description", "It has not changed since the one that `If-None-Match` names."}}})
+	}
+	statuses := make([]int, 0, len(codes))
+	for status := range codes {
+		statuses = append(statuses, status)
+	}
+	slices.Sort(statuses)
+	for _, status := range statuses {
+		out = append(out, Shown{strconv.Itoa(status), r.refusalDoc(e, status, codes[status])})
+	}
+	return out
+}
+
+func header(name, description string) Shown {
+	return Shown{name, object{{"description", description}, {"schema", object{{"type", "string"}}}}}
+}
+
+func (r *realm) success(e *endpoint) object {
+	contentType := "application/json"
+	out := object{{"description", http.StatusText(e.doc.success)}}
+	var headers object
+	if e.name == jwksName {
+		contentType = "application/jwk-set+json"
+	}
+	if e.name == openAPIName {
+		headers = append(headers, header("ETag", "Of this version of the document."))
+	}
+	if e.givesCookie || e.name == "logout" || e.name == "change-password" {
+		headers = append(headers, header("Set-Cookie", "The session cookie; taken away at the sign-out."))
+	}
+	if len(headers) > 0 {
+		out = append(out, Shown{"headers", headers})
+	}
+	media := object{{"schema", ref(e.doc.answer)}}
+	if e.doc.answer == schemaProfile {
+		example := object{}
+		for _, f := range r.settings.fields.public {
+			v := f.example()
+			if v == nil {
+				v = f.kind.empty()
+			}
+			example = append(example, Shown{f.name, v})
+		}
+		media = append(media, Shown{"example", example})
+	}
+	return append(out, Shown{"content", object{{contentType, media}}})
+}
+
+// refusalDoc describes the answers with one status: the DRF shape and RFC 9457.
+func (r *realm) refusalDoc(e *endpoint, status int, codes []Code) object {
+	names := make([]string, len(codes))
+	for i, code := range codes {
+		names[i] = "`" + string(code) + "`"
+	}
+	description := http.StatusText(status) + ": " + strings.Join(names, ", ")
+	var headers object
+	switch status {
+	case http.StatusBadRequest:
+		if len(e.doc.inputs) > 0 {
+			description += ", or by field"
+		}
+	case http.StatusUnauthorized:
+		headers = append(headers, header("WWW-Authenticate", "RFC 9110, 11.6.1."))
+	case http.StatusTooManyRequests:
+		name := e.throttle
+		if name == "" {
+			name = throttleLogin
+		}
+		if limit := r.settings.Throttle.limit(name); !r.settings.Throttle.Off {
+			description += fmt.Sprintf("; at most %d in %v for an address, and again for an account", limit.Events, time.Duration(limit.Window))
+		}
+		fallthrough
+	case http.StatusServiceUnavailable, http.StatusConflict:
+		headers = append(headers, header("Retry-After", "In seconds."))
+	}
+	english := r.languages.named(defaultLanguage)
+	detail := object{{"detail", english.refusal(codes[0], Params{"max": maxBody, "seconds": 6, "reason": "…"})}}
+	schema := ref(schemaDetail)
+	if status == http.StatusBadRequest {
+		schema = r.badRequest(e.doc)
+	}
+	media := object{{"schema", schema}, {"example", detail}}
+	out := object{{"description", description}}
+	if len(headers) > 0 {
+		out = append(out, Shown{"headers", headers})
+	}
+	return append(out, Shown{"content", object{
+		{"application/json", media},
+		{"application/problem+json", object{{"schema", ref(schemaProblem)}, {"example", object{
+			{"type", "about:blank"}, {"title", english.status(status)}, {"status", status}, {"detail", detail[0].Value}, {"code", codes[0]},
+		}}}},
+	}})
+}
+
+// badRequest is either a single refusal or messages by field.
+func (r *realm) badRequest(d endpointDoc) object {
+	properties := object{{fieldNonField, ref(schemaMessages)}}
+	for _, in := range d.inputs {
+		properties = append(properties, Shown{in.name, ref(schemaMessages)})
+	}
+	choices := []object{ref(schemaDetail)}
+	if *r.settings.NonFieldErrorsKey {
+		choices = append(choices, ref(schemaNonFieldError))
+	}
+	return object{{"anyOf", append(choices, object{
+		{"type", "object"}, {"description", "Messages by field."}, {"properties", properties}, {"additionalProperties", false}, {"minProperties", 1},
+	})}}
+}
