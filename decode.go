@@ -12,11 +12,16 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"time"
 	"unicode/utf8"
 )
 
 // maxBody bounds a request's body, in bytes.
 const maxBody = 64 << 10
+
+// bodyPatience is how long a body may take. Its 64 KiB come within it on any
+// line; Caddy by itself waits for ever.
+const bodyPatience = 30 * time.Second
 
 // malformed refuses a body for the reason with this message id.
 func malformed(id string) *Error {
@@ -35,7 +40,7 @@ func decodeBody(w http.ResponseWriter, req *http.Request) (Input, error) {
 	if req.ContentLength > maxBody {
 		return nil, tooLarge
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
+	body, err := readBody(w, req, bodyPatience)
 	if limit := (*http.MaxBytesError)(nil); errors.As(err, &limit) {
 		return nil, tooLarge
 	}
@@ -58,6 +63,22 @@ func decodeBody(w http.ResponseWriter, req *http.Request) (Input, error) {
 		return decodeMultipart(body, params["boundary"])
 	}
 	return decodeForm(body)
+}
+
+// readBody reads at most maxBody bytes within a time. A client that sends byte
+// after byte holds a connection no longer than that.
+func readBody(w http.ResponseWriter, req *http.Request, patience time.Duration) ([]byte, error) {
+	if req.ContentLength == 0 {
+		return nil, nil
+	}
+	conn := http.NewResponseController(w)
+	limited := conn.SetReadDeadline(time.Now().Add(patience)) == nil // HTTP/3 has none: there quic-go's idle time counts
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxBody))
+	if limited && err == nil {
+		// The connection goes on, and may be watched for its end during the act.
+		_ = conn.SetReadDeadline(time.Time{})
+	}
+	return body, err
 }
 
 // decodeJSON takes one JSON object. Of a key given twice the last value counts.

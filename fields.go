@@ -6,6 +6,7 @@ package registration
 import (
 	"net/mail"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -114,7 +115,8 @@ func timeValue(t time.Time) any {
 // parseUsername accepts letters, digits and combining marks of any script and
 // @ . + - _, in normal form NFKC, so that look-alikes by encoding are one name.
 // Letters and marks that are never seen (Hangul fillers, variation selectors)
-// are refused: they would let two names look alike to the last pixel.
+// are refused: they would let two names look alike to the last pixel. So are
+// names that mix scripts, as a Latin one with one Cyrillic letter.
 func parseUsername(v string) (string, bool) {
 	v = norm.NFKC.String(v)
 	for i, r := range v {
@@ -127,7 +129,46 @@ func parseUsername(v string) (string, bool) {
 			return "", false
 		}
 	}
-	return v, true
+	return v, !mixesScripts(v)
+}
+
+// scriptMixes are the scripts that people do write together: Japanese, Chinese
+// and Korean names, each with Latin ("highly restrictive", UTS 39, 5.2).
+var scriptMixes = [][]*unicode.RangeTable{
+	{unicode.Latin, unicode.Han, unicode.Hiragana, unicode.Katakana},
+	{unicode.Latin, unicode.Han, unicode.Bopomofo},
+	{unicode.Latin, unicode.Han, unicode.Hangul},
+}
+
+// mixesScripts reports whether a name has letters of scripts that are not
+// written together. A whole name of look-alikes in one other script (Cyrillic
+// "асе") passes: telling those apart takes tables that differ by font.
+func mixesScripts(v string) bool {
+	var first *unicode.RangeTable
+	several := false
+	for _, r := range v {
+		if unicode.In(r, unicode.Common, unicode.Inherited) || first != nil && unicode.Is(first, r) {
+			continue
+		}
+		if first != nil {
+			several = true
+			break
+		}
+		for _, table := range unicode.Scripts {
+			if unicode.Is(table, r) {
+				first = table
+				break
+			}
+		}
+	}
+	if !several {
+		return false
+	}
+	return !slices.ContainsFunc(scriptMixes, func(mix []*unicode.RangeTable) bool {
+		return !strings.ContainsFunc(v, func(r rune) bool {
+			return !unicode.In(r, unicode.Common, unicode.Inherited) && !unicode.In(r, mix...)
+		})
+	})
 }
 
 // parseText refuses control characters: they have no place in a name, and in a

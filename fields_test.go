@@ -198,6 +198,7 @@ func FuzzParseUsername(f *testing.F) {
 		}
 		require.True(t, utf8.ValidString(v))
 		require.True(t, norm.NFKC.IsNormalString(v))
+		require.False(t, mixesScripts(v), "%q", v)
 		again, ok := parseUsername(v)
 		require.True(t, ok, "%q", v)
 		require.Equal(t, v, again)

@@ -131,7 +131,15 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 	if g.CopyHeaders {
 		copyIdentity(req.Header, p.User)
 	}
-	return next.ServeHTTP(&privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}, req)
+	private := &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
+	err = next.ServeHTTP(private, req)
+	if err != nil && !private.wroteHeader {
+		// Caddy's error routes answer, past this writer; a cache may keep a 404 too.
+		if h := w.Header(); len(h["Cache-Control"]) == 0 {
+			h["Cache-Control"] = privateValue
+		}
+	}
+	return err
 }
 
 // signInFirst sends a browser to the sign-in page and tells anything else 401.

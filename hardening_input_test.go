@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -50,9 +51,14 @@ func TestLookAlikeUsernames(t *testing.T) {
 	s.member("ada")
 	for name, want := range map[string]string{
 		"ADA": "unique", "ａｄａ": "unique", "ᵃda": "unique", "𝐚𝐝𝐚": "unique",
+		"\u0430da": "invalid", "ad\u0430": "invalid", "\u03bfda": "invalid", "ada\u05d0": "invalid", "\u4e2d\u0430": "invalid", "\u3042\ud55c": "invalid",
 		"ada\u200b": "invalid", "a\u00adda": "invalid", "ada\u202e": "invalid", "ada\u3164": "invalid", "ada\ufe0f": "invalid", "ada\x00": "invalid", "ad\u2066a": "invalid",
 	} {
 		requireError(t, s.browser().problems().post("/accounts/register", with(newcomer("eve"), data{"username": name})), 400, "username:"+want)
+	}
+	for _, name := range []string{"zo\u00eb", "\u0430\u0434\u0430", "\u4e2d\u6587ada", "\u3042\u30a2\u4e9c-x", "\ud64d\uae38\ub3d9.kim", "\u0939\u093f\u0928\u094d\u0926\u0940", "ada_1", "\u0627\u062d\u0645\u062f", "\u0e2a\u0e21\u0e0a\u0e32\u0e22", "\u3042\u30fc"} {
+		_, ok := parseUsername(name)
+		require.True(t, ok, "one script, or those that are written together: %q", name)
 	}
 }
 
@@ -132,4 +138,36 @@ func TestEncodedPartIsUTF8(t *testing.T) {
 			require.Contains(t, res.json(t)["detail"], "UTF-8")
 		})
 	}
+}
+
+// A body that never ends holds its connection for a bounded time, and what came
+// over it before and after goes on.
+func TestDrippingBody(t *testing.T) {
+	read := make(chan error, 1)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, err := readBody(w, req, 300*time.Millisecond)
+		if len(body) == 4 {
+			time.Sleep(400 * time.Millisecond) // an act that takes longer than the body may
+		}
+		if err == nil {
+			err = req.Context().Err()
+		}
+		read <- err
+	}))
+	defer server.Close()
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	answers := bufio.NewReader(conn)
+	for range 2 { // one connection, kept alive
+		_, err = conn.Write([]byte("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\nwhat"))
+		require.NoError(t, err)
+		res, err := http.ReadResponse(answers, nil)
+		require.NoError(t, err)
+		require.NoError(t, res.Body.Close())
+		require.NoError(t, <-read, "the deadline is gone with the body")
+	}
+	_, err = conn.Write([]byte("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 40000\r\n\r\ndrip"))
+	require.NoError(t, err)
+	require.ErrorIs(t, <-read, os.ErrDeadlineExceeded)
 }

@@ -1,0 +1,220 @@
+// paths_test.go: other spellings of a guarded path, other methods, and shared
+// caches before it, against the built Caddy with files and an app behind.
+
+package integration
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const pathSite = `{
+	admin 127.0.0.1:[[admin]]
+	default_bind 127.0.0.1
+}
+http://127.0.0.1:[[port]] {
+	registration {
+		throttle off
+		base_url http://127.0.0.1:[[port]]
+		from no-reply@example.com
+		mailer file [[dir]]/mail
+		password {
+			argon2id 8KiB 1 1
+		}
+	}
+	@guarded path /members /members/* /app/private /app/private/*
+	require_login @guarded
+	reverse_proxy /app/* [[backend]]
+	root * [[dir]]/site
+	file_server
+}
+`
+
+const membersOnly = "for the eyes of members only"
+
+// spellings are ways to write a path that some server reads as the plain one.
+// %s is the folder, of one part; $ is the file.
+var spellings = []string{
+	"/%s/$", "//%s/$", "///%s///$", "/%s//$", "/./%s/$", "/%s/./$", "/%s/x/../$", "/open/../%s/$", "/open/../../%s/$",
+	"/open/%%2e%%2e/%s/$", "/open/.%%2e/%s/$", "/%%2e/%s/$", "/%s/%%2e/$", "/%s%%2f$", "/%s%%2F$", "/%%2f%s/$", "/%s/%%2f$",
+	"/open/..%%2f%s/$", "/open%%2f..%%2f%s%%2f$", "/open/..%%5c%s/$", "/open/..;/%s/$", "/%s;x/$", "/%s;/$", "/;/%s/$", "/%s/;/$", "/%s/$;x",
+	"/%s\\$", "/%s%%5c$", "\\%s\\$", "/\\%s/$", "/open/..\\%s\\$", "/%s./$", "/%s/$.", "/%s /$", "/%s%%20/$", "/%s/$%%20", "/%s/$%%00", "/%s%%00/$", "/%%00/%s/$",
+	"/%s/$/", "/%s/$?x=/open/", "/%s/$#x", "/%s/$/x.css", "/%s/$%%3f.css", "/%s/$%%23", "/%s/$%%0a", "/%s%%0d%%0a/$", "/%s%%09/$",
+	"/open/%%252e%%252e/%s/$", "/%s%%252f$", "/%%252f%s/$", "/accounts/../%s/$", "/accounts/login/../../%s/$", "/accounts%%2f..%%2f%s/$", "/accounts/..;/%s/$",
+	"/.well-known/../%s/$", "/%%c0%%af%s/$", "/%s%%c0%%af$", "/open/%%c0%%ae%%c0%%ae/%s/$", "/%%ef%%bc%%8f%s/$", "/%s%%e2%%88%%95$",
+	"http://127.0.0.1/%s/$", "http://127.0.0.1:[[port]]/%s/$", "http://evil.example/%s/$", "http://127.0.0.1:[[port]]//%s/$", "https://127.0.0.1:[[port]]/%s/$",
+	"/%s/$%%", "/%s/$%%zz", "/open?/../%s/$", "/open#/../%s/$", "*", "/%s:80/$", "/@%s/$", "/~/%s/$", "/%s/$::$DATA", "/%s/$.bak",
+}
+
+// encodings spell the letters of the folder in other ways.
+func encodings(folder string) []string {
+	first := folder[:1]
+	return []string{
+		folder, strings.ToUpper(folder), strings.ToUpper(first) + folder[1:],
+		fmt.Sprintf("%%%02x", first[0]) + folder[1:], fmt.Sprintf("%%%02X", first[0]) + folder[1:], fmt.Sprintf("%%25%02x", first[0]) + folder[1:],
+		"\uff4d" + folder[1:], "\u017f" + folder[1:],
+	}
+}
+
+// raw sends a request line as it is and returns the answer.
+func (s *server) raw(method, target string, headers ...string) (int, string) {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
+	require.NoError(s.t, err)
+	defer func() { _ = conn.Close() }()
+	require.NoError(s.t, conn.SetDeadline(time.Now().Add(patience)))
+	request := method + " " + target + " HTTP/1.1\r\nHost: " + fmt.Sprintf("127.0.0.1:%d", s.port) + "\r\nConnection: close\r\n"
+	for _, h := range headers {
+		request += h + "\r\n"
+	}
+	_, err = io.WriteString(conn, request+"\r\n")
+	require.NoError(s.t, err)
+	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+	if err != nil {
+		return 0, "" // it hung up
+	}
+	body, _ := io.ReadAll(res.Body)
+	_ = res.Body.Close()
+	return res.StatusCode, string(body)
+}
+
+// sharedBackend remembers every path that reached it.
+type sharedBackend struct {
+	*httptest.Server
+	mu   sync.Mutex
+	seen []string
+}
+
+func newPathBackend(t *testing.T) *sharedBackend {
+	b := &sharedBackend{}
+	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		b.mu.Lock()
+		b.seen = append(b.seen, req.RequestURI)
+		b.mu.Unlock()
+		_, _ = io.WriteString(w, "the app")
+	}))
+	t.Cleanup(b.Close)
+	return b
+}
+
+// privatePaths returns what reached the app and means its private part to one
+// that reads a path as RFC 3986 has it: decoded once, dot segments removed.
+func (b *sharedBackend) privatePaths() (private []string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, uri := range b.seen {
+		u, err := url.ParseRequestURI(uri)
+		if err != nil {
+			continue
+		}
+		if p := path.Clean(u.Path); p == "/app/private" || strings.HasPrefix(p, "/app/private/") {
+			private = append(private, uri)
+		}
+	}
+	return private
+}
+
+func startPathSite(t *testing.T) (*server, *sharedBackend) {
+	b := newPathBackend(t)
+	s := newServer(t)
+	s.values["backend"] = strings.TrimPrefix(b.URL, "http://")
+	for name, text := range map[string]string{"members/secret.txt": membersOnly, "open/page.txt": "for all"} {
+		file := filepath.Join(s.dir, "site", filepath.FromSlash(name))
+		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o755))
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	}
+	s.configure(pathSite)
+	s.start()
+	return s, b
+}
+
+func TestPathTricks(t *testing.T) {
+	t.Parallel()
+	s, b := startPathSite(t)
+	ada := s.member("ada")
+	require.Equal(t, membersOnly, ada.get("/members/secret.txt").body)
+	require.Equal(t, "for all", s.client().get("/open/page.txt").body)
+	require.Equal(t, "the app", ada.get("/app/private/x").body)
+	b.mu.Lock()
+	b.seen = nil
+	b.mu.Unlock()
+	tried := 0
+	for _, c := range []struct{ folder, file string }{{"members", "secret.txt"}, {"app/private", "secret"}} {
+		for _, folder := range encodings(c.folder) {
+			for _, spelling := range spellings {
+				target := s.fill(strings.ReplaceAll(spelling, "%%", "%"))
+				target = strings.Replace(strings.Replace(target, "%s", folder, 1), "$", c.file, 1)
+				status, body := s.raw(http.MethodGet, target)
+				tried++
+				require.NotContains(t, body, membersOnly, "%d %s", status, target)
+			}
+		}
+	}
+	for _, method := range []string{"HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "PROPFIND", "get", "GETX"} {
+		for _, header := range []string{"X-Y: z", "X-HTTP-Method-Override: GET", "Accept: text/html", "Range: bytes=0-99", "X-Original-URL: /members/secret.txt", "X-Rewrite-URL: /members/secret.txt", "X-Forwarded-Uri: /open/page.txt"} {
+			for _, target := range []string{"/members/secret.txt", "/app/private/secret"} {
+				_, body := s.raw(method, target, header)
+				require.NotContains(t, body, membersOnly)
+				tried++
+			}
+			_, body := s.raw(method, "/open/page.txt", header)
+			require.NotContains(t, body, membersOnly, "a header must not choose another path")
+		}
+	}
+	require.Empty(t, b.privatePaths(), "these reached the app")
+	require.Greater(t, tried, 1000)
+	require.Equal(t, membersOnly, ada.get("/members/secret.txt").body, "it stands")
+}
+
+// Identity and cookies from outside change nothing on the open part.
+func TestGuardedAnswersAreNotShared(t *testing.T) {
+	t.Parallel()
+	s, _ := startPathSite(t)
+	ada := s.member("ada")
+	stranger := s.client()
+	// What a shared cache may keep (RFC 9111, 3): neither private nor no-store.
+	shared := func(a *answer) bool {
+		for _, part := range strings.Split(strings.Join(a.Header.Values("Cache-Control"), ","), ",") {
+			if part = strings.TrimSpace(part); part == "private" || part == "no-store" {
+				return false
+			}
+		}
+		return true
+	}
+	for _, target := range []string{
+		"/members/secret.txt", "/members/secret.txt?x=y.css", "/members/secret.txt/x.css", "/members/nothing.txt", "/members", "/members/", "/members/secret.txt%3fx.css",
+		"/app/private/x", "/app/private/x.js", "/app/private/;x.css",
+	} {
+		for _, header := range []string{"", "Range: bytes=0-3", "If-None-Match: *", "X-Forwarded-Host: evil.example", "X-Forwarded-Proto: https", "Accept: " + browserAccept, "Accept-Encoding: gzip", "X-Http-Method-Override: HEAD", "Cache-Control: max-stale"} {
+			for _, method := range []string{http.MethodGet, http.MethodHead} {
+				for _, who := range []*client{ada, stranger} {
+					c := *who
+					c.header = who.header.Clone()
+					if name, value, ok := strings.Cut(header, ": "); ok {
+						c.header.Set(name, value)
+					}
+					res := c.do(method, target, nil)
+					require.False(t, shared(res), "%s %s %s: %d %v", method, target, header, res.StatusCode, res.Header)
+					if who == stranger {
+						require.NotContains(t, res.body, membersOnly)
+						require.NotContains(t, res.Header.Get("Location"), "evil")
+					}
+				}
+			}
+		}
+	}
+}
