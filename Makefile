@@ -9,7 +9,7 @@ COVERDIR := $(CURDIR)/dist/cover
 RACE := $(shell command -v $${CC:-gcc} >/dev/null && echo -race)
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: test lint cover bench gobench fuzz
+.PHONY: faults test lint cover bench gobench fuzz
 
 # All tests, with the coverage of unit and integration tests for `make cover`.
 # With CI=true a missing part fails; otherwise it is skipped, and this says so.
@@ -27,6 +27,16 @@ test:
 	$(GO) vet ./...
 	$(GO) test $(RACE) -shuffle=on -timeout 12m -cover -covermode=atomic -coverpkg=.,./internal/... $(UNIT) -args -test.gocoverdir=$(COVERDIR)/unit
 	REGISTRATION_COVERDIR=$(COVERDIR)/built $(GO) test -count=1 -shuffle=on -timeout 14m ./integration
+
+# What a fault does to the server, at full length: some 45 minutes, 30 of them the
+# soak. One fault alone: make faults RUN=Overload (or Killed, DiskFull, ReadOnly,
+# Damaged, WrongFile, DiskFails, MailServer, Reload, Soak, Corners).
+RUN ?=
+FAULTS := $(CURDIR)/dist/faults.md
+faults:
+	@mkdir -p $(dir $(FAULTS)) && rm -f $(FAULTS).rows
+	REGISTRATION_FAULTS=long REGISTRATION_FAULTS_TABLE=$(FAULTS).rows $(GO) test -count=1 -p 1 -timeout 90m -run 'TestFault.*$(RUN)' . ./integration; code=$$?; \
+	{ echo '| fault | must hold | seen | verdict |'; echo '|---|---|---|---|'; cat $(FAULTS).rows 2>/dev/null; } > $(FAULTS); cat $(FAULTS); exit $$code
 
 # golangci-lint v2.15.0, which takes minutes to build and so is no part of CI:
 # go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0

@@ -7,9 +7,9 @@ package integration
 import (
 	"fmt"
 	"os"
-	"strings"
-	"sync"
 	"testing"
+
+	"github.com/stretchr/testify/require"
 )
 
 // long tells whether faults run at full length: 200 kills, a minute of reloads,
@@ -24,13 +24,9 @@ func lengths[T any](short, full T) T {
 	return short
 }
 
-var faultRows struct {
-	mu   sync.Mutex
-	rows []string
-}
-
 // faultResult records what one fault did: what was tried, what had to hold and
-// what was seen, all without a "|".
+// what was seen, all without a "|". The row goes at the end of the file that
+// REGISTRATION_FAULTS_TABLE names.
 func faultResult(t testing.TB, fault, goal, seen string) {
 	t.Helper()
 	verdict := "held"
@@ -38,17 +34,13 @@ func faultResult(t testing.TB, fault, goal, seen string) {
 		verdict = "BROKEN"
 	}
 	t.Logf("fault: %s: %s: %s: %s", fault, goal, seen, verdict)
-	faultRows.mu.Lock()
-	defer faultRows.mu.Unlock()
-	faultRows.rows = append(faultRows.rows, fmt.Sprintf("| %s | %s | %s | %s |", fault, goal, seen, verdict))
-}
-
-// printFaults writes the table to the file that REGISTRATION_FAULTS_TABLE names.
-func printFaults() error {
 	path := os.Getenv("REGISTRATION_FAULTS_TABLE")
-	if path == "" || len(faultRows.rows) == 0 {
-		return nil
+	if path == "" {
+		return
 	}
-	table := "| fault | must hold | seen | verdict |\n|---|---|---|---|\n" + strings.Join(faultRows.rows, "\n") + "\n"
-	return os.WriteFile(path, []byte(table), 0o644)
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
+	require.NoError(t, err)
+	_, err = fmt.Fprintf(file, "| %s | %s | %s | %s |\n", fault, goal, seen, verdict)
+	require.NoError(t, err)
+	require.NoError(t, file.Close())
 }

@@ -52,11 +52,7 @@ func buildAndRun(m *testing.M) int {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	if caddyBin = os.Getenv("REGISTRATION_CADDY"); caddyBin != "" {
-		code := m.Run()
-		if err := printFaults(); err != nil {
-			return fail(err)
-		}
-		return code
+		return m.Run()
 	}
 	caddyBin = filepath.Join(dir, "caddy")
 	args := []string{"build", "-o", caddyBin}
@@ -76,11 +72,7 @@ func buildAndRun(m *testing.M) int {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fail(fmt.Errorf("building Caddy: %w\n%s", err, out))
 	}
-	code := m.Run()
-	if err := printFaults(); err != nil {
-		return fail(err)
-	}
-	return code
+	return m.Run()
 }
 
 // patience bounds every wait. It is far beyond what any of them should take, so
