@@ -37,11 +37,25 @@ const (
 	defaultQueue = 2048
 )
 
-// NewDefaultPool returns a pool for this machine: as many workers as Go runs
-// threads (GOMAXPROCS), and whose turn is not within two seconds is refused
-// within 0.8. More workers would take more memory and finish nothing sooner.
+// NewDefaultPool returns a pool for this machine: as many workers as cores, with
+// room for everything else (see room), or one fewer than GOMAXPROCS where that
+// is below the number of cores. More workers would take more memory and finish
+// nothing sooner.
 func NewDefaultPool() *Pool {
-	return NewPool(Limits{Workers: runtime.GOMAXPROCS(0), Queue: defaultQueue, Turn: defaultTurn, Hold: defaultHold, Wait: defaultWait})
+	workers, roomy := defaultWorkers(runtime.GOMAXPROCS(0), runtime.NumCPU())
+	p := NewPool(Limits{Workers: workers, Queue: defaultQueue, Turn: defaultTurn, Hold: defaultHold, Wait: defaultWait})
+	if roomy {
+		p.turns.room = &room{extra: workers}
+	}
+	return p
+}
+
+// defaultWorkers is how many workers fit, and whether there may be more threads.
+func defaultWorkers(procs, cores int) (workers int, roomy bool) {
+	if procs < cores {
+		return max(procs-1, 1), false
+	}
+	return procs, true
 }
 
 // Hash is the function Hash in a slot of the pool; it also fails with ErrBusy.

@@ -296,5 +296,35 @@ func TestNewPoolSizes(t *testing.T) {
 		free()
 	})
 
-	require.Equal(t, runtime.GOMAXPROCS(0), NewDefaultPool().turns.limits.Workers)
+	for _, tt := range []struct {
+		procs, cores, workers int
+		roomy                 bool
+	}{{1, 1, 1, true}, {2, 2, 2, true}, {8, 8, 8, true}, {4, 2, 4, true}, {2, 8, 1, false}, {1, 8, 1, false}} {
+		workers, roomy := defaultWorkers(tt.procs, tt.cores)
+		require.Equal(t, tt.workers, workers)
+		require.Equal(t, tt.roomy, roomy)
+	}
+	require.Positive(t, NewDefaultPool().turns.limits.Workers)
+}
+
+// TestRoomIsMadeAndGivenBack: GOMAXPROCS is the process's, so this one test must
+// not run beside others.
+func TestRoomIsMadeAndGivenBack(t *testing.T) {
+	before := runtime.GOMAXPROCS(0)
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPool(limits(2, 10, time.Hour))
+		p.turns.room = &room{extra: 2}
+		free := occupy(t, p)
+		require.Equal(t, before, runtime.GOMAXPROCS(0), "nobody waits yet")
+		for range 3 {
+			go func() { _ = p.do(t.Context(), nothing) }()
+		}
+		synctest.Wait()
+		require.Equal(t, before+2, runtime.GOMAXPROCS(0))
+		time.Sleep(roomCheck + time.Second) // the first look finds that somebody came
+		require.Equal(t, before+2, runtime.GOMAXPROCS(0))
+		free()
+		time.Sleep(2 * roomCheck)
+		require.Equal(t, before, runtime.GOMAXPROCS(0), "given back")
+	})
 }

@@ -41,6 +41,7 @@ type Limits struct {
 // queue hands out the turns, first come, first served.
 type queue struct {
 	limits Limits
+	room   *room // nil: none to be had
 
 	mu      sync.Mutex
 	free    int        // turns; not 0 only while nobody waits
@@ -75,6 +76,7 @@ func (q *queue) acquire(ctx context.Context) error {
 	if w == nil {
 		return err
 	}
+	q.room.wanted()
 	limit := q.limits.Wait
 	if !w.stays {
 		// Spread out, or a crowd that came together would come again together.
