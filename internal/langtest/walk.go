@@ -223,11 +223,14 @@ func (w *Walker) Walk(name string) {
 	for _, page := range []string{"profile", "change-password", "register-email", "sessions", "logout"} {
 		w.page(http.StatusOK, "/accounts/"+page+"/")
 	}
+	name += "n"
 	w.submit(http.StatusOK, "profile", "username", name, "first_name", "Zyx", "last_name", "Xyz")
+	w.mail() // the owner is told
 	w.refused(http.StatusBadRequest, "profile", "username", "!", "first_name", strings.Repeat("x", 151), "last_name", "")
 	w.refused(http.StatusBadRequest, "change-password")
 	w.refused(http.StatusBadRequest, "change-password", "old_password", "x", "password", password, "password_confirm", "y")
 	w.submit(http.StatusOK, "change-password", "old_password", password, "password", password+" 2", "password_confirm", password+" 2")
+	w.mail() // the owner is told
 	w.send(http.MethodPost, "/accounts/revoke-session", likeAPI, form, "others=on")
 	w.refused(http.StatusBadRequest, "register-email", "email", "x")
 	w.submit(http.StatusOK, "register-email", "email", mailbox(3))
@@ -245,6 +248,7 @@ func (w *Walker) Walk(name string) {
 	w.page(http.StatusOK, link)
 	w.refused(http.StatusBadRequest, "reset-password", append(values, "password", "x")...)
 	w.submit(http.StatusOK, "reset-password", append(values, "password", password+" 3")...)
+	w.mail() // the owner is told
 	if w.seen < 100 {
 		t.Errorf("only %d pages, answers and mails were seen", w.seen)
 	}
