@@ -132,7 +132,7 @@ func TestFrontendElsewhere(t *testing.T) {
 		p.waits("#who", "Signed in as "+name)
 
 		// Somebody signs in elsewhere, and is sent away from here.
-		elsewhere := s.client()
+		elsewhere := newClient(t, s.base2(), &http.Transport{DisableKeepAlives: true})
 		elsewhere.post(http.StatusOK, "login", data{"login": name, "password": testPassword + " 2"})
 		require.Equal(t, 200, b.open(frontend+"/"))
 		p.waits("#sessions", "End it")
