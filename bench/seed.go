@@ -117,9 +117,9 @@ func (s *seeded) fill(ctx context.Context, path string) error {
 	}
 	hash, now := hashes(16), time.Now()
 	order := mrand.New(mrand.NewPCG(1, 2)).Perm(s.n) //nolint:gosec // an order, no secret
-	for first := 0; first < s.n; first += step(first) {
+	for first := 0; first < s.n; first += s.step(first) {
 		if err := store.Update(ctx, func(tx registration.Tx) error {
-			for i := first; i < min(first+step(first), s.n); i++ {
+			for i := first; i < min(first+s.step(first), s.n); i++ {
 				if err := s.putUser(tx, i, hash[i%len(hash)], now); err != nil {
 					return err
 				}
@@ -129,9 +129,9 @@ func (s *seeded) fill(ctx context.Context, path string) error {
 			return err
 		}
 	}
-	for first := 0; first < s.n; first += step(first) {
+	for first := 0; first < s.n; first += s.step(first) {
 		if err := store.Update(ctx, func(tx registration.Tx) error {
-			for i := first; i < min(first+step(first), s.n); i++ {
+			for i := first; i < min(first+s.step(first), s.n); i++ {
 				if err := s.putSession(tx, order[i], now.Add(time.Duration(i-s.n)*time.Millisecond)); err != nil {
 					return err
 				}
@@ -144,8 +144,15 @@ func (s *seeded) fill(ctx context.Context, path string) error {
 	return file.Close()
 }
 
-// step is how many records the next transaction writes after so many.
-func step(written int) int { return min(256+written/400, 2048) }
+// step is how many records the next transaction writes after so many. Towards
+// the end it is small: what large ones have left free is used up then, as in a
+// file that has grown by single acts.
+func (s *seeded) step(written int) int {
+	if written > s.n-s.n/6 {
+		return 128
+	}
+	return min(256+written/400, 2048)
+}
 
 func (s *seeded) putUser(tx registration.Tx, i int, hash string, now time.Time) (err error) {
 	if s.ids[i] == uuid.Nil {
