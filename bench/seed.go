@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -130,9 +131,21 @@ func (s *seeded) fill(ctx context.Context, path string) error {
 		}
 	}
 	for first := 0; first < s.n; first += s.step(first) {
+		// In the order of their hashes a transaction goes through the tree once;
+		// which pages it fills is the same.
+		group := order[first:min(first+s.step(first), s.n)]
+		hashOf := make(map[int]registration.TokenHash, len(group))
+		for _, i := range group {
+			hashOf[i] = sha256.Sum256([]byte(s.token(i)))
+		}
+		slices.SortFunc(group, func(a, b int) int {
+			x, y := hashOf[a], hashOf[b]
+			return bytes.Compare(x[:], y[:])
+		})
+		at := now.Add(time.Duration(first-s.n) * time.Millisecond)
 		if err := store.Update(ctx, func(tx registration.Tx) error {
-			for i := first; i < min(first+s.step(first), s.n); i++ {
-				if err := s.putSession(tx, order[i], now.Add(time.Duration(i-s.n)*time.Millisecond)); err != nil {
+			for _, i := range group {
+				if err := s.putSession(tx, i, hashOf[i], at); err != nil {
 					return err
 				}
 			}
@@ -168,9 +181,9 @@ func (s *seeded) putUser(tx registration.Tx, i int, hash string, now time.Time) 
 	return tx.PutUser(u, []registration.Key{{Field: "username", Value: u.Username}, {Field: "email", Value: u.Email}})
 }
 
-func (s *seeded) putSession(tx registration.Tx, i int, at time.Time) error {
+func (s *seeded) putSession(tx registration.Tx, i int, hash registration.TokenHash, at time.Time) error {
 	return tx.PutSession(&registration.Session{
-		Hash: sha256.Sum256([]byte(s.token(i))), User: s.ids[i], Created: at, LastUsed: at, Expires: at.Add(14 * 24 * time.Hour),
+		Hash: hash, User: s.ids[i], Created: at, LastUsed: at, Expires: at.Add(14 * 24 * time.Hour),
 		Address: fmt.Sprintf("203.0.%d.%d", i>>8&0xff, i&0xff), UserAgent: userAgents[i%len(userAgents)],
 	})
 }
