@@ -31,20 +31,18 @@ func benchGuard(b *testing.B, cookie func(*browser) string, accept string) {
 	ctx := context.WithValue(req.Context(), caddyhttp.VarsCtxKey, vars)
 	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(http.StatusOK); return nil })
 	w := &nullWriter{h: http.Header{}}
-	// Every request has a replacer of its own, which is not our cost; a fresh one
-	// for 32 requests keeps its list of providers short.
-	fresh := func() *http.Request {
-		return req.WithContext(context.WithValue(ctx, caddy.ReplacerCtxKey, caddy.NewReplacer()))
-	}
-	request, n := fresh(), 0
+	// Every request has a replacer of its own, which is not our cost: this one is
+	// set back to the state in which Caddy hands it to the first handler.
+	repl := caddy.NewReplacer()
+	repl.Map(func(string) (any, bool) { return nil, false })
+	untouched := *repl
+	req = req.WithContext(context.WithValue(ctx, caddy.ReplacerCtxKey, repl))
 	b.ReportAllocs()
 	for b.Loop() {
-		if n++; n%32 == 0 {
-			request = fresh()
-		}
-		delete(vars, userVar) // nobody is known yet
+		*repl = untouched
+		delete(vars, userVar)
 		clear(w.h)
-		if err := s.guard.ServeHTTP(w, request, next); err != nil {
+		if err := s.guard.ServeHTTP(w, req, next); err != nil {
 			b.Fatal(err)
 		}
 	}
