@@ -124,7 +124,8 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 		return nil
 	}
 	if len(g.Groups) > 0 && !slices.ContainsFunc(g.Groups, func(group string) bool { return slices.Contains(p.User.Groups, group) }) {
-		r.refuseTo(w, req, &p, refuse(CodePermissionDenied))
+		who := p // a copy, so that p need not be on the heap where all is well
+		r.refuseTo(w, req, &who, refuse(CodePermissionDenied))
 		return nil
 	}
 	r.publish(req, p.User)
