@@ -109,6 +109,10 @@ func (b *bench) report(ctx context.Context) string {
 		command("go", "list", "-m", "-f", "{{.Version}}", "github.com/caddyserver/caddy/v2"),
 		strings.SplitN(command("sh", "-c", "wrk -v 2>&1 | head -1"), " Copyright", 2)[0],
 		strings.Join(strings.Fields(string(load))[:3], " "))
+	var busy float64
+	if _, _ = fmt.Sscan(string(load), &busy); busy > float64(2*runtime.NumCPU()+2) {
+		out.WriteString("**The machine was busy with other work: look at the controls and the spread before you believe a verdict.**\n\n")
+	}
 	out.WriteString("| what | goal | measured | spread | |\n|---|---|---|---|---|\n")
 	for _, r := range b.rows {
 		fmt.Fprintf(&out, "| %s | %s | %s | %s | %s |\n", r.what, r.goal, r.figure, r.spread, r.word())
