@@ -182,5 +182,4 @@ window.ui = SwaggerUIBundle({url: "` + api + `/openapi.json", dom_id: "#ui", dee
 		return evaluate[int](b, `document.querySelectorAll(".opblock").length`) > 10
 	}, 50*time.Millisecond))
 	require.Empty(t, evaluate[string](b, `[...document.querySelectorAll(".errors-wrapper")].map((e) => e.innerText).join()`), "Swagger UI finds errors in the document")
-	b.look("swagger-ui")
 }
