@@ -127,8 +127,13 @@ func TestFaultOverload(t *testing.T) {
 	require.NotEmpty(t, seen.good, "nobody got in")
 	require.NotEmpty(t, seen.busy, "this was no overload")
 	require.Less(t, peak, lengths[int64](400<<20, 300<<20), "resident memory")
-	if slowest := percentile(seen.busy, 0.99); slowest > time.Second {
-		t.Logf("one in a hundred of the excess was told after %v: this machine does other things too", slowest)
+	// Times are judged in the long form alone, which is for a quiet machine; the
+	// row is written either way.
+	if long && ratio > 3 {
+		t.Errorf("guarded pages took %.1f times as long as idle (99th percentile), more than 3", ratio)
+	}
+	if slowest := percentile(seen.busy, 1); long && slowest > time.Second {
+		t.Errorf("the excess was told after %v, more than a second", slowest)
 	}
 	faultResult(t, "overload: 1 000 sign-ins under way at any moment", "memory under 300 MB; guarded p99 at most 3 times idle; the excess told 503 in under a second; full service at once afterwards",
 		fmt.Sprintf("%d MB; p99 %s idle, %s loaded: %.1f times; %d signed in, %d told 503, the slowest after %s; the next sign-in took %s",
