@@ -30,7 +30,7 @@ test:
 
 # What a fault does to the server, at full length: some 45 minutes, 30 of them the
 # soak. One fault alone: make faults RUN=Overload (or Killed, DiskFull, ReadOnly,
-# Damaged, WrongFile, DiskFails, MailServer, Reload, Soak, Corners).
+# Damaged, WrongFile, DiskFails, MailServer, Reload, Soak).
 RUN ?=
 FAULTS := $(CURDIR)/dist/faults.md
 faults:
