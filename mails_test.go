@@ -27,10 +27,8 @@ func goldenMail(l *locale) MailData {
 }
 
 func TestMailGoldens(t *testing.T) {
-	settings := testSettings()
-	settings.setDefaults()
 	l := english(t)
-	r, err := newMailRenderer(settings, l, "example.com", time.Now)
+	r, err := newMailRenderer(resolvedTestSettings(t), l, "example.com", time.Now)
 	require.NoError(t, err)
 	for _, language := range l.locales {
 		for kind, template := range r.templates[language.name] {
@@ -100,8 +98,7 @@ func TestMailLanguageGone(t *testing.T) {
 	s.failWith(func(*Message) error { return &MailError{Server: true, Err: os.ErrDeadlineExceeded} })
 	b := s.browser()
 	require.Equal(t, http.StatusCreated, b.post("/accounts/register", newcomer("ada")).StatusCode)
-	s.failWith(nil)
-	s.close()
+	s.close() // still failing, so that this site can't send it on its way out
 	s = newSiteAt(t, path, func(s *Settings) { s.Language = "fr" })
 	m := s.mail()
 	require.Equal(t, "fr", m.Language)
@@ -135,9 +132,7 @@ func TestMailTemplatesByLanguage(t *testing.T) {
 	require.Contains(t, m.HTML, "Bienvenue sur example.com")
 
 	for name, want := range map[string]string{"register/body.pl.txt": "{{.T \"mail.nothing\"}}", "mail/layout.id.html": "{{template \"nothing\" .}}"} {
-		settings := testSettings()
-		settings.setDefaults()
-		settings.Templates = templatesFolder(t, map[string]string{name: want})
+		settings := resolvedTestSettings(t, func(s *Settings) { s.Templates = templatesFolder(t, map[string]string{name: want}) })
 		_, err := newMailRenderer(settings, english(t), "example.com", time.Now)
 		require.ErrorContains(t, err, "nothing", name)
 	}

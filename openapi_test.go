@@ -41,7 +41,10 @@ func (s *site) checker() *apicheck.Checker {
 func (s *site) checkAnswer(req *http.Request, res *http.Response, body string) {
 	s.t.Helper()
 	path, ok := strings.CutPrefix(req.URL.Path, s.realm.path)
-	if !ok || path != "" && path[0] != '/' || acceptsHTML(req.Header) || strings.HasPrefix(res.Header.Get("Content-Type"), "text/css") {
+	if !ok || path != "" && path[0] != '/' || acceptsHTML(req.Header) {
+		return
+	}
+	if s.realm.pages.files[strings.TrimPrefix(path, "/")] != nil { // the pages' style sheet, logo
 		return
 	}
 	if path == "" || path == "/" {
