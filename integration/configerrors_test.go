@@ -1,0 +1,126 @@
+// configerrors_test.go: wrong configurations through the built Caddy: adapt,
+// validate, run and reload say the same, with file and line and the mend.
+
+package integration
+
+import (
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A wrongConfig is a configuration that must not be served.
+type wrongConfig struct {
+	name string
+	// site stands in the site block; extra behind it.
+	site, extra string
+	files       map[string]string // by path below the server's folder
+	want        []string
+	// adapts: what is wrong lies outside of the Caddyfile (a file, the
+	// environment, another site), which `caddy adapt` does not look at.
+	adapts bool
+}
+
+const goodMail = "from no-reply@example.com\n\t\tmailer log\n"
+
+var wrongConfigs = []wrongConfig{
+	{name: "no base_url", site: "registration {\n" + goodMail + "}", want: []string{"base_url: missing", "add: base_url https://example.com"}},
+	{name: "no from", site: "registration {\nbase_url https://example.com\nmailer log\n}", want: []string{"from: missing", "add: from no-reply@example.com"}},
+	{name: "no mailer", site: "registration {\nbase_url https://example.com\nfrom a@example.com\n}", want: []string{"mailer: missing", "add: mailer smtp mail.example.com:587"}},
+	{name: "login field that is not unique", site: "registration {\nbase_url https://example.com\n" + goodMail + "user {\nlogin_fields nick\nfield nick text\n}\n}", want: []string{`"nick" is not unique`, "write unique into the block of the field nick"}},
+	{name: "field of no type", site: "registration {\nbase_url https://example.com\n" + goodMail + "user {\nfield nick string\n}\n}", want: []string{`"string" is not a type`, "the types are: text, email"}},
+	{name: "two realms of one name", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "}",
+		extra: "http://127.0.0.2:[[port]] {\nregistration {\nbase_url https://other.example.com\n" + goodMail + "}\n}\n", want: []string{`the realm "default" is defined twice with different settings`, "give one of them another name: realm <name>"}},
+	{name: "guard for an unknown realm", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "}\nrequire_login {\nrealm mebmers\n}", want: []string{`require_login guards with the realm "mebmers", which no registration directive defines`, "or name one that exists"}},
+	{name: "guard without any realm", adapts: true, site: "require_login /members/*", want: []string{`require_login guards with the realm "default", which no registration directive defines`, "add `registration` to a site"}},
+	{name: "guard in a snippet of another site", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "}",
+		extra: "http://127.0.0.2:[[port]] {\nhandle /x/* {\nroute {\nrequire_login {\nrealm nobody\n}\n}\n}\n}\n", want: []string{`with the realm "nobody"`}},
+	{name: "mail template that does not parse", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "templates [[dir]]/t\n}",
+		files: map[string]string{"t/register/subject.txt": "{{.User.Name"}, want: []string{`register/subject.txt`, "unclosed action"}},
+	{name: "mail template with an unknown field", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "templates [[dir]]/t\n}",
+		files: map[string]string{"t/register/subject.txt": "{{.User.Nmae}}"}, want: []string{"register/subject.txt", "can't evaluate field Nmae", "it can mention .Site"}},
+	{name: "mail template with an unknown added field", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "templates [[dir]]/t\nuser {\nfield nick text\n}\n}",
+		files: map[string]string{"t/register/subject.txt": "{{.User.Extra.nikc}}"}, want: []string{`no entry for key "nikc"`, ".Extra.<name>"}},
+	{name: "page template that does not parse", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "templates [[dir]]/t\n}",
+		files: map[string]string{"t/pages/layout.html": "{{if}}"}, want: []string{"layout.html"}},
+	{name: "no such template", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "templates [[dir]]/t\nregister {\nmail {\nsubject own.txt\n}\n}\n}",
+		files: map[string]string{"t/x": ""}, want: []string{"own.txt", "no such file"}},
+	{name: "unreadable store", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "store bbolt [[dir]]/accounts.db\n}",
+		files: map[string]string{"accounts.db": strings.Repeat("no accounts in here\n", 1000)}, want: []string{"accounts.db cannot be opened", "it is not an account file; choose another path"}},
+	{name: "secret from nowhere", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "secret {env.NO_SUCH_SECRET}\n}", want: []string{"secret:", "env.NO_SUCH_SECRET", "set it before Caddy starts"}},
+}
+
+func TestWrongConfigurations(t *testing.T) {
+	t.Parallel()
+	for _, c := range wrongConfigs {
+		t.Run(c.name, func(t *testing.T) {
+			s := newServer(t)
+			for name, text := range c.files {
+				path := filepath.Join(s.dir, filepath.FromSlash(name))
+				require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+				require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+			}
+			s.configure("{\nadmin 127.0.0.1:[[admin]]\n}\nhttp://127.0.0.1:[[port]] {\n" + c.site + "\n}\n" + c.extra)
+			for _, command := range []string{"adapt", "validate", "run"} {
+				out, err := s.command(command, "--adapter", "caddyfile", "--config", s.configFile()).CombinedOutput()
+				if command == "adapt" && c.adapts {
+					require.NoError(t, err, "%s", out)
+					continue
+				}
+				exit := (*exec.ExitError)(nil)
+				require.ErrorAs(t, err, &exit, "caddy %s accepted it: %s", command, out)
+				text := strings.ReplaceAll(string(out), `\"`, `"`)
+				for _, want := range c.want {
+					require.Contains(t, text, want, "caddy %s", command)
+				}
+				require.Regexp(t, `Caddyfile:[1-9][0-9]*`, text, "caddy %s", command)
+			}
+		})
+	}
+}
+
+// What is unwise but allowed is a warning, in validate and in run.
+func TestUnwiseConfigurations(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.configure("{\nadmin 127.0.0.1:[[admin]]\n}\nhttp://127.0.0.1:[[port]] {\nregistration {\nbase_url https://example.com\n" + goodMail + "register {\none_time_use off\nauto_login on\n}\n}\n}\n")
+	const warning = "auto_login without one_time_use"
+	out, err := s.command("validate", "--adapter", "caddyfile", "--config", s.configFile()).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Contains(t, string(out), warning)
+	s.start()
+	s.logged(0, `"level":"warn"`, warning)
+}
+
+// A field that becomes unique over data that breaks it fails at the reload; the
+// running configuration goes on. Over good data its keys are there at once.
+func TestFieldBecomesUniqueAtReload(t *testing.T) {
+	t.Parallel()
+	field := func(options string) string {
+		return strings.Replace(plainSite, "throttle off", "throttle off\nregister {\nverification off\n}\nuser {\nfield nick text {\n"+options+"\n}\n}", 1)
+	}
+	s := run(t, field("hidden off"))
+	clients := map[string]*client{}
+	for _, name := range []string{"ada", "bob"} {
+		clients[name] = s.client()
+		body := newcomer(name)
+		body["nick"] = "Same"
+		clients[name].post(http.StatusCreated, "register", body)
+		clients[name].signIn(name)
+	}
+	res := s.load(field("unique"))
+	require.Equal(t, http.StatusBadRequest, res.StatusCode, res.body)
+	require.Contains(t, res.body, "user.field.nick: it can't be unique, because the accounts ")
+	require.NotContains(t, res.body, "Same")
+	clients["ada"].requireMember()
+	require.Equal(t, http.StatusOK, clients["bob"].do(http.MethodPatch, "/accounts/profile", data{"nick": "other"}).StatusCode)
+	res = s.load(field("unique"))
+	require.Equal(t, http.StatusOK, res.StatusCode, res.body)
+	clients["bob"].http.CloseIdleConnections() // the reload ends them at some time, and a PATCH is not sent twice
+	require.Equal(t, http.StatusBadRequest, clients["bob"].do(http.MethodPatch, "/accounts/profile", data{"nick": "SAME"}).StatusCode)
+}

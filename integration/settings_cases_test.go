@@ -1,0 +1,441 @@
+// settings_cases_test.go: what each setting does, with it and without.
+
+package integration
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// settingCases has a case for every setting.
+var settingCases = []settingCase{
+	{"path", "/konto", func(t *testing.T, with, plain *place) { // the directive's argument
+		require.Equal(t, "login_invalid", with.client().code("POST", "/konto/login", data{"login": "x", "password": "x"}))
+		require.Equal(t, http.StatusNotFound, with.client().get(profilePath).StatusCode)
+		require.Equal(t, "login_invalid", plain.client().code("POST", loginPath, data{"login": "x", "password": "x"}))
+	}},
+	{"realm", "", func(t *testing.T, with, plain *place) { // each site has its own
+		c := with.member("realma")
+		c.requireMember()
+		require.Contains(t, with.client().get("/members/").Header.Get("WWW-Authenticate"), `realm="`+with.name+`"`)
+		require.Equal(t, "login_invalid", plain.client().code("POST", loginPath, data{"login": "realma", "password": testPassword}))
+	}},
+	{"base_url", "", func(t *testing.T, with, _ *place) {
+		with.client().post(201, "register", newcomer("base"))
+		require.Equal(t, with.name+".example", with.mail("base@example.org", 1).url(t).Hostname())
+	}},
+	{"from reply_to", "reply_to help@example.net", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "help@example.net", plain: ""} {
+			p.client().post(201, "register", newcomer("sender"))
+			m := p.mail("sender@example.org", 1)
+			require.Contains(t, m.header.Get("From"), "no-reply@example.com")
+			if want != "" {
+				require.Contains(t, m.header.Get("Reply-To"), want)
+			}
+		}
+	}},
+	{"secrets", "secret 0123456789abcdef0123", func(t *testing.T, with, plain *place) {
+		// The links of one key are none of another's.
+		with.client().post(201, "register", newcomer("keyed"))
+		link := with.mail("keyed@example.org", 1).link(t)
+		require.Equal(t, "signature_invalid", plain.client().code("POST", "/accounts/verify-registration", link))
+		require.Equal(t, "200", with.client().code("POST", "/accounts/verify-registration", link))
+	}},
+	{"store", "store bbolt [[dir]]/other.db", func(t *testing.T, with, _ *place) {
+		_, err := os.Stat(filepath.Join(with.dir, "other.db"))
+		require.NoError(t, err)
+	}},
+	{"mailer", "", func(t *testing.T, with, _ *place) {
+		with.client().post(201, "register", newcomer("mailed"))
+		with.mail("mailed@example.org", 1)
+	}},
+	{"templates register.mail reset_password.mail register_email.mail", `templates [[dir]]/templates
+		register {
+			mail {
+				subject own.txt
+				text_body own-body.txt
+				html_body own.html
+			}
+		}
+		reset_password {
+			mail {
+				body own.html
+			}
+		}
+		register_email {
+			mail {
+				subject own.txt
+			}
+		}`, func(t *testing.T, with, _ *place) {
+		c := with.member("tess")
+		m := with.mail("tess@example.org", 1)
+		require.Equal(t, "Own subject", m.subject)
+		require.Contains(t, m.text, "Own text for tess")
+		require.Contains(t, m.html, "<b>Own</b>")
+		c.post(200, "send-reset-password-link", data{"login": "tess"})
+		m = with.mailWith("tess@example.org", "/reset")
+		require.NotEqual(t, "Own subject", m.subject)
+		require.Contains(t, m.html, "<b>Own</b>")
+		c.post(200, "register-email", data{"email": "new-tess@example.org"})
+		require.Equal(t, "Own subject", with.mail("new-tess@example.org", 1).subject)
+	}},
+	{"language", "language de", func(t *testing.T, with, plain *place) {
+		require.Contains(t, with.browser().get("/accounts/login/").body, `lang="de"`)
+		require.Contains(t, plain.browser().get("/accounts/login/").body, `lang="en"`)
+	}},
+	{"trusted_origins", "trusted_origins https://app.example.net", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "https://app.example.net", plain: ""} {
+			c := p.client()
+			c.header.Set("Origin", "https://app.example.net")
+			require.Equal(t, want, c.get(profilePath).Header.Get("Access-Control-Allow-Origin"))
+		}
+	}},
+	{"user.login_fields", "user {\n login_fields email\n }", func(t *testing.T, with, plain *place) {
+		with.client().post(201, "register", without(newcomer("mel"), "username"))
+		with.client().post(200, "verify-registration", with.mail("mel@example.org", 1).link(t))
+		require.Equal(t, "200", with.client().code("POST", loginPath, data{"login": "mel@example.org", "password": testPassword}))
+		plain.member("mel")
+		require.Equal(t, "login_invalid", plain.client().code("POST", loginPath, data{"login": "mel@example.org", "password": testPassword}))
+	}},
+	{"user.public_fields user.hidden_fields user.editable_fields", `user {
+			public_fields id username email first_name last_name is_staff
+			hidden_fields last_name
+			editable_fields first_name
+		}`, func(t *testing.T, with, plain *place) {
+		profile := with.member("lists").get(profilePath).json(t)
+		require.Contains(t, profile, "is_staff")
+		require.NotContains(t, profile, "last_name")
+		c := with.client()
+		c.signIn("lists")
+		require.Equal(t, "lists", c.do("PATCH", profilePath, data{"username": "other", "first_name": "L"}).json(t)["username"])
+		c = plain.member("lists")
+		profile = c.get(profilePath).json(t)
+		require.NotContains(t, profile, "is_staff")
+		require.Contains(t, profile, "last_name")
+		require.Equal(t, "other", c.do("PATCH", profilePath, data{"username": "other"}).json(t)["username"])
+	}},
+	{"user.fields", `user {
+			field nick text {
+				label "Nick name"
+				required
+				unique
+				min_length 2
+				max_length 5
+				pattern "[a-z]+"
+			}
+			field age integer {
+				min 18
+				max 99
+				default 20
+			}
+			field size choice {
+				choices s m
+			}
+			field plan text {
+				read_only
+			}
+			field score integer {
+				hidden
+			}
+		}`, func(t *testing.T, with, plain *place) {
+		body := newcomer("fay")
+		for name, c := range map[string]struct {
+			value any
+			code  string
+		}{
+			"too short": {"a", "min_length"}, "too long": {"abcdef", "max_length"}, "pattern": {"AB", "invalid"},
+		} {
+			body["nick"] = c.value
+			require.Equal(t, "invalid nick:"+c.code, with.client().code("POST", registerPath, body), name)
+		}
+		delete(body, "nick")
+		require.Equal(t, "invalid nick:required", with.client().code("POST", registerPath, body))
+		fay := with.member("fay", data{"nick": "fay", "plan": "gold", "score": 7})
+		profile := fay.get(profilePath).json(t)
+		require.InEpsilon(t, 20, profile["age"], 0)
+		require.Empty(t, profile["plan"])
+		require.NotContains(t, profile, "score")
+		require.Equal(t, "invalid age:min_value size:invalid_choice", fay.code("PATCH", profilePath, data{"age": 17, "size": "x"}))
+		require.Equal(t, "invalid age:max_value", fay.code("PATCH", profilePath, data{"age": 100}))
+		other := newcomer("guy")
+		other["nick"] = "fay"
+		require.Equal(t, "invalid nick:unique", with.client().code("POST", registerPath, other))
+		require.Contains(t, with.browser().get("/accounts/register/").body, "Nick name")
+		require.NotContains(t, plain.member("fay", data{"nick": "fay"}).get(profilePath).json(t), "nick")
+	}},
+	{"register.enabled", "register {\n enabled off\n }", func(t *testing.T, with, plain *place) {
+		require.Equal(t, "not_found", with.client().code("POST", registerPath, newcomer("ena")))
+		require.Equal(t, "201", plain.client().code("POST", registerPath, newcomer("ena")))
+	}},
+	{"register.password_confirm", "register {\n password_confirm off\n }", func(t *testing.T, with, plain *place) {
+		body := without(newcomer("conf"), "password_confirm")
+		require.Equal(t, "201", with.client().code("POST", registerPath, body))
+		require.Equal(t, "invalid password_confirm:required", plain.client().code("POST", registerPath, body))
+	}},
+	{"register.verification", "register {\n verification off\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "200", plain: "login_invalid"} {
+			c := p.client()
+			c.post(201, "register", newcomer("veri"))
+			require.Equal(t, want, c.code("POST", loginPath, data{"login": "veri", "password": testPassword}))
+		}
+	}},
+	{"register.verification_url reset_password.verification_url register_email.verification_url register_email.undo_url", `register {
+			verification_url https://front.example.net/verify
+		}
+		reset_password {
+			verification_url https://front.example.net/reset
+		}
+		register_email {
+			verification_url https://front.example.net/email
+			undo_url https://front.example.net/undo
+		}`, func(t *testing.T, with, plain *place) {
+		for p, host := range map[*place]string{with: "front.example.net", plain: plain.name + ".example"} {
+			c := p.member("urls")
+			require.Equal(t, host, p.mailWith("urls@example.org", "/verify").url(t).Hostname())
+			c.post(200, "send-reset-password-link", data{"login": "urls"})
+			require.Equal(t, host, p.mailWith("urls@example.org", "/reset").url(t).Hostname())
+			c.post(200, "register-email", data{"email": "new-urls@example.org"})
+			m := p.mail("new-urls@example.org", 1)
+			require.Equal(t, host, m.url(t).Hostname())
+			c.post(200, "verify-email", m.link(t))
+			require.Equal(t, host, p.mailWith("urls@example.org", "/undo").url(t).Hostname())
+		}
+	}},
+	{"register.verification_period reset_password.verification_period register_email.verification_period", `register {
+			verification_period 2s
+			one_time_use off
+		}
+		reset_password {
+			verification_period 1s
+		}
+		register_email {
+			verification_period 1s
+		}`, func(t *testing.T, with, plain *place) {
+		c := with.client()
+		c.post(201, "register", newcomer("peri"))
+		link := with.mail("peri@example.org", 1).link(t)
+		require.True(t, eventually(func() bool {
+			return c.code("POST", "/accounts/verify-registration", link) == "signature_expired"
+		}, 200*time.Millisecond))
+		plain.member("peri")
+		body := data{"password": "another good passphrase"}
+		c.post(200, "send-reset-password-link", data{"login": "peri"})
+		link = with.mailWith("peri@example.org", "/reset").link(t)
+		for k, v := range body {
+			link[k] = v
+		}
+		// Only an expired link: a good one would be used up by the first try.
+		require.True(t, eventually(func() bool {
+			return c.code("POST", "/accounts/reset-password", without(link, "password")) != "" && time.Now().Unix() > unixOf(link)+1
+		}, 200*time.Millisecond))
+		require.Equal(t, "signature_expired", c.code("POST", "/accounts/reset-password", link))
+	}},
+	{"register.one_time_use", "register {\n one_time_use off\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "200", plain: "signature_invalid"} {
+			p.member("once")
+			require.Equal(t, want, p.client().code("POST", "/accounts/verify-registration", p.mail("once@example.org", 1).link(t)))
+		}
+	}},
+	{"register.auto_login", "register {\n auto_login on\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]bool{with: true, plain: false} {
+			c := p.client()
+			c.post(201, "register", newcomer("auto"))
+			res := c.post(200, "verify-registration", p.mail("auto@example.org", 1).link(t))
+			require.Equal(t, want, strings.Contains(strings.Join(res.Header.Values("Set-Cookie"), " "), "registration="))
+		}
+	}},
+	{"register.success_redirect register.failure_redirect", `register {
+			success_redirect /welcome
+			failure_redirect /sorry
+		}`, func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "/welcome", plain: ""} {
+			p.client().post(201, "register", newcomer("redi"))
+			link := p.mail("redi@example.org", 1).url(t).RequestURI()
+			require.Equal(t, want, p.browser().get(link).Header.Get("Location"))
+		}
+		require.Equal(t, "/sorry", with.browser().get("/accounts/verify-registration/?user_id=x&timestamp=1&signature=x").Header.Get("Location"))
+	}},
+	{"login.session login.token", "login {\n session off\n token on\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]bool{with: true, plain: false} {
+			c := p.member("toki")
+			res := c.signIn("toki")
+			require.Equal(t, want, res.json(t)["token"] != nil)
+			require.Equal(t, !want, res.Header.Get("Set-Cookie") != "")
+		}
+	}},
+	{"login.jwt", `login {
+			token jwt {
+				lifetime 2m
+				issuer https://issuer.example.net
+				audience an-audience
+				key_lifetime 10d
+			}
+		}`, func(t *testing.T, with, plain *place) {
+		res := with.member("jay").signIn("jay").json(t)
+		parts := strings.Split(fmt.Sprint(res["token"]), ".")
+		require.Len(t, parts, 3)
+		claims := decodeSegment(t, parts[1])
+		require.Equal(t, "https://issuer.example.net", claims["iss"])
+		require.Contains(t, fmt.Sprint(claims["aud"]), "an-audience")
+		require.InDelta(t, 120, claims["exp"].(float64)-claims["iat"].(float64), 1)
+		require.Nil(t, plain.member("jay").signIn("jay").json(t)["token"])
+	}},
+	{"reset_password.enabled", "reset_password {\n enabled off\n }", func(t *testing.T, with, plain *place) {
+		require.Equal(t, "not_found", with.client().code("POST", resetPath, data{"login": "x"}))
+		require.Equal(t, "200", plain.client().code("POST", resetPath, data{"login": "x"}))
+	}},
+	{"reset_password.one_time_use reset_password.password_confirm", "reset_password {\n one_time_use off\n password_confirm on\n }", func(t *testing.T, with, plain *place) {
+		for p, again := range map[*place]string{with: "200", plain: "signature_invalid"} {
+			c := p.member("reto")
+			c.post(200, "send-reset-password-link", data{"login": "reto"})
+			link := p.mailWith("reto@example.org", "/reset").link(t)
+			link["password"] = "another good passphrase"
+			if p == with {
+				require.Equal(t, "invalid password_confirm:required", c.code("POST", "/accounts/reset-password", link))
+				link["password_confirm"] = link["password"]
+			}
+			require.Equal(t, "200", c.code("POST", "/accounts/reset-password", link))
+			require.Equal(t, again, c.code("POST", "/accounts/reset-password", link))
+		}
+	}},
+	{"reset_password.use_email reset_password.fail_when_user_not_found", "reset_password {\n use_email on\n fail_when_user_not_found on\n }", func(t *testing.T, with, plain *place) {
+		require.Equal(t, "invalid email:required", with.client().code("POST", resetPath, data{"login": "x"}))
+		require.Equal(t, "user_not_found", with.client().code("POST", resetPath, data{"email": "nobody@example.org"}))
+		require.Equal(t, "200", plain.client().code("POST", resetPath, data{"login": "nobody"}))
+	}},
+	{"reset_password.success_redirect reset_password.failure_redirect", `reset_password {
+			success_redirect /fine
+			failure_redirect /bad
+		}`, func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]bool{with: true, plain: false} {
+			c := p.member("rere")
+			c.post(200, "send-reset-password-link", data{"login": "rere"})
+			form := url.Values{"password": {"another good passphrase"}}
+			for k, v := range p.mailWith("rere@example.org", "/reset").link(t) {
+				form.Set(k, v.(string))
+			}
+			b := p.browser()
+			require.Equal(t, want, b.do("POST", "/accounts/reset-password/", form).Header.Get("Location") == "/fine")
+			form.Set("signature", "x")
+			require.Equal(t, want, b.do("POST", "/accounts/reset-password/", form).Header.Get("Location") == "/bad")
+		}
+	}},
+	{"register_email.verification", "register_email {\n verification off\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "new-rev@example.org", plain: "rev@example.org"} {
+			c := p.member("rev")
+			c.post(200, "register-email", data{"email": "new-rev@example.org"})
+			require.Equal(t, want, c.get(profilePath).json(t)["email"])
+		}
+	}},
+	{"register_email.max_age", "register_email {\n max_age 1s\n }", func(t *testing.T, with, plain *place) {
+		c := with.member("maxi")
+		require.True(t, eventually(func() bool {
+			return c.code("POST", "/accounts/register-email", data{"email": "new-maxi@example.org"}) == "invalid password:reauthentication_required"
+		}, 300*time.Millisecond))
+		require.Equal(t, "200", plain.member("maxi").code("POST", "/accounts/register-email", data{"email": "new-maxi@example.org"}))
+	}},
+	{"register_email.success_redirect register_email.failure_redirect", `register_email {
+			success_redirect /yes
+			failure_redirect /no
+		}`, func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "/yes", plain: ""} {
+			p.member("rede").post(200, "register-email", data{"email": "new-rede@example.org"})
+			require.Equal(t, want, p.browser().get(p.mail("new-rede@example.org", 1).url(t).RequestURI()).Header.Get("Location"))
+		}
+		require.Equal(t, "/no", with.browser().get("/accounts/verify-email/?user_id=x&timestamp=1&signature=x&email=a@b.c").Header.Get("Location"))
+	}},
+	{"change_password.password_confirm", "change_password {\n password_confirm off\n }", func(t *testing.T, with, plain *place) {
+		body := data{"old_password": testPassword, "password": "another good passphrase"}
+		require.Equal(t, "200", with.member("chan").code("POST", "/accounts/change-password", body))
+		require.Equal(t, "invalid password_confirm:required", plain.member("chan").code("POST", "/accounts/change-password", body))
+	}},
+	{"session.lifetime", "session {\n lifetime 2s\n }", func(t *testing.T, with, plain *place) {
+		c, other := with.member("life"), plain.member("life")
+		require.True(t, eventually(func() bool { return c.get("/members/").StatusCode == http.StatusUnauthorized }, 200*time.Millisecond))
+		other.requireMember()
+	}},
+	{"session.idle", "session {\n idle 2s\n }", func(t *testing.T, with, plain *place) {
+		c, other := with.member("idle"), plain.member("idle")
+		time.Sleep(2500 * time.Millisecond) // asking in between would be a use
+		require.Equal(t, http.StatusUnauthorized, c.get("/members/").StatusCode)
+		other.requireMember()
+	}},
+	{"session.cookie_name session.cookie_domain session.same_site", `session {
+			cookie_name biscuit
+			cookie_domain [[name]].example
+			same_site strict
+		}`, func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place][]string{with: {"biscuit=", "Domain=" + with.name + ".example", "SameSite=Strict"}, plain: {"registration=", "SameSite=Lax"}} {
+			p.member("cook")
+			got := p.client().signIn("cook").Header.Values("Set-Cookie")
+			for _, part := range want {
+				require.Contains(t, got[0], part)
+			}
+		}
+	}},
+	{"password", `password {
+			argon2id 16KiB 2 1
+			min_length 4
+			numeric off
+			common off
+			similar off
+		}`, func(t *testing.T, with, plain *place) {
+		body := newcomer("pass")
+		for _, c := range []struct{ password, code string }{
+			{"x7q", "password_too_short"}, {"1234", "password_entirely_numeric"}, {"password", "password_too_common"}, {"passpass@example.org", "password_too_similar"},
+		} {
+			body["password"], body["password_confirm"] = c.password, c.password
+			require.Contains(t, plain.client().code("POST", registerPath, body), c.code)
+			if c.password != "x7q" {
+				body["username"], body["email"] = "u"+fmt.Sprint(len(c.password)), fmt.Sprintf("pass%d@example.org", len(c.password))
+				require.Equal(t, "201", with.client().code("POST", registerPath, body))
+				body["username"], body["email"] = "pass", "pass@example.org"
+			}
+		}
+		require.True(t, strings.Contains(string(readFile(t, filepath.Join(with.dataDir(), "registration.db"))), "16,t=2,p=1$"), "the cost stands in the hash")
+	}},
+	{"throttle", "", func(t *testing.T, with, plain *place) { // off in all sites but the next
+		for range 30 {
+			require.Equal(t, "login_invalid", plain.client().code("POST", loginPath, data{"login": "thro", "password": "x"}))
+		}
+	}},
+	{"throttle.login throttle.register throttle.reset throttle.email", `throttle login 2 1h
+		throttle register 2 1h
+		throttle reset 2 1h
+		throttle email 2 1h`, func(t *testing.T, with, plain *place) {
+		for path, body := range map[string]data{loginPath: {"login": "t", "password": "x"}, registerPath: {}, resetPath: {"login": "t"}, "/accounts/resend-verification": {"login": "t"}} {
+			for i, p := range []*place{with, with, with, plain, plain, plain} {
+				require.Equal(t, i == 2, p.client().code("POST", path, body) == "throttled", "%s %d", path, i)
+			}
+		}
+	}},
+	{"non_field_errors_key", "non_field_errors_key on", func(t *testing.T, with, plain *place) {
+		for p, key := range map[*place]string{with: "non_field_errors", plain: "detail"} {
+			require.Contains(t, p.client().do("POST", loginPath, data{"login": "x", "password": "x"}).json(t), key)
+		}
+	}},
+	{"pages.off", "pages off\n register {\n verification_url https://front.example.net/\n }\n reset_password {\n verification_url https://front.example.net/\n }\n register_email {\n verification_url https://front.example.net/\n undo_url https://front.example.net/\n }", func(t *testing.T, with, plain *place) {
+		require.Equal(t, http.StatusMethodNotAllowed, with.browser().get("/accounts/login/").StatusCode)
+		require.Equal(t, http.StatusOK, plain.browser().get("/accounts/login/").StatusCode)
+	}},
+	{"pages", `pages {
+			title "The Garden Club"
+			logo [[dir]]/logo.svg
+			stylesheet [[dir]]/brand.css
+			templates [[dir]]/pages
+		}`, func(t *testing.T, with, plain *place) {
+		page := with.browser().get("/accounts/login/").body
+		for _, want := range []string{"The Garden Club", "logo.svg", "brand.css", "own layout"} {
+			require.Contains(t, page, want)
+			require.NotContains(t, plain.browser().get("/accounts/login/").body, want)
+		}
+	}},
+}

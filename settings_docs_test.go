@@ -1,0 +1,201 @@
+// settings_docs_test.go: every setting, found by reflection, has its place in the
+// documentation and its form in the Caddyfile; every error code has its row.
+
+package registration_test
+
+import (
+	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"reflect"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/jsonpaths"
+)
+
+// allSettings are those of the directive, the guard and the guest modules.
+func allSettings() map[string][]string {
+	return map[string][]string{
+		"registration":  jsonpaths.Of(reflect.TypeFor[registration.Settings]()),
+		"require_login": jsonpaths.Of(reflect.TypeFor[registration.Guard]()),
+		"store bbolt":   jsonpaths.Of(reflect.TypeFor[registration.BoltModule]()),
+		"mailer smtp":   jsonpaths.Of(reflect.TypeFor[registration.SMTPMailer]()),
+		"mailer log":    jsonpaths.Of(reflect.TypeFor[registration.LogMailer]()),
+		"mailer file":   jsonpaths.Of(reflect.TypeFor[registration.FileMailer]()),
+	}
+}
+
+// spellings are the settings whose word in the Caddyfile is another than their
+// name in JSON, and those that only JSON has.
+var spellings = map[string]string{
+	"secrets": "secret", "path": "<path>", "source": "", "pages.off": "off", "throttle.off": "throttle off",
+	"password.argon2id.memory": "memory", "password.argon2id.passes": "passes", "password.argon2id.lanes": "lanes",
+	"throttle.login.events": "throttle login", "throttle.register.events": "throttle register", "throttle.reset.events": "throttle reset", "throttle.email.events": "throttle email",
+	"throttle.login.window": "throttle login", "throttle.register.window": "throttle register", "throttle.reset.window": "throttle reset", "throttle.email.window": "throttle email",
+	"user.fields.name": "<name>", "user.fields.type": "<type>",
+	"require_login groups": "group", "require_login source": "", "store bbolt path": "store bbolt", "mailer file directory": "mailer file", "mailer smtp address": "mailer smtp", "mailer smtp trusted_ca": "trusted_ca",
+}
+
+func TestEverySettingIsDocumented(t *testing.T) {
+	raw, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	readme := string(raw)
+	tables := readme[strings.Index(readme, "\n## Settings"):]
+	guard := readme[strings.Index(readme, "\n## The guard"):strings.Index(readme, "\n## Administration")]
+	count := 0
+	for module, paths := range allSettings() {
+		for _, path := range paths {
+			word, special := spellings[path]
+			if !special || module != "registration" {
+				word, special = spellings[module+" "+path]
+			}
+			if special && word == "" {
+				continue
+			}
+			if !special {
+				word = path[strings.LastIndexByte(path, '.')+1:]
+			}
+			count++
+			var rows []string
+			switch block, _, nested := strings.Cut(path, "."); {
+			case module == "require_login":
+				rows = strings.Split(guard, "\n")
+			case module != "registration":
+				rows = rowsWith(tables, "`"+module)
+			case strings.Contains(path, ".mail."): // the same four in each block
+				rows = rowsWith(tables, "`register { mail")
+			case nested && block != "throttle":
+				rows = rowsWith(tables, "`"+strings.TrimSuffix(block, "s")) // pages, and `pages {`
+				if strings.HasPrefix(path, "login.token") {
+					rows = rowsWith(tables, "`login { token")
+				}
+			default:
+				rows = strings.Split(tables, "\n")
+			}
+			pattern := regexp.MustCompile(`(^|[^a-z_])` + regexp.QuoteMeta(word) + `([^a-z_]|$)`)
+			require.True(t, pattern.MatchString(strings.Join(rows, "\n")), "%s: %s has no row in README.md", module, path)
+		}
+	}
+	require.Greater(t, count, 70)
+}
+
+// rowsWith returns the rows of tables whose first cell begins so.
+func rowsWith(text, prefix string) (rows []string) {
+	for line := range strings.SplitSeq(text, "\n") {
+		if strings.HasPrefix(line, "| "+prefix) {
+			rows = append(rows, line)
+		}
+	}
+	return rows
+}
+
+// notInFullForm are the settings that the Caddyfile does not give a value: the
+// switches that are left out where they are off.
+var notInFullForm = map[string]string{
+	"registration throttle.off": "throttle-off", "registration pages.off": "pages off is the other form",
+}
+
+func TestEverySettingHasACaddyfileForm(t *testing.T) {
+	out, err := adapt(t, "full.caddyfile")
+	require.NoError(t, err)
+	var tree any
+	require.NoError(t, json.Unmarshal([]byte(out), &tree))
+	found := map[string]map[string]bool{}
+	for module := range allSettings() {
+		found[module] = map[string]bool{}
+	}
+	collectModules(tree, found)
+	for _, module := range []string{"registration", "require_login", "store bbolt", "mailer smtp"} {
+		for _, path := range allSettings()[module] {
+			if notInFullForm[module+" "+path] == "" {
+				set := found[module][path]
+				if block, part, ok := strings.Cut(path, ".mail."); ok { // the same four in each block
+					set = found[module][block+".mail"] && (found[module]["register.mail."+part] || found[module]["reset_password.mail."+part] || found[module]["register_email.mail."+part])
+				}
+				require.True(t, set, "%s: full.caddyfile does not set %s", module, path)
+			}
+		}
+	}
+}
+
+// collectModules notes which settings of our modules a configuration has.
+func collectModules(tree any, found map[string]map[string]bool) {
+	switch v := tree.(type) {
+	case map[string]any:
+		name := ""
+		switch module, _ := v["module"].(string); {
+		case v["handler"] == "registration", v["handler"] == "require_login":
+			name = v["handler"].(string)
+		case found["store "+module] != nil:
+			name = "store " + module
+		case found["mailer "+module] != nil:
+			name = "mailer " + module
+		}
+		if name != "" {
+			collectPaths(v, "", found[name])
+		}
+		for _, inner := range v {
+			collectModules(inner, found)
+		}
+	case []any:
+		for _, inner := range v {
+			collectModules(inner, found)
+		}
+	}
+}
+
+func collectPaths(tree any, path string, found map[string]bool) {
+	switch v := tree.(type) {
+	case map[string]any:
+		found[path] = true
+		for name, inner := range v {
+			collectPaths(inner, strings.TrimPrefix(path+"."+name, "."), found)
+		}
+	case []any:
+		found[path] = true
+		for _, inner := range v {
+			if _, ok := inner.(map[string]any); ok {
+				collectPaths(inner, path, found)
+			}
+		}
+	default:
+		found[path] = true
+	}
+}
+
+// TestEveryCodeIsDocumented: each Code has its row in docs/errors.md, with the
+// status that it is answered with.
+func TestEveryCodeIsDocumented(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "errors.go", nil, 0)
+	require.NoError(t, err)
+	raw, err := os.ReadFile("docs/errors.md")
+	require.NoError(t, err)
+	codes := 0
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || len(spec.Values) != 1 || !strings.HasPrefix(spec.Names[0].Name, "Code") {
+			return true
+		}
+		lit, ok := spec.Values[0].(*ast.BasicLit)
+		if !ok {
+			return true
+		}
+		code, err := strconv.Unquote(lit.Value)
+		require.NoError(t, err)
+		codes++
+		status := registration.StatusOf(registration.Code(code))
+		row := regexp.MustCompile(`(?m)^\| ` + "`" + code + "`" + ` \| ` + strconv.Itoa(status) + ` \| .+ \|$`)
+		require.True(t, row.Match(raw), "docs/errors.md has no row for %s with status %d", code, status)
+		return true
+	})
+	require.Greater(t, codes, 35)
+	require.Len(t, regexp.MustCompile("(?m)^\\| `[a-z_]+` \\| [0-9]+ \\|").FindAll(raw, -1), codes, "a row for a code that does not exist")
+}
