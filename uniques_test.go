@@ -1,0 +1,150 @@
+// uniques_test.go: fields that become unique, stop being it, and are both while a
+// reload is under way.
+
+package registration
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+)
+
+func TestFieldBecomesUnique(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "registration.db")
+	plain, unique := FieldSettings{Name: "nick", Type: "text"}, FieldSettings{Name: "nick", Type: "text", Unique: true}
+	s := newSiteAt(t, path, noVerification, withFields(plain))
+	s.withNicks(map[string]string{"ada": "one", "bob": "Two", "cyd": "two", "eve": ""})
+	s.close()
+
+	module := &BoltModule{path: path, logger: zap.NewNop()}
+	settings := resolvedTestSettings(t, noVerification, withFields(unique))
+	_, err := newRealm(settings, module, nil, zap.NewNop())
+	clash := (*ClashError)(nil)
+	require.ErrorAs(t, err, &clash)
+	require.ErrorContains(t, err, "user.field.nick")
+	require.NotContains(t, err.Error(), "two", "a value is personal")
+	require.NotEqual(t, clash.First, clash.Second)
+
+	// The failed load changed nothing: the accounts go on under the old field.
+	s = newSiteAt(t, path, noVerification, withFields(plain))
+	require.Equal(t, clash.First.String() == s.profileID("bob"), clash.Second.String() == s.profileID("cyd"))
+	s.withNicks(map[string]string{"fay": "one"})
+	require.Equal(t, http.StatusOK, s.signedIn("fay").do(http.MethodPatch, "/accounts/profile", data{"nick": "six"}).StatusCode)
+	require.Equal(t, http.StatusOK, s.signedIn("cyd").do(http.MethodPatch, "/accounts/profile", data{"nick": "three"}).StatusCode)
+	s.close()
+
+	s = newSiteAt(t, path, noVerification, withFields(unique), func(s *Settings) { s.User.LoginFields = []string{"username", "nick"} })
+	b := s.browser().problems()
+	require.Equal(t, "unique", fieldCodes(t, b.post("/accounts/register", with(newcomer("gus"), data{"nick": "TWO"})), "nick"))
+	for _, nick := range []string{"ONE", "two", "three", "six"} {
+		require.Equal(t, http.StatusOK, b.post("/accounts/login", data{"nick": nick, "password": testPassword}).StatusCode, nick)
+	}
+	s.close()
+
+	// Unique no longer: the old keys are in nobody's way, now and later.
+	s = newSiteAt(t, path, noVerification, withFields(plain))
+	s.withNicks(map[string]string{"gus": "ONE"})
+	require.Equal(t, http.StatusOK, s.signedIn("ada").do(http.MethodPatch, "/accounts/profile", data{"nick": "four"}).StatusCode)
+	s.close()
+	s = newSiteAt(t, path, noVerification, withFields(unique))
+	require.Equal(t, "unique", fieldCodes(t, s.browser().problems().post("/accounts/register", with(newcomer("hal"), data{"nick": "one"})), "nick"))
+	s.close()
+}
+
+func (s *site) profileID(name string) string {
+	s.t.Helper()
+	return s.signedIn(name).get("/accounts/profile").json(s.t)["id"].(string)
+}
+
+// While a reload is under way, two configurations write: each keeps the keys of
+// both. One that fails half-way leaves the other as it was.
+func TestUniqueFieldsOverReload(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "registration.db")
+	plain, unique := FieldSettings{Name: "nick", Type: "text"}, FieldSettings{Name: "nick", Type: "text", Unique: true}
+	old := newSiteAt(t, path, noVerification, withFields(plain))
+	old.withNicks(map[string]string{"ada": "one"})
+	fresh := newSiteAt(t, path, noVerification, withFields(unique))
+	// The old one still serves: what it writes now has its key.
+	old.withNicks(map[string]string{"bob": "two"})
+	require.Equal(t, http.StatusOK, old.signedIn("ada").do(http.MethodPatch, "/accounts/profile", data{"nick": "eins"}).StatusCode)
+	b := fresh.browser().problems()
+	for _, nick := range []string{"two", "eins"} {
+		require.Equal(t, "unique", fieldCodes(t, b.post("/accounts/register", with(newcomer("x"), data{"nick": nick})), "nick"), nick)
+	}
+	require.Equal(t, "unique", fieldCodes(t, old.browser().problems().post("/accounts/register", with(newcomer("x"), data{"nick": "two"})), "nick"))
+	// The new one goes, as after a failed reload: the old one is free again.
+	fresh.close()
+	old.withNicks(map[string]string{"cyd": "two"})
+	require.Equal(t, http.StatusOK, old.signedIn("cyd").do(http.MethodPatch, "/accounts/profile", data{"nick": "drei"}).StatusCode)
+	old.withNicks(map[string]string{"eve": "Drei", "fay": "sechs"})
+	require.Equal(t, http.StatusOK, old.signedIn("eve").do(http.MethodPatch, "/accounts/profile", data{"nick": "fünf"}).StatusCode)
+	require.Equal(t, http.StatusOK, old.signedIn("cyd").do(http.MethodPatch, "/accounts/profile", data{"nick": "TWO"}).StatusCode)
+	_, err := newRealm(resolvedTestSettings(t, noVerification, withFields(unique)), &BoltModule{path: path, logger: zap.NewNop()}, nil, zap.NewNop())
+	require.Error(t, err, "bob and cyd are both two")
+	for name, nick := range map[string]string{"bob": "zwei", "cyd": "drei"} {
+		require.Equal(t, http.StatusOK, old.signedIn(name).do(http.MethodPatch, "/accounts/profile", data{"nick": nick}).StatusCode)
+	}
+	fresh = newSiteAt(t, path, noVerification, withFields(unique))
+	old.close() // the reload is done
+	b = fresh.browser().problems()
+	for _, nick := range []string{"eins", "zwei", "drei", "fünf", "sechs"} {
+		require.Equal(t, "unique", fieldCodes(t, b.post("/accounts/register", with(newcomer("x"), data{"nick": nick})), "nick"), nick)
+	}
+	require.Equal(t, http.StatusCreated, b.post("/accounts/register", with(newcomer("x"), data{"nick": "two"})).StatusCode)
+}
+
+// More accounts than a batch get their keys, and a second start writes nothing.
+func TestKeysAreBuiltInBatches(t *testing.T) {
+	file, err := OpenBoltFile(filepath.Join(t.TempDir(), "r.db"), testLockWait)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, file.Close()) })
+	store, err := file.Realm("default")
+	require.NoError(t, err)
+	ctx := context.Background()
+	plain := resolvedTestSettings(t, withFields(FieldSettings{Name: "number", Type: "integer"})).fields
+	unique := resolvedTestSettings(t, withFields(FieldSettings{Name: "number", Type: "integer", Unique: true})).fields
+	const n = 2*keyBatch + 17
+	require.NoError(t, store.Update(ctx, func(tx Tx) error {
+		for i := range n {
+			u := &User{ID: uuid.Must(uuid.NewV7()), Username: fmt.Sprint("u", i)}
+			if i%3 != 0 {
+				u.Extra = map[string]any{"number": int64(i)}
+			}
+			if err := tx.PutUser(u, newUniques().keysOf(u)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	q := newUniques()
+	require.NoError(t, q.enter(ctx, store, plain, zap.NewNop()))
+	require.NoError(t, q.enter(ctx, store, unique, zap.NewNop()))
+	require.NoError(t, store.View(ctx, func(tx Tx) error {
+		for i := range n {
+			u, err := tx.UserByKey("number.integer", fmt.Sprint(i))
+			if i%3 == 0 {
+				require.ErrorIs(t, err, ErrNotFound)
+				continue
+			}
+			require.NoError(t, err)
+			require.Equal(t, fmt.Sprint("u", i), u.Username)
+		}
+		return nil
+	}))
+	done, err := keyedSpaces(ctx, store)
+	require.NoError(t, err)
+	require.Equal(t, []string{"number.integer"}, done)
+	written, err := newUniques().build(ctx, store, nil)
+	require.NoError(t, err)
+	require.Zero(t, written)
+	require.NoError(t, q.leave(ctx, store, unique))
+	done, err = keyedSpaces(ctx, store)
+	require.NoError(t, err)
+	require.Empty(t, done)
+}
