@@ -274,7 +274,13 @@ func (p *pages) failed(w http.ResponseWriter, c *call, e *endpoint, refusal *Err
 		}
 		return c.in.text(name)
 	}
-	p.write(w, c, status, p.data(c, e, value, refusal))
+	d := p.data(c, e, value, refusal)
+	if e.name == "reset-password" {
+		if owner, err := c.LinkOwner(c.req.Context(), c.in, e.form.purpose); err == nil {
+			d.Form.Username = accountName(owner)
+		}
+	}
+	p.write(w, c, status, d)
 }
 
 // dead is the page of a mailed link that no longer works: its button would only

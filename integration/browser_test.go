@@ -26,8 +26,9 @@ type browser struct {
 	t    testing.TB
 	ctx  context.Context //nolint:containedctx // chromedp's browser is a context
 	base string
-	// shots is where screenshots go.
-	shots string
+	// shots is where screenshots go; keepsShots: somebody will look at them.
+	shots      string
+	keepsShots bool
 
 	mu         sync.Mutex
 	complaints []string // of the console: errors, exceptions, refused by the CSP
@@ -49,7 +50,7 @@ func newBrowser(t testing.TB, base string) *browser {
 		t.Skip("there is no Chromium on this machine")
 	}
 	b := &browser{t: t, base: base, shots: os.Getenv("REGISTRATION_SCREENSHOTS")}
-	if b.shots == "" {
+	if b.keepsShots = b.shots != ""; !b.keepsShots {
 		b.shots = t.TempDir()
 	}
 	allocator, cancel := chromedp.NewExecAllocator(context.Background(),
@@ -61,7 +62,7 @@ func newBrowser(t testing.TB, base string) *browser {
 	t.Cleanup(cancel)
 	ctx, cancel := chromedp.NewContext(allocator)
 	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 2*patience)
+	ctx, cancel = context.WithTimeout(ctx, 10*patience)
 	t.Cleanup(cancel)
 	b.ctx = ctx
 	messages := chromedp.Console(ctx)
@@ -83,7 +84,7 @@ func newBrowser(t testing.TB, base string) *browser {
 
 // requireQuiet requires that the console has had nothing to complain about (no
 // script error, nothing that the CSP refused), but for the browser's own notes
-// of the answers 400 that the test provoked.
+// of the refusals that the test provoked.
 func (b *browser) requireQuiet() {
 	b.t.Helper()
 	const end = "end of the test"
@@ -96,7 +97,7 @@ func (b *browser) requireQuiet() {
 		return len(complaints) > 0 && strings.Contains(complaints[len(complaints)-1], end)
 	}, time.Millisecond), "the console is silent")
 	for _, complaint := range complaints[:len(complaints)-1] {
-		require.Contains(b.t, complaint, "responded with a status of 400")
+		require.Regexp(b.t, `responded with a status of 4(00|03|04|29)|responded with a status of 503`, complaint)
 	}
 }
 
@@ -225,8 +226,8 @@ func TestExampleInABrowser(t *testing.T) {
 	b.look("register-refused")
 	b.fill("password", testPassword)
 	b.fill("password_confirm", testPassword)
-	require.Equal(t, 201, b.press("main form button"))
-	require.Contains(t, b.text(".note"), "ada@example.org")
+	require.Equal(t, 200, b.press("main form button"))
+	require.Contains(t, b.text("main"), "ada@example.org")
 	b.look("registered")
 
 	link := s.loggedMail("ada@example.org")
@@ -236,13 +237,12 @@ func TestExampleInABrowser(t *testing.T) {
 	b.look("confirm")
 	require.Equal(t, 200, b.press("main form button"))
 	require.Contains(t, b.text(".note"), "confirmed")
-	require.Equal(t, 200, b.press(`a[href^="/accounts/login/"]`))
 	require.Equal(t, login, b.at(), "the way to the page first asked for is lost")
 
 	b.fill("login", "ada")
 	b.fill("password", "not the passphrase")
 	require.Equal(t, 400, b.press("main form button"))
-	require.NotEmpty(t, b.text(`.error[role="alert"]`))
+	require.NotEmpty(t, b.text(`[role="alert"]`))
 	require.Equal(t, "ada", evaluate[string](b, `document.querySelector("#login").value`))
 	require.Empty(t, evaluate[string](b, `document.querySelector("#password").value`))
 	b.look("login-refused")
@@ -253,11 +253,11 @@ func TestExampleInABrowser(t *testing.T) {
 
 	require.Equal(t, 200, b.open(base+"/accounts/"))
 	require.Equal(t, "/accounts/profile/", b.at())
-	require.Equal(t, "ada", b.text("header a"))
+	require.Equal(t, "ada", b.text("header form a"))
 	b.look("profile")
 	require.Equal(t, 200, b.open(base+"/members/?a=b"))
 	require.Equal(t, 200, b.press("form button"))
-	require.Contains(t, b.text(".note"), "signed out")
+	require.Equal(t, "You are signed out", b.text("h1"))
 	require.Equal(t, 200, b.open(base+"/members/?a=b"))
 	require.Equal(t, login, b.at())
 	b.requireQuiet()
