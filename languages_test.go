@@ -64,3 +64,20 @@ func TestEnglishIsFound(t *testing.T) {
 	require.Empty(t, check.HTML(`<html lang="de"><style>the</style><p>Bitte melden Sie sich an`))
 	require.Empty(t, check.JSON(`{"code": "not_found", "detail": "Unter dieser Adresse gibt es nichts."}`))
 }
+
+// TestFieldLabelByLanguage: the label of an added field is the owner's catalogue's
+// where that has one, else the setting's.
+func TestFieldLabelByLanguage(t *testing.T) {
+	dir := templatesFolder(t, map[string]string{"locales/de.json": `{"field.nickname": "Spitzname"}`})
+	s := newSite(t, func(s *Settings) {
+		s.Templates = dir
+		s.User.Fields = []FieldSettings{{Name: "nickname", Type: "text", Label: "Known as"}}
+	})
+	b := s.browser().likeBrowser()
+	b.header.Set("Accept-Language", "de")
+	page := b.get("/accounts/register/").body
+	require.Contains(t, page, "Spitzname")
+	require.NotContains(t, page, "Known as")
+	b.header.Set("Accept-Language", "fr")
+	require.Contains(t, b.get("/accounts/register/").body, "Known as")
+}

@@ -189,8 +189,8 @@ func (p *pages) loginField() formField {
 
 // labelPhrase is what pages call a field.
 func labelPhrase(f *field) phrase {
-	if f.extra {
-		return phrase{words: f.label}
+	if f.extra { // the owner's catalogue may have it in the reader's language
+		return phrase{id: "field." + f.name, words: f.label}
 	}
 	return fieldLabels[f.name]
 }
