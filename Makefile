@@ -51,6 +51,10 @@ cover:
 	@$(GO) tool cover -func=$(COVERDIR)/own | awk '/^total/ { sub("%","",$$3); if ($$3+0 < $(COVER_MIN)) { print "under $(COVER_MIN) %"; exit 1 } }'
 
 # Some 10 minutes, with BENCH=short some 4; rewrites the table in docs/performance.md.
+# Whether the time of an answer tells who has an account (Welch's t-test).
+timing:
+	REGISTRATION_TIMING=1 $(GO) test -count=1 -run '^TestTiming$$' -v .
+
 bench:
 	$(GO) run ./bench -write docs/performance.md
 

@@ -129,7 +129,10 @@ func parseUsername(v string) (string, bool) {
 			return "", false
 		}
 	}
-	return v, !mixesScripts(v)
+	if mixesScripts(v) {
+		return "", false
+	}
+	return v, true
 }
 
 // scriptMixes are the scripts that people do write together: Japanese, Chinese
