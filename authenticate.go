@@ -68,6 +68,9 @@ func cookieValue(headers []string, name string) string {
 			if len(v) > 1 && v[0] == '"' && v[len(v)-1] == '"' {
 				v = v[1 : len(v)-1]
 			}
+			if v == "" { // signs nobody in, so it is no rival either, wherever it stands
+				continue
+			}
 			if value != "" && v != value {
 				return ""
 			}

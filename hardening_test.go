@@ -227,6 +227,7 @@ func TestPlantedCookie(t *testing.T) {
 		"quoted":        {[]string{`registration="good"`}, "good"},
 		"other name":    {[]string{"xregistration=evil; registrationx=evil; Registration=evil"}, ""},
 		"nothing there": {nil, ""},
+		"empty ones":    {[]string{"registration=; registration=good; registration="}, "good"},
 		"no value":      {[]string{"registration; ; =; registration=good"}, "good"},
 	} {
 		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, cookieValue(c.headers, "registration")) })
