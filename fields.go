@@ -208,7 +208,16 @@ func parseEmail(v string) (string, bool) {
 
 // uniqueKey is the form in which a value is compared: case-folded NFKC.
 func uniqueKey(v string) string {
-	return norm.NFKC.String(cases.Fold().String(norm.NFKC.String(v)))
+	return norm.NFKC.String(strings.Map(foldCherokee, cases.Fold().String(norm.NFKC.String(v))))
+}
+
+// foldCherokee makes up for x/text, whose Fold swaps the cases of Cherokee
+// instead of folding them; Unicode folds this script to upper case.
+func foldCherokee(r rune) rune {
+	if unicode.Is(unicode.Cherokee, r) {
+		return unicode.ToUpper(r)
+	}
+	return r
 }
 
 // emailKey is the key of an address that someone typed, which may have an
