@@ -198,9 +198,13 @@ type AdminChange struct {
 	IsActive *bool     `json:"is_active,omitempty"`
 	IsStaff  *bool     `json:"is_staff,omitempty"`
 	Groups   *[]string `json:"groups,omitempty"`
+	// Fields are new values of added fields, by name; null empties one. Fields
+	// that are read-only or hidden to the account's owner are set here.
+	Fields Input `json:"-"`
 }
 
-// Administer changes what only an administrator may change.
+// Administer changes what only an administrator may change. A field that was
+// not added by the configuration is refused with CodeInvalid.
 func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminChange) (*User, error) {
 	var u *User
 	err := a.update(ctx, func(t *txn) (err error) {
@@ -220,6 +224,23 @@ func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminCha
 		}
 		if change.Groups != nil {
 			u.Groups = *change.Groups
+		}
+		var errs fieldErrors
+		for name, v := range change.Fields {
+			f, ok := a.settings.fields.byName[name]
+			if !ok || !f.extra {
+				errs.add(name, CodeInvalid)
+				continue
+			}
+			got, wrong := f.read(v, false)
+			if wrong != nil {
+				errs = append(errs, *wrong)
+				continue
+			}
+			f.assign(u, got)
+		}
+		if err := errs.err(); err != nil {
+			return err
 		}
 		return a.putUser(t, u)
 	})

@@ -6,10 +6,12 @@ package registration
 import (
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/google/uuid"
 )
 
 func init() {
@@ -18,8 +20,9 @@ func init() {
 
 // AdminAPI answers, below /registration/ of Caddy's admin endpoint:
 //
+//	GET    /registration/<realm>/users                 all accounts, a JSON object a line, by id
 //	GET    /registration/<realm>/users/<id or login>   one account
-//	PATCH  /registration/<realm>/users/<id or login>   {"is_active": …, "is_staff": …, "groups": […]}
+//	PATCH  /registration/<realm>/users/<id or login>   {"is_active": …, "is_staff": …, "groups": […]} and added fields, read-only and hidden ones too
 //	DELETE /registration/<realm>/users/<id or login>   the account is gone for good
 //
 // A change is in force at the account's very next request.
@@ -51,8 +54,8 @@ func adminError(status int, message string) error {
 
 func (a *AdminAPI) serve(w http.ResponseWriter, req *http.Request) error {
 	parts := strings.Split(strings.TrimPrefix(req.URL.Path, adminPrefix), "/")
-	if len(parts) != 3 || parts[1] != "users" || parts[2] == "" {
-		return adminError(http.StatusNotFound, "the address is /registration/<realm>/users/<id or login>")
+	if list := len(parts) == 2; !list && len(parts) != 3 || parts[1] != "users" || !list && parts[2] == "" {
+		return adminError(http.StatusNotFound, "the address is /registration/<realm>/users or /registration/<realm>/users/<id or login>")
 	}
 	app, err := a.ctx.AppIfConfigured("registration")
 	if err != nil {
@@ -63,16 +66,17 @@ func (a *AdminAPI) serve(w http.ResponseWriter, req *http.Request) error {
 		return adminError(http.StatusNotFound, "there is no realm "+parts[0])
 	}
 	accounts := r.accounts.Load()
+	if len(parts) == 2 {
+		return exportUsers(w, req, accounts)
+	}
 	u, err := accounts.Lookup(req.Context(), parts[2])
 	if err == nil {
 		switch req.Method {
 		case http.MethodGet:
 		case http.MethodPatch:
-			var change AdminChange
-			dec := json.NewDecoder(http.MaxBytesReader(w, req.Body, maxBody))
-			dec.DisallowUnknownFields()
-			if err := dec.Decode(&change); err != nil {
-				return adminError(http.StatusBadRequest, `the body is {"is_active": true, "is_staff": false, "groups": ["…"]}, each of them optional: `+err.Error())
+			change, badBody := decodeChange(http.MaxBytesReader(w, req.Body, maxBody))
+			if badBody != nil {
+				return adminError(http.StatusBadRequest, `the body is {"is_active": true, "is_staff": false, "groups": ["…"]} and added fields by name, each of them optional: `+badBody.Error())
 			}
 			u, err = accounts.Administer(req.Context(), u.ID, change)
 		case http.MethodDelete:
@@ -93,13 +97,84 @@ func (a *AdminAPI) serve(w http.ResponseWriter, req *http.Request) error {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
+	writeJSON(w, http.StatusOK, "application/json", accounts.administered(u))
+	return nil
+}
+
+// administered is an account as an administrator sees it: every field, and what
+// stands behind is_active. Its password's hash is not among it.
+func (a *Accounts) administered(u *User) shownFields {
 	var all shownFields
-	for _, f := range r.settings.fields.all {
+	for _, f := range a.settings.fields.all {
 		all = append(all, Shown{f.name, f.get(u)})
 	}
-	all = append(all, Shown{"email_verified", u.EmailVerified}, Shown{"awaits_verification", u.AwaitsVerification})
-	writeJSON(w, http.StatusOK, "application/json", all)
-	return nil
+	return append(all, Shown{"email_verified", u.EmailVerified}, Shown{"awaits_verification", u.AwaitsVerification})
+}
+
+// decodeChange reads the body of a PATCH. That a field exists, and that its
+// value is good, is for Administer to say.
+func decodeChange(body io.Reader) (AdminChange, error) {
+	var change AdminChange
+	raw, err := io.ReadAll(body)
+	if err != nil {
+		return change, err
+	}
+	if err := json.Unmarshal(raw, &change); err != nil {
+		return change, err
+	}
+	in, err := decodeJSON(raw)
+	for _, name := range []string{fieldIsActive, fieldIsStaff, fieldGroups} {
+		delete(in, name)
+	}
+	change.Fields = in
+	return change, err
+}
+
+// exportBatch is how many accounts are read in one transaction, so that an export
+// of a million holds back no writer's pages.
+const exportBatch = 500
+
+// exportUsers writes all accounts, one JSON object a line (NDJSON), in order of
+// id. Who signs up or changes meanwhile may be in it or not, each as a whole. If
+// the store fails on the way, the connection is cut: a short list must not look
+// like a whole one.
+func exportUsers(w http.ResponseWriter, req *http.Request, accounts *Accounts) error {
+	if req.Method != http.MethodGet {
+		w.Header().Set("Allow", "GET")
+		return adminError(http.StatusMethodNotAllowed, "the method is GET")
+	}
+	var after uuid.UUID
+	for begun := false; ; begun = true {
+		var batch []*User
+		err := accounts.view(req.Context(), func(tx Tx) (err error) {
+			batch, err = tx.Users(after, exportBatch)
+			return err
+		})
+		switch {
+		case err != nil && !begun:
+			refusal := asRefusal(err)
+			return adminError(statusOf(refusal.Code), refusal.Error())
+		case err != nil:
+			panic(http.ErrAbortHandler)
+		}
+		if !begun {
+			w.Header().Set("Content-Type", "application/x-ndjson")
+			w.Header().Set("Cache-Control", "no-store")
+		}
+		for _, u := range batch {
+			line, err := json.Marshal(accounts.administered(u))
+			if err != nil {
+				return err
+			}
+			if _, err := w.Write(append(line, '\n')); err != nil {
+				return nil //nolint:nilerr // the client has gone
+			}
+		}
+		if len(batch) < exportBatch {
+			return nil
+		}
+		after = batch[len(batch)-1].ID
+	}
 }
 
 // Interface guards

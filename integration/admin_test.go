@@ -1,0 +1,134 @@
+// admin_test.go: what only an administrator sets and reads, over Caddy's admin
+// endpoint.
+
+package integration
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const adminSite = `
+{
+	admin 127.0.0.1:[[admin]]
+}
+http://127.0.0.1:[[port]] {
+	registration {
+		base_url http://127.0.0.1:[[port]]
+		from no-reply@example.com
+		mailer file [[dir]]/mails
+		throttle off
+		register {
+			verification off
+		}
+		user {
+			field plan choice {
+				choices free paid
+				default free
+				read_only
+			}
+			field seat integer {
+				unique
+				read_only
+			}
+			field remark text {
+				hidden
+			}
+		}
+	}
+}
+`
+
+func TestAdministratorSetsFields(t *testing.T) {
+	s := run(t, adminSite)
+	for _, name := range []string{"ada", "grace"} {
+		s.client().post(http.StatusCreated, "register", data{
+			"username": name, "email": name + "@example.com", "password": testPassword, "password_confirm": testPassword,
+			"plan": "paid", "seat": "7", "remark": "mine",
+		})
+	}
+	ada := s.client()
+	ada.signIn("ada")
+	profile := func() map[string]any { return ada.get("/accounts/profile").json(t) }
+	require.Equal(t, "free", profile()["plan"], "nobody gives himself a plan")
+	require.Nil(t, profile()["seat"])
+
+	res := s.administer(http.MethodPatch, "ada", `{"plan": "paid", "seat": 7, "remark": "since 1843", "is_staff": true}`)
+	require.Equal(t, http.StatusOK, res.StatusCode, res.body)
+	require.Equal(t, "paid", profile()["plan"], "at the very next request")
+	require.EqualValues(t, 7, profile()["seat"])
+	require.NotContains(t, profile(), "remark")
+	account := s.administer(http.MethodGet, "ada", "").json(t)
+	require.Equal(t, "since 1843", account["remark"])
+	require.Equal(t, true, account["is_staff"])
+
+	for body, part := range map[string]string{
+		`{"plan": "gold"}`:                  "plan invalid_choice",
+		`{"seat": "seven"}`:                 "seat invalid",
+		`{"username": "root"}`:              "username invalid",
+		`{"Is_Staff": false}`:               "Is_Staff invalid",
+		`{"plan": "free", "nothing": 1}`:    "nothing invalid",
+		`{"groups": "staff"}`:               "cannot unmarshal",
+		`null`:                              "not_an_object",
+		`{"plan": "free"} {"plan": "free"}`: "after top-level value",
+		``:                                  "unexpected end",
+	} {
+		res := s.administer(http.MethodPatch, "ada", body)
+		require.Equal(t, http.StatusBadRequest, res.StatusCode, body)
+		require.Contains(t, res.body, part, body)
+	}
+	res = s.administer(http.MethodPatch, "grace", `{"seat": 7}`)
+	require.Equal(t, http.StatusBadRequest, res.StatusCode)
+	require.Contains(t, res.body, "seat unique")
+	require.Equal(t, "paid", profile()["plan"], "a refused change changes nothing")
+	require.Equal(t, true, s.administer(http.MethodGet, "ada", "").json(t)["is_staff"])
+	require.Equal(t, http.StatusOK, s.administer(http.MethodPatch, "ada", `{"plan": null, "seat": null}`).StatusCode)
+	require.Nil(t, profile()["seat"])
+	require.Equal(t, http.StatusOK, s.administer(http.MethodPatch, "grace", `{"seat": 7}`).StatusCode, "the seat is free again")
+}
+
+// More accounts than are read at once.
+func TestExport(t *testing.T) {
+	s := run(t, strings.Replace(adminSite, "from no-reply", "password {\n argon2id 8MiB 1 1\n }\n from no-reply", 1))
+	const accounts = 520
+	var g group
+	for worker := range 4 {
+		g.Go(func() error {
+			for i := worker; i < accounts; i += 4 {
+				body := fmt.Sprintf(`{"username":"u%d","email":"u%d@example.com","password":"%s","password_confirm":"%s"}`, i, i, testPassword, testPassword)
+				res, err := http.Post(s.base()+"/accounts/register", "application/json", strings.NewReader(body))
+				if err != nil {
+					return err
+				}
+				_ = res.Body.Close()
+				if res.StatusCode != http.StatusCreated {
+					return fmt.Errorf("sign-up %d: %s", i, res.Status)
+				}
+			}
+			return nil
+		})
+	}
+	require.NoError(t, g.Wait())
+	res := s.adminRequest(http.MethodGet, "/registration/default/users", "", "")
+	require.Equal(t, http.StatusOK, res.StatusCode)
+	require.Equal(t, "application/x-ndjson", res.Header.Get("Content-Type"))
+	seen := map[string]bool{}
+	last := ""
+	for line := range strings.Lines(res.body) {
+		var account map[string]any
+		require.NoError(t, json.Unmarshal([]byte(line), &account))
+		seen[account["username"].(string)] = true
+		require.Greater(t, account["id"].(string), last, "in order of id")
+		last = account["id"].(string)
+		require.Equal(t, "free", account["plan"], "an added field that nobody has set")
+	}
+	require.Len(t, seen, accounts)
+	require.NotContains(t, res.body, "argon2id", "no hash leaves the store")
+	require.Equal(t, http.StatusMethodNotAllowed, s.adminRequest(http.MethodPost, "/registration/default/users", "", "").StatusCode)
+	require.Equal(t, http.StatusNotFound, s.adminRequest(http.MethodGet, "/registration/other/users", "", "").StatusCode)
+}
