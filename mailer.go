@@ -160,7 +160,8 @@ func parseMailbox(v string) (*mail.Address, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q is not an address: %w", v, err)
 	}
-	if !isPlain(addr.Address) {
+	// mail.ParseAddress takes quotes away, around "a..b"@example.com too.
+	if bare, err := mail.ParseAddress(addr.Address); err != nil || bare.Address != addr.Address || !isPlain(addr.Address) {
 		return nil, fmt.Errorf("%q has quotes, or is beyond ASCII, in its address, which many mail servers refuse; write a plain one (the domain as xn--…)", v)
 	}
 	return addr, nil

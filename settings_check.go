@@ -122,6 +122,8 @@ func (s *Settings) checkMail(bad badFunc) {
 		}
 		if _, err := mail.ParseAddress(a.value); err != nil {
 			bad(a.setting, "%q is not a mail address; write a@example.com or \"Name <a@example.com>\"", a.value)
+		} else if _, err := parseMailbox(a.value); err != nil { // no mail would ever leave
+			bad(a.setting, "%v", err)
 		}
 	}
 	for _, n := range []named[MailSettings]{{"register.mail", s.Register.Mail}, {"reset_password.mail", s.ResetPassword.Mail}, {"register_email.mail", s.RegisterEmail.Mail}} {
