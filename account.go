@@ -273,14 +273,10 @@ func (a *Accounts) queueMail(t *txn, kind MailKind, u *User, to string, client C
 	}
 	now := a.time()
 	t.mail = true
-	m := &Mail{
+	return t.PutMail(&Mail{
 		MessageID: id.String() + "@" + a.mailDomain, Kind: kind, To: to, User: u.ID, State: a.mailState(kind, u, to),
 		Language: client.Language, Queued: now, Due: now, Next: client.Next,
-	}
-	if err := t.PutMail(m); err != nil || kind != mailDecoy {
-		return err
-	}
-	return t.DeleteMail(m.Seq)
+	})
 }
 
 // state fingerprints what an act changes and what it rests on, so that its
@@ -309,6 +305,7 @@ var purposes = map[MailKind]Purpose{
 	MailResetPassword:      PurposeResetPassword,
 	MailVerifyEmail:        PurposeRegisterEmail,
 	MailEmailChanged:       PurposeUndoEmail,
+	mailDecoy:              PurposeResetPassword, // for its work and its size
 }
 
 func (a *Accounts) mailState(kind MailKind, u *User, to string) []byte {
@@ -419,7 +416,8 @@ func (a *Accounts) VerifyRegistration(ctx context.Context, in Input, client Clie
 // ResendVerification queues a fresh mail if the account waits for one. What it
 // finds is not told.
 func (a *Accounts) ResendVerification(ctx context.Context, in Input, client Client) error {
-	u, err := a.find(ctx, in, append([]string{fieldEmail}, a.settings.User.LoginFields...))
+	names := append([]string{fieldEmail}, a.settings.User.LoginFields...)
+	u, err := a.find(ctx, in, names)
 	if err != nil {
 		return err
 	}
@@ -429,7 +427,7 @@ func (a *Accounts) ResendVerification(ctx context.Context, in Input, client Clie
 	return a.update(ctx, func(t *txn) error {
 		u, err := t.User(u.ID)
 		if errors.Is(err, ErrNotFound) || err == nil && (!u.AwaitsVerification || u.Email == "") {
-			return a.decoyMail(t, client)
+			return a.decoyMail(t, typedLogin(in, names), client)
 		}
 		if err != nil {
 			return err
@@ -460,13 +458,11 @@ func (a *Accounts) find(ctx context.Context, in Input, names []string) (*User, e
 	var found *User
 	err := a.view(ctx, func(tx Tx) error {
 		found = nil
-		for _, f := range tryAs {
-			u, err := tx.UserByKey(f.keyspace(), f.keyOf(text))
-			if err == nil {
+		for _, f := range tryAs { // all of them: an early end would tell
+			switch u, err := tx.UserByKey(f.keyspace(), f.keyOf(text)); {
+			case err == nil && found == nil:
 				found = u
-				return nil
-			}
-			if !errors.Is(err, ErrNotFound) {
+			case err != nil && !errors.Is(err, ErrNotFound):
 				return err
 			}
 		}

@@ -210,7 +210,7 @@ func (a *Accounts) SendResetPasswordLink(ctx context.Context, in Input, client C
 	return a.update(ctx, func(t *txn) error {
 		u, err := t.User(u.ID)
 		if errors.Is(err, ErrNotFound) || err == nil && u.Email == "" {
-			return a.decoyMail(t, client)
+			return a.decoyMail(t, typedLogin(in, names), client)
 		}
 		if err != nil {
 			return err

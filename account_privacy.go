@@ -5,6 +5,7 @@
 package registration
 
 import (
+	"encoding/hex"
 	"errors"
 	"maps"
 	"slices"
@@ -18,12 +19,25 @@ import (
 // noticeLimit bounds how often an address is told about others' tries.
 var noticeLimit = ThrottleLimit{Events: 1, Window: caddy.Duration(time.Hour)}
 
-// mailDecoy is written to the outbox and taken off it in one transaction: the
-// work of a mail, where there is none to send.
+// mailDecoy is a row that the outbox takes off again without sending anything:
+// the work of a mail, in the request and after it, where there is none to send.
 const mailDecoy MailKind = "decoy"
 
-func (a *Accounts) decoyMail(t *txn, client Client) error {
-	return a.queueMail(t, mailDecoy, &User{}, "decoy@example.com", client)
+// decoyMail queues one. The recipient stands for what was typed, so that a
+// second one waits behind the first as a second mail would.
+func (a *Accounts) decoyMail(t *txn, typed string, client Client) error {
+	to := hex.EncodeToString(stateOf("decoy", uniqueKey(typed))[:6]) + "@example.com"
+	return a.queueMail(t, mailDecoy, &User{}, to, client)
+}
+
+// typedLogin is the text by which an input names an account.
+func typedLogin(in Input, names []string) string {
+	for _, name := range append([]string{"login"}, names...) {
+		if text := in.text(name); text != "" {
+			return text
+		}
+	}
+	return ""
 }
 
 // A notice is a mail that an address gets at most once an hour.
@@ -54,7 +68,7 @@ func (a *Accounts) notice(kind MailKind, to string) notice {
 // queueNotice queues a notice or, within the hour, does the same work.
 func (a *Accounts) queueNotice(t *txn, kind MailKind, u *User, to string, n notice, client Client) error {
 	if !n.due() {
-		return a.decoyMail(t, client)
+		return a.decoyMail(t, to, client)
 	}
 	return a.queueMail(t, kind, u, to, client)
 }

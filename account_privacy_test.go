@@ -4,6 +4,8 @@
 package registration
 
 import (
+	"cmp"
+	"errors"
 	"net/http"
 	"strings"
 	"testing"
@@ -148,4 +150,39 @@ func TestAddressAsUsername(t *testing.T) {
 	require.Equal(t, noticeSubject, s.mail().Subject)
 	s.signedIn("ada@example.org")
 	s.signedIn("bob@example.org")
+}
+
+// A mail that nobody gets takes the same way as one that is sent: into the same
+// transaction, and off the queue in the background.
+func TestDecoysTakeTheWayOfMails(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	s.realm.stop()
+	for _, endpoint := range []string{"send-reset-password-link", "resend-verification"} {
+		for _, login := range []string{"ada", "nobody", "ada", "nobody"} {
+			require.Equal(t, http.StatusOK, s.browser().post("/accounts/"+endpoint, data{"login": login}).StatusCode)
+		}
+	}
+	rows := map[string]int{}
+	looked := errors.New("looked, and changed nothing")
+	require.ErrorIs(t, s.accounts.store.Update(t.Context(), func(tx Tx) error {
+		for {
+			due, err := tx.DueMail(s.accounts.now(), 100)
+			if err != nil || len(due) == 0 {
+				return cmp.Or(err, looked)
+			}
+			for _, m := range due { // the oldest of each recipient
+				rows[string(m.Kind)+" "+strings.Split(m.To, "@")[1]]++
+				require.Len(t, m.State, 32)
+				if err := tx.DeleteMail(m.Seq); err != nil {
+					return err
+				}
+			}
+		}
+	}), looked)
+	require.Equal(t, map[string]int{"reset_password example.org": 2, "decoy example.com": 6}, rows)
+	require.NoError(t, s.realm.start())
+	require.Contains(t, s.mail().Text, "reset-password")
+	require.Contains(t, s.mail().Text, "reset-password")
+	s.noMail()
 }

@@ -277,7 +277,11 @@ func (r *mailRenderer) render(m *Mail, u *User) (*Message, error) {
 		}
 		data.Link, data.Period = link, l.text(inWords(period))
 	}
-	subject, text, html, err := r.templates[l.name][m.Kind].render(data)
+	kind := m.Kind
+	if kind == mailDecoy {
+		kind = MailResetPassword
+	}
+	subject, text, html, err := r.templates[l.name][kind].render(data)
 	if err != nil {
 		return nil, err
 	}

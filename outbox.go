@@ -198,11 +198,15 @@ func (o *outbox) deliver(ctx context.Context, p *postman, m *Mail) bool {
 		log.Info("mail dropped: "+reason, zap.Time("queued", m.Queued))
 		return o.remove(ctx, m, log)
 	}
-	if p.now().Sub(m.Queued) > mailGiveUp {
+	decoy := m.Kind == mailDecoy
+	if p.now().Sub(m.Queued) > mailGiveUp && !decoy {
 		log.Error("mail given up: it could not be delivered for three days", zap.Time("queued", m.Queued), zap.Int("attempts", m.Attempts))
 		return o.remove(ctx, m, log)
 	}
 	message, err := p.render(m, u)
+	if decoy { // rendered for the time that it takes
+		return o.remove(ctx, m, log)
+	}
 	if err == nil {
 		sending, cancel := context.WithTimeout(ctx, mailTimeout)
 		err = p.mailer.Send(sending, message)
