@@ -152,6 +152,11 @@ func (o *outbox) deliverDue(ctx context.Context, p *postman) (wait time.Duration
 			return err
 		}
 		first, err := tx.NextMail()
+		if err == nil && first.Sub(p.now()) > 2*mailLastRetry {
+			// No row waits as long as that: the clock was set back.
+			due, err = tx.DueMail(first, mailBatch)
+			return err
+		}
 		if err == nil && first.Before(next) {
 			next = first
 		}

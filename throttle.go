@@ -5,6 +5,7 @@ package registration
 
 import (
 	"encoding/binary"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -64,6 +65,7 @@ type throttles struct {
 	own    map[throttleKey]*budget
 	shared [sharedBudgets]*budget
 	swept  time.Time
+	latest time.Time // on the wall clock
 	max    int
 	// changed: a lasting budget was spent since the last snapshot.
 	changed bool
@@ -79,6 +81,7 @@ func (t *throttles) take(now time.Time, limit ThrottleLimit, keys ...throttleKey
 	every := time.Duration(limit.Window) / time.Duration(limit.Events)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.turnBack(now)
 	budgets := make([]*budget, len(keys))
 	for i, key := range keys {
 		b := t.budget(now, key, rate.Every(every), limit.Events)
@@ -101,6 +104,35 @@ func (t *throttles) take(now time.Time, limit ThrottleLimit, keys ...throttleKey
 		t.changed = t.changed || keys[i].lasting()
 	}
 	return 0, false
+}
+
+// turnBack lets no budget wait for a moment that the clock has left by being set
+// back: what is spent comes back from now on. Running budgets go by the monotonic
+// clock; those of a snapshot by the one that was on the wall.
+func (t *throttles) turnBack(now time.Time) {
+	wall := now.Round(0)
+	if wall.Add(time.Second).After(t.latest) { // callers come a little out of order
+		if wall.After(t.latest) {
+			t.latest = wall
+		}
+		return
+	}
+	t.latest = wall
+	for b := range maps.Values(t.own) {
+		b.turnBack(now)
+	}
+	for _, b := range t.shared {
+		if b != nil {
+			b.turnBack(now)
+		}
+	}
+}
+
+func (b *budget) turnBack(now time.Time) {
+	b.SetLimitAt(now, b.Limit()) // it counts from the time that it is told
+	if b.incident.After(now) {
+		b.incident = time.Time{}
+	}
 }
 
 // refund makes the budget of a key whole again: what it was spent on failed.

@@ -162,3 +162,26 @@ func TestThrottlesStayBounded(t *testing.T) {
 	require.Zero(t, wait)
 	require.Less(t, len(table.own), 100, "whole budgets are forgotten")
 }
+
+func TestThrottlesAndAClockSetBack(t *testing.T) {
+	limit := ThrottleLimit{Events: 2, Window: caddy.Duration(time.Minute)}
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	table := newThrottles()
+	table.max = 1
+	for _, key := range []throttleKey{newThrottleKey("own"), newThrottleKey("shared")} {
+		for range 2 {
+			wait, _ := table.take(now, limit, key)
+			require.Zero(t, wait)
+		}
+		table.take(now, limit, key)
+	}
+	back := now.Add(-day)
+	for _, key := range []throttleKey{newThrottleKey("own"), newThrottleKey("shared")} {
+		wait, first := table.take(back, limit, key)
+		require.Positive(t, wait, "what was spent is spent")
+		require.LessOrEqual(t, wait, 31*time.Second)
+		require.True(t, first, "a new incident")
+		wait, _ = table.take(back.Add(wait), limit, key)
+		require.Zero(t, wait, "no day's wait")
+	}
+}
