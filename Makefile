@@ -9,7 +9,7 @@ COVERDIR := $(CURDIR)/dist/cover
 RACE := $(shell command -v $${CC:-gcc} >/dev/null && echo -race)
 UNIT = $$($(GO) list ./... | grep -v /integration)
 
-.PHONY: faults test lint cover bench gobench fuzz
+.PHONY: faults test lint cover bench gobench fuzz timing
 
 # All tests, with the coverage of unit and integration tests for `make cover`.
 # With CI=true a missing part fails; otherwise it is skipped, and this says so.
@@ -50,11 +50,11 @@ cover:
 	@$(GO) tool cover -func=$(COVERDIR)/own | tail -1
 	@$(GO) tool cover -func=$(COVERDIR)/own | awk '/^total/ { sub("%","",$$3); if ($$3+0 < $(COVER_MIN)) { print "under $(COVER_MIN) %"; exit 1 } }'
 
-# Some 10 minutes, with BENCH=short some 4; rewrites the table in docs/performance.md.
 # Whether the time of an answer tells who has an account (Welch's t-test).
 timing:
 	REGISTRATION_TIMING=1 $(GO) test -count=1 -run '^TestTiming$$' -v .
 
+# Some 10 minutes, with BENCH=short some 4; rewrites the table in docs/performance.md.
 bench:
 	$(GO) run ./bench -write docs/performance.md
 
@@ -62,7 +62,7 @@ bench:
 gobench:
 	$(GO) test -run '^$$' -bench . -benchmem . ./internal/...
 
-# Each fuzz target for FUZZTIME, two at a time. Only our own packages are
+# Each fuzz target for FUZZTIME, four at a time. Only our own packages are
 # instrumented: `go test -fuzz` would compile all of Caddy anew for it.
 fuzz:
 	@mkdir -p dist/fuzz/corpus
@@ -71,4 +71,4 @@ fuzz:
 	  $(GO) test -c -gcflags=$$($(GO) list -m)/...=-d=libfuzzer -o $$bin $$dir; \
 	  (cd $$dir && $$bin -test.list '^Fuzz') | grep '^Fuzz' | sed "s|^|$$dir $$bin |"; \
 	done > dist/fuzz/targets
-	@xargs -P 2 -L 1 ./.ci/fuzz $(FUZZTIME) $(CURDIR)/dist/fuzz/corpus < dist/fuzz/targets
+	@xargs -P 4 -L 1 ./.ci/fuzz $(FUZZTIME) $(CURDIR)/dist/fuzz/corpus < dist/fuzz/targets
