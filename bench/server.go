@@ -94,12 +94,27 @@ func (s *server) stop() error {
 	return s.log.Close()
 }
 
-// cpu is the time that the server's threads have had a CPU. Go keeps its
-// threads, so none that has ended is missing.
+// cpu is the time that the threads of the server, and of the process in which it
+// hashes, have had a CPU. Go keeps its threads, and a load comes to its end long
+// before that process does, so none that has ended is missing.
 func (s *server) cpu() (total time.Duration, err error) {
 	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", s.cmd.Process.Pid))
 	if err != nil {
 		return 0, err
+	}
+	children, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for _, path := range children {
+		text, _ := os.ReadFile(path) //nolint:gosec // of /proc
+		for _, pid := range strings.Fields(string(text)) {
+			more, err := filepath.Glob("/proc/" + pid + "/task/*/schedstat")
+			if err != nil {
+				return 0, err
+			}
+			threads = append(threads, more...)
+		}
 	}
 	for _, path := range threads {
 		text, err := os.ReadFile(path) //nolint:gosec // of /proc

@@ -53,7 +53,28 @@ func (s *server) size() size {
 // memory reads a line of /proc/<pid>/status, in bytes.
 func (s *server) memory(line string) int64 {
 	s.t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	return s.memoryOf(s.cmd.Process.Pid, line)
+}
+
+// children are the processes that the server has started and that still run.
+func (s *server) children() (pids []int) {
+	s.t.Helper()
+	paths, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", s.cmd.Process.Pid))
+	require.NoError(s.t, err)
+	for _, path := range paths {
+		text, _ := os.ReadFile(path) // of a thread that may have ended
+		for _, word := range strings.Fields(string(text)) {
+			pid, err := strconv.Atoi(word)
+			require.NoError(s.t, err)
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func (s *server) memoryOf(pid int, line string) int64 {
+	s.t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	require.NoError(s.t, err)
 	found := regexp.MustCompile(line + `:\s+(\d+) kB`).FindSubmatch(status)
 	require.NotNil(s.t, found, line)

@@ -88,6 +88,7 @@ func TestFaultOverload(t *testing.T) {
 	guarded := probe{URL: s.base() + "/members/", Cookie: c.cookie(), Every: 5 * time.Millisecond}
 	var idle, loaded, busiest []time.Duration
 	var seen signIns
+	var aside int64 // the most memory of the hashing process
 	rounds := lengths(2, 7)
 	guarded.For = lengths(2*time.Second, 6*time.Second)
 	for range rounds {
@@ -103,6 +104,10 @@ func TestFaultOverload(t *testing.T) {
 			require.NoError(t, os.WriteFile(profile, []byte(raw.body), 0o600))
 		}
 		pressed := done()
+		hashing := s.children()
+		require.Len(t, hashing, 1, "it hashes in a process of its own")
+		// The pages of the program's file are the server's too, which counts them.
+		aside = max(aside, s.memoryOf(hashing[0], "VmHWM")-s.memoryOf(hashing[0], "RssFile"))
 		end()
 		begin := time.Now()
 		again := s.client()
@@ -117,10 +122,10 @@ func TestFaultOverload(t *testing.T) {
 	}
 	slices.Sort(seen.busy)
 	slices.Sort(seen.good)
-	peak := s.memory("VmHWM")
+	peak := s.memory("VmHWM") + aside
 	ratio := float64(median(loaded)) / float64(median(idle))
-	t.Logf("%d signed in (p50 %v, max %v), %d were told to wait (p50 %v, max %v), peak %d MB, p99 ratio %.2f", len(seen.good),
-		percentile(seen.good, 0.5), percentile(seen.good, 1), len(seen.busy), percentile(seen.busy, 0.5), percentile(seen.busy, 1), peak>>20, ratio)
+	t.Logf("%d signed in (p50 %v, max %v), %d were told to wait (p50 %v, max %v), peak %d MB, %d MB of them where it hashes, p99 ratio %.2f", len(seen.good),
+		percentile(seen.good, 0.5), percentile(seen.good, 1), len(seen.busy), percentile(seen.busy, 0.5), percentile(seen.busy, 1), peak>>20, aside>>20, ratio)
 
 	require.Empty(t, seen.other)
 	require.Zero(t, seen.withoutRetry, "503 without Retry-After")

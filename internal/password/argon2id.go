@@ -9,8 +9,6 @@ import (
 	"encoding/base64"
 	"fmt"
 	"strings"
-
-	"golang.org/x/crypto/argon2"
 )
 
 const (
@@ -94,7 +92,10 @@ func parseArgon2idParams(s string) (Params, error) {
 }
 
 func (a argon2id) derive(password string, length int) []byte {
-	return argon2.IDKey([]byte(password), a.salt, a.params.Passes, a.params.Memory, a.params.Lanes, uint32(length)) //nolint:gosec // tens of bytes
+	return theAside.compute(order{
+		Password: []byte(password), Salt: a.salt, Passes: a.params.Passes, Memory: a.params.Memory,
+		Lanes: a.params.Lanes, Length: uint32(length), //nolint:gosec // tens of bytes
+	})
 }
 
 func (a argon2id) encode() string {

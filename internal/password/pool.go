@@ -37,25 +37,22 @@ const (
 	defaultQueue = 2048
 )
 
-// NewDefaultPool returns a pool for this machine: as many workers as cores, with
-// room for everything else (see room), or one fewer than GOMAXPROCS where that
-// is below the number of cores. More workers would take more memory and finish
-// nothing sooner.
+// NewDefaultPool returns a pool for this machine: as many workers as cores, or
+// one fewer than GOMAXPROCS where somebody has set that below the number of
+// cores (a container's quota). More workers would take more memory and finish
+// nothing sooner. While callers wait, it hashes in a second process (see aside).
 func NewDefaultPool() *Pool {
-	workers, roomy := defaultWorkers(runtime.GOMAXPROCS(0), runtime.NumCPU())
+	workers := defaultWorkers(runtime.GOMAXPROCS(0), runtime.NumCPU())
 	p := NewPool(Limits{Workers: workers, Queue: defaultQueue, Turn: defaultTurn, Hold: defaultHold, Wait: defaultWait})
-	if roomy {
-		p.turns.room = &room{extra: workers}
-	}
+	p.turns.crowd = theAside.crowd
 	return p
 }
 
-// defaultWorkers is how many workers fit, and whether there may be more threads.
-func defaultWorkers(procs, cores int) (workers int, roomy bool) {
+func defaultWorkers(procs, cores int) int {
 	if procs < cores {
-		return max(procs-1, 1), false
+		return max(procs-1, 1)
 	}
-	return procs, true
+	return procs
 }
 
 // Hash is the function Hash in a slot of the pool; it also fails with ErrBusy.

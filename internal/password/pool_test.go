@@ -6,7 +6,6 @@ package password
 import (
 	"context"
 	"errors"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -296,35 +295,23 @@ func TestNewPoolSizes(t *testing.T) {
 		free()
 	})
 
-	for _, tt := range []struct {
-		procs, cores, workers int
-		roomy                 bool
-	}{{1, 1, 1, true}, {2, 2, 2, true}, {8, 8, 8, true}, {4, 2, 4, true}, {2, 8, 1, false}, {1, 8, 1, false}} {
-		workers, roomy := defaultWorkers(tt.procs, tt.cores)
-		require.Equal(t, tt.workers, workers)
-		require.Equal(t, tt.roomy, roomy)
+	for _, tt := range []struct{ procs, cores, workers int }{{1, 1, 1}, {2, 2, 2}, {8, 8, 8}, {4, 2, 4}, {2, 8, 1}, {1, 8, 1}} {
+		require.Equal(t, tt.workers, defaultWorkers(tt.procs, tt.cores))
 	}
 	require.Positive(t, NewDefaultPool().turns.limits.Workers)
 }
 
-// TestRoomIsMadeAndGivenBack: GOMAXPROCS is the process's, so this one test must
-// not run beside others.
-func TestRoomIsMadeAndGivenBack(t *testing.T) {
-	before := runtime.GOMAXPROCS(0)
+func TestWhoWaitsIsACrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := NewPool(limits(2, 10, time.Hour))
-		p.turns.room = &room{extra: 2}
+		crowd := 0
+		p.turns.crowd = func() { crowd++ }
 		free := occupy(t, p)
-		require.Equal(t, before, runtime.GOMAXPROCS(0), "nobody waits yet")
-		for range 3 {
-			go func() { _ = p.do(t.Context(), nothing) }()
-		}
+		require.Zero(t, crowd, "nobody waits yet")
+		go func() { _ = p.do(t.Context(), nothing) }()
 		synctest.Wait()
-		require.Equal(t, before+2, runtime.GOMAXPROCS(0))
-		time.Sleep(roomCheck + time.Second) // the first look finds that somebody came
-		require.Equal(t, before+2, runtime.GOMAXPROCS(0))
+		require.Equal(t, 1, crowd)
 		free()
-		time.Sleep(2 * roomCheck)
-		require.Equal(t, before, runtime.GOMAXPROCS(0), "given back")
+		synctest.Wait()
 	})
 }

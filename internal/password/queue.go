@@ -41,7 +41,7 @@ type Limits struct {
 // queue hands out the turns, first come, first served.
 type queue struct {
 	limits Limits
-	room   *room // nil: none to be had
+	crowd  func() // told that somebody waits
 
 	mu      sync.Mutex
 	free    int        // turns; not 0 only while nobody waits
@@ -62,7 +62,7 @@ const firstGuess = 50 * time.Millisecond
 
 func newQueue(l Limits) *queue {
 	l.Workers = max(l.Workers, 1)
-	return &queue{limits: l, free: l.Workers, waiting: list.New(), average: firstGuess}
+	return &queue{limits: l, free: l.Workers, waiting: list.New(), average: firstGuess, crowd: func() {}}
 }
 
 // near reports whether the turn of somebody with n before him is near enough.
@@ -76,7 +76,7 @@ func (q *queue) acquire(ctx context.Context) error {
 	if w == nil {
 		return err
 	}
-	q.room.wanted()
+	q.crowd()
 	limit := q.limits.Wait
 	if !w.stays {
 		// Spread out, or a crowd that came together would come again together.

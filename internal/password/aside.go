@@ -1,0 +1,246 @@
+// aside.go: a second process that computes Argon2id while callers wait for a
+// turn, so that a crowd of sign-ins leaves the server itself at its ease.
+
+package password
+
+import (
+	"encoding/gob"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// An aside runs a second process of this very program while callers of a Pool
+// have to wait, and for a while after; else hashes are computed where they are
+// asked for. Each leaves 19 MiB of garbage, and a crowd of them has the server's
+// collector stop all its work every few milliseconds, until threads that the
+// kernel has put aside for others come round to stopping: in one process, no
+// priority helps against that. The second process has a heap of its own, and
+// the kernel gives it the time that nothing else wants.
+//
+// What cannot be computed there, is computed here: where no process can be
+// started, where it ended or hangs, and on other systems than Linux. Safe for
+// concurrent use.
+type aside struct {
+	start   func() (*asideProcess, error)
+	rest    time.Duration // how long nobody must have waited before it ends
+	process atomic.Pointer[asideProcess]
+	wanted  atomic.Bool // since the last look
+	mu      sync.Mutex
+	running bool
+	retry   time.Time
+}
+
+// theAside is for all pools: there is one machine.
+var theAside = &aside{start: startAside, rest: 30 * time.Second}
+
+const (
+	// asideRetry is how long after a failure another process is tried.
+	asideRetry = time.Minute
+	// asideReady bounds the start of the process, which reads the whole program.
+	asideReady = 10 * time.Second
+	// asidePatience bounds one hash; an imported one of 1 GiB takes some seconds.
+	asidePatience = 30 * time.Second
+)
+
+var errAside = errors.New("the hashing process did not get ready")
+
+// An order is one Argon2id computation; a result with ID 0 says that the process
+// is ready.
+type order struct {
+	ID             uint64
+	Password, Salt []byte
+	Passes, Memory uint32
+	Lanes          uint8
+	Length         uint32
+}
+
+type result struct {
+	ID  uint64
+	Key []byte
+}
+
+func (o order) compute() []byte {
+	return argon2.IDKey(o.Password, o.Salt, o.Passes, o.Memory, o.Lanes, o.Length)
+}
+
+// compute computes an order in the other process, if there is one, or here.
+func (a *aside) compute(o order) []byte {
+	if p := a.process.Load(); p != nil {
+		if key, ok := p.compute(o); ok {
+			return key
+		}
+	}
+	return o.compute()
+}
+
+// crowd says that somebody waits. It costs next to nothing.
+func (a *aside) crowd() {
+	a.wanted.Store(true)
+	if a.process.Load() != nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.running || time.Now().Before(a.retry) {
+		return
+	}
+	a.running = true
+	go a.run()
+}
+
+// run is the life of one process.
+func (a *aside) run() {
+	err := a.serve()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.running = false
+	if err != nil {
+		a.retry = time.Now().Add(asideRetry)
+	}
+}
+
+func (a *aside) serve() error {
+	p, err := a.start()
+	if err != nil {
+		return err
+	}
+	a.process.Store(p)
+	look := time.NewTicker(a.rest)
+	defer look.Stop()
+	for {
+		select {
+		case <-p.ended:
+			a.process.Store(nil)
+			p.wait()
+			return errAside
+		case <-look.C:
+			if a.wanted.Swap(false) {
+				continue
+			}
+			a.process.Store(nil)
+			_ = p.orders.Close() // it finishes what it has begun, and ends
+			<-p.ended
+			p.wait()
+			return nil
+		}
+	}
+}
+
+// An asideProcess is the near side of a running process.
+type asideProcess struct {
+	orders   io.WriteCloser
+	wait     func() // until it has ended
+	kill     func()
+	patience time.Duration
+	ended    chan struct{}
+
+	mu   sync.Mutex
+	out  *gob.Encoder
+	last uint64
+	open map[uint64]chan<- []byte // nil once it has ended
+}
+
+// newAsideProcess speaks to a process, and returns once it is ready.
+func newAsideProcess(orders io.WriteCloser, results io.Reader, kill, wait func()) (*asideProcess, error) {
+	p := &asideProcess{
+		orders: orders, wait: wait, kill: kill, patience: asidePatience, ended: make(chan struct{}),
+		out: gob.NewEncoder(orders), open: map[uint64]chan<- []byte{},
+	}
+	ready := make(chan []byte, 1)
+	p.open[0] = ready
+	go p.read(results)
+	timer := time.AfterFunc(asideReady, kill)
+	defer timer.Stop()
+	if <-ready == nil {
+		_ = orders.Close()
+		kill()
+		wait()
+		return nil, errAside
+	}
+	return p, nil
+}
+
+// read hands the results out until there are no more.
+func (p *asideProcess) read(results io.Reader) {
+	in := gob.NewDecoder(results)
+	for {
+		var r result
+		if err := in.Decode(&r); err != nil {
+			break
+		}
+		p.mu.Lock()
+		done := p.open[r.ID]
+		delete(p.open, r.ID)
+		p.mu.Unlock()
+		if done != nil {
+			done <- r.Key
+		}
+	}
+	p.mu.Lock()
+	open := p.open
+	p.open = nil
+	p.mu.Unlock()
+	for _, done := range open {
+		close(done)
+	}
+	close(p.ended)
+}
+
+// compute returns false if the process has ended, or hangs and is ended.
+func (p *asideProcess) compute(o order) ([]byte, bool) {
+	done := make(chan []byte, 1)
+	p.mu.Lock()
+	if p.open == nil {
+		p.mu.Unlock()
+		return nil, false
+	}
+	p.last++
+	o.ID = p.last
+	p.open[o.ID] = done
+	err := p.out.Encode(o)
+	p.mu.Unlock()
+	if err != nil {
+		return nil, false
+	}
+	timer := time.NewTimer(p.patience)
+	defer timer.Stop()
+	select {
+	case key := <-done:
+		return key, len(key) == int(o.Length)
+	case <-timer.C:
+		p.kill()
+		return nil, false
+	}
+}
+
+// serveOrders is the far side: it computes every order at once, as many as are
+// sent, and returns when there are no more and all are done.
+func serveOrders(orders io.Reader, results io.Writer) error {
+	in, out := gob.NewDecoder(orders), gob.NewEncoder(results)
+	if err := out.Encode(result{Key: []byte("ready")}); err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	defer all.Wait()
+	for {
+		var o order
+		if err := in.Decode(&o); err != nil {
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		all.Go(func() {
+			key := o.compute()
+			mu.Lock()
+			defer mu.Unlock()
+			_ = out.Encode(result{ID: o.ID, Key: key}) // who asked may be gone
+		})
+	}
+}
