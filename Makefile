@@ -29,7 +29,7 @@ test:
 	REGISTRATION_COVERDIR=$(COVERDIR)/built $(GO) test -count=1 -shuffle=on -timeout 14m ./integration
 
 # What a fault does to the server, at full length: some 45 minutes, 30 of them the
-# soak. One fault alone: make faults RUN=Overload (or Killed, DiskFull, ReadOnly,
+# soak. One fault alone: make faults RUN=Overload (or Killed, Stopped, Administration, Clock, DiskFull, ReadOnly,
 # Damaged, WrongFile, DiskFails, MailServer, Reload, Soak).
 RUN ?=
 FAULTS := $(CURDIR)/dist/faults.md

@@ -26,19 +26,11 @@ func init() {
 //	DELETE /registration/<realm>/users/<id or login>   the account is gone for good
 //
 // A change is in force at the account's very next request.
-type AdminAPI struct {
-	ctx caddy.Context
-}
+type AdminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
 func (*AdminAPI) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "admin.api.registration", New: func() caddy.Module { return new(AdminAPI) }}
-}
-
-// Provision keeps the context, through which the running app is found.
-func (a *AdminAPI) Provision(ctx caddy.Context) error {
-	a.ctx = ctx
-	return nil
 }
 
 const adminPrefix = "/registration/"
@@ -52,12 +44,15 @@ func adminError(status int, message string) error {
 	return caddy.APIError{HTTPStatus: status, Err: errors.New(message), Message: message}
 }
 
-func (a *AdminAPI) serve(w http.ResponseWriter, req *http.Request) error {
+func (*AdminAPI) serve(w http.ResponseWriter, req *http.Request) error {
 	parts := strings.Split(strings.TrimPrefix(req.URL.Path, adminPrefix), "/")
 	if list := len(parts) == 2; !list && len(parts) != 3 || parts[1] != "users" || !list && parts[2] == "" {
 		return adminError(http.StatusNotFound, "the address is /registration/<realm>/users or /registration/<realm>/users/<id or login>")
 	}
-	app, err := a.ctx.AppIfConfigured("registration")
+	// The configuration that runs, and not the one that this module belongs to:
+	// Caddy opens the admin endpoint of a new configuration before it has loaded
+	// the apps, and a context's apps are not to be read meanwhile.
+	app, err := caddy.ActiveContext().AppIfConfigured("registration")
 	if err != nil {
 		return adminError(http.StatusServiceUnavailable, "no registration directive is running")
 	}
@@ -177,8 +172,5 @@ func exportUsers(w http.ResponseWriter, req *http.Request, accounts *Accounts) e
 	}
 }
 
-// Interface guards
-var (
-	_ caddy.AdminRouter = (*AdminAPI)(nil)
-	_ caddy.Provisioner = (*AdminAPI)(nil)
-)
+// Interface guard
+var _ caddy.AdminRouter = (*AdminAPI)(nil)

@@ -76,11 +76,23 @@ func TestFaultKilledUnderLoad(t *testing.T) {
 	if testing.Short() {
 		rounds = 5
 	}
+	endUnderLoad(t, rounds, "killed (SIGKILL)", (*server).kill)
+}
+
+// A stop in peace has to keep what a kill keeps, and to answer whoever it has
+// let in: a request is refused or done, and never answered with an error.
+func TestFaultStoppedUnderLoad(t *testing.T) {
+	endUnderLoad(t, lengths(3, 50), "stopped (SIGTERM)", (*server).stop)
+}
+
+// endUnderLoad ends Caddy again and again in the middle of its work.
+func endUnderLoad(t *testing.T, rounds int, how string, end func(*server)) {
+	t.Helper()
 	m := newMailServer(t).listen()
 	s := runWithMail(t, m, smtpSite)
 	s.mailedMember(m, "ada")
 	var all acknowledged
-	var slowestOpen, slowestStart time.Duration
+	var slowestEnd, slowestOpen, slowestStart time.Duration
 	for round := range rounds {
 		accounts, sessions := len(all.accounts), len(all.sessions)
 		all.count.Store(0)
@@ -96,10 +108,12 @@ func TestFaultKilledUnderLoad(t *testing.T) {
 			require.FailNow(t, "the server is too slow", "%d acknowledged", all.count.Load())
 		}
 		time.Sleep(rand.N(5 * time.Millisecond)) // not always just after an answer
-		s.kill()
+		begin := time.Now()
+		end(s)
+		slowestEnd = max(slowestEnd, time.Since(begin))
 		require.NoError(t, load.Wait())
 		slowestOpen = max(slowestOpen, openStore(t, s))
-		begin := time.Now()
+		begin = time.Now()
 		s.start()
 		slowestStart = max(slowestStart, time.Since(begin))
 		checkAcknowledged(t, s, all.accounts[accounts:], all.sessions[sessions:])
@@ -130,9 +144,9 @@ func TestFaultKilledUnderLoad(t *testing.T) {
 	}
 	twice := checkMailed(t, m, mailed)
 	require.Less(t, slowestOpen, lengths(patience, time.Second))
-	faultResult(t, fmt.Sprintf("killed (SIGKILL) under load, %d times", rounds), "no acknowledged act lost, no half act, no mail lost, twice at worst under one Message-ID; the file opens in under a second",
-		fmt.Sprintf("%d accounts and %d sessions acknowledged, all there; of %d others %d were there, as a whole; %d mails, %d of them twice; file opened in %s at most, Caddy served after %s at most",
-			len(all.accounts), len(all.sessions), len(all.asked)-len(all.accounts), there, len(mailed), twice, shortly(slowestOpen), shortly(slowestStart)))
+	faultResult(t, fmt.Sprintf("%s under load, %d times", how, rounds), "no acknowledged act lost, no half act, no mail lost, twice at worst under one Message-ID; the file opens in under a second",
+		fmt.Sprintf("%d accounts and %d sessions acknowledged, all there; of %d others %d were there, as a whole; %d mails, %d of them twice; it ended after %s at most, file opened in %s at most, Caddy served after %s at most",
+			len(all.accounts), len(all.sessions), len(all.asked)-len(all.accounts), there, len(mailed), twice, shortly(slowestEnd), shortly(slowestOpen), shortly(slowestStart)))
 }
 
 // openStore opens the file that a killed Caddy has left, checks all of its
