@@ -153,3 +153,54 @@ func TestRaceOfLastUseAgainstRevocation(t *testing.T) {
 		}), ErrNotFound)
 	}
 }
+
+// A refresh of a sign-in against its end: whoever comes first, nobody is signed
+// in afterwards, and of those who refresh one has succeeded at most.
+func TestRaceOfRefreshAgainstRevocation(t *testing.T) {
+	for name, end := range map[string]func(*site, data) error{
+		"disabled": func(s *site, _ data) error {
+			_, err := s.accounts.Administer(s.t.Context(), uuidOf(s.t, s, "ada"), AdminChange{IsActive: off()})
+			return err
+		},
+		"new password": func(s *site, link data) error {
+			res := s.browser().post("/accounts/reset-password", link)
+			if res.StatusCode != http.StatusOK {
+				return fmt.Errorf("reset: %s", res.Status)
+			}
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, withJWT)
+			s.member("ada")
+			s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
+			link := with(s.mail().link(t), data{"password": "an even longer passphrase"})
+			first := s.browser().post("/accounts/login", data{"login": "ada", "password": testPassword}).json(t)
+			var mu sync.Mutex
+			granted := []map[string]any{first}
+			var ended error
+			count := race(func(i int) int {
+				if i == racers/2 {
+					ended = end(s, link)
+					return 0
+				}
+				res := s.browser().post("/accounts/refresh-token", data{"refresh_token": first["refresh_token"]})
+				if res.StatusCode == http.StatusOK {
+					mu.Lock()
+					granted = append(granted, res.json(t))
+					mu.Unlock()
+				}
+				return res.StatusCode
+			})
+			require.NoError(t, ended)
+			require.LessOrEqual(t, count[http.StatusOK], 1)
+			require.Equal(t, 0, count[http.StatusInternalServerError])
+			for _, g := range granted {
+				b := s.browser()
+				b.header.Set("Authorization", "Bearer "+g["token"].(string))
+				require.Equal(t, http.StatusUnauthorized, b.get("/members/").StatusCode)
+				require.Equal(t, http.StatusUnauthorized, s.browser().post("/accounts/refresh-token", data{"refresh_token": g["refresh_token"]}).StatusCode)
+			}
+		})
+	}
+}
