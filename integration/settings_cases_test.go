@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,9 +27,14 @@ var settingCases = []settingCase{
 		require.Contains(t, with.client().get("/members/").Header.Get("WWW-Authenticate"), `realm="`+with.name+`"`)
 		require.Equal(t, "login_invalid", plain.client().code("POST", loginPath, data{"login": "realma", "password": testPassword}))
 	}},
-	{"base_url", "", func(t *testing.T, with, _ *place) {
-		with.client().post(201, "register", newcomer("base"))
-		require.Equal(t, with.name+".example", with.mail("base@example.org", 1).url(t).Hostname())
+	// Without base_url, from or mailer nothing loads: TestWrongConfigurations.
+	{"base_url", "", func(t *testing.T, with, plain *place) {
+		for _, p := range []*place{with, plain} { // whatever Host a client sends
+			c := p.client()
+			c.header.Set("X-Forwarded-Host", "evil.example.net")
+			c.post(201, "register", newcomer("base"))
+			require.Equal(t, p.name+".example", p.mail("base@example.org", 1).url(t).Hostname())
+		}
 	}},
 	{"from reply_to", "reply_to help@example.net", func(t *testing.T, with, plain *place) {
 		for p, want := range map[*place]string{with: "help@example.net", plain: ""} {
@@ -39,6 +43,8 @@ var settingCases = []settingCase{
 			require.Contains(t, m.header.Get("From"), "no-reply@example.com")
 			if want != "" {
 				require.Contains(t, m.header.Get("Reply-To"), want)
+			} else {
+				require.Empty(t, m.header.Get("Reply-To"))
 			}
 		}
 	}},
@@ -49,13 +55,21 @@ var settingCases = []settingCase{
 		require.Equal(t, "signature_invalid", plain.client().code("POST", "/accounts/verify-registration", link))
 		require.Equal(t, "200", with.client().code("POST", "/accounts/verify-registration", link))
 	}},
-	{"store", "store bbolt [[dir]]/other.db", func(t *testing.T, with, _ *place) {
-		_, err := os.Stat(filepath.Join(with.dir, "other.db"))
-		require.NoError(t, err)
+	{"store", "store bbolt [[dir]]/other.db", func(t *testing.T, with, plain *place) {
+		for p, file := range map[*place]string{with: filepath.Join(with.dir, "other.db"), plain: filepath.Join(plain.dataDir(), "registration.db")} {
+			name := "stored-" + p.name
+			p.client().post(201, "register", newcomer(name))
+			for _, other := range []string{filepath.Join(with.dir, "other.db"), filepath.Join(plain.dataDir(), "registration.db")} {
+				require.Equal(t, other == file, strings.Contains(string(readFile(t, other)), name+"@example.org"), "%s in %s", name, other)
+			}
+		}
 	}},
-	{"mailer", "", func(t *testing.T, with, _ *place) {
+	{"mailer", "mailer log", func(t *testing.T, with, plain *place) {
 		with.client().post(201, "register", newcomer("mailed"))
-		with.mail("mailed@example.org", 1)
+		with.logged(0, "mailed@example.org", "verify-registration")
+		require.NoDirExists(t, filepath.Join(with.dir, with.name, "mail"))
+		plain.client().post(201, "register", newcomer("mailed"))
+		plain.mail("mailed@example.org", 1)
 	}},
 	{"templates register.mail reset_password.mail register_email.mail", `templates [[dir]]/templates
 		register {
@@ -209,34 +223,34 @@ var settingCases = []settingCase{
 			require.Equal(t, host, p.mailWith("urls@example.org", "/undo").url(t).Hostname())
 		}
 	}},
-	{"register.verification_period reset_password.verification_period register_email.verification_period", `register {
-			verification_period 2s
-			one_time_use off
+	{"register.verification_period", "register {\n verification_period 1s\n }", func(t *testing.T, with, plain *place) {
+		links := map[*place]data{}
+		for _, p := range []*place{with, plain} {
+			p.client().post(201, "register", newcomer("late"))
+			links[p] = p.mail("late@example.org", 1).link(t)
+			after(t, links[p], 1)
 		}
-		reset_password {
-			verification_period 1s
+		require.Equal(t, "signature_expired", with.client().code("POST", "/accounts/verify-registration", links[with]))
+		require.Equal(t, "200", plain.client().code("POST", "/accounts/verify-registration", links[plain]))
+	}},
+	{"reset_password.verification_period", "reset_password {\n verification_period 1s\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "signature_expired", plain: "200"} {
+			c := p.member("later")
+			c.post(200, "send-reset-password-link", data{"login": "later"})
+			link := p.mailWith("later@example.org", "/reset").link(t)
+			after(t, link, 1)
+			link["password"] = "another good passphrase"
+			require.Equal(t, want, c.code("POST", "/accounts/reset-password", link))
 		}
-		register_email {
-			verification_period 1s
-		}`, func(t *testing.T, with, plain *place) {
-		c := with.client()
-		c.post(201, "register", newcomer("peri"))
-		link := with.mail("peri@example.org", 1).link(t)
-		require.True(t, eventually(func() bool {
-			return c.code("POST", "/accounts/verify-registration", link) == "signature_expired"
-		}, 200*time.Millisecond))
-		plain.member("peri")
-		body := data{"password": "another good passphrase"}
-		c.post(200, "send-reset-password-link", data{"login": "peri"})
-		link = with.mailWith("peri@example.org", "/reset").link(t)
-		for k, v := range body {
-			link[k] = v
+	}},
+	{"register_email.verification_period", "register_email {\n verification_period 1s\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "signature_expired", plain: "200"} {
+			c := p.member("latest")
+			c.post(200, "register-email", data{"email": "new-latest@example.org"})
+			link := p.mail("new-latest@example.org", 1).link(t)
+			after(t, link, 1)
+			require.Equal(t, want, c.code("POST", "/accounts/verify-email", link))
 		}
-		// Only an expired link: a good one would be used up by the first try.
-		require.True(t, eventually(func() bool {
-			return c.code("POST", "/accounts/reset-password", without(link, "password")) != "" && time.Now().Unix() > unixOf(link)+1
-		}, 200*time.Millisecond))
-		require.Equal(t, "signature_expired", c.code("POST", "/accounts/reset-password", link))
 	}},
 	{"register.one_time_use", "register {\n one_time_use off\n }", func(t *testing.T, with, plain *place) {
 		for p, want := range map[*place]string{with: "200", plain: "signature_invalid"} {
@@ -276,7 +290,6 @@ var settingCases = []settingCase{
 				lifetime 2m
 				issuer https://issuer.example.net
 				audience an-audience
-				key_lifetime 10d
 			}
 		}`, func(t *testing.T, with, plain *place) {
 		res := with.member("jay").signIn("jay").json(t)
@@ -287,6 +300,18 @@ var settingCases = []settingCase{
 		require.Contains(t, fmt.Sprint(claims["aud"]), "an-audience")
 		require.InDelta(t, 120, claims["exp"].(float64)-claims["iat"].(float64), 1)
 		require.Nil(t, plain.member("jay").signIn("jay").json(t)["token"])
+		keys, _ := with.client().get(keysPath).json(t)["keys"].([]any)
+		require.Len(t, keys, 1)
+		require.Equal(t, 404, plain.client().get(keysPath).StatusCode)
+	}},
+	{"login.jwt.key_lifetime", "login {\n token jwt {\n lifetime 1s\n key_lifetime 3s\n }\n }", func(t *testing.T, with, _ *place) {
+		// Another key signs soon; in the case above, the next one is not even served.
+		c := with.member("kay")
+		signer := func() any {
+			return decodeSegment(t, strings.Split(fmt.Sprint(c.signIn("kay").json(t)["token"]), ".")[0])["kid"]
+		}
+		first := signer()
+		require.True(t, eventually(func() bool { return signer() != first }, 200*time.Millisecond))
 	}},
 	{"reset_password.enabled", "reset_password {\n enabled off\n }", func(t *testing.T, with, plain *place) {
 		require.Equal(t, "not_found", with.client().code("POST", resetPath, data{"login": "x"}))
@@ -402,9 +427,11 @@ var settingCases = []settingCase{
 		}
 		require.True(t, strings.Contains(string(readFile(t, filepath.Join(with.dataDir(), "registration.db"))), "16,t=2,p=1$"), "the cost stands in the hash")
 	}},
-	{"throttle", "", func(t *testing.T, with, plain *place) { // off in all sites but the next
-		for range 30 {
-			require.Equal(t, "login_invalid", plain.client().code("POST", loginPath, data{"login": "thro", "password": "x"}))
+	{"throttle", "throttle login 20 1h", func(t *testing.T, with, plain *place) { // off in all other sites
+		for i := range 30 {
+			body := data{"login": "thro", "password": "x"}
+			require.Equal(t, "login_invalid", plain.client().code("POST", loginPath, body))
+			require.Equal(t, i >= 20, with.client().code("POST", loginPath, body) == "throttled", "%d", i)
 		}
 	}},
 	{"throttle.login throttle.register throttle.reset throttle.email", `throttle login 2 1h

@@ -123,6 +123,7 @@ const (
 	loginPath    = "/accounts/login"
 	profilePath  = "/accounts/profile"
 	resetPath    = "/accounts/send-reset-password-link"
+	keysPath     = "/accounts/.well-known/jwks.json"
 )
 
 func without(body data, name string) data {
@@ -158,6 +159,10 @@ func TestSettings(t *testing.T) {
 		if strings.Contains(with, "password {\n\t\t\targon2id") {
 			argon = ""
 		}
+		mailer := "mailer file [[dir]]/" + name + "/mail"
+		if strings.Contains(with, "mailer ") {
+			mailer = ""
+		}
 		mount := ""
 		if strings.HasPrefix(with, "/") {
 			mount, with = with, ""
@@ -167,7 +172,7 @@ func TestSettings(t *testing.T) {
 		realm %[1]s
 		base_url http://%[1]s.example:[[port]]
 		from no-reply@example.com
-		mailer file [[dir]]/%[1]s/mail
+		%[6]s
 		%[3]s
 		%[4]s
 		%[2]s
@@ -180,7 +185,7 @@ func TestSettings(t *testing.T) {
 	}
 	respond 404
 }
-`, name, strings.ReplaceAll(with, "[[name]]", name), throttle, argon, mount)
+`, name, strings.ReplaceAll(with, "[[name]]", name), throttle, argon, mount, mailer)
 		return &place{server: s, name: name}
 	}
 	plain := site("plain", "")
@@ -230,6 +235,12 @@ func unixOf(link data) int64 {
 	var unix int64
 	_, _ = fmt.Sscan(fmt.Sprint(link["timestamp"]), &unix)
 	return unix
+}
+
+// after waits until a mailed link is older than so many seconds.
+func after(t testing.TB, link data, seconds int64) {
+	t.Helper()
+	require.True(t, eventually(func() bool { return time.Now().Unix() > unixOf(link)+seconds }, 100*time.Millisecond))
 }
 
 // decodeSegment reads the claims of a JWT, unverified.
