@@ -110,7 +110,7 @@ func (a *Accounts) foreignAddress(u *User, errs *fieldErrors) {
 			continue
 		}
 		if _, ok := parseEmail(text); ok && emailKey(text) != emailKey(u.Email) {
-			errs.add(f.name, CodeInvalid)
+			errs.addInvalid(f.name, "invalid.foreign_address")
 		}
 	}
 }

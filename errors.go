@@ -65,6 +65,17 @@ type FieldError struct {
 	Field  string
 	Code   Code
 	Params Params
+	// message is the id of a text that says more than the code's own, such as
+	// what the field takes; "": the code's.
+	message string
+}
+
+// phrase is what the refusal says.
+func (e FieldError) phrase() phrase {
+	if e.message != "" {
+		return phrase{id: e.message, params: e.Params}
+	}
+	return phrase{id: "error." + string(e.Code), params: e.Params}
 }
 
 // Error is a refused or failed act: either a single Code, or the errors of the
@@ -115,6 +126,12 @@ func (fe *fieldErrors) add(field string, code Code, params ...Params) {
 		e.Params = params[0]
 	}
 	*fe = append(*fe, e)
+}
+
+// addInvalid records a value that a field can't take, with the message that
+// says what it does take.
+func (fe *fieldErrors) addInvalid(field, message string) {
+	*fe = append(*fe, FieldError{Field: field, Code: CodeInvalid, message: message})
 }
 
 // err is nil while there is no refusal.

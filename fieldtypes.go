@@ -158,6 +158,9 @@ func (f *field) read(v value, required bool) (any, *FieldError) {
 		return wrong(CodeMaxLength, Params{"max": f.maxLength})
 	}
 	parsed, code := f.parseText(text)
+	if code == CodeInvalid {
+		return nil, &FieldError{Field: f.name, Code: code, message: f.invalid()}
+	}
 	if code != "" {
 		return wrong(code)
 	}
@@ -178,6 +181,28 @@ func (f *field) read(v value, required bool) (any, *FieldError) {
 		return wrong(CodeMaxValue, Params{"max": textOf(f.max)})
 	}
 	return parsed, nil
+}
+
+// invalid is the message about a text that is none of the field's kind: it says
+// what is. "" where there is no more to say than that it is not valid.
+func (f *field) invalid() string {
+	if f.name == fieldUsername {
+		return "invalid.username"
+	}
+	switch f.kind {
+	case kindEmail:
+		return "invalid.email"
+	case kindURL:
+		return "invalid.url"
+	case kindInteger:
+		return "invalid.integer"
+	case kindNumber:
+		return "invalid.number"
+	case kindDate:
+		return "invalid.date"
+	case kindText, kindBoolean, kindChoice, kindUUID, kindTime, kindList:
+	}
+	return ""
 }
 
 // parseText brings a trimmed, not empty text into the form that is stored, or

@@ -137,7 +137,7 @@ func (in Input) field(f *field, required bool, u *User, errs *fieldErrors) (pres
 	case utf8.RuneCountInString(text) > f.maxLength, utf8.RuneCountInString(parsed) > f.maxLength:
 		errs.add(f.name, CodeMaxLength, Params{"max": f.maxLength})
 	case !ok:
-		errs.add(f.name, CodeInvalid)
+		errs.addInvalid(f.name, f.invalid())
 	default:
 		f.set(u, parsed)
 	}

@@ -29,7 +29,7 @@ func (p *pages) data(c *call, e *endpoint, value func(name string) string, refus
 	errs := map[string][]string{}
 	if refusal != nil {
 		for _, fe := range refusal.Fields {
-			errs[fe.Field] = append(errs[fe.Field], l.refusal(fe.Code, fe.Params))
+			errs[fe.Field] = append(errs[fe.Field], l.text(fe.phrase()))
 		}
 	}
 	for _, ff := range f.fields {

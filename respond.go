@@ -220,7 +220,7 @@ func (r *realm) writeError(w http.ResponseWriter, req *http.Request, e *Error) {
 			body.Detail, body.Errors = l.text(say("error.see_errors")), map[string][]problemMessage{}
 		}
 		for _, f := range e.Fields {
-			body.Errors[f.Field] = append(body.Errors[f.Field], problemMessage{f.Code, l.refusal(f.Code, f.Params)})
+			body.Errors[f.Field] = append(body.Errors[f.Field], problemMessage{f.Code, l.text(f.phrase())})
 		}
 		writeJSON(w, status, "application/problem+json", body)
 		return
@@ -228,7 +228,7 @@ func (r *realm) writeError(w http.ResponseWriter, req *http.Request, e *Error) {
 	if len(e.Fields) > 0 {
 		body := map[string][]string{}
 		for _, f := range e.Fields {
-			body[f.Field] = append(body[f.Field], l.refusal(f.Code, f.Params))
+			body[f.Field] = append(body[f.Field], l.text(f.phrase()))
 		}
 		writeJSON(w, status, "application/json", body)
 		return
