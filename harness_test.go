@@ -361,11 +361,16 @@ func off() *bool { v := false; return &v }
 
 // message is the English text of a code, as answers have it.
 func message(code Code, params Params) string {
+	return words(FieldError{Code: code, Params: params}.phrase())
+}
+
+// words is a phrase in English.
+func words(p phrase) string {
 	l, err := newLanguages("", "en")
 	if err != nil {
 		panic(err)
 	}
-	return l.named("en").refusal(code, params)
+	return l.named("en").text(p)
 }
 
 // english are the shipped languages with English as the fallback.
