@@ -105,6 +105,9 @@ func (l *locale) text(p phrase) string {
 
 // refusal is the text of an error code.
 func (l *locale) refusal(code Code, params Params) string {
+	if wait, _ := params["seconds"].(int64); code == CodeThrottled && wait >= 120 {
+		return l.text(say("throttled.minutes", Params{"minutes": (wait + 59) / 60})) // nobody counts 3,600 seconds
+	}
 	return l.text(phrase{id: "error." + string(code), params: params})
 }
 

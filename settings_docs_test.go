@@ -97,31 +97,26 @@ func rowsWith(text, prefix string) (rows []string) {
 	return rows
 }
 
-// notInFullForm are the settings that the Caddyfile does not give a value: the
-// switches that are left out where they are off.
-var notInFullForm = map[string]string{
-	"registration throttle.off": "throttle-off", "registration pages.off": "pages off is the other form",
-}
-
+// TestEverySettingHasACaddyfileForm: what is switched off stands in off.caddyfile.
 func TestEverySettingHasACaddyfileForm(t *testing.T) {
-	out, err := adapt(t, "full.caddyfile")
-	require.NoError(t, err)
-	var tree any
-	require.NoError(t, json.Unmarshal([]byte(out), &tree))
 	found := map[string]map[string]bool{}
 	for module := range allSettings() {
 		found[module] = map[string]bool{}
 	}
-	collectModules(tree, found)
-	for _, module := range []string{"registration", "require_login", "store bbolt", "mailer smtp"} {
-		for _, path := range allSettings()[module] {
-			if notInFullForm[module+" "+path] == "" {
-				set := found[module][path]
-				if block, part, ok := strings.Cut(path, ".mail."); ok { // the same four in each block
-					set = found[module][block+".mail"] && (found[module]["register.mail."+part] || found[module]["reset_password.mail."+part] || found[module]["register_email.mail."+part])
-				}
-				require.True(t, set, "%s: full.caddyfile does not set %s", module, path)
+	for _, file := range []string{"full.caddyfile", "off.caddyfile"} {
+		out, err := adapt(t, file)
+		require.NoError(t, err)
+		var tree any
+		require.NoError(t, json.Unmarshal([]byte(out), &tree))
+		collectModules(tree, found)
+	}
+	for module, paths := range allSettings() {
+		for _, path := range paths {
+			set := found[module][path]
+			if block, part, ok := strings.Cut(path, ".mail."); ok { // the same four in each block
+				set = found[module][block+".mail"] && (found[module]["register.mail."+part] || found[module]["reset_password.mail."+part] || found[module]["register_email.mail."+part])
 			}
+			require.True(t, set, "%s: neither full.caddyfile nor off.caddyfile sets %s", module, path)
 		}
 	}
 }

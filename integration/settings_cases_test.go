@@ -27,7 +27,8 @@ var settingCases = []settingCase{
 		require.Contains(t, with.client().get("/members/").Header.Get("WWW-Authenticate"), `realm="`+with.name+`"`)
 		require.Equal(t, "login_invalid", plain.client().code("POST", loginPath, data{"login": "realma", "password": testPassword}))
 	}},
-	// Without base_url, from or mailer nothing loads: TestWrongConfigurations.
+	// Without base_url, from or mailer nothing loads (TestWrongConfigurations), so
+	// these sites have one each.
 	{"base_url", "", func(t *testing.T, with, plain *place) {
 		for _, p := range []*place{with, plain} { // whatever Host a client sends
 			c := p.client()
@@ -36,16 +37,11 @@ var settingCases = []settingCase{
 			require.Equal(t, p.name+".example", p.mail("base@example.org", 1).url(t).Hostname())
 		}
 	}},
-	{"from reply_to", "reply_to help@example.net", func(t *testing.T, with, plain *place) {
-		for p, want := range map[*place]string{with: "help@example.net", plain: ""} {
+	{"from reply_to", "from \"The Garden <garden@example.net>\"\n reply_to help@example.net", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place][2]string{with: {"\"The Garden\" <garden@example.net>", "help@example.net"}, plain: {"no-reply@example.com", ""}} {
 			p.client().post(201, "register", newcomer("sender"))
 			m := p.mail("sender@example.org", 1)
-			require.Contains(t, m.header.Get("From"), "no-reply@example.com")
-			if want != "" {
-				require.Contains(t, m.header.Get("Reply-To"), want)
-			} else {
-				require.Empty(t, m.header.Get("Reply-To"))
-			}
+			require.Equal(t, want, [2]string{m.header.Get("From"), m.header.Get("Reply-To")})
 		}
 	}},
 	{"secrets", "secret 0123456789abcdef0123", func(t *testing.T, with, plain *place) {
@@ -88,8 +84,14 @@ var settingCases = []settingCase{
 			mail {
 				subject own.txt
 			}
-		}`, func(t *testing.T, with, _ *place) {
-		c := with.member("tess")
+		}`, func(t *testing.T, with, plain *place) {
+		c := plain.member("tess")
+		require.Contains(t, plain.mail("tess@example.org", 1).html, "</html>")
+		c.post(200, "send-reset-password-link", data{"login": "tess"})
+		require.NotContains(t, plain.mailWith("tess@example.org", "/reset").html, "<b>Own</b>")
+		c.post(200, "register-email", data{"email": "new-tess@example.org"})
+		require.NotEqual(t, "Own subject", plain.mail("new-tess@example.org", 1).subject)
+		c = with.member("tess")
 		m := with.mail("tess@example.org", 1)
 		require.Equal(t, "Own subject", m.subject)
 		require.Contains(t, m.text, "Own text for tess")
@@ -275,7 +277,9 @@ var settingCases = []settingCase{
 			link := p.mail("redi@example.org", 1).url(t).RequestURI()
 			require.Equal(t, want, p.browser().get(link).Header.Get("Location"))
 		}
-		require.Equal(t, "/sorry", with.browser().get("/accounts/verify-registration/?user_id=x&timestamp=1&signature=x").Header.Get("Location"))
+		for p, want := range map[*place]string{with: "/sorry", plain: ""} {
+			require.Equal(t, want, p.browser().get("/accounts/verify-registration/?user_id=x&timestamp=1&signature=x").Header.Get("Location"))
+		}
 	}},
 	{"login.session login.token", "login {\n session off\n token on\n }", func(t *testing.T, with, plain *place) {
 		for p, want := range map[*place]bool{with: true, plain: false} {
@@ -375,7 +379,9 @@ var settingCases = []settingCase{
 			p.member("rede").post(200, "register-email", data{"email": "new-rede@example.org"})
 			require.Equal(t, want, p.browser().get(p.mail("new-rede@example.org", 1).url(t).RequestURI()).Header.Get("Location"))
 		}
-		require.Equal(t, "/no", with.browser().get("/accounts/verify-email/?user_id=x&timestamp=1&signature=x&email=a@b.c").Header.Get("Location"))
+		for p, want := range map[*place]string{with: "/no", plain: ""} {
+			require.Equal(t, want, p.browser().get("/accounts/verify-email/?user_id=x&timestamp=1&signature=x&email=a@b.c").Header.Get("Location"))
+		}
 	}},
 	{"change_password.password_confirm", "change_password {\n password_confirm off\n }", func(t *testing.T, with, plain *place) {
 		body := data{"old_password": testPassword, "password": "another good passphrase"}

@@ -163,6 +163,10 @@ func TestSettings(t *testing.T) {
 		if strings.Contains(with, "mailer ") {
 			mailer = ""
 		}
+		from := "from no-reply@example.com"
+		if strings.Contains(with, "from ") {
+			from = ""
+		}
 		mount := ""
 		if strings.HasPrefix(with, "/") {
 			mount, with = with, ""
@@ -171,7 +175,7 @@ func TestSettings(t *testing.T) {
 	registration %[5]s {
 		realm %[1]s
 		base_url http://%[1]s.example:[[port]]
-		from no-reply@example.com
+		%[7]s
 		%[6]s
 		%[3]s
 		%[4]s
@@ -185,7 +189,7 @@ func TestSettings(t *testing.T) {
 	}
 	respond 404
 }
-`, name, strings.ReplaceAll(with, "[[name]]", name), throttle, argon, mount, mailer)
+`, name, strings.ReplaceAll(with, "[[name]]", name), throttle, argon, mount, mailer, from)
 		return &place{server: s, name: name}
 	}
 	plain := site("plain", "")
