@@ -14,6 +14,7 @@ require (
 	github.com/go-mail/mail v2.3.1+incompatible
 	github.com/google/uuid v1.6.0
 	github.com/k3a/html2text v1.3.0
+	github.com/mileusna/useragent v1.3.5
 	github.com/prometheus/client_golang v1.24.1
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	github.com/stretchr/testify v1.12.1

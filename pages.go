@@ -105,9 +105,11 @@ type PageError struct{ Field, Text string }
 // PageFact is a field of an account as it is shown.
 type PageFact struct{ Label, Value string }
 
-// PageSession is a sign-in as the template sees it.
+// PageSession is a sign-in as the template sees it. Device is what a person
+// recognises in UserAgent: "Firefox, Linux", or all of it where nothing is known.
 type PageSession struct {
 	ID, Kind, Address, UserAgent string
+	Device                       string
 	Created, LastUsed            string // RFC 3339
 	Current                      bool
 }
@@ -300,7 +302,7 @@ func (p *pages) parse(folder string) error {
 func (p *pages) samples(name string) []PageData {
 	full := PageData{
 		Page: name, Title: "x", Text: []string{"x"}, Note: "x", SignedInAs: "x", Errors: []PageError{{Field: "x", Text: "x"}, {Text: "x"}},
-		Facts: []PageFact{{"x", "x"}}, Sessions: []PageSession{{ID: "x", UserAgent: "x", Current: true}, {}}, Action: &PageLink{"x", "x"}, Links: []PageLink{{"x", "x"}}, Brand: "x", Logo: "x",
+		Facts: []PageFact{{"x", "x"}}, Sessions: []PageSession{{ID: "x", UserAgent: "x", Device: "x", Current: true}, {}}, Action: &PageLink{"x", "x"}, Links: []PageLink{{"x", "x"}}, Brand: "x", Logo: "x",
 		Form: &PageForm{Again: true, Username: "x", Hidden: []PageHidden{{"x", "x"}}},
 	}
 	for _, kind := range []string{"text", "checkbox", "select"} {

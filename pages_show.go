@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/mileusna/useragent"
 )
 
 // Parameters of pages' own addresses.
@@ -231,9 +233,21 @@ func pageSessions(list []sessionShown) []PageSession {
 	for i, s := range list {
 		created, _ := s.Created.(string)
 		used, _ := s.LastUsed.(string)
-		out[i] = PageSession{ID: s.ID, Kind: s.Kind, Address: s.Address, UserAgent: s.UserAgent, Created: created, LastUsed: used, Current: s.Current}
+		out[i] = PageSession{ID: s.ID, Kind: s.Kind, Address: s.Address, UserAgent: s.UserAgent, Device: deviceOf(s.UserAgent), Created: created, LastUsed: used, Current: s.Current}
 	}
 	return out
+}
+
+// deviceOf names the program and the system of a User-Agent.
+func deviceOf(header string) string {
+	ua := useragent.Parse(header)
+	switch {
+	case ua.Name == "" || ua.OS == "" && ua.Version == "":
+		return header
+	case ua.OS == "":
+		return ua.Name
+	}
+	return ua.Name + ", " + ua.OS
 }
 
 // sent turns the page that asks for a mail into the one that says it is on its

@@ -140,6 +140,30 @@ func TestPagesOfAMember(t *testing.T) {
 	require.Contains(t, res.body, "/accounts/login/?next=%2Faccounts%2Flogout%2F")
 }
 
+// TestSignInsAreRecognised: the list names the program and its system, as far as
+// they are known.
+func TestSignInsAreRecognised(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	first := s.signedIn("ada").likeBrowser()
+	require.NotContains(t, first.get("/accounts/sessions/").body, "Sign out everywhere else", "there is no other")
+	for agent, shown := range map[string]string{
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:125.0) Gecko/20100101 Firefox/125.0":                                                        "Firefox, Windows",
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 17_4 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.4 Mobile/15E148 Safari/604.1": "Safari, iOS",
+		"curl/8.5.0":            "curl",
+		"My home automation":    "My home automation",
+		"<b>((":                 "&lt;b&gt;((",
+		"":                      "Unknown program",
+		strings.Repeat("é", 99): strings.Repeat("é", 80),
+	} {
+		b := s.browser()
+		b.header.Set("User-Agent", agent)
+		require.Equal(t, 200, b.post("/accounts/login", data{"login": "ada", "password": testPassword}).StatusCode)
+		require.Contains(t, first.get("/accounts/sessions/").body, "<strong>"+shown+"</strong>")
+	}
+	require.Contains(t, first.get("/accounts/sessions/").body, "Sign out everywhere else")
+}
+
 func TestPagesOfAReset(t *testing.T) {
 	s := newSite(t)
 	s.member("ada")
