@@ -153,7 +153,9 @@ func (w *walker) refused(status int) {
 	w.t.Helper()
 	require.Equal(w.t, status, w.press(submit))
 	require.True(w.t, strings.HasPrefix(ask(w.browser, chromedp.Title()), "Error: "))
-	require.Equal(w.t, "problem", evaluate[string](w.browser, `document.activeElement.className`), "the summary has the focus")
+	require.True(w.t, eventually(func() bool { // Chromium gives it once the page is painted
+		return evaluate[string](w.browser, `document.activeElement.className`) == "problem"
+	}, 20*time.Millisecond), "the summary has the focus")
 	require.True(w.t, evaluate[bool](w.browser, `[...document.querySelectorAll(".problem a")].every(a => document.querySelector(a.getAttribute("href")).matches("input, select"))`))
 	require.Empty(w.t, evaluate[string](w.browser, `[...document.querySelectorAll("input[type=password]")].map(i => i.value).join("")`), "a password came back")
 }
