@@ -7,14 +7,16 @@ COVER_MIN ?= 94
 FUZZTIME ?= 10s
 COVERDIR := $(CURDIR)/dist/cover
 RACE := $(shell command -v $${CC:-gcc} >/dev/null && echo -race)
-UNIT = $$($(GO) list ./... | grep -v /integration)
+OTHERS = $$($(GO) list ./... | grep -v -e /integration -e '^'$$($(GO) list .)'$$')
+COVERED = -cover -covermode=atomic -coverpkg=.,./internal/...
 
 .PHONY: faults test lint cover bench gobench fuzz timing
 
 # All tests, with the coverage of unit and integration tests for `make cover`.
 # With CI=true a missing part fails; otherwise it is skipped, and this says so.
 # The integration tests build their own Caddy, without the race detector: their
-# figures of memory and time are those of what people run.
+# figures of memory and time are those of what people run. The tests of the main
+# package, which take turns, run as two halves at once.
 test:
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	@missing() { echo "SKIP: $$1"; [ "$$CI" != true ]; }; \
@@ -25,7 +27,10 @@ test:
 	@if command -v npm >/dev/null; then cd integration/web && npm ci --no-audit --no-fund --loglevel=error; fi
 	rm -rf $(COVERDIR) && mkdir -p $(COVERDIR)/unit $(COVERDIR)/built
 	$(GO) vet ./...
-	$(GO) test $(RACE) -shuffle=on -timeout 12m -cover -covermode=atomic -coverpkg=.,./internal/... $(UNIT) -args -test.gocoverdir=$(COVERDIR)/unit
+	$(GO) test $(RACE) -shuffle=on -timeout 12m $(COVERED) $(OTHERS) -args -test.gocoverdir=$(COVERDIR)/unit
+	$(GO) test -c $(RACE) $(COVERED) -o $(COVERDIR)/unit.test .
+	@set -o pipefail; $(COVERDIR)/unit.test -test.list . | grep -E '^(Test|Fuzz|Example)' | awk '{ half[NR % 2] = half[NR % 2] "|" $$0 } END { for (i in half) print "^(" substr(half[i], 2) ")$$" }' | \
+	  xargs -d '\n' -P 2 -I{} $(COVERDIR)/unit.test -test.run {} -test.shuffle on -test.timeout 12m -test.gocoverdir=$(COVERDIR)/unit
 	REGISTRATION_COVERDIR=$(COVERDIR)/built $(GO) test -count=1 -shuffle=on -timeout 14m ./integration
 
 # What a fault does to the server, at full length: some 45 minutes, 30 of them the
