@@ -67,7 +67,7 @@ bench:
 gobench:
 	$(GO) test -run '^$$' -bench . -benchmem . ./internal/...
 
-# Each fuzz target for FUZZTIME, four at a time. Only our own packages are
+# Each fuzz target for FUZZTIME, six at a time. Only our own packages are
 # instrumented: `go test -fuzz` would compile all of Caddy anew for it.
 fuzz:
 	@mkdir -p dist/fuzz/corpus
@@ -76,4 +76,4 @@ fuzz:
 	  $(GO) test -c -gcflags=$$($(GO) list -m)/...=-d=libfuzzer -o $$bin $$dir; \
 	  (cd $$dir && $$bin -test.list '^Fuzz') | grep '^Fuzz' | sed "s|^|$$dir $$bin |"; \
 	done > dist/fuzz/targets
-	@xargs -P 4 -L 1 ./.ci/fuzz $(FUZZTIME) $(CURDIR)/dist/fuzz/corpus < dist/fuzz/targets
+	@xargs -P 6 -L 1 ./.ci/fuzz $(FUZZTIME) $(CURDIR)/dist/fuzz/corpus < dist/fuzz/targets

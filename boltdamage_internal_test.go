@@ -46,7 +46,7 @@ func within(t *testing.T, fn func()) {
 	go func() { defer close(done); fn() }()
 	select {
 	case <-done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		require.FailNow(t, "it hangs")
 	}
 }

@@ -44,7 +44,7 @@ func TestFaultClock(t *testing.T) {
 			s.mailer.fail = func(*Message) error { tried.Add(1); return errors.New("try again later") }
 			s.mailer.mu.Unlock()
 			s.browser().post("/accounts/send-reset-password-link", data{"login": "eve"})
-			require.Eventually(t, func() bool { return tried.Load() > 0 }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return tried.Load() > 0 }, patience, time.Millisecond)
 			s.realm.stop() // what was tried is written
 
 			s.travel(c.jump)
@@ -62,7 +62,7 @@ func TestFaultClock(t *testing.T) {
 			} else {
 				require.Eventually(t, func() bool {
 					return s.logs.FilterMessageSnippet("mail given up").Len() == 1
-				}, 10*time.Second, time.Millisecond, "three days are over")
+				}, patience, time.Millisecond, "three days are over")
 			}
 			want = map[bool]int{true: http.StatusOK, false: http.StatusBadRequest}[c.link]
 			require.Equal(t, want, s.browser().post("/accounts/reset-password", link).StatusCode)

@@ -29,6 +29,9 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/apicheck"
 )
 
+// patience is how long a test waits for what has to come, on a slow machine too.
+const patience = time.Minute
+
 // site is a realm under test.
 type site struct {
 	t        testing.TB
@@ -271,7 +274,7 @@ func (s *site) mail() *Message {
 	select {
 	case m := <-s.mailer.sent:
 		return m
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		require.FailNow(s.t, "no mail came")
 		return nil
 	}
@@ -283,7 +286,7 @@ func (s *site) notice() *Message {
 	select {
 	case m := <-s.mailer.told:
 		return m
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		require.FailNow(s.t, "no notice came")
 		return nil
 	}
@@ -296,7 +299,7 @@ func (s *site) noMail() {
 		var err error
 		_ = s.accounts.store.View(context.Background(), func(tx Tx) error { _, err = tx.NextMail(); return nil })
 		return err == ErrNotFound //nolint:errorlint // the store's own sentinel
-	}, 10*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 	select {
 	case m := <-s.mailer.sent:
 		require.FailNow(s.t, "a mail came", m.Subject)

@@ -182,7 +182,7 @@ func TestSMTPUnusableServer(t *testing.T) {
 			require.NotContains(t, err.Error(), smtpPassword)
 			require.NotContains(t, err.Error(), plain)
 			require.Less(t, time.Since(start), 20*time.Second)
-			require.Eventually(t, func() bool { return open.Load() == 0 }, 10*time.Second, time.Millisecond, "the connection is closed")
+			require.Eventually(t, func() bool { return open.Load() == 0 }, patience, time.Millisecond, "the connection is closed")
 		})
 	}
 }
@@ -304,7 +304,7 @@ func TestSMTPContext(t *testing.T) {
 			err := m.Send(ctx, aMail())
 			requireMailError(t, err, true, false)
 			require.ErrorIs(t, err, context.Canceled)
-			require.Eventually(t, func() bool { return open.Load() == 0 }, 10*time.Second, time.Millisecond)
+			require.Eventually(t, func() bool { return open.Load() == 0 }, patience, time.Millisecond)
 			require.Nil(t, m.conn)
 		})
 	}
@@ -344,7 +344,7 @@ func TestSMTPCloseDoesNotHang(t *testing.T) {
 	start := time.Now()
 	require.NoError(t, m.Close())
 	require.Less(t, time.Since(start), 20*time.Second)
-	require.Eventually(t, func() bool { return open.Load() == 0 }, 10*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return open.Load() == 0 }, patience, time.Millisecond)
 }
 
 // openFiles counts the descriptors of this process.

@@ -49,7 +49,7 @@ func TestOutboxTemporaryAndPermanent(t *testing.T) {
 		return nil
 	})
 	s.browser().post("/accounts/register", newcomer("ada"))
-	require.Eventually(t, func() bool { rows := s.queued(); return len(rows) == 1 && rows[0].Attempts == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { rows := s.queued(); return len(rows) == 1 && rows[0].Attempts == 1 }, patience, time.Millisecond)
 	row := s.queued()[0]
 	require.True(t, row.Due.After(s.realm.now()) && row.Due.Before(s.realm.now().Add(mailFirstRetry+time.Second)))
 	s.travel(mailFirstRetry)
@@ -58,7 +58,7 @@ func TestOutboxTemporaryAndPermanent(t *testing.T) {
 	require.Equal(t, ids[0], ids[1], "the same Message-ID")
 	s.failWith(func(*Message) error { return &MailError{Permanent: true, Err: errors.New("550 no")} })
 	s.browser().post("/accounts/register", newcomer("bob"))
-	require.Eventually(t, func() bool { return len(s.queued()) == 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.queued()) == 0 }, patience, time.Millisecond)
 	require.Equal(t, 1, s.logs.FilterMessage("mail given up: the server refused it for good").Len())
 }
 
@@ -69,7 +69,7 @@ func TestOutboxServerDownTouchesNoRow(t *testing.T) {
 	for _, name := range []string{"ada", "bob", "cyd"} {
 		s.browser().post("/accounts/register", newcomer(name))
 	}
-	require.Eventually(t, func() bool { return tried.Load() > 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return tried.Load() > 0 }, patience, time.Millisecond)
 	require.Len(t, s.queued(), 3)
 	require.Zero(t, s.queued()[0].Attempts)
 	// A reload brings a new postman, who tries at once.
@@ -92,13 +92,13 @@ func TestOutboxDropsWhatIsNoLongerWanted(t *testing.T) {
 	require.Eventually(t, func() bool {
 		rows := s.queued()
 		return len(rows) == 3 && rows[0].Attempts*rows[1].Attempts*rows[2].Attempts > 0
-	}, 5*time.Second, time.Millisecond)
+	}, patience, time.Millisecond)
 	require.NoError(t, s.accounts.Delete(t.Context(), uuidOf(t, s, "gone")))
 	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "changed"), AdminChange{IsActive: on()})
 	require.NoError(t, err)
 	s.travel(mailGiveUp + time.Hour)
 	s.realm.engine.outbox.notify()
-	require.Eventually(t, func() bool { return len(s.queued()) == 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(s.queued()) == 0 }, patience, time.Millisecond)
 	require.Equal(t, 1, s.logs.FilterMessage("mail dropped: the account is gone").Len())
 	require.Equal(t, 1, s.logs.FilterMessage("mail dropped: the account has changed since").Len())
 	require.Equal(t, 1, s.logs.FilterMessage("mail given up: it could not be delivered for three days").Len())

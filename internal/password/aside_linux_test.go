@@ -28,7 +28,7 @@ func rightKey() []byte {
 func (a *aside) inUse(t *testing.T) *asideProcess {
 	t.Helper()
 	a.crowd()
-	require.Eventually(t, func() bool { return a.process.Load() != nil }, asideReady, time.Millisecond)
+	require.Eventually(t, func() bool { return a.process.Load() != nil }, time.Minute, time.Millisecond)
 	return a.process.Load()
 }
 
@@ -68,7 +68,7 @@ func TestAsideEndsByItself(t *testing.T) {
 	require.True(t, ok, "it ended with a hash under way")
 	require.Len(t, key, 32)
 	<-p.ended
-	require.Eventually(t, func() bool { a.mu.Lock(); defer a.mu.Unlock(); return !a.running }, asideReady, time.Millisecond)
+	require.Eventually(t, func() bool { a.mu.Lock(); defer a.mu.Unlock(); return !a.running }, time.Minute, time.Millisecond)
 	require.Nil(t, a.process.Load())
 	require.Equal(t, rightKey(), a.compute(anOrder))
 	again := a.inUse(t)
@@ -96,7 +96,7 @@ func TestAsideThatDiesIsMadeUpFor(t *testing.T) {
 	<-p.ended
 	_, ok := p.compute(anOrder)
 	require.False(t, ok)
-	require.Eventually(t, func() bool { a.mu.Lock(); defer a.mu.Unlock(); return !a.running }, asideReady, time.Millisecond)
+	require.Eventually(t, func() bool { a.mu.Lock(); defer a.mu.Unlock(); return !a.running }, time.Minute, time.Millisecond)
 	a.crowd()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -127,7 +127,7 @@ func TestAsideThatCannotStart(t *testing.T) {
 	a := &aside{rest: time.Hour, start: func() (*asideProcess, error) { starts++; return nil, errors.New("no more processes") }}
 	for range 3 {
 		a.crowd()
-		require.Eventually(t, func() bool { a.mu.Lock(); defer a.mu.Unlock(); return !a.running }, asideReady, time.Millisecond)
+		require.Eventually(t, func() bool { a.mu.Lock(); defer a.mu.Unlock(); return !a.running }, time.Minute, time.Millisecond)
 	}
 	require.Equal(t, 1, starts)
 	require.Equal(t, rightKey(), a.compute(anOrder))
