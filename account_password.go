@@ -133,7 +133,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, p Principal, in Input, cl
 	ok, err := a.hasher.Verify(ctx, before.PasswordHash, oldPass)
 	switch {
 	case errors.Is(err, password.ErrFormat), errors.Is(err, password.ErrCost), err == nil && !ok:
-		return nil, wrong
+		return nil, together(wrong, a.checkNewPassword(pass, confirm, before))
 	case err != nil:
 		return nil, hashError(err)
 	}

@@ -6,6 +6,7 @@ package registration
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -16,11 +17,23 @@ import (
 // update (partial false) needs the required ones to be there.
 func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, partial bool, client Client) (*User, error) {
 	fields, required := a.editableFields()
+	read := func(u *User, errs *fieldErrors) {
+		for _, f := range fields {
+			if !partial || in[f.name].kind != valueAbsent {
+				in.field(f, required[f.name], u, errs)
+			}
+		}
+		a.foreignAddress(u, errs)
+	}
 	stillGood := func(*txn, *User) error { return nil }
 	if a.setsLogin(p, in) {
 		var err error
 		if stillGood, err = a.reauthenticate(ctx, p, in); err != nil {
-			return nil, err
+			var errs fieldErrors
+			try := *p.User
+			try.Extra = maps.Clone(try.Extra)
+			read(&try, &errs)
+			return nil, together(errs.err(), err)
 		}
 	}
 	var u *User
@@ -33,13 +46,7 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, par
 		}
 		var errs fieldErrors
 		email, logins := u.Email, a.loginsOf(u)
-		for _, f := range fields {
-			if partial && in[f.name].kind == valueAbsent {
-				continue
-			}
-			in.field(f, required[f.name], u, &errs)
-		}
-		a.foreignAddress(u, &errs)
+		read(u, &errs)
 		if err := a.taken(t, u, &errs); err != nil {
 			return err
 		}
@@ -74,11 +81,8 @@ func (a *Accounts) RegisterEmail(ctx context.Context, p Principal, in Input, cli
 	f := a.settings.fields.byName[fieldEmail]
 	wanted := &User{}
 	in.field(f, true, wanted, &errs)
-	if err := errs.err(); err != nil {
-		return err
-	}
 	stillGood, err := a.reauthenticate(ctx, p, in)
-	if err != nil {
+	if err := together(errs.err(), err); err != nil {
 		return err
 	}
 	n := a.notice(MailEmailInUse, wanted.Email)

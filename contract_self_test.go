@@ -70,6 +70,7 @@ func TestContractChangePassword(t *testing.T) {
 	}{
 		"nothing":        {data{}, "old_password:required password:required password_confirm:required"},
 		"wrong old one":  {with(good, data{"old_password": "no"}), "old_password:password_incorrect"},
+		"all of it":      {with(good, data{"old_password": "no", "password": "12345678", "password_confirm": "x"}), "old_password:password_incorrect password:password_entirely_numeric password:password_too_common password_confirm:passwords_do_not_match"},
 		"different":      {with(good, data{"password_confirm": "x"}), "password_confirm:passwords_do_not_match"},
 		"like the name":  {with(good, data{"password": "ada@example.org", "password_confirm": "ada@example.org"}), "password:password_too_similar"},
 		"blank":          {with(good, data{"password": ""}), "password:blank"},

@@ -4,6 +4,7 @@
 package registration
 
 import (
+	"errors"
 	"strings"
 	"time"
 )
@@ -140,6 +141,23 @@ func (fe fieldErrors) err() error {
 		return nil
 	}
 	return &Error{Code: CodeInvalid, Fields: fe}
+}
+
+// together is what several checks of one input say: the refusals of all fields,
+// or else the first error that is about no field.
+func together(errs ...error) error {
+	var all fieldErrors
+	for _, err := range errs {
+		refusal := (*Error)(nil)
+		switch {
+		case err == nil:
+		case !errors.As(err, &refusal) || len(refusal.Fields) == 0:
+			return err
+		default:
+			all = append(all, refusal.Fields...)
+		}
+	}
+	return all.err()
 }
 
 // seconds is a duration in whole seconds, rounded up, as in Retry-After.

@@ -57,6 +57,7 @@ func TestReauthentication(t *testing.T) {
 		requireError(t, b.do("PATCH", "/accounts/profile", data{"username": "ada3"}), 400, "password:reauthentication_required")
 		requireError(t, b.do("PATCH", "/accounts/profile", data{"username": "ADA2"}), 400, "password:reauthentication_required")
 		requireError(t, b.do("PATCH", "/accounts/profile", data{"username": "ada3", "password": "not the password"}), 400, "password:password_incorrect")
+		requireError(t, b.do("PATCH", "/accounts/profile", data{"username": "a b", "first_name": strings.Repeat("x", 200)}), 400, "username:invalid first_name:max_length password:reauthentication_required")
 		require.Contains(t, b.likeBrowser().get("/accounts/profile/").body, `autocomplete="current-password"`)
 		b.header.Del("Accept")
 		require.Equal(t, 200, b.do("PATCH", "/accounts/profile", data{"username": "ada3", "password": testPassword}).StatusCode)
