@@ -4,6 +4,7 @@
 package registration
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func TestReauthentication(t *testing.T) {
 		requireError(t, register(b, nil), 400, "password:reauthentication_required")
 		requireError(t, register(b, data{"password": ""}), 400, "password:blank")
 		requireError(t, register(b, data{"password": "not the password"}), 400, "password:password_incorrect")
-		requireError(t, register(b, data{"email": "x"}), 400, "email:invalid")
+		requireError(t, register(b, data{"email": "x"}), 400, "email:invalid password:reauthentication_required")
 		require.Equal(t, 200, register(b, data{"password": testPassword}).StatusCode)
 		require.Equal(t, "new@example.org", s.mail().To, "the refused ones mailed nobody")
 		require.Equal(t, 200, register(s.signedIn("ada"), nil).StatusCode, "a new sign-in is as good")
