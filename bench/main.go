@@ -18,9 +18,10 @@ import (
 
 // A bench is one run: its places, its scale, its results.
 type bench struct {
-	root  string // of the repository
-	dir   string // for this run's files, removed at the end
-	caddy string // the built server
+	root  string   // of the repository
+	dir   string   // for this run's files, removed at the end
+	mails []string // folders in memory, removed as well
+	caddy string   // the built server
 
 	short  bool
 	users  int           // of the large store
@@ -80,7 +81,11 @@ func run(ctx context.Context) error {
 	if err := b.prepare(ctx); err != nil {
 		return err
 	}
-	defer func() { _ = os.RemoveAll(b.dir) }()
+	defer func() {
+		for _, dir := range append(b.mails, b.dir) {
+			_ = os.RemoveAll(dir)
+		}
+	}()
 	for _, g := range groups {
 		if !match.MatchString(g.name) {
 			continue

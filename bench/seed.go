@@ -87,10 +87,7 @@ func seed(ctx context.Context, path string, n int) (s *seeded, err error) {
 	defer debug.SetGCPercent(debug.SetGCPercent(800)) // pages are short-lived garbage
 	s = &seeded{path: path, n: n, ids: make([]uuid.UUID, n)}
 	_, _ = rand.Read(s.key[:])
-	dir, err := os.MkdirTemp("/dev/shm", "bench-seed-")
-	if err != nil { // no such place: slower
-		dir, err = os.MkdirTemp(filepath.Dir(path), "bench-seed-")
-	}
+	dir, err := inMemory(filepath.Dir(path), "bench-seed-")
 	if err != nil {
 		return nil, err
 	}
@@ -104,6 +101,15 @@ func seed(ctx context.Context, path string, n int) (s *seeded, err error) {
 	}
 	s.took = time.Since(began)
 	return s, nil
+}
+
+// inMemory makes a folder in memory or, where that can't be, below dir.
+func inMemory(dir, name string) (string, error) {
+	made, err := os.MkdirTemp("/dev/shm", name)
+	if err != nil {
+		return os.MkdirTemp(dir, name)
+	}
+	return made, nil
 }
 
 func (s *seeded) fill(ctx context.Context, path string) error {

@@ -57,6 +57,45 @@ func TestAsideComputesWhatWeDo(t *testing.T) {
 	<-p.ended
 }
 
+// TestAsideThatIsComing: a hash waits for the process that is being started, but
+// not for long.
+func TestAsideThatIsComing(t *testing.T) {
+	t.Parallel()
+	begin, began := make(chan struct{}), make(chan struct{})
+	var computed atomic.Int32
+	a := &aside{rest: time.Hour, start: func() (*asideProcess, error) {
+		close(began)
+		<-begin
+		ordersOut, ordersIn := io.Pipe()
+		resultsOut, resultsIn := io.Pipe()
+		counted := &countingWriter{resultsIn, &computed}
+		go func() { _ = serveOrders(ordersOut, counted); _ = resultsIn.Close() }()
+		return newAsideProcess(ordersIn, resultsOut, func() {}, func() {})
+	}}
+	a.crowd()
+	<-began
+	require.Equal(t, rightKey(), a.compute(anOrder), "it took too long to come")
+	require.Zero(t, computed.Load())
+	key := make(chan []byte)
+	go func() { key <- a.compute(anOrder) }()
+	close(begin)
+	require.Equal(t, rightKey(), <-key)
+	require.Equal(t, rightKey(), a.compute(anOrder))
+	require.GreaterOrEqual(t, computed.Load(), int32(2), "it came")
+	_ = a.process.Load().orders.Close()
+}
+
+// countingWriter counts the writes.
+type countingWriter struct {
+	io.Writer
+	n *atomic.Int32
+}
+
+func (w *countingWriter) Write(b []byte) (int, error) {
+	w.n.Add(1)
+	return w.Writer.Write(b)
+}
+
 // TestAsideEndsByItself: nobody waits any more, so it finishes what it has, and ends.
 func TestAsideEndsByItself(t *testing.T) {
 	t.Parallel()
@@ -99,8 +138,9 @@ func TestAsideThatDiesIsMadeUpFor(t *testing.T) {
 	require.Eventually(t, func() bool { a.mu.Lock(); defer a.mu.Unlock(); return !a.running }, time.Minute, time.Millisecond)
 	a.crowd()
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	require.False(t, a.running, "no second try right after")
+	running := a.running
+	a.mu.Unlock()
+	require.False(t, running, "no second try right after")
 	require.Equal(t, rightKey(), a.compute(anOrder))
 }
 

@@ -121,7 +121,7 @@ func TestCommonList(t *testing.T) {
 	require.Contains(t, string(notice), digest)
 	require.Contains(t, string(notice), "19 727")
 
-	list := strings.Split(strings.Trim(commonList(), "\n"), "\n")
+	list := commonList()
 	require.Len(t, list, 19_727)
 	seen := make(map[string]bool, len(list))
 	for _, entry := range list {
@@ -133,7 +133,6 @@ func TestCommonList(t *testing.T) {
 			t.Errorf("%q is not found", entry)
 		}
 	}
-	require.LessOrEqual(t, len(commonList()), commonSize, "one allocation")
 }
 
 func TestLoadCommonBroken(t *testing.T) {
