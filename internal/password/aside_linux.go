@@ -20,10 +20,10 @@ const asideMark = "CADDY_REGISTRATION_HASHING"
 const (
 	asideOrders  = 3 // descriptors
 	asideResults = 4
-	// A tenth of the weight of the server, where both want the CPU, in slices of
+	// A thirtieth of the weight of the server, where both want the CPU, in slices of
 	// the shortest kind (Linux 6.12 and later; else the usual ones of 3 ms): who
 	// wakes up need not wait for the end of a long one.
-	asideNice  = 10
+	asideNice  = 15
 	asideSlice = 100 * time.Microsecond
 )
 
