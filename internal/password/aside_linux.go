@@ -20,10 +20,10 @@ const asideMark = "CADDY_REGISTRATION_HASHING"
 const (
 	asideOrders  = 3 // descriptors
 	asideResults = 4
-	// A thirtieth of the weight of the server, where both want the CPU, in slices of
-	// the shortest kind (Linux 6.12 and later; else the usual ones of 3 ms): who
-	// wakes up need not wait for the end of a long one.
-	asideNice  = 15
+	// The least weight, where both want the CPU, in slices of the shortest kind
+	// (Linux 6.12 and later; else the usual ones of 3 ms): who wakes up need not
+	// wait for the end of a long one.
+	asideNice  = 19
 	asideSlice = 100 * time.Microsecond
 )
 

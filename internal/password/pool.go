@@ -31,7 +31,7 @@ const (
 	// than people do before they press the button again, which makes it worse.
 	defaultTurn = 2 * time.Second
 	// Whoever has to be refused knows it well within a second.
-	defaultHold = 700 * time.Millisecond
+	defaultHold = 760 * time.Millisecond
 	defaultWait = 10 * time.Second
 	// Some 40 MiB of waiting requests.
 	defaultQueue = 2048
