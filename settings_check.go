@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"golang.org/x/net/publicsuffix"
 )
 
 var realmName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
@@ -172,12 +173,30 @@ func (s *Settings) checkSessions(bad badFunc) {
 	}
 	if strings.ContainsAny(s.Session.CookieDomain, " \t\r\n;,=/:") {
 		bad("session.cookie_domain", "%q is not a domain; write for example example.com", s.Session.CookieDomain)
+	} else {
+		s.checkCookieDomain(bad)
 	}
 	if err := s.hashParams().Validate(); err != nil {
 		bad("password.argon2id", "%v", err)
 	}
 	if s.Password.MinLength < 1 || s.Password.MinLength > 1024 {
 		bad("password.min_length", "%d is not between 1 and 1024", s.Password.MinLength)
+	}
+}
+
+// checkCookieDomain refuses a domain for which no browser would take the cookie
+// from base_url (RFC 6265bis, 5.7): nobody could sign in, and nothing would say why.
+func (s *Settings) checkCookieDomain(bad badFunc) {
+	domain := strings.ToLower(strings.TrimPrefix(s.Session.CookieDomain, "."))
+	u, err := url.Parse(s.BaseURL)
+	if domain == "" || err != nil || u.Host == "" || hasPlaceholder(domain) || hasPlaceholder(s.BaseURL) {
+		return
+	}
+	host := strings.ToLower(u.Hostname())
+	if host != domain && !strings.HasSuffix(host, "."+domain) {
+		bad("session.cookie_domain", "%q is no domain of %q, the host of base_url, so browsers would drop the cookie; write that host or a domain above it, or remove cookie_domain", s.Session.CookieDomain, host)
+	} else if suffix, icann := publicsuffix.PublicSuffix(domain); icann && suffix == domain && host != domain {
+		bad("session.cookie_domain", "%q is a public suffix, under which sites are strangers to each other, so browsers would drop the cookie; write your own domain, or remove cookie_domain", s.Session.CookieDomain)
 	}
 }
 
