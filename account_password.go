@@ -130,15 +130,16 @@ func (a *Accounts) ChangePassword(ctx context.Context, p Principal, in Input, cl
 		return nil, err
 	}
 	wrong := fieldErrors{{Field: "old_password", Code: CodePasswordIncorrect}}.err()
-	ok, err := a.hasher.Verify(ctx, before.PasswordHash, oldPass)
-	switch {
-	case errors.Is(err, password.ErrFormat), errors.Is(err, password.ErrCost), err == nil && !ok:
-		return nil, together(wrong, a.checkNewPassword(pass, confirm, before))
-	case err != nil:
-		return nil, hashError(err)
-	}
-	if err := a.checkNewPassword(pass, confirm, before); err != nil {
+	ok, err := a.isPassword(ctx, before, oldPass)
+	if err != nil {
 		return nil, err
+	}
+	refusal := a.checkNewPassword(pass, confirm, before)
+	if !ok {
+		refusal = together(wrong, refusal)
+	}
+	if refusal != nil {
+		return nil, refusal
 	}
 	hash, err := a.hasher.Hash(ctx, pass, a.settings.hashParams())
 	if err != nil {

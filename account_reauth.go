@@ -90,12 +90,12 @@ func (a *Accounts) reauthenticate(ctx context.Context, p Principal, in Input) (s
 		return nil, err
 	}
 	wrong := fieldErrors{{Field: paramPassword, Code: CodePasswordIncorrect}}.err()
-	ok, err := a.hasher.Verify(ctx, before.PasswordHash, pass)
-	switch {
-	case errors.Is(err, password.ErrFormat), errors.Is(err, password.ErrCost), err == nil && !ok:
+	ok, err := a.isPassword(ctx, before, pass)
+	if err != nil {
+		return nil, err
+	}
+	if !ok {
 		return nil, wrong
-	case err != nil:
-		return nil, hashError(err)
 	}
 	return func(t *txn, u *User) error {
 		if u.PasswordHash != before.PasswordHash {
@@ -104,6 +104,19 @@ func (a *Accounts) reauthenticate(ctx context.Context, p Principal, in Input) (s
 		_, err := t.Session(p.Session.Hash)
 		return notSignedIn(err)
 	}, nil
+}
+
+// isPassword compares a password with the account's; a hash that can't be read is
+// nobody's.
+func (a *Accounts) isPassword(ctx context.Context, u *User, pass string) (bool, error) {
+	ok, err := a.hasher.Verify(ctx, u.PasswordHash, pass)
+	switch {
+	case errors.Is(err, password.ErrFormat), errors.Is(err, password.ErrCost):
+		return false, nil
+	case err != nil:
+		return false, hashError(err)
+	}
+	return ok, nil
 }
 
 // guess counts a try of the current password as one to sign in to the account.

@@ -152,21 +152,16 @@ func TestSettings(t *testing.T) {
 	var config bytes.Buffer
 	config.WriteString("{\n\tadmin 127.0.0.1:[[admin]]\n\tdefault_bind 127.0.0.1\n}\n")
 	site := func(name, with string) *place {
-		throttle, argon := "throttle off", "password {\n\t\t\targon2id 8KiB 1 1\n\t\t}"
-		if strings.Contains(with, "throttle ") {
-			throttle = ""
+		unless := func(own, line string) string { // the case sets it by itself
+			if strings.Contains(with, own) {
+				return ""
+			}
+			return line
 		}
-		if strings.Contains(with, "password {\n\t\t\targon2id") {
-			argon = ""
-		}
-		mailer := "mailer file [[dir]]/" + name + "/mail"
-		if strings.Contains(with, "mailer ") {
-			mailer = ""
-		}
-		from := "from no-reply@example.com"
-		if strings.Contains(with, "from ") {
-			from = ""
-		}
+		throttle := unless("throttle ", "throttle off")
+		argon := unless("password {\n\t\t\targon2id", "password {\n\t\t\targon2id 8KiB 1 1\n\t\t}")
+		mailer := unless("mailer ", "mailer file [[dir]]/"+name+"/mail")
+		from := unless("from ", "from no-reply@example.com")
 		mount := ""
 		if strings.HasPrefix(with, "/") {
 			mount, with = with, ""
