@@ -280,9 +280,11 @@ func (a *Accounts) queueMail(t *txn, kind MailKind, u *User, to string, client C
 }
 
 // state fingerprints what an act changes and what it rests on, so that its
-// link dies with its use. Where a link may be used again (one_time_use off),
-// it still dies when the address that it was sent to is no longer the account's.
-// email is the address that the link is mailed to.
+// link dies with its use, and with the account's generation. Where a link may be
+// used again (one_time_use off), it leaves both out, and still dies when the
+// address that it was sent to is no longer the account's. The way back
+// (PurposeUndoEmail) outlives the generation: else a thief who changes address
+// and password would end it. email is the address that the link is mailed to.
 func (a *Accounts) state(purpose Purpose, u *User, email string) []byte {
 	if purpose == PurposeUndoEmail {
 		return a.undoState(u, email)
@@ -295,8 +297,19 @@ func (a *Accounts) state(purpose Purpose, u *User, email string) []byte {
 		parts = append(parts, u.PasswordHash)
 	case purpose == PurposeRegisterEmail:
 		parts = append(parts, strconv.FormatUint(uint64(u.EmailChanges), 10))
+	default:
+		return stateOf(parts...)
 	}
-	return stateOf(parts...)
+	return stateOf(append(parts, u.generation()...)...)
+}
+
+// generation is the account's generation as a part of a state; the first is
+// none, so that links under way outlive the upgrade that brought generations.
+func (u *User) generation() []string {
+	if u.Generation == 0 {
+		return nil
+	}
+	return []string{strconv.FormatUint(u.Generation, 10)}
 }
 
 // purposes names the act behind the link of a message; a notice has none.

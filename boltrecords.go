@@ -58,7 +58,8 @@ type userRecord struct {
 	Keys         []string `cbor:"11,keyasint,omitempty"`
 	EmailChanges uint32   `cbor:"12,keyasint,omitempty"`
 	// Former is there for some days after a change of the address.
-	Former []formerRecord `cbor:"13,keyasint,omitempty"`
+	Former     []formerRecord `cbor:"13,keyasint,omitempty"`
+	Generation uint64         `cbor:"17,keyasint,omitempty"`
 }
 
 type formerRecord struct {
@@ -129,7 +130,7 @@ func encodeUser(u *User, keys []Key) ([]byte, error) {
 	r := userRecord{
 		Username: u.Username, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName,
 		PasswordHash: toShorthand(u.PasswordHash), Groups: u.Groups, Extra: u.Extra,
-		DateJoined: unixSeconds(u.DateJoined), LastLogin: unixSeconds(u.LastLogin), EmailChanges: u.EmailChanges,
+		DateJoined: unixSeconds(u.DateJoined), LastLogin: unixSeconds(u.LastLogin), EmailChanges: u.EmailChanges, Generation: u.Generation,
 	}
 	for _, f := range u.Former {
 		r.Former = append(r.Former, formerRecord{Email: f.Email, Serial: f.Serial, Until: f.Until.Unix()})
@@ -181,7 +182,7 @@ func decodeUser(id uuid.UUID, data []byte) (*User, []Key, error) {
 		PasswordHash: fromShorthand(r.PasswordHash), Groups: r.Groups, Extra: r.Extra,
 		IsActive: r.Flags&flagActive != 0, AwaitsVerification: r.Flags&flagAwaitsVerification != 0,
 		EmailVerified: r.Flags&flagEmailVerified != 0, IsStaff: r.Flags&flagStaff != 0,
-		DateJoined: fromUnixSeconds(r.DateJoined), LastLogin: fromUnixSeconds(r.LastLogin), EmailChanges: r.EmailChanges,
+		DateJoined: fromUnixSeconds(r.DateJoined), LastLogin: fromUnixSeconds(r.LastLogin), EmailChanges: r.EmailChanges, Generation: r.Generation,
 	}, keys, nil
 }
 

@@ -171,6 +171,11 @@ type User struct {
 	// Former are the addresses that a mailed link can still bring back, the
 	// oldest first.
 	Former []FormerEmail `cbor:"16,keyasint,omitempty"`
+	// Generation counts the acts that end what the account has handed out: a new
+	// password, a reset, the end of all other sign-ins, disabling, the use of an
+	// undo link. It is part of the state of the links and device cookies that
+	// end with them (Accounts.state).
+	Generation uint64 `cbor:"17,keyasint,omitempty"`
 }
 
 // FormerEmail is an address that an account had and can have back.

@@ -25,7 +25,7 @@ func fullUser() *registration.User {
 			"city": "Łódź", "age": int64(-44), "height": 1.0, "ratio": 0.1, "news": true, "spam": false,
 			"large": int64(1) << 62, "empty": "",
 		},
-		EmailChanges: 3,
+		EmailChanges: 3, Generation: 1 << 40,
 		Former: []registration.FormerEmail{
 			{Email: "Old@example.org", Serial: 2, Until: now.Add(time.Hour)}, {Email: "older@example.org", Until: now},
 		},
