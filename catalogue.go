@@ -19,6 +19,8 @@ import (
 
 	"golang.org/x/text/language"
 	textmessage "golang.org/x/text/message"
+
+	"github.com/seed-928992b0/caddy-registration/templates"
 )
 
 // defaultLanguage is whose catalogue defines which messages there are and what
@@ -33,14 +35,13 @@ type catalogue map[string]*messageText
 
 // shipped are the catalogues that are part of the program, by their tags.
 var shipped = sync.OnceValue(func() map[string]catalogue {
-	folder := "templates/" + localesFolder
-	entries, err := builtinTemplates.ReadDir(folder)
+	entries, err := templates.FS.ReadDir(localesFolder)
 	if err != nil {
 		panic(err) // part of the program; tests read them all
 	}
 	all := map[string]catalogue{}
 	for _, entry := range entries {
-		raw, err := builtinTemplates.ReadFile(folder + "/" + entry.Name())
+		raw, err := templates.FS.ReadFile(localesFolder + "/" + entry.Name())
 		if err != nil {
 			panic(err)
 		}
@@ -154,6 +155,13 @@ func (t *messageText) placeholders() []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
+// An unknownLanguageError says that the fallback is a language of which there is
+// no catalogue, and what to write instead.
+type unknownLanguageError string
+
+// Error implements error.
+func (e unknownLanguageError) Error() string { return string(e) }
+
 // newLanguages puts the shipped catalogues and the owner's together. fallback is
 // who is spoken to in no language that we know; it has to be one that we know.
 func newLanguages(folder, fallback string) (*languages, error) {
@@ -171,8 +179,8 @@ func newLanguages(folder, fallback string) (*languages, error) {
 		catalogues[name] = together
 	}
 	if catalogues[fallback] == nil {
-		return nil, settingErrorf("language", "%q is not a language that we know; write one of %s, or put %s.json into %s of the templates folder",
-			fallback, strings.Join(slices.Sorted(maps.Keys(catalogues)), ", "), fallback, localesFolder)
+		return nil, unknownLanguageError(fmt.Sprintf("%q is not a language that we know; write one of %s, or put %s.json into %s of the templates folder",
+			fallback, strings.Join(slices.Sorted(maps.Keys(catalogues)), ", "), fallback, localesFolder))
 	}
 	names := slices.Sorted(maps.Keys(catalogues))
 	names = append([]string{fallback}, slices.DeleteFunc(names, func(name string) bool { return name == fallback })...)

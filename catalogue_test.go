@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-928992b0/caddy-registration/templates"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/text/feature/plural"
 	"golang.org/x/text/language"
@@ -117,11 +118,11 @@ func usedMessages(t *testing.T) map[string]string {
 			return true
 		})
 	}
-	require.NoError(t, fs.WalkDir(builtinTemplates, ".", func(file string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || strings.HasPrefix(file, "templates/"+localesFolder) {
+	require.NoError(t, fs.WalkDir(templates.FS, ".", func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || strings.HasPrefix(file, localesFolder) {
 			return err
 		}
-		raw, err := builtinTemplates.ReadFile(file)
+		raw, err := templates.FS.ReadFile(file)
 		for _, match := range idInPage.FindAllStringSubmatch(string(raw), -1) {
 			used[match[1]] = file
 		}
@@ -175,10 +176,10 @@ func TestPluralsAndNumbers(t *testing.T) {
 	require.Equal(t, "2. März 2026, 00:05 UTC", l.named("de").text(onDate(moment)))
 	require.Equal(t, "2 de março de 2026, 00:05 UTC", l.named("pt-BR").text(onDate(moment)))
 	tooLarge := Params{"max": maxBody}
-	require.Contains(t, l.named("en").refusal(CodeTooLarge, tooLarge), "65,536 bytes")
-	require.Contains(t, l.named("de").refusal(CodeTooLarge, tooLarge), "65.536 Byte")
-	require.Contains(t, l.named("es").refusal(CodePasswordTooShort, Params{"min": 1}), "1 carácter.")
-	require.Equal(t, "Der Inhalt der Anfrage ist nicht lesbar: er ist nicht in UTF-8.", l.named("de").refusal(CodeMalformed, malformed("malformed.utf8").Params))
+	require.Contains(t, refusalText(l.named("en"), CodeTooLarge, tooLarge), "65,536 bytes")
+	require.Contains(t, refusalText(l.named("de"), CodeTooLarge, tooLarge), "65.536 Byte")
+	require.Contains(t, refusalText(l.named("es"), CodePasswordTooShort, Params{"min": 1}), "1 carácter.")
+	require.Equal(t, "Der Inhalt der Anfrage ist nicht lesbar: er ist nicht in UTF-8.", refusalText(l.named("de"), CodeMalformed, malformed("malformed.utf8").Params))
 }
 
 func TestAcceptLanguage(t *testing.T) {

@@ -79,6 +79,14 @@ func (e FieldError) phrase() phrase {
 	return phrase{id: "error." + string(e.Code), params: e.Params}
 }
 
+// refusalText is what a code says in a language.
+func refusalText(l *locale, code Code, params Params) string {
+	if wait, _ := params["seconds"].(int64); code == CodeThrottled && wait >= 120 {
+		return l.text(say("throttled.minutes", Params{"minutes": (wait + 59) / 60})) // nobody counts 3,600 seconds
+	}
+	return l.text(phrase{id: "error." + string(code), params: params})
+}
+
 // Error is a refused or failed act: either a single Code, or the errors of the
 // input's fields, all together.
 type Error struct {

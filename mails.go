@@ -5,7 +5,6 @@ package registration
 
 import (
 	"bytes"
-	"embed"
 	"errors"
 	"fmt"
 	htmltemplate "html/template"
@@ -20,10 +19,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/google/uuid"
-)
 
-//go:embed templates
-var builtinTemplates embed.FS
+	"github.com/seed-928992b0/caddy-registration/templates"
+)
 
 // MailData is what a mail template can mention.
 type MailData struct {
@@ -135,7 +133,7 @@ func readTemplate(folder, name string, named bool) (string, error) {
 			return "", fmt.Errorf("template %q: %w", name, err)
 		}
 	}
-	raw, err := builtinTemplates.ReadFile("templates/" + name)
+	raw, err := templates.FS.ReadFile(name)
 	if err != nil {
 		return "", fmt.Errorf("template %q: %w", name, err)
 	}

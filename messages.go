@@ -48,8 +48,8 @@ func say(id string, params ...Params) phrase {
 func inWords(d time.Duration) phrase {
 	count := func(unit time.Duration) Params { return Params{"count": int64(d / unit)} }
 	switch {
-	case d >= 2*day && d%day == 0:
-		return say("period.days", count(day))
+	case d >= 2*24*time.Hour && d%(24*time.Hour) == 0:
+		return say("period.days", count(24*time.Hour))
 	case d >= time.Hour && d%time.Hour == 0:
 		return say("period.hours", count(time.Hour))
 	case d >= time.Minute:
@@ -101,14 +101,6 @@ func (l *locale) text(p phrase) string {
 		return p.words
 	}
 	return l.fill(t, p.params)
-}
-
-// refusal is the text of an error code.
-func (l *locale) refusal(code Code, params Params) string {
-	if wait, _ := params["seconds"].(int64); code == CodeThrottled && wait >= 120 {
-		return l.text(say("throttled.minutes", Params{"minutes": (wait + 59) / 60})) // nobody counts 3,600 seconds
-	}
-	return l.text(phrase{id: "error." + string(code), params: params})
 }
 
 // message is for templates: the text with this id, or an error that names it.

@@ -219,7 +219,7 @@ func (r *realm) refusalDoc(e *endpoint, status int, codes []Code) object {
 		headers = append(headers, header("Retry-After", "In seconds."))
 	}
 	english := r.languages.named(defaultLanguage)
-	detail := object{{"detail", english.refusal(codes[0], Params{"max": maxBody, "seconds": 6, "reason": "…"})}}
+	detail := object{{"detail", refusalText(english, codes[0], Params{"max": maxBody, "seconds": 6, "reason": "…"})}}
 	schema := ref(schemaDetail)
 	if status == http.StatusBadRequest {
 		schema = r.badRequest(e.doc)

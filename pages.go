@@ -20,6 +20,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/seed-928992b0/caddy-registration/templates"
 )
 
 // The templates of all pages, and the style sheet. Besides them an owner may
@@ -222,7 +224,7 @@ func (p *pages) read(folder, name string) (string, error) {
 			return string(raw), err
 		}
 	}
-	raw, err := builtinTemplates.ReadFile("templates/pages/" + name)
+	raw, err := templates.FS.ReadFile("pages/" + name)
 	return string(raw), err
 }
 

@@ -116,7 +116,7 @@ func otherErrors(fields []PageField, left map[string][]string, refusal *Error, l
 	if !slices.ContainsFunc(fields, func(f PageField) bool { return f.Name == about }) {
 		about = ""
 	}
-	return []PageError{{about, l.refusal(refusal.Code, refusal.Params)}}
+	return []PageError{{about, refusalText(l, refusal.Code, refusal.Params)}}
 }
 
 // facts are the public fields that the profile's form has no input for. The id
@@ -309,7 +309,7 @@ func (p *pages) dead(w http.ResponseWriter, c *call, e *endpoint, refusal *Error
 	if len(refusal.Fields) > 0 {
 		code, params = CodeSignatureInvalid, nil
 	}
-	d := PageData{Page: e.name, Title: c.loc.text(say("page.dead_link.title")), Text: []string{c.loc.refusal(code, params)}}
+	d := PageData{Page: e.name, Title: c.loc.text(say("page.dead_link.title")), Text: []string{refusalText(c.loc, code, params)}}
 	for i, link := range e.form.links {
 		to := PageLink{p.realm.withNext(link.href, c.next), c.loc.text(link.text)}
 		if i == 0 {
@@ -376,7 +376,7 @@ func (p *pages) refusal(w http.ResponseWriter, req *http.Request, who *Principal
 	if !known {
 		title = say("page.error.other")
 	}
-	d := PageData{Page: errorPage, Title: l.text(title), Text: []string{l.refusal(e.Code, e.Params)}, Links: []PageLink{{"/", l.text(say("link.home"))}}}
+	d := PageData{Page: errorPage, Title: l.text(title), Text: []string{refusalText(l, e.Code, e.Params)}, Links: []PageLink{{"/", l.text(say("link.home"))}}}
 	read := req.Method == http.MethodGet || req.Method == http.MethodHead
 	name := "" // of the endpoint
 	if rest, ok := strings.CutPrefix(req.URL.Path, p.realm.path+"/"); ok {

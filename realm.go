@@ -156,6 +156,9 @@ func newRealm(s *Settings, store StoreModule, mailer Mailer, logger *zap.Logger)
 	}
 	var err error
 	if r.languages, err = newLanguages(s.Templates, s.Language); err != nil {
+		if unknown := unknownLanguageError(""); errors.As(err, &unknown) {
+			err = settingErrorf("language", "%v", unknown)
+		}
 		return nil, err
 	}
 	if r.origins, err = newOriginPolicy(s); err != nil {

@@ -215,7 +215,7 @@ func (r *realm) writeError(w http.ResponseWriter, req *http.Request, e *Error) {
 	l := r.language(req)
 	inLanguage(w, l)
 	if acceptsProblem(req.Header) {
-		body := problem{Type: "about:blank", Title: l.status(status), Status: status, Detail: l.refusal(e.Code, e.Params), Code: e.Code}
+		body := problem{Type: "about:blank", Title: l.status(status), Status: status, Detail: refusalText(l, e.Code, e.Params), Code: e.Code}
 		if len(e.Fields) > 0 {
 			body.Detail, body.Errors = l.text(say("error.see_errors")), map[string][]problemMessage{}
 		}
@@ -233,7 +233,7 @@ func (r *realm) writeError(w http.ResponseWriter, req *http.Request, e *Error) {
 		writeJSON(w, status, "application/json", body)
 		return
 	}
-	text := l.refusal(e.Code, e.Params)
+	text := refusalText(l, e.Code, e.Params)
 	if *r.settings.NonFieldErrorsKey && status == http.StatusBadRequest && e.Code != CodeMalformed {
 		writeJSON(w, status, "application/json", map[string][]string{fieldNonField: {text}})
 		return

@@ -357,7 +357,6 @@ const day = 24 * time.Hour
 const (
 	defaultPath  = "/accounts"
 	defaultRealm = "default"
-	minSecret    = 16 // bytes; NIST SP 800-107 asks for at least half the hash's strength
 )
 
 func setDefault[T comparable](p *T, value T) {

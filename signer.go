@@ -193,5 +193,9 @@ const (
 	paramNext      = "next"
 )
 
+// minSecret is the least size of a signing key, in bytes: NIST SP 800-107 asks for
+// at least half the strength of the hash.
+const minSecret = 16
+
 // secretBytes is the size of a generated signing key.
 const secretBytes = 32

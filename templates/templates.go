@@ -1,0 +1,10 @@
+// Package templates has the built-in templates of pages and mails and the
+// catalogues of messages, as files of the program.
+package templates
+
+import "embed"
+
+// FS has the files of this folder, by their paths below it.
+//
+//go:embed email_changed email_in_use locales login_changed mail pages password_changed register register_email reset_password
+var FS embed.FS
