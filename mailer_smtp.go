@@ -322,6 +322,7 @@ func (m *SMTPMailer) deliver(ctx context.Context, file *mailFile) (done bool, er
 // hangUp says goodbye, with a short time to hear it, and closes the connection.
 func (m *SMTPMailer) hangUp() {
 	_ = m.conn.raw.SetDeadline(time.Now().Add(smtpGoodbye))
+	m.conn.raw.Allow(smtpReplyBytes)
 	_ = m.conn.client.Quit()
 	m.drop()
 }

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	gomail "github.com/go-mail/mail"
+
+	"github.com/seed-928992b0/caddy-registration/internal/boundconn"
 )
 
 func init() {
@@ -30,9 +32,21 @@ func init() {
 // smtpConn is a connection that has been greeted and signed in.
 type smtpConn struct {
 	client smtpClient
-	raw    net.Conn
+	raw    *boundconn.Conn
 	used   time.Time
 }
+
+// Bounds of what is read. RFC 5321 allows a reply lines of 512 bytes; it is
+// the library that keeps a whole reply, and a list of extensions, in memory.
+const (
+	// smtpDialBytes is for all that is said up to the sign-in, with the
+	// certificates of the server.
+	smtpDialBytes = 128 << 10
+	// smtpReplyBytes is for each reply afterwards.
+	smtpReplyBytes = 32 << 10
+	// smtpToldBytes is how much of a server's words is told in an error.
+	smtpToldBytes = 500
+)
 
 // smtpClient is what the library's SendCloser also is. Sent step by step, a
 // failure is known by its step: a refused sender is not a refused recipient.
@@ -58,12 +72,15 @@ func (c *smtpConn) deliver(ctx context.Context, file *mailFile, timeout time.Dur
 	stop := context.AfterFunc(ctx, func() { _ = c.raw.Close() })
 	defer stop()
 	_ = c.raw.SetDeadline(time.Now().Add(timeout)) // fails on a closed connection, as the next step does
+	c.raw.Allow(smtpReplyBytes)
 	if err := c.client.Mail(file.from); err != nil {
 		return stepMail, err
 	}
+	c.raw.Allow(smtpReplyBytes)
 	if err := c.client.Rcpt(file.to); err != nil {
 		return stepRest, err
 	}
+	c.raw.Allow(smtpReplyBytes)
 	w, err := c.client.Data()
 	if err != nil {
 		return stepRest, err
@@ -71,6 +88,7 @@ func (c *smtpConn) deliver(ctx context.Context, file *mailFile, timeout time.Dur
 	if _, err := w.Write(file.content); err != nil {
 		return stepRest, err // not closed: that would end, and so send, half a message
 	}
+	c.raw.Allow(smtpReplyBytes)
 	return stepRest, w.Close()
 }
 
@@ -86,7 +104,7 @@ func (c *smtpConn) deliver(ctx context.Context, file *mailFile, timeout time.Dur
 type smtpDial struct {
 	ctx     context.Context //nolint:containedctx // it passes under a library that knows none
 	address string
-	conn    net.Conn
+	conn    *boundconn.Conn
 	keep    func() bool // from then on, the end of ctx no longer closes conn; false: it has
 }
 
@@ -113,8 +131,8 @@ func dialSMTP(network, address string, timeout time.Duration) (net.Conn, error) 
 	if err != nil {
 		return nil, err
 	}
-	dial.conn, dial.keep = conn, context.AfterFunc(dial.ctx, func() { _ = conn.Close() })
-	return conn, conn.SetDeadline(end)
+	dial.conn, dial.keep = boundconn.New(conn, smtpDialBytes), context.AfterFunc(dial.ctx, func() { _ = conn.Close() })
+	return dial.conn, conn.SetDeadline(end)
 }
 
 // dial connects, greets and signs in. All its errors are the server's.
@@ -185,11 +203,32 @@ func (s *smtpServer) failure(step smtpStep, err error) error {
 	default:
 		out.Permanent = true
 	}
-	out.Err = fmt.Errorf("mail server %s: %w%s", net.JoinHostPort(s.host, s.port), err, s.mend(step, err))
-	if text := s.redact(out.Err.Error()); text != out.Err.Error() {
-		out.Err = errors.New(text)
+	told := &smtpError{cause: err}
+	said := s.redact(err.Error())
+	if said != err.Error() {
+		told.cause = nil // its text has the secret
 	}
+	told.text = fmt.Sprintf("mail server %s: %s%s", net.JoinHostPort(s.host, s.port), shortened(said), s.mend(step, err))
+	out.Err = told
 	return out
+}
+
+// smtpError is a failure as it is told: without secrets, and in bounds, whatever
+// the server said.
+type smtpError struct {
+	text  string
+	cause error // nil where its text is not to be told
+}
+
+func (e *smtpError) Error() string { return e.text }
+func (e *smtpError) Unwrap() error { return e.cause }
+
+// shortened cuts a text that is too long for a line of the log.
+func shortened(text string) string {
+	if len(text) <= smtpToldBytes {
+		return text
+	}
+	return strings.ToValidUTF8(text[:smtpToldBytes], "") + "…"
 }
 
 // mend returns what to do about err, or nothing.
@@ -198,6 +237,7 @@ func (s *smtpServer) mend(step smtpStep, err error) string {
 		refused  *tls.CertificateVerificationError
 		noTLS    tls.RecordHeaderError
 		noStart  gomail.StartTLSUnsupportedError
+		tooLong  *boundconn.TooLongError
 		reply    *textproto.Error
 		netError net.Error
 	)
@@ -208,6 +248,8 @@ func (s *smtpServer) mend(step smtpStep, err error) string {
 		return "; it does not begin with TLS: write tls starttls, or check the port"
 	case errors.As(err, &noStart):
 		return "; write tls implicit (mostly at port 465) or, only where nobody can listen in, tls none"
+	case errors.As(err, &tooLong):
+		return "; this is no mail server, or somebody stands between: check address, port and tls"
 	case errors.As(err, &reply) && slices.Contains(signInCodes, reply.Code):
 		return "; check username and password"
 	case errors.As(err, &reply) && step == stepMail && reply.Code >= 500:
@@ -218,9 +260,13 @@ func (s *smtpServer) mend(step smtpStep, err error) string {
 	return ""
 }
 
-// redact takes the password out of a text, as it is and as it went out: some
-// servers quote what they refuse.
+// signatureInText matches the part of a mailed link that makes it one.
+var signatureInText = regexp.MustCompile(`(?i)(signature(?:=|%3d)(?:3d)?)[^\s&"'<>]+`)
+
+// redact takes the password out of a text, as it is and as it went out, and the
+// signatures of links: some servers quote what they refuse.
 func (s *smtpServer) redact(text string) string {
+	text = signatureInText.ReplaceAllString(text, "$1(signature)")
 	if s.password == "" {
 		return text
 	}
