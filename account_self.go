@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/internal/identity"
 )
 
 // UpdateProfile changes the editable fields that the input mentions. A full
@@ -208,7 +210,8 @@ type AdminChange struct {
 }
 
 // Administer changes what only an administrator may change. A field that was
-// not added by the configuration is refused with CodeInvalid.
+// not added by the configuration, and a group that is none (identity.IsGroup), is
+// refused with CodeInvalid.
 func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminChange) (*User, error) {
 	var u *User
 	err := a.update(ctx, func(t *txn) (err error) {
@@ -226,10 +229,16 @@ func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminCha
 		if change.IsStaff != nil {
 			u.IsStaff = *change.IsStaff
 		}
+		var errs fieldErrors
 		if change.Groups != nil {
 			u.Groups = *change.Groups
+			for _, g := range u.Groups {
+				if !identity.IsGroup(g) {
+					errs.add(fieldGroups, CodeInvalid)
+					break
+				}
+			}
 		}
-		var errs fieldErrors
 		for name, v := range change.Fields {
 			f, ok := a.settings.fields.byName[name]
 			if !ok || !f.extra {

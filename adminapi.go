@@ -8,10 +8,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/internal/identity"
 )
 
 func init() {
@@ -86,7 +89,11 @@ func (*AdminAPI) serve(w http.ResponseWriter, req *http.Request) error {
 		if refusal.Code == CodeUserNotFound {
 			return adminError(http.StatusNotFound, refusal.Error())
 		}
-		return adminError(statusOf(refusal.Code), refusal.Error())
+		message := refusal.Error()
+		if slices.ContainsFunc(refusal.Fields, func(e FieldError) bool { return e.Field == fieldGroups }) {
+			message += "; the name of a group is " + identity.GroupRule
+		}
+		return adminError(statusOf(refusal.Code), message)
 	}
 	if req.Method == http.MethodDelete {
 		w.WriteHeader(http.StatusNoContent)

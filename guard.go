@@ -17,6 +17,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"go.uber.org/zap"
+
+	"github.com/seed-928992b0/caddy-registration/internal/identity"
 )
 
 func init() {
@@ -43,7 +45,8 @@ type Guard struct {
 	// The account must be in one of these groups; 403 otherwise. Default: any account.
 	Groups []string `json:"groups,omitempty"`
 	// Sets `Remote-User` (the username, or the id where there is none),
-	// `Remote-Email`, `Remote-Name` and `Remote-Groups` for the handlers behind.
+	// `Remote-Id` (the account's id, which is nobody else's ever), `Remote-Email`,
+	// `Remote-Name` and `Remote-Groups` for the handlers behind.
 	// What a client sent under these names is removed whether set or not.
 	CopyHeaders bool `json:"copy_headers,omitempty"`
 	// Where a browser is sent to sign in. Default: the realm's own page.
@@ -101,6 +104,11 @@ func (g *Guard) Provision(ctx caddy.Context) error {
 
 // Validate checks the settings.
 func (g *Guard) Validate() error {
+	for _, name := range g.Groups {
+		if !identity.IsGroup(name) {
+			return settingErrorf("group", "%q can't be a group's name: that is %s", name, identity.GroupRule)
+		}
+	}
 	if g.MaxAge < 0 {
 		return settingErrorf("max_age", "must not be negative; write for example 10m")
 	}
@@ -109,7 +117,7 @@ func (g *Guard) Validate() error {
 
 // ServeHTTP lets the request through, redirects it, or refuses it.
 func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyhttp.Handler) error {
-	stripIdentity(req.Header)
+	identity.Strip(req)
 	r := g.realm()
 	if r == nil { // between the start of two apps of one configuration, or never
 		return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("the realm is not ready"))
@@ -130,7 +138,7 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 	}
 	r.publish(req, p.User)
 	if g.CopyHeaders {
-		copyIdentity(req.Header, p.User)
+		r.copyIdentity(req.Header, p.User)
 	}
 	private := &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
 	err = next.ServeHTTP(private, req)
@@ -186,30 +194,9 @@ func originalURI(req *http.Request) string {
 	return req.RequestURI
 }
 
-// The headers that tell a backend who is signed in.
-const (
-	headerUser   = "Remote-User"
-	headerEmail  = "Remote-Email"
-	headerName   = "Remote-Name"
-	headerGroups = "Remote-Groups"
-)
-
-// stripIdentity removes what a client sent under the names of the identity
-// headers, in any spelling that a backend may read as them (CGI and WSGI make
-// Remote_User and Remote-User one).
-func stripIdentity(h http.Header) {
-	for name := range h {
-		if len(name) < len("Remote-User") || name[0] != 'R' && name[0] != 'r' {
-			continue
-		}
-		switch http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-")) {
-		case headerUser, headerEmail, headerName, headerGroups:
-			delete(h, name)
-		}
-	}
-}
-
-func copyIdentity(h http.Header, u *User) {
+// copyIdentity tells the handlers behind who is signed in. What Strip took off the
+// request has left the names free.
+func (r *realm) copyIdentity(h http.Header, u *User) {
 	set := func(name, value string) {
 		if value != "" {
 			h[name] = []string{value}
@@ -219,10 +206,23 @@ func copyIdentity(h http.Header, u *User) {
 	if user == "" {
 		user = u.ID.String()
 	}
-	set(headerUser, user)
-	set(headerEmail, u.Email)
-	set(headerName, strings.TrimSpace(u.FirstName+" "+u.LastName))
-	set(headerGroups, strings.Join(u.Groups, ","))
+	set(identity.User, user)
+	set(identity.ID, u.ID.String())
+	set(identity.Email, u.Email)
+	set(identity.Name, strings.TrimSpace(u.FirstName+" "+u.LastName))
+	set(identity.Groups, r.groupsOf(u))
+}
+
+// groupsOf is the list of an account's groups as headers and placeholders have it.
+// A stored name that the rule of today refuses could forge another in that list:
+// it is left out, which the log says once.
+func (r *realm) groupsOf(u *User) string {
+	list, all := identity.JoinGroups(u.Groups)
+	if !all && !r.toldOfGroups.Swap(true) {
+		r.logger.Warn("a group has a name that is none any more, so it is left out of Remote-Groups and {http.auth.user.groups}; give the account groups of "+identity.GroupRule+" by the admin API",
+			zap.String("user", u.ID.String()))
+	}
+	return list
 }
 
 // userVar is the request variable that holds the signed-in user.
@@ -272,7 +272,7 @@ func (r *realm) placeholder(u *User, name string) (any, bool) {
 	case fieldEmail:
 		return u.Email, true
 	case fieldGroups:
-		return strings.Join(u.Groups, ","), true
+		return r.groupsOf(u), true
 	}
 	f, ok := r.settings.fields.publicSet[name]
 	if !ok {
@@ -343,7 +343,7 @@ func (p *Provider) Provision(ctx caddy.Context) error {
 // Authenticate implements caddyauth.Authenticator. The metadata has the
 // username, e-mail, groups and every public field.
 func (p *Provider) Authenticate(w http.ResponseWriter, req *http.Request) (caddyauth.User, bool, error) {
-	stripIdentity(req.Header)
+	identity.Strip(req)
 	r := p.realm()
 	if r == nil {
 		return caddyauth.User{}, false, errors.New("the realm is not ready")

@@ -138,7 +138,7 @@ func TestForgedIdentityHeaders(t *testing.T) {
 		for _, guarded := range []bool{true, false} {
 			req, err := http.NewRequest(http.MethodGet, "http://example.com/x", nil)
 			require.NoError(t, err)
-			for _, name := range []string{"Remote-User", "remote_user", "REMOTE-email", "Remote_Groups", "Remote-Name", "Remote-Other"} {
+			for _, name := range []string{"Remote-User", "remote_user", "REMOTE-email", "Remote_Groups", "Remote-Name", "Remote-Other", "Remote.Id", "remote~user"} {
 				req.Header[name] = []string{"evil"}
 			}
 			req.AddCookie(&http.Cookie{Name: "registration", Value: b.cookie["registration"]})
@@ -155,14 +155,35 @@ func TestForgedIdentityHeaders(t *testing.T) {
 			delete(seen, "Cookie")
 			switch {
 			case guarded && copies:
-				require.Equal(t, http.Header{"Remote-User": {"ada"}, "Remote-Email": {"ada@example.org"}}, seen)
+				require.Equal(t, http.Header{"Remote-User": {"ada"}, "Remote-Email": {"ada@example.org"}, "Remote-Id": {uuidOf(t, s, "ada").String()}}, seen)
 			case guarded || copies:
 				require.Empty(t, seen)
 			default:
-				require.Len(t, seen, 5, "a site that copies nothing leaves others' headers alone")
+				require.Len(t, seen, 7, "a site that copies nothing leaves others' headers alone")
 			}
 		}
 	}
+}
+
+// A stored group of before the rule can't forge another in the header's list.
+func TestGroupsThatAreNoneAreLeftOut(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	id := uuidOf(t, s, "ada")
+	bad := []string{"staff,admins"}
+	_, err := s.accounts.Administer(t.Context(), id, AdminChange{Groups: &bad})
+	refusal := (*Error)(nil)
+	require.ErrorAs(t, err, &refusal)
+	require.Equal(t, fieldGroups, refusal.Fields[0].Field)
+	u := &User{ID: id, Username: "ada", Groups: []string{"readers", "staff,admins", "x\r\nRemote-User: root", "editors"}}
+	for range 2 {
+		h := http.Header{}
+		s.realm.copyIdentity(h, u)
+		require.Equal(t, "readers,editors", h.Get("Remote-Groups"))
+		groups, _ := s.realm.placeholder(u, "groups")
+		require.Equal(t, "readers,editors", groups)
+	}
+	require.Equal(t, 1, s.logs.FilterMessageSnippet("left out of Remote-Groups").Len(), "said once")
 }
 
 // nullWriter is a response that nobody reads.

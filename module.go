@@ -33,6 +33,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/seed-928992b0/caddy-registration/internal/identity"
 )
 
 func init() {
@@ -137,7 +139,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddy
 	rest, ok := strings.CutPrefix(req.URL.Path, h.realm.path)
 	if !ok || rest != "" && rest[0] != '/' {
 		if h.realm.copiesIdentity.Load() {
-			stripIdentity(req.Header)
+			identity.Strip(req)
 		}
 		if req.URL.Path == "/.well-known/change-password" && !h.realm.settings.Pages.Off {
 			http.Redirect(w, req, h.realm.path+"/change-password/", http.StatusFound)

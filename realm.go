@@ -82,6 +82,7 @@ type realm struct {
 	// copiesIdentity is set where a guard copies identity headers: then what a
 	// client sends under these names is removed on all routes of the site.
 	copiesIdentity atomic.Bool
+	toldOfGroups   atomic.Bool // see groupsOf
 }
 
 // resolve returns the settings with their placeholders replaced. Each that is

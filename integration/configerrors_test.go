@@ -37,6 +37,7 @@ var wrongConfigs = []wrongConfig{
 	{name: "two realms of one name", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "}",
 		extra: "http://127.0.0.2:[[port]] {\nregistration {\nbase_url https://other.example.com\n" + goodMail + "}\n}\n", want: []string{`the realm "default" is defined twice with different settings`, "give one of them another name: realm <name>"}},
 	{name: "guard for an unknown realm", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "}\nrequire_login {\nrealm mebmers\n}", want: []string{`require_login guards with the realm "mebmers", which no registration directive defines`, "or name one that exists"}},
+	{name: "guard for a group that can't be", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "}\nrequire_login {\ngroup staff \"a,b\"\n}", want: []string{`group: "a,b" can't be a group's name`, "1 to 64 letters"}},
 	{name: "guard without any realm", adapts: true, site: "require_login /members/*", want: []string{`require_login guards with the realm "default", which no registration directive defines`, "add `registration` to a site"}},
 	{name: "guard in a snippet of another site", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "}",
 		extra: "http://127.0.0.2:[[port]] {\nhandle /x/* {\nroute {\nrequire_login {\nrealm nobody\n}\n}\n}\n}\n", want: []string{`with the realm "nobody"`}},

@@ -4,8 +4,12 @@
 package integration
 
 import (
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -54,6 +58,14 @@ func newBackend(t *testing.T) *backend {
 		b.mu.Lock()
 		b.last = req.Header.Clone()
 		b.mu.Unlock()
+		if _, err := io.Copy(io.Discard, req.Body); err == nil { // its end brings the trailers
+			b.mu.Lock()
+			for name, values := range req.Trailer {
+				b.last["Trailer-"+name] = values
+				b.last[name] = append(b.last[name], values...)
+			}
+			b.mu.Unlock()
+		}
 		if req.URL.Query().Has("public") {
 			w.Header().Set("Cache-Control", "public, max-age=60")
 		}
@@ -70,12 +82,16 @@ func (b *backend) identity() map[string]string {
 	defer b.mu.Unlock()
 	out := map[string]string{}
 	for name, values := range b.last {
-		if plain := strings.ReplaceAll(strings.ToLower(name), "_", "-"); strings.HasPrefix(plain, "remote-") {
-			out[plain] = strings.Join(values, "|")
+		if plain := notInNames.ReplaceAllString(strings.ToLower(name), "-"); strings.HasPrefix(plain, "remote-") {
+			out[plain] = strings.Join(append(values, out[plain]), "|")
+			out[plain] = strings.TrimSuffix(out[plain], "|")
 		}
 	}
 	return out
 }
+
+// notInNames is what CGI and its kind make one character of.
+var notInNames = regexp.MustCompile("[^a-z0-9]")
 
 func (b *backend) header(name string) string {
 	b.mu.Lock()
@@ -95,16 +111,17 @@ func TestBackendIsToldWhoIsSignedIn(t *testing.T) {
 	forged := map[string]string{
 		"Remote-User": "root", "Remote_User": "root", "remote-email": "root@example.org",
 		"REMOTE_EMAIL": "root@example.org", "Remote-Groups": "admins", "Remote_Groups": "admins", "Remote-Name": "Root",
+		"Remote.User": "root", "remote~user": "root", "Remote.Id": "0", "remote_id": "0", "Remote-Id": "0",
 	}
 	for name, value := range forged {
 		c.header[name] = []string{value}
 	}
 	c.requireMember()
+	id := c.get("/accounts/profile").json(t)["id"]
 	want := map[string]string{
-		"remote-user": "ada", "remote-email": "ada@example.org", "remote-name": "Ada Lovelace", "remote-groups": "staff,editors",
+		"remote-user": "ada", "remote-id": id.(string), "remote-email": "ada@example.org", "remote-name": "Ada Lovelace", "remote-groups": "staff,editors",
 	}
 	require.Equal(t, want, b.identity())
-	id := c.get("/accounts/profile").json(t)["id"]
 	require.Equal(t, id, b.header("X-Id"))
 	require.Equal(t, "ada", b.header("X-Username"))
 	require.Equal(t, "ada@example.org", b.header("X-Email"))
@@ -136,7 +153,64 @@ func TestNamesThatAreNotSetStayEmpty(t *testing.T) {
 	c.header["Remote-Name"] = []string{"Root"}
 	c.header["Remote_Groups"] = []string{"admins"}
 	c.requireMember()
-	require.Equal(t, map[string]string{"remote-user": "bob", "remote-email": "bob@example.org"}, b.identity())
+	require.Equal(t, map[string]string{
+		"remote-user": "bob", "remote-email": "bob@example.org", "remote-id": c.get("/accounts/profile").json(t)["id"].(string),
+	}, b.identity())
+}
+
+// Connection names the headers that a proxy drops, and trailers are headers that
+// come late: neither takes our names away or brings them in.
+func TestIdentityByConnectionAndTrailers(t *testing.T) {
+	t.Parallel()
+	b := newBackend(t)
+	s := run(t, strings.Replace(proxySite, "default_bind 127.0.0.1\n}", "default_bind 127.0.0.1\n\tservers {\n\t\tprotocols h1 h2c\n\t}\n}", 1), "backend", strings.TrimPrefix(b.URL, "http://"))
+	c := s.member("ada")
+	id := c.get("/accounts/profile").json(t)["id"].(string)
+	want := map[string]string{"remote-user": "ada", "remote-email": "ada@example.org", "remote-id": id}
+	for _, connection := range []string{"close, Remote-User", "remote-user,Remote-Id , Remote-Email", "Remote-Groups", "keep-alive"} {
+		c.header["Connection"] = []string{connection}
+		c.requireMember()
+		require.Equal(t, want, b.identity(), connection)
+	}
+	cookie := "registration=" + c.cookie()
+	address := "127.0.0.1:" + strconv.Itoa(s.port)
+	for _, path := range []string{"/members/", "/open/"} {
+		expected := want
+		if path == "/open/" {
+			expected = map[string]string{}
+		}
+		// HTTP/1.1 by hand: declared, declared beside another, and not declared at all.
+		for _, declared := range []string{"", "Trailer: Remote-User\r\n", "Trailer: X-Sum\r\n", "Trailer: X-Sum, Remote-User, Remote.Groups\r\n"} {
+			conn, err := net.Dial("tcp", address)
+			require.NoError(t, err)
+			_, err = io.WriteString(conn, "POST "+path+" HTTP/1.1\r\nHost: "+address+"\r\nCookie: "+cookie+"\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n"+declared+
+				"\r\n1\r\nx\r\n0\r\nRemote-User: root\r\nRemote.Groups: admins\r\nX-Sum: 1\r\n\r\n")
+			require.NoError(t, err)
+			answer, err := io.ReadAll(conn)
+			require.NoError(t, err)
+			require.NoError(t, conn.Close())
+			require.Contains(t, string(answer), "for members", "%s %q", path, declared)
+			require.Equal(t, expected, b.identity(), "%s %q", path, declared)
+			if strings.Contains(declared, "X-Sum") {
+				require.Equal(t, "1", b.header("Trailer-X-Sum"), "others' trailers pass")
+			}
+		}
+		// HTTP/2, which knows declared ones only.
+		protocols := &http.Protocols{}
+		protocols.SetUnencryptedHTTP2(true)
+		h2 := &http.Client{Transport: &http.Transport{Protocols: protocols}}
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+address+path, io.NopCloser(strings.NewReader("x")))
+		require.NoError(t, err)
+		req.Header.Set("Cookie", cookie)
+		req.Trailer = http.Header{"Remote-User": {"root"}, "Remote_groups": {"admins"}, "X-Sum": {"2"}}
+		res, err := h2.Do(req)
+		require.NoError(t, err)
+		require.Equal(t, 2, res.ProtoMajor)
+		require.Equal(t, http.StatusOK, res.StatusCode)
+		require.NoError(t, res.Body.Close())
+		require.Equal(t, expected, b.identity(), path)
+		require.Equal(t, "2", b.header("Trailer-X-Sum"))
+	}
 }
 
 // providerSite is JSON, because Caddy's `authentication` handler has no
