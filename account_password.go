@@ -6,6 +6,7 @@ package registration
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/password"
@@ -116,39 +117,40 @@ func (a *Accounts) verify(ctx context.Context, u *User, pass string) (rehashed s
 // ChangePassword sets a new password. The asking session goes on under a new
 // token (an asking API token stays as it is); every other session and token
 // of the account ends.
-func (a *Accounts) ChangePassword(ctx context.Context, p Principal, in Input, client Client) (*Grant, error) {
+func (a *Accounts) ChangePassword(ctx context.Context, p Principal, in Input, client Client) (*User, *Grant, error) {
 	var errs fieldErrors
 	oldPass := in.password("old_password", &errs)
 	pass := in.password("password", &errs)
 	confirm := a.confirmation(in, *a.settings.ChangePassword.PasswordConfirm, &errs)
 	if err := errs.err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	var before *User
 	err := a.view(ctx, func(tx Tx) (err error) { before, err = tx.User(p.User.ID); return notSignedIn(err) })
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	wrong := fieldErrors{{Field: "old_password", Code: CodePasswordIncorrect}}.err()
 	ok, err := a.isPassword(ctx, before, oldPass)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	refusal := a.checkNewPassword(pass, confirm, before)
 	if !ok {
 		refusal = together(wrong, refusal)
 	}
 	if refusal != nil {
-		return nil, refusal
+		return nil, nil, refusal
 	}
 	hash, err := a.hasher.Hash(ctx, pass, a.settings.hashParams())
 	if err != nil {
-		return nil, hashError(err)
+		return nil, nil, hashError(err)
 	}
+	var u *User
 	var grant *Grant
-	err = a.update(ctx, func(t *txn) error {
-		u, err := t.User(before.ID)
-		if err != nil {
+	err = a.update(ctx, func(t *txn) (err error) {
+		grant = nil
+		if u, err = t.User(before.ID); err != nil {
 			return notSignedIn(err)
 		}
 		if u.PasswordHash != before.PasswordHash {
@@ -169,12 +171,32 @@ func (a *Accounts) ChangePassword(ctx context.Context, p Principal, in Input, cl
 			return err
 		}
 		u.PasswordHash = hash
+		u.Generation++
 		if err := a.tellOwner(t, MailPasswordChanged, u, client); err != nil {
 			return err
 		}
 		return a.putUser(t, u)
 	})
-	return grant, err
+	return u, grant, err
+}
+
+// voidUnproven is part of every act that shows the mailbox of u's address, but
+// for the confirmation of the sign-up or change that named it. Where the address
+// was never confirmed, whoever made the account or gave it that address may be a
+// stranger to the mailbox: what he had is void (password, sessions and tokens, and
+// with the generation links and device cookies; the unconfirmed addresses that he
+// could go back to). The address is confirmed now, and an account that waited for
+// that is active. The caller writes u.
+func (a *Accounts) voidUnproven(t *txn, u *User) error {
+	if u.EmailVerified {
+		return nil
+	}
+	u.PasswordHash, u.EmailVerified = "", true
+	u.IsActive, u.AwaitsVerification = u.IsActive || u.AwaitsVerification, false
+	u.Generation++
+	// A confirmed one stays: it may be the owner's, and this mailbox a thief's.
+	u.Former = slices.DeleteFunc(u.Former, func(f FormerEmail) bool { return f.Unproven })
+	return t.endSessions(u, nil)
 }
 
 // notSignedIn turns a vanished account or session into "sign in first".
@@ -221,7 +243,7 @@ func (a *Accounts) SendResetPasswordLink(ctx context.Context, in Input, client C
 }
 
 // ResetPassword sets a new password by a mailed link and ends every session
-// and token of the account. It does not confirm an unverified account.
+// and token of the account. It shows the mailbox of the address: see voidUnproven.
 func (a *Accounts) ResetPassword(ctx context.Context, in Input, client Client) (*User, error) {
 	var errs fieldErrors
 	l, err := readLink(in, PurposeResetPassword, &errs)
@@ -246,10 +268,14 @@ func (a *Accounts) ResetPassword(ctx context.Context, in Input, client Client) (
 		if u, err = a.checkLink(t, l, period); err != nil {
 			return err
 		}
+		if err := a.voidUnproven(t, u); err != nil {
+			return err
+		}
 		if err := t.endSessions(u, nil); err != nil {
 			return err
 		}
 		u.PasswordHash = hash
+		u.Generation++
 		if err := a.tellOwner(t, MailPasswordChanged, u, client); err != nil {
 			return err
 		}

@@ -61,8 +61,9 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, par
 			}
 		}
 		if u.Email != email { // only possible where addresses are not verified
+			proven := u.EmailVerified
 			u.EmailVerified = false
-			if err := a.leftEmail(t, u, email, client); err != nil {
+			if err := a.leftEmail(t, u, email, proven, client); err != nil {
 				return err
 			}
 		}
@@ -117,9 +118,9 @@ func (a *Accounts) RegisterEmail(ctx context.Context, p Principal, in Input, cli
 
 // setEmail gives an account its new address, or refuses one that is taken.
 func (a *Accounts) setEmail(t *txn, u *User, email string, verified bool, client Client) error {
-	old := u.Email
+	old, proven := u.Email, u.EmailVerified
 	u.Email, u.EmailVerified = email, verified
-	if err := a.leftEmail(t, u, old, client); err != nil {
+	if err := a.leftEmail(t, u, old, proven, client); err != nil {
 		return err
 	}
 	return a.putEmail(t, u)
@@ -198,9 +199,9 @@ func (a *Accounts) Lookup(ctx context.Context, text string) (*User, error) {
 
 // An AdminChange is what an administrator may set. Nil: as it is.
 type AdminChange struct {
-	// IsActive false disables the account, ends its sessions and tokens at
-	// once, and no mailed link brings it back; true makes it usable, confirmed
-	// or not.
+	// IsActive false disables the account, ends its sessions, tokens, links and
+	// device cookies at once and for good, and no mailed link brings it back; true
+	// makes it usable, confirmed or not.
 	IsActive *bool     `json:"is_active,omitempty"`
 	IsStaff  *bool     `json:"is_staff,omitempty"`
 	Groups   *[]string `json:"groups,omitempty"`
@@ -221,6 +222,7 @@ func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminCha
 		if change.IsActive != nil {
 			u.IsActive, u.AwaitsVerification = *change.IsActive, false
 			if !u.IsActive {
+				u.Generation++
 				if err := t.endSessions(u, nil); err != nil {
 					return err
 				}

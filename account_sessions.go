@@ -55,25 +55,37 @@ func (a *Accounts) ListSessions(ctx context.Context, p Principal) ([]*Session, e
 	return all, nil
 }
 
-// Inputs of EndSessions.
+// Inputs of the endpoint that ends sign-ins.
 const (
 	paramSession = "id"
 	paramOthers  = "others"
 )
 
-// EndSessions ends the session, token or family that the input names by `id`
-// or, with `others`, all but the one that asks. endedSelf reports whether that
-// one was among them. An unknown id, somebody else's too, is
-// CodeSessionNotFound.
-func (a *Accounts) EndSessions(ctx context.Context, p Principal, in Input) (endedSelf bool, err error) {
-	if in.truthy(paramOthers) {
-		return false, a.update(ctx, func(t *txn) error {
-			if _, err := t.Session(p.Session.Hash); err != nil {
-				return notSignedIn(err)
-			}
-			return t.endSessions(p.User, &p.Session.Hash)
-		})
-	}
+// EndOtherSessions signs out everywhere else: every session, token and family but
+// the one that asks ends, and so do links, pending changes and device cookies. It
+// returns the account as it is then.
+func (a *Accounts) EndOtherSessions(ctx context.Context, p Principal) (*User, error) {
+	var u *User
+	err := a.update(ctx, func(t *txn) (err error) {
+		if _, err := t.Session(p.Session.Hash); err != nil {
+			return notSignedIn(err)
+		}
+		if u, err = t.User(p.User.ID); err != nil {
+			return notSignedIn(err)
+		}
+		if err := t.endSessions(u, &p.Session.Hash); err != nil {
+			return err
+		}
+		u.Generation++
+		return a.putUser(t, u)
+	})
+	return u, err
+}
+
+// EndSession ends the session, token or family that the input names by `id`.
+// endedSelf reports whether it is the one that asks. An unknown id, somebody
+// else's too, is CodeSessionNotFound.
+func (a *Accounts) EndSession(ctx context.Context, p Principal, in Input) (endedSelf bool, err error) {
 	var errs fieldErrors
 	id := in.required(paramSession, &errs)
 	if err := errs.err(); err != nil {

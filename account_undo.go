@@ -87,7 +87,8 @@ func (a *Accounts) reserve(t *txn, u *User) ([]Key, error) {
 // leftEmail is part of every change of an address: the account remembers the
 // old one, which gets a mail with the link that brings it back. Where the
 // configuration sends no mail, there is no such way back.
-func (a *Accounts) leftEmail(t *txn, u *User, old string, client Client) error {
+// proven says whether the old one was confirmed.
+func (a *Accounts) leftEmail(t *txn, u *User, old string, proven bool, client Client) error {
 	u.EmailChanges++
 	if old == "" || emailKey(old) == emailKey(u.Email) || !a.settings.sendsMail() {
 		return nil
@@ -97,13 +98,14 @@ func (a *Accounts) leftEmail(t *txn, u *User, old string, client Client) error {
 	until := now.Add(undoReserved)
 	if i := a.former(u, old); i >= 0 {
 		u.Former[i].Until, old = until, u.Former[i].Email
+		u.Former[i].Unproven = u.Former[i].Unproven && !proven
 	} else {
 		if len(u.Former) >= maxFormer {
 			first := slices.MinFunc(u.Former, func(x, y FormerEmail) int { return x.Until.Compare(y.Until) })
 			wait := first.Until.Sub(now)
 			return &Error{Code: CodeThrottled, RetryAfter: wait, Params: Params{"seconds": seconds(wait)}}
 		}
-		u.Former = append(u.Former, FormerEmail{Email: old, Serial: u.EmailChanges, Until: until})
+		u.Former = append(u.Former, FormerEmail{Email: old, Serial: u.EmailChanges, Until: until, Unproven: !proven})
 	}
 	return a.queueMail(t, MailEmailChanged, u, old, client)
 }
@@ -119,11 +121,11 @@ func (a *Accounts) undoState(u *User, email string) []byte {
 }
 
 // UndoEmail brings a former address back by the link that was mailed to it.
-// Whoever changed the address may be signed in and know the password, so all
-// sessions and tokens end, the password is void, and the address gets the mail
-// to set a new one (reset_password off: the password stays). Addresses that
-// came after the restored one can't be gone back to any more. A disabled
-// account stays disabled.
+// Whoever changed the address may be signed in and know the password, so
+// everything that the account has handed out ends, the password is void, and the
+// address gets the mail to set a new one (reset_password off: a password stays,
+// unless the restored address was never confirmed). Addresses that came after the
+// restored one can't be gone back to any more. A disabled account stays disabled.
 func (a *Accounts) UndoEmail(ctx context.Context, in Input, client Client) (*User, error) {
 	var errs fieldErrors
 	l, err := readLink(in, PurposeUndoEmail, &errs)
@@ -139,8 +141,12 @@ func (a *Accounts) UndoEmail(ctx context.Context, in Input, client Client) (*Use
 			return err
 		}
 		i := a.former(u, l.claim.Email)
-		u.Email, u.EmailVerified, u.Former = u.Former[i].Email, true, u.Former[:i]
+		u.Email, u.EmailVerified, u.Former = u.Former[i].Email, !u.Former[i].Unproven, u.Former[:i]
 		u.EmailChanges++
+		u.Generation++
+		if err := a.voidUnproven(t, u); err != nil {
+			return err
+		}
 		if err := t.endSessions(u, nil); err != nil {
 			return err
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,6 +61,8 @@ type userRecord struct {
 	// Former is there for some days after a change of the address.
 	Former     []formerRecord `cbor:"13,keyasint,omitempty"`
 	Generation uint64         `cbor:"17,keyasint,omitempty"`
+	// Unproven are the serials of the former addresses that were never confirmed.
+	Unproven []uint32 `cbor:"25,keyasint,omitempty"`
 }
 
 type formerRecord struct {
@@ -134,6 +137,9 @@ func encodeUser(u *User, keys []Key) ([]byte, error) {
 	}
 	for _, f := range u.Former {
 		r.Former = append(r.Former, formerRecord{Email: f.Email, Serial: f.Serial, Until: f.Until.Unix()})
+		if f.Unproven {
+			r.Unproven = append(r.Unproven, f.Serial)
+		}
 	}
 	for flag, on := range map[uint8]bool{
 		flagActive: u.IsActive, flagAwaitsVerification: u.AwaitsVerification,
@@ -175,7 +181,9 @@ func decodeUser(id uuid.UUID, data []byte) (*User, []Key, error) {
 	}
 	var former []FormerEmail
 	for _, f := range r.Former {
-		former = append(former, FormerEmail{Email: f.Email, Serial: f.Serial, Until: time.Unix(f.Until, 0).UTC()})
+		former = append(former, FormerEmail{
+			Email: f.Email, Serial: f.Serial, Until: time.Unix(f.Until, 0).UTC(), Unproven: slices.Contains(r.Unproven, f.Serial),
+		})
 	}
 	return &User{
 		ID: id, Former: former, Username: r.Username, Email: r.Email, FirstName: r.FirstName, LastName: r.LastName,

@@ -83,10 +83,10 @@ func TestAccountVanishesInTheMiddle(t *testing.T) {
 	require.NoError(t, err)
 	change := Input{"old_password": {valueText, testPassword}, "password": {valueText, "another passphrase"}, "password_confirm": {valueText, "another passphrase"}}
 	require.NoError(t, s.accounts.SignOut(t.Context(), p, false))
-	_, err = s.accounts.ChangePassword(t.Context(), p, change, Client{})
+	_, _, err = s.accounts.ChangePassword(t.Context(), p, change, Client{})
 	require.Equal(t, CodeNotAuthenticated, asRefusal(err).Code, "the session was revoked meanwhile")
 	require.NoError(t, s.accounts.Delete(t.Context(), u.ID))
-	_, err = s.accounts.ChangePassword(t.Context(), p, change, Client{})
+	_, _, err = s.accounts.ChangePassword(t.Context(), p, change, Client{})
 	require.Equal(t, CodeNotAuthenticated, asRefusal(err).Code)
 	_, err = s.accounts.UpdateProfile(t.Context(), p, Input{}, true, Client{})
 	require.Equal(t, CodeNotAuthenticated, asRefusal(err).Code)

@@ -22,14 +22,46 @@ const (
 	deviceRenewal  = 30 * day
 	// deviceNonce is in bytes.
 	deviceNonce = 16
+	// maxCookieClaim bounds a signed cookie, in bytes.
+	maxCookieClaim = 256
 )
 
-// device returns what a good device cookie says: which account signed in there
-// (Claim.User), which device it is (Claim.Email has its random name), and when.
-// It signs nobody in: all that it gives is a budget.
-func (r *realm) device(req *http.Request, signer *Signer) (Claim, bool) {
-	cookie, err := req.Cookie(r.cookieName(req) + deviceSuffix)
-	if err != nil || len(cookie.Value) > 256 {
+// device returns what a good device cookie of u's says: which device it is
+// (Claim.Email has its random name), and since when. It signs nobody in: all
+// that it gives is a budget. It ends with the generation of the account: who
+// knew the old password has no budget left.
+func (r *realm) device(req *http.Request, signer *Signer, u *User) (Claim, bool) {
+	return r.cookieClaim(req, signer, deviceSuffix, PurposeDevice, u, deviceLifetime)
+}
+
+// rememberDevice gives a browser that has just signed in, or set the password,
+// its device cookie, unless it has a good one for this account already.
+func (r *realm) rememberDevice(w http.ResponseWriter, c *call, u *User) {
+	claim, ok := r.device(c.req, c.signer, u)
+	if ok && r.now().Sub(claim.Time) < deviceRenewal {
+		return
+	}
+	var nonce [deviceNonce]byte
+	_, _ = rand.Read(nonce[:]) // never fails
+	r.setCookieClaim(w, c, deviceSuffix, Claim{
+		Purpose: PurposeDevice, User: u.ID, Email: base64.RawURLEncoding.EncodeToString(nonce[:]), State: u.cookieState(),
+	}, deviceLifetime)
+}
+
+// cookieState is the state of an account that its signed cookies are bound to.
+// The first generation has none: cookies of before there were generations stay good.
+func (u *User) cookieState() []byte {
+	if part := u.generation(); part != nil {
+		return stateOf(part...)
+	}
+	return nil
+}
+
+// cookieClaim returns the claim in the signed cookie with this suffix, if it is
+// good, for this purpose, and u's.
+func (r *realm) cookieClaim(req *http.Request, signer *Signer, suffix string, purpose Purpose, u *User, lifetime time.Duration) (Claim, bool) {
+	cookie, err := req.Cookie(r.cookieName(req) + suffix)
+	if err != nil || len(cookie.Value) > maxCookieClaim {
 		return Claim{}, false
 	}
 	parts := strings.Split(cookie.Value, ".")
@@ -38,37 +70,32 @@ func (r *realm) device(req *http.Request, signer *Signer) (Claim, bool) {
 	}
 	id, ok := parseID(parts[0])
 	unix, err := strconv.ParseInt(parts[2], 10, 64)
-	if !ok || err != nil || unix < 0 || unix > 1<<40 {
+	if !ok || id != u.ID || err != nil || unix < 0 || unix > 1<<40 {
 		return Claim{}, false
 	}
-	claim := Claim{Purpose: PurposeDevice, User: id, Email: parts[1], Time: time.Unix(unix, 0)}
-	return claim, signer.Verify(claim, parts[3], r.now(), deviceLifetime) == nil
+	claim := Claim{Purpose: purpose, User: id, Email: parts[1], Time: time.Unix(unix, 0), State: u.cookieState()}
+	return claim, signer.Verify(claim, parts[3], r.now(), lifetime) == nil
 }
 
-// rememberDevice gives a browser that has just signed in its device cookie,
-// unless it has one for this account already.
-func (r *realm) rememberDevice(w http.ResponseWriter, c *call, u *User) {
-	now := r.now()
-	claim, ok := r.device(c.req, c.signer)
-	if ok && claim.User == u.ID && now.Sub(claim.Time) < deviceRenewal {
-		return
-	}
-	var nonce [deviceNonce]byte
-	_, _ = rand.Read(nonce[:]) // never fails
-	claim = Claim{Purpose: PurposeDevice, User: u.ID, Email: base64.RawURLEncoding.EncodeToString(nonce[:]), Time: now}
-	value := strings.Join([]string{u.ID.String(), claim.Email, strconv.FormatInt(now.Unix(), 10), c.signer.Sign(claim)}, ".")
-	http.SetCookie(w, r.newCookie(c.req, deviceSuffix, value, int(deviceLifetime/time.Second)))
+// setCookieClaim signs a claim, as of now, into the cookie with this suffix.
+func (r *realm) setCookieClaim(w http.ResponseWriter, c *call, suffix string, claim Claim, lifetime time.Duration) {
+	claim.Time = r.now()
+	value := strings.Join([]string{claim.User.String(), claim.Email, strconv.FormatInt(claim.Time.Unix(), 10), c.signer.Sign(claim)}, ".")
+	http.SetCookie(w, r.newCookie(c.req, suffix, value, int(lifetime/time.Second)))
 }
 
 // deviceKey is the budget of the device, if the call names the account that
 // signed in on it before.
 func (r *realm) deviceKey(c *call) (throttleKey, bool) {
-	claim, ok := r.device(c.req, c.signer)
-	if !ok {
+	if _, err := c.req.Cookie(r.cookieName(c.req) + deviceSuffix); err != nil {
 		return throttleKey{}, false
 	}
 	u, err := c.find(c.req.Context(), c.in, c.settings.User.LoginFields)
-	if err != nil || u == nil || u.ID != claim.User {
+	if err != nil || u == nil {
+		return throttleKey{}, false
+	}
+	claim, ok := r.device(c.req, c.signer, u)
+	if !ok {
 		return throttleKey{}, false
 	}
 	return lastingKey(throttleLogin, "device", u.ID.String(), claim.Email), true

@@ -83,7 +83,7 @@ func FuzzTokens(f *testing.F) {
 		}
 		req := httptest.NewRequest(http.MethodGet, "/", nil)
 		req.Header["Cookie"] = []string{"registration_device=" + text}
-		_, ok = r.device(req, signer)
+		_, ok = r.device(req, signer, &User{})
 		require.False(t, ok)
 		id, ok := parseID(text)
 		require.True(t, !ok || id != uuid.Nil || strings.Trim(text, "0-") == "")

@@ -74,6 +74,8 @@ type reply struct {
 	// cookie is a new session's token for the browser; signedOut takes it away.
 	cookie    string
 	signedOut bool
+	// knownDevice gives the browser a device cookie, though it may not be signed in.
+	knownDevice bool
 	// user is the account that acted or was acted on, for the log.
 	user *User
 	// seeOther is where a browser goes next; "": to a page that tells the detail.
@@ -232,9 +234,9 @@ func (r *realm) finish(w http.ResponseWriter, c *call, e *endpoint, html bool) {
 	}
 	if rep != nil && (rep.cookie != "" || rep.signedOut) {
 		r.setCookie(w, c.req, rep.cookie)
-		if rep.cookie != "" {
-			r.rememberDevice(w, c, rep.user)
-		}
+	}
+	if rep != nil && (rep.cookie != "" || rep.knownDevice) {
+		r.rememberDevice(w, c, rep.user)
 	}
 	if r.sendOn(w, c, e, err) {
 		return
@@ -358,11 +360,11 @@ func actProfile(c *call) (*reply, error) {
 }
 
 func actChangePassword(c *call) (*reply, error) {
-	grant, err := c.ChangePassword(c.req.Context(), *c.who, c.in, c.client)
+	u, grant, err := c.ChangePassword(c.req.Context(), *c.who, c.in, c.client)
 	if err != nil {
 		return nil, err
 	}
-	rep := &reply{status: http.StatusOK, detail: say("detail.password_changed"), user: c.who.User}
+	rep := &reply{status: http.StatusOK, detail: say("detail.password_changed"), user: u}
 	if grant != nil {
 		rep.cookie = grant.Cookie
 	}
@@ -382,7 +384,7 @@ func actResetPassword(c *call) (*reply, error) {
 		return nil, err
 	}
 	return &reply{
-		status: http.StatusOK, detail: say("detail.password_reset"), user: u,
+		status: http.StatusOK, detail: say("detail.password_reset"), user: u, knownDevice: true,
 	}, nil
 }
 

@@ -51,16 +51,22 @@ func actSessions(c *call) (*reply, error) {
 }
 
 func actRevokeSession(c *call) (*reply, error) {
-	self, err := c.EndSessions(c.req.Context(), *c.who, c.in)
+	if c.in.truthy(paramOthers) {
+		// A device that was known stays so: it is where the owner is.
+		_, known := c.realm.device(c.req, c.signer, c.who.User)
+		u, err := c.EndOtherSessions(c.req.Context(), *c.who)
+		if err != nil {
+			return nil, err
+		}
+		return &reply{status: http.StatusOK, detail: say("detail.other_sessions_ended"), user: u, knownDevice: known}, nil
+	}
+	self, err := c.EndSession(c.req.Context(), *c.who, c.in)
 	if err != nil {
 		return nil, err
 	}
 	rep := &reply{status: http.StatusOK, detail: say("detail.session_ended"), user: c.who.User}
-	switch {
-	case self:
+	if self {
 		rep.detail, rep.signedOut = say("detail.logged_out"), c.who.Session.Kind == KindSession
-	case c.in.truthy(paramOthers):
-		rep.detail = say("detail.other_sessions_ended")
 	}
 	return rep, nil
 }

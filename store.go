@@ -186,6 +186,8 @@ type FormerEmail struct {
 	Serial uint32 `cbor:"2,keyasint"`
 	// Until is when it is forgotten; before, nobody else can have it.
 	Until time.Time `cbor:"3,keyasint"`
+	// Unproven says that it was never confirmed by a mailed link.
+	Unproven bool `cbor:"4,keyasint,omitempty"`
 }
 
 // SessionKind tells a browser's session from an API token.

@@ -27,7 +27,7 @@ func fullUser() *registration.User {
 		},
 		EmailChanges: 3, Generation: 1 << 40,
 		Former: []registration.FormerEmail{
-			{Email: "Old@example.org", Serial: 2, Until: now.Add(time.Hour)}, {Email: "older@example.org", Until: now},
+			{Email: "Old@example.org", Serial: 2, Until: now.Add(time.Hour)}, {Email: "older@example.org", Until: now, Unproven: true},
 		},
 	}
 }
