@@ -22,6 +22,7 @@ const (
 	sessionFormat = 1
 	mailFormat    = 1
 	valueFormat   = 1
+	budgetFormat  = 1
 )
 
 // errDamaged says that two buckets contradict each other or that a record

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"syscall"
@@ -169,9 +170,13 @@ func (f *BoltFile) Realm(name string) (*BoltStore, error) {
 	return s, nil
 }
 
-// hasRealm saves the write transaction of every start but the first.
+// hasRealm saves the write transaction of every start but the first, and the first
+// of a version with a new bucket.
 func (f *BoltFile) hasRealm(bucket []byte) (found bool) {
-	_ = f.view(func(tx *bolt.Tx) { found = tx.Bucket(bucket) != nil })
+	_ = f.view(func(tx *bolt.Tx) {
+		realm := tx.Bucket(bucket)
+		found = realm != nil && !slices.ContainsFunc(realmBuckets, func(b string) bool { return realm.Bucket([]byte(b)) == nil })
+	})
 	return found
 }
 

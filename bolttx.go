@@ -27,11 +27,12 @@ const (
 	bucketOutboxDue     = "outbox_due"     // unix ms, seq → nothing; the oldest mail of each recipient only
 	bucketOutboxTo      = "outbox_to"      // lower-case recipient NUL seq → nothing
 	bucketValues        = "values"         // name → format, value
+	bucketBudgets       = "budgets"        // table NUL key → format, unix ms
 )
 
 var realmBuckets = []string{
 	bucketUsers, bucketKeys, bucketSessions, bucketUserSessions, bucketSessionExpiry,
-	bucketOutbox, bucketOutboxDue, bucketOutboxTo, bucketValues,
+	bucketOutbox, bucketOutboxDue, bucketOutboxTo, bucketValues, bucketBudgets,
 }
 
 // boltTx implements Tx. A failing write method has written nothing unless the

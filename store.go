@@ -117,6 +117,15 @@ type Tx interface {
 	// DeleteMail removes a message from the queue, or returns ErrNotFound.
 	DeleteMail(seq uint64) error
 
+	// Budgets returns up to limit budgets of throttles that are not over at now,
+	// in no particular order.
+	Budgets(now time.Time, limit int) ([]*Budget, error)
+	// PutBudget inserts a budget or replaces the one with its table and key.
+	PutBudget(b *Budget) error
+	// DeleteBudgets removes up to limit budgets that are over at now, and returns
+	// how many it removed.
+	DeleteBudgets(now time.Time, limit int) (int, error)
+
 	// Value returns one of the realm's own small values (the generated signing
 	// key), or ErrNotFound.
 	Value(name string) ([]byte, error)
@@ -188,6 +197,19 @@ type FormerEmail struct {
 	Until time.Time `cbor:"3,keyasint"`
 	// Unproven says that it was never confirmed by a mailed link.
 	Unproven bool `cbor:"4,keyasint,omitempty"`
+}
+
+// A Budget says how much of the budget of a throttle is spent, for one account,
+// recipient or device. Each is a row of its own, so that who writes one leaves the
+// others as they are. Lost ones are no harm but a few tries more.
+type Budget struct {
+	// Table names the throttle and what it counts; at most 64 bytes, no NUL.
+	Table string
+	// Key is a hash of what is counted.
+	Key [16]byte
+	// Whole is when nothing will be missing from it, with a resolution of one
+	// millisecond. It is over when Whole is not after now.
+	Whole time.Time
 }
 
 // SessionKind tells a browser's session from an API token.

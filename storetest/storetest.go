@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) registration.Store) {
 		{"session", sessionPromises},
 		{"mail", mailPromises},
 		{"value", valuePromises},
+		{"budget", budgetPromises},
 		{"concurrency", concurrencyPromises},
 	} {
 		t.Run(group.name, func(t *testing.T) {
@@ -211,6 +212,11 @@ var actPromises = []promise{
 			"PutMail":    func(tx registration.Tx) error { return tx.PutMail(newMail("a@example.org", now)) },
 			"DeleteMail": func(tx registration.Tx) error { return tx.DeleteMail(1) },
 			"PutValue":   func(tx registration.Tx) error { return tx.PutValue("name", nil) },
+			"PutBudget":  func(tx registration.Tx) error { return tx.PutBudget(budget("table", 1, time.Hour)) },
+			"DeleteBudgets": func(tx registration.Tx) error {
+				_, err := tx.DeleteBudgets(now, 10)
+				return err
+			},
 		} {
 			require.ErrorIs(t, s.View(t.Context(), write), registration.ErrReadOnly, name)
 		}
