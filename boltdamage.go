@@ -25,6 +25,7 @@ import (
 // A boltHealth knows whether an open file can still be used.
 type boltHealth struct {
 	file *os.File // of its own, for its size alone
+	stat func(*os.File) (int64, error)
 	// size is what the file has had; bbolt never shrinks one.
 	size atomic.Int64
 	// frozen is why nothing more is written: a write met damage, so what bbolt
@@ -39,6 +40,7 @@ func (h *boltHealth) watch(path string) (err error) {
 	if h.file, err = os.Open(path); err != nil { //nolint:gosec // the owner names the file
 		return err
 	}
+	h.stat = fileSize
 	return h.check()
 }
 
@@ -51,16 +53,18 @@ func (h *boltHealth) check() error {
 	if h.file == nil {
 		return nil
 	}
-	now, err := fileSize(h.file)
+	// What it had comes first: between the two the file may grow, and another call
+	// learn of it. A file that only grows is never smaller than it was before.
+	had := h.size.Load()
+	now, err := h.stat(h.file)
 	if err != nil { //nolint:nilerr // see there
 		return nil // closed meanwhile: bbolt says so
 	}
-	had := h.size.Load()
 	if now < had {
 		return fmt.Errorf("%w: %w: %d bytes of %d", errDamaged, errTruncated, now, had)
 	}
-	if now > had {
-		h.size.CompareAndSwap(had, now)
+	for now > had && !h.size.CompareAndSwap(had, now) {
+		had = h.size.Load()
 	}
 	return nil
 }
