@@ -70,7 +70,9 @@ type txn struct {
 	Tx
 	users    []uuid.UUID
 	sessions []TokenHash
-	mail     bool
+	// left are accounts with more sign-ins to remove than one transaction should.
+	left []uuid.UUID
+	mail bool
 }
 
 // update runs one act. After the commit, and before the caller answers, what
@@ -89,6 +91,9 @@ func (a *Accounts) update(ctx context.Context, fn func(*txn) error) error {
 	}
 	if t.mail {
 		a.mailQueued()
+	}
+	for _, id := range t.left {
+		a.sessions.leave(id, a.settings.Session.Max)
 	}
 	return nil
 }

@@ -168,8 +168,15 @@ func (a *Accounts) SignOut(ctx context.Context, p Principal, revoke bool) error 
 		if err := t.endSession(p.Session.Hash); err != nil || !revoke {
 			return err
 		}
-		found, err := t.endTokens(p.User.ID)
+		u, err := t.User(p.User.ID)
+		if err != nil {
+			return notSignedIn(err)
+		}
+		found, err := t.endTokens(u)
 		noToken = !found
+		if err == nil && t.raised() {
+			err = a.putUser(t, u)
+		}
 		return err
 	})
 	if err == nil && noToken {
@@ -267,6 +274,9 @@ func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminCha
 
 // Delete removes an account with its sessions and tokens, for good.
 func (a *Accounts) Delete(ctx context.Context, id uuid.UUID) error {
+	if err := a.endMany(ctx, id); err != nil {
+		return err
+	}
 	return a.update(ctx, func(t *txn) error {
 		u, err := t.User(id)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"slices"
 	"time"
 )
@@ -32,19 +33,34 @@ func (h TokenHash) publicID() string {
 // sessionKinds are the names of the kinds in answers.
 var sessionKinds = map[SessionKind]string{KindSession: "session", KindToken: "token", KindRefresh: "jwt"}
 
+// sessionsShown is how many sign-ins a page of the list has.
+const sessionsShown = 50
+
 // ListSessions returns the live sessions, API tokens and families of refresh
-// tokens of who asks, the latest used first.
+// tokens of who asks, the latest used first. Of an account from before their
+// number had a limit it may be a part.
 func (a *Accounts) ListSessions(ctx context.Context, p Principal) ([]*Session, error) {
 	var all []*Session
-	if err := a.view(ctx, func(tx Tx) (err error) { all, err = tx.Sessions(p.User.ID); return err }); err != nil {
+	var u *User
+	err := a.view(ctx, func(tx Tx) (err error) {
+		if u, err = tx.User(p.User.ID); err != nil {
+			return notSignedIn(err)
+		}
+		all, err = a.someSessions(tx, p)
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
-	now, idle := a.now(), time.Duration(a.settings.Session.Idle)
+	now, idle := a.time(), time.Duration(a.settings.Session.Idle)
 	all = slices.DeleteFunc(all, func(s *Session) bool {
 		if used := a.sessions.lastUse(s.Hash); used.After(s.LastUsed) {
 			s.LastUsed = used
 		}
-		return !now.Before(s.Expires) || now.Sub(s.LastUsed) >= idle
+		if s.LastUsed.After(now) { // a clock was ahead
+			s.LastUsed = now
+		}
+		return s.Epoch != u.epoch(s.Kind) || !now.Before(s.Expires) || now.Sub(s.LastUsed) >= idle
 	})
 	slices.SortFunc(all, func(x, y *Session) int {
 		if c := y.LastUsed.Compare(x.LastUsed); c != 0 {
@@ -52,6 +68,26 @@ func (a *Accounts) ListSessions(ctx context.Context, p Principal) ([]*Session, e
 		}
 		return y.Created.Compare(x.Created)
 	})
+	return all, nil
+}
+
+// someSessions returns the sign-ins of an account as far as it may have them; of
+// one from before there was a limit, a part with the one that asks. The rest is
+// then on its way out.
+func (a *Accounts) someSessions(tx Tx, p Principal) ([]*Session, error) {
+	chunk := 2*a.settings.Session.Max + sessionChunk
+	all, err := tx.Sessions(p.User.ID, chunk)
+	if err != nil || len(all) < chunk {
+		return all, err
+	}
+	a.sessions.leave(p.User.ID, a.settings.Session.Max)
+	if !slices.ContainsFunc(all, func(s *Session) bool { return s.Hash == p.Session.Hash }) {
+		asking, err := tx.Session(p.Session.Hash)
+		if err != nil {
+			return nil, notSignedIn(err)
+		}
+		all = append(all, asking)
+	}
 	return all, nil
 }
 
@@ -91,19 +127,31 @@ func (a *Accounts) EndSession(ctx context.Context, p Principal, in Input) (ended
 	if err := errs.err(); err != nil {
 		return false, err
 	}
-	err = a.update(ctx, func(t *txn) error {
-		endedSelf = false
-		all, err := t.Sessions(p.User.ID)
+	// Looked up before: a wrong id is to cost those who write nothing.
+	var hash TokenHash
+	err = a.view(ctx, func(tx Tx) error {
+		all, err := a.someSessions(tx, p)
 		if err != nil {
 			return err
 		}
 		for _, s := range all {
 			if s.Hash.publicID() == id {
-				endedSelf = s.Hash == p.Session.Hash
-				return t.endSession(s.Hash)
+				hash = s.Hash
+				return nil
 			}
 		}
 		return refuse(CodeSessionNotFound)
 	})
-	return endedSelf && err == nil, err
+	if err != nil {
+		return false, err
+	}
+	err = a.update(ctx, func(t *txn) error {
+		if s, err := t.Session(hash); errors.Is(err, ErrNotFound) || err == nil && s.User != p.User.ID {
+			return refuse(CodeSessionNotFound)
+		} else if err != nil {
+			return err
+		}
+		return t.endSession(hash)
+	})
+	return hash == p.Session.Hash && err == nil, err
 }

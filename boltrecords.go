@@ -63,7 +63,9 @@ type userRecord struct {
 	Former     []formerRecord `cbor:"13,keyasint,omitempty"`
 	Generation uint64         `cbor:"17,keyasint,omitempty"`
 	// Unproven are the serials of the former addresses that were never confirmed.
-	Unproven []uint32 `cbor:"25,keyasint,omitempty"`
+	Unproven     []uint32 `cbor:"25,keyasint,omitempty"`
+	SessionEpoch uint32   `cbor:"23,keyasint,omitempty"`
+	TokenEpoch   uint32   `cbor:"24,keyasint,omitempty"`
 }
 
 type formerRecord struct {
@@ -115,6 +117,7 @@ type sessionRecord struct {
 	Refresh   []byte      `cbor:"8,keyasint,omitempty"`
 	Previous  []byte      `cbor:"9,keyasint,omitempty"`
 	Rotated   *int64      `cbor:"10,keyasint,omitempty"` // unix seconds
+	Epoch     uint32      `cbor:"11,keyasint,omitempty"`
 }
 
 type mailRecord struct {
@@ -135,6 +138,7 @@ func encodeUser(u *User, keys []Key) ([]byte, error) {
 		Username: u.Username, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName,
 		PasswordHash: toShorthand(u.PasswordHash), Groups: u.Groups, Extra: u.Extra,
 		DateJoined: unixSeconds(u.DateJoined), LastLogin: unixSeconds(u.LastLogin), EmailChanges: u.EmailChanges, Generation: u.Generation,
+		SessionEpoch: u.SessionEpoch, TokenEpoch: u.TokenEpoch,
 	}
 	for _, f := range u.Former {
 		r.Former = append(r.Former, formerRecord{Email: f.Email, Serial: f.Serial, Until: f.Until.Unix()})
@@ -192,6 +196,7 @@ func decodeUser(id uuid.UUID, data []byte) (*User, []Key, error) {
 		IsActive: r.Flags&flagActive != 0, AwaitsVerification: r.Flags&flagAwaitsVerification != 0,
 		EmailVerified: r.Flags&flagEmailVerified != 0, IsStaff: r.Flags&flagStaff != 0,
 		DateJoined: fromUnixSeconds(r.DateJoined), LastLogin: fromUnixSeconds(r.LastLogin), EmailChanges: r.EmailChanges, Generation: r.Generation,
+		SessionEpoch: r.SessionEpoch, TokenEpoch: r.TokenEpoch,
 	}, keys, nil
 }
 
@@ -199,7 +204,7 @@ func encodeSession(s *Session) ([]byte, error) {
 	return encodeRecord(sessionFormat, &sessionRecord{
 		User: s.User, Kind: s.Kind, Address: s.Address, UserAgent: toShorthand(s.UserAgent),
 		Created: unixSeconds(s.Created), LastUsed: unixSeconds(s.LastUsed), Expires: unixSeconds(s.Expires),
-		Refresh: hashBytes(s.Refresh), Previous: hashBytes(s.Previous), Rotated: unixSeconds(s.Rotated),
+		Refresh: hashBytes(s.Refresh), Previous: hashBytes(s.Previous), Rotated: unixSeconds(s.Rotated), Epoch: s.Epoch,
 	})
 }
 
@@ -211,7 +216,7 @@ func decodeSession(hash TokenHash, data []byte) (*Session, error) {
 	return &Session{
 		Hash: hash, User: r.User, Kind: r.Kind, Address: r.Address, UserAgent: fromShorthand(r.UserAgent),
 		Created: fromUnixSeconds(r.Created), LastUsed: fromUnixSeconds(r.LastUsed), Expires: fromUnixSeconds(r.Expires),
-		Refresh: fromHashBytes(r.Refresh), Previous: fromHashBytes(r.Previous), Rotated: fromUnixSeconds(r.Rotated),
+		Refresh: fromHashBytes(r.Refresh), Previous: fromHashBytes(r.Previous), Rotated: fromUnixSeconds(r.Rotated), Epoch: r.Epoch,
 	}, nil
 }
 

@@ -156,7 +156,7 @@ func checkAfterCrash(t *testing.T, path string, acknowledged map[uuid.UUID]bool)
 			if byKey, err := tx.UserByKey("email", u.Email); err != nil || byKey.ID != u.ID {
 				return fmt.Errorf("account %s without its key: %w", u.ID, err)
 			}
-			if sessions, err := tx.Sessions(u.ID); err != nil || len(sessions) != 1 {
+			if sessions, err := tx.Sessions(u.ID, 9); err != nil || len(sessions) != 1 {
 				return fmt.Errorf("account %s has %d sessions: %w", u.ID, len(sessions), err)
 			}
 		}

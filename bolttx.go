@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -197,7 +198,7 @@ func (t *boltTx) DeleteUser(id uuid.UUID) error {
 	if err != nil {
 		return err
 	}
-	sessions, err := t.Sessions(id)
+	sessions, err := t.Sessions(id, math.MaxInt)
 	if err != nil {
 		return err
 	}
@@ -224,10 +225,10 @@ func (t *boltTx) Session(hash TokenHash) (*Session, error) {
 }
 
 // Sessions implements Tx.
-func (t *boltTx) Sessions(user uuid.UUID) ([]*Session, error) {
+func (t *boltTx) Sessions(user uuid.UUID, limit int) ([]*Session, error) {
 	var sessions []*Session
 	c := t.bucket(bucketUserSessions).Cursor()
-	for k, _ := c.Seek(user[:]); bytes.HasPrefix(k, user[:]); k, _ = c.Next() {
+	for k, _ := c.Seek(user[:]); bytes.HasPrefix(k, user[:]) && len(sessions) < limit; k, _ = c.Next() {
 		s, err := t.indexedSession(k[len(user):])
 		if err != nil {
 			return nil, err
@@ -302,32 +303,34 @@ func (t *boltTx) removeSession(s *Session) error {
 }
 
 // DeleteExpiredSessions implements Tx.
-func (t *boltTx) DeleteExpiredSessions(now time.Time, limit int) (int, error) {
+func (t *boltTx) DeleteExpiredSessions(now time.Time, limit int) ([]TokenHash, error) {
 	if err := t.writable(); err != nil {
-		return 0, err
+		return nil, err
 	}
 	// Deleting moves a cursor, so the sessions are collected first.
 	var expired []*Session
 	c := t.bucket(bucketSessionExpiry).Cursor()
 	for k, _ := c.First(); k != nil && len(expired) < limit; k, _ = c.Next() {
 		if len(k) < 8 {
-			return 0, fmt.Errorf("session expiry: %w", errDamaged)
+			return nil, fmt.Errorf("session expiry: %w", errDamaged)
 		}
 		if fromSortable(k[:8]) > now.Unix() {
 			break
 		}
 		s, err := t.indexedSession(k[8:])
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		expired = append(expired, s)
 	}
-	for _, s := range expired {
+	hashes := make([]TokenHash, len(expired))
+	for i, s := range expired {
 		if err := t.removeSession(s); err != nil {
-			return 0, err
+			return nil, err
 		}
+		hashes[i] = s.Hash
 	}
-	return len(expired), nil
+	return hashes, nil
 }
 
 // Value implements Tx.

@@ -12,7 +12,7 @@ const cacheShards = 16
 
 // cache is a bounded map in shards. When a shard is full, any entry makes
 // room: what is in use comes back with the next read.
-type cache[K comparable, V any] struct {
+type cache[K, V comparable] struct {
 	// epoch counts the drops. A reader notes it before it reads the store and
 	// puts only if it is still the same.
 	epoch  atomic.Uint64
@@ -24,7 +24,7 @@ type cache[K comparable, V any] struct {
 	}
 }
 
-func newCache[K comparable, V any](limit int, shard func(K) byte) *cache[K, V] {
+func newCache[K, V comparable](limit int, shard func(K) byte) *cache[K, V] {
 	c := &cache[K, V]{shard: shard, limit: max(1, limit/cacheShards)}
 	for i := range c.shards {
 		c.shards[i].m = map[K]V{}
@@ -61,6 +61,21 @@ func (c *cache[K, V]) put(key K, v V, current func() bool) V {
 	}
 	s.m[key] = v
 	return v
+}
+
+// replace puts fresh in the place of old, and reports whether old was still
+// there.
+func (c *cache[K, V]) replace(key K, old, fresh V) bool {
+	s := &c.shards[c.shard(key)%cacheShards]
+	s.Lock()
+	defer s.Unlock()
+	if have, ok := s.m[key]; !ok || have != old {
+		return false
+	}
+	// Whoever has read old in the store must not put it back.
+	c.epoch.Add(1)
+	s.m[key] = fresh
+	return true
 }
 
 func (c *cache[K, V]) drop(key K) {

@@ -299,6 +299,7 @@ func (h *Handler) options() map[string]option {
 		"session": blockOption(map[string]option{
 			"lifetime":      durationOption(&h.Session.Lifetime),
 			"idle":          durationOption(&h.Session.Idle),
+			"max":           numberOption(&h.Session.Max),
 			"cookie_name":   textOption(&h.Session.CookieName, "session"),
 			"cookie_domain": textOption(&h.Session.CookieDomain, "example.com"),
 			"same_site":     textOption(&h.Session.SameSite, "lax"),

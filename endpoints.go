@@ -13,6 +13,8 @@ type endpointDoc struct {
 	tag, summary, description string
 	// inputs are the members of the body.
 	inputs []inputDoc
+	// inQuery says that a GET takes them, as parameters.
+	inQuery bool
 	// oneOf names inputs of which the body needs one.
 	oneOf []string
 	// success is the status, answer the name of the schema of its body.
@@ -160,6 +162,8 @@ func (r *realm) describe(e *endpoint) {
 		d.codes = []Code{CodeSignatureInvalid, CodeSignatureExpired, CodeEmailAlreadyRegistered}
 	case "sessions":
 		d.tag, d.summary, d.answer = tagSignIn, "Where the account is signed in", schemaSessions
+		d.description = "The latest used first, 50 a page. An account has a bounded number of sessions and tokens; beyond it the least recently used ends."
+		d.inQuery, d.inputs = true, []inputDoc{{paramPage, false, object{{"type", "integer"}, {"minimum", 1}, {"default", 1}, {"description", "Behind the last page the list is empty."}}}}
 	case "revoke-session":
 		d.tag, d.summary = tagSignIn, "End one sign-in, or all others"
 		d.inputs = []inputDoc{

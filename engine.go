@@ -111,6 +111,14 @@ func (e *engine) housekeeping(ctx context.Context) {
 			if p := e.postman(); p != nil {
 				e.flush(ctx, p)
 			}
+		case l := <-e.sessions.left:
+			p := e.postman()
+			if p == nil {
+				continue
+			}
+			if _, err := e.sessions.endLeft(ctx, l, p.now); err != nil && ctx.Err() == nil {
+				p.logger.Error("ended sessions could not be removed", zap.Error(err))
+			}
 		case <-sweep.C:
 			p := e.postman()
 			if p == nil {

@@ -26,24 +26,45 @@ type sessionShown struct {
 	Current   bool   `json:"current"`
 }
 
-// shownSessions lists the sign-ins of who asks.
-func (c *call) shownSessions() ([]sessionShown, error) {
+// paramPage is the query parameter with the number of the page of a list.
+const paramPage = "page"
+
+// pageOf is the number of the page that a request asks for, from 1. What is no
+// such number is the first.
+func pageOf(req *http.Request) int {
+	n, err := strconv.Atoi(req.URL.Query().Get(paramPage))
+	if err != nil || n < 1 {
+		return 1
+	}
+	return n
+}
+
+// shownSessions lists a page of the sign-ins of who asks, and reports whether
+// there are more behind it.
+func (c *call) shownSessions() (list []sessionShown, more bool, err error) {
 	all, err := c.ListSessions(c.req.Context(), *c.who)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	list := make([]sessionShown, len(all))
+	// Not a product of what the client chose, which could overflow.
+	for n := pageOf(c.req); n > 1 && len(all) > 0; n-- {
+		all = all[min(sessionsShown, len(all)):]
+	}
+	if more = len(all) > sessionsShown; more {
+		all = all[:sessionsShown]
+	}
+	list = make([]sessionShown, len(all))
 	for i, s := range all {
 		list[i] = sessionShown{
 			ID: s.Hash.publicID(), Kind: sessionKinds[s.Kind], Created: timeValue(s.Created), LastUsed: timeValue(s.LastUsed),
 			Expires: timeValue(s.Expires), Address: s.Address, UserAgent: s.UserAgent, Current: s.Hash == c.who.Session.Hash,
 		}
 	}
-	return list, nil
+	return list, more, nil
 }
 
 func actSessions(c *call) (*reply, error) {
-	list, err := c.shownSessions()
+	list, _, err := c.shownSessions()
 	if err != nil {
 		return nil, err
 	}

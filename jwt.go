@@ -7,7 +7,6 @@ package registration
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
@@ -240,23 +239,4 @@ func tokenInvalid(err error) error {
 		return refuse(CodeTokenInvalid)
 	}
 	return storeError(err)
-}
-
-// endTokens ends the API tokens and refresh tokens of an account, and reports
-// whether there were any.
-func (t *txn) endTokens(u uuid.UUID) (found bool, err error) {
-	all, err := t.Sessions(u)
-	if err != nil {
-		return false, err
-	}
-	for _, s := range all {
-		if !slices.Contains([]SessionKind{KindToken, KindRefresh}, s.Kind) {
-			continue
-		}
-		found = true
-		if err := t.endSession(s.Hash); err != nil {
-			return false, err
-		}
-	}
-	return found, nil
 }

@@ -52,7 +52,7 @@ func (r *realm) operation(e *endpoint, method string) object {
 	}
 	out = append(out, Shown{"security", r.security(e)})
 	acts := method != http.MethodGet
-	if e.linkActs && !acts {
+	if (e.linkActs || d.inQuery) && !acts {
 		var parameters []object
 		for _, in := range d.inputs {
 			parameters = append(parameters, object{{"name", in.name}, {"in", "query"}, {"required", in.required}, {"schema", in.schema}})

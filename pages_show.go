@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/mileusna/useragent"
@@ -204,12 +205,16 @@ func (p *pages) get(w http.ResponseWriter, c *call, e *endpoint) {
 	}
 	d := p.data(c, e, value, nil)
 	if e.name == "sessions" {
-		list, err := c.shownSessions()
+		list, more, err := c.shownSessions()
 		if err != nil {
 			p.refusal(w, c.req, c.who, asRefusal(err))
 			return
 		}
 		d.Form, d.Sessions = nil, pageSessions(list)
+		if more {
+			next := p.realm.path + "/sessions/?" + paramPage + "=" + strconv.Itoa(pageOf(c.req)+1)
+			d.Links = append([]PageLink{{Href: next, Text: c.loc.text(say("link.more_sessions"))}}, d.Links...)
+		}
 	}
 	flash := p.realm.takeFlash(w, c.req, !query.Has(paramSent))
 	switch {

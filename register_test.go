@@ -82,7 +82,7 @@ func (s *site) census() (users, sessions int) {
 		}
 		users = len(all)
 		for _, u := range all {
-			list, err := tx.Sessions(u.ID)
+			list, err := tx.Sessions(u.ID, 9)
 			if err != nil {
 				return err
 			}

@@ -65,17 +65,20 @@ type Grant struct {
 	Expires time.Time
 }
 
-// grant writes what a sign-in of u hands out.
+// grant writes what a sign-in of u hands out, and ends what is beyond the number
+// of sign-ins that an account may have.
 func (a *Accounts) grant(t *txn, u *User, client Client) (*Grant, error) {
 	g := &Grant{}
 	now := a.time()
+	var issued []TokenHash
 	issue := func(kind SessionKind) (string, *Session, error) {
 		token, hash := newToken()
 		s := &Session{
 			Hash: hash, User: u.ID, Kind: kind, Created: now, LastUsed: now,
 			Expires: now.Add(time.Duration(a.settings.Session.Lifetime)),
-			Address: client.Address, UserAgent: shorten(client.UserAgent, maxUserAgent),
+			Address: client.Address, UserAgent: shorten(client.UserAgent, maxUserAgent), Epoch: u.epoch(kind),
 		}
+		issued = append(issued, hash)
 		return token, s, t.PutSession(s)
 	}
 	var err error
@@ -100,7 +103,7 @@ func (a *Accounts) grant(t *txn, u *User, client Client) (*Grant, error) {
 			return nil, err
 		}
 	}
-	return g, nil
+	return g, a.makeRoom(t, u, issued)
 }
 
 // shorten cuts a text to at most n bytes of whole, valid characters.
@@ -125,32 +128,6 @@ func (t *txn) renewSession(s *Session) (*Grant, error) {
 	return &Grant{Cookie: token, Session: &renewed}, t.endSession(s.Hash)
 }
 
-// endSession ends a session or token; one that has ended already is no error.
-func (t *txn) endSession(hash TokenHash) error {
-	t.sessions = append(t.sessions, hash)
-	if err := t.DeleteSession(hash); err != nil && !errors.Is(err, ErrNotFound) {
-		return err
-	}
-	return nil
-}
-
-// endSessions ends every session and token of an account, but keep's.
-func (t *txn) endSessions(u *User, keep *TokenHash) error {
-	all, err := t.Sessions(u.ID)
-	if err != nil {
-		return err
-	}
-	for _, s := range all {
-		if keep != nil && s.Hash == *keep {
-			continue
-		}
-		if err := t.endSession(s.Hash); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // sessions answers who a token belongs to. It keeps the live sessions and
 // their users in memory, exactly: whatever a transaction changes is forgotten
 // between its commit and the answer, so a revoked token fails at the very next
@@ -163,10 +140,13 @@ type sessions struct {
 	mu sync.Mutex
 	// used collects the sessions whose last use is to be written back.
 	used map[TokenHash]*liveSession
+	// left are the accounts whose ended sessions still have records.
+	left chan leftover
 }
 
 type liveSession struct {
 	session  Session
+	created  int64        // Unix seconds
 	lastUsed atomic.Int64 // Unix seconds
 	saved    atomic.Int64 // the LastUsed in the store, or on its way there
 }
@@ -183,6 +163,7 @@ func newSessions(store Store) *sessions {
 		live:  newCache[TokenHash, *liveSession](maxLiveSessions, func(h TokenHash) byte { return h[0] }),
 		users: newCache[uuid.UUID, *User](maxLiveUsers, func(id uuid.UUID) byte { return id[15] }),
 		used:  map[TokenHash]*liveSession{},
+		left:  make(chan leftover, maxLeftovers),
 	}
 }
 
@@ -211,11 +192,14 @@ func (s *sessions) lookupHash(ctx context.Context, hash TokenHash, kind SessionK
 		}
 	}
 	unix := now.Unix()
+	if ls.created-unix > int64(maxClockSkew/time.Second) {
+		ls = s.redate(ls, unix)
+	}
 	last := ls.lastUsed.Load()
-	if ls.session.Kind != kind || !u.IsActive || unix >= ls.session.Expires.Unix() || unix-last >= int64(idle/time.Second) {
+	if ls.session.Kind != kind || !u.IsActive || ls.session.Epoch != u.epoch(kind) || unix >= ls.session.Expires.Unix() || unix-last >= int64(idle/time.Second) {
 		return Principal{}, ErrNotFound
 	}
-	if unix > last {
+	if unix > last || last-unix > int64(maxClockSkew/time.Second) {
 		ls.lastUsed.Store(unix)
 		s.noteUse(ls, unix, idle)
 	}
@@ -246,13 +230,35 @@ func (s *sessions) load(ctx context.Context, hash TokenHash, epoch uint64) (*liv
 	if err != nil {
 		return nil, nil, err
 	}
-	fresh := &liveSession{session: *session}
-	fresh.lastUsed.Store(session.LastUsed.Unix())
-	fresh.saved.Store(session.LastUsed.Unix())
+	fresh := newLiveSession(session)
 	current := func() bool { return s.live.epoch.Load()+s.users.epoch.Load() == epoch }
 	ls := s.live.put(hash, fresh, current)
 	s.users.put(u.ID, u, current)
 	return ls, u, nil
+}
+
+func newLiveSession(session *Session) *liveSession {
+	ls := &liveSession{session: *session, created: session.Created.Unix()}
+	ls.lastUsed.Store(session.LastUsed.Unix())
+	ls.saved.Store(session.LastUsed.Unix())
+	return ls
+}
+
+// redate makes a sign-in of the future one of now, with the lifetime that it was
+// given: it was made under a clock that was ahead, and would be a fresh one, and
+// live, until that time has come. The store learns of it with the next flush.
+func (s *sessions) redate(ls *liveSession, unix int64) *liveSession {
+	session := ls.session
+	lifetime := session.Expires.Sub(session.Created)
+	session.Created = time.Unix(unix, 0).UTC()
+	session.LastUsed, session.Expires = session.Created, session.Created.Add(lifetime)
+	fresh := newLiveSession(&session)
+	if s.live.replace(session.Hash, ls, fresh) {
+		s.mu.Lock()
+		s.used[session.Hash] = fresh
+		s.mu.Unlock()
+	}
+	return fresh
 }
 
 // forget drops what a transaction has changed.
@@ -270,7 +276,8 @@ func (s *sessions) forget(users []uuid.UUID, hashes []TokenHash) {
 // request costs no write.
 func (s *sessions) noteUse(ls *liveSession, unix int64, idle time.Duration) {
 	saved := ls.saved.Load()
-	if unix-saved < int64(min(idle/8, 5*time.Minute)/time.Second) || !ls.saved.CompareAndSwap(saved, unix) {
+	ahead := saved-unix > int64(maxClockSkew/time.Second) // a use under a clock that was
+	if !ahead && unix-saved < int64(min(idle/8, 5*time.Minute)/time.Second) || !ls.saved.CompareAndSwap(saved, unix) {
 		return
 	}
 	s.mu.Lock()
@@ -311,6 +318,9 @@ func (s *sessions) flush(ctx context.Context) error {
 					return err
 				}
 				session.LastUsed = time.Unix(ls.lastUsed.Load(), 0).UTC()
+				if ls.session.Created.Before(session.Created) { // see redate
+					session.Created, session.Expires = ls.session.Created, ls.session.Expires
+				}
 				if err := tx.PutSession(session); err != nil {
 					return err
 				}
@@ -343,14 +353,20 @@ const sweepChunk = 256
 // sweep removes the expired sessions and tokens.
 func (s *sessions) sweep(ctx context.Context, now time.Time) (total int, err error) {
 	for {
-		removed := 0
+		var removed []TokenHash
 		err := s.store.Update(ctx, func(tx Tx) (err error) {
 			removed, err = tx.DeleteExpiredSessions(now, sweepChunk)
 			return err
 		})
-		total += removed
-		if err != nil || removed < sweepChunk {
+		if err != nil {
 			return total, err
+		}
+		// A session that memory still had would be back as soon as the clock is set
+		// back, and nothing that ends sessions would find it.
+		s.forget(nil, removed)
+		total += len(removed)
+		if len(removed) < sweepChunk {
+			return total, nil
 		}
 	}
 }

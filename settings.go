@@ -243,6 +243,10 @@ type SessionSettings struct {
 	Lifetime caddy.Duration `json:"lifetime,omitempty"`
 	// A sign-in unused for this long ends. Default: 14 days.
 	Idle caddy.Duration `json:"idle,omitempty"`
+	// How many sessions an account may have, and how many API and refresh tokens
+	// besides. With one more, the least recently used ends. Default: 50; at most
+	// 1000.
+	Max int `json:"max,omitempty"`
 	// Default: `__Host-registration` over HTTPS, `registration` over plain HTTP
 	// or with a cookie domain.
 	CookieName string `json:"cookie_name,omitempty"`
@@ -357,6 +361,7 @@ const day = 24 * time.Hour
 const (
 	defaultPath  = "/accounts"
 	defaultRealm = "default"
+	maxSessions  = 1000
 )
 
 func setDefault[T comparable](p *T, value T) {
@@ -416,6 +421,7 @@ func (s *Settings) setDefaults() {
 	setSwitch(&s.ChangePassword.PasswordConfirm, true)
 	setDefault(&s.Session.Lifetime, caddy.Duration(14*day))
 	setDefault(&s.Session.Idle, caddy.Duration(14*day))
+	setDefault(&s.Session.Max, 50)
 	setDefault(&s.Session.SameSite, "lax")
 	if s.Password.Argon2id == nil {
 		p := defaultHashParams

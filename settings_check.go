@@ -155,6 +155,9 @@ func (s *Settings) checkSessions(bad badFunc) {
 			bad(d.setting, "must be at least one second; write for example 14d or 90m")
 		}
 	}
+	if s.Session.Max < 1 || s.Session.Max > maxSessions {
+		bad("session.max", "%d is not between 1 and %d; write for example: max 50", s.Session.Max, maxSessions)
+	}
 	switch s.Session.SameSite {
 	case "lax", "strict":
 	case "none":

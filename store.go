@@ -90,16 +90,18 @@ type Tx interface {
 	// Session returns the session or token with this hash, expired or not, or
 	// ErrNotFound.
 	Session(hash TokenHash) (*Session, error)
-	// Sessions returns all sessions and tokens of an account, expired ones too,
-	// in no particular order.
-	Sessions(user uuid.UUID) ([]*Session, error)
+	// Sessions returns up to limit sessions and tokens of an account, expired
+	// ones too, in an order of the store's own that does not change: while the
+	// first ones stay, a second call returns them again.
+	Sessions(user uuid.UUID, limit int) ([]*Session, error)
 	// PutSession inserts or replaces a session or token.
 	PutSession(s *Session) error
 	// DeleteSession removes a session or token, or returns ErrNotFound.
 	DeleteSession(hash TokenHash) error
 	// DeleteExpiredSessions removes up to limit sessions and tokens whose
-	// Expires is not after now, and returns how many it removed.
-	DeleteExpiredSessions(now time.Time, limit int) (int, error)
+	// Expires is not after now, and returns their hashes: whoever remembers a
+	// session has to forget it.
+	DeleteExpiredSessions(now time.Time, limit int) ([]TokenHash, error)
 
 	// PutMail queues a message (Seq zero: a new, larger Seq is assigned and set
 	// in m) or replaces the one with this Seq, or returns ErrNotFound if it is
@@ -185,6 +187,11 @@ type User struct {
 	// undo link. It is part of the state of the links and device cookies that
 	// end with them (Accounts.state).
 	Generation uint64 `cbor:"17,keyasint,omitempty"`
+	// SessionEpoch and TokenEpoch number what Session.Epoch of the account's live
+	// sessions, and of its API and refresh tokens, has to be. Raising one ends all
+	// of them at once, however many records there are.
+	SessionEpoch uint32 `cbor:"23,keyasint,omitempty"`
+	TokenEpoch   uint32 `cbor:"24,keyasint,omitempty"`
 }
 
 // FormerEmail is an address that an account had and can have back.
@@ -246,6 +253,9 @@ type Session struct {
 	Refresh  TokenHash `cbor:"8,keyasint,omitzero"`
 	Previous TokenHash `cbor:"9,keyasint,omitzero"`
 	Rotated  time.Time `cbor:"10,keyasint,omitzero"`
+	// Epoch is User.SessionEpoch, or User.TokenEpoch where the kind is not
+	// KindSession, at the sign-in. With another one the sign-in has ended.
+	Epoch uint32 `cbor:"11,keyasint,omitempty"`
 }
 
 // MailKind names the message that is to be sent. The text is rendered and the

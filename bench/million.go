@@ -265,7 +265,7 @@ func (b *bench) writes(ctx context.Context, large, few *seeded) error {
 	for n := range b.rounds {
 		for i := range sides {
 			sd := sides[(i+n)%2]
-			removed := 0
+			var removed []registration.TokenHash
 			if err := timed(&sd.sweep, func() error {
 				return sd.store.Update(ctx, func(tx registration.Tx) (err error) {
 					removed, err = tx.DeleteExpiredSessions(later, swept)
@@ -274,8 +274,8 @@ func (b *bench) writes(ctx context.Context, large, few *seeded) error {
 			}); err != nil {
 				return err
 			}
-			if removed != swept {
-				return fmt.Errorf("%d sessions swept, not %d", removed, swept)
+			if len(removed) != swept {
+				return fmt.Errorf("%d sessions swept, not %d", len(removed), swept)
 			}
 			if err := sd.store.Update(ctx, func(tx registration.Tx) error { return freshSessions(tx, sd.seeded, swept) }); err != nil {
 				return err

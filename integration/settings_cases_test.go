@@ -399,6 +399,13 @@ var settingCases = []settingCase{
 		require.Equal(t, http.StatusUnauthorized, c.get("/members/").StatusCode)
 		other.requireMember()
 	}},
+	{"session.max", "session {\n max 1\n }", func(t *testing.T, with, plain *place) {
+		first, other := with.member("maxi"), plain.member("maxi")
+		with.client().signIn("maxi")
+		plain.client().signIn("maxi")
+		require.Equal(t, http.StatusUnauthorized, first.get("/members/").StatusCode)
+		other.requireMember()
+	}},
 	{"session.cookie_name session.cookie_domain session.same_site", `session {
 			cookie_name biscuit
 			cookie_domain [[name]].example

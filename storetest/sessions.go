@@ -44,7 +44,7 @@ func sessionNames(t *testing.T, s registration.Store, user uuid.UUID) (names []s
 	t.Helper()
 	var all []*registration.Session
 	view(t, s, func(tx registration.Tx) (err error) {
-		all, err = tx.Sessions(user)
+		all, err = tx.Sessions(user, 1000)
 		return err
 	})
 	for _, one := range all {
@@ -56,13 +56,18 @@ func sessionNames(t *testing.T, s registration.Store, user uuid.UUID) (names []s
 	return names
 }
 
-func deleteExpired(t *testing.T, s registration.Store, at time.Time, limit int) (n int) {
+func deleteExpired(t *testing.T, s registration.Store, at time.Time, limit int) int {
+	t.Helper()
+	return len(deleteExpiredHashes(t, s, at, limit))
+}
+
+func deleteExpiredHashes(t *testing.T, s registration.Store, at time.Time, limit int) (hashes []registration.TokenHash) {
 	t.Helper()
 	update(t, s, func(tx registration.Tx) (err error) {
-		n, err = tx.DeleteExpiredSessions(at, limit)
+		hashes, err = tx.DeleteExpiredSessions(at, limit)
 		return err
 	})
-	return n
+	return hashes
 }
 
 var sessionPromises = []promise{
@@ -73,6 +78,7 @@ var sessionPromises = []promise{
 		two.Kind, two.Address = registration.KindToken, ""
 		three := newSession("family", one.User)
 		three.Kind, three.Refresh, three.Previous, three.Rotated = registration.KindRefresh, hash("now"), hash("before"), now
+		three.Epoch = 1<<32 - 1
 		for _, want := range []*registration.Session{one, two, three} {
 			putSession(t, s, want)
 			got, err := session(t, s, want.UserAgent)
@@ -135,6 +141,32 @@ var sessionPromises = []promise{
 		require.Equal(t, []string{"bert"}, sessionNames(t, s, bert))
 		require.Empty(t, sessionNames(t, s, uuid.Must(uuid.NewV7())))
 	}},
+	{"a part of an account's sessions is always the same part", func(t *testing.T, open opener) {
+		s := open(t)
+		u := uuid.Must(uuid.NewV7())
+		for i := range 20 {
+			putSession(t, s, newSession(fmt.Sprint("s", i), u))
+		}
+		first := func(limit int) (names []string) {
+			view(t, s, func(tx registration.Tx) error {
+				some, err := tx.Sessions(u, limit)
+				for _, one := range some {
+					names = append(names, one.UserAgent)
+				}
+				return err
+			})
+			return names
+		}
+		require.Empty(t, first(0))
+		require.Len(t, first(100), 20)
+		five := first(5)
+		require.Len(t, five, 5)
+		require.Equal(t, five, first(5))
+		require.Equal(t, five, first(7)[:5])
+		// What comes in the place of those that are gone was behind them.
+		update(t, s, func(tx registration.Tx) error { return tx.DeleteSession(hash(five[1])) })
+		require.Equal(t, slices.Delete(slices.Clone(five), 1, 2), first(5)[:4])
+	}},
 	{"PutSession replaces, also the account and the end", func(t *testing.T, open opener) {
 		s := open(t)
 		anna, bert := uuid.Must(uuid.NewV7()), uuid.Must(uuid.NewV7())
@@ -183,7 +215,12 @@ var sessionPromises = []promise{
 		require.Equal(t, 0, deleteExpired(t, s, now.Add(-time.Second), 100))
 		// s0 to s4: the end itself counts as expired.
 		at := now.Add(4 * time.Second)
-		require.Equal(t, 3, deleteExpired(t, s, at, 3))
+		swept := deleteExpiredHashes(t, s, at, 3)
+		require.Len(t, swept, 3)
+		require.Subset(t, []registration.TokenHash{hash("s0"), hash("s1"), hash("s2"), hash("s3"), hash("s4")}, swept)
+		for _, h := range swept {
+			require.ErrorIs(t, s.View(t.Context(), func(tx registration.Tx) error { _, err := tx.Session(h); return err }), registration.ErrNotFound)
+		}
 		require.Len(t, sessionNames(t, s, u), 7)
 		require.Equal(t, 2, deleteExpired(t, s, at, 100))
 		require.Equal(t, []string{"s5", "s6", "s7", "s8", "s9"}, sessionNames(t, s, u))

@@ -26,6 +26,7 @@ func fullUser() *registration.User {
 			"large": int64(1) << 62, "empty": "",
 		},
 		EmailChanges: 3, Generation: 1 << 40,
+		SessionEpoch: 4, TokenEpoch: 1<<32 - 1,
 		Former: []registration.FormerEmail{
 			{Email: "Old@example.org", Serial: 2, Until: now.Add(time.Hour)}, {Email: "older@example.org", Until: now, Unproven: true},
 		},
