@@ -27,7 +27,7 @@ func (a *Accounts) staleSignIn(s *Session) bool {
 func (a *Accounts) setsLogin(p Principal, in Input) bool {
 	fields, _ := a.editableFields()
 	return slices.ContainsFunc(fields, func(f *field) bool {
-		if in[f.name].kind == valueAbsent || !a.guarded(f) {
+		if in[f.name].kind == valueAbsent || !a.settings.fields.guarded(f) {
 			return false
 		}
 		if f.extra {
@@ -40,12 +40,6 @@ func (a *Accounts) setsLogin(p Principal, in Input) bool {
 		}
 		return text != f.get(p.User)
 	})
-}
-
-// guarded reports whether a field changes only with the password or soon after
-// the sign-in.
-func (a *Accounts) guarded(f *field) bool {
-	return f.name == fieldEmail || a.settings.fields.isLogin(f.name)
 }
 
 // loginsOf are the values of the login fields but the e-mail address, whose

@@ -104,6 +104,10 @@ func (set *fieldSet) extraValues(u *User) map[string]any {
 	return values
 }
 
+// guarded reports whether a field changes only with the password or soon after
+// the sign-in.
+func (set *fieldSet) guarded(f *field) bool { return f.name == fieldEmail || set.isLogin(f.name) }
+
 // Shown is one field of an account as its owner sees it.
 type Shown struct {
 	Name  string

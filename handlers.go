@@ -1,5 +1,5 @@
-// handlers.go: the endpoints: which there are, what may be asked of them, and
-// one function for each: decoded input -> account -> reply.
+// handlers.go: the endpoints: which there are, and the way of a request through
+// one: decoded input -> act -> reply.
 
 package registration
 
@@ -37,14 +37,29 @@ type endpoint struct {
 	anonymous bool
 	// document serves a file that is anybody's, in place of act.
 	document func(http.ResponseWriter, *http.Request, *realm)
+	// mailed is the mailed link that leads here; zero: none does.
+	mailed mailedLink
 	// form is the page that GET shows to a browser; nil: none.
 	form *form
+	// page names the endpoint whose page has this one's button, where it has no
+	// page of its own.
+	page string
+	// after is where a browser goes after the act; nil: to the profile.
+	after func(*call, *reply) afterAct
 	// doc is what the OpenAPI document says besides.
 	doc endpointDoc
 	// redirect is where redirect mode sends a browser after the act; zero: off.
 	redirect RedirectSettings
 	// linkActs: in redirect mode a GET acts, with what its query says.
 	linkActs bool
+}
+
+// A mailedLink is the link in a mail whose act is an endpoint's.
+type mailedLink struct {
+	purpose Purpose
+	// url is where the link leads; "": to the endpoint's own page.
+	url    string
+	period time.Duration
 }
 
 // A call is one request to an endpoint, decoded.
@@ -82,68 +97,54 @@ type reply struct {
 	seeOther string
 }
 
-// routes lists the endpoints that this configuration serves.
+// grants takes the tokens of a sign-in into the reply.
+func (rep *reply) grants(g *Grant) {
+	rep.token, rep.refresh, rep.expires = g.Token, g.Refresh, g.Expires
+}
+
+// post are the methods of an endpoint that acts alone.
+var post = []string{http.MethodPost}
+
+// endpoints are all that there are, each made for a configuration by its own
+// file, endpoint_<name>.go.
+var endpoints = []func(*realm) *endpoint{
+	endpointRegister, endpointVerifyRegistration, endpointResendVerification,
+	endpointLogin, endpointLogout, endpointRefreshToken, endpointSessions, endpointRevokeSession,
+	endpointProfile, endpointChangePassword, endpointSendResetPasswordLink, endpointResetPassword,
+	endpointRegisterEmail, endpointVerifyEmail, endpointUndoEmail,
+	endpointOpenAPI, endpointJWKS,
+}
+
+// routes makes the endpoints that this configuration serves, by name.
 func (r *realm) routes() map[string]*endpoint {
-	s := r.settings
-	post := []string{http.MethodPost}
-	register := *s.Register.Enabled
-	list := []*endpoint{
-		{name: "register", methods: post, off: !register, act: actRegister},
-		{name: "verify-registration", methods: post, off: !*s.Register.Verification, act: actVerifyRegistration, givesCookie: *s.Register.AutoLogin && *s.Login.Session},
-		{name: "resend-verification", methods: post, off: !*s.Register.Verification, act: actResendVerification},
-		{name: "login", methods: post, act: actLogin, givesCookie: *s.Login.Session},
-		{name: "logout", methods: post, signedIn: true, act: actLogout},
-		{name: "profile", methods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch}, signedIn: true, act: actProfile},
-		{name: "change-password", methods: post, signedIn: true, act: actChangePassword},
-		{name: "send-reset-password-link", methods: post, off: !*s.ResetPassword.Enabled, act: actSendResetPasswordLink},
-		{name: "reset-password", methods: post, off: !*s.ResetPassword.Enabled, act: actResetPassword},
-		{name: "register-email", methods: post, signedIn: true, act: actRegisterEmail},
-		{name: "sessions", methods: []string{http.MethodGet, http.MethodHead}, signedIn: true, act: actSessions},
-		{name: "revoke-session", methods: post, signedIn: true, act: actRevokeSession},
-		{name: "refresh-token", methods: post, off: s.Login.JWT == nil, anonymous: true, act: actRefreshToken},
-		{name: openAPIName, methods: []string{http.MethodGet, http.MethodHead}, document: serveOpenAPI},
-		{name: jwksName, methods: []string{http.MethodGet, http.MethodHead}, off: s.Login.JWT == nil, document: serveJWKS},
-		{name: "verify-email", methods: post, off: !*s.RegisterEmail.Verification, act: actVerifyEmail},
-		{name: "undo-email", methods: post, off: !s.undoEnabled(), act: actUndoEmail},
-	}
-	// The order is that in which the acts look for the account: a second name in
-	// the body must not be what is counted.
-	logins := append([]string{"login"}, s.User.LoginFields...)
-	resend := append([]string{"login", fieldEmail}, s.User.LoginFields...)
-	reset := logins
-	if *s.ResetPassword.UseEmail {
-		reset = []string{fieldEmail}
-	}
-	budgets := map[string]struct {
-		throttle string
-		target   func(*call) string
-	}{
-		"register":                 {throttleRegister, throttleTarget(fieldEmail)},
-		"resend-verification":      {throttleEmail, throttleTarget(resend...)},
-		"login":                    {throttleLogin, throttleTarget(logins...)},
-		"change-password":          {throttleLogin, func(c *call) string { return c.who.User.ID.String() }},
-		"send-reset-password-link": {throttleReset, throttleTarget(reset...)},
-		"register-email":           {throttleEmail, throttleTarget(fieldEmail)},
-	}
-	redirects := map[string]RedirectSettings{
-		"verify-registration": s.Register.RedirectSettings, "verify-email": s.RegisterEmail.RedirectSettings,
-		"reset-password": s.ResetPassword.RedirectSettings,
-	}
-	routes := make(map[string]*endpoint, len(list))
-	for _, e := range list {
-		if !s.Pages.Off {
-			e.form = r.pages.form(e.name)
+	routes := make(map[string]*endpoint, len(endpoints))
+	for _, make := range endpoints {
+		e := make(r)
+		if e.form != nil && e.after == nil {
+			e.after = e.form.after
 		}
-		e.throttle, e.target = budgets[e.name].throttle, budgets[e.name].target
-		e.device = e.name == "login"
-		e.redirect = redirects[e.name]
-		if e.linkActs = e.redirect.on() && e.name != "reset-password"; e.linkActs {
-			e.methods = []string{http.MethodGet, http.MethodHead, http.MethodPost}
-		}
-		r.describe(e)
 		routes[e.name] = e
 	}
 	return routes
+}
+
+// mailedLinks are the links in mails, each with where it leads.
+func (r *realm) mailedLinks() map[Purpose]mailedLink {
+	links := map[Purpose]mailedLink{}
+	for name, e := range r.endpoints {
+		if e.mailed.purpose != "" {
+			setDefault(&e.mailed.url, r.settings.BaseURL+r.path+"/"+name+"/")
+			links[e.mailed.purpose] = e.mailed
+		}
+	}
+	return links
+}
+
+// redirectActs makes a GET act where the owner has chosen redirect mode.
+func (e *endpoint) redirectActs(s RedirectSettings) {
+	if e.redirect = s; s.on() {
+		e.linkActs, e.methods = true, []string{http.MethodGet, http.MethodHead, http.MethodPost}
+	}
 }
 
 // serve answers a request below the realm's path. The order of the refusals is
@@ -283,146 +284,4 @@ func (r *realm) skipAccessLog(req *http.Request) {
 	caddyhttp.SetVar(req.Context(), caddyhttp.LogSkipVar, true)
 	r.logger.Info("mailed link opened; the request is left out of the access log, because its address has a signature",
 		zap.String("realm", r.name), zap.String("path", req.URL.Path), zap.String("client_ip", r.client(req).Address))
-}
-
-func actRegister(c *call) (*reply, error) {
-	u, err := c.Register(c.req.Context(), c.in, c.client)
-	if err != nil {
-		return nil, err
-	}
-	rep := &reply{status: http.StatusCreated, profile: c.Profile(u), user: u}
-	if u.AwaitsVerification {
-		rep.detail = say("detail.confirm_account", Params{"email": u.Email})
-	} else {
-		rep.detail = say("detail.account_ready")
-	}
-	return rep, nil
-}
-
-func actVerifyRegistration(c *call) (*reply, error) {
-	u, grant, err := c.VerifyRegistration(c.req.Context(), c.in, c.client)
-	if err != nil {
-		return nil, err
-	}
-	rep := &reply{status: http.StatusOK, detail: say("detail.account_confirmed"), user: u}
-	if grant != nil {
-		rep.cookie = grant.Cookie
-		rep.grants(grant)
-		rep.seeOther = c.realm.afterSignIn(c.next)
-	}
-	return rep, nil
-}
-
-func actResendVerification(c *call) (*reply, error) {
-	if err := c.ResendVerification(c.req.Context(), c.in, c.client); err != nil {
-		return nil, err
-	}
-	return &reply{status: http.StatusOK, detail: say("detail.resend_requested")}, nil
-}
-
-func actLogin(c *call) (*reply, error) {
-	var old *Session
-	if c.who != nil {
-		old = c.who.Session
-	}
-	u, grant, err := c.SignIn(c.req.Context(), c.in, c.client, old)
-	if err != nil {
-		return &reply{user: u}, err
-	}
-	rep := &reply{status: http.StatusOK, detail: say("detail.logged_in"), user: u, cookie: grant.Cookie, seeOther: c.realm.afterSignIn(c.next)}
-	rep.grants(grant)
-	return rep, nil
-}
-
-func actLogout(c *call) (*reply, error) {
-	err := c.SignOut(c.req.Context(), *c.who, c.in.truthy("revoke_token"))
-	if err != nil && asRefusal(err).Code != CodeNoToken {
-		return nil, err
-	}
-	rep := &reply{status: http.StatusOK, detail: say("detail.logged_out"), user: c.who.User, signedOut: c.who.Session.Kind == KindSession}
-	return rep, err
-}
-
-func actProfile(c *call) (*reply, error) {
-	u := c.who.User
-	if c.req.Method != http.MethodGet && c.req.Method != http.MethodHead {
-		if c.setsLogin(*c.who, c.in) {
-			if err := c.guess(); err != nil {
-				return nil, err
-			}
-		}
-		var err error
-		if u, err = c.UpdateProfile(c.req.Context(), *c.who, c.in, c.req.Method == http.MethodPatch, c.client); err != nil {
-			return nil, err
-		}
-	}
-	return &reply{status: http.StatusOK, profile: c.Profile(u), user: u, detail: say("detail.profile_saved")}, nil
-}
-
-func actChangePassword(c *call) (*reply, error) {
-	u, grant, err := c.ChangePassword(c.req.Context(), *c.who, c.in, c.client)
-	if err != nil {
-		return nil, err
-	}
-	rep := &reply{status: http.StatusOK, detail: say("detail.password_changed"), user: u}
-	if grant != nil {
-		rep.cookie = grant.Cookie
-	}
-	return rep, nil
-}
-
-func actSendResetPasswordLink(c *call) (*reply, error) {
-	if err := c.SendResetPasswordLink(c.req.Context(), c.in, c.client); err != nil {
-		return nil, err
-	}
-	return &reply{status: http.StatusOK, detail: say("detail.reset_requested")}, nil
-}
-
-func actResetPassword(c *call) (*reply, error) {
-	u, err := c.ResetPassword(c.req.Context(), c.in, c.client)
-	if err != nil {
-		return nil, err
-	}
-	return &reply{
-		status: http.StatusOK, detail: say("detail.password_reset"), user: u, knownDevice: true,
-	}, nil
-}
-
-func actRegisterEmail(c *call) (*reply, error) {
-	if err := c.guess(); err != nil {
-		return nil, err
-	}
-	if err := c.RegisterEmail(c.req.Context(), *c.who, c.in, c.client); err != nil {
-		return nil, err
-	}
-	rep := &reply{status: http.StatusOK, detail: say("detail.email_changed"), user: c.who.User}
-	if *c.realm.settings.RegisterEmail.Verification {
-		rep.detail = say("detail.confirm_email")
-	}
-	return rep, nil
-}
-
-func actVerifyEmail(c *call) (*reply, error) {
-	u, err := c.VerifyEmail(c.req.Context(), c.in, c.client)
-	if err != nil {
-		return nil, err
-	}
-	return &reply{
-		status: http.StatusOK, detail: say("detail.email_changed"), user: u,
-	}, nil
-}
-
-func actUndoEmail(c *call) (*reply, error) {
-	u, err := c.UndoEmail(c.req.Context(), c.in, c.client)
-	if err != nil {
-		return nil, err
-	}
-	rep := &reply{
-		status: http.StatusOK, user: u, signedOut: c.who != nil && c.who.User.ID == u.ID && c.who.Session.Kind == KindSession,
-		detail: say("detail.email_restored"),
-	}
-	if !*c.realm.settings.ResetPassword.Enabled {
-		rep.detail = say("detail.email_restored_change_password")
-	}
-	return rep, nil
 }

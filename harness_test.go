@@ -117,7 +117,7 @@ func newSiteAt(t testing.TB, path string, configure ...func(*Settings)) *site {
 		if err != nil {
 			return nil, err
 		}
-		r.signer, r.state = s.accounts.signer, s.accounts.state
+		r.signer, r.state, r.links = s.accounts.signer, s.accounts.state, s.realm.mailedLinks()
 		return r.render(m, u)
 	}
 	require.NoError(t, s.realm.start())

@@ -17,7 +17,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/google/uuid"
 
 	"github.com/seed-928992b0/caddy-registration/templates"
@@ -92,6 +91,7 @@ type mailRenderer struct {
 	languages *languages
 	site      string
 	templates map[string]map[MailKind]mailTemplate // by language
+	links     map[Purpose]mailedLink
 	signer    *Signer
 	state     func(purpose Purpose, u *User, email string) []byte
 	now       func() time.Time
@@ -264,16 +264,16 @@ func (r *mailRenderer) render(m *Mail, u *User) (*Message, error) {
 		data.User.Name = u.Username
 	}
 	if purpose, ok := purposes[m.Kind]; ok {
-		page, period := r.page(purpose)
+		to := r.links[purpose]
 		claim := Claim{Purpose: purpose, User: u.ID, Time: r.now(), State: r.state(purpose, u, m.To)}
 		if purpose == PurposeRegisterEmail || purpose == PurposeUndoEmail {
 			claim.Email = m.To
 		}
-		link, err := linkURL(page, claim, r.signer.Sign(claim), m.Next)
+		link, err := linkURL(to.url, claim, r.signer.Sign(claim), m.Next)
 		if err != nil {
 			return nil, err
 		}
-		data.Link, data.Period = link, l.text(inWords(period))
+		data.Link, data.Period = link, l.text(inWords(to.period))
 	}
 	kind := m.Kind
 	if kind == mailDecoy {
@@ -287,23 +287,4 @@ func (r *mailRenderer) render(m *Mail, u *User) (*Message, error) {
 		ID: m.MessageID, From: r.settings.From, ReplyTo: r.settings.ReplyTo, To: m.To, Date: m.Queued,
 		Subject: subject, Text: text, HTML: html, Language: l.name,
 	}, nil
-}
-
-// page returns where a link leads and how long it is good.
-func (r *mailRenderer) page(purpose Purpose) (string, time.Duration) {
-	s := r.settings
-	page, endpoint, period := s.Register.VerificationURL, "verify-registration", s.Register.VerificationPeriod
-	switch purpose {
-	case PurposeResetPassword:
-		page, endpoint, period = s.ResetPassword.VerificationURL, "reset-password", s.ResetPassword.VerificationPeriod
-	case PurposeRegisterEmail:
-		page, endpoint, period = s.RegisterEmail.VerificationURL, "verify-email", s.RegisterEmail.VerificationPeriod
-	case PurposeUndoEmail:
-		page, endpoint, period = s.RegisterEmail.UndoURL, "undo-email", caddy.Duration(undoPeriod)
-	case PurposeRegister:
-	}
-	if page == "" {
-		page = strings.TrimSuffix(s.BaseURL, "/") + s.Path + "/" + endpoint + "/"
-	}
-	return page, time.Duration(period)
 }

@@ -8,15 +8,9 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
-	"net/http"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 )
-
-// openAPIName is the last part of the document's address.
-const openAPIName = "openapi.json"
 
 // An openAPIDocument is the document as it is sent.
 type openAPIDocument struct {
@@ -41,39 +35,6 @@ func newOpenAPI(r *realm) *openAPI {
 		})
 	}
 	return &out
-}
-
-// serveOpenAPI sends the document, or 304 to who has it already.
-func serveOpenAPI(w http.ResponseWriter, req *http.Request, r *realm) {
-	i := 0
-	if r.secure(req) {
-		i = 1
-	}
-	doc := r.openapi[i]()
-	h := w.Header()
-	h.Set("ETag", doc.etag)
-	h.Set("Cache-Control", "public, no-cache") // keep it, and ask whether it is still so
-	h.Set("X-Content-Type-Options", "nosniff")
-	if matchesETag(req.Header.Get("If-None-Match"), doc.etag) {
-		w.WriteHeader(http.StatusNotModified)
-		return
-	}
-	h.Set("Content-Type", "application/json")
-	h.Set("Content-Length", strconv.Itoa(len(doc.body)))
-	w.WriteHeader(http.StatusOK)
-	if req.Method != http.MethodHead {
-		_, _ = w.Write(doc.body)
-	}
-}
-
-// matchesETag reads an If-None-Match (RFC 9110, 13.1.2), whose comparison is weak.
-func matchesETag(header, etag string) bool {
-	for part := range strings.SplitSeq(header, ",") {
-		if part = strings.TrimSpace(part); part == "*" || strings.TrimPrefix(part, "W/") == etag {
-			return true
-		}
-	}
-	return false
 }
 
 func (r *realm) openAPIBody(cookie string) ([]byte, error) {

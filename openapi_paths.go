@@ -27,8 +27,8 @@ func (r *realm) pathItem(e *endpoint) object {
 }
 
 func operationID(e *endpoint, method string) string {
-	if e.document != nil {
-		return map[string]string{jwksName: "getKeys", openAPIName: "getOpenAPI"}[e.name]
+	if e.doc.operation != "" {
+		return e.doc.operation
 	}
 	var id strings.Builder
 	parts := strings.Split(e.name, "-")
@@ -127,10 +127,9 @@ func (r *realm) responses(e *endpoint, acts bool) object {
 		if acts && throttled && !r.settings.Throttle.Off && !slices.Contains(d.codes, CodeThrottled) {
 			add(CodeThrottled)
 		}
-		add(CodeInternal)
-	}
-	if e.name != openAPIName {
-		add(CodeUnavailable)
+		add(CodeInternal, CodeUnavailable)
+	} else {
+		add(d.codes...)
 	}
 	out := object{}
 	switch {
@@ -142,7 +141,7 @@ func (r *realm) responses(e *endpoint, acts bool) object {
 	default:
 		out = append(out, Shown{strconv.Itoa(d.success), r.success(e)})
 	}
-	if e.name == openAPIName {
+	if d.versioned {
 		out = append(out, Shown{"304", object{{"description", "It has not changed since the one that `If-None-Match` names."}}})
 	}
 	statuses := make([]int, 0, len(codes))
@@ -164,13 +163,13 @@ func (r *realm) success(e *endpoint) object {
 	contentType := "application/json"
 	out := object{{"description", http.StatusText(e.doc.success)}}
 	var headers object
-	if e.name == jwksName {
-		contentType = "application/jwk-set+json"
+	if e.doc.contentType != "" {
+		contentType = e.doc.contentType
 	}
-	if e.name == openAPIName {
+	if e.doc.versioned {
 		headers = append(headers, header("ETag", "Of this version of the document."))
 	}
-	if e.givesCookie || e.name == "logout" || e.name == "change-password" {
+	if e.givesCookie || e.doc.setsCookie {
 		headers = append(headers, header("Set-Cookie", "The session cookie; taken away at the sign-out."))
 	}
 	if len(headers) > 0 {

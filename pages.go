@@ -33,13 +33,7 @@ const (
 	styleName       = "style.css"
 )
 
-// pageNames are the pages that can have a template of their own: those of the
-// endpoints, and the one of errors.
-var pageNames = []string{
-	"login", "register", "verify-registration", "resend-verification", "send-reset-password-link", "reset-password",
-	"profile", "sessions", "change-password", "register-email", "verify-email", "undo-email", "logout", errorPage,
-}
-
+// errorPage is the name of the page of errors.
 const errorPage = "error"
 
 // pages renders the HTML of one realm. It does not change once loaded.
@@ -47,6 +41,7 @@ type pages struct {
 	realm     *realm
 	templates map[string]*template.Template // by page
 	files     map[string]*pageFile          // by name below the path
+	names     []string                      // that can have a template of their own
 	site      string
 	// style, brand and logo are the addresses of the files; "": there is none.
 	style, brand, logo string
@@ -190,8 +185,15 @@ func newPages(r *realm) (*pages, error) {
 	if r.settings.Pages.Off {
 		return p, nil
 	}
+	for name, e := range r.endpoints {
+		if e.form != nil {
+			p.names = append(p.names, name)
+		}
+	}
+	slices.Sort(p.names)
+	p.names = append(p.names, errorPage)
 	folder := r.settings.pageFolder()
-	if err := checkPageFolder(folder, r.settings.Pages.Templates != ""); err != nil {
+	if err := p.checkFolder(folder, r.settings.Pages.Templates != ""); err != nil {
 		return nil, err
 	}
 	style, err := p.read(folder, styleName)
@@ -228,9 +230,9 @@ func (p *pages) read(folder, name string) (string, error) {
 	return string(raw), err
 }
 
-// checkPageFolder refuses a folder that is missing though it was named, and a
+// checkFolder refuses a folder that is missing though it was named, and a
 // template that no page uses, most likely for a slip in its name.
-func checkPageFolder(folder string, named bool) error {
+func (p *pages) checkFolder(folder string, named bool) error {
 	if folder == "" {
 		return nil
 	}
@@ -242,7 +244,7 @@ func checkPageFolder(folder string, named bool) error {
 		return settingErrorf("pages.templates", "%v", err)
 	}
 	known := []string{layoutTemplate, contentTemplate, fieldTemplate}
-	for _, name := range pageNames {
+	for _, name := range p.names {
 		known = append(known, name+".html")
 	}
 	for _, entry := range entries {
@@ -272,7 +274,7 @@ func (p *pages) parse(folder string) error {
 			return wrong(err)
 		}
 	}
-	for _, name := range pageNames {
+	for _, name := range p.names {
 		set, err := base.Clone()
 		if err != nil {
 			return wrong(err)

@@ -4,6 +4,7 @@
 package registration
 
 import (
+	"net/http"
 	"slices"
 )
 
@@ -13,10 +14,46 @@ type form struct {
 	fields               []formField
 	// hidden are taken from the query into hidden inputs: a mailed link.
 	hidden []string
-	// purpose is that of the mailed link which leads here; "": none does.
-	purpose Purpose
 	// links lead on; from a mailed link's page only where it no longer works.
 	links []formLink
+	// instead answers in place of the page and returns true; nil: never.
+	instead func(http.ResponseWriter, *call) bool
+	// value is what an input begins with; nil: nothing.
+	value func(c *call, name string) string
+	// complete adds what the page shows besides; nil: nothing. owner is whose
+	// mailed link leads here, nil if none does.
+	complete func(c *call, d *PageData, owner *User) error
+	// after is where a browser goes after the act; nil: to the profile.
+	after func(*call, *reply) afterAct
+	// sent is the id of what a page that asks for a mail says once it has been
+	// asked for; "": the page asks for none.
+	sent string
+}
+
+// afterAct is where a browser goes after an act, and what it is told there.
+type afterAct struct {
+	// page names the endpoint whose page it is; "": the profile.
+	page string
+	// silent: the page says by itself what has been done.
+	silent bool
+	// asked: a mail was asked for. The page says so, and its button asks once
+	// more with value as the input.
+	asked        bool
+	input, value string
+	// next is where the person goes from there, unless he has said it himself.
+	next string
+}
+
+// askedFor stays on the page that asks for a mail.
+func askedFor(c *call, page string) afterAct {
+	after := afterAct{page: page, asked: true}
+	for _, name := range append([]string{"login", fieldEmail}, c.settings.User.LoginFields...) {
+		if after.value = c.in.text(name); after.value != "" {
+			after.input = name
+			break
+		}
+	}
+	return after
 }
 
 // formField is one input of a form; PageField is what the template sees of it.
@@ -59,113 +96,22 @@ const (
 
 const autocompleteUsername = "username"
 
-// form returns the page of an endpoint, nil if it has none.
-func (p *pages) form(name string) *form {
-	s := p.realm.settings
-	toLogin, toProfile := formLink{"/login/", say("link.login")}, formLink{"/profile/", say("link.profile")}
-	link := []string{paramUserID, paramTimestamp, paramSignature}
-	switch name {
-	case "login":
-		f := &form{title: say("page.login.title"), submit: say("page.login.submit"), fields: []formField{p.loginField(), currentPassword(paramPassword, say("field.password"))}}
-		if *s.Register.Enabled {
-			f.links = append(f.links, formLink{"/register/", say("link.register")})
-		}
-		if *s.ResetPassword.Enabled {
-			f.links = append(f.links, formLink{"/send-reset-password-link/", say("link.forgot_password")})
-		}
-		return f
-	case "register":
-		f := &form{title: say("page.register.title"), submit: say("page.register.submit"), links: []formLink{{"/login/", say("link.have_account")}}}
-		a := Accounts{settings: s}
-		fields, required := a.registerFields()
-		for _, field := range fields {
-			f.fields = append(f.fields, profileField(field, required[field.name] || field.name == fieldEmail && *s.Register.Verification))
-		}
-		if !slices.ContainsFunc(f.fields, func(f formField) bool { return f.autocomplete == autocompleteUsername }) {
-			for i := range f.fields { // the address is what the password is kept under
-				if f.fields[i].name == fieldEmail {
-					f.fields[i].autocomplete = autocompleteUsername
-				}
-			}
-		}
-		f.fields = append(f.fields, p.newPassword(*s.Register.PasswordConfirm, say("field.password"), say("field.password_confirm"))...)
-		return f
-	case "verify-registration":
-		return &form{
-			title: say("page.verify_registration.title"), submit: say("page.verify_registration.submit"), intro: say("page.verify_registration.intro"),
-			hidden: link, purpose: PurposeRegister, links: []formLink{{"/resend-verification/", say("link.resend_verification")}, toLogin},
-		}
-	case "resend-verification":
-		return &form{title: say("page.resend_verification.title"), submit: say("page.resend_verification.submit"), fields: []formField{p.loginField()}, links: []formLink{toLogin}}
-	case "send-reset-password-link":
-		login := p.loginField()
-		if *s.ResetPassword.UseEmail {
-			login = emailField(say("field.email"))
-		}
-		return &form{title: say("page.send_reset_password_link.title"), submit: say("page.send_reset_password_link.submit"), intro: say("page.send_reset_password_link.intro"), fields: []formField{login}, links: []formLink{toLogin}}
-	case "reset-password":
-		return &form{
-			title: say("page.reset_password.title"), submit: say("page.reset_password.submit"),
-			fields: p.newPassword(*s.ResetPassword.PasswordConfirm, say("field.new_password"), say("field.new_password_confirm")),
-			hidden: link, purpose: PurposeResetPassword, links: []formLink{{"/send-reset-password-link/", say("link.new_reset_link")}, toLogin},
-		}
-	case "profile":
-		return p.profileForm()
-	case "change-password":
-		fields := []formField{currentPassword("old_password", say("field.old_password"))}
-		return &form{
-			title: say("page.change_password.title"), submit: say("page.change_password.submit"), links: []formLink{toProfile},
-			fields: append(fields, p.newPassword(*s.ChangePassword.PasswordConfirm, say("field.new_password"), say("field.new_password_confirm"))...),
-		}
-	case "register-email":
-		return &form{title: say("page.register_email.title"), submit: say("page.register_email.submit"), fields: []formField{emailField(say("field.new_email")), stalePassword()}, links: []formLink{toProfile}}
-	case "verify-email":
-		return &form{
-			title: say("page.verify_email.title"), submit: say("page.verify_email.submit"), intro: say("page.verify_email.intro"),
-			hidden: append(link, paramEmail), purpose: PurposeRegisterEmail, links: []formLink{{"/register-email/", say("link.change_email")}, toProfile},
-		}
-	case "undo-email":
-		f := &form{
-			title: say("page.undo_email.title"), submit: say("page.undo_email.submit"), intro: say("page.undo_email.intro"),
-			hidden: append(link, paramEmail), purpose: PurposeUndoEmail, links: []formLink{toLogin},
-		}
-		if *s.ResetPassword.Enabled {
-			f.links = append(f.links, formLink{"/send-reset-password-link/", say("link.forgot_password")})
-		}
-		return f
-	case "sessions":
-		return &form{title: say("page.sessions.title"), links: []formLink{toProfile}}
-	case "logout":
-		return &form{title: say("page.logout.title"), submit: say("page.logout.submit"), links: []formLink{toProfile}}
-	}
-	return nil
-}
+// Links that several pages have.
+var (
+	linkToLogin   = formLink{"/login/", say("link.login")}
+	linkToProfile = formLink{"/profile/", say("link.profile")}
+)
 
-// profileForm has the editable fields; the page shows the other public ones as
-// they are. There is no button where there is nothing to save.
-func (p *pages) profileForm() *form {
-	f := &form{title: say("page.profile.title"), submit: say("page.profile.submit"), links: []formLink{{"/change-password/", say("link.change_password")}}}
-	a := Accounts{settings: p.realm.settings}
-	fields, required := a.editableFields()
-	for _, field := range fields {
-		f.fields = append(f.fields, profileField(field, required[field.name]))
-	}
-	if slices.ContainsFunc(fields, a.guarded) {
-		pass := stalePassword()
-		pass.required, pass.hint = false, say("hint.password_for_login")
-		f.fields = append(f.fields, pass)
-	}
-	if !slices.ContainsFunc(fields, func(f *field) bool { return f.name == fieldEmail }) {
-		f.links = append(f.links, formLink{"/register-email/", say("link.change_email")})
-	}
-	f.links = append(f.links, formLink{"/sessions/", say("link.sessions")})
-	return f
-}
+// linkParams are what a mailed link carries; emailLinkParams, one about an address.
+var (
+	linkParams      = []string{paramUserID, paramTimestamp, paramSignature}
+	emailLinkParams = append(slices.Clone(linkParams), paramEmail)
+)
 
 // loginField is the input that names an account.
-func (p *pages) loginField() formField {
+func loginField(s *Settings) formField {
 	f := formField{name: "login", kind: kindInputText, autocomplete: autocompleteUsername, required: true, verbatim: true}
-	login := p.realm.settings.fields.login
+	login := s.fields.login
 	for i, field := range login {
 		switch label := labelPhrase(field); {
 		case i == 0:
@@ -210,9 +156,9 @@ func stalePassword() formField {
 	return f
 }
 
-// newPassword are the inputs of a new password, twice where so configured.
-func (p *pages) newPassword(twice bool, label, again phrase) []formField {
-	length := p.realm.settings.Password.MinLength
+// newPasswordFields are the inputs of a new password, twice where so configured.
+func newPasswordFields(s *Settings, twice bool, label, again phrase) []formField {
+	length := s.Password.MinLength
 	fields := []formField{{
 		name: paramPassword, label: label, kind: kindInputPassword, autocomplete: "new-password", required: true,
 		minLength: length, hint: say("hint.password_length", Params{"min": length}),

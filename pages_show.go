@@ -8,10 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
-
-	"github.com/mileusna/useragent"
 )
 
 // Parameters of pages' own addresses.
@@ -55,19 +52,10 @@ func (p *pages) data(c *call, e *endpoint, value func(name string) string, refus
 			d.Form.Hidden = append(d.Form.Hidden, PageHidden{name, v})
 		}
 	}
-	if f.purpose == "" {
+	if e.mailed.purpose == "" {
 		for _, link := range f.links {
 			d.Links = append(d.Links, PageLink{p.realm.withNext(link.href, c.next), l.text(link.text)})
 		}
-	}
-	switch e.name {
-	case "profile":
-		d.Facts = p.facts(c, f)
-		if len(f.fields) == 0 {
-			d.Form = nil
-		}
-	case "change-password":
-		d.Form.Username = accountName(c.who.User)
 	}
 	return d
 }
@@ -122,13 +110,13 @@ func otherErrors(fields []PageField, left map[string][]string, refusal *Error, l
 
 // facts are the public fields that the profile's form has no input for. The id
 // is left out: it means nothing to a person.
-func (p *pages) facts(c *call, f *form) []PageFact {
+func facts(c *call, f *form) []PageFact {
 	var facts []PageFact
 	for _, shown := range c.Profile(c.who.User) {
 		if shown.Name == fieldID || slices.ContainsFunc(f.fields, func(ff formField) bool { return ff.name == shown.Name }) {
 			continue
 		}
-		facts = append(facts, PageFact{c.loc.text(labelPhrase(p.realm.settings.fields.byName[shown.Name])), factText(c.loc, shown.Value)})
+		facts = append(facts, PageFact{c.loc.text(labelPhrase(c.settings.fields.byName[shown.Name])), factText(c.loc, shown.Value)})
 	}
 	return facts
 }
@@ -156,8 +144,8 @@ func factText(l *locale, v any) string {
 }
 
 // profileValue is what the account has in a field, as an input has it.
-func (p *pages) profileValue(u *User, name string) string {
-	if f, ok := p.realm.settings.fields.byName[name]; ok {
+func profileValue(c *call, u *User, name string) string {
+	if f, ok := c.realm.settings.fields.byName[name]; ok {
 		return textOf(f.get(u))
 	}
 	return ""
@@ -168,22 +156,17 @@ func (p *pages) profileValue(u *User, name string) string {
 func (p *pages) get(w http.ResponseWriter, c *call, e *endpoint) {
 	query := c.req.URL.Query()
 	c.next = p.realm.origins.safeNext(query.Get(paramNext))
-	reauth := query.Get(paramReauth) != ""
 	switch {
-	case e.name == "login" && c.who != nil && c.who.Session.Kind == KindSession && !reauth:
-		seeOther(w, http.StatusFound, p.realm.afterSignIn(c.next))
-		return
-	case e.name == "logout" && c.who == nil:
-		p.signedOut(w, c)
+	case e.form.instead != nil && e.form.instead(w, c):
 		return
 	case e.signedIn && c.who == nil:
 		seeOther(w, http.StatusFound, p.realm.withNext("/login/", p.realm.withNext("/"+e.name+"/", c.next)))
 		return
 	}
 	var owner *User
-	if e.form.purpose != "" {
+	if e.mailed.purpose != "" {
 		var err error
-		if owner, err = c.LinkOwner(c.req.Context(), queryInput(c.req), e.form.purpose); err != nil {
+		if owner, err = c.LinkOwner(c.req.Context(), queryInput(c.req), e.mailed.purpose); err != nil {
 			p.dead(w, c, e, asRefusal(err))
 			return
 		}
@@ -192,74 +175,35 @@ func (p *pages) get(w http.ResponseWriter, c *call, e *endpoint) {
 		switch {
 		case name == paramNext:
 			return c.next
-		case e.name == "profile":
-			return p.profileValue(c.who.User, name)
-		case e.name == "register":
-			return p.profileValue(&User{}, name) // the defaults of added fields
+		case e.form.value != nil:
+			return e.form.value(c, name)
 		case slices.Contains(e.form.hidden, name):
 			return query.Get(name)
-		case e.name == "login" && name == "login" && c.who != nil:
-			return p.profileValue(c.who.User, c.settings.User.LoginFields[0])
 		}
 		return ""
 	}
 	d := p.data(c, e, value, nil)
-	if e.name == "sessions" {
-		list, more, err := c.shownSessions()
-		if err != nil {
+	if e.form.complete != nil {
+		if err := e.form.complete(c, &d, owner); err != nil {
 			p.refusal(w, c.req, c.who, asRefusal(err))
 			return
-		}
-		d.Form, d.Sessions = nil, pageSessions(list)
-		if more {
-			next := p.realm.path + "/sessions/?" + paramPage + "=" + strconv.Itoa(pageOf(c.req)+1)
-			d.Links = append([]PageLink{{Href: next, Text: c.loc.text(say("link.more_sessions"))}}, d.Links...)
 		}
 	}
 	flash := p.realm.takeFlash(w, c.req, !query.Has(paramSent))
 	switch {
-	case query.Has(paramSent) && (e.name == "resend-verification" || e.name == "send-reset-password-link"):
+	case query.Has(paramSent) && e.form.sent != "":
 		p.sent(c, e, flash, &d)
 	case flash.detail != "":
 		d.Note = c.loc.text(flash.phrase())
 	}
-	switch {
-	case e.name == "login" && c.who != nil:
-		d.Text = append(d.Text, c.loc.text(say("page.login.reauth")))
-		d.Links = nil
-	case e.name == "reset-password":
-		d.Form.Username = accountName(owner)
-	}
 	p.write(w, c, http.StatusOK, d)
-}
-
-func pageSessions(list []sessionShown) []PageSession {
-	out := make([]PageSession, len(list))
-	for i, s := range list {
-		created, _ := s.Created.(string)
-		used, _ := s.LastUsed.(string)
-		out[i] = PageSession{ID: s.ID, Kind: s.Kind, Address: s.Address, UserAgent: s.UserAgent, Device: deviceOf(s.UserAgent), Created: created, LastUsed: used, Current: s.Current}
-	}
-	return out
-}
-
-// deviceOf names the program and the system of a User-Agent.
-func deviceOf(header string) string {
-	ua := useragent.Parse(header)
-	switch {
-	case ua.Name == "" || ua.OS == "" && ua.Version == "":
-		return header
-	case ua.OS == "":
-		return ua.Name
-	}
-	return ua.Name + ", " + ua.OS
 }
 
 // sent turns the page that asks for a mail into the one that says it is on its
 // way, with a button that sends it again.
 func (p *pages) sent(c *call, e *endpoint, f flash, d *PageData) {
 	if f.detail == "" {
-		f.detail = map[string]string{"resend-verification": "detail.resend_requested", "send-reset-password-link": "detail.reset_requested"}[e.name]
+		f.detail = e.form.sent
 	}
 	d.Title = c.loc.text(say("page.check_mail.title"))
 	d.Text = []string{c.loc.text(f.phrase()), c.loc.text(say("page.check_mail.hint"))}
@@ -282,7 +226,7 @@ func (p *pages) signedOut(w http.ResponseWriter, c *call) {
 // failed shows the form again, with the errors next to their fields and what
 // was typed, but never a password.
 func (p *pages) failed(w http.ResponseWriter, c *call, e *endpoint, refusal *Error) {
-	if e.form.purpose != "" && statusOf(refusal.Code) == http.StatusBadRequest && (len(e.form.fields) == 0 || refusal.aboutLink()) {
+	if e.mailed.purpose != "" && statusOf(refusal.Code) == http.StatusBadRequest && (len(e.form.fields) == 0 || refusal.aboutLink()) {
 		p.dead(w, c, e, refusal)
 		return
 	}
@@ -294,9 +238,14 @@ func (p *pages) failed(w http.ResponseWriter, c *call, e *endpoint, refusal *Err
 		return c.in.text(name)
 	}
 	d := p.data(c, e, value, refusal)
-	if e.name == "reset-password" {
-		if owner, err := c.LinkOwner(c.req.Context(), c.in, e.form.purpose); err == nil {
-			d.Form.Username = accountName(owner)
+	if e.form.complete != nil {
+		var owner *User
+		if e.mailed.purpose != "" {
+			owner, _ = c.LinkOwner(c.req.Context(), c.in, e.mailed.purpose) // nil if it has just been used
+		}
+		if err := e.form.complete(c, &d, owner); err != nil {
+			p.refusal(w, c.req, c.who, asRefusal(err))
+			return
 		}
 	}
 	p.write(w, c, status, d)
@@ -332,44 +281,22 @@ func (p *pages) done(w http.ResponseWriter, c *call, e *endpoint, rep *reply) {
 		seeOther(w, http.StatusSeeOther, rep.seeOther)
 		return
 	}
-	next := c.next
-	page, f := "profile", flash{detail: rep.detail.id}
-	f.email, _ = rep.detail.params["email"].(string)
-	switch e.name {
-	case "register":
-		page, f.name, f.value = "resend-verification", fieldEmail, f.email
-		if !rep.user.AwaitsVerification {
-			page = "login"
-		}
-	case "resend-verification", "send-reset-password-link":
-		page = e.name
-		for _, name := range append([]string{"login", fieldEmail}, c.settings.User.LoginFields...) {
-			if f.value = c.in.text(name); f.value != "" {
-				f.name = name
-				break
-			}
-		}
-	case "verify-registration", "reset-password", "undo-email":
-		page = "login"
-	case "revoke-session":
-		if page = "sessions"; rep.signedOut {
-			page, f = "logout", flash{}
-		}
-	case "verify-email":
-		if c.who == nil {
-			page = "login"
-			if next == "" {
-				next = p.realm.path + "/profile/"
-			}
-		}
-	case "logout":
-		page, f = e.name, flash{}
+	after := afterAct{}
+	if e.after != nil {
+		after = e.after(c, rep)
 	}
-	target := p.realm.withNext("/"+page+"/", next)
-	if page == "resend-verification" || page == "send-reset-password-link" {
+	setDefault(&after.page, "profile")
+	next := c.next
+	setDefault(&next, after.next)
+	target := p.realm.withNext("/"+after.page+"/", next)
+	if after.asked {
 		target = withQuery(target, paramSent, "1")
 	}
-	p.realm.setFlash(w, c.req, f)
+	if !after.silent {
+		f := flash{detail: rep.detail.id, name: after.input, value: after.value}
+		f.email, _ = rep.detail.params["email"].(string)
+		p.realm.setFlash(w, c.req, f)
+	}
 	seeOther(w, http.StatusSeeOther, target)
 }
 
@@ -399,7 +326,9 @@ func (p *pages) refusal(w http.ResponseWriter, req *http.Request, who *Principal
 			d.Action.Href = p.realm.withNext("/logout/", originalURI(req))
 		}
 	case !read:
-		name = strings.Replace(name, "revoke-session", "sessions", 1)
+		if e := p.realm.endpoints[name]; e != nil && e.page != "" {
+			name = e.page
+		}
 		if e := p.realm.endpoints[name]; e != nil && e.form != nil {
 			d.Action = &PageLink{p.realm.path + "/" + name + "/", l.text(say("link.back"))}
 		}

@@ -369,7 +369,7 @@ func BenchmarkPages(b *testing.B) {
 		refused.Fields = append(refused.Fields, FieldError{Field: name, Code: CodeBlank})
 	}
 	w := &nullWriter{h: http.Header{}}
-	for _, name := range pageNames {
+	for _, name := range s.realm.pages.names {
 		for state, refusal := range map[string]*Error{"": nil, "-refused": refused} {
 			e := s.realm.endpoints[name]
 			if e == nil {

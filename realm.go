@@ -165,10 +165,10 @@ func newRealm(s *Settings, store StoreModule, mailer Mailer, logger *zap.Logger)
 	if r.origins, err = newOriginPolicy(s); err != nil {
 		return nil, err
 	}
+	r.endpoints = r.routes()
 	if r.pages, err = newPages(r); err != nil {
 		return nil, err
 	}
-	r.endpoints = r.routes()
 	r.cookieNames()
 	r.openapi = newOpenAPI(r)
 	hasher, _, err := hasherPool.LoadOrNew(hasherKey, func() (caddy.Destructor, error) {
@@ -227,7 +227,7 @@ func (r *realm) open(wait time.Duration) error {
 			return fmt.Errorf("the keys of the access tokens: %w", err)
 		}
 	}
-	renderer.signer, renderer.state = signer, a.state
+	renderer.signer, renderer.state, renderer.links = signer, a.state, r.mailedLinks()
 	r.postman = &postman{render: renderer.render, state: a.mailState, mailer: r.mailer, logger: r.logger.Named("outbox"), now: r.now}
 	r.accounts.Store(a)
 	return nil

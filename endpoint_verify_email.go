@@ -1,0 +1,41 @@
+// endpoint_verify_email.go: POST P/verify-email: the mailed link that changes the address.
+
+package registration
+
+import (
+	"net/http"
+	"time"
+)
+
+func endpointVerifyEmail(r *realm) *endpoint {
+	s := r.settings.RegisterEmail
+	e := &endpoint{
+		name: "verify-email", methods: post, off: !*s.Verification, act: actVerifyEmail,
+		mailed: mailedLink{purpose: PurposeRegisterEmail, url: s.VerificationURL, period: time.Duration(s.VerificationPeriod)},
+		doc: endpointDoc{
+			tag: tagEmail, summary: "Confirm the new e-mail address by what the mailed link carries", success: http.StatusOK, answer: schemaDetail,
+			inputs: linkInputs(paramUserID, paramEmail, paramTimestamp, paramSignature),
+			codes:  []Code{CodeSignatureInvalid, CodeSignatureExpired, CodeEmailAlreadyRegistered, CodeThrottled},
+		},
+		form: &form{
+			title: say("page.verify_email.title"), submit: say("page.verify_email.submit"), intro: say("page.verify_email.intro"),
+			hidden: emailLinkParams, links: []formLink{{"/register-email/", say("link.change_email")}, linkToProfile},
+			after: func(c *call, _ *reply) afterAct {
+				if c.who == nil {
+					return afterAct{page: "login", next: c.realm.path + "/profile/"}
+				}
+				return afterAct{}
+			},
+		},
+	}
+	e.redirectActs(s.RedirectSettings)
+	return e
+}
+
+func actVerifyEmail(c *call) (*reply, error) {
+	u, err := c.VerifyEmail(c.req.Context(), c.in, c.client)
+	if err != nil {
+		return nil, err
+	}
+	return &reply{status: http.StatusOK, detail: say("detail.email_changed"), user: u}, nil
+}

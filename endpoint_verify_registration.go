@@ -1,0 +1,45 @@
+// endpoint_verify_registration.go: POST P/verify-registration: the mailed link that confirms an account.
+
+package registration
+
+import (
+	"net/http"
+	"time"
+)
+
+func endpointVerifyRegistration(r *realm) *endpoint {
+	s := r.settings.Register
+	e := &endpoint{
+		name: "verify-registration", methods: post, off: !*s.Verification, act: actVerifyRegistration,
+		givesCookie: *s.AutoLogin && *r.settings.Login.Session,
+		mailed:      mailedLink{purpose: PurposeRegister, url: s.VerificationURL, period: time.Duration(s.VerificationPeriod)},
+		doc: endpointDoc{
+			tag: tagAccount, summary: "Confirm an account by what the mailed link carries", success: http.StatusOK, answer: schemaDetail,
+			inputs: linkInputs(paramUserID, paramTimestamp, paramSignature), codes: []Code{CodeSignatureInvalid, CodeSignatureExpired},
+		},
+		form: &form{
+			title: say("page.verify_registration.title"), submit: say("page.verify_registration.submit"), intro: say("page.verify_registration.intro"),
+			hidden: linkParams, links: []formLink{{"/resend-verification/", say("link.resend_verification")}, linkToLogin},
+			after: func(*call, *reply) afterAct { return afterAct{page: "login"} },
+		},
+	}
+	e.redirectActs(s.RedirectSettings)
+	if *s.AutoLogin {
+		e.doc.answer = schemaSignIn
+	}
+	return e
+}
+
+func actVerifyRegistration(c *call) (*reply, error) {
+	u, grant, err := c.VerifyRegistration(c.req.Context(), c.in, c.client)
+	if err != nil {
+		return nil, err
+	}
+	rep := &reply{status: http.StatusOK, detail: say("detail.account_confirmed"), user: u}
+	if grant != nil {
+		rep.cookie = grant.Cookie
+		rep.grants(grant)
+		rep.seeOther = c.realm.afterSignIn(c.next)
+	}
+	return rep, nil
+}
