@@ -137,6 +137,9 @@ func (a *Accounts) putUser(t *txn, u *User) error {
 	case left:
 		return fieldErrors{{Field: fieldEmail, Code: CodeUnique}}.err()
 	}
+	if err := a.release(t, u); err != nil {
+		return err
+	}
 	reserved, err := a.reserve(t, u)
 	if err != nil {
 		return err

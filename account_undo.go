@@ -46,23 +46,67 @@ func (a *Accounts) formerHolder(tx Tx, email string) (*User, error) {
 	return u, err
 }
 
-// emailTaken reports whether an address is another account's, or was until a
-// short while ago.
+// emailTaken reports whether the address of an account was another's until a
+// short while ago, so that it can't have it. Who has it keeps it: a reservation
+// that was over and is not any more, for the clock was set back, comes too late.
 func (a *Accounts) emailTaken(tx Tx, u *User) (bool, error) {
 	if u.Email == "" {
 		return false, nil
 	}
 	holder, err := a.formerHolder(tx, u.Email)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, ErrNotFound) || err == nil && holder.ID == u.ID {
 		return false, nil
 	}
-	return err == nil && holder.ID != u.ID, err
+	if err != nil {
+		return false, err
+	}
+	owner, err := tx.UserByKey(fieldEmail, emailKey(u.Email))
+	if err == nil && owner.ID == u.ID {
+		return false, nil
+	}
+	if errors.Is(err, ErrNotFound) {
+		err = nil
+	}
+	return true, err
+}
+
+// release ends another account's reservation of the address that u has now.
+func (a *Accounts) release(t *txn, u *User) error {
+	if u.Email == "" {
+		return nil
+	}
+	key := emailKey(u.Email)
+	other, err := t.UserByKey(fieldFormerEmail, key)
+	if errors.Is(err, ErrNotFound) || err == nil && other.ID == u.ID {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	other.Former = slices.DeleteFunc(other.Former, func(f FormerEmail) bool { return emailKey(f.Email) == key })
+	return a.putReserved(t, other)
+}
+
+// putReserved writes another account whose reservations alone have changed.
+func (a *Accounts) putReserved(t *txn, other *User) error {
+	theirs, err := a.reserve(t, other)
+	if err != nil {
+		return err
+	}
+	t.users = append(t.users, other.ID)
+	return t.PutUser(other, append(a.uniques.keysOf(other), theirs...))
 }
 
 // reserve returns the keys that keep an account's former addresses for it. What
 // is over is forgotten, in this account and in another that had the key.
 func (a *Accounts) reserve(t *txn, u *User) ([]Key, error) {
 	u.Former = slices.DeleteFunc(u.Former, func(f FormerEmail) bool { return !a.now().Before(f.Until) })
+	latest := a.time().Add(undoReserved)
+	for i := range u.Former {
+		if u.Former[i].Until.After(latest) { // made under a clock that was ahead
+			u.Former[i].Until = latest
+		}
+	}
 	keys := make([]Key, len(u.Former))
 	for i, f := range u.Former {
 		keys[i] = Key{Field: fieldFormerEmail, Value: emailKey(f.Email)}
@@ -73,11 +117,7 @@ func (a *Accounts) reserve(t *txn, u *User) ([]Key, error) {
 		if err != nil {
 			return nil, err
 		}
-		theirs, err := a.reserve(t, other)
-		if err == nil {
-			err = t.PutUser(other, append(a.uniques.keysOf(other), theirs...))
-		}
-		if err != nil {
+		if err := a.putReserved(t, other); err != nil {
 			return nil, err
 		}
 	}

@@ -4,10 +4,14 @@
 package registration
 
 import (
+	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/caddyserver/caddy/v2"
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 )
 
@@ -33,4 +37,141 @@ func TestAGrowingFileIsNotDamaged(t *testing.T) {
 	require.Equal(t, int64(8192), h.size.Load(), "the larger of the two is kept")
 	require.NoError(t, os.Truncate(path, 4096))
 	require.ErrorIs(t, h.check(), errTruncated)
+}
+
+// A session that the sweep has ended under a clock that was ahead does not live on
+// in memory, where nothing that ends sessions would find it.
+func TestASweptSessionStaysEnded(t *testing.T) {
+	s := newSite(t, noVerification)
+	s.member("ada")
+	b := s.signedIn("ada")
+	require.Equal(t, http.StatusOK, b.get("/members/").StatusCode)
+	s.travel(365 * day)
+	removed, err := s.realm.engine.sessions.sweep(t.Context(), s.realm.now())
+	require.NoError(t, err)
+	require.Positive(t, removed)
+	s.travel(-365 * day)
+	require.Equal(t, http.StatusUnauthorized, b.get("/members/").StatusCode)
+	require.NoError(t, s.realm.engine.sessions.flush(t.Context()))
+	require.Equal(t, http.StatusUnauthorized, b.get("/members/").StatusCode)
+}
+
+// A reservation that was over while somebody took the address stays over when the
+// clock is set back, and in a store where it came back before.
+func TestALapsedReservationStaysLapsed(t *testing.T) {
+	s := newSite(t, func(s *Settings) { s.User.LoginFields = []string{fieldUsername, fieldEmail} })
+	id := uuid.MustParse(s.member("ada"))
+	require.Equal(t, http.StatusOK, s.signedIn("ada").post("/accounts/register-email", data{"email": "new@example.org"}).StatusCode)
+	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-email", s.mail().link(t)).StatusCode)
+	undo := s.mail().link(t)
+	var reserved *User
+	require.NoError(t, s.accounts.store.View(t.Context(), func(tx Tx) (err error) { reserved, err = tx.User(id); return err }))
+	require.Len(t, reserved.Former, 1)
+	in := newcomer("bob")
+	in["email"] = "ada@example.org"
+	const ahead = 30 * day
+	s.travel(ahead)
+	require.Equal(t, http.StatusCreated, s.browser().post("/accounts/register", in).StatusCode)
+	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-registration", s.mail().link(t)).StatusCode)
+	s.travel(-ahead)
+	bob := func() {
+		t.Helper()
+		b := s.browser()
+		res := b.post("/accounts/login", data{"login": "ada@example.org", "password": testPassword})
+		require.Equal(t, http.StatusOK, res.StatusCode, res.body)
+		require.Equal(t, "bob", b.get("/accounts/profile").json(t)["username"])
+		require.Equal(t, http.StatusOK, b.do(http.MethodPatch, "/accounts/profile", data{"first_name": "Bob"}).StatusCode)
+		s.signedIn("ada")
+		require.Equal(t, http.StatusBadRequest, s.browser().post("/accounts/undo-email", undo).StatusCode)
+	}
+	bob()
+	// As an older version has left it.
+	require.NoError(t, s.accounts.store.Update(t.Context(), func(tx Tx) error {
+		u, err := tx.User(id)
+		if err != nil {
+			return err
+		}
+		u.Former = reserved.Former
+		return tx.PutUser(u, append(s.accounts.uniques.keysOf(u), Key{Field: fieldFormerEmail, Value: emailKey("ada@example.org")}))
+	}))
+	bob()
+	require.ErrorIs(t, s.accounts.store.View(t.Context(), func(tx Tx) error {
+		_, err := tx.UserByKey(fieldFormerEmail, emailKey("ada@example.org"))
+		return err
+	}), ErrNotFound)
+}
+
+// What was signed in under a clock that was ahead counts as signed in when it is
+// first seen: it grows stale, and its lifetime ends. A restart changes nothing.
+func TestASessionOfTheFutureIsOfNow(t *testing.T) {
+	for name, restart := range map[string]bool{"": false, "with a restart": true} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "r.db")
+			s := newSiteAt(t, path, noVerification, withTokens)
+			s.member("ada")
+			s.travel(365 * day)
+			b := s.browser()
+			token := b.post("/accounts/login", data{"login": "ada", "password": testPassword}).json(t)["token"].(string)
+			s.travel(-365 * day)
+			all := []*browser{b, s.withToken(token)}
+			for _, one := range all {
+				require.Equal(t, http.StatusOK, one.get("/accounts/profile").StatusCode)
+			}
+			if restart {
+				now := s.now.Load()
+				s.close()
+				s = newSiteAt(t, path, noVerification, withTokens)
+				s.now.Store(now)
+				for _, one := range all {
+					one.site = s
+				}
+			}
+			s.travel(11 * time.Minute) // beyond max_age
+			for _, one := range all {
+				one.problems()
+				res := one.do(http.MethodPatch, "/accounts/profile", data{"username": "eve"})
+				require.Equal(t, http.StatusBadRequest, res.StatusCode, res.body)
+				require.Contains(t, res.body, string(CodeReauthenticate))
+			}
+			for range 13 {
+				s.travel(day)
+				for _, one := range all {
+					require.Equal(t, http.StatusOK, one.get("/accounts/profile").StatusCode)
+				}
+			}
+			s.travel(day)
+			for _, one := range all {
+				require.Equal(t, http.StatusUnauthorized, one.get("/accounts/profile").StatusCode, "14 days are over")
+			}
+		})
+	}
+}
+
+// A use under a clock that was ahead does not keep an idle session for as long.
+func TestAUseOfTheFutureIsOfNow(t *testing.T) {
+	s := newSite(t, noVerification, func(s *Settings) { s.Session.Idle = caddy.Duration(2 * time.Hour) })
+	s.member("ada")
+	b := s.signedIn("ada")
+	s.travel(time.Hour)
+	require.Equal(t, http.StatusOK, b.get("/accounts/profile").StatusCode)
+	require.NoError(t, s.realm.engine.sessions.flush(t.Context()))
+	s.travel(-time.Hour)
+	require.Equal(t, http.StatusOK, b.get("/accounts/profile").StatusCode)
+	require.NoError(t, s.realm.engine.sessions.flush(t.Context()))
+	s.travel(2*time.Hour + time.Second)
+	require.Equal(t, http.StatusUnauthorized, b.get("/accounts/profile").StatusCode)
+}
+
+// A refresh token that is used twice ends its family, whatever time the first use
+// was noted with.
+func TestARotationOfTheFutureIsNoGrace(t *testing.T) {
+	s := newJWTSite(t, noVerification)
+	s.member("ada")
+	_, refresh := s.tokens("ada")
+	s.travel(time.Hour)
+	next := s.browser().post("/accounts/refresh-token", data{"refresh_token": refresh})
+	require.Equal(t, http.StatusOK, next.StatusCode)
+	s.travel(-time.Hour)
+	require.Equal(t, http.StatusUnauthorized, s.browser().post("/accounts/refresh-token", data{"refresh_token": refresh}).StatusCode)
+	require.Equal(t, http.StatusUnauthorized, s.browser().post("/accounts/refresh-token", data{"refresh_token": next.json(t)["refresh_token"]}).StatusCode)
 }

@@ -213,7 +213,7 @@ func (a *Accounts) Refresh(ctx context.Context, in Input) (*User, *Grant, error)
 			s.Previous, s.Refresh, s.Rotated, s.LastUsed = s.Refresh, nextHash, now, now
 			g = &Grant{Refresh: family + refreshSeparator + next, Family: s}
 			return t.PutSession(s)
-		case given == s.Previous && now.Sub(s.Rotated) < refreshGrace:
+		case given == s.Previous && now.Sub(s.Rotated) < refreshGrace && s.Rotated.Sub(now) < maxClockSkew:
 			return &Error{Code: CodeRefreshConflict, RetryAfter: refreshGrace}
 		}
 		reused = true
