@@ -362,7 +362,7 @@ func readLink(in Input, purpose Purpose, errs *fieldErrors) (link, error) {
 		return l, nil
 	}
 	parsed, ok := parseID(id)
-	if !ok {
+	if !ok || len(l.claim.Email) > maxEmailBytes || len(l.signature) > maxSignature || len(stamp) > maxSignature {
 		return l, refuse(CodeSignatureInvalid)
 	}
 	unix, err := strconv.ParseInt(stamp, 10, 64)
@@ -472,7 +472,7 @@ func (a *Accounts) find(ctx context.Context, in Input, names []string) (*User, e
 		}
 	}
 	var errs fieldErrors
-	text := in.required(given, &errs)
+	text := in.login(given, &errs)
 	if err := errs.err(); err != nil {
 		return nil, err
 	}

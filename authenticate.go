@@ -40,7 +40,7 @@ func (r *realm) authenticate(req *http.Request, strict bool) (Principal, error) 
 	if !*r.settings.Login.Session {
 		return Principal{}, ErrNotFound
 	}
-	token := cookieValue(req.Header["Cookie"], r.cookieName(req))
+	token, _ := sentCookie(req, r.cookieName(req))
 	if token == "" {
 		return Principal{}, ErrNotFound
 	}
@@ -49,35 +49,6 @@ func (r *realm) authenticate(req *http.Request, strict bool) (Principal, error) 
 		err = storeError(err)
 	}
 	return p, err
-}
-
-// cookieValue returns the value of a cookie without allocating. Two different
-// values under one name mean that somebody (a sibling domain, a man in the
-// middle of plain HTTP) planted one; which is not to be known, so it is none.
-func cookieValue(headers []string, name string) string {
-	value := ""
-	for _, line := range headers {
-		for line != "" {
-			var part string
-			part, line, _ = strings.Cut(line, ";")
-			key, v, ok := strings.Cut(part, "=")
-			if !ok || strings.Trim(key, " \t") != name {
-				continue
-			}
-			v = strings.Trim(v, " \t")
-			if len(v) > 1 && v[0] == '"' && v[len(v)-1] == '"' {
-				v = v[1 : len(v)-1]
-			}
-			if v == "" { // signs nobody in, so it is no rival either, wherever it stands
-				continue
-			}
-			if value != "" && v != value {
-				return ""
-			}
-			value = v
-		}
-	}
-	return value
 }
 
 // originPolicy says which other origins may send requests and be sent to.

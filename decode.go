@@ -19,6 +19,17 @@ import (
 // maxBody bounds a request's body, in bytes.
 const maxBody = 64 << 10
 
+// maxMembers bounds how many members a body has: several times the fields that an
+// account can have, and few enough that they cost less than the bytes do.
+const maxMembers = 500
+
+// Bounds of what a Content-Type says, in bytes. RFC 2046 (5.1.1) allows no longer
+// boundary.
+const (
+	maxContentType = 512
+	maxBoundary    = 70
+)
+
 // bodyPatience is how long a body may take. Its 64 KiB come within it on any
 // line; Caddy by itself waits for ever.
 const bodyPatience = 30 * time.Second
@@ -31,8 +42,8 @@ func malformed(id string) *Error {
 // decodeBody reads the body of a request. An empty one is an empty input.
 func decodeBody(w http.ResponseWriter, req *http.Request) (Input, error) {
 	header := req.Header.Get("Content-Type")
-	mediaType, params, err := mime.ParseMediaType(header)
-	known := err == nil && (mediaType == "application/json" || mediaType == "application/x-www-form-urlencoded" || mediaType == "multipart/form-data")
+	mediaType, params, err := mime.ParseMediaType(header[:min(len(header), maxContentType)])
+	known := err == nil && len(header) <= maxContentType && (mediaType == "application/json" || mediaType == "application/x-www-form-urlencoded" || mediaType == "multipart/form-data")
 	if header != "" && !known {
 		return nil, refuse(CodeUnsupportedMediaType)
 	}
@@ -81,29 +92,76 @@ func readBody(w http.ResponseWriter, req *http.Request, patience time.Duration) 
 	return body, err
 }
 
+// tooManyMembers refuses a body for how many members it has.
+func tooManyMembers() *Error {
+	return &Error{Code: CodeMalformed, Params: Params{"reason": say("malformed.members", Params{"max": maxMembers})}}
+}
+
 // decodeJSON takes one JSON object. Of a key given twice the last value counts.
+// What stands in a list or an object is not decoded, only checked: no field takes
+// one.
 func decodeJSON(body []byte) (Input, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return Input{}, nil
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
-	dec.UseNumber()
-	var raw any
-	if err := dec.Decode(&raw); err != nil {
+	first, err := dec.Token()
+	if err != nil {
+		return nil, malformed("malformed.json")
+	}
+	if first != json.Delim('{') {
+		return nil, noObject(body)
+	}
+	in := Input{}
+	for members := 0; dec.More(); members++ {
+		if members == maxMembers {
+			return nil, tooManyMembers()
+		}
+		name, err := dec.Token()
+		if err != nil {
+			return nil, malformed("malformed.json")
+		}
+		var raw json.RawMessage
+		if err := dec.Decode(&raw); err != nil {
+			return nil, malformed("malformed.json")
+		}
+		text, _ := name.(string) // the decoder takes nothing else here
+		in[text] = rawValue(raw)
+	}
+	if _, err := dec.Token(); err != nil { // the closing brace
 		return nil, malformed("malformed.json")
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return nil, malformed("malformed.trailing")
 	}
-	object, ok := raw.(map[string]any)
-	if !ok {
-		return nil, fieldErrors{{Field: fieldNonField, Code: CodeNotAnObject}}.err()
-	}
-	in := make(Input, len(object))
-	for name, v := range object {
-		in[name] = jsonValue(v)
-	}
 	return in, nil
+}
+
+// noObject says what is wrong with a body that begins with no brace.
+func noObject(body []byte) error {
+	var raw json.RawMessage
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if err := dec.Decode(&raw); err != nil {
+		return malformed("malformed.json")
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return malformed("malformed.trailing")
+	}
+	return fieldErrors{{Field: fieldNonField, Code: CodeNotAnObject}}.err()
+}
+
+// rawValue is a JSON value that was checked, as an input has it.
+func rawValue(raw json.RawMessage) value {
+	if len(raw) == 0 || raw[0] == '[' || raw[0] == '{' {
+		return value{kind: valueOther}
+	}
+	var v any
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	if err := dec.Decode(&v); err != nil {
+		return value{kind: valueOther}
+	}
+	return jsonValue(v)
 }
 
 func jsonValue(v any) value {
@@ -124,6 +182,9 @@ func jsonValue(v any) value {
 }
 
 func decodeForm(body []byte) (Input, error) {
+	if bytes.Count(body, []byte("&")) >= maxMembers {
+		return nil, tooManyMembers()
+	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
 		return nil, malformed("malformed.form")
@@ -141,8 +202,11 @@ func decodeForm(body []byte) (Input, error) {
 }
 
 func decodeMultipart(body []byte, boundary string) (Input, error) {
-	if boundary == "" {
+	if boundary == "" || len(boundary) > maxBoundary {
 		return nil, malformed("malformed.boundary")
+	}
+	if bytes.Count(body, []byte("--"+boundary)) > maxMembers+1 {
+		return nil, tooManyMembers()
 	}
 	in := Input{formMark: {kind: valueForm}}
 	reader := multipart.NewReader(bytes.NewReader(body), boundary)

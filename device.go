@@ -60,11 +60,11 @@ func (u *User) cookieState() []byte {
 // cookieClaim returns the claim in the signed cookie with this suffix, if it is
 // good, for this purpose, and u's.
 func (r *realm) cookieClaim(req *http.Request, signer *Signer, suffix string, purpose Purpose, u *User, lifetime time.Duration) (Claim, bool) {
-	cookie, err := req.Cookie(r.cookieName(req) + suffix)
-	if err != nil || len(cookie.Value) > maxCookieClaim {
+	value, _ := sentCookie(req, r.cookieName(req)+suffix)
+	if value == "" || len(value) > maxCookieClaim {
 		return Claim{}, false
 	}
-	parts := strings.Split(cookie.Value, ".")
+	parts := strings.Split(value, ".")
 	if len(parts) != 4 {
 		return Claim{}, false
 	}
@@ -87,7 +87,7 @@ func (r *realm) setCookieClaim(w http.ResponseWriter, c *call, suffix string, cl
 // deviceKey is the budget of the device, if the call names the account that
 // signed in on it before.
 func (r *realm) deviceKey(c *call) (throttleKey, bool) {
-	if _, err := c.req.Cookie(r.cookieName(c.req) + deviceSuffix); err != nil {
+	if _, sent := sentCookie(c.req, r.cookieName(c.req)+deviceSuffix); !sent {
 		return throttleKey{}, false
 	}
 	u, err := c.find(c.req.Context(), c.in, c.settings.User.LoginFields)

@@ -53,7 +53,7 @@ const paramPage = "page"
 // pageOf is the number of the page that a request asks for, from 1. What is no
 // such number is the first.
 func pageOf(req *http.Request) int {
-	n, err := strconv.Atoi(req.URL.Query().Get(paramPage))
+	n, err := strconv.Atoi(queryOf(req).Get(paramPage))
 	if err != nil || n < 1 {
 		return 1
 	}

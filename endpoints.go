@@ -85,9 +85,9 @@ func fieldInputs(fields []*field, required map[string]bool) []inputDoc {
 
 // accountInputs take an account by `login` or by the own name of a field.
 func accountInputs(names ...string) (list []inputDoc, oneOf []string) {
-	list = []inputDoc{{"login", false, object{{"type", "string"}, {"description", "The value of one of the login fields."}, {"examples", []any{"ada"}}}}}
+	list = []inputDoc{{"login", false, object{{"type", "string"}, {"maxLength", maxLogin}, {"description", "The value of one of the login fields."}, {"examples", []any{"ada"}}}}}
 	for _, name := range names {
-		list = append(list, inputDoc{name, false, object{{"type", "string"}, {"description", "In place of `login`."}}})
+		list = append(list, inputDoc{name, false, object{{"type", "string"}, {"maxLength", maxLogin}, {"description", "In place of `login`."}}})
 	}
 	return list, append([]string{"login"}, names...)
 }

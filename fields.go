@@ -4,6 +4,7 @@
 package registration
 
 import (
+	"encoding/hex"
 	"net/mail"
 	"regexp"
 	"slices"
@@ -68,15 +69,30 @@ type field struct {
 	set   func(*User, string)
 }
 
+// tooLong reports whether a trimmed text is longer than the field takes. It comes
+// before everything that costs more than a look at each byte: normal forms grow
+// a text up to 18 times, and the ASCII form of a domain takes the square of its
+// length.
+func (f *field) tooLong(text string) bool {
+	return len(text) > f.maxLength*utf8.UTFMax || f.kind == kindEmail && len(text) > maxEmailBytes || utf8.RuneCountInString(text) > f.maxLength
+}
+
+// maxEmailBytes bounds an address (RFC 5321, 4.5.3.1.3), as it is typed and as it
+// is kept.
+const maxEmailBytes = 254
+
+// maxUsername is in characters.
+const maxUsername = 150
+
 // builtinFields in the order in which they are shown.
 var builtinFields = []*field{
 	{name: fieldID, kind: kindUUID, readOnly: true, get: func(u *User) any { return u.ID.String() }},
 	{
-		name: fieldUsername, kind: kindText, unique: true, maxLength: 150, parse: parseUsername,
+		name: fieldUsername, kind: kindText, unique: true, maxLength: maxUsername, parse: parseUsername,
 		get: func(u *User) any { return u.Username }, set: func(u *User, v string) { u.Username = v },
 	},
 	{
-		name: fieldEmail, kind: kindEmail, unique: true, maxLength: 254, parse: parseEmail,
+		name: fieldEmail, kind: kindEmail, unique: true, maxLength: maxEmailBytes, parse: parseEmail,
 		get: func(u *User) any { return u.Email }, set: func(u *User, v string) { u.Email = v },
 	},
 	{
@@ -118,6 +134,9 @@ func timeValue(t time.Time) any {
 // are refused: they would let two names look alike to the last pixel. So are
 // names that mix scripts, as a Latin one with one Cyrillic letter.
 func parseUsername(v string) (string, bool) {
+	if len(v) > maxUsername*utf8.UTFMax {
+		return "", false
+	}
 	v = norm.NFKC.String(v)
 	for i, r := range v {
 		switch {
@@ -184,6 +203,9 @@ func parseText(v string) (string, bool) {
 // literal, no quoted or non-ASCII local part, which few servers deliver) and
 // brings the domain into lower-case ASCII (RFC 5891).
 func parseEmail(v string) (string, bool) {
+	if len(v) > maxEmailBytes {
+		return "", false
+	}
 	at := strings.LastIndexByte(v, '@')
 	if strings.ContainsRune(v, utf8.RuneError) { // what is not UTF-8 would become part of the domain
 		return "", false
@@ -203,11 +225,19 @@ func parseEmail(v string) (string, bool) {
 	}
 	v = v[:at] + "@" + domain
 	addr, err := mail.ParseAddress(v)
-	return v, err == nil && addr.Address == v && len(v) <= 254
+	return v, err == nil && addr.Address == v && len(v) <= maxEmailBytes
 }
 
-// uniqueKey is the form in which a value is compared: case-folded NFKC.
+// maxKeyText bounds what is normalised to a key, in bytes: what a unique field
+// can hold at most.
+const maxKeyText = maxUniqueLength * utf8.UTFMax
+
+// uniqueKey is the form in which a value is compared: case-folded NFKC. A text that
+// is too long for any unique field is compared as it stands, by its hash.
 func uniqueKey(v string) string {
+	if len(v) > maxKeyText {
+		return "\x00" + hex.EncodeToString(stateOf("key", v))
+	}
 	return norm.NFKC.String(strings.Map(foldCherokee, cases.Fold().String(norm.NFKC.String(v))))
 }
 

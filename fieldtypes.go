@@ -153,8 +153,7 @@ func (f *field) read(v value, required bool) (any, *FieldError) {
 		}
 		return f.kind.empty(), nil
 	}
-	n := utf8.RuneCountInString(text)
-	if f.kind.textual() && n > f.maxLength {
+	if f.kind.textual() && f.tooLong(text) {
 		return wrong(CodeMaxLength, Params{"max": f.maxLength})
 	}
 	parsed, code := f.parseText(text)
@@ -166,7 +165,7 @@ func (f *field) read(v value, required bool) (any, *FieldError) {
 	}
 	if s, ok := parsed.(string); ok && f.kind.textual() {
 		switch n := utf8.RuneCountInString(s); { // an e-mail's domain may have grown
-		case n > f.maxLength:
+		case n > f.maxLength, f.unique && len(f.keyOf(s)) > maxKeyText: // a store's index takes no more
 			return wrong(CodeMaxLength, Params{"max": f.maxLength})
 		case n < f.minLength:
 			return wrong(CodeMinLength, Params{"min": f.minLength})
@@ -321,6 +320,9 @@ const maxDigits = 400
 // parseInteger takes a whole number of 64 bits, however JSON or a spreadsheet
 // writes it: 1000, 1e3, 1000.0.
 func parseInteger(text string) (int64, bool) {
+	if len(text) > maxDigits {
+		return 0, false
+	}
 	if v, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return v, true
 	}
@@ -355,8 +357,11 @@ func parseNumber(text string) (float64, bool) {
 // exactly is the value of a decimal number, or false for one that is none or
 // has an exponent beyond the bound.
 func exactly(text string, maxExponent int) (*big.Rat, bool) {
+	if len(text) > maxDigits {
+		return nil, false
+	}
 	parts := decimal.FindStringSubmatch(text)
-	if parts == nil || len(text) > maxDigits {
+	if parts == nil {
 		return nil, false
 	}
 	if e, _ := strconv.Atoi(parts[2]); e > maxExponent || e < -maxExponent {
@@ -367,6 +372,9 @@ func exactly(text string, maxExponent int) (*big.Rat, bool) {
 
 // parseBoolean takes the words that forms and scripts use.
 func parseBoolean(text string) (value, ok bool) {
+	if len(text) > len("false") {
+		return false, false
+	}
 	switch strings.ToLower(text) {
 	case "true", "1", "on", "yes":
 		return true, true

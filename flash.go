@@ -43,11 +43,11 @@ func (r *realm) setFlash(w http.ResponseWriter, req *http.Request, f flash) {
 
 // takeFlash returns the message, and with clear takes it away: it is told once.
 func (r *realm) takeFlash(w http.ResponseWriter, req *http.Request, clear bool) flash {
-	cookie, err := req.Cookie(r.cookieName(req) + flashSuffix)
-	if err != nil || len(cookie.Value) > maxFlash {
+	value, sent := sentCookie(req, r.cookieName(req)+flashSuffix)
+	if !sent || len(value) > maxFlash {
 		return flash{}
 	}
-	values, err := url.ParseQuery(cookie.Value)
+	values, err := url.ParseQuery(value)
 	f := flash{detail: values.Get("d"), email: values.Get("e"), name: values.Get("n"), value: values.Get("v")}
 	if clear && req.Method == http.MethodGet && !fetchesAhead(req.Header) {
 		http.SetCookie(w, r.newCookie(req, flashSuffix, "", -1))

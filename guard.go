@@ -182,7 +182,10 @@ func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, 
 	}
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
-	h.Set("Location", target+separator+paramNext+"="+url.QueryEscape(wanted))
+	if len(wanted) <= maxNext { // a longer one is not followed
+		target += separator + paramNext + "=" + url.QueryEscape(wanted)
+	}
+	h.Set("Location", target)
 	w.WriteHeader(http.StatusFound)
 }
 

@@ -182,8 +182,8 @@ func (r *realm) serve(w http.ResponseWriter, req *http.Request, name string) {
 		e.document(w, req, r)
 		return
 	}
-	_, cookieErr := req.Cookie(r.cookieName(req))
-	if (cookieErr == nil || e.givesCookie) && r.origins.csrf.Check(req) != nil {
+	_, hasCookie := sentCookie(req, r.cookieName(req))
+	if (hasCookie || e.givesCookie) && r.origins.csrf.Check(req) != nil {
 		r.refuse(w, req, refuse(CodeCrossOrigin))
 		return
 	}

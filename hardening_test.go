@@ -251,7 +251,7 @@ func TestPlantedCookie(t *testing.T) {
 		"empty ones":    {[]string{"registration=; registration=good; registration="}, "good"},
 		"no value":      {[]string{"registration; ; =; registration=good"}, "good"},
 	} {
-		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, cookieValue(c.headers, "registration")) })
+		t.Run(name, func(t *testing.T) { require.Equal(t, c.want, cookieIn(c.headers, "registration")) })
 	}
 }
 

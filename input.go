@@ -35,11 +35,22 @@ type Input map[string]value
 // truthy reads a flag: true in JSON, or one of the words that a form or a
 // script would send for it.
 func (in Input) truthy(name string) bool {
-	switch strings.ToLower(in[name].text) {
-	case "true", "1", "on", "yes":
-		return true
+	on, _ := parseBoolean(in[name].text)
+	return on
+}
+
+// maxLogin bounds the text by which an account is looked for, in characters: no
+// unique field holds more.
+const maxLogin = maxUniqueLength
+
+// login returns what names an account, of the member with this name.
+func (in Input) login(name string, errs *fieldErrors) string {
+	text := in.required(name, errs)
+	if len(text) > maxLogin*utf8.UTFMax || utf8.RuneCountInString(text) > maxLogin {
+		errs.add(name, CodeMaxLength, Params{"max": maxLogin})
+		return ""
 	}
-	return false
+	return text
 }
 
 // text returns a trimmed text for display or an optional use; "" if there is none.
@@ -132,9 +143,13 @@ func (in Input) field(f *field, required bool, u *User, errs *fieldErrors) (pres
 		}
 		return true
 	}
+	if f.tooLong(text) {
+		errs.add(f.name, CodeMaxLength, Params{"max": f.maxLength})
+		return true
+	}
 	parsed, ok := f.parse(text)
 	switch {
-	case utf8.RuneCountInString(text) > f.maxLength, utf8.RuneCountInString(parsed) > f.maxLength:
+	case utf8.RuneCountInString(parsed) > f.maxLength: // normal forms and a domain in ASCII grow
 		errs.add(f.name, CodeMaxLength, Params{"max": f.maxLength})
 	case !ok:
 		errs.addInvalid(f.name, f.invalid())

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Parameters of pages' own addresses.
@@ -154,7 +155,7 @@ func profileValue(c *call, u *User, name string) string {
 // get shows an endpoint's form. It changes nothing, however often a mail
 // scanner asks.
 func (p *pages) get(w http.ResponseWriter, c *call, e *endpoint) {
-	query := c.req.URL.Query()
+	query := queryOf(c.req)
 	c.next = p.realm.origins.safeNext(query.Get(paramNext))
 	switch {
 	case e.form.instead != nil && e.form.instead(w, c):
@@ -235,7 +236,7 @@ func (p *pages) failed(w http.ResponseWriter, c *call, e *endpoint, refusal *Err
 		if name == paramNext {
 			return c.next
 		}
-		return c.in.text(name)
+		return p.typed(c.in, name)
 	}
 	d := p.data(c, e, value, refusal)
 	if e.form.complete != nil {
@@ -249,6 +250,19 @@ func (p *pages) failed(w http.ResponseWriter, c *call, e *endpoint, refusal *Err
 		}
 	}
 	p.write(w, c, status, d)
+}
+
+// typed is what was typed into a field, to be shown again; of what is far too long
+// nothing, because no person has typed that.
+func (p *pages) typed(in Input, name string) string {
+	limit := maxKeyText
+	if f, ok := p.realm.settings.fields.byName[name]; ok {
+		limit = max(limit, f.maxLength*utf8.UTFMax)
+	}
+	if text := in.text(name); len(text) <= limit {
+		return text
+	}
+	return ""
 }
 
 // dead is the page of a mailed link that no longer works: its button would only

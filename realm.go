@@ -368,5 +368,12 @@ func (r *realm) client(req *http.Request) Client {
 
 // language is the one that a request asks for, of those that the realm speaks.
 func (r *realm) language(req *http.Request) *locale {
-	return r.languages.choose(strings.Join(req.Header["Accept-Language"], ","))
+	lines := req.Header["Accept-Language"]
+	size := 0
+	for _, line := range lines {
+		if size += len(line) + 1; size > maxAcceptLanguage {
+			return r.languages.choose("")
+		}
+	}
+	return r.languages.choose(strings.Join(lines, ","))
 }

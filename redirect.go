@@ -32,10 +32,22 @@ func (r *realm) declineToAct(w http.ResponseWriter, req *http.Request) {
 	r.refuse(w, req, refuse(CodeUnavailable))
 }
 
+// maxQuery bounds a query that is looked at, in bytes: a mailed link with the
+// longest address and the longest next, each of their bytes escaped.
+const maxQuery = 8 << 10
+
+// queryOf is a request's query; one that is too long for any of our links is none.
+func queryOf(req *http.Request) url.Values {
+	if len(req.URL.RawQuery) > maxQuery {
+		return nil
+	}
+	return req.URL.Query()
+}
+
 // queryInput is what a mailed link carries, as an input. Of a parameter given
 // twice the last counts, as in a form.
 func queryInput(req *http.Request) Input {
-	query := req.URL.Query()
+	query := queryOf(req)
 	in := make(Input, len(query))
 	for name, values := range query {
 		in[name] = value{kind: valueText, text: values[len(values)-1]}

@@ -40,12 +40,19 @@ func statusOf(code Code) int {
 	return http.StatusBadRequest
 }
 
+// maxAccept bounds how much of an Accept header is looked at, in bytes. Browsers
+// send some 150.
+const maxAccept = 2 << 10
+
 // acceptedQuality returns the quality of the best range in an Accept header
 // that names the media type, and -1 where none does. Wildcards are left out:
 // a client that takes anything gets JSON.
 func acceptedQuality(accept []string, types ...string) float64 {
 	best := -1.0
+	left := maxAccept
 	for _, line := range accept {
+		line = line[:min(len(line), left)]
+		left -= len(line)
 		for part := range strings.SplitSeq(line, ",") {
 			name, params, _ := strings.Cut(part, ";")
 			name = strings.TrimSpace(name)

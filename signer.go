@@ -197,5 +197,9 @@ const (
 // at least half the strength of the hash.
 const minSecret = 16
 
+// maxSignature bounds a signature and a timestamp before they are looked at, in
+// bytes; ours have 43 and 10.
+const maxSignature = 64
+
 // secretBytes is the size of a generated signing key.
 const secretBytes = 32

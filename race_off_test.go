@@ -1,0 +1,6 @@
+//go:build !race
+
+package registration
+
+// raceDetector tells tests that measure that everything takes ten times as long.
+const raceDetector = false
