@@ -5,6 +5,7 @@
 package registration
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -294,14 +295,27 @@ func (a *Accounts) queueMail(t *txn, kind MailKind, u *User, to string, client C
 // (PurposeUndoEmail) outlives the generation: else a thief who changes address
 // and password would end it. email is the address that the link is mailed to.
 func (a *Accounts) state(purpose Purpose, u *User, email string) []byte {
+	oneTime := true
+	switch purpose {
+	case PurposeRegister:
+		oneTime = *a.settings.Register.OneTimeUse
+	case PurposeResetPassword:
+		oneTime = *a.settings.ResetPassword.OneTimeUse
+	case PurposeRegisterEmail, PurposeUndoEmail:
+	}
+	return a.linkState(purpose, u, email, oneTime)
+}
+
+// linkState is state where a link can be used once, or again.
+func (a *Accounts) linkState(purpose Purpose, u *User, email string, oneTime bool) []byte {
 	if purpose == PurposeUndoEmail {
-		return a.undoState(u, email)
+		return undoState(u, a.former(u, email))
 	}
 	parts := []string{string(purpose), u.Email}
 	switch {
-	case purpose == PurposeRegister && *a.settings.Register.OneTimeUse:
+	case purpose == PurposeRegister && oneTime:
 		parts = append(parts, strconv.FormatBool(u.AwaitsVerification))
-	case purpose == PurposeResetPassword && *a.settings.ResetPassword.OneTimeUse:
+	case purpose == PurposeResetPassword && oneTime:
 		parts = append(parts, u.PasswordHash)
 	case purpose == PurposeRegisterEmail:
 		parts = append(parts, strconv.FormatUint(uint64(u.EmailChanges), 10))
@@ -329,11 +343,29 @@ var purposes = map[MailKind]Purpose{
 	mailDecoy:              PurposeResetPassword, // for its work and its size
 }
 
+// mailState fingerprints, for a row of the outbox, what the act behind its link
+// would change. Unlike the state of the link, which is signed when the mail is
+// sent, it depends neither on the settings, which may change while the mail
+// waits, nor on the clock.
 func (a *Accounts) mailState(kind MailKind, u *User, to string) []byte {
-	if purpose, ok := purposes[kind]; ok {
-		return a.state(purpose, u, to)
+	purpose, ok := purposes[kind]
+	switch {
+	case !ok:
+		return nil
+	case purpose == PurposeUndoEmail:
+		return undoState(u, formerIndex(u, to))
 	}
-	return nil
+	return a.linkState(purpose, u, to, true)
+}
+
+// mailWanted reports whether u is still as it was when m was queued.
+func (a *Accounts) mailWanted(m *Mail, u *User) bool {
+	if bytes.Equal(m.State, a.mailState(m.Kind, u, m.To)) {
+		return true
+	}
+	// Earlier versions wrote the state of the link, under whatever settings.
+	purpose, ok := purposes[m.Kind]
+	return ok && len(m.State) > 0 && bytes.Equal(m.State, a.linkState(purpose, u, m.To, false))
 }
 
 // parseID reads an account's id in its one written form.

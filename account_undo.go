@@ -30,10 +30,17 @@ const fieldFormerEmail = "former_email"
 // former returns where in u.Former an address stands, -1 if it is not there or
 // its time is over.
 func (a *Accounts) former(u *User, email string) int {
+	i := formerIndex(u, email)
+	if i >= 0 && !a.now().Before(u.Former[i].Until) {
+		return -1
+	}
+	return i
+}
+
+// formerIndex is former whatever the time.
+func formerIndex(u *User, email string) int {
 	key := emailKey(email)
-	return slices.IndexFunc(u.Former, func(f FormerEmail) bool {
-		return emailKey(f.Email) == key && a.now().Before(f.Until)
-	})
+	return slices.IndexFunc(u.Former, func(f FormerEmail) bool { return emailKey(f.Email) == key })
 }
 
 // formerHolder returns the account that can still go back to an address.
@@ -150,10 +157,9 @@ func (a *Accounts) leftEmail(t *txn, u *User, old string, proven bool, client Cl
 	return a.queueMail(t, MailEmailChanged, u, old, client)
 }
 
-// undoState is the state behind the link for a former address: that the account
-// can still go back to it. Later changes leave it as it is.
-func (a *Accounts) undoState(u *User, email string) []byte {
-	i := a.former(u, email)
+// undoState is the state behind the link for a former address, the one at i:
+// that the account can still go back to it. Later changes leave it as it is.
+func undoState(u *User, i int) []byte {
 	if i < 0 {
 		return nil
 	}

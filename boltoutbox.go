@@ -68,6 +68,14 @@ func (t *boltTx) DueMail(now time.Time, limit int) ([]*Mail, error) {
 		}
 		due = append(due, m)
 	}
+	far := now.Add(MailFarAhead).UnixMilli()
+	for k, _ := c.Last(); len(k) == 16 && len(due) < limit && fromSortable(k[:8]) > far; k, _ = c.Prev() {
+		m, err := t.indexedMail(binary.BigEndian.Uint64(k[8:]))
+		if err != nil {
+			return nil, err
+		}
+		due = append(due, m)
+	}
 	return due, nil
 }
 

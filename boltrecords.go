@@ -131,6 +131,7 @@ type mailRecord struct {
 	Due       *int64    `cbor:"8,keyasint,omitempty"` // unix milliseconds
 	Attempts  int       `cbor:"9,keyasint,omitempty"`
 	Next      string    `cbor:"10,keyasint,omitempty"`
+	Tried     int64     `cbor:"11,keyasint,omitempty"` // milliseconds
 }
 
 func encodeUser(u *User, keys []Key) ([]byte, error) {
@@ -240,6 +241,7 @@ func encodeMail(m *Mail) ([]byte, error) {
 	return encodeRecord(mailFormat, &mailRecord{
 		MessageID: m.MessageID, Kind: m.Kind, To: m.To, User: m.User, State: m.State,
 		Language: m.Language, Attempts: m.Attempts, Next: m.Next, Queued: millis(m.Queued), Due: millis(m.Due),
+		Tried: m.Tried.Milliseconds(),
 	})
 }
 
@@ -251,6 +253,7 @@ func decodeMail(seq uint64, data []byte) (*Mail, error) {
 	return &Mail{
 		Seq: seq, MessageID: r.MessageID, Kind: r.Kind, To: r.To, User: r.User, State: r.State,
 		Language: r.Language, Attempts: r.Attempts, Next: r.Next, Queued: fromMillis(r.Queued), Due: fromMillis(r.Due),
+		Tried: time.Duration(r.Tried) * time.Millisecond,
 	}, nil
 }
 

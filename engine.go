@@ -52,8 +52,10 @@ func (e *engine) postman() *postman {
 	return e.postmen[len(e.postmen)-1]
 }
 
-// start begins to work for a configuration.
+// start begins to work for a configuration. From then on its mailer is used, and
+// no other's: a message that one has under way is cut off and sent again.
 func (e *engine) start(p *postman) {
+	defer e.outbox.takeOver() // without the lock
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.postmen = append(e.postmen, p)
@@ -66,12 +68,16 @@ func (e *engine) start(p *postman) {
 		e.quiet.Go(func() { e.outbox.run(ctx) })
 		e.quiet.Go(func() { e.housekeeping(ctx) })
 	}
-	e.outbox.notify()
 }
 
-// finish ends the work for a configuration. After the last one all is quiet
-// when it returns: a message under way is cut off and sent again later, and
-// the last uses of the sessions are written.
+// closePatience is how long the end of a configuration waits for its mailer to
+// let go of a message. It is more than any of ours takes.
+const closePatience = 5 * time.Second
+
+// finish ends the work for a configuration. A message under way is cut off and
+// sent again later; then its mailer is closed, and not used again. After the
+// last configuration all is quiet when it returns, and the last uses of the
+// sessions are written.
 func (e *engine) finish(p *postman) {
 	e.mu.Lock()
 	e.postmen = slices.DeleteFunc(e.postmen, func(have *postman) bool { return have == p })
@@ -80,13 +86,26 @@ func (e *engine) finish(p *postman) {
 		stop = nil
 	}
 	e.mu.Unlock()
+	atRest := e.outbox.leave(p)
 	if stop != nil {
 		stop()
 		e.quiet.Wait()
 		e.flush(context.Background(), p)
 	}
-	if p.mailer != nil {
+	if p.mailer == nil {
+		return
+	}
+	patience := time.NewTimer(closePatience)
+	defer patience.Stop()
+	select {
+	case <-atRest:
 		_ = p.mailer.Close()
+	case <-patience.C: // a dead disk, or a mailer that doesn't heed its context
+		p.logger.Error("the mailer of the former configuration doesn't let go of a message; it is left behind")
+		go func() {
+			<-atRest
+			_ = p.mailer.Close()
+		}()
 	}
 }
 

@@ -132,7 +132,7 @@ func TestFaultMailServerOutForAnHour(t *testing.T) {
 			render: func(m *Mail, _ *User) (*Message, error) {
 				return &Message{ID: m.MessageID, From: "no-reply@example.com", To: m.To, Subject: "number " + m.Next, Text: "x", Date: m.Queued}, nil
 			},
-			state: func(MailKind, *User, string) []byte { return nil }, mailer: mailer, logger: zap.New(core), now: time.Now,
+			wanted: func(*Mail, *User) bool { return true }, mailer: mailer, logger: zap.New(core), now: time.Now,
 		}
 		o := newOutbox(store, func() *postman { return p })
 		ctx, stop := context.WithCancel(t.Context())

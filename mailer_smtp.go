@@ -305,15 +305,15 @@ func (m *SMTPMailer) deliver(ctx context.Context, file *mailFile) (done bool, er
 	}
 	reply := (*textproto.Error)(nil)
 	answered := errors.As(err, &reply) && reply.Code != codeClosing
-	if answered {
+	if answered && ctx.Err() == nil {
 		m.hangUp()
 	} else {
 		m.drop()
 	}
 	switch {
-	case err == nil: // and ctx ended just afterwards, which closed the connection
+	case err == nil: // though ctx ended meanwhile
 		return true, nil
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && !answered:
 		return true, stopped(ctx)
 	}
 	return answered || step != stepMail, m.server.failure(step, err)
@@ -333,7 +333,8 @@ func (m *SMTPMailer) drop() {
 }
 
 // Close ends the connection, if there is one. A message under way is finished
-// first. It never fails and takes a second at most with an idle connection.
+// first; whoever can't wait for it ends its ctx. It never fails and takes a
+// second at most with an idle connection.
 func (m *SMTPMailer) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

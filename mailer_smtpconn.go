@@ -67,9 +67,25 @@ const (
 	stepRest                 // the recipient and the message
 )
 
-// deliver sends one message and says at which step it failed.
+// smtpVerdict is how long a server that has the whole message has to say whether
+// it takes it, when the message is cut off: cut off at once, it would be sent
+// again though it may have been taken.
+const smtpVerdict = 2 * time.Second
+
+// deliver sends one message and says at which step it failed. The end of ctx cuts
+// it off.
 func (c *smtpConn) deliver(ctx context.Context, file *mailFile, timeout time.Duration) (smtpStep, error) {
-	stop := context.AfterFunc(ctx, func() { _ = c.raw.Close() })
+	var mu sync.Mutex
+	ended, whole := false, false
+	stop := context.AfterFunc(ctx, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if ended = true; whole {
+			_ = c.raw.SetDeadline(time.Now().Add(min(smtpVerdict, timeout)))
+		} else {
+			_ = c.raw.Close()
+		}
+	})
 	defer stop()
 	_ = c.raw.SetDeadline(time.Now().Add(timeout)) // fails on a closed connection, as the next step does
 	c.raw.Allow(smtpReplyBytes)
@@ -87,6 +103,12 @@ func (c *smtpConn) deliver(ctx context.Context, file *mailFile, timeout time.Dur
 	}
 	if _, err := w.Write(file.content); err != nil {
 		return stepRest, err // not closed: that would end, and so send, half a message
+	}
+	mu.Lock()
+	whole = !ended
+	mu.Unlock()
+	if !whole {
+		return stepRest, stopped(ctx)
 	}
 	c.raw.Allow(smtpReplyBytes)
 	return stepRest, w.Close()

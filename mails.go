@@ -266,6 +266,9 @@ func (r *mailRenderer) render(m *Mail, u *User) (*Message, error) {
 	if purpose, ok := purposes[m.Kind]; ok {
 		to := r.links[purpose]
 		claim := Claim{Purpose: purpose, User: u.ID, Time: r.now(), State: r.state(purpose, u, m.To)}
+		if claim.State == nil { // by the clock, which may be wrong
+			return nil, errors.New("its link would be dead on arrival: its time is over")
+		}
 		if purpose == PurposeRegisterEmail || purpose == PurposeUndoEmail {
 			claim.Email = m.To
 		}

@@ -4,10 +4,11 @@
 package registration
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,7 +17,8 @@ import (
 
 // Times of the outbox.
 const (
-	// mailGiveUp is how long a message is tried.
+	// mailGiveUp is how long a message is tried, and for how long a mail server
+	// can be out of order until mail that is as old is given up.
 	mailGiveUp = 72 * time.Hour
 	// mailFirstRetry doubles with each failure, up to mailLastRetry.
 	mailFirstRetry = 5 * time.Second
@@ -36,23 +38,38 @@ const (
 // rows into messages and sends them.
 type postman struct {
 	render func(*Mail, *User) (*Message, error)
-	state  func(kind MailKind, u *User, to string) []byte
-	mailer Mailer
+	// wanted reports whether the account is still as it was when the row was written.
+	wanted func(*Mail, *User) bool
+	mailer Mailer // nil: nothing is sent
 	logger *zap.Logger
 	now    func() time.Time
 }
 
 // outbox is the worker of one realm's queue. It outlives reloads: whose postman
-// works is the engine's business.
+// works is the engine's business. But for notify, takeOver and leave, its methods
+// are the worker's own.
 type outbox struct {
 	store   Store
 	wake    chan struct{}
 	postman func() *postman
-	// sent is the Message-ID of a mail that was sent and could not be taken off
-	// the queue. It is not sent again while this process lives.
-	sent string
+	// unremoved is a mail that was sent and could not be taken off the queue.
+	// Before that is done, nothing else is sent.
+	unremoved *Mail
+	// down is for how long the mail server has been waited for, by no wall clock;
+	// zero: it is in order.
+	down time.Duration
 	// storeFails says that the last failure was the store's.
 	storeFails bool
+
+	mu  sync.Mutex
+	job *mailJob // under way; nil: none
+}
+
+// mailJob is a message in a postman's hands.
+type mailJob struct {
+	by   *postman
+	stop context.CancelFunc
+	done chan struct{}
 }
 
 func newOutbox(store Store, current func() *postman) *outbox {
@@ -65,6 +82,51 @@ func (o *outbox) notify() {
 	case o.wake <- struct{}{}:
 	default:
 	}
+}
+
+// takeOver has the present postman work at once: a message that another one has
+// under way is cut off, and whatever the worker waits for is over.
+func (o *outbox) takeOver() {
+	o.mu.Lock()
+	if o.job != nil && o.job.by != o.postman() {
+		o.job.stop()
+	}
+	o.mu.Unlock()
+	o.notify()
+}
+
+// leave is takeOver where p is no longer among the postmen. The channel is closed
+// when p's mailer is at rest for good.
+func (o *outbox) leave(p *postman) <-chan struct{} {
+	o.takeOver()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.job != nil && o.job.by == p {
+		return o.job.done
+	}
+	atRest := make(chan struct{})
+	close(atRest)
+	return atRest
+}
+
+// begin puts a message into p's hands, unless another one works by now. ctx ends
+// with the message's time, or when another takes over; end is to be called.
+func (o *outbox) begin(ctx context.Context, p *postman) (sending context.Context, end func(), ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.postman() != p {
+		return nil, nil, false
+	}
+	sending, stop := context.WithTimeout(ctx, mailTimeout)
+	job := &mailJob{by: p, stop: stop, done: make(chan struct{})}
+	o.job = job
+	return sending, func() {
+		stop()
+		o.mu.Lock()
+		o.job = nil
+		o.mu.Unlock()
+		close(job.done)
+	}, true
 }
 
 // run sends what is due until ctx ends.
@@ -94,9 +156,11 @@ func (o *outbox) run(ctx context.Context) {
 		if wait <= 0 {
 			continue
 		}
-		timer := time.NewTimer(wait)
+		timer, began := time.NewTimer(wait), time.Now()
 		o.rest(ctx, p, timer.C, healthy)
-		timer.Stop()
+		if timer.Stop(); !healthy {
+			o.down += time.Since(began)
+		}
 	}
 }
 
@@ -145,6 +209,9 @@ func (o *outbox) deliverDue(ctx context.Context, p *postman) (wait time.Duration
 	if p.mailer == nil {
 		return mailIdle, true
 	}
+	if m := o.unremoved; m != nil && !o.remove(ctx, m, mailLog(p, m)) {
+		return 0, false
+	}
 	var due []*Mail
 	next := p.now().Add(mailIdle)
 	err := o.store.View(ctx, func(tx Tx) (err error) {
@@ -152,11 +219,6 @@ func (o *outbox) deliverDue(ctx context.Context, p *postman) (wait time.Duration
 			return err
 		}
 		first, err := tx.NextMail()
-		if err == nil && first.Sub(p.now()) > 2*mailLastRetry {
-			// No row waits as long as that: the clock was set back.
-			due, err = tx.DueMail(first, mailBatch)
-			return err
-		}
 		if err == nil && first.Before(next) {
 			next = first
 		}
@@ -173,10 +235,19 @@ func (o *outbox) deliverDue(ctx context.Context, p *postman) (wait time.Duration
 		return 0, false
 	}
 	for _, m := range due {
-		if ctx.Err() != nil {
+		sending, end, ok := o.begin(ctx, p)
+		if ctx.Err() != nil || !ok {
+			if ok {
+				end()
+			}
 			return 0, true
 		}
-		if !o.deliver(ctx, p, m) {
+		ok = func() bool {
+			defer end() // whatever panics
+			return o.deliver(ctx, sending, p, m)
+		}()
+		if !ok {
+			o.expire(ctx, p)
 			return 0, false
 		}
 	}
@@ -186,13 +257,15 @@ func (o *outbox) deliverDue(ctx context.Context, p *postman) (wait time.Duration
 	return max(next.Sub(p.now()), time.Millisecond), true
 }
 
+func mailLog(p *postman, m *Mail) *zap.Logger {
+	return p.logger.With(zap.String("message_id", m.MessageID), zap.String("kind", string(m.Kind)), zap.Stringer("user", m.User))
+}
+
 // deliver sends one row. It returns false where the server or the store failed
-// as a whole and the row is untouched.
-func (o *outbox) deliver(ctx context.Context, p *postman, m *Mail) bool {
-	log := p.logger.With(zap.String("message_id", m.MessageID), zap.String("kind", string(m.Kind)), zap.Stringer("user", m.User))
-	if m.MessageID != "" && m.MessageID == o.sent {
-		return o.remove(ctx, m, log)
-	}
+// as a whole and the row is untouched. The end of sending cuts off the message;
+// what then is to be written is written, unless ctx has ended.
+func (o *outbox) deliver(ctx, sending context.Context, p *postman, m *Mail) bool {
+	log := mailLog(p, m)
 	u, reason, err := o.addressee(ctx, p, m)
 	if err != nil {
 		log.Error("the outbox can't be read; trying again", zap.Error(err))
@@ -203,27 +276,20 @@ func (o *outbox) deliver(ctx context.Context, p *postman, m *Mail) bool {
 		log.Info("mail dropped: "+reason, zap.Time("queued", m.Queued))
 		return o.remove(ctx, m, log)
 	}
-	decoy := m.Kind == mailDecoy
-	if p.now().Sub(m.Queued) > mailGiveUp && !decoy {
-		log.Error("mail given up: it could not be delivered for three days", zap.Time("queued", m.Queued), zap.Int("attempts", m.Attempts))
-		return o.remove(ctx, m, log)
-	}
 	message, err := p.render(m, u)
-	if decoy { // rendered for the time that it takes
+	if m.Kind == mailDecoy { // rendered for the time that it takes
 		return o.remove(ctx, m, log)
 	}
 	if err == nil {
-		sending, cancel := context.WithTimeout(ctx, mailTimeout)
 		err = p.mailer.Send(sending, message)
-		cancel()
 	}
 	if err == nil {
 		log.Info("mail sent", zap.Int("attempts", m.Attempts+1))
-		o.sent = m.MessageID
+		o.unremoved, o.down = m, 0
 		return o.remove(ctx, m, log)
 	}
-	if ctx.Err() != nil {
-		return true // cut off by the end of the worker: the row stays as it is
+	if ctx.Err() != nil || o.postman() != p {
+		return true // cut off by the end of the worker or by a reload: the row stays as it is
 	}
 	return o.failed(ctx, p, m, err, log)
 }
@@ -243,7 +309,7 @@ func (o *outbox) addressee(ctx context.Context, p *postman, m *Mail) (u *User, r
 		return nil, "the account is gone", nil
 	case err != nil:
 		return nil, "", err
-	case u != nil && !bytes.Equal(p.state(m.Kind, u, m.To), m.State):
+	case u != nil && !p.wanted(m, u):
 		return nil, "the account has changed since", nil
 	}
 	return u, "", nil
@@ -253,16 +319,24 @@ func (o *outbox) addressee(ctx context.Context, p *postman, m *Mail) (u *User, r
 func (o *outbox) failed(ctx context.Context, p *postman, m *Mail, err error, log *zap.Logger) bool {
 	var mailErr *MailError
 	isMail := errors.As(err, &mailErr)
-	switch {
-	case isMail && mailErr.Server:
+	if isMail && mailErr.Server {
 		log.Error("the mail server can't be used; all mail waits", zap.Error(err))
 		return false
-	case isMail && mailErr.Permanent:
+	}
+	if isMail {
+		o.down = 0 // it talks about one message
+	}
+	if isMail && mailErr.Permanent {
 		log.Error("mail given up: the server refused it for good", zap.Error(err))
+		return o.remove(ctx, m, log)
+	}
+	if m.Tried >= mailGiveUp {
+		log.Error("mail given up: it could not be delivered for three days", zap.Error(err), zap.Time("queued", m.Queued), zap.Int("attempts", m.Attempts+1))
 		return o.remove(ctx, m, log)
 	}
 	m.Attempts++
 	wait := backoff(m.Attempts)
+	m.Tried += wait
 	m.Due = p.now().Add(wait)
 	log.Warn("mail delayed", zap.Error(err), zap.Int("attempts", m.Attempts), zap.Duration("retry_in", wait))
 	if err := o.store.Update(ctx, func(tx Tx) error { return tx.PutMail(m) }); err != nil && !errors.Is(err, ErrNotFound) {
@@ -271,6 +345,48 @@ func (o *outbox) failed(ctx context.Context, p *postman, m *Mail, err error, log
 		return false
 	}
 	return true
+}
+
+// expire bounds the queue of a mail server that stays out of order: once it has
+// been tried in vain for three days, mail that waited as long is given up. Time
+// in which nobody tried does not count.
+func (o *outbox) expire(ctx context.Context, p *postman) {
+	if o.storeFails || o.down < mailGiveUp {
+		return
+	}
+	for ctx.Err() == nil && o.postman() == p {
+		var old []*Mail
+		whole := false
+		err := o.store.View(ctx, func(tx Tx) error {
+			due, err := tx.DueMail(p.now(), mailBatch)
+			whole = len(due) == mailBatch
+			old = slices.DeleteFunc(due, func(m *Mail) bool { return p.now().Sub(m.Queued) < mailGiveUp })
+			whole = whole && len(old) == mailBatch
+			return err
+		})
+		if err == nil && len(old) > 0 {
+			err = o.store.Update(ctx, func(tx Tx) error {
+				for _, m := range old {
+					if err := tx.DeleteMail(m.Seq); err != nil && !errors.Is(err, ErrNotFound) {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if err != nil {
+			p.logger.Error("the outbox can't be written; trying again", zap.Error(err))
+			return
+		}
+		for _, m := range old {
+			if m.Kind != mailDecoy {
+				mailLog(p, m).Error("mail given up: the mail server could not be used for three days", zap.Time("queued", m.Queued), zap.Int("attempts", m.Attempts))
+			}
+		}
+		if !whole {
+			return
+		}
+	}
 }
 
 // remove takes a row off the queue. If that fails after the message was sent,
@@ -288,6 +404,9 @@ func (o *outbox) remove(ctx context.Context, m *Mail, log *zap.Logger) bool {
 		log.Error("the outbox can't be written; trying again", zap.Error(err))
 		o.storeFails = true
 		return false
+	}
+	if o.unremoved == m {
+		o.unremoved = nil
 	}
 	return true
 }

@@ -228,7 +228,7 @@ func (r *realm) open(wait time.Duration) error {
 		}
 	}
 	renderer.signer, renderer.state, renderer.links = signer, a.state, r.mailedLinks()
-	r.postman = &postman{render: renderer.render, state: a.mailState, mailer: r.mailer, logger: r.logger.Named("outbox"), now: r.now}
+	r.postman = &postman{render: renderer.render, wanted: a.mailWanted, mailer: r.mailer, logger: r.logger.Named("outbox"), now: r.now}
 	r.accounts.Store(a)
 	return nil
 }

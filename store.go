@@ -109,8 +109,10 @@ type Tx interface {
 	// assigned is set back to zero.
 	PutMail(m *Mail) error
 	// DueMail returns up to limit messages whose Due is not after now, the
-	// longest due first. A message is left out while an older one (smaller Seq)
-	// to the same To waits: a recipient gets his mail in order.
+	// longest due first, and then those whose Due is more than MailFarAhead after
+	// now: nothing is put off for as long, so the clock was wrong when they were
+	// written. A message is left out while an older one (smaller Seq) to the same
+	// To waits: a recipient gets his mail in order.
 	DueMail(now time.Time, limit int) ([]*Mail, error)
 	// NextMail returns the earliest Due of the messages that no older one to
 	// the same To holds back, that is, when DueMail will return something; or
@@ -258,6 +260,9 @@ type Session struct {
 	Epoch uint32 `cbor:"11,keyasint,omitempty"`
 }
 
+// MailFarAhead is beyond what any message is put off, see Tx.DueMail.
+const MailFarAhead = 2 * mailLastRetry
+
 // MailKind names the message that is to be sent. The text is rendered and the
 // link signed when it is sent, so the queue holds no live link.
 type MailKind string
@@ -300,4 +305,7 @@ type Mail struct {
 	// Next is where the person wanted to go when the act was asked for; it
 	// travels in the link. Empty: nowhere in particular.
 	Next string `cbor:"10,keyasint,omitempty"`
+	// Tried is for how long the message has been tried: the waits between its
+	// tries, by no clock. Kept to the millisecond.
+	Tried time.Duration `cbor:"11,keyasint,omitempty"`
 }

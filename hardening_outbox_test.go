@@ -1,0 +1,513 @@
+// hardening_outbox_test.go: the outbox under wrong clocks, changed settings,
+// reloads, hanging mailers and full disks: no mail is lost or sent twice, and no
+// mailer is used after its end.
+
+package registration
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+func serverDown(*Message) error { return &MailError{Server: true, Err: errors.New("down")} }
+
+func refusedForNow(*Message) error { return &MailError{Err: errors.New("451 later")} }
+
+// waiting waits until n rows are queued and one was tried.
+func (s *site) waiting(n int, tried *atomic.Int64) {
+	s.t.Helper()
+	require.Eventually(s.t, func() bool { return tried.Load() > 0 && len(s.queued()) == n }, patience, time.Millisecond)
+}
+
+// counting returns fail, counted.
+func counting(fail func(*Message) error) (counted func(*Message) error, calls *atomic.Int64) {
+	calls = new(atomic.Int64)
+	return func(m *Message) error { calls.Add(1); return fail(m) }, calls
+}
+
+func TestHardeningOutboxClockAhead(t *testing.T) {
+	for name, fail := range map[string]func(*Message) error{"the server was down": serverDown, "the message was delayed": refusedForNow} {
+		for _, ahead := range []time.Duration{73 * time.Hour, 400 * day} {
+			t.Run(fmt.Sprint(name, ", ", ahead), func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "r.db")
+				s := newSiteAt(t, path)
+				failing, tried := counting(fail)
+				s.failWith(failing)
+				s.browser().post("/accounts/register", newcomer("ada"))
+				s.waiting(1, tried)
+				// The clock is ahead, or Caddy was off; the first try meanwhile fails too.
+				tried.Store(0)
+				s.travel(ahead)
+				again := *s.realm.postman // tried at once, as after a restart
+				s.realm.engine.start(&again)
+				s.waiting(1, tried)
+				s.travel(-ahead)
+				require.Eventually(t, func() bool { s.realm.engine.outbox.notify(); return len(s.queued()) == 1 }, patience, time.Millisecond)
+				s.failWith(nil)
+				s.realm.engine.finish(&again)
+				require.Equal(t, "ada@example.org", s.mail().To)
+				s.noMail()
+			})
+		}
+	}
+}
+
+// The mail that takes an account back is not lost either, when the clock is
+// beyond the end of its link for a moment.
+func TestHardeningOutboxClockAheadOfAnUndo(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	b := s.signedIn("ada")
+	failing, tried := counting(serverDown)
+	require.Equal(t, 200, b.post("/accounts/register-email", data{"email": "new@example.org"}).StatusCode)
+	link := s.mail().link(t)
+	s.failWith(failing)
+	require.Equal(t, 200, s.browser().post("/accounts/verify-email", link).StatusCode)
+	s.waiting(1, tried)
+	require.Equal(t, MailEmailChanged, s.queued()[0].Kind)
+	s.failWith(nil)
+	s.travel(undoReserved + day)
+	again := *s.realm.postman
+	s.realm.engine.start(&again)
+	require.Eventually(t, func() bool { rows := s.queued(); return len(rows) == 1 && rows[0].Attempts > 0 }, patience, time.Millisecond)
+	s.travel(-undoReserved - day + time.Minute)
+	s.realm.engine.outbox.notify()
+	m := s.mail()
+	require.Equal(t, "ada@example.org", m.To)
+	require.Equal(t, 200, s.browser().post("/accounts/undo-email", m.link(t)).StatusCode)
+	s.realm.engine.finish(&again)
+}
+
+// Whether a link can be used again is a setting; a mail that waits does not
+// depend on it, in either direction, nor when an earlier version queued it.
+func TestHardeningOutboxOneTimeUseChanges(t *testing.T) {
+	once := func(on bool) func(*Settings) {
+		return func(s *Settings) { s.Register.OneTimeUse, s.ResetPassword.OneTimeUse = &on, &on }
+	}
+	for _, before := range []bool{true, false} {
+		for _, earlier := range []bool{true, false} {
+			t.Run(fmt.Sprintf("one_time_use was %t, queued by an earlier version %t", before, earlier), func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "r.db")
+				s := newSiteAt(t, path, once(before))
+				s.member("bob")
+				failing, tried := counting(serverDown)
+				s.failWith(failing)
+				s.browser().post("/accounts/register", newcomer("ada"))
+				s.browser().post("/accounts/send-reset-password-link", data{"login": "bob"})
+				s.waiting(2, tried)
+				if earlier { // it wrote the state of the link
+					require.NoError(t, s.accounts.store.Update(t.Context(), func(tx Tx) error {
+						rows, err := tx.DueMail(s.realm.now(), 10)
+						for _, m := range rows {
+							u, userErr := tx.User(m.User)
+							err = errors.Join(err, userErr)
+							m.State = s.accounts.state(purposes[m.Kind], u, m.To)
+							err = errors.Join(err, tx.PutMail(m))
+						}
+						return err
+					}))
+				}
+				now := s.now.Load()
+				s.close()
+				s = newSiteAt(t, path, once(!before))
+				s.now.Store(now)
+				sent := map[string]map[string]any{}
+				for range 2 {
+					m := s.mail()
+					sent[m.To] = m.link(t)
+				}
+				require.Equal(t, 200, s.browser().post("/accounts/verify-registration", sent["ada@example.org"]).StatusCode)
+				require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(sent["bob@example.org"], data{"password": "an even longer passphrase"})).StatusCode)
+			})
+		}
+	}
+	t.Run("what has changed is still dropped where links are for every use", func(t *testing.T) {
+		s := newSite(t, once(false))
+		s.member("bob")
+		failing, tried := counting(serverDown)
+		s.failWith(failing)
+		s.browser().post("/accounts/send-reset-password-link", data{"login": "bob"})
+		s.waiting(1, tried)
+		require.NoError(t, s.accounts.update(t.Context(), func(tx *txn) error {
+			u, err := tx.User(uuidOf(t, s, "bob"))
+			if err != nil {
+				return err
+			}
+			u.Generation++
+			return s.accounts.putUser(tx, u)
+		}))
+		s.failWith(nil)
+		again := *s.realm.postman
+		s.realm.engine.start(&again)
+		require.Eventually(t, func() bool { return len(s.queued()) == 0 }, patience, time.Millisecond)
+		s.noMail()
+		s.realm.engine.finish(&again)
+	})
+}
+
+// A bench is an engine whose mailers are the test's, in a bubble of its own time.
+type bench struct {
+	t     *testing.T
+	e     *engine
+	logs  *observer.ObservedLogs
+	store Store
+}
+
+func newBench(t *testing.T, store Store) *bench {
+	return &bench{t: t, e: newEngine(store, nil), store: store}
+}
+
+func (b *bench) postman(m Mailer) *postman {
+	core, logs := observer.New(zap.DebugLevel)
+	b.logs = logs
+	return &postman{
+		render: func(m *Mail, _ *User) (*Message, error) {
+			return &Message{ID: m.MessageID, From: "no-reply@example.com", To: m.To, Subject: m.Next, Text: "x", Date: m.Queued}, nil
+		},
+		wanted: func(*Mail, *User) bool { return true }, mailer: m, logger: zap.New(core), now: time.Now,
+	}
+}
+
+func (b *bench) queue(n int) (ids []string) {
+	b.t.Helper()
+	require.NoError(b.t, b.store.Update(b.t.Context(), func(tx Tx) error {
+		ids = nil
+		for i := range n {
+			m := &Mail{MessageID: uuid.NewString() + "@example.com", Kind: MailEmailInUse, To: fmt.Sprintf("u%d@example.org", i), Queued: time.Now(), Due: time.Now()}
+			ids = append(ids, m.MessageID)
+			if err := tx.PutMail(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	b.e.outbox.notify()
+	return ids
+}
+
+func (b *bench) left() (n int) {
+	b.t.Helper()
+	require.NoError(b.t, b.store.View(context.Background(), func(tx Tx) error {
+		rows, err := tx.DueMail(time.Now().Add(10*365*day), 1000)
+		n = len(rows)
+		return err
+	}))
+	return n
+}
+
+// benchMailer takes its time, and tells whether it was used after its end.
+type benchMailer struct {
+	takes  time.Duration
+	deaf   bool // to the end of its context
+	fail   func() error
+	mu     sync.Mutex
+	sent   []string
+	tries  []time.Time
+	closed bool
+	late   int
+}
+
+func (m *benchMailer) Send(ctx context.Context, msg *Message) error {
+	m.mu.Lock()
+	if m.tries = append(m.tries, time.Now()); m.closed {
+		m.late++
+	}
+	m.mu.Unlock()
+	timer := time.NewTimer(m.takes)
+	defer timer.Stop()
+	done := ctx.Done()
+	if m.deaf {
+		done = nil
+	}
+	select {
+	case <-timer.C:
+	case <-done:
+		return stopped(ctx)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		if err := m.fail(); err != nil {
+			return err
+		}
+	}
+	m.sent = append(m.sent, msg.ID)
+	return nil
+}
+
+func (m *benchMailer) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	return nil
+}
+
+func (m *benchMailer) got() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]string(nil), m.sent...)
+}
+
+// inBubble runs a test of the engine on a clock of its own, over a real store.
+func inBubble(t *testing.T, test func(t *testing.T, b *bench)) {
+	t.Helper()
+	store := testRealm(t)
+	synctest.Test(t, func(t *testing.T) { test(t, newBench(t, store)) })
+}
+
+func TestHardeningReloadTakesOverAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		former, next := &benchMailer{takes: 10 * time.Second}, &benchMailer{}
+		p1, p2 := b.postman(former), b.postman(next)
+		b.e.start(p1)
+		ids := b.queue(23)
+		time.Sleep(25 * time.Second) // two are sent, the third is under way
+		require.Len(t, former.got(), 2)
+		start := time.Now()
+		b.e.start(p2)
+		b.e.finish(p1)
+		require.Zero(t, time.Since(start), "the reload waits for nothing")
+		require.True(t, former.closed)
+		synctest.Wait()
+		require.Equal(t, ids, append(former.got(), next.got()...), "each once, in order: the one that was cut off is sent again")
+		require.Zero(t, former.late, "used after its end")
+		require.Zero(t, b.left())
+		b.e.finish(p2)
+		require.True(t, next.closed)
+	})
+}
+
+// A reload that fails half-way: the former configuration goes on at once, and not
+// when the other's mail server would have been tried again.
+func TestHardeningFailedReloadGoesOnAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		former, broken := &benchMailer{}, &benchMailer{fail: func() error { return serverDown(nil) }}
+		p1, p2 := b.postman(former), b.postman(broken)
+		b.e.start(p1)
+		b.e.start(p2)
+		ids := b.queue(3)
+		time.Sleep(5 * time.Hour)
+		require.Empty(t, former.got())
+		tried := len(broken.tries)
+		b.e.finish(p2)
+		synctest.Wait() // no time passes
+		require.Equal(t, ids, former.got())
+		require.Len(t, broken.tries, tried)
+		require.Zero(t, broken.late)
+		b.e.finish(p1)
+	})
+}
+
+// A mailer that hangs and doesn't heed its context blocks the reload for a
+// while, and is not closed under its message.
+func TestHardeningReloadWithADeafMailer(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		deaf, next := &benchMailer{takes: time.Hour, deaf: true}, &benchMailer{}
+		p1, p2 := b.postman(deaf), b.postman(next)
+		b.e.start(p1)
+		ids := b.queue(2)
+		time.Sleep(time.Second)
+		start := time.Now()
+		b.e.start(p2)
+		b.e.finish(p1)
+		require.Equal(t, closePatience, time.Since(start))
+		require.False(t, deaf.closed)
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		require.True(t, deaf.closed, "closed once it is at rest")
+		require.Zero(t, deaf.late)
+		require.Equal(t, ids, append(deaf.got(), next.got()...))
+		b.e.finish(p2)
+	})
+}
+
+func TestHardeningMailIsGivenUpAfterThreeDaysOfTries(t *testing.T) {
+	t.Run("one message", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, b *bench) {
+			m := &benchMailer{fail: func() error { return refusedForNow(nil) }}
+			p := b.postman(m)
+			b.e.start(p)
+			start := time.Now()
+			b.queue(1)
+			for b.left() > 0 {
+				time.Sleep(time.Minute)
+			}
+			require.InDelta(t, mailGiveUp.Hours(), time.Since(start).Hours(), 0.5)
+			require.Greater(t, len(m.tries), 200)
+			b.e.finish(p)
+		})
+	})
+	t.Run("a server that stays down", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, b *bench) {
+			m := &benchMailer{fail: func() error { return serverDown(nil) }}
+			p := b.postman(m)
+			b.e.start(p)
+			start := time.Now()
+			b.queue(100)
+			time.Sleep(day)
+			b.queue(70)
+			for b.left() > 70 {
+				time.Sleep(time.Minute)
+			}
+			require.InDelta(t, mailGiveUp.Hours(), time.Since(start).Hours(), 0.5)
+			require.Equal(t, 70, b.left())
+			require.Equal(t, 100, b.logs.FilterMessage("mail given up: the mail server could not be used for three days").Len())
+			m.mu.Lock()
+			m.fail = nil
+			m.mu.Unlock()
+			time.Sleep(mailLastRetry)
+			require.Len(t, m.got(), 70)
+			b.e.finish(p)
+		})
+	})
+	t.Run("Caddy was off for four days with a server that was down", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, b *bench) {
+			down := &benchMailer{fail: func() error { return serverDown(nil) }}
+			p := b.postman(down)
+			b.e.start(p)
+			b.queue(3)
+			time.Sleep(day)
+			b.e.finish(p)
+			time.Sleep(4 * day)
+			again := newBench(t, b.store)
+			p = again.postman(down)
+			again.e.start(p)
+			time.Sleep(day)
+			require.Equal(t, 3, b.left(), "its three days begin anew")
+			down.mu.Lock()
+			down.fail = nil
+			down.mu.Unlock()
+			time.Sleep(mailLastRetry)
+			require.Len(t, down.got(), 3)
+			again.e.finish(p)
+		})
+	})
+}
+
+// A mailer that panics has let go of its message all the same.
+func TestHardeningReloadAfterAPanic(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		bad, next := &benchMailer{fail: func() error { panic("a bug") }}, &benchMailer{}
+		p1, p2 := b.postman(bad), b.postman(next)
+		b.e.start(p1)
+		ids := b.queue(2)
+		time.Sleep(time.Minute)
+		start := time.Now()
+		b.e.start(p2)
+		b.e.finish(p1)
+		synctest.Wait()
+		require.Zero(t, time.Since(start))
+		require.Equal(t, ids, next.got())
+		b.e.finish(p2)
+	})
+}
+
+// A mail that was sent and can't be taken off the queue (the disk is full) is not
+// sent again, whatever the clock does to the order of the queue.
+func TestHardeningSentButNotRemoved(t *testing.T) {
+	store := testRealm(t)
+	broken := &brokenStore{Store: store}
+	b := newBench(t, store)
+	m := &benchMailer{}
+	var now atomic.Int64
+	now.Store(time.Now().UnixNano())
+	p := b.postman(m)
+	p.now = func() time.Time { return time.Unix(0, now.Load()) }
+	o := newOutbox(broken, func() *postman { return p })
+	put := func(to string, due time.Time) {
+		require.NoError(t, store.Update(t.Context(), func(tx Tx) error {
+			return tx.PutMail(&Mail{MessageID: to, Kind: MailEmailInUse, To: to + "@example.org", Queued: due, Due: due})
+		}))
+	}
+	put("first", p.now())
+	broken.broken.Store(true)
+	_, ok := o.deliverDue(t.Context(), p)
+	require.False(t, ok)
+	now.Add(-int64(10 * time.Minute)) // first is due in ten minutes again
+	put("second", p.now())
+	for range 3 {
+		_, ok = o.deliverDue(t.Context(), p)
+		require.False(t, ok)
+	}
+	require.Equal(t, []string{"first"}, m.got(), "nothing is sent while nothing can be taken off the queue")
+	now.Add(int64(20 * time.Minute))
+	_, ok = o.deliverDue(t.Context(), p)
+	require.False(t, ok)
+	broken.broken.Store(false)
+	for range 3 {
+		_, ok = o.deliverDue(t.Context(), p)
+		require.True(t, ok)
+	}
+	require.Equal(t, []string{"first", "second"}, m.got())
+	require.Zero(t, b.left())
+}
+
+// A mail server that hangs, at whatever step, does not block the reload that
+// would mend it; and where it has the whole message, it is heard out for a moment,
+// so that the message doesn't come twice.
+func TestHardeningReloadWithAHangingMailServer(t *testing.T) {
+	for _, at := range []string{"", "EHLO", "MAIL", "RCPT", "DATA", ".", "a late answer"} {
+		t.Run("at "+at, func(t *testing.T) {
+			t.Parallel()
+			hangs := make(chan struct{})
+			answers := map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on", ".": "250 ok"}
+			address, open := scriptedServer(t, func(conn net.Conn) {
+				lines := bufio.NewReader(conn)
+				for word, inData := "", false; ; {
+					if word == at || at == "a late answer" && word == "." {
+						close(hangs)
+						if at != "a late answer" {
+							tarpit(conn)
+							return
+						}
+						time.Sleep(200 * time.Millisecond)
+					}
+					if _, err := io.WriteString(conn, answers[word]+"\r\n"); err != nil {
+						return
+					}
+					inData = word == "DATA"
+					for next := ""; next == "" || inData && next != "."; {
+						line, err := lines.ReadString('\n')
+						if err != nil {
+							return
+						}
+						next = strings.Fields(line + " -")[0]
+						word = next
+					}
+				}
+			})
+			b := newBench(t, testRealm(t))
+			hanging, next := readyMailer(t, &SMTPMailer{Address: address, TLS: smtpNoTLS, Timeout: farTimeout}), &benchMailer{}
+			p1, p2 := b.postman(hanging), b.postman(next)
+			b.e.start(p1)
+			ids := b.queue(2)
+			<-hangs
+			start := time.Now()
+			b.e.start(p2)
+			b.e.finish(p1)
+			require.Less(t, time.Since(start), 20*time.Second, "of its minute")
+			require.Eventually(t, func() bool { return b.left() == 0 && open.Load() == 0 }, patience, time.Millisecond)
+			if at == "a late answer" {
+				ids = ids[1:]
+			}
+			require.Equal(t, ids, next.got())
+			b.e.finish(p2)
+		})
+	}
+}
