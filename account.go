@@ -8,7 +8,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"time"
 
@@ -125,18 +124,25 @@ func hashError(err error) error {
 // time is the current time in the resolution that records keep.
 func (a *Accounts) time() time.Time { return a.now().UTC().Truncate(time.Second) }
 
-// putUser writes an account with its keys, or refuses by field. No value of
-// one login field may be another account's value of another login field:
-// whoever took somebody's address as his username would lock him out.
+// putUser writes an account with its keys, or refuses by field. What it refuses
+// is about what the act changes: no new value of a login field may be another
+// account's value of another login field, and no new address one that its former
+// holder can still have back.
 func (a *Accounts) putUser(t *txn, u *User) error {
-	if err := a.loginClash(t, u); err != nil {
+	before, err := stored(t, u)
+	if err != nil {
 		return err
 	}
-	switch left, err := a.emailTaken(t, u); {
-	case err != nil:
+	if err := a.newLoginClash(t, before, u); err != nil {
 		return err
-	case left:
-		return fieldErrors{{Field: fieldEmail, Code: CodeUnique}}.err()
+	}
+	if isNew(a.settings.fields.byName[fieldEmail], before, u) {
+		switch left, err := a.emailTaken(t, u); {
+		case err != nil:
+			return err
+		case left:
+			return fieldErrors{{Field: fieldEmail, Code: CodeUnique}}.err()
+		}
 	}
 	if err := a.release(t, u); err != nil {
 		return err
@@ -155,28 +161,19 @@ func (a *Accounts) putUser(t *txn, u *User) error {
 	return err
 }
 
-func (a *Accounts) loginClash(tx Tx, u *User) error {
-	var errs fieldErrors
-	login := a.settings.fields.login
-	for _, f := range login {
-		text := textOf(f.get(u))
-		if text == "" {
-			continue
-		}
-		for _, other := range login {
-			if other == f {
-				continue
-			}
-			holder, err := tx.UserByKey(other.keyspace(), other.keyOf(text))
-			switch {
-			case err == nil && holder.ID != u.ID:
-				errs.add(f.name, CodeUnique)
-			case err != nil && !errors.Is(err, ErrNotFound):
-				return err
-			}
-		}
+// stored is the account as the store has it, nil for one that is new.
+func stored(tx Tx, u *User) (*User, error) {
+	before, err := tx.User(u.ID)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil //nolint:nilnil // there is none, and that is no error
 	}
-	return errs.err()
+	return before, err
+}
+
+// isNew reports whether an account holds the value of a field only from now on.
+// An address counts from its confirmation.
+func isNew(f *field, before, u *User) bool {
+	return before == nil || f.key(before) != f.key(u) || f.name == fieldEmail && before.AwaitsVerification && !u.AwaitsVerification
 }
 
 // taken adds an error for every unique value that another account has. The
@@ -200,14 +197,20 @@ func (a *Accounts) taken(tx Tx, u *User, errs *fieldErrors) error {
 	if secret {
 		return nil
 	}
-	left, err := a.emailTaken(tx, u)
+	before, err := stored(tx, u)
 	if err != nil {
 		return err
 	}
-	if left && !slices.ContainsFunc(*errs, func(e FieldError) bool { return e.Field == fieldEmail }) {
-		errs.add(fieldEmail, CodeUnique)
+	if isNew(a.settings.fields.byName[fieldEmail], before, u) {
+		left, err := a.emailTaken(tx, u)
+		if err != nil {
+			return err
+		}
+		if left && !hasField(*errs, fieldEmail) {
+			errs.add(fieldEmail, CodeUnique)
+		}
 	}
-	err = a.loginClash(tx, u)
+	err = a.newLoginClash(tx, before, u)
 	if clash := (*Error)(nil); errors.As(err, &clash) {
 		*errs = append(*errs, clash.Fields...)
 		return nil
@@ -227,7 +230,7 @@ func (a *Accounts) Register(ctx context.Context, in Input, client Client) (*User
 	for _, f := range fields {
 		in.field(f, required[f.name], u, &errs)
 	}
-	a.foreignAddress(u, &errs)
+	a.choose(nil, u, &errs)
 	pass := in.password("password", &errs)
 	confirm := a.confirmation(in, *a.settings.Register.PasswordConfirm, &errs)
 	if err := a.view(ctx, func(tx Tx) error {
@@ -491,8 +494,9 @@ func (a *Accounts) ResendVerification(ctx context.Context, in Input, client Clie
 
 // find returns the account that an input names by `login` or by the own name
 // of one of the fields, nil if there is none, and refuses an input that names
-// none. A `login` is tried as every login field; loginClash sees to it that at
-// most one account answers to it.
+// none. A `login` is tried as every login field. Where two accounts answer to it
+// (logins.go), it is the one whose own kind of field it is, as an address is its
+// owner's, or else the one of the field that is tried first.
 func (a *Accounts) find(ctx context.Context, in Input, names []string) (*User, error) {
 	tryAs, given := a.settings.fields.login, "login"
 	if in["login"].kind == valueAbsent {
@@ -511,10 +515,11 @@ func (a *Accounts) find(ctx context.Context, in Input, names []string) (*User, e
 	var found *User
 	err := a.view(ctx, func(tx Tx) error {
 		found = nil
+		var by *field
 		for _, f := range tryAs { // all of them: an early end would tell
 			switch u, err := tx.UserByKey(f.keyspace(), f.keyOf(text)); {
-			case err == nil && found == nil:
-				found = u
+			case err == nil && (found == nil || u.ID != found.ID && f.owns(text) && !by.owns(text)):
+				found, by = u, f
 			case err != nil && !errors.Is(err, ErrNotFound):
 				return err
 			}

@@ -83,6 +83,11 @@ func (a *Accounts) SignIn(ctx context.Context, in Input, client Client, old *Ses
 		if grant, err = a.grant(t, u, client); err != nil {
 			return err
 		}
+		clashes, err := loginClashes(t, a.settings.fields.login, u)
+		if err != nil {
+			return err
+		}
+		grant.Clashes = len(clashes) > 0
 		return a.putUser(t, u)
 	})
 	if err == nil {

@@ -100,21 +100,6 @@ func (a *Accounts) besideEmail() []*field {
 	return slices.DeleteFunc(slices.Clone(set.login), func(f *field) bool { return f.name == fieldEmail })
 }
 
-// foreignAddress refuses a username (or the value of another login field) that
-// is an address other than the account's own, where people sign in by either.
-// Whether it is anybody's plays no part: "taken" would tell.
-func (a *Accounts) foreignAddress(u *User, errs *fieldErrors) {
-	for _, f := range a.besideEmail() {
-		text := textOf(f.get(u))
-		if text == "" || slices.ContainsFunc(*errs, func(e FieldError) bool { return e.Field == f.name }) {
-			continue
-		}
-		if _, ok := parseEmail(text); ok && emailKey(text) != emailKey(u.Email) {
-			errs.addInvalid(f.name, "invalid.foreign_address")
-		}
-	}
-}
-
 // decline does for a sign-up with a taken address what a fresh one does: the
 // same writes, one mail. The username is claimed as it would have been, by an
 // account without address and password that nobody can confirm or sign in to;

@@ -131,25 +131,27 @@ func TestAccountsWithoutUsernames(t *testing.T) {
 	require.Equal(t, http.StatusOK, res.StatusCode)
 }
 
-// Where a login can be either, a username in the form of an address is the
-// account's own address or none; what others have plays no part.
+// A username in the form of an address is the account's own, confirmed address or
+// none; what others have plays no part.
 func TestAddressAsUsername(t *testing.T) {
-	s := newSite(t, func(s *Settings) { s.User.LoginFields = []string{"username", "email"} })
-	s.member("ada")
-	for _, name := range []string{"ada@example.org", "nobody@example.org"} {
-		res := s.browser().post("/accounts/register", with(newcomer("eve"), data{"username": name}))
-		wantFields(t, res, notA("foreign_address", "username"))
+	for _, logins := range [][]string{{"username"}, {"username", "email"}} {
+		s := newSite(t, loginBy(logins...))
+		s.member("ada")
+		for name, email := range map[string]string{"ada@example.org": "eve@example.org", "nobody@example.org": "eve@example.org", "ADA@example.org": "ada@example.org", "eve@EXAMPLE.org": "eve@example.org"} {
+			res := s.browser().post("/accounts/register", with(newcomer("eve"), data{"username": name, "email": email}))
+			wantFields(t, res, notA("foreign_address", "username"))
+		}
+		s.noMail()
+		ada := s.signedIn("ada")
+		wantFields(t, ada.do(http.MethodPatch, "/accounts/profile", data{"username": "eve@example.org"}), notA("foreign_address", "username"))
+		require.Equal(t, http.StatusOK, ada.do(http.MethodPatch, "/accounts/profile", data{"username": "ADA@example.org"}).StatusCode)
+		s.signedIn("ada@example.org")
+
+		s = newSite(t, noVerification, loginBy(logins...))
+		own := with(newcomer("bob"), data{"username": "bob@example.org"})
+		require.Equal(t, http.StatusCreated, s.browser().post("/accounts/register", own).StatusCode)
+		require.Equal(t, http.StatusBadRequest, s.browser().post("/accounts/register", own).StatusCode)
 	}
-	own := with(newcomer("bob"), data{"username": "bob@example.org"})
-	require.Equal(t, http.StatusCreated, s.browser().post("/accounts/register", own).StatusCode)
-	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-registration", s.mail().link(t)).StatusCode)
-	// Taken twice over: as the address and as the name.
-	require.Equal(t, http.StatusBadRequest, s.browser().post("/accounts/register", own).StatusCode)
-	res := s.browser().post("/accounts/register", with(newcomer("eve"), data{"username": "ADA@example.org", "email": "ada@example.org"}))
-	require.Equal(t, http.StatusCreated, res.StatusCode, "the own address, though taken")
-	require.Equal(t, noticeSubject, s.mail().Subject)
-	s.signedIn("ada@example.org")
-	s.signedIn("bob@example.org")
 }
 
 // A mail that nobody gets takes the same way as one that is sent: into the same

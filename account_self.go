@@ -20,12 +20,14 @@ import (
 func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, partial bool, client Client) (*User, error) {
 	fields, required := a.editableFields()
 	read := func(u *User, errs *fieldErrors) {
+		before := *u
+		before.Extra = maps.Clone(u.Extra)
 		for _, f := range fields {
 			if !partial || in[f.name].kind != valueAbsent {
 				in.field(f, required[f.name], u, errs)
 			}
 		}
-		a.foreignAddress(u, errs)
+		a.choose(&before, u, errs)
 	}
 	stillGood := func(*txn, *User) error { return nil }
 	if a.setsLogin(p, in) {
@@ -50,6 +52,9 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, par
 		email, logins := u.Email, a.loginsOf(u)
 		read(u, &errs)
 		if err := a.taken(t, u, &errs); err != nil {
+			return err
+		}
+		if err := a.staysClashing(t, in, u, &errs); err != nil {
 			return err
 		}
 		if err := errs.err(); err != nil {

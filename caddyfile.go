@@ -269,6 +269,7 @@ func (h *Handler) options() map[string]option {
 			"verification_period": durationOption(&h.Register.VerificationPeriod),
 			"one_time_use":        switchOption(&h.Register.OneTimeUse),
 			"auto_login":          switchOption(&h.Register.AutoLogin),
+			"reserved_names":      listOption(&h.Register.ReservedNames, "support billing"),
 			"mail":                mail(&h.Register.Mail),
 		}, &h.Register.RedirectSettings)),
 		"login": blockOption(map[string]option{

@@ -4,6 +4,8 @@ package registration
 
 import (
 	"net/http"
+
+	"go.uber.org/zap"
 )
 
 func endpointLogin(r *realm) *endpoint {
@@ -65,6 +67,10 @@ func actLogin(c *call) (*reply, error) {
 		return &reply{user: u}, err
 	}
 	rep := &reply{status: http.StatusOK, detail: say("detail.logged_in"), user: u, cookie: grant.Cookie, seeOther: c.realm.afterSignIn(c.next)}
+	if grant.Clashes {
+		c.realm.logger.Warn("signed in by an account to whose sign-in name another one answers; it has been asked to choose another", zap.String("user", u.ID.String()))
+		rep.detail, rep.seeOther = say("detail.logged_in_clash"), "" // to the profile, which says so
+	}
 	rep.grants(grant)
 	return rep, nil
 }

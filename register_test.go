@@ -374,22 +374,6 @@ func TestRegisterLowersTheDomainOfAnAddress(t *testing.T) {
 	require.Equal(t, "Ada.B@example.org", s.mail().To)
 }
 
-// Where both are login fields, nobody takes somebody's address as his name.
-func TestRegisterLoginFieldClash(t *testing.T) {
-	both := func(s *Settings) { s.User.LoginFields = []string{"username", "email"} }
-	clash := with(newcomer("eve"), data{"username": "ADA@example.org"})
-	s := newSite(t, both)
-	wantFields(t, s.browser().post("/accounts/register", clash), notA("foreign_address", "username"))
-	wantJSON(t, s.browser().post("/accounts/register", newcomer("ada")), http.StatusCreated)
-	wantFields(t, s.browser().post("/accounts/register", clash), notA("foreign_address", "username"))
-	own := with(newcomer("x"), data{"username": "bob@example.org", "email": "bob@example.org"})
-	wantJSON(t, s.browser().post("/accounts/register", own), http.StatusCreated)
-
-	s = newSite(t) // only the username signs in: then it harms nobody
-	wantJSON(t, s.browser().post("/accounts/register", newcomer("ada")), http.StatusCreated)
-	wantJSON(t, s.browser().post("/accounts/register", clash), http.StatusCreated)
-}
-
 // inParallel starts n calls at one moment and counts their outcomes.
 func inParallel(n int, call func(i int) string) map[string]int {
 	var mu sync.Mutex

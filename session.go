@@ -63,6 +63,9 @@ type Grant struct {
 	Family  *Session
 	// Expires is the end of Token where it is an access token; else zero.
 	Expires time.Time
+	// Clashes says that another account answers to one of the account's sign-in
+	// names, so that it has to choose another.
+	Clashes bool
 }
 
 // grant writes what a sign-in of u hands out, and ends what is beyond the number

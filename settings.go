@@ -95,8 +95,9 @@ type Settings struct {
 	// the Caddyfile adapter fills it in.
 	Source string `json:"source,omitempty"`
 
-	// fields is built by check.
-	fields *fieldSet
+	// fields is built by check, and so is reserved, the keys of ReservedNames.
+	fields   *fieldSet
+	reserved map[string]bool
 }
 
 // UserSettings says which fields identify an account and who sees and edits them.
@@ -135,6 +136,10 @@ type RegisterSettings struct {
 	OneTimeUse *bool `json:"one_time_use,omitempty"`
 	// Whether confirming also signs in. Default: false.
 	AutoLogin *bool `json:"auto_login,omitempty"`
+	// Usernames that nobody can choose, besides the built-in list (`admin`, `root`,
+	// `postmaster`, `null` …). Case and look-alikes of one normal form make no
+	// difference. Accounts that have one keep it. Default: none.
+	ReservedNames []string `json:"reserved_names,omitempty"`
 	// Where the browser goes once the link has confirmed the account at once.
 	RedirectSettings
 	// The templates of the mail.

@@ -275,7 +275,13 @@ func (s *Settings) checkFields(bad badFunc) {
 			}
 		}
 	}
-	s.fields = set
+	s.fields, s.reserved = set, map[string]bool{}
+	for _, name := range s.Register.ReservedNames {
+		if got, ok := parseUsername(name); !ok || got == "" {
+			bad("register.reserved_names", "%q can't be a username as it is; remove it, or write the name alone, of letters, digits and @ . + - _", name)
+		}
+		s.reserved[uniqueKey(name)] = true
+	}
 	uniqueNames := strings.Join(set.uniqueNames(), ", ")
 	for i, name := range s.User.LoginFields {
 		f, ok := set.byName[name]

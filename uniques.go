@@ -17,9 +17,13 @@ import (
 	"go.uber.org/zap"
 )
 
-// uniqueFieldsValue is the name of the store's value that lists the keyspaces
-// of added fields in which every account has its key.
-const uniqueFieldsValue = "unique_fields"
+// The names of the store's values that say what holds for every account: the
+// keyspaces of added fields in which it has its key, and the pairs of login fields
+// (logins.go) between which clashes were looked for.
+const (
+	uniqueFieldsValue = "unique_fields"
+	loginFieldsValue  = "login_fields"
+)
 
 // keyBatch is how many accounts get their keys in one transaction. All in one
 // would keep a million accounts' pages in memory until the commit.
@@ -27,12 +31,15 @@ const keyBatch = 2000
 
 // uniques knows the unique fields of all configurations that run on one store:
 // while a reload is under way, the accounts that the old one writes get the
-// keys of the new one too. It is safe for concurrent use.
+// keys of the new one too, and are compared by the login fields of both. It is
+// safe for concurrent use.
 type uniques struct {
 	mu   sync.Mutex // of enter and leave
 	sets []*fieldSet
-	// keyed are the unique fields of all sets, one a keyspace.
-	keyed atomic.Pointer[[]*field]
+	// keyed are the unique fields of all sets, one a keyspace; logins the login
+	// fields of each set that has several.
+	keyed  atomic.Pointer[[]*field]
+	logins atomic.Pointer[[][]*field]
 }
 
 func newUniques() *uniques {
@@ -41,8 +48,20 @@ func newUniques() *uniques {
 	return u
 }
 
-// combine makes keyed from sets.
+// combine makes keyed and logins from sets.
 func (q *uniques) combine() {
+	all := keyedBy(q.sets)
+	q.keyed.Store(&all)
+	var logins [][]*field
+	for _, set := range q.sets {
+		if len(set.login) > 1 {
+			logins = append(logins, set.login)
+		}
+	}
+	q.logins.Store(&logins)
+}
+
+func keyedBy(sets []*fieldSet) []*field {
 	var all []*field
 	add := func(f *field) {
 		if f.unique && !slices.ContainsFunc(all, func(have *field) bool { return have.keyspace() == f.keyspace() }) {
@@ -52,12 +71,12 @@ func (q *uniques) combine() {
 	for _, f := range builtinFields {
 		add(f)
 	}
-	for _, set := range q.sets {
+	for _, set := range sets {
 		for _, f := range set.unique {
 			add(f)
 		}
 	}
-	q.keyed.Store(&all)
+	return all
 }
 
 // keysOf is the complete list of an account's unique keys.
@@ -78,57 +97,109 @@ func fieldOfKey(keyspace string) string {
 	return name
 }
 
-// spaces are the keyspaces of the added fields that are unique.
-func (q *uniques) spaces() []string {
-	var spaces []string
-	for _, f := range *q.keyed.Load() {
+// kept is what the store's two values say.
+type kept struct {
+	spaces, pairs []string // sorted
+}
+
+// keptBy is what the accounts keep up while the configurations run.
+func keptBy(sets []*fieldSet) kept {
+	var k kept
+	for _, f := range keyedBy(sets) {
 		if f.extra {
-			spaces = append(spaces, f.keyspace())
+			k.spaces = append(k.spaces, f.keyspace())
 		}
 	}
-	slices.Sort(spaces)
-	return spaces
+	for _, set := range sets {
+		k.pairs = append(k.pairs, loginPairs(set.login)...)
+	}
+	slices.Sort(k.spaces)
+	slices.Sort(k.pairs)
+	k.pairs = slices.Compact(k.pairs)
+	return k
+}
+
+func (k kept) equal(other kept) bool {
+	return slices.Equal(k.spaces, other.spaces) && slices.Equal(k.pairs, other.pairs)
+}
+
+// within is what both have.
+func (k kept) within(other kept) kept {
+	in := func(list, other []string) []string {
+		return slices.DeleteFunc(slices.Clone(list), func(v string) bool { return !slices.Contains(other, v) })
+	}
+	return kept{in(k.spaces, other.spaces), in(k.pairs, other.pairs)}
 }
 
 // enter adds a configuration. Where one of its fields has become unique, every
 // account gets its key first; two with one value are a *ClashError, and then
-// nothing has changed that matters.
+// nothing has changed that matters. Where two of its fields have become login
+// fields, the log says which accounts clash.
 func (q *uniques) enter(ctx context.Context, store Store, set *fieldSet, logger *zap.Logger) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	done, err := keyedSpaces(ctx, store)
+	stored, err := keptIn(ctx, store)
 	if err != nil {
+		return err
+	}
+	sets := append(slices.Clone(q.sets), set)
+	wanted := keptBy(sets)
+	// What is no longer kept up leaves the store's list before anybody writes
+	// without it.
+	done := stored.within(wanted)
+	if err := done.write(ctx, store, stored); err != nil {
 		return err
 	}
 	// From here on, whoever writes an account writes the new keys too, so that
 	// none slips through behind the walk below.
-	q.sets = append(q.sets, set)
+	q.sets = sets
 	q.combine()
-	var missing []*field
-	for _, f := range set.unique {
-		if f.extra && !slices.Contains(done, f.keyspace()) {
-			missing = append(missing, f)
-		}
+	if err := q.catchUp(ctx, store, set, done, logger); err != nil {
+		q.remove(set)
+		return err
 	}
-	if len(missing) > 0 {
-		n, err := q.build(ctx, store, missing)
-		if err != nil {
-			q.remove(set)
-			return err
-		}
-		if n > 0 {
-			logger.Info("keys of unique fields built", zap.Strings("fields", fieldNamesOf(missing)), zap.Int("accounts", n))
-		}
-	}
-	if err := q.record(ctx, store, done); err != nil {
+	if err := wanted.write(ctx, store, done); err != nil {
 		q.remove(set)
 		return err
 	}
 	return nil
 }
 
-// leave takes a configuration away again. What it alone held unique is no
-// longer kept up from now on, which the store has to know before that.
+// catchUp brings the accounts of before to what a new configuration wants.
+func (q *uniques) catchUp(ctx context.Context, store Store, set *fieldSet, done kept, logger *zap.Logger) error {
+	var missing []*field
+	for _, f := range set.unique {
+		if f.extra && !slices.Contains(done.spaces, f.keyspace()) {
+			missing = append(missing, f)
+		}
+	}
+	unchecked := slices.ContainsFunc(loginPairs(set.login), func(p string) bool { return !slices.Contains(done.pairs, p) })
+	if len(missing) == 0 && !unchecked {
+		return nil
+	}
+	// An act that began before combine has written without the new keys, and may
+	// not have committed yet. Updates are serialisable, so this one ends after it.
+	if err := store.Update(ctx, func(Tx) error { return nil }); err != nil {
+		return fmt.Errorf("waiting for the acts under way: %w", err)
+	}
+	if len(missing) > 0 {
+		n, err := q.build(ctx, store, missing)
+		if err != nil {
+			return err
+		}
+		if n > 0 {
+			logger.Info("keys of unique fields built", zap.Strings("fields", fieldNamesOf(missing)), zap.Int("accounts", n))
+		}
+	}
+	if unchecked {
+		return logLoginClashes(ctx, store, set.login, logger)
+	}
+	return nil
+}
+
+// leave takes a configuration away again. What it alone kept up is no longer
+// kept up from now on, which the store has to know before that: an end of the
+// process in between must not leave a list that says more than there is.
 func (q *uniques) leave(ctx context.Context, store Store, set *fieldSet) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -141,34 +212,38 @@ func (q *uniques) leave(ctx context.Context, store Store, set *fieldSet) error {
 		q.sets = nil
 		return nil
 	}
-	done, err := keyedSpaces(ctx, store)
+	stored, err := keptIn(ctx, store)
 	if err != nil {
 		return err
 	}
-	kept := *q.keyed.Load()
-	q.remove(set)
-	if err := q.record(ctx, store, done); err != nil {
-		q.keyed.Store(&kept) // more keys than needed do no harm, missing ones would
-		return err
+	rest := slices.DeleteFunc(slices.Clone(q.sets), func(have *fieldSet) bool { return have == set })
+	if err := stored.within(keptBy(rest)).write(ctx, store, stored); err != nil {
+		return err // more keys than needed do no harm, so the set stays
 	}
+	q.remove(set)
 	return nil
 }
 
 func (q *uniques) remove(set *fieldSet) {
-	if i := slices.Index(q.sets, set); i >= 0 {
-		q.sets = slices.Delete(q.sets, i, i+1)
-	}
+	q.sets = slices.DeleteFunc(slices.Clone(q.sets), func(have *fieldSet) bool { return have == set })
 	q.combine()
 }
 
-// record writes the list of keyspaces, if it is another one than done.
-func (q *uniques) record(ctx context.Context, store Store, done []string) error {
-	spaces := q.spaces()
-	if slices.Equal(spaces, done) {
+// write records the lists, if they are others than before.
+func (k kept) write(ctx context.Context, store Store, before kept) error {
+	if k.equal(before) {
 		return nil
 	}
 	err := store.Update(ctx, func(tx Tx) error {
-		return tx.PutValue(uniqueFieldsValue, []byte(strings.Join(spaces, "\n")))
+		if !slices.Equal(k.spaces, before.spaces) {
+			if err := tx.PutValue(uniqueFieldsValue, []byte(strings.Join(k.spaces, "\n"))); err != nil {
+				return err
+			}
+		}
+		if slices.Equal(k.pairs, before.pairs) {
+			return nil
+		}
+		return tx.PutValue(loginFieldsValue, []byte(strings.Join(k.pairs, "\n")))
 	})
 	if err != nil {
 		return fmt.Errorf("the list of unique fields in the store: %w", err)
@@ -176,21 +251,26 @@ func (q *uniques) record(ctx context.Context, store Store, done []string) error 
 	return nil
 }
 
-func keyedSpaces(ctx context.Context, store Store) (spaces []string, err error) {
+// keptIn reads the lists.
+func keptIn(ctx context.Context, store Store) (k kept, err error) {
 	err = store.View(ctx, func(tx Tx) error {
-		raw, err := tx.Value(uniqueFieldsValue)
-		if err == nil && len(raw) > 0 {
-			spaces = strings.Split(string(raw), "\n")
+		for name, list := range map[string]*[]string{uniqueFieldsValue: &k.spaces, loginFieldsValue: &k.pairs} {
+			*list = nil
+			raw, err := tx.Value(name)
+			switch {
+			case errors.Is(err, ErrNotFound):
+			case err != nil:
+				return err
+			case len(raw) > 0:
+				*list = strings.Split(string(raw), "\n")
+			}
 		}
-		if errors.Is(err, ErrNotFound) {
-			return nil
-		}
-		return err
+		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("the list of unique fields in the store: %w", err)
+		return k, fmt.Errorf("the list of unique fields in the store: %w", err)
 	}
-	return spaces, nil
+	return k, nil
 }
 
 // A ClashError says that a field can't become unique: two accounts have the

@@ -5,9 +5,12 @@ package registration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/google/uuid"
@@ -137,14 +140,96 @@ func TestKeysAreBuiltInBatches(t *testing.T) {
 		}
 		return nil
 	}))
-	done, err := keyedSpaces(ctx, store)
+	done, err := keptIn(ctx, store)
 	require.NoError(t, err)
-	require.Equal(t, []string{"number.integer"}, done)
+	require.Equal(t, []string{"number.integer"}, done.spaces)
 	written, err := newUniques().build(ctx, store, nil)
 	require.NoError(t, err)
 	require.Zero(t, written)
 	require.NoError(t, q.leave(ctx, store, unique))
-	done, err = keyedSpaces(ctx, store)
+	done, err = keptIn(ctx, store)
 	require.NoError(t, err)
-	require.Empty(t, done)
+	require.Empty(t, done.spaces)
+}
+
+// putNick writes an account as an act of a configuration does.
+func putNick(a *Accounts, name, nick string, during func()) error {
+	u := &User{ID: uuid.Must(uuid.NewV7()), Username: name, Email: name + "@example.org", IsActive: true, Extra: map[string]any{"nick": nick}}
+	return a.update(context.Background(), func(t *txn) error {
+		err := a.putUser(t, u)
+		if during != nil {
+			during()
+		}
+		return err
+	})
+}
+
+// An act that is under way when a field becomes unique has computed its keys before.
+func TestAnActUnderWayGetsTheNewKeys(t *testing.T) {
+	plain, unique := FieldSettings{Name: "nick", Type: "text"}, FieldSettings{Name: "nick", Type: "text", Unique: true}
+	a := newSite(t, noVerification, withFields(plain)).accounts
+	set := resolvedTestSettings(t, noVerification, withFields(unique)).fields
+	entered := make(chan error, 1)
+	var once sync.Once
+	require.NoError(t, putNick(a, "ada", "one", func() {
+		once.Do(func() {
+			combined := a.uniques.keyed.Load()
+			go func() { entered <- a.uniques.enter(context.Background(), a.store, set, zap.NewNop()) }()
+			for a.uniques.keyed.Load() == combined { // the commit waits for the disk meanwhile
+				runtime.Gosched()
+			}
+		})
+	}))
+	require.NoError(t, <-entered)
+	refusal := (*Error)(nil)
+	require.ErrorAs(t, putNick(a, "bob", "ONE", nil), &refusal, "two accounts hold one unique value")
+	require.Equal(t, "nick", refusal.Fields[0].Field)
+}
+
+// diesAtUpdate is a store whose process ends before a write; before that, somebody
+// else's act is done.
+type diesAtUpdate struct {
+	Store
+	before func()
+}
+
+func (d *diesAtUpdate) Update(context.Context, func(Tx) error) error {
+	d.before()
+	return errors.New("killed here")
+}
+
+// What is no longer kept up leaves the store's list before it leaves the acts: a
+// crash in between must not let duplicates in after the next start.
+func TestACrashBetweenTwoConfigurations(t *testing.T) {
+	plain, unique := FieldSettings{Name: "nick", Type: "text"}, FieldSettings{Name: "nick", Type: "text", Unique: true}
+	for name, crash := range map[string]func(a *Accounts, old, plainSet *fieldSet, dying Store) error{
+		"a configuration leaves": func(a *Accounts, old, _ *fieldSet, dying Store) error {
+			return a.uniques.leave(context.Background(), dying, old)
+		},
+		"one comes after the last has left": func(a *Accounts, old, plainSet *fieldSet, dying Store) error {
+			for _, set := range []*fieldSet{a.settings.fields, old} {
+				if err := a.uniques.leave(context.Background(), a.store, set); err != nil {
+					return err
+				}
+			}
+			return a.uniques.enter(context.Background(), dying, plainSet, zap.NewNop())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "registration.db")
+			old := newSiteAt(t, path, noVerification, withFields(unique)).realm.settings.fields
+			a := newSiteAt(t, path, noVerification, withFields(plain)).accounts
+			n := 0
+			dying := &diesAtUpdate{a.store, func() {
+				n++
+				require.NoError(t, putNick(a, fmt.Sprint("ada", n), fmt.Sprint("one", n), nil))
+			}}
+			_ = crash(a, old, resolvedTestSettings(t, noVerification, withFields(plain)).fields, dying)
+			require.NotZero(t, n)
+			// The next start has the field unique.
+			a.uniques = newUniques()
+			require.NoError(t, a.uniques.enter(t.Context(), a.store, resolvedTestSettings(t, noVerification, withFields(unique)).fields, zap.NewNop()))
+			require.Error(t, putNick(a, "bob", "ONE1", nil))
+		})
+	}
 }
