@@ -69,6 +69,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 }
 
 func (h *Handler) provision(ctx caddy.Context) (err error) {
+	if err := checkHashing(); err != nil {
+		return err
+	}
 	withoutSource := h.Settings
 	withoutSource.Source = ""
 	fingerprint, err := json.Marshal(withoutSource)

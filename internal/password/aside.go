@@ -24,11 +24,12 @@ import (
 // the kernel gives it the time that nothing else wants.
 //
 // What cannot be computed there, is computed here: where no process can be
-// started, where it ended or hangs, and on other systems than Linux. Safe for
-// concurrent use.
+// started, where it ended, hangs or starves, and on other systems than Linux. Safe
+// for concurrent use.
 type aside struct {
-	start   func() (*asideProcess, error)
-	rest    time.Duration // how long nobody must have waited before it ends
+	start   func() (*asideProcess, error) // nil: there is to be none; under mu
+	rest    time.Duration                 // how long nobody must have waited before it ends
+	grace   time.Duration                 // how long it may take to end
 	process atomic.Pointer[asideProcess]
 	wanted  atomic.Bool // since the last look
 	mu      sync.Mutex
@@ -37,22 +38,49 @@ type aside struct {
 	// not; nil: none is being started.
 	starting chan struct{}
 	retry    time.Time
+	failures int // in a row
 }
 
-// theAside is for all pools: there is one machine.
-var theAside = &aside{start: startAside, rest: 30 * time.Second}
+// theAside is for all pools: there is one machine. It starts nothing until
+// UseSecondProcess has said how.
+var theAside = &aside{rest: 30 * time.Second, grace: asidePatience}
+
+// UseSecondProcess lets all pools hash in a second process while callers wait. It
+// is this program once more, with these arguments, with which it must come to
+// RunSecondProcess and do nothing else. On other systems than Linux nothing
+// changes.
+func UseSecondProcess(args ...string) {
+	theAside.mu.Lock()
+	defer theAside.mu.Unlock()
+	theAside.start = func() (*asideProcess, error) { return startAside(args) }
+}
 
 const (
-	// asideRetry is how long after a failure another process is tried.
-	asideRetry = time.Minute
+	// asideRetry is how long after a failure another process is tried; twice as
+	// long after each further one in a row, up to asideLongRetry.
+	asideRetry     = time.Minute
+	asideLongRetry = time.Hour
 	// asideComing is how long a hash waits for a process that is being started,
 	// which takes some 30 ms: so much later, and 19 MiB less in the server.
 	asideComing = 500 * time.Millisecond
 	// asideReady bounds the start of the process, which reads the whole program.
 	asideReady = 10 * time.Second
-	// asidePatience bounds one hash; an imported one of 1 GiB takes some seconds.
+	// asidePatience bounds one hash, whatever it costs: an imported one of 1 GiB
+	// takes some seconds.
 	asidePatience = 30 * time.Second
+	// Whoever waits for a hash holds a turn, and the process has the least priority:
+	// where other programs take all of the machine, it gets a fiftieth of it or
+	// less. So a hash has these 2 seconds and 50 ms for each MiB and pass, some fifty
+	// times what it takes: 4 seconds with the default parameters. After that the
+	// server computes it with its own priority.
+	asidePatienceBase   = 2 * time.Second
+	asidePatiencePerMiB = 50 * time.Millisecond
 )
+
+// patience is how long the process may take for an order.
+func (o order) patience() time.Duration {
+	return min(asidePatience, asidePatienceBase+time.Duration(uint64(o.Memory)*uint64(o.Passes)>>10)*asidePatiencePerMiB)
+}
 
 var errAside = errors.New("the hashing process did not get ready")
 
@@ -119,7 +147,7 @@ func (a *aside) crowd() {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.running || time.Now().Before(a.retry) {
+	if a.start == nil || a.running || time.Now().Before(a.retry) {
 		return
 	}
 	a.running, a.starting = true, make(chan struct{})
@@ -132,13 +160,19 @@ func (a *aside) run() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.running = false
-	if err != nil {
-		a.retry = time.Now().Add(asideRetry)
+	if err == nil {
+		a.failures = 0
+		return
 	}
+	a.retry = time.Now().Add(min(asideRetry<<min(a.failures, 10), asideLongRetry))
+	a.failures++
 }
 
 func (a *aside) serve() error {
-	p, err := a.start()
+	a.mu.Lock()
+	start := a.start
+	a.mu.Unlock()
+	p, err := start()
 	if err == nil {
 		a.process.Store(p)
 	}
@@ -165,12 +199,33 @@ func (a *aside) serve() error {
 				continue
 			}
 			a.process.Store(nil)
-			_ = p.orders.Close() // it finishes what it has begun, and ends
-			<-p.ended
-			p.wait()
-			return nil
+			return p.end(a.grace)
 		}
 	}
+}
+
+// end has the process finish what it has begun and end by itself, or ends it. It
+// returns an error where that took force. What not even that ends (a process that
+// hangs in the kernel) is left to itself.
+func (p *asideProcess) end(grace time.Duration) error {
+	_ = p.orders.Close()
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-p.ended:
+		p.wait()
+		return nil
+	case <-timer.C:
+	}
+	p.kill()
+	timer.Reset(grace)
+	select {
+	case <-p.ended:
+		p.wait()
+	case <-timer.C:
+		go p.wait()
+	}
+	return errAside
 }
 
 // An asideProcess is the near side of a running process.
@@ -178,7 +233,7 @@ type asideProcess struct {
 	orders   io.WriteCloser
 	wait     func() // until it has ended
 	kill     func()
-	patience time.Duration
+	patience func(order) time.Duration
 	ended    chan struct{}
 
 	mu   sync.Mutex
@@ -190,7 +245,7 @@ type asideProcess struct {
 // newAsideProcess speaks to a process, and returns once it is ready.
 func newAsideProcess(orders io.WriteCloser, results io.Reader, kill, wait func()) (*asideProcess, error) {
 	p := &asideProcess{
-		orders: orders, wait: wait, kill: kill, patience: asidePatience, ended: make(chan struct{}),
+		orders: orders, wait: wait, kill: kill, patience: order.patience, ended: make(chan struct{}),
 		out: gob.NewEncoder(orders), open: map[uint64]chan<- []byte{},
 	}
 	ready := make(chan []byte, 1)
@@ -249,7 +304,7 @@ func (p *asideProcess) compute(o order) ([]byte, bool) {
 	if err != nil {
 		return nil, false
 	}
-	timer := time.NewTimer(p.patience)
+	timer := time.NewTimer(p.patience(o))
 	defer timer.Stop()
 	select {
 	case key := <-done:

@@ -1,21 +1,19 @@
-// aside_linux.go: the second process: this program once more, at low priority,
-// with two pipes to it.
+// aside_linux.go: the second process: this program once more, at low priority and
+// without any right, with two pipes to it.
 
 package password
 
 import (
+	"errors"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// asideMark in its environment tells the second process what it is. It has
-// nothing else in there: the server's environment may hold secrets.
-const asideMark = "CADDY_REGISTRATION_HASHING"
 
 const (
 	asideOrders  = 3 // descriptors
@@ -30,20 +28,57 @@ const (
 // asideMemory is how the second process treats its memory: what a hash has left is
 // used again rather than given back to the system and asked for anew, which costs
 // a page fault for each 4 KiB of its 19 MiB; and it is collected after three of
-// them, at which the process has some 140 MB on two cores.
+// them, at which the process has some 140 MB on two cores. There is nothing else in
+// its environment: the server's may hold secrets.
 var asideMemory = []string{"GODEBUG=madvdontneed=0", "GOGC=150"}
 
-// init makes this process a hashing one, before main, if that is what it was
-// started for.
-func init() {
-	if os.Getenv(asideMark) == "" {
-		return
+// RunSecondProcess is the second process that UseSecondProcess starts: it hashes
+// what it is told on one pipe, answers on another and returns when there is no
+// more. Anywhere else, it returns an error at once.
+func RunSecondProcess() error {
+	for _, fd := range []int{asideOrders, asideResults} {
+		var stat unix.Stat_t
+		if err := unix.Fstat(fd, &stat); err != nil || stat.Mode&unix.S_IFMT != unix.S_IFIFO {
+			return errors.New("this process hashes passwords for a server, which starts it by itself where it needs one")
+		}
 	}
+	hideMemory()
 	giveWay()
-	if err := serveOrders(os.NewFile(asideOrders, "orders"), os.NewFile(asideResults, "results")); err != nil {
-		os.Exit(1)
-	}
-	os.Exit(0)
+	return serveOrders(os.NewFile(asideOrders, "orders"), os.NewFile(asideResults, "results"))
+}
+
+// hideMemory keeps the passwords in this process out of core files, and other
+// processes of the same user from reading them (ptrace, /proc/<pid>/mem).
+func hideMemory() {
+	_ = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+}
+
+// withoutRights calls start on a thread that has no capability, can get none and is
+// not used again; a process that is started there inherits that. In the process
+// itself it would be too late: there, each thread would have to do it. What the
+// system does not allow stays as it is.
+func withoutRights(start func() error) error {
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // for ever: the thread ends with this goroutine
+		if unix.Gettid() == unix.Getpid() {
+			// The thread that stands for the whole process keeps its rights. It is
+			// held here, so the next goroutine has another one.
+			done <- withoutRights(start)
+			runtime.UnlockOSThread()
+			return
+		}
+		for c := range uintptr(unix.CAP_LAST_CAP + 1) {
+			_ = unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0)
+		}
+		_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+		var none [2]unix.CapUserData // version 3 has two
+		_ = unix.Capset(&unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}, &none[0])
+		_ = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+		done <- start()
+	}()
+	return <-done
 }
 
 // giveWay lowers the priority of all threads of this process, and of those to
@@ -64,7 +99,7 @@ func giveWay() {
 
 // startAside starts the process. It ends when its orders do: when this process
 // ends, however that happens.
-func startAside() (*asideProcess, error) {
+func startAside(args []string) (*asideProcess, error) {
 	ordersOut, ordersIn, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -77,16 +112,16 @@ func startAside() (*asideProcess, error) {
 	}
 	// The very program that runs, even if its file was replaced meanwhile.
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Args = []string{"caddy (hashing passwords)"}
-	cmd.Env = append([]string{asideMark + "=1"}, asideMemory...)
+	cmd.Args = append([]string{"caddy"}, args...)
+	cmd.Env = asideMemory
 	if dir := os.Getenv("GOCOVERDIR"); dir != "" {
-		cmd.Env = append(cmd.Env, "GOCOVERDIR="+dir)
+		cmd.Env = append([]string{"GOCOVERDIR=" + dir}, asideMemory...)
 	}
 	cmd.ExtraFiles = []*os.File{ordersOut, resultsIn}
 	cmd.Stderr = os.Stderr
 	// A Ctrl-C at the terminal is for the server, which ends in its own time.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	err = cmd.Start()
+	err = withoutRights(cmd.Start)
 	_ = ordersOut.Close()
 	_ = resultsIn.Close()
 	if err != nil {

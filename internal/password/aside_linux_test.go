@@ -5,18 +5,36 @@ package password
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/argon2"
 )
+
+// hashArgs make the test's own program a hashing one.
+var hashArgs = []string{"hash-passwords"}
+
+func TestMain(m *testing.M) {
+	if slices.Equal(os.Args[1:], hashArgs) {
+		if err := RunSecondProcess(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
 
 var anOrder = order{Password: []byte("correct horse"), Salt: []byte("0123456789abcdef"), Passes: 2, Memory: 64, Lanes: 1, Length: 32}
 
@@ -35,7 +53,7 @@ func (a *aside) inUse(t *testing.T) *asideProcess {
 func TestAsideComputesWhatWeDo(t *testing.T) {
 	t.Parallel()
 	var starts atomic.Int32
-	a := &aside{rest: time.Hour, start: func() (*asideProcess, error) { starts.Add(1); return startAside() }}
+	a := &aside{rest: time.Hour, start: func() (*asideProcess, error) { starts.Add(1); return startAside(hashArgs) }}
 	require.Equal(t, rightKey(), a.compute(anOrder), "without a process")
 	require.Zero(t, starts.Load())
 	p := a.inUse(t)
@@ -99,7 +117,7 @@ func (w *countingWriter) Write(b []byte) (int, error) {
 // TestAsideEndsByItself: nobody waits any more, so it finishes what it has, and ends.
 func TestAsideEndsByItself(t *testing.T) {
 	t.Parallel()
-	a := &aside{rest: 300 * time.Millisecond, start: startAside}
+	a := &aside{rest: 300 * time.Millisecond, grace: time.Minute, start: func() (*asideProcess, error) { return startAside(hashArgs) }}
 	p := a.inUse(t)
 	long := anOrder
 	long.Memory, long.Passes = 64<<10, 20 // longer than the rest
@@ -118,7 +136,7 @@ func TestAsideEndsByItself(t *testing.T) {
 
 func TestAsideThatDiesIsMadeUpFor(t *testing.T) {
 	t.Parallel()
-	a := &aside{rest: time.Hour, start: startAside}
+	a := &aside{rest: time.Hour, grace: time.Minute, start: func() (*asideProcess, error) { return startAside(hashArgs) }}
 	p := a.inUse(t)
 	var all sync.WaitGroup
 	for range 50 {
@@ -153,7 +171,7 @@ func TestAsideThatHangs(t *testing.T) {
 	killed := make(chan struct{})
 	p, err := newAsideProcess(ordersIn, resultsOut, sync.OnceFunc(func() { close(killed); _ = resultsIn.Close() }), func() {})
 	require.NoError(t, err)
-	p.patience = 50 * time.Millisecond
+	p.patience = func(order) time.Duration { return 50 * time.Millisecond }
 	a := new(aside)
 	a.process.Store(p)
 	require.Equal(t, rightKey(), a.compute(anOrder))
@@ -183,11 +201,137 @@ type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
 
-// TestAsideWithoutOrders: whoever sets the mark by hand gets a process that ends.
+// TestAsideWithoutOrders: whoever starts it by hand is told what it is.
 func TestAsideWithoutOrders(t *testing.T) {
 	t.Parallel()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = []string{asideMark + "=1"}
-	require.Error(t, cmd.Run())
+	out, err := exec.Command(os.Args[0], hashArgs...).CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "starts it by itself")
 	require.Error(t, serveOrders(strings.NewReader("no gob"), io.Discard))
+}
+
+// withPid is a running process and its id.
+func withPid(t *testing.T) (*asideProcess, int) {
+	t.Helper()
+	before := children(t)
+	p, err := startAside([]string{"hash-passwords"})
+	require.NoError(t, err)
+	for _, pid := range children(t) {
+		if !slices.Contains(before, pid) {
+			return p, pid
+		}
+	}
+	require.FailNow(t, "there is no process")
+	return nil, 0
+}
+
+// children are the processes that this one has started.
+func children(t *testing.T) []int {
+	t.Helper()
+	tasks, err := os.ReadDir("/proc/self/task")
+	require.NoError(t, err)
+	var list []int
+	for _, task := range tasks {
+		raw, _ := os.ReadFile("/proc/self/task/" + task.Name() + "/children") // the thread may be gone
+		for _, text := range strings.Fields(string(raw)) {
+			pid, err := strconv.Atoi(text)
+			require.NoError(t, err)
+			list = append(list, pid)
+		}
+	}
+	return list
+}
+
+// TestAsideHasNoRights: what the kernel says of a real process.
+func TestAsideHasNoRights(t *testing.T) {
+	p, pid := withPid(t)
+	proc := "/proc/" + strconv.Itoa(pid)
+	raw, err := os.ReadFile(proc + "/status")
+	require.NoError(t, err)
+	status := map[string]string{}
+	for line := range strings.Lines(string(raw)) {
+		name, v, _ := strings.Cut(line, ":")
+		status[name] = strings.TrimSpace(v)
+	}
+	require.Equal(t, "1", status["NoNewPrivs"])
+	for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapAmb"} {
+		require.Equal(t, strings.Repeat("0", 16), status[set], set)
+	}
+	own, err := os.ReadFile("/proc/self/status")
+	require.NoError(t, err)
+	mayDrop := strings.Contains(string(own), "CapEff:\t000001") || strings.Contains(string(own), "CapEff:\t000003ff") // all: this is root
+	if mayDrop {
+		require.Equal(t, strings.Repeat("0", 16), status["CapBnd"])
+	}
+	require.Contains(t, string(own), "NoNewPrivs:\t0", "the server keeps its own")
+	limits, err := os.ReadFile(proc + "/limits")
+	require.NoError(t, err)
+	require.Regexp(t, `Max core file size +0 +0 `, string(limits))
+	info, err := os.Stat(proc + "/mem")
+	require.NoError(t, err)
+	if os.Getuid() != 0 { // not dumpable: it belongs to root
+		require.EqualValues(t, 0, info.Sys().(*syscall.Stat_t).Uid)
+	}
+	tasks, err := os.ReadDir(proc + "/task")
+	require.NoError(t, err)
+	for _, task := range tasks {
+		raw, err := os.ReadFile(proc + "/task/" + task.Name() + "/status")
+		if err == nil {
+			require.Contains(t, string(raw), "CapEff:\t0000000000000000", "every thread")
+			require.Contains(t, string(raw), "NoNewPrivs:\t1")
+		}
+	}
+	key, ok := p.compute(anOrder)
+	require.True(t, ok)
+	require.Equal(t, rightKey(), key)
+	require.NoError(t, p.end(time.Minute))
+}
+
+// TestAsideThatStarves: the process is there and gets no time, as where other
+// programs take all of the machine. Callers get their hash here, soon, and for a
+// while there is no other process.
+func TestAsideThatStarves(t *testing.T) {
+	p, pid := withPid(t)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	a := &aside{rest: time.Hour, grace: time.Minute, start: func() (*asideProcess, error) { return p, nil }}
+	a.inUse(t)
+	require.Equal(t, 4*time.Second, order{Memory: 19 << 10, Passes: 2}.patience().Round(time.Second), "the default parameters")
+	require.Equal(t, asidePatience, order{Memory: 1 << 20, Passes: 4}.patience())
+	require.Equal(t, rightKey(), a.compute(anOrder))
+	require.Eventually(t, func() bool { a.mu.Lock(); defer a.mu.Unlock(); return !a.running }, time.Minute, time.Millisecond)
+	require.Nil(t, a.process.Load())
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	require.Equal(t, 1, a.failures)
+	require.Greater(t, time.Until(a.retry), asideRetry/2)
+}
+
+// TestAsideThatDoesNotEnd: its orders are closed and it goes on. It is ended, and
+// the next crowd has another one.
+func TestAsideThatDoesNotEnd(t *testing.T) {
+	p, pid := withPid(t)
+	a := &aside{rest: time.Millisecond, grace: 10 * time.Millisecond, start: func() (*asideProcess, error) { return p, nil }}
+	a.inUse(t)
+	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
+	<-p.ended
+	require.Eventually(t, func() bool { a.mu.Lock(); defer a.mu.Unlock(); return !a.running }, time.Minute, time.Millisecond)
+	require.Nil(t, a.process.Load())
+
+	// One that not even force ends holds nobody up either.
+	ordersOut, ordersIn := io.Pipe()
+	resultsOut, resultsIn := io.Pipe()
+	go func() { _ = serveOrders(strings.NewReader(""), resultsIn); _, _ = io.Copy(io.Discard, ordersOut) }()
+	stuck, err := newAsideProcess(ordersIn, resultsOut, func() {}, func() {})
+	require.NoError(t, err)
+	require.ErrorIs(t, stuck.end(time.Millisecond), errAside)
+	_ = resultsIn.Close()
+}
+
+// TestAsideIsOff: until somebody has said how, no process is started.
+func TestAsideIsOff(t *testing.T) {
+	t.Parallel()
+	a := new(aside)
+	a.crowd()
+	require.False(t, a.running)
+	require.Equal(t, rightKey(), a.compute(anOrder))
 }

@@ -6,4 +6,7 @@ package password
 
 import "errors"
 
-func startAside() (*asideProcess, error) { return nil, errors.ErrUnsupported }
+func startAside([]string) (*asideProcess, error) { return nil, errors.ErrUnsupported }
+
+// RunSecondProcess is what UseSecondProcess starts: on Linux.
+func RunSecondProcess() error { return errors.ErrUnsupported }

@@ -129,12 +129,14 @@ func (p *Pool) do(ctx context.Context, work func() error) error {
 	if err := p.turns.acquire(ctx); err != nil {
 		return err
 	}
-	begin := time.Now()
-	defer func() { p.turns.release(time.Since(begin)) }()
 	// A select with several ways open takes any. Nobody waits for the result
-	// any more, so the turn goes to the next.
+	// any more, so the turn goes to the next; that no work took no time says
+	// nothing of how long hashes take.
 	if err := ctx.Err(); err != nil {
+		p.turns.pass()
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	}
+	begin := time.Now()
+	defer func() { p.turns.release(time.Since(begin)) }()
 	return work()
 }

@@ -315,3 +315,16 @@ func TestWhoWaitsIsACrowd(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// Who has gone before his turn says nothing of how long hashes take: else a crowd
+// of them would have the queue take on more than it can do.
+func TestCancelledCallersLeaveTheAverageAlone(t *testing.T) {
+	p := NewPool(Limits{Workers: 1})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		require.ErrorIs(t, p.do(gone, func() error { return nil }), ErrBusy)
+	}
+	require.Equal(t, firstGuess, p.turns.average)
+	require.Equal(t, 1, p.turns.free)
+}
