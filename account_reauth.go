@@ -115,9 +115,17 @@ func (a *Accounts) isPassword(ctx context.Context, u *User, pass string) (bool, 
 
 // guess counts a try of the current password as one to sign in to the account.
 func (c *call) guess() error {
-	if c.realm.settings.Throttle.Off || !c.staleSignIn(c.who.Session) || c.in[paramPassword].kind == valueAbsent {
+	if !c.staleSignIn(c.who.Session) || c.in[paramPassword].kind == valueAbsent {
+		return nil
+	}
+	return c.guessAt(c.who.User)
+}
+
+// guessAt counts a try of u's password as one to sign in to the account.
+func (c *call) guessAt(u *User) error {
+	if c.realm.settings.Throttle.Off {
 		return nil
 	}
 	return c.realm.spend(c, throttleLogin, "current password",
-		addressKey(throttleLogin, c.client.Address), lastingKey(throttleLogin, "target", uniqueKey(c.who.User.ID.String())))
+		addressKey(throttleLogin, c.client.Address), lastingKey(throttleLogin, "target", uniqueKey(u.ID.String())))
 }

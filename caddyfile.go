@@ -291,6 +291,7 @@ func (h *Handler) options() map[string]option {
 			"verification_url":    textOption(&h.RegisterEmail.VerificationURL, page),
 			"verification_period": durationOption(&h.RegisterEmail.VerificationPeriod),
 			"max_age":             durationOption(&h.RegisterEmail.MaxAge),
+			"signed_in":           switchOption(&h.RegisterEmail.SignedIn),
 			"undo_url":            textOption(&h.RegisterEmail.UndoURL, "https://app.example.com/undo/"),
 			"mail":                mail(&h.RegisterEmail.Mail),
 		}, &h.RegisterEmail.RedirectSettings)),

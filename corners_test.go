@@ -209,7 +209,7 @@ func TestWarnings(t *testing.T) {
 	s := testSettings()
 	s.Register.AutoLogin, s.Register.OneTimeUse, s.ResetPassword.FailWhenUserNotFound = on(), off(), on()
 	s.setDefaults()
-	require.Len(t, s.warnings(), 2)
+	require.Len(t, s.warnings(), 3)
 	before := *s.Register.Enabled
 	s.setDefaults()
 	require.Equal(t, before, *s.Register.Enabled)

@@ -42,7 +42,7 @@ func endpointLogin(r *realm) *endpoint {
 
 // skipSignIn sends on who is signed in already, unless he is asked to sign in anew.
 func skipSignIn(w http.ResponseWriter, c *call) bool {
-	if c.who == nil || c.who.Session.Kind != KindSession || queryOf(c.req).Get(paramReauth) != "" {
+	if c.who == nil || c.who.Session.Kind != KindSession || c.in.text(paramReauth) != "" {
 		return false
 	}
 	seeOther(w, http.StatusFound, c.realm.afterSignIn(c.next))

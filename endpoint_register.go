@@ -58,6 +58,7 @@ func actRegister(c *call) (*reply, error) {
 	}
 	rep := &reply{status: http.StatusCreated, profile: c.Profile(u), user: u}
 	if u.AwaitsVerification {
+		rep.signedUp = true
 		rep.detail = say("detail.confirm_account", Params{"email": u.Email})
 	} else {
 		rep.detail = say("detail.account_ready")

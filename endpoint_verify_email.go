@@ -10,7 +10,7 @@ import (
 func endpointVerifyEmail(r *realm) *endpoint {
 	s := r.settings.RegisterEmail
 	e := &endpoint{
-		name: "verify-email", methods: post, off: !*s.Verification, act: actVerifyEmail,
+		name: "verify-email", methods: post, off: !*s.Verification, act: actVerifyEmail, signedIn: *s.SignedIn,
 		mailed: mailedLink{purpose: PurposeRegisterEmail, url: s.VerificationURL, period: time.Duration(s.VerificationPeriod)},
 		doc: endpointDoc{
 			tag: tagEmail, summary: "Confirm the new e-mail address by what the mailed link carries", success: http.StatusOK, answer: schemaDetail,
@@ -20,6 +20,7 @@ func endpointVerifyEmail(r *realm) *endpoint {
 		form: &form{
 			title: say("page.verify_email.title"), submit: say("page.verify_email.submit"), intro: say("page.verify_email.intro"),
 			hidden: emailLinkParams, links: []formLink{{"/register-email/", say("link.change_email")}, linkToProfile},
+			kept: true, owned: ownerSignsIn, refused: ownerRefused,
 			after: func(c *call, _ *reply) afterAct {
 				if c.who == nil {
 					return afterAct{page: "login", next: c.realm.path + "/profile/"}
@@ -29,10 +30,19 @@ func endpointVerifyEmail(r *realm) *endpoint {
 		},
 	}
 	e.redirectActs(s.RedirectSettings)
+	if *s.SignedIn {
+		e.doc.description = "Only who is signed in to the account can do this."
+		e.doc.codes = append(e.doc.codes, CodePermissionDenied)
+	}
 	return e
 }
 
 func actVerifyEmail(c *call) (*reply, error) {
+	if c.asksOnPage || *c.settings.RegisterEmail.SignedIn {
+		if err := c.ownLink(); err != nil {
+			return nil, err
+		}
+	}
 	u, err := c.VerifyEmail(c.req.Context(), c.in, c.client)
 	if err != nil {
 		return nil, err

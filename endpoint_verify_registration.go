@@ -9,6 +9,8 @@ import (
 
 func endpointVerifyRegistration(r *realm) *endpoint {
 	s := r.settings.Register
+	pass := currentPassword(paramPassword, say("field.password"))
+	pass.foreign = true
 	e := &endpoint{
 		name: "verify-registration", methods: post, off: !*s.Verification, act: actVerifyRegistration,
 		givesCookie: *s.AutoLogin && *r.settings.Login.Session,
@@ -20,6 +22,11 @@ func endpointVerifyRegistration(r *realm) *endpoint {
 		form: &form{
 			title: say("page.verify_registration.title"), submit: say("page.verify_registration.submit"), intro: say("page.verify_registration.intro"),
 			hidden: linkParams, links: []formLink{{"/resend-verification/", say("link.resend_verification")}, linkToLogin},
+			fields: []formField{pass}, complete: askForPassword,
+			owned: func(_ http.ResponseWriter, c *call, owner *User) bool {
+				c.mustProve = r.mustProve(c, owner)
+				return false
+			},
 			after: func(*call, *reply) afterAct { return afterAct{page: "login"} },
 		},
 	}
@@ -30,7 +37,28 @@ func endpointVerifyRegistration(r *realm) *endpoint {
 	return e
 }
 
+// askForPassword says why a browser that did not sign up needs the password, and
+// leads on whoever did not choose it.
+func askForPassword(c *call, d *PageData, owner *User) error {
+	if !c.mustProve {
+		return nil
+	}
+	d.Text = []string{c.loc.text(say("page.verify_registration.password"))}
+	if owner != nil {
+		d.Form.Username = accountName(owner)
+	}
+	if *c.settings.ResetPassword.Enabled {
+		d.Links = []PageLink{{c.realm.withNext("/send-reset-password-link/", c.next), c.loc.text(say("link.forgot_password"))}}
+	}
+	return nil
+}
+
 func actVerifyRegistration(c *call) (*reply, error) {
+	if c.asksOnPage {
+		if err := c.provePassword(); err != nil {
+			return nil, err
+		}
+	}
 	u, grant, err := c.VerifyRegistration(c.req.Context(), c.in, c.client)
 	if err != nil {
 		return nil, err

@@ -72,6 +72,10 @@ type call struct {
 	client Client
 	loc    *locale // the language of the answer, and of mail that it causes
 	next   string  // checked
+	// asksOnPage: a built-in page behind a mailed link sent this.
+	asksOnPage bool
+	// mustProve: this browser confirms an account that it did not sign up for.
+	mustProve bool
 }
 
 // A reply is what an endpoint did: JSON shows the profile where there is one,
@@ -91,6 +95,8 @@ type reply struct {
 	signedOut bool
 	// knownDevice gives the browser a device cookie, though it may not be signed in.
 	knownDevice bool
+	// signedUp gives the browser the marker of the account that it asked for.
+	signedUp bool
 	// user is the account that acted or was acted on, for the log.
 	user *User
 	// seeOther is where a browser goes next; "": to a page that tells the detail.
@@ -150,8 +156,14 @@ func (e *endpoint) redirectActs(s RedirectSettings) {
 // serve answers a request below the realm's path. The order of the refusals is
 // part of the contract: 404, 405, 403, 401, 415, 413 and 400 by the body.
 func (r *realm) serve(w http.ResponseWriter, req *http.Request, name string) {
-	if strings.Contains(req.URL.RawQuery, paramSignature+"=") {
+	if hasSecret(req.URL.RawQuery) {
 		r.skipAccessLog(req)
+	} else {
+		defer func() { // the log has the answer's headers too
+			if hasSecret(w.Header().Get("Location")) {
+				r.skipAccessLog(req)
+			}
+		}()
 	}
 	html := !r.settings.Pages.Off && acceptsHTML(req.Header)
 	read := req.Method == http.MethodGet || req.Method == http.MethodHead
@@ -207,7 +219,7 @@ func (r *realm) serve(w http.ResponseWriter, req *http.Request, name string) {
 		r.declineToAct(w, req)
 		return
 	}
-	if e.signedIn && c.who == nil {
+	if e.signedIn && c.who == nil && !(html && e.mailed.purpose != "") { // the page of a link leads to the sign-in
 		r.refuse(w, req, refuse(CodeNotAuthenticated))
 		return
 	}
@@ -220,6 +232,7 @@ func (r *realm) serve(w http.ResponseWriter, req *http.Request, name string) {
 	}
 	c.next = r.origins.safeNext(c.in.text(paramNext))
 	c.client.Next = c.next
+	c.asksOnPage = html && r.asksOnPage(c, e)
 	r.finish(w, c, e, html)
 }
 
@@ -239,7 +252,10 @@ func (r *realm) finish(w http.ResponseWriter, c *call, e *endpoint, html bool) {
 	if rep != nil && (rep.cookie != "" || rep.knownDevice) {
 		r.rememberDevice(w, c, rep.user)
 	}
-	if r.sendOn(w, c, e, err) {
+	if rep != nil && rep.signedUp {
+		r.markSignUp(w, c, rep.user)
+	}
+	if r.sendOn(w, c, e, err, html) {
 		return
 	}
 	if err != nil {
@@ -278,8 +294,8 @@ func (r *realm) logAct(c *call, e *endpoint, rep *reply, err error) {
 	r.logger.Info("act refused", append(fields, zap.Strings("codes", codes))...)
 }
 
-// skipAccessLog keeps a request out of Caddy's access log: its query carries a
-// signature, and the log would keep it.
+// skipAccessLog keeps a request out of Caddy's access log: its address carries a
+// secret, and the log would keep it.
 func (r *realm) skipAccessLog(req *http.Request) {
 	caddyhttp.SetVar(req.Context(), caddyhttp.LogSkipVar, true)
 	r.logger.Info("mailed link opened; the request is left out of the access log, because its address has a signature",

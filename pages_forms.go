@@ -18,6 +18,13 @@ type form struct {
 	links []formLink
 	// instead answers in place of the page and returns true; nil: never.
 	instead func(http.ResponseWriter, *call) bool
+	// owned answers in place of the page of a good mailed link and returns true;
+	// nil: never. owner is whose link it is.
+	owned func(w http.ResponseWriter, c *call, owner *User) bool
+	// refused does so where the act was refused.
+	refused func(w http.ResponseWriter, c *call, refusal *Error) bool
+	// kept: the mailed link may be in a cookie (keepLink).
+	kept bool
 	// value is what an input begins with; nil: nothing.
 	value func(c *call, name string) string
 	// complete adds what the page shows besides; nil: nothing. owner is whose
@@ -64,9 +71,10 @@ type formField struct {
 	required                bool
 	// verbatim: nothing may correct what is typed (names, addresses).
 	verbatim bool
-	// stale: only a sign-in of some time ago has to fill it in.
-	stale     bool
-	minLength int
+	// stale: only a sign-in of some time ago has to fill it in; foreign: only a
+	// browser that did not sign up itself.
+	stale, foreign bool
+	minLength      int
 	// options are the choices of a select.
 	options []formOption
 	// min, max and step are those of a number or a date.

@@ -34,7 +34,7 @@ func (p *pages) data(c *call, e *endpoint, value func(name string) string, refus
 		}
 	}
 	for _, ff := range f.fields {
-		if ff.stale && (c.who == nil || !c.staleSignIn(c.who.Session)) {
+		if ff.stale && (c.who == nil || !c.staleSignIn(c.who.Session)) || ff.foreign && !c.mustProve {
 			continue
 		}
 		field := ff.show(l, value(ff.name))
@@ -155,20 +155,28 @@ func profileValue(c *call, u *User, name string) string {
 // get shows an endpoint's form. It changes nothing, however often a mail
 // scanner asks.
 func (p *pages) get(w http.ResponseWriter, c *call, e *endpoint) {
-	query := queryOf(c.req)
-	c.next = p.realm.origins.safeNext(query.Get(paramNext))
+	// One reading of the query for all that follows: what was checked is what the
+	// form sends.
+	c.in = queryInput(c.req)
+	if e.form.kept && c.in[paramSignature].kind == valueAbsent {
+		c.in = p.realm.keptLink(c.req)
+	}
+	c.next = p.realm.origins.safeNext(c.in.text(paramNext))
 	switch {
 	case e.form.instead != nil && e.form.instead(w, c):
 		return
-	case e.signedIn && c.who == nil:
+	case e.signedIn && c.who == nil && e.mailed.purpose == "":
 		seeOther(w, http.StatusFound, p.realm.withNext("/login/", p.realm.withNext("/"+e.name+"/", c.next)))
 		return
 	}
 	var owner *User
 	if e.mailed.purpose != "" {
 		var err error
-		if owner, err = c.LinkOwner(c.req.Context(), queryInput(c.req), e.mailed.purpose); err != nil {
+		if owner, err = c.LinkOwner(c.req.Context(), c.in, e.mailed.purpose); err != nil {
 			p.dead(w, c, e, asRefusal(err))
+			return
+		}
+		if e.form.owned != nil && e.form.owned(w, c, owner) {
 			return
 		}
 	}
@@ -179,7 +187,7 @@ func (p *pages) get(w http.ResponseWriter, c *call, e *endpoint) {
 		case e.form.value != nil:
 			return e.form.value(c, name)
 		case slices.Contains(e.form.hidden, name):
-			return query.Get(name)
+			return c.in.text(name)
 		}
 		return ""
 	}
@@ -190,9 +198,10 @@ func (p *pages) get(w http.ResponseWriter, c *call, e *endpoint) {
 			return
 		}
 	}
-	flash := p.realm.takeFlash(w, c.req, !query.Has(paramSent))
+	sent := c.in[paramSent].kind != valueAbsent
+	flash := p.realm.takeFlash(w, c.req, !sent)
 	switch {
-	case query.Has(paramSent) && e.form.sent != "":
+	case sent && e.form.sent != "":
 		p.sent(c, e, flash, &d)
 	case flash.detail != "":
 		d.Note = c.loc.text(flash.phrase())
@@ -227,7 +236,11 @@ func (p *pages) signedOut(w http.ResponseWriter, c *call) {
 // failed shows the form again, with the errors next to their fields and what
 // was typed, but never a password.
 func (p *pages) failed(w http.ResponseWriter, c *call, e *endpoint, refusal *Error) {
-	if e.mailed.purpose != "" && statusOf(refusal.Code) == http.StatusBadRequest && (len(e.form.fields) == 0 || refusal.aboutLink()) {
+	if e.form.refused != nil && e.form.refused(w, c, refusal) {
+		return
+	}
+	asks := slices.ContainsFunc(e.form.fields, func(f formField) bool { return !f.foreign || c.mustProve })
+	if e.mailed.purpose != "" && statusOf(refusal.Code) == http.StatusBadRequest && (!asks || refusal.aboutLink()) {
 		p.dead(w, c, e, refusal)
 		return
 	}
@@ -277,6 +290,9 @@ func (p *pages) dead(w http.ResponseWriter, c *call, e *endpoint, refusal *Error
 	if len(refusal.Fields) > 0 {
 		code, params = CodeSignatureInvalid, nil
 	}
+	if e.form.kept {
+		p.realm.forgetLink(w, c.req)
+	}
 	d := PageData{Page: e.name, Title: c.loc.text(say("page.dead_link.title")), Text: []string{refusalText(c.loc, code, params)}}
 	for i, link := range e.form.links {
 		to := PageLink{p.realm.withNext(link.href, c.next), c.loc.text(link.text)}
@@ -298,6 +314,9 @@ func (p *pages) done(w http.ResponseWriter, c *call, e *endpoint, rep *reply) {
 	after := afterAct{}
 	if e.after != nil {
 		after = e.after(c, rep)
+	}
+	if e.form != nil && e.form.kept {
+		p.realm.forgetLink(w, c.req)
 	}
 	setDefault(&after.page, "profile")
 	next := c.next

@@ -47,10 +47,13 @@ func queryOf(req *http.Request) url.Values {
 // queryInput is what a mailed link carries, as an input. Of a parameter given
 // twice the last counts, as in a form.
 func queryInput(req *http.Request) Input {
-	query := queryOf(req)
-	in := make(Input, len(query))
-	for name, values := range query {
-		in[name] = value{kind: valueText, text: values[len(values)-1]}
+	return valuesInput(queryOf(req))
+}
+
+func valuesInput(values url.Values) Input {
+	in := make(Input, len(values))
+	for name, all := range values {
+		in[name] = value{kind: valueText, text: all[len(all)-1]}
 	}
 	return in
 }
@@ -58,14 +61,23 @@ func queryInput(req *http.Request) Input {
 // sendOn answers an act behind a mailed link in redirect mode, and returns false
 // where the usual answer is due: outside of it, for a refused new password,
 // which the person can mend, and for a failure that may pass.
-func (r *realm) sendOn(w http.ResponseWriter, c *call, e *endpoint, err error) bool {
+func (r *realm) sendOn(w http.ResponseWriter, c *call, e *endpoint, err error, html bool) bool {
 	if !e.redirect.on() || e.linkActs && c.req.Method != http.MethodGet {
 		return false
 	}
 	target := e.redirect.SuccessRedirect
 	if err != nil {
 		refusal := asRefusal(err)
-		if statusOf(refusal.Code) != http.StatusBadRequest || !e.linkActs && !refusal.aboutLink() {
+		switch statusOf(refusal.Code) {
+		case http.StatusBadRequest:
+			if !e.linkActs && !refusal.aboutLink() {
+				return false
+			}
+		case http.StatusUnauthorized, http.StatusForbidden: // register_email.signed_in
+			if !e.linkActs || !html {
+				return false
+			}
+		default:
 			return false
 		}
 		target = e.redirect.FailureRedirect

@@ -116,7 +116,8 @@ func TestRegisterAnswersWithThePublicProfile(t *testing.T) {
 	id := res.json(t)["id"].(string)
 	require.Equal(t, `{"id":"`+id+`","username":"ada","email":"ada@example.org","first_name":"Ada","last_name":"Lovelace"}`, strings.TrimSpace(res.body))
 	require.EqualValues(t, 7, uuid.MustParse(id).Version())
-	require.Empty(t, res.Cookies(), "signing up does not sign in")
+	require.Len(t, res.Cookies(), 1)
+	require.Equal(t, "registration"+signUpSuffix, res.Cookies()[0].Name, "signing up does not sign in")
 
 	u := s.stored(id)
 	require.False(t, u.IsActive)

@@ -230,6 +230,9 @@ type RegisterEmailSettings struct {
 	// How long after the sign-in the address, or a login field on the profile,
 	// can be changed without the password. Default: 10 minutes.
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
+	// Whether the API takes the mailed link only from who is signed in to the
+	// account, as the built-in page does. Default: false.
+	SignedIn *bool `json:"signed_in,omitempty"`
 	// Where the browser goes once the link has changed the address at once.
 	RedirectSettings
 	// The templates of the mail.
@@ -423,6 +426,7 @@ func (s *Settings) setDefaults() {
 	setSwitch(&s.RegisterEmail.Verification, true)
 	setDefault(&s.RegisterEmail.VerificationPeriod, caddy.Duration(7*day))
 	setDefault(&s.RegisterEmail.MaxAge, caddy.Duration(10*time.Minute))
+	setSwitch(&s.RegisterEmail.SignedIn, false)
 	setSwitch(&s.ChangePassword.PasswordConfirm, true)
 	setDefault(&s.Session.Lifetime, caddy.Duration(14*day))
 	setDefault(&s.Session.Idle, caddy.Duration(14*day))

@@ -235,6 +235,11 @@ func (s *Settings) warnings() []string {
 	if *s.Register.AutoLogin && !*s.Register.OneTimeUse {
 		out = append(out, "register: auto_login without one_time_use lets anybody who finds the mailed link sign in until it expires; turn one_time_use on")
 	}
+	for _, block := range []named[*bool]{{"register", s.Register.OneTimeUse}, {"reset_password", s.ResetPassword.OneTimeUse}} {
+		if !*block.value {
+			out = append(out, block.setting+": without one_time_use a mailed link is good until it expires, even after a new password, the end of all sign-ins or disabling; turn one_time_use on")
+		}
+	}
 	if *s.ResetPassword.FailWhenUserNotFound {
 		out = append(out, "reset_password: fail_when_user_not_found lets anybody probe which accounts exist")
 	}

@@ -30,6 +30,8 @@ const (
 	PurposeUndoEmail     Purpose = "undo_email"
 	// PurposeDevice is no link: it is what a device cookie says.
 	PurposeDevice Purpose = "device"
+	// PurposeSignUp is no link: it marks the browser that asked for an account.
+	PurposeSignUp Purpose = "sign_up"
 	// PurposeAccessToken is no signature of ours: the keys that sign access
 	// tokens are derived from its key.
 	PurposeAccessToken Purpose = "access_token"
@@ -81,8 +83,8 @@ func NewSigner(realm string, secrets ...[]byte) (*Signer, error) {
 		if len(secret) < minSecret {
 			return nil, fmt.Errorf("a signing key has %d bytes; it needs at least %d", len(secret), minSecret)
 		}
-		derived := make(map[Purpose][]byte, 6)
-		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeDevice, PurposeAccessToken} {
+		derived := make(map[Purpose][]byte, 7)
+		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeDevice, PurposeSignUp, PurposeAccessToken} {
 			key, err := hkdf.Key(sha256.New, secret, []byte("caddy-registration v1"), string(purpose)+"\x00"+realm, sha256.Size)
 			if err != nil {
 				return nil, err

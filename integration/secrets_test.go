@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -64,7 +65,17 @@ func TestNoSecretIsLogged(t *testing.T) {
 		link := m.link(t)
 		note("the signature of "+name, link["signature"].(string))
 		c.header.Set("Accept", browserAccept)
-		require.Equal(t, http.StatusOK, c.get(m.url(t).RequestURI()).StatusCode)
+		opened := m.url(t).RequestURI()
+		require.Equal(t, http.StatusOK, c.get(opened).StatusCode)
+		require.Equal(t, http.StatusOK, c.get(strings.Replace(opened, "signature=", "%73ignature=", 1)).StatusCode)
+		// In another browser a page may lead to the sign-in, with the link or without.
+		for _, next := range []string{opened, strings.Replace(opened, "signature=", "sig%6Eature=", 1)} {
+			other := s.client()
+			other.header.Set("Accept", browserAccept)
+			other.get(opened)
+			other.get("/accounts/login/?next=" + url.QueryEscape(next))
+			other.do(http.MethodPost, "/accounts/login/", url.Values{"login": {"ada"}, "password": {testPassword}, "next": {next}})
+		}
 		c.header.Del("Accept")
 		maps.Copy(link, more)
 		c.post(http.StatusOK, endpoint, link)

@@ -371,6 +371,12 @@ var settingCases = []settingCase{
 		}, 300*time.Millisecond))
 		require.Equal(t, "200", plain.member("maxi").code("POST", "/accounts/register-email", data{"email": "new-maxi@example.org"}))
 	}},
+	{"register_email.signed_in", "register_email {\n signed_in on\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "not_authenticated", plain: "200"} {
+			p.member("owns").post(200, "register-email", data{"email": "new-owns@example.org"})
+			require.Equal(t, want, p.client().code("POST", "/accounts/verify-email", p.mail("new-owns@example.org", 1).link(t)))
+		}
+	}},
 	{"register_email.success_redirect register_email.failure_redirect", `register_email {
 			success_redirect /yes
 			failure_redirect /no

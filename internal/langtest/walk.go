@@ -211,7 +211,12 @@ func (w *Walker) Walk(name string) {
 	link, values := w.mail()
 	w.send(http.MethodPost, "/accounts/resend-verification", likeAPI, form, encode([]string{"login", "nemo"}))
 	w.page(http.StatusOK, link)
-	w.submit(http.StatusOK, "verify-registration", values...)
+	// The browser signs up once more, and is no longer known for the first account.
+	w.submit(http.StatusOK, "register", "username", name+"4", "email", mailbox(4), "password", password, "password_confirm", password)
+	w.mail()
+	w.page(http.StatusOK, link)
+	w.send(http.MethodPost, "/accounts/verify-registration/", likeBrowser, form, encode(append(values, "password", "x")))
+	w.submit(http.StatusOK, "verify-registration", append(values, "password", password)...)
 	w.refused(http.StatusBadRequest, "verify-registration", values...)
 	w.submit(http.StatusOK, "register", "username", name+"2", "email", mailbox(1), "password", password, "password_confirm", password)
 	w.mail() // the owner of the address is told
@@ -235,6 +240,9 @@ func (w *Walker) Walk(name string) {
 	w.refused(http.StatusBadRequest, "register-email", "email", "x")
 	w.submit(http.StatusOK, "register-email", "email", mailbox(3))
 	link, values = w.mail()
+	w.submit(http.StatusOK, "logout")
+	w.page(http.StatusOK, link) // leads to the sign-in
+	w.submit(http.StatusOK, "login", "login", name, "password", password+" 2")
 	w.page(http.StatusOK, link)
 	w.submit(http.StatusOK, "verify-email", values...)
 	link, _ = w.mail() // to the old address
