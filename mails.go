@@ -68,10 +68,13 @@ func wrap(text string) string {
 	return out.String()
 }
 
-// MailUser is what a mail template can mention of an account.
+// MailUser is what a mail template can mention of an account. Until the address
+// that is written to is confirmed for it, a stranger may have made the account:
+// then names and added texts are empty (mails_names.go).
 type MailUser struct {
 	Username, Email, FirstName, LastName string
-	// Name is the full name, else the username, else empty.
+	// Name is the full name, else the username, else empty; empty also where a mail
+	// program would make a link of it.
 	Name string
 	// Extra has the added fields by name, hidden ones too; what has no value is
 	// the empty text.
@@ -256,13 +259,7 @@ func (r *mailRenderer) render(m *Mail, u *User) (*Message, error) {
 		u = &User{ID: uuid.Nil}
 	}
 	l := r.languages.named(m.Language)
-	data := MailData{loc: l, Site: r.site, Email: m.To, User: MailUser{
-		Username: u.Username, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName,
-		Name: strings.TrimSpace(u.FirstName + " " + u.LastName), Extra: r.settings.fields.extraValues(u),
-	}}
-	if data.User.Name == "" {
-		data.User.Name = u.Username
-	}
+	data := MailData{loc: l, Site: r.site, Email: m.To, User: r.settings.mailUser(u, m.To)}
 	if purpose, ok := purposes[m.Kind]; ok {
 		to := r.links[purpose]
 		claim := Claim{Purpose: purpose, User: u.ID, Time: r.now(), State: r.state(purpose, u, m.To)}
