@@ -4,6 +4,7 @@
 package registration
 
 import (
+	"encoding/hex"
 	"net/http"
 	"net/url"
 	"strings"
@@ -197,10 +198,12 @@ func unescape(text string) string {
 		return text
 	}
 	var out strings.Builder
+	out.Grow(len(text))
 	for i := 0; i < len(text); i++ {
 		if text[i] == '%' && i+2 < len(text) {
-			if b, err := url.PathUnescape(text[i : i+3]); err == nil {
-				out.WriteString(b)
+			var b [1]byte
+			if _, err := hex.Decode(b[:], []byte(text[i+1:i+3])); err == nil {
+				out.WriteByte(b[0])
 				i += 2
 				continue
 			}
