@@ -190,25 +190,6 @@ func (a *Accounts) SignOut(ctx context.Context, p Principal, revoke bool) error 
 	return err
 }
 
-// Lookup finds an account by its id or the value of a unique field (username,
-// e-mail address, added ones in their order), for an administrator. An unknown one is CodeUserNotFound.
-func (a *Accounts) Lookup(ctx context.Context, text string) (*User, error) {
-	var u *User
-	err := a.view(ctx, func(tx Tx) (err error) {
-		if id, ok := parseID(text); ok {
-			u, err = tx.User(id)
-			return userNotFound(err)
-		}
-		for _, f := range a.settings.fields.unique {
-			if u, err = tx.UserByKey(f.keyspace(), f.keyOf(text)); !errors.Is(err, ErrNotFound) {
-				break
-			}
-		}
-		return userNotFound(err)
-	})
-	return u, err
-}
-
 // An AdminChange is what an administrator may set. Nil: as it is.
 type AdminChange struct {
 	// IsActive false disables the account, ends its sessions, tokens, links and

@@ -4,10 +4,12 @@
 package registration
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -27,6 +29,11 @@ func init() {
 //	GET    /registration/<realm>/users/<id or login>   one account
 //	PATCH  /registration/<realm>/users/<id or login>   {"is_active": …, "is_staff": …, "groups": […]} and added fields, read-only and hidden ones too
 //	DELETE /registration/<realm>/users/<id or login>   the account is gone for good
+//
+// Instead of the last part of the path, the query may say which account: ?id=, the
+// id alone, or ?name=, a login alone, which takes names that no path can have (`..`).
+// Where several accounts answer to a login (one's username is another's address or
+// id), nothing is done: 409 with their ids.
 //
 // A change is in force at the account's very next request.
 type AdminAPI struct{}
@@ -48,9 +55,9 @@ func adminError(status int, message string) error {
 }
 
 func (*AdminAPI) serve(w http.ResponseWriter, req *http.Request) error {
-	parts := strings.Split(strings.TrimPrefix(req.URL.Path, adminPrefix), "/")
-	if list := len(parts) == 2; !list && len(parts) != 3 || parts[1] != "users" || !list && parts[2] == "" {
-		return adminError(http.StatusNotFound, "the address is /registration/<realm>/users or /registration/<realm>/users/<id or login>")
+	realmName, target, err := adminTarget(req.URL)
+	if err != nil {
+		return err
 	}
 	// The configuration that runs, and not the one that this module belongs to:
 	// Caddy opens the admin endpoint of a new configuration before it has loaded
@@ -59,15 +66,15 @@ func (*AdminAPI) serve(w http.ResponseWriter, req *http.Request) error {
 	if err != nil {
 		return adminError(http.StatusServiceUnavailable, "no registration directive is running")
 	}
-	r := app.(*App).realm(parts[0])
+	r := app.(*App).realm(realmName)
 	if r == nil || r.accounts.Load() == nil {
-		return adminError(http.StatusNotFound, "there is no realm "+parts[0])
+		return adminError(http.StatusNotFound, "there is no realm "+realmName)
 	}
 	accounts := r.accounts.Load()
-	if len(parts) == 2 {
+	if target.all() {
 		return exportUsers(w, req, accounts)
 	}
-	u, err := accounts.Lookup(req.Context(), parts[2])
+	u, err := target.find(req.Context(), accounts)
 	if err == nil {
 		switch req.Method {
 		case http.MethodGet:
@@ -83,6 +90,9 @@ func (*AdminAPI) serve(w http.ResponseWriter, req *http.Request) error {
 			w.Header().Set("Allow", "GET, PATCH, DELETE")
 			return adminError(http.StatusMethodNotAllowed, "the methods are GET, PATCH and DELETE")
 		}
+	}
+	if ambiguous := (*AmbiguousError)(nil); errors.As(err, &ambiguous) {
+		return adminError(http.StatusConflict, ambiguous.Error())
 	}
 	if err != nil {
 		refusal := asRefusal(err)
@@ -101,6 +111,58 @@ func (*AdminAPI) serve(w http.ResponseWriter, req *http.Request) error {
 	}
 	writeJSON(w, http.StatusOK, "application/json", accounts.administered(u))
 	return nil
+}
+
+// adminAccount is which account a request is about: a part of the path, an id or a
+// name; none of them: all.
+type adminAccount struct{ either, id, name string }
+
+func (t adminAccount) all() bool { return t == adminAccount{} }
+
+func (t adminAccount) find(ctx context.Context, accounts *Accounts) (*User, error) {
+	switch {
+	case t.id != "":
+		return accounts.LookupID(ctx, t.id)
+	case t.name != "":
+		return accounts.LookupName(ctx, t.name)
+	}
+	return accounts.Lookup(ctx, t.either)
+}
+
+// adminTarget reads an address. Its path is split before it is unescaped, so that
+// a name may have a slash (%2F). What it doesn't know it refuses: a mistyped
+// parameter must not make one account of all.
+func adminTarget(address *url.URL) (realm string, target adminAccount, err error) {
+	wrong := adminError(http.StatusNotFound, "the address is /registration/<realm>/users, /registration/<realm>/users/<id or login>, or /registration/<realm>/users?id=<id> or ?name=<login>")
+	parts := strings.Split(strings.TrimPrefix(address.EscapedPath(), adminPrefix), "/")
+	for i, part := range parts {
+		if parts[i], err = url.PathUnescape(part); err != nil {
+			return "", target, wrong
+		}
+	}
+	if len(parts) < 2 || len(parts) > 3 || parts[1] != "users" || len(parts) == 3 && parts[2] == "" {
+		return "", target, wrong
+	}
+	if len(parts) == 3 {
+		target.either = parts[2]
+	}
+	query, err := url.ParseQuery(address.RawQuery)
+	if err != nil {
+		return "", target, adminError(http.StatusBadRequest, "the query can't be read; escape the name in it")
+	}
+	for param, values := range query {
+		switch {
+		case len(values) != 1 || values[0] == "" || !target.all():
+			return "", target, adminError(http.StatusBadRequest, "name one account, once: in the path, by ?id= or by ?name=")
+		case param == "id":
+			target.id = values[0]
+		case param == "name":
+			target.name = values[0]
+		default:
+			return "", target, adminError(http.StatusBadRequest, "the query has "+param+"; what it can say is ?id=<id> or ?name=<login>")
+		}
+	}
+	return parts[0], target, nil
 }
 
 // administered is an account as an administrator sees it: every field, and what

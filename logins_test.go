@@ -104,6 +104,30 @@ func TestWhoseSignInNameClashesChoosesAnother(t *testing.T) {
 	require.Contains(t, page.follow(res).body, words(say("detail.logged_in_clash")))
 }
 
+// An administrator acts on the one that he means or on none.
+func TestLookupIsNeverAGuess(t *testing.T) {
+	s, bob, mallory := clashingSite(t)
+	eve := uuid.MustParse(s.member("eve"))
+	s.rename(eve, bob.String())
+	for text, want := range map[string][]uuid.UUID{"bob@example.org": {mallory, bob}, bob.String(): {bob, eve}} {
+		_, err := s.accounts.Lookup(t.Context(), text)
+		ambiguous := (*AmbiguousError)(nil)
+		require.ErrorAs(t, err, &ambiguous, text)
+		require.Equal(t, want, ambiguous.IDs, text)
+	}
+	u, err := s.accounts.LookupID(t.Context(), bob.String())
+	require.NoError(t, err)
+	require.Equal(t, bob, u.ID)
+	u, err = s.accounts.LookupName(t.Context(), bob.String())
+	require.NoError(t, err)
+	require.Equal(t, eve, u.ID)
+	u, err = s.accounts.Lookup(t.Context(), "mallory@example.org")
+	require.NoError(t, err)
+	require.Equal(t, mallory, u.ID)
+	_, err = s.accounts.LookupID(t.Context(), "mallory@example.org")
+	require.Error(t, err)
+}
+
 // The walk over all accounts is done once, and again when another pair of fields
 // comes to be.
 func TestClashesAreLookedForOnce(t *testing.T) {

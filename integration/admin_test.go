@@ -154,3 +154,60 @@ func TestExport(t *testing.T) {
 	require.Equal(t, http.StatusMethodNotAllowed, s.adminRequest(http.MethodPost, "/registration/default/users", "", "").StatusCode)
 	require.Equal(t, http.StatusNotFound, s.adminRequest(http.MethodGet, "/registration/other/users", "", "").StatusCode)
 }
+
+// Which account is meant is never guessed: what several answer to is refused with
+// their ids, and any name can be said.
+func TestAdminNamesOneAccount(t *testing.T) {
+	t.Parallel()
+	s := run(t, adminSite)
+	for _, name := range []string{"ada", "7", "grace"} {
+		c := s.client()
+		c.post(http.StatusCreated, "register", newcomer(name))
+	}
+	slash := newcomer("slasher")
+	slash["email"] = "a/b@example.org"
+	s.client().post(http.StatusCreated, "register", slash)
+	const users = "/registration/default/users"
+	ask := func(method, path, body string) *answer { return s.adminRequest(method, path, "application/json", body) }
+	id := func(path string) string {
+		res := ask(http.MethodGet, path, "")
+		require.Equal(t, http.StatusOK, res.StatusCode, "%s: %s", path, res.body)
+		return res.json(t)["id"].(string)
+	}
+	seven, grace := id(users+"/7"), id(users+"/grace")
+	require.Equal(t, http.StatusOK, ask(http.MethodPatch, users+"/grace", `{"seat": 7}`).StatusCode)
+	for _, path := range []string{users + "/7", users + "?name=7", users + "/?name=7"} {
+		for _, method := range []string{http.MethodGet, http.MethodPatch, http.MethodDelete} {
+			res := ask(method, path, `{"is_active": false}`)
+			if strings.HasSuffix(path, "/?name=7") {
+				require.Equal(t, http.StatusNotFound, res.StatusCode)
+				continue
+			}
+			require.Equal(t, http.StatusConflict, res.StatusCode, "%s %s", method, path)
+			require.Contains(t, res.body, seven)
+			require.Contains(t, res.body, grace)
+		}
+	}
+	require.Equal(t, seven, id(users+"?id="+seven))
+	require.Equal(t, grace, id(users+"?name=grace"))
+	slasher := id(users + "?name=slasher")
+	for _, path := range []string{users + "/a%2Fb@example.org", users + "?name=a/b@example.org", users + "?name=a%2Fb%40example.org"} {
+		require.Equal(t, slasher, id(path), path)
+	}
+	for query, want := range map[string]int{
+		"?id=" + strings.ToUpper(seven): http.StatusOK, "?id=7": http.StatusNotFound, "?id=ada": http.StatusNotFound, "?name=" + seven: http.StatusNotFound, "?name=..": http.StatusNotFound, "?name=a%00b": http.StatusNotFound,
+		"?nmae=ada": http.StatusBadRequest, "?name=": http.StatusBadRequest, "?id=": http.StatusBadRequest, "?name=ada&name=grace": http.StatusBadRequest, "?name=ada&id=" + seven: http.StatusBadRequest, "/ada?name=grace": http.StatusBadRequest, "?name=%zz": http.StatusBadRequest,
+	} {
+		for _, method := range []string{http.MethodGet, http.MethodDelete} {
+			if want == http.StatusOK && method == http.MethodDelete {
+				continue
+			}
+			res := ask(method, users+query, "")
+			require.Equal(t, want, res.StatusCode, "%s %s: %s", method, query, res.body)
+		}
+	}
+	require.Equal(t, http.StatusMethodNotAllowed, ask(http.MethodDelete, users, "").StatusCode)
+	require.Equal(t, http.StatusNoContent, ask(http.MethodDelete, users+"?id="+seven, "").StatusCode)
+	require.Equal(t, grace, id(users+"/7"), "what is left has it alone")
+	require.Equal(t, 3, strings.Count(ask(http.MethodGet, users, "").body, "\n"))
+}

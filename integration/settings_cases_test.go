@@ -260,6 +260,11 @@ var settingCases = []settingCase{
 			require.Equal(t, want, p.client().code("POST", "/accounts/verify-registration", p.mail("once@example.org", 1).link(t)))
 		}
 	}},
+	{"register.reserved_names", "register {\n reserved_names billing\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "invalid username:invalid", plain: "201"} {
+			require.Equal(t, want, p.client().code("POST", "/accounts/register", newcomer("Billing")))
+		}
+	}},
 	{"register.auto_login", "register {\n auto_login on\n }", func(t *testing.T, with, plain *place) {
 		for p, want := range map[*place]bool{with: true, plain: false} {
 			c := p.client()

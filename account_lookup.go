@@ -1,0 +1,89 @@
+// account_lookup.go: which account an administrator means.
+
+package registration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+)
+
+// AmbiguousError says that several accounts answer to what an administrator
+// typed: one by its id, one by its username, one by its address.
+type AmbiguousError struct {
+	// IDs are those accounts, the one whose id was typed first.
+	IDs []uuid.UUID
+}
+
+// Error implements error.
+func (e *AmbiguousError) Error() string {
+	ids := make([]string, len(e.IDs))
+	for i, id := range e.IDs {
+		ids[i] = id.String()
+	}
+	return fmt.Sprintf("several accounts answer to this: %s; name one of them by ?id=", strings.Join(ids, ", "))
+}
+
+// Lookup finds an account by its id or the value of a unique field (username,
+// e-mail address, added ones), for an administrator. An unknown one is
+// CodeUserNotFound, and where it could be several, an *AmbiguousError.
+func (a *Accounts) Lookup(ctx context.Context, text string) (*User, error) {
+	return a.lookup(ctx, text, true, true)
+}
+
+// LookupName is Lookup by the unique fields alone: an id is none of them.
+func (a *Accounts) LookupName(ctx context.Context, name string) (*User, error) {
+	return a.lookup(ctx, name, false, true)
+}
+
+// LookupID is Lookup by the id alone.
+func (a *Accounts) LookupID(ctx context.Context, id string) (*User, error) {
+	return a.lookup(ctx, id, true, false)
+}
+
+func (a *Accounts) lookup(ctx context.Context, text string, byID, byName bool) (*User, error) {
+	var found []*User
+	err := a.view(ctx, func(tx Tx) error {
+		found = nil
+		add := func(u *User, err error) error {
+			if errors.Is(err, ErrNotFound) {
+				return nil
+			}
+			if err == nil && !slices.ContainsFunc(found, func(have *User) bool { return have.ID == u.ID }) {
+				found = append(found, u)
+			}
+			return err
+		}
+		if id, ok := parseID(text); ok && byID {
+			if err := add(tx.User(id)); err != nil {
+				return err
+			}
+		}
+		if !byName {
+			return nil
+		}
+		for _, f := range a.settings.fields.unique {
+			if err := add(tx.UserByKey(f.keyspace(), f.keyOf(text))); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(found) == 0:
+		return nil, refuse(CodeUserNotFound)
+	case len(found) > 1:
+		ambiguous := &AmbiguousError{}
+		for _, u := range found {
+			ambiguous.IDs = append(ambiguous.IDs, u.ID)
+		}
+		return nil, ambiguous
+	}
+	return found[0], nil
+}
