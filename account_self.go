@@ -203,9 +203,12 @@ type AdminChange struct {
 	Fields Input `json:"-"`
 }
 
+// maxGroups bounds the groups that an account is given.
+const maxGroups = 500
+
 // Administer changes what only an administrator may change. A field that was
-// not added by the configuration, and a group that is none (identity.IsGroup), is
-// refused with CodeInvalid.
+// not added by the configuration, a group that is none (identity.IsGroup), and
+// more than 500 of them are refused with CodeInvalid.
 func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminChange) (*User, error) {
 	var u *User
 	err := a.update(ctx, func(t *txn) (err error) {
@@ -227,11 +230,8 @@ func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminCha
 		var errs fieldErrors
 		if change.Groups != nil {
 			u.Groups = *change.Groups
-			for _, g := range u.Groups {
-				if !identity.IsGroup(g) {
-					errs.add(fieldGroups, CodeInvalid)
-					break
-				}
+			if len(u.Groups) > maxGroups || slices.ContainsFunc(u.Groups, func(g string) bool { return !identity.IsGroup(g) }) {
+				errs.add(fieldGroups, CodeInvalid)
 			}
 		}
 		for name, v := range change.Fields {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -101,7 +102,7 @@ func (*AdminAPI) serve(w http.ResponseWriter, req *http.Request) error {
 		}
 		message := refusal.Error()
 		if slices.ContainsFunc(refusal.Fields, func(e FieldError) bool { return e.Field == fieldGroups }) {
-			message += "; the name of a group is " + identity.GroupRule
+			message += fmt.Sprintf("; the name of a group is %s, and an account has at most %d", identity.GroupRule, maxGroups)
 		}
 		return adminError(statusOf(refusal.Code), message)
 	}

@@ -25,6 +25,9 @@ const (
 	budgetFormat  = 1
 )
 
+// maxRecord bounds a record, in bytes.
+const maxRecord = 8 << 20
+
 // errDamaged says that two buckets contradict each other or that a record
 // cannot be read.
 var errDamaged = errors.New("the account store is damaged; restore its file from a backup")
@@ -261,6 +264,14 @@ func encodeRecord(format byte, record any) ([]byte, error) {
 	body, err := cbor.Marshal(record)
 	if err != nil {
 		return nil, fmt.Errorf("encoding a record: %w", err)
+	}
+	// The decoder has bounds that the encoder has not: what is written has to be
+	// read again.
+	if len(body) > maxRecord {
+		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(body))
+	}
+	if err := recordDecoder.Wellformed(body); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrTooLarge, err)
 	}
 	return append([]byte{format}, body...), nil
 }

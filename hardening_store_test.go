@@ -4,9 +4,13 @@
 package registration
 
 import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -160,6 +164,54 @@ func TestAUseOfTheFutureIsOfNow(t *testing.T) {
 	require.NoError(t, s.realm.engine.sessions.flush(t.Context()))
 	s.travel(2*time.Hour + time.Second)
 	require.Equal(t, http.StatusUnauthorized, b.get("/accounts/profile").StatusCode)
+}
+
+// However many groups an account has, its access token is one that we take.
+func TestAnAccessTokenIsNeverTooLong(t *testing.T) {
+	s := newJWTSite(t, noVerification)
+	id := uuid.MustParse(s.member("ada"))
+	for _, n := range []int{1, 60, 120, maxGroups} {
+		groups := make([]string, n)
+		for i := range groups {
+			groups[i] = fmt.Sprintf("team-%03d-readers-all-of-them", i)
+		}
+		_, err := s.accounts.Administer(t.Context(), id, AdminChange{Groups: &groups})
+		require.NoError(t, err)
+		b, _ := s.tokens("ada")
+		token := strings.TrimPrefix(b.header.Get("Authorization"), "Bearer ")
+		require.Equal(t, http.StatusOK, b.get("/members/").StatusCode, "%d groups", n)
+		require.LessOrEqual(t, len(token), wideAccessToken)
+		raw, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
+		require.NoError(t, err)
+		var claims accessClaims
+		require.NoError(t, json.Unmarshal(raw, &claims))
+		require.NotEqual(t, claims.GroupsOmitted, len(claims.Groups) == n)
+		require.Equal(t, n > 100, claims.GroupsOmitted)
+	}
+	groups := make([]string, maxGroups+1)
+	for i := range groups {
+		groups[i] = fmt.Sprint("group-", i)
+	}
+	_, err := s.accounts.Administer(t.Context(), id, AdminChange{Groups: &groups})
+	require.Equal(t, CodeInvalid, asRefusal(err).Fields[0].Code)
+}
+
+// The longest name, address, issuer and audience together.
+func TestTheLongestAccessTokenIsTaken(t *testing.T) {
+	audience := "https://example.com/?" + strings.Repeat("&", (maxTokenAddress-200)/6)
+	s := newJWTSite(t, noVerification, func(s *Settings) { s.Login.JWT.Audience = []string{audience} })
+	u := &User{ID: uuid.Must(uuid.NewV7()), Username: strings.Repeat("𝒳", 150), Email: strings.Repeat("&", 242) + "@example.org", Groups: []string{"x"}, IsActive: true}
+	now := s.realm.now()
+	token, _, err := s.accounts.access.sign(t.Context(), now, u, &Session{Expires: now.Add(time.Hour)})
+	require.NoError(t, err)
+	require.Less(t, len(token), maxAccessToken)
+	_, _, err = s.accounts.access.verify(t.Context(), now, token)
+	require.NoError(t, err)
+	wrong := testSettings()
+	withJWT(wrong)
+	wrong.Login.JWT.Audience = []string{"https://example.com/" + strings.Repeat("x", maxTokenAddress)}
+	_, err = wrong.resolve()
+	require.ErrorContains(t, err, "login.jwt.audience: issuer and audience have more than 2048 bytes together")
 }
 
 // A refresh token that is used twice ends its family, whatever time the first use

@@ -19,8 +19,16 @@ import (
 // says: neither `none` nor an HMAC with the public key gets any further.
 var accessAlgorithms = []jose.SignatureAlgorithm{jose.EdDSA}
 
-// maxAccessToken bounds what is parsed, in bytes.
-const maxAccessToken = 4096
+// Bounds of access tokens, in bytes. What is issued has at most wideAccessToken
+// with its groups, which every server takes in a header; without them it is well
+// below maxAccessToken, which bounds what is parsed, whatever an account and the
+// configuration (maxTokenAddress) say.
+const (
+	wideAccessToken = 4096
+	maxAccessToken  = 8192
+	// maxTokenAddress bounds issuer and audience together, as JSON.
+	maxTokenAddress = 2048
+)
 
 // accessClaims is what an access token says. It has no `nbf`: with `iat` it
 // would say nothing new, and a backend whose clock is a second behind would
@@ -33,6 +41,9 @@ type accessClaims struct {
 	Username  string   `json:"username,omitempty"`
 	Email     string   `json:"email,omitempty"`
 	Groups    []string `json:"groups,omitempty"`
+	// GroupsOmitted says that the account has groups, and that the token would be
+	// too long with them.
+	GroupsOmitted bool `json:"groups_omitted,omitempty"`
 }
 
 // accessTokens signs and verifies the access tokens of one realm. It is safe
@@ -70,13 +81,18 @@ func (a *accessTokens) sign(ctx context.Context, now time.Time, u *User, s *Sess
 	if s.Expires.Before(expires) {
 		expires = s.Expires
 	}
-	token, err = jwt.Signed(signer).Claims(accessClaims{
+	claims := accessClaims{
 		Claims: jwt.Claims{
 			Issuer: a.issuer, Subject: u.ID.String(), Audience: a.audience, ID: id.String(),
 			IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(expires),
 		},
 		SessionID: s.Hash.text(), Username: u.Username, Email: u.Email, Groups: u.Groups,
-	}).Serialize()
+	}
+	token, err = jwt.Signed(signer).Claims(claims).Serialize()
+	if err == nil && len(token) > wideAccessToken && len(u.Groups) > 0 {
+		claims.Groups, claims.GroupsOmitted = nil, true
+		token, err = jwt.Signed(signer).Claims(claims).Serialize()
+	}
 	return token, expires, err
 }
 

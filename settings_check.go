@@ -4,6 +4,7 @@
 package registration
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/mail"
@@ -220,6 +221,9 @@ func (s *Settings) checkJWT(bad badFunc) {
 	}
 	if slices.Contains(j.Audience, "") {
 		bad("login.jwt.audience", "must not be empty; write for example https://api.example.com")
+	}
+	if raw, err := json.Marshal(append([]string{j.Issuer}, j.Audience...)); err != nil || len(raw) > maxTokenAddress {
+		bad("login.jwt.audience", "issuer and audience have more than %d bytes together, and every access token carries them; write fewer or shorter ones", maxTokenAddress)
 	}
 	if l := time.Duration(j.Lifetime); l < time.Second || l > maxAccessLifetime {
 		bad("login.jwt.lifetime", "%v is not between 1s and 24h; an access token is to be short-lived, so write for example 5m", l)

@@ -20,6 +20,8 @@ var (
 	// ErrTaken says that a unique key belongs to another user. The error that
 	// PutUser returns is a *TakenError, which names the field.
 	ErrTaken = errors.New("already taken")
+	// ErrTooLarge says that a record is too large to be read back.
+	ErrTooLarge = errors.New("the record is too large")
 	// ErrReadOnly says that a View function tried to write.
 	ErrReadOnly = errors.New("read-only transaction")
 	// ErrStoreLocked says that another process has the store open.
@@ -78,7 +80,9 @@ type Tx interface {
 	// Users returns up to limit accounts in order of id, beginning behind
 	// after (the zero UUID: from the first).
 	Users(after uuid.UUID, limit int) ([]*User, error)
-	// PutUser inserts or replaces an account. keys is the complete list of its
+	// PutUser inserts or replaces an account. Like PutSession and PutMail it takes
+	// what it can give back: a record of more than 8 MiB, or with lists or nested
+	// values that could not be read again, is refused with ErrTooLarge. keys is the complete list of its
 	// unique keys; keys that it held before and that are not in the list are
 	// freed. A key of another account gives a *TakenError, and nothing of this
 	// call is written.

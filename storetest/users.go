@@ -3,6 +3,7 @@
 package storetest
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,6 +34,14 @@ func fullUser() *registration.User {
 	}
 }
 
+func manyValues(n int) map[string]any {
+	values := make(map[string]any, n)
+	for i := range n {
+		values[fmt.Sprint("field_", i)] = "a value"
+	}
+	return values
+}
+
 var userPromises = []promise{
 	{"every field is read back", func(t *testing.T, open opener) {
 		s := open(t)
@@ -47,6 +56,51 @@ var userPromises = []promise{
 			require.NoError(t, err, name)
 			require.Equal(t, full, got, name)
 		}
+	}},
+	{"what can't be read again is refused, and all else is read again", func(t *testing.T, open opener) {
+		s := open(t)
+		kept := newUser("kept")
+		putUsers(t, s, kept)
+		nested := any("x")
+		for range 100 {
+			nested = map[string]any{"x": nested}
+		}
+		for name, change := range map[string]func(*registration.User){
+			"200 000 groups":  func(u *registration.User) { u.Groups = make([]string, 200_000) },
+			"10 MiB of text":  func(u *registration.User) { u.FirstName = strings.Repeat("x", 10<<20) },
+			"200 000 values":  func(u *registration.User) { u.Extra = manyValues(200_000) },
+			"a nested value":  func(u *registration.User) { u.Extra = map[string]any{"x": nested} },
+			"10 000 groups":   func(u *registration.User) { u.Groups = make([]string, 10_000) },
+			"a MiB of text":   func(u *registration.User) { u.FirstName = strings.Repeat("x", 1<<20) },
+			"a hundred texts": func(u *registration.User) { u.Extra = manyValues(100) },
+		} {
+			u := *kept
+			change(&u)
+			var err error
+			update(t, s, func(tx registration.Tx) error { err = tx.PutUser(&u, keysOf(&u)); return nil })
+			got, readErr := user(t, s, kept.ID)
+			require.NoError(t, readErr, name)
+			if err == nil {
+				require.Equal(t, &u, got, name)
+				putUsers(t, s, kept)
+				continue
+			}
+			require.ErrorIs(t, err, registration.ErrTooLarge, name)
+			require.Equal(t, kept, got, name)
+		}
+		large := newSession("large", kept.ID)
+		large.Address = strings.Repeat("x", 10<<20)
+		m := newMail("a@example.org", now)
+		m.State = make([]byte, 10<<20)
+		update(t, s, func(tx registration.Tx) error {
+			for _, err := range []error{tx.PutSession(large), tx.PutMail(m)} {
+				if !errors.Is(err, registration.ErrTooLarge) {
+					return fmt.Errorf("not refused: %w", err)
+				}
+			}
+			return nil
+		})
+		require.Empty(t, sessionNames(t, s, kept.ID))
 	}},
 	{"each flag is its own", func(t *testing.T, open opener) {
 		s := open(t)
