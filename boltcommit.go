@@ -39,24 +39,31 @@ type committer struct {
 
 // An act is one call of committer.do.
 type act struct {
-	fn func(*bolt.Tx) error
-	// alone says that fn failed inside of a group. It is run again as a
-	// leader, because what it stumbled over may have been rolled back since.
+	fn func(*bolt.Tx, *undo) error
+	// undo has what fn has written in the running transaction, and refused the
+	// error that it returned there, after which that was taken back.
+	undo    undo
+	refused error
+	// alone says that fn failed inside of a group. It is run again as a leader,
+	// because what it stumbled over may have been rolled back since.
 	alone bool
 	turn  chan turn  // leader to follower
 	ran   chan error // follower to leader
 }
 
-// A turn tells a follower what to do: run in tx, lead, or return err.
+// A turn tells a follower what to do: run in tx, lead, or return err, which is
+// its own function's if fromFn.
 type turn struct {
-	tx   *bolt.Tx
-	lead bool
-	err  error
+	tx     *bolt.Tx
+	lead   bool
+	fromFn bool
+	err    error
 }
 
 // do runs fn in a write transaction and commits it. fromFn says that the error
-// is fn's own.
-func (c *committer) do(fn func(*bolt.Tx) error) (fromFn bool, err error) {
+// is fn's own. What fn writes past its undo makes it the end of the transaction
+// for all that share it if fn fails.
+func (c *committer) do(fn func(*bolt.Tx, *undo) error) (fromFn bool, err error) {
 	a := &act{fn: fn, turn: make(chan turn, 1), ran: make(chan error, 1)}
 	c.mu.Lock()
 	if !c.busy {
@@ -73,20 +80,38 @@ func (c *committer) do(fn func(*bolt.Tx) error) (fromFn bool, err error) {
 		case t.lead:
 			return c.lead(a)
 		default:
-			return false, t.err
+			return t.fromFn, t.err
 		}
 	}
+}
+
+func (a *act) run(tx *bolt.Tx) error {
+	a.undo, a.refused = undo{}, nil
+	return a.fn(tx, &a.undo)
+}
+
+// refuse takes back what the act has written before it failed with err. false: it
+// can't be, so the transaction has to be rolled back.
+func (a *act) refuse(err error) bool {
+	if errors.Is(err, errDamaged) || a.undo.back() != nil {
+		return false
+	}
+	a.refused = err
+	return true
 }
 
 // follow runs fn for the leader, who is told even if fn panics.
 func (a *act) follow(health *boltHealth, tx *bolt.Tx) {
 	err := errGone
 	defer func() { a.ran <- err }()
-	err = health.part(func() error { return a.fn(tx) })
+	err = health.part(func() error { return a.run(tx) })
 }
 
-// lead runs a and those who wait. Every failed follower shortens the group, so
-// the loop ends.
+// errAllRefused rolls back a transaction that nobody has written in.
+var errAllRefused = errors.New("all acts were refused")
+
+// lead runs a and those who wait. One that fails leaves the transaction as it was;
+// where that can't be, the group gets shorter, so the loop ends.
 func (c *committer) lead(a *act) (fromFn bool, err error) {
 	group := []*act{a}
 	// Followers that have no result yet, after an error or panic of a, are
@@ -96,20 +121,27 @@ func (c *committer) lead(a *act) (fromFn bool, err error) {
 		failed := -1
 		err := c.update(func(tx *bolt.Tx) error {
 			failed = 0
-			if err := a.fn(tx); err != nil {
-				return err
-			}
+			own := a.run(tx)
 			if len(group) == 1 {
 				group = c.gather(group)
 			}
+			if own != nil && (len(group) == 1 || !a.refuse(own)) {
+				return own
+			}
+			written := own == nil
 			for i, m := range group[1:] {
 				failed = i + 1
 				m.turn <- turn{tx: tx}
-				if err := <-m.ran; err != nil {
+				err := <-m.ran
+				if err != nil && !m.refuse(err) {
 					return err
 				}
+				written = written || err == nil
 			}
 			failed = -1
+			if !written {
+				return errAllRefused
+			}
 			return nil
 		})
 		switch {
@@ -127,13 +159,34 @@ func (c *committer) lead(a *act) (fromFn bool, err error) {
 			c.putBack(rest)
 			group = slices.Clip(group[:failed])
 		default:
-			for _, m := range group[1:] {
-				m.turn <- turn{err: err}
-			}
+			c.answer(group[1:], err)
 			group = group[:1]
+			if a.refused != nil { // by what was in the store before
+				return true, a.refused
+			}
 			return false, err
 		}
 	}
+}
+
+// answer tells the followers of a transaction how it ended. What has refused an act
+// may have been another's write, so a refusal holds only if that was committed.
+func (c *committer) answer(followers []*act, err error) {
+	rolledBack := err != nil && !errors.Is(err, errAllRefused)
+	var again []*act
+	for _, m := range followers {
+		switch {
+		case errors.Is(m.refused, errGone): // nobody waits for it
+		case m.refused == nil:
+			m.turn <- turn{err: err}
+		case rolledBack:
+			m.alone = true
+			again = append(again, m)
+		default:
+			m.turn <- turn{fromFn: true, err: m.refused}
+		}
+	}
+	c.putBack(again)
 }
 
 // update is a write transaction, refused where the file can't be trusted.

@@ -152,7 +152,8 @@ func (f *BoltFile) Realm(name string) (*BoltStore, error) {
 	if f.hasRealm(s.bucket) {
 		return s, nil
 	}
-	_, err := f.commits.do(func(tx *bolt.Tx) error {
+	_, err := f.commits.do(func(tx *bolt.Tx, u *undo) error {
+		u.lost = true
 		realm, err := tx.CreateBucketIfNotExists(s.bucket)
 		if err != nil {
 			return err
@@ -232,7 +233,7 @@ func (s *BoltStore) View(ctx context.Context, fn func(Tx) error) error {
 		return err
 	}
 	var fnErr error
-	if err := s.file.view(func(tx *bolt.Tx) { fnErr = s.run(tx, nil, fn) }); err != nil {
+	if err := s.file.view(func(tx *bolt.Tx) { fnErr = s.run(tx, nil, nil, fn) }); err != nil {
 		return s.file.failure(err)
 	}
 	if errors.Is(fnErr, errDamaged) {
@@ -257,9 +258,9 @@ func (s *BoltStore) Update(ctx context.Context, fn func(Tx) error) error {
 		queued = nil
 	}
 	defer func() { reset() }()
-	fromFn, err := s.file.commits.do(func(tx *bolt.Tx) error {
+	fromFn, err := s.file.commits.do(func(tx *bolt.Tx, u *undo) error {
 		reset()
-		return s.run(tx, &queued, fn)
+		return s.run(tx, &queued, u, fn)
 	})
 	switch {
 	case err == nil:
@@ -278,8 +279,8 @@ func (s *BoltStore) ready(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (s *BoltStore) run(tx *bolt.Tx, queued *[]*Mail, fn func(Tx) error) error {
-	t := &boltTx{tx: tx, realm: tx.Bucket(s.bucket), queued: queued}
+func (s *BoltStore) run(tx *bolt.Tx, queued *[]*Mail, u *undo, fn func(Tx) error) error {
+	t := &boltTx{tx: tx, realm: tx.Bucket(s.bucket), queued: queued, undo: u}
 	defer t.end()
 	return fn(t)
 }

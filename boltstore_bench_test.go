@@ -164,7 +164,10 @@ func BenchmarkCommit(b *testing.B) {
 				}))
 				c := &committer{db: db, health: new(boltHealth)}
 				commit := map[string]func(func(*bolt.Tx) error) error{
-					"committer":  func(fn func(*bolt.Tx) error) error { _, err := c.do(fn); return err },
+					"committer": func(fn func(*bolt.Tx) error) error {
+						_, err := c.do(func(tx *bolt.Tx, _ *undo) error { return fn(tx) })
+						return err
+					},
 					"Update":     db.Update,
 					"Batch 1ms":  db.Batch,
 					"Batch 10ms": db.Batch,

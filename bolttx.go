@@ -43,9 +43,11 @@ type boltTx struct {
 	realm *bolt.Bucket
 	// queued collects the mails that got a Seq, see BoltStore.Update.
 	queued *[]*Mail
+	// undo collects what is overwritten; nil in a View.
+	undo *undo
 }
 
-func (t *boltTx) bucket(name string) *bolt.Bucket {
+func (t *boltTx) bucket(name string) table {
 	if t.tx == nil {
 		// bbolt would read unmapped memory, which ends the process.
 		panic("registration: a store.Tx was used after its function had returned")
@@ -57,7 +59,7 @@ func (t *boltTx) bucket(name string) *bolt.Bucket {
 		// The rest is room for a record that grows: its first sign-in adds some bytes.
 		b.FillPercent = 0.95
 	}
-	return b
+	return table{b, t.undo}
 }
 
 func (t *boltTx) writable() error {
