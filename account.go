@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/seed-928992b0/caddy-registration/internal/budget"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 )
 
@@ -44,8 +45,10 @@ type Accounts struct {
 	mailDomain string
 	// mailQueued tells the outbox that there is something to do.
 	mailQueued func()
-	// throttles has when an address was last told that it is taken.
-	throttles *throttles
+	// throttles has how many mails an address got lately.
+	throttles *budget.Ledger
+	// mailHeld is told of a mail that is left out; nil: nobody is.
+	mailHeld func(MailKind, budget.Verdict)
 	// access makes access tokens; nil where tokens are off or opaque.
 	access *accessTokens
 	// uniques says which keys an account has in the store.
@@ -63,7 +66,14 @@ type Client struct {
 	Language string
 	// Next is where the person wanted to go; already checked.
 	Next string
+	// toll is what the request spends; nil where there is none.
+	toll *toll
 }
+
+// pay spends the budgets of the request, or refuses it. Each act that hashes a
+// password or mails somebody calls it just before, with all that can be wrong
+// with the form behind it.
+func (c Client) pay() error { return c.toll.pay() }
 
 // txn is a transaction together with what must happen after its commit.
 type txn struct {
@@ -71,22 +81,25 @@ type txn struct {
 	users    []uuid.UUID
 	sessions []TokenHash
 	// left are accounts with more sign-ins to remove than one transaction should.
-	left []uuid.UUID
-	mail bool
+	left    []uuid.UUID
+	mail    bool
+	postage *postage
 }
 
 // update runs one act. After the commit, and before the caller answers, what
 // the act changed is gone from the session cache.
 func (a *Accounts) update(ctx context.Context, fn func(*txn) error) error {
 	var t *txn
+	stamps := &postage{a: a}
 	err := a.store.Update(ctx, func(tx Tx) error {
-		t = &txn{Tx: tx}
+		t = &txn{Tx: tx, postage: stamps}
 		return fn(t)
 	})
 	if t != nil {
 		a.sessions.forget(t.users, t.sessions)
 	}
 	if err != nil {
+		stamps.failed()
 		return storeError(err)
 	}
 	if t.mail {
@@ -248,6 +261,9 @@ func (a *Accounts) Register(ctx context.Context, in Input, client Client) (*User
 	if verify && u.Email == "" {
 		return nil, refuse(CodeEmailRequired)
 	}
+	if err := client.pay(); err != nil {
+		return nil, err
+	}
 	var err error
 	if u.PasswordHash, err = a.hasher.Hash(ctx, pass, a.settings.hashParams()); err != nil {
 		return nil, hashError(err)
@@ -277,8 +293,16 @@ func (a *Accounts) Register(ctx context.Context, in Input, client Client) (*User
 	return u, nil
 }
 
-// queueMail writes a message about u into the outbox of the transaction.
+// queueMail writes a message about u into the outbox of the transaction. Where
+// there were too many, it does the same work without a mail or, where the mail is
+// the way back into an account, refuses the act.
 func (a *Accounts) queueMail(t *txn, kind MailKind, u *User, to string, client Client) error {
+	if wait := t.postage.of(kind, to); wait > 0 {
+		if t.postage.rescues(kind) {
+			return tooOften(wait)
+		}
+		return a.decoyMail(t, to, client)
+	}
 	id, err := uuid.NewRandom()
 	if err != nil {
 		return err
@@ -475,6 +499,9 @@ func (a *Accounts) ResendVerification(ctx context.Context, in Input, client Clie
 	names := append([]string{fieldEmail}, a.settings.User.LoginFields...)
 	u, err := a.find(ctx, in, names)
 	if err != nil {
+		return err
+	}
+	if err := client.pay(); err != nil {
 		return err
 	}
 	if u == nil {

@@ -54,6 +54,9 @@ func (a *Accounts) SignIn(ctx context.Context, in Input, client Client, old *Ses
 	if err = errors.Join(err, errs.err()); err != nil {
 		return nil, nil, storeError(err)
 	}
+	if err := client.pay(); err != nil {
+		return nil, nil, err
+	}
 	rehashed, err := a.verify(ctx, found, pass)
 	if err != nil {
 		return found, nil, err
@@ -136,6 +139,9 @@ func (a *Accounts) ChangePassword(ctx context.Context, p Principal, in Input, cl
 		return nil, nil, err
 	}
 	wrong := fieldErrors{{Field: "old_password", Code: CodePasswordIncorrect}}.err()
+	if err := client.pay(); err != nil {
+		return nil, nil, err
+	}
 	ok, err := a.isPassword(ctx, before, oldPass)
 	if err != nil {
 		return nil, nil, err
@@ -227,6 +233,9 @@ func (a *Accounts) SendResetPasswordLink(ctx context.Context, in Input, client C
 	}
 	u, err := a.find(ctx, in, names)
 	if err != nil {
+		return err
+	}
+	if err := client.pay(); err != nil {
 		return err
 	}
 	if u == nil || !u.IsActive && !u.AwaitsVerification {

@@ -12,12 +12,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/internal/budget"
 )
 
 // noticeLimit bounds how often an address is told about others' tries.
-var noticeLimit = ThrottleLimit{Events: 1, Window: caddy.Duration(time.Hour)}
+var noticeLimit = budget.Limit{Events: 1, Window: time.Hour}
 
 // mailDecoy is a row that the outbox takes off again without sending anything:
 // the work of a mail, in the request and after it, where there is none to send.
@@ -49,17 +50,16 @@ type notice struct {
 }
 
 func (a *Accounts) notice(kind MailKind, to string) notice {
-	key := lastingKey("notice", string(kind), emailKey(to))
+	charge := budget.Charge{Table: "notice", Key: budgetKey("notice", string(kind), mailbox(to)), Limit: noticeLimit}
 	spent := false
 	return notice{
 		due: sync.OnceValue(func() bool {
-			wait, _ := a.throttles.take(a.now(), noticeLimit, key)
-			spent = wait == 0
+			spent = a.throttles.Take(charge).Wait == 0
 			return spent
 		}),
 		failed: func() {
 			if spent {
-				a.throttles.refund(key)
+				a.throttles.Return(charge)
 			}
 		},
 	}

@@ -112,20 +112,3 @@ func (a *Accounts) isPassword(ctx context.Context, u *User, pass string) (bool, 
 	}
 	return ok, nil
 }
-
-// guess counts a try of the current password as one to sign in to the account.
-func (c *call) guess() error {
-	if !c.staleSignIn(c.who.Session) || c.in[paramPassword].kind == valueAbsent {
-		return nil
-	}
-	return c.guessAt(c.who.User)
-}
-
-// guessAt counts a try of u's password as one to sign in to the account.
-func (c *call) guessAt(u *User) error {
-	if c.realm.settings.Throttle.Off {
-		return nil
-	}
-	return c.realm.spend(c, throttleLogin, "current password",
-		addressKey(throttleLogin, c.client.Address), lastingKey(throttleLogin, "target", uniqueKey(u.ID.String())))
-}

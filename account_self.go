@@ -40,6 +40,9 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, par
 			return nil, together(errs.err(), err)
 		}
 	}
+	if err := client.pay(); err != nil {
+		return nil, err
+	}
 	var u *User
 	err := a.update(ctx, func(t *txn) (err error) {
 		if u, err = t.User(p.User.ID); err != nil {
@@ -91,6 +94,9 @@ func (a *Accounts) RegisterEmail(ctx context.Context, p Principal, in Input, cli
 	in.field(f, true, wanted, &errs)
 	stillGood, err := a.reauthenticate(ctx, p, in)
 	if err := together(errs.err(), err); err != nil {
+		return err
+	}
+	if err := client.pay(); err != nil {
 		return err
 	}
 	n := a.notice(MailEmailInUse, wanted.Email)

@@ -150,7 +150,7 @@ func (a *Accounts) leftEmail(t *txn, u *User, old string, proven bool, client Cl
 		if len(u.Former) >= maxFormer {
 			first := slices.MinFunc(u.Former, func(x, y FormerEmail) int { return x.Until.Compare(y.Until) })
 			wait := first.Until.Sub(now)
-			return &Error{Code: CodeThrottled, RetryAfter: wait, Params: Params{"seconds": seconds(wait)}}
+			return tooOften(wait)
 		}
 		u.Former = append(u.Former, FormerEmail{Email: old, Serial: u.EmailChanges, Until: until, Unproven: !proven})
 	}
@@ -199,6 +199,7 @@ func (a *Accounts) UndoEmail(ctx context.Context, in Input, client Client) (*Use
 		if *a.settings.ResetPassword.Enabled {
 			u.PasswordHash = ""
 			if u.IsActive || u.AwaitsVerification {
+				t.postage.rescue = true // without it nobody would get in
 				if err := a.queueMail(t, MailResetPassword, u, u.Email, client); err != nil {
 					return err
 				}

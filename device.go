@@ -84,19 +84,27 @@ func (r *realm) setCookieClaim(w http.ResponseWriter, c *call, suffix string, cl
 	http.SetCookie(w, r.newCookie(c.req, suffix, value, int(lifetime/time.Second)))
 }
 
-// deviceKey is the budget of the device, if the call names the account that
-// signed in on it before.
-func (r *realm) deviceKey(c *call) (throttleKey, bool) {
-	if _, sent := sentCookie(c.req, r.cookieName(c.req)+deviceSuffix); !sent {
-		return throttleKey{}, false
-	}
-	u, err := c.find(c.req.Context(), c.in, c.settings.User.LoginFields)
-	if err != nil || u == nil {
-		return throttleKey{}, false
+// knownDevice is the device that a call comes from, if u signed in on it before.
+func (r *realm) knownDevice(c *call, u *User) *knownDevice {
+	if u == nil {
+		return nil
 	}
 	claim, ok := r.device(c.req, c.signer, u)
 	if !ok {
-		return throttleKey{}, false
+		return nil
 	}
-	return lastingKey(throttleLogin, "device", u.ID.String(), claim.Email), true
+	return &knownDevice{account: u.ID, name: claim.Email}
+}
+
+// named returns the account that an input names by one of these fields, nil for
+// none. It looks only where there is a device cookie.
+func (r *realm) named(c *call, in Input, names []string) *User {
+	if _, sent := sentCookie(c.req, r.cookieName(c.req)+deviceSuffix); !sent {
+		return nil
+	}
+	u, err := c.find(c.req.Context(), in, names)
+	if err != nil {
+		return nil
+	}
+	return u
 }

@@ -56,14 +56,13 @@ func TestDeviceBudgetIsBounded(t *testing.T) {
 	s.member("ada")
 	own := s.signedIn("ada")
 	before := own.cookie[deviceCookie]
-	for i := range 11 {
+	s.travel(time.Hour)
+	for i := range 16 { // 5 of its own, then the account's 10
 		own.ip = fmt.Sprintf("203.0.113.%d", i)
 		res := own.post("/accounts/login", wrongSignIn("ada"))
-		require.Equal(t, map[bool]int{true: http.StatusBadRequest, false: http.StatusTooManyRequests}[i < 10], res.StatusCode)
+		require.Equal(t, map[bool]int{true: http.StatusBadRequest, false: http.StatusTooManyRequests}[i < 15], res.StatusCode)
 	}
 	require.Equal(t, before, own.cookie[deviceCookie])
-	res := s.browser().from("198.51.100.1").post("/accounts/login", data{"login": "ada", "password": testPassword})
-	require.Equal(t, http.StatusOK, res.StatusCode, "the account's own budget is whole")
 }
 
 func TestDeviceCookieAttributes(t *testing.T) {
@@ -121,32 +120,11 @@ func TestDamagedBudgetsBeginAfresh(t *testing.T) {
 	path := t.TempDir() + "/r.db"
 	s := newSiteAt(t, path, throttled)
 	s.member("ada")
-	require.NoError(t, s.realm.engine.throttles.flush(t.Context(), s.accounts.store, s.accounts.now()))
 	require.NoError(t, s.accounts.store.Update(context.Background(), func(tx Tx) error { return tx.PutValue(throttlesValue, []byte("\x01short")) }))
 	s.close()
 	s = newSiteAt(t, path, throttled)
 	require.Len(t, s.logs.FilterMessage("the throttles begin afresh").All(), 1)
 	s.signedIn("ada")
-}
-
-func FuzzThrottleSnapshot(f *testing.F) {
-	limit := ThrottleLimit{Events: 10, Window: 60e9}
-	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	full := newThrottles()
-	full.take(now, limit, lastingKey("a"), lastingKey("b"))
-	f.Add(full.snapshot(now))
-	f.Add([]byte{throttlesFormat})
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		table := newThrottles()
-		if table.restore(raw, now) != nil {
-			require.Empty(t, table.own)
-			return
-		}
-		for key := range table.own {
-			wait, _ := table.take(now, limit, key)
-			require.LessOrEqual(t, wait, 7*day+time.Second)
-		}
-	})
 }
 
 func TestThrottledMetric(t *testing.T) {

@@ -10,7 +10,7 @@ func endpointChangePassword(r *realm) *endpoint {
 	s := r.settings
 	return &endpoint{
 		name: "change-password", methods: post, signedIn: true, act: actChangePassword,
-		throttle: throttleLogin, target: func(c *call) string { return c.who.User.ID.String() },
+		spends: spends{throttle: throttleLogin, account: whoAsks, device: whoAsks},
 		doc: endpointDoc{
 			tag: tagPassword, summary: "Change the password", success: http.StatusOK, answer: schemaDetail, setsCookie: true,
 			description: "This session goes on under a new cookie; all others, and all other tokens, end.",

@@ -12,7 +12,10 @@ func endpointLogin(r *realm) *endpoint {
 	s := r.settings
 	e := &endpoint{
 		name: "login", methods: post, act: actLogin, givesCookie: *s.Login.Session,
-		throttle: throttleLogin, target: throttleTarget(append([]string{"login"}, s.User.LoginFields...)...), device: true,
+		spends: spends{
+			throttle: throttleLogin, target: throttleTarget(append([]string{"login"}, s.User.LoginFields...)...),
+			device: func(c *call) *User { return r.named(c, c.in, s.User.LoginFields) },
+		},
 		doc: endpointDoc{
 			tag: tagSignIn, summary: "Sign in", success: http.StatusOK, answer: schemaSignIn, codes: []Code{CodeLoginInvalid},
 		},

@@ -12,7 +12,8 @@ func endpointProfile(r *realm) *endpoint {
 	list, required := set.profile, set.profileRequired
 	e := &endpoint{
 		name: "profile", methods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch}, signedIn: true, act: actProfile,
-		doc: endpointDoc{tag: tagAccount, summary: "The account's profile", success: http.StatusOK, answer: schemaProfile, inputs: fieldInputs(list, required)},
+		spends: spends{throttle: throttleProfile, account: whoAsks, alone: true},
+		doc:    endpointDoc{tag: tagAccount, summary: "The account's profile", success: http.StatusOK, answer: schemaProfile, inputs: fieldInputs(list, required)},
 		// The page shows the other public fields as they are. There is no button
 		// where there is nothing to save.
 		form: &form{

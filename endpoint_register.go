@@ -12,7 +12,10 @@ func endpointRegister(r *realm) *endpoint {
 	verify := *s.Register.Verification
 	e := &endpoint{
 		name: "register", methods: post, off: !*s.Register.Enabled, act: actRegister,
-		throttle: throttleRegister, target: throttleTarget(fieldEmail),
+		spends: spends{throttle: throttleRegister, mails: verify},
+	}
+	if verify { // else nobody is written to
+		e.target = throttleTarget(fieldEmail)
 	}
 	list, required := s.fields.register, s.fields.registerRequired
 	e.doc = endpointDoc{

@@ -9,7 +9,8 @@ import (
 func endpointRegisterEmail(r *realm) *endpoint {
 	verify := *r.settings.RegisterEmail.Verification
 	e := &endpoint{
-		name: "register-email", methods: post, signedIn: true, act: actRegisterEmail, throttle: throttleEmail, target: throttleTarget(fieldEmail),
+		name: "register-email", methods: post, signedIn: true, act: actRegisterEmail,
+		spends: spends{throttle: throttleEmail, target: throttleTarget(fieldEmail), mails: verify},
 		doc: endpointDoc{
 			tag: tagEmail, summary: "Change the e-mail address", success: http.StatusOK, answer: schemaDetail,
 			inputs: []inputDoc{emailInput(), currentPasswordInput, nextInput},

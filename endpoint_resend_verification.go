@@ -14,10 +14,10 @@ func endpointResendVerification(r *realm) *endpoint {
 		names = append(names, fieldEmail)
 	}
 	e := &endpoint{
-		name: "resend-verification", methods: post, off: !*s.Register.Verification, act: actResendVerification, throttle: throttleEmail,
+		name: "resend-verification", methods: post, off: !*s.Register.Verification, act: actResendVerification,
 		// The order is that in which the act looks for the account: a second name
 		// in the body must not be what is counted.
-		target: throttleTarget(append([]string{"login", fieldEmail}, s.User.LoginFields...)...),
+		spends: spends{throttle: throttleEmail, target: throttleTarget(append([]string{"login", fieldEmail}, s.User.LoginFields...)...), mails: true},
 		doc: endpointDoc{
 			tag: tagAccount, summary: "Send the mail that confirms an account again", success: http.StatusOK, answer: schemaDetail,
 			description: "The answer does not tell whether there is such an account.",

@@ -9,13 +9,15 @@ import (
 func endpointSendResetPasswordLink(r *realm) *endpoint {
 	s := r.settings
 	names, login := append([]string{"login"}, s.User.LoginFields...), loginField(s)
+	device := func(c *call) *User { return r.named(c, c.in, s.User.LoginFields) }
 	if *s.ResetPassword.UseEmail {
 		names, login = []string{fieldEmail}, emailField(say("field.email"))
+		device = func(c *call) *User { return r.named(c, Input{fieldEmail: c.in[fieldEmail]}, names) }
 	}
 	e := &endpoint{
 		name: "send-reset-password-link", methods: post, off: !*s.ResetPassword.Enabled, act: actSendResetPasswordLink,
-		throttle: throttleReset, target: throttleTarget(names...),
-		doc: endpointDoc{tag: tagPassword, summary: "Mail a link to set a new password", success: http.StatusOK, answer: schemaDetail},
+		spends: spends{throttle: throttleReset, target: throttleTarget(names...), device: device, mails: true},
+		doc:    endpointDoc{tag: tagPassword, summary: "Mail a link to set a new password", success: http.StatusOK, answer: schemaDetail},
 		form: &form{
 			title: say("page.send_reset_password_link.title"), submit: say("page.send_reset_password_link.submit"), intro: say("page.send_reset_password_link.intro"),
 			fields: []formField{login}, links: []formLink{linkToLogin}, sent: "detail.reset_requested",

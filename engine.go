@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/seed-928992b0/caddy-registration/internal/budget"
 )
 
 // engine is one realm of one open store. All configurations that run on it,
@@ -18,7 +20,7 @@ type engine struct {
 	store     Store
 	sessions  *sessions
 	outbox    *outbox
-	throttles *throttles
+	throttles *budget.Ledger
 	uniques   *uniques
 	release   func() error // of what the store rests on
 
@@ -31,7 +33,7 @@ type engine struct {
 }
 
 func newEngine(store Store, release func() error) *engine {
-	e := &engine{store: store, sessions: newSessions(store), throttles: newThrottles(), uniques: newUniques(), release: release}
+	e := &engine{store: store, sessions: newSessions(store), throttles: newThrottles(time.Now), uniques: newUniques(), release: release}
 	e.outbox = newOutbox(store, e.postman)
 	return e
 }
@@ -62,7 +64,7 @@ func (e *engine) start(p *postman) {
 	if len(e.postmen) == 1 {
 		ctx, stop := context.WithCancel(context.Background())
 		e.stop = stop
-		if err := e.throttles.load(ctx, e.store, p.now()); err != nil {
+		if err := loadThrottles(ctx, e.throttles, e.store); err != nil {
 			p.logger.Error("the throttles begin afresh", zap.Error(err))
 		}
 		e.quiet.Go(func() { e.outbox.run(ctx) })
@@ -113,7 +115,7 @@ func (e *engine) flush(ctx context.Context, p *postman) {
 	if err := e.sessions.flush(ctx); err != nil && ctx.Err() == nil {
 		p.logger.Error("the last uses of sessions could not be written", zap.Error(err))
 	}
-	if err := e.throttles.flush(ctx, e.store, p.now()); err != nil && ctx.Err() == nil {
+	if err := e.throttles.Flush(ctx, budgetStore{e.store}); err != nil && ctx.Err() == nil {
 		p.logger.Error("the budgets of the throttles could not be written", zap.Error(err))
 	}
 }
@@ -142,6 +144,9 @@ func (e *engine) housekeeping(ctx context.Context) {
 			p := e.postman()
 			if p == nil {
 				continue
+			}
+			if err := sweepThrottles(ctx, e.throttles, e.store, p.now()); err != nil && ctx.Err() == nil {
+				p.logger.Error("the budgets of the throttles could not be swept", zap.Error(err))
 			}
 			removed, err := e.sessions.sweep(ctx, p.now())
 			if err != nil && ctx.Err() == nil {

@@ -25,13 +25,9 @@ type endpoint struct {
 	givesCookie bool
 	// off: it answers 404 to everything.
 	off bool
-	// throttle names the budget that a call is counted against; "": none.
-	throttle string
-	// target is the account or recipient that has a budget of its own.
-	target func(*call) string
-	// device: a device that the account has signed in on has its own budget.
-	device bool
-	act    func(*call) (*reply, error)
+	// spends is what a call is counted against.
+	spends
+	act func(*call) (*reply, error)
 	// anonymous: who asks doesn't count, so that a client may send along a token
 	// that has expired.
 	anonymous bool
@@ -199,6 +195,7 @@ func (r *realm) serve(w http.ResponseWriter, req *http.Request, name string) {
 		r.refuse(w, req, refuse(CodeCrossOrigin))
 		return
 	}
+	r.warnOfProxies(req)
 	c := &call{Accounts: r.accounts.Load(), realm: r, req: req, client: r.client(req)}
 	c.loc = r.languages.named(c.client.Language)
 	if e.anonymous {
@@ -226,6 +223,7 @@ func (r *realm) serve(w http.ResponseWriter, req *http.Request, name string) {
 	if !read {
 		var err error
 		if c.in, err = decodeBody(w, req); err != nil {
+			r.misspelt(c, e, err)
 			r.refuse(w, req, err)
 			return
 		}
@@ -239,9 +237,11 @@ func (r *realm) serve(w http.ResponseWriter, req *http.Request, name string) {
 // finish does the act, writes its log line and answers.
 func (r *realm) finish(w http.ResponseWriter, c *call, e *endpoint, html bool) {
 	var rep *reply
-	err := r.limit(c, e)
+	pays, err := r.newToll(c, e)
 	if err == nil {
+		c.client.toll = pays
 		rep, err = e.act(c)
+		pays.settle(err)
 	}
 	if e.linkActs || c.req.Method != http.MethodGet && c.req.Method != http.MethodHead {
 		r.logAct(c, e, rep, err)

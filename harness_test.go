@@ -112,6 +112,8 @@ func newSiteAt(t testing.TB, path string, configure ...func(*Settings)) *site {
 	clock := func() time.Time { return time.Unix(0, s.now.Load()).UTC() }
 	s.accounts = s.realm.accounts.Load()
 	s.realm.now, s.accounts.now, s.realm.postman.now = clock, clock, clock
+	s.realm.engine.throttles = newThrottles(clock)
+	s.accounts.throttles = s.realm.engine.throttles
 	s.realm.postman.render = func(m *Mail, u *User) (*Message, error) {
 		r, err := newMailRenderer(resolved, s.realm.languages, s.realm.site(), clock)
 		if err != nil {

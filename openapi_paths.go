@@ -211,7 +211,11 @@ func (r *realm) refusalDoc(e *endpoint, status int, codes []Code) object {
 			name = throttleLogin
 		}
 		if limit := r.settings.Throttle.limit(name); !r.settings.Throttle.Off {
-			description += fmt.Sprintf("; at most %d in %v for an address, and again for an account", limit.Events, time.Duration(limit.Window))
+			whose := "an address, and again for an account"
+			if e.alone {
+				whose = "an account"
+			}
+			description += fmt.Sprintf("; at most %d in %v for %s", limit.Events, time.Duration(limit.Window), whose)
 		}
 		fallthrough
 	case http.StatusServiceUnavailable, http.StatusConflict:

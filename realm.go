@@ -67,7 +67,9 @@ type realm struct {
 	postman   *postman
 	metrics   *metrics
 	accounts  atomic.Pointer[Accounts]
-	started   bool
+	// warnedOfProxies: the log has said that clients can choose their address.
+	warnedOfProxies atomic.Bool
+	started         bool
 
 	endpoints   map[string]*endpoint
 	openapi     *openAPI
@@ -216,7 +218,7 @@ func (r *realm) open(wait time.Duration) error {
 	}
 	a := &Accounts{
 		settings: r.settings, store: r.engine.store, sessions: r.engine.sessions, signer: signer, hasher: r.hasher,
-		mailDomain: site, mailQueued: r.engine.outbox.notify, throttles: r.engine.throttles, uniques: r.engine.uniques, now: r.now,
+		mailDomain: site, mailQueued: r.engine.outbox.notify, throttles: r.engine.throttles, mailHeld: r.mailHeld, uniques: r.engine.uniques, now: r.now,
 	}
 	if err := r.engine.uniques.enter(context.Background(), r.engine.store, r.settings.fields, r.logger); err != nil {
 		return err

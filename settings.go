@@ -290,10 +290,13 @@ type Argon2idSettings struct {
 }
 
 // ThrottleSettings bounds what can be guessed and what sends mail. Each limit
-// holds for one client address (an IPv6 one with its /64) and again for one
-// account or recipient; beyond it the answer is 429 with Retry-After. Nobody is
-// locked out: the budget fills evenly, so a full one of 10 a minute gives one
-// more try every 6 seconds.
+// holds for one client address (an IPv6 one with its /64), many times over for
+// the networks around it (IPv4: 32 times for its /24, 256 for its /16; IPv6: 4
+// for its /56, 16 for its /48, 256 for its /32), and again for one account or
+// recipient; beyond it the answer is 429 with Retry-After. What fails on its own
+// form counts against ten times the limit and nothing else. Nobody is locked out:
+// the budget fills evenly, so a full one of 10 a minute gives one more try every
+// 6 seconds.
 type ThrottleSettings struct {
 	// Turns every throttle off. Default: false.
 	Off bool `json:"off,omitempty"`
@@ -306,6 +309,19 @@ type ThrottleSettings struct {
 	// The mails that confirm an account again or a new address. Default: 5 in
 	// 15 minutes.
 	Email *ThrottleLimit `json:"email,omitempty"`
+	// Changes of the profile, for an account alone. Default: 60 in 1 hour.
+	Profile *ThrottleLimit `json:"profile,omitempty"`
+	// Mails to one mailbox (a+1@example.com and a+2@example.com are one), all
+	// kinds together. Links of one kind have half of it. Notices have half of it
+	// together and an eighth by kind; one beyond is left out. A link that takes
+	// an account back goes half beyond; where even that is used up, the act that
+	// makes it necessary is refused. Default: 30 in 1 hour.
+	Mail *ThrottleLimit `json:"mail,omitempty"`
+	// Mails of the realm, whoever they go to. Notices have half of it; the last
+	// tenth is for people on devices that they signed in on before. Beyond it
+	// acts that mail something are refused, and the log says so once. Default:
+	// 10000 in 1 hour.
+	AllMail *ThrottleLimit `json:"all_mail,omitempty"`
 }
 
 // A ThrottleLimit is a number of events in a window of time.
@@ -315,7 +331,7 @@ type ThrottleLimit struct {
 }
 
 // throttleNames are the throttles, in the order of the documentation.
-var throttleNames = []string{throttleLogin, throttleRegister, throttleReset, throttleEmail}
+var throttleNames = []string{throttleLogin, throttleRegister, throttleReset, throttleEmail, throttleProfile, throttleMail, throttleAllMail}
 
 // named returns where the limit of a throttle stands, nil for an unknown one.
 func (s *ThrottleSettings) named(name string) **ThrottleLimit {
@@ -328,6 +344,12 @@ func (s *ThrottleSettings) named(name string) **ThrottleLimit {
 		return &s.Reset
 	case throttleEmail:
 		return &s.Email
+	case throttleProfile:
+		return &s.Profile
+	case throttleMail:
+		return &s.Mail
+	case throttleAllMail:
+		return &s.AllMail
 	}
 	return nil
 }
@@ -340,6 +362,9 @@ func (s *ThrottleSettings) setDefaults() {
 		throttleRegister: {Events: 20, Window: caddy.Duration(time.Hour)},
 		throttleReset:    {Events: 5, Window: caddy.Duration(15 * time.Minute)},
 		throttleEmail:    {Events: 5, Window: caddy.Duration(15 * time.Minute)},
+		throttleProfile:  {Events: 60, Window: caddy.Duration(time.Hour)},
+		throttleMail:     {Events: 30, Window: caddy.Duration(time.Hour)},
+		throttleAllMail:  {Events: 10_000, Window: caddy.Duration(time.Hour)},
 	}
 	for name, limit := range defaults {
 		if p := s.named(name); *p == nil {

@@ -1,246 +1,259 @@
-// throttle.go: how often one client, account or recipient may ask for what can
-// be guessed or sends mail. Memory is bounded whatever the number of keys.
+// throttle.go: what a call spends: which budgets of which throttle, and when. How
+// budgets are counted is in internal/budget.
 
 package registration
 
 import (
-	"encoding/binary"
-	"maps"
-	"net/netip"
+	"errors"
+	"net/http"
 	"slices"
-	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/zap"
-	"golang.org/x/time/rate"
+
+	"github.com/seed-928992b0/caddy-registration/internal/budget"
+	"github.com/seed-928992b0/caddy-registration/internal/password"
 )
 
-// Names of the throttles, as the configuration and the log have them.
+// Names of the throttles, as the configuration, the log and the metrics have them.
 const (
 	throttleLogin    = "login"
 	throttleRegister = "register"
 	throttleReset    = "reset"
 	throttleEmail    = "email"
+	throttleProfile  = "profile"
+	// throttleMail and throttleAllMail count mails and not requests, see postage.go.
+	throttleMail    = "mail"
+	throttleAllMail = "all_mail"
 )
 
-// throttleKey is a hash of what is counted, so that the table holds no address
-// or name, and a long one takes no more room than a short one. Its last bit
-// tells the budgets that survive a restart.
-type throttleKey [16]byte
+// throttleTables are the throttles that count requests.
+var throttleTables = func() map[string]*budget.Throttle {
+	tables := map[string]*budget.Throttle{}
+	for _, name := range []string{throttleLogin, throttleRegister, throttleReset, throttleEmail, throttleProfile} {
+		tables[name] = budget.NewThrottle(name)
+	}
+	return tables
+}()
 
-func newThrottleKey(parts ...string) throttleKey {
-	key := throttleKey(stateOf(append([]string{"throttle"}, parts...)...)[:16])
-	key[15] &^= 1
-	return key
+// lastingTables are those whose budgets are kept over a restart.
+func lastingTables() []string {
+	var names []string
+	for _, t := range throttleTables {
+		names = append(names, t.Lasting()...)
+	}
+	return append(names, mailTables()...)
 }
 
-// lastingKey is the key of an account, a recipient or a device: its budget is
-// written to the store. A client's address is not: there are too many of them.
-func lastingKey(parts ...string) throttleKey {
-	key := newThrottleKey(parts...)
+// newThrottles returns the budgets of a realm.
+func newThrottles(now func() time.Time) *budget.Ledger { return budget.New(now, lastingTables()...) }
+
+// budgetKey is the key of an account, a recipient or a device. The values are
+// bounded before. Its last bit is from when it told what lasts.
+func budgetKey(parts ...string) budget.Key {
+	key := budget.Key(stateOf(append([]string{"throttle"}, parts...)...)[:16])
 	key[15] |= 1
 	return key
 }
 
-func (k throttleKey) lasting() bool { return k[15]&1 == 1 }
-
-// Bounds of a table: the keys with a budget of their own, and the budgets that
-// all further keys share by their hash. A flood of keys so neither takes more
-// memory nor makes the table forget anybody.
-const (
-	maxThrottleKeys = 1 << 16
-	sharedBudgets   = 1 << 10
-)
-
-// A budget is a token bucket with the moment of its last logged refusal.
-type budget struct {
-	*rate.Limiter
-	incident time.Time
+func (l ThrottleLimit) budget() budget.Limit {
+	return budget.Limit{Events: l.Events, Window: time.Duration(l.Window)}
 }
 
-// throttles counts events by key. It is shared by the configurations of a realm
-// over reloads, and safe for concurrent use.
-type throttles struct {
-	mu     sync.Mutex
-	own    map[throttleKey]*budget
-	shared [sharedBudgets]*budget
-	swept  time.Time
-	latest time.Time // on the wall clock
-	max    int
-	// changed: a lasting budget was spent since the last snapshot.
-	changed bool
+// spends says what a call to an endpoint is counted against.
+type spends struct {
+	// throttle names the budgets; "": none.
+	throttle string
+	// target is the account or recipient that has budgets of its own; nil: none. It
+	// looks in the order in which the act looks for the account: a second name in
+	// the body must not be what is counted.
+	target func(*call) string
+	// account is the one that has a budget, where there is no doubt which: that
+	// which is signed in; nil: none. alone: and no client is counted.
+	account func(*call) *User
+	alone   bool
+	// mails: it mails somebody.
+	mails bool
+	// device returns the account whose known devices have budgets of their own, nil
+	// for none.
+	device func(*call) *User
 }
 
-func newThrottles() *throttles {
-	return &throttles{own: map[throttleKey]*budget{}, max: maxThrottleKeys}
+// A knownDevice is a browser that the account signed in on before.
+type knownDevice struct {
+	account uuid.UUID
+	name    string
 }
 
-// take counts one event against every key, or against none: then it returns how
-// long to wait, and whether this is the first refusal of an incident.
-func (t *throttles) take(now time.Time, limit ThrottleLimit, keys ...throttleKey) (wait time.Duration, first bool) {
-	every := time.Duration(limit.Window) / time.Duration(limit.Events)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.turnBack(now)
-	budgets := make([]*budget, len(keys))
-	for i, key := range keys {
-		b := t.budget(now, key, rate.Every(every), limit.Events)
-		budgets[i] = b
-		if missing := 1 - b.TokensAt(now); missing > 0 {
-			// A little more than what is missing: the next try must not come
-			// a rounding error too early.
-			wait = max(wait, time.Duration(missing*float64(every))+time.Millisecond)
-			if now.Sub(b.incident) >= time.Duration(limit.Window) {
-				first = true
-			}
-			b.incident = now
+// A toll is what one call spends. A call that is refused for its form alone (a
+// field is missing or can't be read, a new password is refused) spends of nothing
+// but a wide budget of the client's. All others spend of the client's budgets and
+// the target's at one moment: before a password is hashed or a mail is queued.
+//
+// A device that signed in to the account before is counted by itself: whatever
+// others do, at whatever address, its owner gets in, and has his turn to hash.
+// The client's budgets are spent by it too, as far as they go, and all devices of
+// an account have one budget together: many stolen cookies are no more tries.
+type toll struct {
+	realm  *realm
+	call   *call
+	e      *endpoint
+	device *knownDevice
+	// free: nothing is counted.
+	free bool
+	// paid is what was spent.
+	paid []budget.Charge
+}
+
+// newToll looks whether there is anything left for a call.
+func (r *realm) newToll(c *call, e *endpoint) (*toll, error) {
+	t := &toll{realm: r, call: c, e: e}
+	if t.free = e.throttle == "" || r.settings.Throttle.Off || e.reads(c.req); t.free {
+		return t, nil
+	}
+	if e.device != nil {
+		if t.device = r.knownDevice(c, e.device(c)); t.device != nil {
+			c.req = c.req.WithContext(password.Preferred(c.req.Context()))
+			return t, nil
 		}
 	}
-	if wait > 0 {
-		return wait, first
+	limit := r.settings.Throttle.limit(e.throttle).budget()
+	tables := throttleTables[e.throttle]
+	ahead := tables.Form(c.client.Address, limit)
+	if !e.alone {
+		ahead = append(ahead, tables.Client(c.client.Address, limit)...)
 	}
-	for i, b := range budgets {
-		b.AllowN(now, 1)
-		t.changed = t.changed || keys[i].lasting()
-	}
-	return 0, false
+	return t, r.throttled(c, e.throttle, e.name, r.engine.throttles.Look(ahead...))
 }
 
-// turnBack lets no budget wait for a moment that the clock has left by being set
-// back: what is spent comes back from now on. Running budgets go by the monotonic
-// clock; those of a snapshot by the one that was on the wall.
-func (t *throttles) turnBack(now time.Time) {
-	wall := now.Round(0)
-	if wall.Add(time.Second).After(t.latest) { // callers come a little out of order
-		if wall.After(t.latest) {
-			t.latest = wall
-		}
-		return
-	}
-	t.latest = wall
-	for b := range maps.Values(t.own) {
-		b.turnBack(now)
-	}
-	for _, b := range t.shared {
-		if b != nil {
-			b.turnBack(now)
-		}
-	}
+// reads reports whether a request to an endpoint only shows something.
+func (e *endpoint) reads(req *http.Request) bool {
+	return (req.Method == http.MethodGet || req.Method == http.MethodHead) && !e.linkActs
 }
 
-func (b *budget) turnBack(now time.Time) {
-	b.SetLimitAt(now, b.Limit()) // it counts from the time that it is told
-	if b.incident.After(now) {
-		b.incident = time.Time{}
-	}
-}
-
-// refund makes the budget of a key whole again: what it was spent on failed.
-func (t *throttles) refund(key throttleKey) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	delete(t.own, key)
-	t.changed = true
-}
-
-// budget finds the budget of a key. A changed setting applies from here on.
-func (t *throttles) budget(now time.Time, key throttleKey, limit rate.Limit, burst int) *budget {
-	b, ok := t.own[key]
-	if !ok && len(t.own) >= t.max {
-		t.sweep(now)
-	}
-	switch {
-	case ok:
-	case len(t.own) < t.max:
-		b = &budget{Limiter: rate.NewLimiter(limit, burst)}
-		t.own[key] = b
-	default:
-		slot := &t.shared[binary.BigEndian.Uint16(key[:])%sharedBudgets]
-		if *slot == nil {
-			*slot = &budget{Limiter: rate.NewLimiter(limit, burst)}
-		}
-		b = *slot
-	}
-	if b.Limit() != limit || b.Burst() != burst {
-		b.SetLimitAt(now, limit)
-		b.SetBurstAt(now, burst)
-	}
-	return b
-}
-
-// sweep forgets the budgets that are whole again, at most once a second: a
-// flood must not make every request walk the table.
-func (t *throttles) sweep(now time.Time) {
-	if now.Sub(t.swept) < time.Second && !now.Before(t.swept) {
-		return
-	}
-	t.swept = now
-	for key, b := range t.own {
-		if b.TokensAt(now) >= float64(b.Burst()) {
-			delete(t.own, key)
-		}
-	}
-}
-
-// addressKey names a client: an IPv4 address, or the /64 of an IPv6 one, since
-// that is what one household or server has.
-func addressKey(kind, address string) throttleKey {
-	if a, err := netip.ParseAddr(address); err == nil {
-		a = a.Unmap().WithZone("")
-		if a.Is6() {
-			if p, err := a.Prefix(64); err == nil {
-				a = p.Addr()
-			}
-		}
-		address = a.String()
-	}
-	return newThrottleKey(kind, "address", address)
-}
-
-// limit counts a call against the budgets of its endpoint, or refuses it. A
-// device that signed in to the account before is counted by itself: whatever
-// others do, at whatever address, its owner gets in.
-func (r *realm) limit(c *call, e *endpoint) error {
-	if e.throttle == "" || r.settings.Throttle.Off {
+// pay spends once, however often it is called. A nil toll is paid: the caller is
+// no request.
+func (t *toll) pay() error {
+	if t == nil || t.free || t.paid != nil {
 		return nil
 	}
-	if e.device {
-		if key, ok := r.deviceKey(c); ok {
-			return r.spend(c, e.throttle, e.name, key)
+	r := t.realm
+	if t.e.mails {
+		if err := r.siteMail(t.call, t.e, t.device != nil); err != nil {
+			return err
 		}
 	}
-	keys := []throttleKey{addressKey(e.throttle, c.client.Address)}
-	if e.target != nil {
-		if target := e.target(c); target != "" {
-			keys = append(keys, r.targetKeys(e.throttle, target)...)
-		}
-	}
-	return r.spend(c, e.throttle, e.name, keys...)
+	paid, err := r.charge(t.call, t.e.name, t.e.spends, t.device)
+	t.paid = paid
+	return err
 }
 
-// targetKeys are the budgets of a typed target: one for each form in which an
+// charge counts one event. A signed-in account has its own budget. A known device
+// has one, and all of an account have one together; where they are used up, it is
+// counted as everybody is: against the client's budgets, which it has spent of
+// before, and the target's.
+func (r *realm) charge(c *call, act string, s spends, device *knownDevice) ([]budget.Charge, error) {
+	limit, tables := r.settings.Throttle.limit(s.throttle).budget(), throttleTables[s.throttle]
+	var clients []budget.Charge
+	if !s.alone {
+		clients = tables.Client(c.client.Address, limit)
+	}
+	take := func(charges ...budget.Charge) ([]budget.Charge, error) {
+		if v := r.engine.throttles.Take(charges...); v.Wait > 0 {
+			return nil, r.throttled(c, s.throttle, act, v)
+		}
+		return charges, nil
+	}
+	if s.account != nil {
+		if device != nil {
+			clients = budget.Soft(clients)
+		}
+		own := budget.Charge{Table: tables.Target, Key: budgetKey(s.throttle, "account", s.account(c).ID.String()), Limit: limit}
+		return take(append(clients, own)...)
+	}
+	if device != nil {
+		charges := append(budget.Soft(clients),
+			budget.Charge{Table: tables.Device, Key: budgetKey(s.throttle, "device", device.account.String(), device.name), Limit: limit.Part(2)},
+			budget.Charge{Table: tables.Devices, Key: budgetKey(s.throttle, "devices", device.account.String()), Limit: limit})
+		if r.engine.throttles.Take(charges...).Wait == 0 {
+			return charges, nil
+		}
+	}
+	if s.target != nil {
+		if target := s.target(c); target != "" {
+			clients = append(clients, r.targets(s.throttle, target, limit)...)
+		}
+	}
+	return take(clients...)
+}
+
+// misspelt counts a body that can't be read as a failure of form.
+func (r *realm) misspelt(c *call, e *endpoint, err error) {
+	if e.throttle != "" && !r.settings.Throttle.Off {
+		(&toll{realm: r, call: c, e: e}).settle(err)
+	}
+}
+
+// settle sees to what a call did not use, or used without paying.
+func (t *toll) settle(err error) {
+	refusal := (*Error)(nil)
+	if t.free || !errors.As(err, &refusal) || refusal.Code == CodeThrottled {
+		return
+	}
+	r := t.realm
+	formal := len(refusal.Fields) > 0 || statusOf(refusal.Code) < http.StatusInternalServerError
+	switch {
+	case t.paid != nil && errors.Is(err, password.ErrBusy) && t.call.req.Context().Err() == nil:
+		r.engine.throttles.Return(t.paid...) // nothing was tried
+		return
+	case t.paid != nil && len(refusal.Fields) > 0 && t.e.alone:
+		r.engine.throttles.Return(t.paid...)
+	case t.paid != nil || !formal:
+		return
+	}
+	limit, tables := r.settings.Throttle.limit(t.e.throttle).budget(), throttleTables[t.e.throttle]
+	charges := tables.Form(t.call.client.Address, limit)
+	if slices.ContainsFunc(refusal.Fields, func(f FieldError) bool { return f.Code == CodeUnique }) {
+		charges = tables.Client(t.call.client.Address, limit) // it has learnt something of others
+	}
+	r.engine.throttles.Take(budget.Soft(charges)...)
+}
+
+// targets are the budgets of a typed target: one for each form in which an
 // account can be found by it, so that 7, 07 and 7.0 are no three tries.
-func (r *realm) targetKeys(throttle, target string) []throttleKey {
-	keys := []throttleKey{lastingKey(throttle, "target", uniqueKey(target))}
+func (r *realm) targets(throttle, target string, limit budget.Limit) []budget.Charge {
+	keys := []budget.Key{budgetKey(throttle, "target", uniqueKey(target))}
 	for _, f := range append([]*field{r.settings.fields.byName[fieldEmail]}, r.settings.fields.login...) {
-		if key := lastingKey(throttle, "target", f.keyOf(target)); !slices.Contains(keys, key) {
+		if key := budgetKey(throttle, "target", f.keyOf(target)); !slices.Contains(keys, key) {
 			keys = append(keys, key)
 		}
 	}
-	return keys
+	charges := make([]budget.Charge, len(keys))
+	for i, key := range keys {
+		charges[i] = budget.Charge{Table: throttleTables[throttle].Target, Key: key, Limit: limit}
+	}
+	return charges
 }
 
-// spend counts one event against every key, or refuses it.
-func (r *realm) spend(c *call, throttle, act string, keys ...throttleKey) error {
-	wait, first := r.engine.throttles.take(r.now(), r.settings.Throttle.limit(throttle), keys...)
-	if wait == 0 {
+// maxIncidents bounds the log lines about throttles: a flood from many addresses
+// is one incident for each.
+var maxIncidents = budget.Limit{Events: 60, Window: time.Minute}
+
+// throttled counts and logs a refusal, and makes it the answer.
+func (r *realm) throttled(c *call, throttle, act string, v budget.Verdict) error {
+	if v.Wait == 0 {
 		return nil
 	}
 	r.metrics.throttled.WithLabelValues(r.name, throttle).Inc()
-	if first {
-		r.logger.Warn("throttled", zap.String("realm", r.name), zap.String("throttle", throttle), zap.String("act", act),
-			zap.String("client_ip", c.client.Address), zap.Duration("retry_after", wait))
+	if v.First && r.engine.throttles.Take(budget.Charge{Table: "log", Limit: maxIncidents}).Wait == 0 {
+		r.logger.Warn("throttled", zap.String("realm", r.name), zap.String("throttle", throttle), zap.String("budget", v.Table), zap.String("act", act),
+			zap.String("client_ip", c.client.Address), zap.Duration("retry_after", v.Wait))
 	}
+	return tooOften(v.Wait)
+}
+
+func tooOften(wait time.Duration) error {
 	return &Error{Code: CodeThrottled, RetryAfter: wait, Params: Params{"seconds": seconds(wait)}}
 }
 
@@ -255,3 +268,24 @@ func throttleTarget(names ...string) func(*call) string {
 		return ""
 	}
 }
+
+// guess counts a try of the current password as one to sign in to the account.
+func (c *call) guess() error {
+	if !c.staleSignIn(c.who.Session) || c.in[paramPassword].kind == valueAbsent {
+		return nil
+	}
+	return c.guessAt(c.who.User)
+}
+
+// guessAt counts a try of u's password as one to sign in to the account.
+func (c *call) guessAt(u *User) error {
+	if c.realm.settings.Throttle.Off {
+		return nil
+	}
+	tries := spends{throttle: throttleLogin, account: func(*call) *User { return u }}
+	_, err := c.realm.charge(c, "current password", tries, c.realm.knownDevice(c, u))
+	return err
+}
+
+// whoAsks is the account that is signed in.
+func whoAsks(c *call) *User { return c.who.User }

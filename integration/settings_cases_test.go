@@ -458,12 +458,21 @@ var settingCases = []settingCase{
 			require.Equal(t, i >= 20, with.client().code("POST", loginPath, body) == "throttled", "%d", i)
 		}
 	}},
-	{"throttle.login throttle.register throttle.reset throttle.email", `throttle login 2 1h
+	{"throttle.login throttle.register throttle.reset throttle.email throttle.profile throttle.mail throttle.all_mail", `throttle login 2 1h
 		throttle register 2 1h
 		throttle reset 2 1h
-		throttle email 2 1h`, func(t *testing.T, with, plain *place) {
-		for path, body := range map[string]data{loginPath: {"login": "t", "password": "x"}, registerPath: {}, resetPath: {"login": "t"}, "/accounts/resend-verification": {"login": "t"}} {
+		throttle email 2 1h
+		throttle profile 2 1h
+		throttle mail 4 1h
+		throttle all_mail 8 1h
+		register {
+			verification off
+		}`, func(t *testing.T, with, plain *place) {
+		for path, body := range map[string]data{loginPath: {"login": "t", "password": "x"}, registerPath: nil, resetPath: {"login": "t"}, "/accounts/resend-verification": {"login": "t"}} {
 			for i, p := range []*place{with, with, with, plain, plain, plain} {
+				if path == registerPath {
+					body = newcomer(fmt.Sprint("throttled", i))
+				}
 				require.Equal(t, i == 2, p.client().code("POST", path, body) == "throttled", "%s %d", path, i)
 			}
 		}

@@ -21,10 +21,10 @@ import (
 // depends on a random seed, so nobody can choose keys that meet another's.
 type Key [16]byte
 
-// KeyOf is the key of a list of texts: a hash, so that a table holds no name or
+// keyOf is the key of a list of texts: a hash, so that a table holds no name or
 // address, and a long one takes no more room than a short one. The caller bounds
 // their length.
-func KeyOf(parts ...string) Key {
+func keyOf(parts ...string) Key {
 	h := sha256.New()
 	var n [8]byte
 	for _, part := range parts {

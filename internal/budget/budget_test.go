@@ -31,7 +31,7 @@ func newLedger(lasting ...string) (*Ledger, *clock) {
 var minute = Limit{Events: 10, Window: time.Minute}
 
 func charge(table, key string, limit Limit) Charge {
-	return Charge{Table: table, Key: KeyOf(key), Limit: limit}
+	return Charge{Table: table, Key: keyOf(key), Limit: limit}
 }
 
 func takes(l *Ledger, n int, charges ...Charge) (taken int) {
@@ -100,7 +100,7 @@ func TestRanksAndSoftCharges(t *testing.T) {
 	require.Equal(t, 5, takes(l, 9, rank(1.5)), "the highest rank overdraws")
 	v := l.Take(rank(1))
 	require.Equal(t, 36*time.Second+time.Millisecond, v.Wait)
-	require.Equal(t, 1, takes(l, 1, Charge{Table: "u", Key: KeyOf("x"), Limit: Limit{Events: 1, Window: time.Hour}, Share: 0.5}), "one of one is allowed to every rank")
+	require.Equal(t, 1, takes(l, 1, Charge{Table: "u", Key: keyOf("x"), Limit: Limit{Events: 1, Window: time.Hour}, Share: 0.5}), "one of one is allowed to every rank")
 
 	soft := charge("t", "bob", minute)
 	soft.Soft = true
@@ -339,7 +339,7 @@ func snapshot(key Key, empty time.Time, every time.Duration, events uint32) []by
 
 func TestASnapshotIsTakenOver(t *testing.T) {
 	l, c := newLedger("a", "b")
-	require.NoError(t, l.Inherit(snapshot(KeyOf("x"), c.now, 6*time.Second, 10)))
+	require.NoError(t, l.Inherit(snapshot(keyOf("x"), c.now, 6*time.Second, 10)))
 	require.Equal(t, 10, takes(l, 11, charge("c", "x", minute)), "only what lasts was in it")
 	require.Zero(t, takes(l, 11, charge("b", "x", minute)))
 	require.Equal(t, 10, takes(l, 11, charge("a", "x", minute)), "it is one budget")
@@ -350,7 +350,7 @@ func TestASnapshotIsTakenOver(t *testing.T) {
 	for _, raw := range [][]byte{nil, {}, {2}, []byte("\x01short")} {
 		require.Error(t, l.Inherit(raw))
 	}
-	require.NoError(t, l.Inherit(snapshot(KeyOf("y"), c.now, time.Minute, 10)))
+	require.NoError(t, l.Inherit(snapshot(keyOf("y"), c.now, time.Minute, 10)))
 	c.travel(time.Hour)
 	l.Sweep()
 	require.Empty(t, l.inherited)
@@ -358,7 +358,7 @@ func TestASnapshotIsTakenOver(t *testing.T) {
 
 func FuzzInherit(f *testing.F) {
 	c := newClock()
-	f.Add(snapshot(KeyOf("x"), c.now, 6*time.Second, 10))
+	f.Add(snapshot(keyOf("x"), c.now, 6*time.Second, 10))
 	f.Add([]byte{snapshotFormat})
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		l := New(func() time.Time { return c.now }, "a")

@@ -75,7 +75,7 @@ func (t *Throttle) Form(address string, limit Limit) []Charge {
 func charges(tables [levels]string, address string, limit Limit) []Charge {
 	a, err := netip.ParseAddr(address)
 	if err != nil { // a Unix socket has none
-		return []Charge{{Table: tables[0], Key: KeyOf("address", address), Limit: limit}}
+		return []Charge{{Table: tables[0], Key: keyOf("address", address), Limit: limit}}
 	}
 	a = a.Unmap().WithZone("")
 	networks := &levels6

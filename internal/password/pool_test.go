@@ -40,8 +40,8 @@ func occupy(t *testing.T, p *Pool) (free func()) {
 func requireIdle(t *testing.T, p *Pool) {
 	t.Helper()
 	require.Equal(t, p.turns.limits.Workers, p.turns.free)
-	require.Zero(t, p.turns.waiting.Len())
-	require.Zero(t, p.turns.staying)
+	require.Zero(t, p.turns.others.waiting.Len())
+	require.Zero(t, p.turns.others.staying)
 }
 
 func TestPoolBounds200Callers(t *testing.T) {
@@ -80,7 +80,7 @@ func TestPoolBounds200Callers(t *testing.T) {
 		}
 		synctest.Wait()
 		p.turns.mu.Lock()
-		waiting := p.turns.waiting.Len()
+		waiting := p.turns.others.waiting.Len()
 		p.turns.mu.Unlock()
 		require.Equal(t, callers-workers, waiting)
 		wg.Wait()
@@ -138,7 +138,7 @@ func TestPoolWaitOver(t *testing.T) {
 		require.ErrorIs(t, err, ErrBusy)
 		require.NotErrorIs(t, err, context.DeadlineExceeded)
 		require.Equal(t, 3*time.Second, time.Since(start))
-		require.Zero(t, p.turns.waiting.Len(), "the place in the queue is free again")
+		require.Zero(t, p.turns.others.waiting.Len(), "the place in the queue is free again")
 		free()
 	})
 }

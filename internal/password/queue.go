@@ -22,7 +22,8 @@ var ErrBusy = errors.New("password hashing is busy")
 type Limits struct {
 	// Workers is how many hashes are computed at once, at least 1.
 	Workers int
-	// Queue is how many callers wait at most; the next one is refused at once.
+	// Queue is how many callers wait at most, preferred ones and others each; the
+	// next one is refused at once.
 	// Each costs a goroutine and its request, some tens of KiB, but no hash memory.
 	Queue int
 	// Turn is how far away, by the time that hashes took lately, a turn may be.
@@ -38,21 +39,44 @@ type Limits struct {
 	Wait time.Duration
 }
 
-// queue hands out the turns, first come, first served.
+// Preferred marks the work under a context as that of somebody who is known to
+// the server. While others crowd the queue of a Pool, the preferred have most of
+// the turns, and room of their own to wait in.
+func Preferred(ctx context.Context) context.Context {
+	return context.WithValue(ctx, preferredKey{}, true)
+}
+
+type preferredKey struct{}
+
+func isPreferred(ctx context.Context) bool { return ctx.Value(preferredKey{}) != nil }
+
+// preferredTurns of every preferredTurns+1 turns go to the preferred while there
+// are any, so that a flood holds them up by a third and they never shut others out.
+const preferredTurns = 3
+
+// A line is who waits for turns of one kind, first come, first served.
+type line struct {
+	waiting *list.List // of *waiter, by arrival
+	staying int        // how many of them stay until their turn
+}
+
+// queue hands out the turns.
 type queue struct {
 	limits Limits
 	crowd  func() // told that somebody waits
 
-	mu      sync.Mutex
-	free    int        // turns; not 0 only while nobody waits
-	waiting *list.List // of *waiter, by arrival
-	staying int        // how many of them stay until their turn
-	average time.Duration
+	mu        sync.Mutex
+	free      int // turns; not 0 only while nobody waits
+	preferred line
+	others    line
+	inARow    int // turns that the preferred had since the last of the others'
+	average   time.Duration
 }
 
 type waiter struct {
 	turn  chan struct{} // closed when it has come
 	stays bool
+	line  *line
 	place *list.Element // nil when out of the queue
 }
 
@@ -62,17 +86,25 @@ const firstGuess = 50 * time.Millisecond
 
 func newQueue(l Limits) *queue {
 	l.Workers = max(l.Workers, 1)
-	return &queue{limits: l, free: l.Workers, waiting: list.New(), average: firstGuess, crowd: func() {}}
+	return &queue{
+		limits: l, free: l.Workers, average: firstGuess, crowd: func() {},
+		preferred: line{waiting: list.New()}, others: line{waiting: list.New()},
+	}
 }
 
-// near reports whether the turn of somebody with n before him is near enough.
-func (q *queue) near(n int) bool {
-	return time.Duration(n+1)*q.average <= q.limits.Turn*time.Duration(q.limits.Workers)
+// near reports whether the turn of somebody with n before him in his line is near
+// enough, by how many of the other line come between.
+func (q *queue) near(l *line, n int) bool {
+	between := min(q.preferred.waiting.Len(), (n+1)*preferredTurns)
+	if l == &q.preferred {
+		between = min(q.others.waiting.Len(), (n+1)/preferredTurns)
+	}
+	return time.Duration(n+1+between)*q.average <= q.limits.Turn*time.Duration(q.limits.Workers)
 }
 
 // acquire takes a turn, at once or after a wait, or returns ErrBusy.
 func (q *queue) acquire(ctx context.Context) error {
-	w, err := q.join()
+	w, err := q.join(isPreferred(ctx))
 	if w == nil {
 		return err
 	}
@@ -108,23 +140,27 @@ func (q *queue) acquire(ctx context.Context) error {
 }
 
 // join takes a free turn (nil, nil) or a place in the queue, or neither.
-func (q *queue) join() (*waiter, error) {
+func (q *queue) join(preferred bool) (*waiter, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.free > 0 {
 		q.free--
 		return nil, nil
 	}
-	n := q.waiting.Len()
-	near := q.near(n)
+	l := &q.others
+	if preferred {
+		l = &q.preferred
+	}
+	n := l.waiting.Len()
+	near := q.near(l, n)
 	if q.limits.Wait <= 0 || n >= q.limits.Queue || !near && q.limits.Hold <= 0 {
 		return nil, fmt.Errorf("%w: %d are waiting already", ErrBusy, n)
 	}
-	w := &waiter{turn: make(chan struct{}), stays: near}
+	w := &waiter{turn: make(chan struct{}), stays: near, line: l}
 	if near {
-		q.staying++
+		l.staying++
 	}
-	w.place = q.waiting.PushBack(w)
+	w.place = l.waiting.PushBack(w)
 	return w, nil
 }
 
@@ -133,11 +169,11 @@ func (q *queue) join() (*waiter, error) {
 func (q *queue) stay(w *waiter) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if w.place == nil || w.stays || !q.near(q.staying) || q.limits.Wait <= q.limits.Hold {
+	if w.place == nil || w.stays || !q.near(w.line, w.line.staying) || q.limits.Wait <= q.limits.Hold {
 		return false
 	}
 	w.stays = true
-	q.staying++
+	w.line.staying++
 	return true
 }
 
@@ -153,10 +189,10 @@ func (q *queue) leave(w *waiter) bool {
 }
 
 func (q *queue) remove(w *waiter) {
-	q.waiting.Remove(w.place)
+	w.line.waiting.Remove(w.place)
 	w.place = nil
 	if w.stays {
-		q.staying--
+		w.line.staying--
 	}
 }
 
@@ -173,10 +209,15 @@ func (q *queue) release(took time.Duration) {
 func (q *queue) pass() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	first := q.waiting.Front()
-	if first == nil {
+	first, other := q.preferred.waiting.Front(), q.others.waiting.Front()
+	switch {
+	case first == nil && other == nil:
 		q.free++
 		return
+	case first != nil && (other == nil || q.inARow < preferredTurns):
+		q.inARow++
+	default:
+		first, q.inARow = other, 0
 	}
 	w := first.Value.(*waiter)
 	q.remove(w)

@@ -66,11 +66,11 @@ func TestQueueLearnsTheTimeOfAHash(t *testing.T) {
 			}
 		}
 		learn(time.Second)
-		require.True(t, p.turns.near(0))
-		require.False(t, p.turns.near(2))
+		require.True(t, p.turns.near(&p.turns.others, 0))
+		require.False(t, p.turns.near(&p.turns.others, 2))
 		learn(time.Millisecond)
-		require.True(t, p.turns.near(1500))
-		require.False(t, p.turns.near(2100))
+		require.True(t, p.turns.near(&p.turns.others, 1500))
+		require.False(t, p.turns.near(&p.turns.others, 2100))
 	})
 }
 
