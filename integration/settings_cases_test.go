@@ -458,16 +458,10 @@ var settingCases = []settingCase{
 			require.Equal(t, i >= 20, with.client().code("POST", loginPath, body) == "throttled", "%d", i)
 		}
 	}},
-	{"throttle.login throttle.register throttle.reset throttle.email throttle.profile throttle.mail throttle.all_mail", `throttle login 2 1h
+	{"throttle.login throttle.register throttle.reset throttle.email", `throttle login 2 1h
 		throttle register 2 1h
 		throttle reset 2 1h
-		throttle email 2 1h
-		throttle profile 2 1h
-		throttle mail 4 1h
-		throttle all_mail 8 1h
-		register {
-			verification off
-		}`, func(t *testing.T, with, plain *place) {
+		throttle email 2 1h`, func(t *testing.T, with, plain *place) {
 		for path, body := range map[string]data{loginPath: {"login": "t", "password": "x"}, registerPath: nil, resetPath: {"login": "t"}, "/accounts/resend-verification": {"login": "t"}} {
 			for i, p := range []*place{with, with, with, plain, plain, plain} {
 				if path == registerPath {
@@ -475,6 +469,32 @@ var settingCases = []settingCase{
 				}
 				require.Equal(t, i == 2, p.client().code("POST", path, body) == "throttled", "%s %d", path, i)
 			}
+		}
+	}},
+	{"throttle.profile throttle.mail throttle.all_mail", `throttle profile 2 1h
+		throttle mail 2 1h
+		throttle all_mail 10 1h`, func(t *testing.T, with, plain *place) {
+		for _, p := range []*place{with, plain} {
+			c := p.member("postbag")
+			for i := range 3 {
+				got := c.code("PATCH", "/accounts/profile", data{"first_name": fmt.Sprint("P", i)})
+				require.Equal(t, p == with && i == 2, got == "throttled", "profile %d: %s", i, got)
+			}
+			for range 3 { // one of a kind is half of two
+				require.Equal(t, "200", p.client().code("POST", resetPath, data{"login": "postbag"}))
+			}
+			p.client().post(http.StatusCreated, "register", newcomer("postbag2"))
+			p.mail("postbag2@example.org", 1)
+			if p == plain {
+				p.mail("postbag@example.org", 4)
+			} else {
+				p.mail("postbag@example.org", 2)
+			}
+			codes := map[string]int{}
+			for i := range 5 {
+				codes[p.client().code("POST", resetPath, data{"login": fmt.Sprint("nobody", i)})]++
+			}
+			require.Equal(t, p == with, codes["throttled"] > 0, "all_mail: %v", codes)
 		}
 	}},
 	{"non_field_errors_key", "non_field_errors_key on", func(t *testing.T, with, plain *place) {
