@@ -473,7 +473,8 @@ var settingCases = []settingCase{
 	}},
 	{"throttle.profile throttle.mail throttle.all_mail", `throttle profile 2 1h
 		throttle mail 2 1h
-		throttle all_mail 10 1h`, func(t *testing.T, with, plain *place) {
+		throttle all_mail 10 1h
+		throttle reset 100 1m`, func(t *testing.T, with, plain *place) {
 		for _, p := range []*place{with, plain} {
 			c := p.member("postbag")
 			for i := range 3 {

@@ -136,7 +136,7 @@ func TestAClockSetBack(t *testing.T) {
 
 // A flood of a million keys neither takes more memory, nor washes a spent budget
 // away, nor leaves a newcomer without one.
-func TestAFloodOfKeys(t *testing.T) {
+func TestThrottlesStayBounded(t *testing.T) {
 	for name, events := range map[string]int{"one event each": 1, "all that each has": 10} {
 		t.Run(name, func(t *testing.T) {
 			l, c := newLedger()
