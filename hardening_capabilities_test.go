@@ -1,0 +1,335 @@
+// hardening_capabilities_test.go: what an account has handed out (links, cookies,
+// tokens, pending changes, queued mail), each made before and tried after every
+// act that may end it, and compared with the table that SECURITY.md shows.
+
+package registration
+
+import (
+	"net/http"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+)
+
+// capabilitiesTable is testdata/capabilities.md: acts by column, what was handed out by row.
+func capabilitiesTable(t *testing.T) (acts, names []string, cells map[[2]string]string) {
+	raw, err := os.ReadFile("testdata/capabilities.md")
+	require.NoError(t, err)
+	cells = map[[2]string]string{}
+	for i, line := range strings.Split(strings.TrimSpace(string(raw)), "\n") {
+		row := strings.Split(strings.Trim(line, "| "), " | ")
+		switch i {
+		case 0:
+			acts = row[1:]
+			continue
+		case 1:
+			continue
+		}
+		require.Len(t, row, len(acts)+1, line)
+		names = append(names, row[0])
+		for j, cell := range row[1:] {
+			require.Contains(t, []string{"ends", "stays", "–"}, cell, line)
+			cells[[2]string{row[0], acts[j]}] = cell
+		}
+	}
+	return acts, names, cells
+}
+
+// A handOut is one cell in the making: an account, the browser that has or asked
+// for what is tried, and another one of its owner's.
+type handOut struct {
+	*site
+	t             *testing.T
+	id            uuid.UUID
+	owner, holder *browser
+	// undo takes the account back to its first address, for the act that does.
+	undo data
+	// address is the account's.
+	address string
+	link    data
+	token   string
+	release func()
+}
+
+func (h *handOut) user() *User {
+	var u *User
+	_ = h.accounts.view(h.t.Context(), func(tx Tx) (err error) { u, err = tx.User(h.id); return err })
+	return u
+}
+
+// signed makes the link that a mail would have now.
+func (h *handOut) signed(purpose Purpose, email string) data {
+	now, u := h.accounts.now(), h.user()
+	claim := Claim{Purpose: purpose, User: u.ID, Time: now, State: h.accounts.state(purpose, u, email)}
+	out := data{"user_id": u.ID.String(), "timestamp": strconv.FormatInt(now.Unix(), 10)}
+	if purpose == PurposeRegisterEmail || purpose == PurposeUndoEmail {
+		claim.Email, out["email"] = email, email
+	}
+	out["signature"] = h.accounts.signer.Sign(claim)
+	return out
+}
+
+func (h *handOut) works(endpoint string, more data) bool {
+	return h.site.browser().post("/accounts/"+endpoint, with(h.link, more)).StatusCode == http.StatusOK
+}
+
+func (h *handOut) must(res *answer) *answer {
+	h.t.Helper()
+	require.Less(h.t, res.StatusCode, 300, res.body)
+	return res
+}
+
+// hold lets no mail out until it is released: what is queued meanwhile stays queued.
+func (h *handOut) hold() {
+	gate, entered := make(chan struct{}), make(chan struct{}, 100)
+	h.release = func() {
+		select {
+		case <-gate:
+		default:
+			close(gate)
+		}
+	}
+	h.t.Cleanup(h.release)
+	h.failWith(func(*Message) error { entered <- struct{}{}; <-gate; return nil })
+	h.must(h.site.browser().post("/accounts/register", newcomer("plug")))
+	<-entered
+}
+
+// delivered lets the mail out and reports whether one with this subject came to
+// the address that the account had.
+func (h *handOut) delivered(subject string) bool { return h.deliveredTo(h.address, subject) }
+
+func (h *handOut) deliveredTo(to, subject string) bool {
+	h.release()
+	require.Eventually(h.t, func() bool {
+		var err error
+		_ = h.accounts.store.View(h.t.Context(), func(tx Tx) error { _, err = tx.NextMail(); return nil })
+		return err == ErrNotFound //nolint:errorlint // the store's own sentinel
+	}, patience, 1e6)
+	found := false
+	for _, sent := range []chan *Message{h.mailer.sent, h.mailer.told} {
+		for len(sent) > 0 {
+			m := <-sent
+			found = m.To == to && strings.Contains(m.Subject, subject) || found
+		}
+	}
+	return found
+}
+
+type capability struct {
+	name      string
+	configure func(*Settings)
+	// waiting: the account is not confirmed.
+	waiting bool
+	make    func(*handOut)
+	good    func(*handOut) bool
+}
+
+func signUp(h *handOut) {
+	h.holder = h.site.browser()
+	h.must(h.holder.post("/accounts/register", newcomer("ada")))
+	h.link = h.mail().link(h.t)
+	h.id = uuid.MustParse(h.link["user_id"].(string))
+}
+
+func signInForTokens(h *handOut) string {
+	h.holder = h.site.browser()
+	body := h.must(h.holder.post("/accounts/login", data{"login": "ada", "password": testPassword})).json(h.t)
+	h.token = body["token"].(string)
+	clear(h.holder.cookie)
+	h.holder.header.Set("Authorization", "Bearer "+h.token)
+	refresh, _ := body["refresh_token"].(string)
+	return refresh
+}
+
+func holderIsIn(path string) func(*handOut) bool {
+	return func(h *handOut) bool { return h.holder.get(path).StatusCode == http.StatusOK }
+}
+
+func cookieIsGood(suffix string, purpose Purpose) func(*handOut) bool {
+	return func(h *handOut) bool {
+		u := h.user()
+		if u == nil {
+			return false
+		}
+		_, ok := h.realm.cookieClaim(requestWithCookies(h.holder.cookie), h.accounts.signer, suffix, purpose, u, signUpLifetime)
+		return ok
+	}
+}
+
+func requestWithCookies(cookies map[string]string) *http.Request {
+	req := &http.Request{Header: http.Header{}}
+	for name, v := range cookies {
+		req.AddCookie(&http.Cookie{Name: name, Value: v})
+	}
+	return req
+}
+
+var capabilities = []capability{
+	{"link that confirms the account", nil, true, signUp, func(h *handOut) bool { return h.works("verify-registration", nil) }},
+	{"marker of the browser that signed up", nil, true, signUp, cookieIsGood(signUpSuffix, PurposeSignUp)},
+	{"link that resets the password", nil, false, func(h *handOut) {
+		h.must(h.holder.post("/accounts/send-reset-password-link", data{"login": "ada"}))
+		h.link = h.mail().link(h.t)
+	}, func(h *handOut) bool { return h.works("reset-password", data{"password": "yet another passphrase"}) }},
+	{"pending change of address, and its link", nil, false, func(h *handOut) {
+		h.must(h.holder.post("/accounts/register-email", data{"email": "pending@example.org"}))
+		h.link = h.mail().link(h.t)
+	}, func(h *handOut) bool { return h.works("verify-email", nil) }},
+	{"way back to a former address", nil, false, func(h *handOut) {
+		h.link = h.move(h.holder, h.address, "elsewhere@example.org")
+	}, func(h *handOut) bool { return h.works("undo-email", nil) }},
+	{"session", nil, false, func(*handOut) {}, holderIsIn("/accounts/profile")},
+	{"API token", withTokens, false, func(h *handOut) { signInForTokens(h) }, holderIsIn("/accounts/profile")},
+	{"refresh token (JWT)", withJWT, false, func(h *handOut) {
+		h.link = data{paramRefreshToken: signInForTokens(h)}
+	}, func(h *handOut) bool { return h.works("refresh-token", nil) }},
+	{"access token (JWT) at the guard", withJWT, false, func(h *handOut) { signInForTokens(h) }, holderIsIn("/members/")},
+	{"device cookie", nil, false, func(*handOut) {}, cookieIsGood(deviceSuffix, PurposeDevice)},
+	{"queued mail with a reset", nil, false, func(h *handOut) {
+		h.hold()
+		h.must(h.holder.post("/accounts/send-reset-password-link", data{"login": "ada"}))
+	}, func(h *handOut) bool { return h.delivered("Set a new password") }},
+	{"queued mail with a new address", nil, false, func(h *handOut) {
+		h.hold()
+		h.must(h.holder.post("/accounts/register-email", data{"email": "pending@example.org"}))
+	}, func(h *handOut) bool { return h.deliveredTo("pending@example.org", "Confirm your new e-mail address") }},
+	{"queued mail with a way back", nil, false, func(h *handOut) {
+		link := h.signed(PurposeRegisterEmail, "elsewhere@example.org")
+		h.hold()
+		h.must(h.site.browser().post("/accounts/verify-email", link))
+	}, func(h *handOut) bool { return h.delivered(changedSubject) }},
+	{"queued notice", nil, false, func(h *handOut) {
+		h.hold()
+		h.must(h.holder.do("PATCH", "/accounts/profile", data{"username": "lovelace"}))
+	}, func(h *handOut) bool { return h.delivered("Your sign-in name") }},
+}
+
+// capabilityActs are those of the table, but its own use.
+var capabilityActs = map[string]func(*handOut){
+	"new password": func(h *handOut) { h.owner.changePassword() },
+	"reset by mail": func(h *handOut) {
+		h.must(h.site.browser().post("/accounts/reset-password", with(h.signed(PurposeResetPassword, ""), data{"password": newTestPassword})))
+	},
+	"sign-out everywhere else": func(h *handOut) { h.must(h.owner.post("/accounts/revoke-session", data{"others": true})) },
+	"sign-out where it is": func(h *handOut) {
+		h.must(h.holder.post("/accounts/logout", data{"revoke_token": h.token != ""}))
+	},
+	"disabling":              func(h *handOut) { h.active(false) },
+	"disabling and enabling": func(h *handOut) { h.active(false); h.active(true) },
+	"use of a way back":      func(h *handOut) { h.must(h.site.browser().post("/accounts/undo-email", h.undo)) },
+	"change of address": func(h *handOut) {
+		h.must(h.site.browser().post("/accounts/verify-email", h.signed(PurposeRegisterEmail, "moved@example.org")))
+	},
+	"deletion": func(h *handOut) { require.NoError(h.t, h.accounts.Delete(h.t.Context(), h.id)) },
+}
+
+func (h *handOut) active(is bool) {
+	_, err := h.accounts.Administer(h.t.Context(), h.id, AdminChange{IsActive: &is})
+	require.NoError(h.t, err)
+}
+
+func (c capability) handOut(t *testing.T, act string) *handOut {
+	var configure []func(*Settings)
+	if c.configure != nil {
+		configure = append(configure, c.configure)
+	}
+	h := &handOut{site: newSite(t, configure...), t: t, address: "ada@example.org"}
+	if !c.waiting {
+		h.member("ada")
+		h.id = uuidOf(t, h.site, "ada")
+		if act == "use of a way back" {
+			h.undo = h.move(h.signedIn("ada"), h.address, "second@example.org")
+			h.address = "second@example.org"
+		}
+		h.owner, h.holder = h.signedIn("ada"), h.signedIn("ada")
+	}
+	c.make(h)
+	return h
+}
+
+func TestWhatEndsWhat(t *testing.T) {
+	acts, names, table := capabilitiesTable(t)
+	known := make([]string, len(capabilities))
+	for i, c := range capabilities {
+		known[i] = c.name
+	}
+	require.Equal(t, known, names)
+	require.Len(t, acts, len(capabilityActs)+1)
+	const ownUse = "its own use"
+	for _, c := range capabilities {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			require.True(t, c.good(c.handOut(t, "")), "without any act it is good")
+			for _, name := range acts {
+				want := table[[2]string{c.name, name}]
+				act, ok := capabilityActs[name]
+				require.True(t, ok || name == ownUse, name)
+				needsSignIn := slices.Contains([]string{"new password", "sign-out everywhere else", "sign-out where it is", "use of a way back", "change of address"}, name)
+				if c.waiting && needsSignIn || strings.HasPrefix(c.name, "queued") && name == ownUse {
+					require.Equal(t, "–", want, name)
+					continue
+				}
+				h := c.handOut(t, name)
+				if name == ownUse {
+					require.True(t, c.good(h))
+				} else {
+					act(h)
+				}
+				require.Equal(t, want, map[bool]string{true: "stays", false: "ends"}[c.good(h)], name)
+			}
+		})
+	}
+}
+
+// Where a link may be used more than once, it leaves the generation out, as the
+// reference's do, and loading warns.
+func TestLinksOfManyUses(t *testing.T) {
+	s := newSite(t, func(s *Settings) { s.ResetPassword.OneTimeUse = off() })
+	require.Len(t, s.logs.FilterMessageSnippet("reset_password: without one_time_use").All(), 1)
+	s.member("ada")
+	b := s.signedIn("ada")
+	require.Equal(t, 200, b.post("/accounts/send-reset-password-link", data{"login": "ada"}).StatusCode)
+	link := s.mail().link(t)
+	b.changePassword()
+	for range 2 {
+		require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(link, data{"password": testPassword})).StatusCode)
+	}
+}
+
+// Who sets a password keeps a budget of his own, and nobody who knew the old one does.
+func TestFreshDeviceCookie(t *testing.T) {
+	s := newSite(t, throttled)
+	s.member("ada")
+	thief, owner := s.signedIn("ada"), s.signedIn("ada")
+	before := owner.cookie[deviceCookie]
+	owner.changePassword()
+	require.NotEqual(t, before, owner.cookie[deviceCookie])
+	u := s.stored(uuidOf(t, s, "ada").String())
+	good := func(b *browser) bool {
+		_, ok := s.realm.device(requestWithCookies(b.cookie), s.accounts.signer, u)
+		return ok
+	}
+	require.True(t, good(owner))
+	require.False(t, good(thief))
+
+	reset := s.resetPassword("ada", testPassword)
+	u = s.stored(u.ID.String())
+	require.True(t, good(reset))
+	require.False(t, good(owner))
+
+	owner = s.signedIn("ada")
+	stranger := s.signedIn("ada")
+	delete(stranger.cookie, deviceCookie)
+	require.Equal(t, 200, stranger.post("/accounts/revoke-session", data{"others": true}).StatusCode)
+	require.NotContains(t, stranger.cookie, deviceCookie, "a device that was not known gets none")
+	owner = s.signedIn("ada")
+	require.Equal(t, 200, owner.post("/accounts/revoke-session", data{"others": true}).StatusCode)
+	u = s.stored(u.ID.String())
+	require.True(t, good(owner), "a known one stays known")
+}
