@@ -57,7 +57,7 @@ cover:
 
 # Whether the time of an answer tells who has an account (Welch's t-test).
 timing:
-	REGISTRATION_TIMING=1 $(GO) test -count=1 -run '^TestTiming$$' -v .
+	REGISTRATION_TIMING=1 $(GO) test -count=1 -run '^TestTiming(FileMailer)?$$' -v .
 
 # Some 10 minutes, with BENCH=short some 4; rewrites the table in docs/performance.md.
 bench:

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -510,4 +511,66 @@ func TestHardeningReloadWithAHangingMailServer(t *testing.T) {
 			b.e.finish(p2)
 		})
 	}
+}
+
+// pretender counts what it is asked to.
+type pretender struct {
+	memoryMailer
+	pretended chan *Message
+}
+
+func (p *pretender) Pretend(_ context.Context, m *Message) error {
+	p.pretended <- m
+	return errors.New("of no consequence")
+}
+
+// Where there is no account, the mailer does the work of a mail; else the disk
+// that it keeps busy would tell, in the time of the next answer.
+func TestHardeningOutboxDecoyDoesTheWorkOfAMail(t *testing.T) {
+	s := newSite(t)
+	m := &pretender{memoryMailer: memoryMailer{sent: make(chan *Message, 10)}, pretended: make(chan *Message, 10)}
+	p := *s.realm.postman
+	p.mailer = m
+	s.realm.engine.start(&p)
+	s.browser().post("/accounts/send-reset-password-link", data{"login": "nobody"})
+	select {
+	case pretended := <-m.pretended:
+		require.Contains(t, pretended.Text, "signature=", "as large as a mail")
+	case <-time.After(patience):
+		require.Fail(t, "nothing was pretended")
+	}
+	require.Eventually(t, func() bool { return len(s.queued()) == 0 }, patience, time.Millisecond)
+	require.Empty(t, m.sent)
+	require.Eventually(t, func() bool {
+		return s.logs.FilterMessage("no mail: an act that sends one met no account to send it to").Len() == 1
+	}, patience, time.Millisecond)
+	s.realm.engine.finish(&p)
+}
+
+func TestHardeningMailersPretend(t *testing.T) {
+	t.Run("file", func(t *testing.T) {
+		f := &FileMailer{dir: t.TempDir()}
+		require.NoError(t, f.Pretend(t.Context(), aMail()))
+		left, err := os.ReadDir(f.dir)
+		require.NoError(t, err)
+		require.Empty(t, left)
+	})
+	t.Run("log", func(t *testing.T) {
+		require.NoError(t, new(LogMailer).Pretend(t.Context(), aMail()))
+	})
+	t.Run("smtp takes as long as a mail, and tells nobody", func(t *testing.T) {
+		p := newPostOffice(t, smtpNoTLS)
+		m := p.mailer(t)
+		require.NoError(t, m.Pretend(t.Context(), aMail()))
+		require.NoError(t, m.Send(t.Context(), aMail()))
+		m.took = 50 * time.Millisecond
+		start := time.Now()
+		require.NoError(t, m.Pretend(t.Context(), aMail()))
+		require.GreaterOrEqual(t, time.Since(start), 50*time.Millisecond)
+		m.took = time.Hour
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.ErrorIs(t, m.Pretend(ctx, aMail()), context.Canceled)
+		p.require(t, 1, 1)
+	})
 }

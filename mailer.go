@@ -64,6 +64,17 @@ type Mailer interface {
 	Close() error
 }
 
+// A Pretender is a Mailer that can do the work of a message and not deliver it.
+// The outbox asks it to where a stranger's act brings no mail, such as the reset
+// for an unknown address: what is left to be done after an answer must not tell
+// whether there is an account, by the disk that it keeps busy. What a mailer waits
+// for, and the disk and the processor don't, need not be pretended.
+type Pretender interface {
+	// Pretend does what Send does, but for the delivery. Nothing of it stays.
+	// It is called as Send is, and its failures have no consequence.
+	Pretend(ctx context.Context, m *Message) error
+}
+
 // A MailError is a failed delivery and whose failure it is. With neither flag
 // set, this message is to be tried again later.
 type MailError struct {
@@ -278,6 +289,12 @@ func (l *LogMailer) Send(ctx context.Context, m *Message) error {
 	return nil
 }
 
+// Pretend implements Pretender: the text is made, and not written.
+func (*LogMailer) Pretend(_ context.Context, m *Message) error {
+	_ = m.plainText()
+	return nil
+}
+
 // Close does nothing.
 func (*LogMailer) Close() error { return nil }
 
@@ -332,6 +349,15 @@ func (f *FileMailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // again overwrites itself. A file is there whole or not at all, and on disk
 // when Send returns. A failing disk is a temporary failure of this message.
 func (f *FileMailer) Send(ctx context.Context, m *Message) error {
+	return f.write(ctx, m, false)
+}
+
+// Pretend implements Pretender: the file is written, and removed again.
+func (f *FileMailer) Pretend(ctx context.Context, m *Message) error {
+	return f.write(ctx, m, true)
+}
+
+func (f *FileMailer) write(ctx context.Context, m *Message, pretend bool) error {
 	if err := stopped(ctx); err != nil {
 		return err
 	}
@@ -341,8 +367,14 @@ func (f *FileMailer) Send(ctx context.Context, m *Message) error {
 	}
 	sum := sha256.Sum256([]byte(m.ID))
 	name := m.Date.UTC().Format("20060102T150405.000000000Z") + "-" + hex.EncodeToString(sum[:16]) + ".eml"
+	if pretend { // as long, but as hidden as one that is being written
+		name = ".mail-" + strings.TrimSuffix(name, ".eml")
+	}
 	if err := writeMail(f.dir, name, file.content); err != nil {
 		return &MailError{Err: fmt.Errorf("the mail can't be kept: %w", err)}
+	}
+	if pretend {
+		return os.Remove(filepath.Join(f.dir, name))
 	}
 	return nil
 }
@@ -378,6 +410,8 @@ func writeMail(dir, name string, content []byte) (err error) {
 var (
 	_ Mailer                = (*LogMailer)(nil)
 	_ Mailer                = (*FileMailer)(nil)
+	_ Pretender             = (*LogMailer)(nil)
+	_ Pretender             = (*FileMailer)(nil)
 	_ caddy.Provisioner     = (*LogMailer)(nil)
 	_ caddy.Provisioner     = (*FileMailer)(nil)
 	_ caddyfile.Unmarshaler = (*LogMailer)(nil)

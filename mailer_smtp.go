@@ -78,8 +78,9 @@ type SMTPMailer struct {
 	server smtpServer
 	now    func() time.Time // nil: time.Now
 
-	mu   sync.Mutex // held while there is traffic
-	conn *smtpConn  // nil: none
+	mu   sync.Mutex    // held while there is traffic
+	conn *smtpConn     // nil: none
+	took time.Duration // of the last message that was sent
 }
 
 // smtpServer is an SMTPMailer's configuration, with its defaults and, but for
@@ -261,13 +262,19 @@ func (m *SMTPMailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // Send delivers a message, over the open connection where there is one. A
 // connection that the server has closed meanwhile, which is its right, is
 // replaced once; any other failure is returned, and the connection dropped.
-func (m *SMTPMailer) Send(ctx context.Context, message *Message) error {
+func (m *SMTPMailer) Send(ctx context.Context, message *Message) (err error) {
+	began := time.Now()
 	file, err := message.render()
 	if err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	defer func() {
+		if err == nil {
+			m.took = time.Since(began)
+		}
+	}()
 	if err := stopped(ctx); err != nil {
 		return err
 	}
@@ -285,6 +292,28 @@ func (m *SMTPMailer) Send(ctx context.Context, message *Message) error {
 	}
 	_, err = m.deliver(ctx, file)
 	return err
+}
+
+// smtpPretence is the longest that a pretended message takes.
+const smtpPretence = time.Second
+
+// Pretend implements Pretender: the message is made, nobody is told, and it takes
+// as long as the last one that was sent, for then the store is written.
+func (m *SMTPMailer) Pretend(ctx context.Context, message *Message) error {
+	began := time.Now()
+	if _, err := message.render(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	took := m.took
+	m.mu.Unlock()
+	timer := time.NewTimer(min(took, smtpPretence) - time.Since(began))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return stopped(ctx)
 }
 
 func (m *SMTPMailer) time() time.Time {
@@ -347,6 +376,7 @@ func (m *SMTPMailer) Close() error {
 // Interface guards
 var (
 	_ Mailer                = (*SMTPMailer)(nil)
+	_ Pretender             = (*SMTPMailer)(nil)
 	_ caddy.Provisioner     = (*SMTPMailer)(nil)
 	_ caddy.Validator       = (*SMTPMailer)(nil)
 	_ caddyfile.Unmarshaler = (*SMTPMailer)(nil)

@@ -277,7 +277,13 @@ func (o *outbox) deliver(ctx, sending context.Context, p *postman, m *Mail) bool
 		return o.remove(ctx, m, log)
 	}
 	message, err := p.render(m, u)
-	if m.Kind == mailDecoy { // rendered for the time that it takes
+	if m.Kind == mailDecoy {
+		if err == nil {
+			if pretender, ok := p.mailer.(Pretender); ok {
+				err = pretender.Pretend(sending, message)
+			}
+		}
+		log.Info("no mail: an act that sends one met no account to send it to", zap.Bool("pretended", err == nil))
 		return o.remove(ctx, m, log)
 	}
 	if err == nil {
@@ -297,14 +303,18 @@ func (o *outbox) deliver(ctx, sending context.Context, p *postman, m *Mail) bool
 // addressee returns the account that a row is about, or why the row is no
 // longer wanted: the account is gone, or the link would be dead on arrival.
 func (o *outbox) addressee(ctx context.Context, p *postman, m *Mail) (u *User, reason string, err error) {
+	decoy := m.Kind == mailDecoy
 	err = o.store.View(ctx, func(tx Tx) (err error) {
-		if m.User == uuid.Nil {
+		if m.User == uuid.Nil && !decoy {
 			return nil
 		}
 		u, err = tx.User(m.User)
 		return err
 	})
 	switch {
+	case decoy && (err == nil || errors.Is(err, ErrNotFound)): // it is about nobody, and does the work of one that isn't
+		p.wanted(m, &User{})
+		return nil, "", nil
 	case errors.Is(err, ErrNotFound):
 		return nil, "the account is gone", nil
 	case err != nil:
