@@ -84,6 +84,8 @@ type txn struct {
 	left    []uuid.UUID
 	mail    bool
 	postage *postage
+	// waiting is the account that the next mail is queued for the sake of (mailWaiting).
+	waiting uuid.UUID
 }
 
 // update runs one act. After the commit, and before the caller answers, what
@@ -186,17 +188,31 @@ func stored(tx Tx, u *User) (*User, error) {
 // isNew reports whether an account holds the value of a field only from now on.
 // An address counts from its confirmation.
 func isNew(f *field, before, u *User) bool {
-	return before == nil || f.key(before) != f.key(u) || f.name == fieldEmail && before.AwaitsVerification && !u.AwaitsVerification
+	return before == nil || f.key(before) != f.key(u) || f.name == fieldEmail && before.EmailPending && !u.EmailPending
+}
+
+// someLogin refuses an account that nobody could sign in to: of several login
+// fields none has to be given, but one of them.
+func (a *Accounts) someLogin(u *User, errs *fieldErrors) {
+	login := a.settings.fields.login
+	for _, f := range login {
+		if f.key(u) != "" || hasField(*errs, f.name) {
+			return
+		}
+	}
+	if f := login[0]; f.name != fieldEmail || !u.EmailPending { // which has a refusal of its own
+		errs.add(f.name, CodeRequired)
+	}
 }
 
 // taken adds an error for every unique value that another account has. The
 // final word is putUser's; this one lets all errors come together, and spares
 // the hash.
 func (a *Accounts) taken(tx Tx, u *User, errs *fieldErrors) error {
-	secret := u.ID == uuid.Nil && *a.settings.Register.Verification // see decline
+	secret := u.EmailPending // whose it is, is not told
 	for _, f := range a.settings.fields.unique {
 		key := f.key(u)
-		if key == "" || f.name == fieldEmail && secret {
+		if key == "" || u.heldBack(f) {
 			continue
 		}
 		other, err := tx.UserByKey(f.keyspace(), key)
@@ -231,19 +247,21 @@ func (a *Accounts) taken(tx Tx, u *User, errs *fieldErrors) error {
 	return err
 }
 
-// Register creates an account. With verification on it is inactive, and the
-// mail that confirms it is queued in the same transaction. An address that is
-// taken is then no error, which would tell anybody who has an account: see
-// decline.
+// Register creates an account. With verification on it waits for its
+// confirmation, by the mail that is queued in the same transaction. An address
+// that is somebody's is then no error, which would tell anybody who has an
+// account: the account waits like any other, and the owner of the address gets a
+// notice in place of that mail.
 func (a *Accounts) Register(ctx context.Context, in Input, client Client) (*User, error) {
 	var errs fieldErrors
 	verify := *a.settings.Register.Verification
-	u := &User{IsActive: !verify, AwaitsVerification: verify, DateJoined: a.time()}
+	u := &User{IsActive: !verify, AwaitsVerification: verify, EmailPending: verify, DateJoined: a.time()}
 	fields, required := a.registerFields()
 	for _, f := range fields {
 		in.field(f, required[f.name], u, &errs)
 	}
 	a.choose(nil, u, &errs)
+	a.someLogin(u, &errs)
 	pass := in.password("password", &errs)
 	confirm := a.confirmation(in, *a.settings.Register.PasswordConfirm, &errs)
 	if err := a.view(ctx, func(tx Tx) error {
@@ -273,18 +291,20 @@ func (a *Accounts) Register(ctx context.Context, in Input, client Client) (*User
 	}
 	n := a.notice(MailEmailInUse, u.Email)
 	err = a.update(ctx, func(t *txn) error {
-		if verify {
-			switch holder, err := a.addressHolder(t, u.Email); {
-			case err == nil:
-				return a.decline(t, u, holder, n, client)
-			case !errors.Is(err, ErrNotFound):
-				return err
-			}
+		if !verify {
+			return a.putUser(t, u)
 		}
-		if err := a.putUser(t, u); err != nil || !verify {
+		holder, err := a.addressHolder(t, u.Email)
+		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
-		return a.queueMail(t, MailVerifyRegistration, u, u.Email, client)
+		if err := a.waits(t, u); err != nil {
+			return err
+		}
+		if err := a.putUser(t, u); err != nil {
+			return err
+		}
+		return a.mailWaiting(t, MailVerifyRegistration, u, holder, n, client)
 	})
 	if err != nil {
 		n.failed()
@@ -311,7 +331,7 @@ func (a *Accounts) queueMail(t *txn, kind MailKind, u *User, to string, client C
 	t.mail = true
 	return t.PutMail(&Mail{
 		MessageID: id.String() + "@" + a.mailDomain, Kind: kind, To: to, User: u.ID, State: a.mailState(kind, u, to),
-		Language: client.Language, Queued: now, Due: now, Next: client.Next,
+		Language: client.Language, Queued: now, Due: now, Next: client.Next, Waiting: t.waiting,
 	})
 }
 
@@ -433,7 +453,8 @@ func readLink(in Input, purpose Purpose, errs *fieldErrors) (link, error) {
 }
 
 // checkLink returns the account that a link acts on, or refuses. An unknown
-// account and one that an administrator has disabled look like a bad signature.
+// account, one that an administrator has disabled and one whose address is
+// somebody else's by now look like a bad signature.
 func (a *Accounts) checkLink(tx Tx, l link, period time.Duration) (*User, error) {
 	u, err := tx.User(l.claim.User)
 	if errors.Is(err, ErrNotFound) {
@@ -452,6 +473,14 @@ func (a *Accounts) checkLink(tx Tx, l link, period time.Duration) (*User, error)
 		return nil, refuse(CodeSignatureExpired)
 	case err != nil, !u.IsActive && !u.AwaitsVerification && claim.Purpose != PurposeUndoEmail:
 		return nil, refuse(CodeSignatureInvalid)
+	}
+	if claim.Purpose == PurposeRegister || claim.Purpose == PurposeResetPassword {
+		switch ok, err := a.confirmable(tx, u); {
+		case err != nil:
+			return nil, err
+		case !ok:
+			return nil, refuse(CodeSignatureInvalid)
+		}
 	}
 	return u, nil
 }
@@ -475,7 +504,7 @@ func (a *Accounts) VerifyRegistration(ctx context.Context, in Input, client Clie
 			return err
 		}
 		if u.AwaitsVerification {
-			u.IsActive, u.AwaitsVerification, u.EmailVerified = true, false, true
+			u.confirm()
 		}
 		if *a.settings.Register.AutoLogin {
 			if grant, err = a.grant(t, u, client); err != nil {
@@ -497,34 +526,48 @@ func (a *Accounts) VerifyRegistration(ctx context.Context, in Input, client Clie
 // finds is not told.
 func (a *Accounts) ResendVerification(ctx context.Context, in Input, client Client) error {
 	names := append([]string{fieldEmail}, a.settings.User.LoginFields...)
-	u, err := a.find(ctx, in, names)
+	m, err := a.match(ctx, in, names)
 	if err != nil {
 		return err
 	}
 	if err := client.pay(); err != nil {
 		return err
 	}
-	if u == nil {
-		u = &User{}
-	}
-	return a.update(ctx, func(t *txn) error {
-		u, err := t.User(u.ID)
-		if errors.Is(err, ErrNotFound) || err == nil && (!u.AwaitsVerification || u.Email == "") {
-			return a.decoyMail(t, typedLogin(in, names), client)
-		}
-		if err != nil {
-			return err
-		}
-		return a.queueMail(t, MailVerifyRegistration, u, u.Email, client)
-	})
+	waits := func(u *User) bool { return u.AwaitsVerification }
+	return a.sendLink(ctx, MailVerifyRegistration, m, waits, typedLogin(in, names), client)
 }
 
-// find returns the account that an input names by `login` or by the own name
-// of one of the fields, nil if there is none, and refuses an input that names
-// none. A `login` is tried as every login field. Where two accounts answer to it
-// (logins.go), it is the one whose own kind of field it is, as an address is its
-// owner's, or else the one of the field that is tried first.
+// A match is what an input that names an account leads to.
+type match struct {
+	// user is the account found by a unique key; nil: none.
+	user *User
+	// byName says that it was found by something other than an address.
+	byName bool
+	// waiting is the newest account that waits to confirm what was typed, where
+	// that can be an address; nil: none.
+	waiting *User
+}
+
+// either is the account found or else the one that waits.
+func (m match) either() *User {
+	if m.user != nil {
+		return m.user
+	}
+	return m.waiting
+}
+
+// find returns the account that an input names, nil if there is none: see match.
 func (a *Accounts) find(ctx context.Context, in Input, names []string) (*User, error) {
+	m, err := a.match(ctx, in, names)
+	return m.user, err
+}
+
+// match looks for the account that an input names by `login` or by the own name
+// of one of the fields, and refuses an input that names none. A `login` is tried
+// as every login field. Where two accounts answer to it (logins.go), it is the one
+// whose own kind of field it is, as an address is its owner's, or else the one of
+// the field that is tried first. By an address, only who owns it is found.
+func (a *Accounts) match(ctx context.Context, in Input, names []string) (match, error) {
 	tryAs, given := a.settings.fields.login, "login"
 	if in["login"].kind == valueAbsent {
 		for _, name := range names {
@@ -537,21 +580,33 @@ func (a *Accounts) find(ctx context.Context, in Input, names []string) (*User, e
 	var errs fieldErrors
 	text := in.login(given, &errs)
 	if err := errs.err(); err != nil {
-		return nil, err
+		return match{}, err
 	}
-	var found *User
+	_, isAddress := parseEmail(text)
+	var m match
 	err := a.view(ctx, func(tx Tx) error {
-		found = nil
+		m = match{}
 		var by *field
 		for _, f := range tryAs { // all of them: an early end would tell
-			switch u, err := tx.UserByKey(f.keyspace(), f.keyOf(text)); {
-			case err == nil && (found == nil || u.ID != found.ID && f.owns(text) && !by.owns(text)):
-				found, by = u, f
+			u, err := tx.UserByKey(f.keyspace(), f.keyOf(text))
+			switch {
+			case err == nil && (m.user == nil || u.ID != m.user.ID && f.owns(text) && !by.owns(text)):
+				m.user, by, m.byName = u, f, f.kind != kindEmail && !isAddress
 			case err != nil && !errors.Is(err, ErrNotFound):
 				return err
+			}
+			if f.name != fieldEmail {
+				continue
+			}
+			waiting, err := tx.Waiting(f.keyOf(text), 1)
+			if err != nil {
+				return err
+			}
+			if len(waiting) > 0 {
+				m.waiting = waiting[0]
 			}
 		}
 		return nil
 	})
-	return found, err
+	return m, err
 }

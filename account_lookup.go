@@ -28,8 +28,12 @@ func (e *AmbiguousError) Error() string {
 	return fmt.Sprintf("several accounts answer to this: %s; name one of them by ?id=", strings.Join(ids, ", "))
 }
 
+// maxAmbiguous bounds the accounts that an AmbiguousError names.
+const maxAmbiguous = 20
+
 // Lookup finds an account by its id or the value of a unique field (username,
-// e-mail address, added ones), for an administrator. An unknown one is
+// e-mail address, added ones), for an administrator; by an address that nobody
+// owns, who waits to confirm it. An unknown one is
 // CodeUserNotFound, and where it could be several, an *AmbiguousError.
 func (a *Accounts) Lookup(ctx context.Context, text string) (*User, error) {
 	return a.lookup(ctx, text, true, true)
@@ -71,7 +75,16 @@ func (a *Accounts) lookup(ctx context.Context, text string, byID, byName bool) (
 				return err
 			}
 		}
-		return nil
+		if len(found) > 0 {
+			return nil
+		}
+		// An address that is nobody's yet names those who wait for it.
+		if _, err := a.addressHolder(tx, text); !errors.Is(err, ErrNotFound) {
+			return err
+		}
+		waiting, err := tx.Waiting(emailKey(text), maxAmbiguous)
+		found = append(found, waiting...)
+		return err
 	})
 	switch {
 	case err != nil:

@@ -41,13 +41,15 @@ func (a *Accounts) checkNewPassword(pass string, confirm *string, u *User) error
 }
 
 // SignIn checks a password and hands out what the configuration grants: a
-// session, a token, or both. Unknown account, wrong password and inactive
-// account are one refusal and cost the same time. old, the session that the
-// browser still carries, ends with it.
+// session, a token, or both. Unknown account and wrong password are one refusal
+// and cost the same time, one hash. Why an account may not sign in is told to who
+// knows its name and its password. old, the session that the browser still
+// carries, ends with it.
 func (a *Accounts) SignIn(ctx context.Context, in Input, client Client, old *Session) (*User, *Grant, error) {
 	var errs fieldErrors
 	pass := in.password("password", &errs)
-	found, err := a.find(ctx, in, a.settings.User.LoginFields)
+	m, err := a.match(ctx, in, a.settings.User.LoginFields)
+	found := m.user
 	if refusal := (*Error)(nil); errors.As(err, &refusal) && len(refusal.Fields) > 0 {
 		return nil, nil, append(fieldErrors(refusal.Fields), errs...).err()
 	}
@@ -58,6 +60,9 @@ func (a *Accounts) SignIn(ctx context.Context, in Input, client Client, old *Ses
 		return nil, nil, err
 	}
 	rehashed, err := a.verify(ctx, found, pass)
+	if err == nil && !found.IsActive {
+		err = whyNot(found, m.byName)
+	}
 	if err != nil {
 		return found, nil, err
 	}
@@ -71,8 +76,11 @@ func (a *Accounts) SignIn(ctx context.Context, in Input, client Client, old *Ses
 			return err
 		}
 		// The hash took its time: what it was compared with may be gone.
-		if !u.IsActive || u.PasswordHash != found.PasswordHash {
+		switch {
+		case u.PasswordHash != found.PasswordHash:
 			return refuse(CodeLoginInvalid)
+		case !u.IsActive:
+			return whyNot(u, m.byName)
 		}
 		if rehashed != "" {
 			u.PasswordHash = rehashed
@@ -100,7 +108,8 @@ func (a *Accounts) SignIn(ctx context.Context, in Input, client Client, old *Ses
 }
 
 // verify compares a password with an account's, nil standing for an unknown
-// one, and returns a new hash where the stored one is weaker or foreign.
+// one, at the cost of one hash, and returns a new one where the stored one is weaker
+// or foreign.
 func (a *Accounts) verify(ctx context.Context, u *User, pass string) (rehashed string, err error) {
 	if u == nil || u.PasswordHash == "" {
 		if err := a.hasher.VerifyDummy(ctx, pass, a.settings.hashParams()); err != nil {
@@ -116,7 +125,7 @@ func (a *Accounts) verify(ctx context.Context, u *User, pass string) (rehashed s
 		return "", &Error{Code: CodeLoginInvalid, Cause: err}
 	case err != nil:
 		return "", hashError(err)
-	case !ok, !u.IsActive:
+	case !ok:
 		return "", refuse(CodeLoginInvalid)
 	}
 	return rehashed, nil
@@ -202,8 +211,8 @@ func (a *Accounts) voidUnproven(t *txn, u *User) error {
 	if u.EmailVerified {
 		return nil
 	}
-	u.PasswordHash, u.EmailVerified = "", true
-	u.IsActive, u.AwaitsVerification = u.IsActive || u.AwaitsVerification, false
+	u.PasswordHash = ""
+	u.confirm()
 	u.Generation++
 	// A confirmed one stays: it may be the owner's, and this mailbox a thief's.
 	u.Former = slices.DeleteFunc(u.Former, func(f FormerEmail) bool { return f.Unproven })
@@ -220,7 +229,8 @@ func notSignedIn(err error) error {
 
 // SendResetPasswordLink queues the mail that lets the owner of an account set a
 // new password. Whether there is such an account is told only where the
-// configuration says so. An account without an address gets no mail.
+// configuration says so. An account without an address gets no mail. By an
+// address that nobody owns, the newest account that waits for it is found.
 func (a *Accounts) SendResetPasswordLink(ctx context.Context, in Input, client Client) error {
 	s := a.settings.ResetPassword
 	names := a.settings.User.LoginFields
@@ -231,29 +241,18 @@ func (a *Accounts) SendResetPasswordLink(ctx context.Context, in Input, client C
 			return fieldErrors{{Field: fieldEmail, Code: CodeRequired}}.err()
 		}
 	}
-	u, err := a.find(ctx, in, names)
+	m, err := a.match(ctx, in, names)
 	if err != nil {
 		return err
 	}
 	if err := client.pay(); err != nil {
 		return err
 	}
-	if u == nil || !u.IsActive && !u.AwaitsVerification {
-		if *s.FailWhenUserNotFound {
-			return refuse(CodeUserNotFound)
-		}
-		u = &User{}
+	usable := func(u *User) bool { return u.IsActive || u.AwaitsVerification }
+	if u := m.either(); *s.FailWhenUserNotFound && (u == nil || !usable(u)) {
+		return refuse(CodeUserNotFound)
 	}
-	return a.update(ctx, func(t *txn) error {
-		u, err := t.User(u.ID)
-		if errors.Is(err, ErrNotFound) || err == nil && u.Email == "" {
-			return a.decoyMail(t, typedLogin(in, names), client)
-		}
-		if err != nil {
-			return err
-		}
-		return a.queueMail(t, MailResetPassword, u, u.Email, client)
-	})
+	return a.sendLink(ctx, MailResetPassword, m, usable, typedLogin(in, names), client)
 }
 
 // ResetPassword sets a new password by a mailed link and ends every session

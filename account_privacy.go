@@ -7,7 +7,6 @@ package registration
 import (
 	"encoding/hex"
 	"errors"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -75,19 +74,21 @@ func (a *Accounts) queueNotice(t *txn, kind MailKind, u *User, to string, n noti
 
 // addressHolder returns the account that an address belongs to: as its own, as
 // one that it can go back to or, where people sign in by either, as the value
-// of another login field. ErrNotFound: it is free.
+// of another login field. ErrNotFound: it is free, whoever may wait for it. It
+// looks everywhere in any case: an early end would tell.
 func (a *Accounts) addressHolder(tx Tx, email string) (*User, error) {
-	u, err := tx.UserByKey(fieldEmail, emailKey(email))
+	holder, err := tx.UserByKey(fieldEmail, emailKey(email))
+	former, formerErr := a.formerHolder(tx, email)
 	if errors.Is(err, ErrNotFound) {
-		u, err = a.formerHolder(tx, email)
+		holder, err = former, formerErr
 	}
 	for _, f := range a.besideEmail() {
-		if !errors.Is(err, ErrNotFound) {
-			break
+		u, besideErr := tx.UserByKey(f.keyspace(), f.keyOf(email))
+		if errors.Is(err, ErrNotFound) && (besideErr != nil || !u.EmailPending) {
+			holder, err = u, besideErr
 		}
-		u, err = tx.UserByKey(f.keyspace(), f.keyOf(email))
 	}
-	return u, err
+	return holder, err
 }
 
 // besideEmail returns the other login fields where people sign in by their
@@ -98,34 +99,6 @@ func (a *Accounts) besideEmail() []*field {
 		return nil
 	}
 	return slices.DeleteFunc(slices.Clone(set.login), func(f *field) bool { return f.name == fieldEmail })
-}
-
-// decline does for a sign-up with a taken address what a fresh one does: the
-// same writes, one mail. The username is claimed as it would have been, by an
-// account without address and password that nobody can confirm or sign in to;
-// else a second try would tell. The address's owner gets a notice.
-func (a *Accounts) decline(t *txn, u, holder *User, n notice, client Client) error {
-	idle := *u
-	idle.Email, idle.PasswordHash, idle.Extra = "", "", maps.Clone(u.Extra)
-	for _, f := range a.besideEmail() {
-		if text := textOf(f.get(&idle)); text == "" || emailKey(text) != emailKey(u.Email) {
-			continue
-		}
-		if f.extra { // it is the address, which stays its owner's
-			delete(idle.Extra, f.name)
-		} else {
-			f.set(&idle, "")
-		}
-	}
-	if err := a.putUser(t, &idle); err != nil {
-		return err
-	}
-	if len(a.uniques.keysOf(&idle)) == 0 {
-		if err := t.DeleteUser(idle.ID); err != nil {
-			return err
-		}
-	}
-	return a.tellHolder(t, holder, u.Email, n, client)
 }
 
 // tellHolder gives a taken address the notice that somebody wanted it.

@@ -28,6 +28,7 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, par
 			}
 		}
 		a.choose(&before, u, errs)
+		a.someLogin(u, errs)
 	}
 	stillGood := func(*txn, *User) error { return nil }
 	if a.setsLogin(p, in) {
@@ -131,6 +132,7 @@ func (a *Accounts) RegisterEmail(ctx context.Context, p Principal, in Input, cli
 func (a *Accounts) setEmail(t *txn, u *User, email string, verified bool, client Client) error {
 	old, proven := u.Email, u.EmailVerified
 	u.Email, u.EmailVerified = email, verified
+	u.ownsEmail()
 	if err := a.leftEmail(t, u, old, proven, client); err != nil {
 		return err
 	}
@@ -200,7 +202,9 @@ func (a *Accounts) SignOut(ctx context.Context, p Principal, revoke bool) error 
 type AdminChange struct {
 	// IsActive false disables the account, ends its sessions, tokens, links and
 	// device cookies at once and for good, and no mailed link brings it back; true
-	// makes it usable, confirmed or not.
+	// makes it usable, confirmed or not. An account that waited owns its address
+	// from then on, or is refused with CodeEmailAlreadyRegistered where that is
+	// somebody else's by now.
 	IsActive *bool     `json:"is_active,omitempty"`
 	IsStaff  *bool     `json:"is_staff,omitempty"`
 	Groups   *[]string `json:"groups,omitempty"`
@@ -222,7 +226,10 @@ func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminCha
 			return userNotFound(err)
 		}
 		if change.IsActive != nil {
-			u.IsActive, u.AwaitsVerification = *change.IsActive, false
+			u.IsActive = *change.IsActive
+			if err := a.endWaiting(t, u); err != nil {
+				return err
+			}
 			if !u.IsActive {
 				u.Generation++
 				if err := t.endSessions(u, nil); err != nil {

@@ -57,7 +57,7 @@ func (a *Accounts) formerHolder(tx Tx, email string) (*User, error) {
 // short while ago, so that it can't have it. Who has it keeps it: a reservation
 // that was over and is not any more, for the clock was set back, comes too late.
 func (a *Accounts) emailTaken(tx Tx, u *User) (bool, error) {
-	if u.Email == "" {
+	if u.Email == "" || u.EmailPending {
 		return false, nil
 	}
 	holder, err := a.formerHolder(tx, u.Email)
@@ -79,7 +79,7 @@ func (a *Accounts) emailTaken(tx Tx, u *User) (bool, error) {
 
 // release ends another account's reservation of the address that u has now.
 func (a *Accounts) release(t *txn, u *User) error {
-	if u.Email == "" {
+	if u.Email == "" || u.EmailPending {
 		return nil
 	}
 	key := emailKey(u.Email)
@@ -189,6 +189,7 @@ func (a *Accounts) UndoEmail(ctx context.Context, in Input, client Client) (*Use
 		i := a.former(u, l.claim.Email)
 		u.Email, u.EmailVerified, u.Former = u.Former[i].Email, !u.Former[i].Unproven, u.Former[:i]
 		u.EmailChanges++
+		u.EmailPending = false
 		u.Generation++
 		if err := a.voidUnproven(t, u); err != nil {
 			return err

@@ -69,6 +69,8 @@ type userRecord struct {
 	Unproven     []uint32 `cbor:"25,keyasint,omitempty"`
 	SessionEpoch uint32   `cbor:"23,keyasint,omitempty"`
 	TokenEpoch   uint32   `cbor:"24,keyasint,omitempty"`
+	WaitingFrom  *int64   `cbor:"19,keyasint,omitempty"` // unix seconds
+	WaitingSince *int64   `cbor:"20,keyasint,omitempty"` // unix seconds
 }
 
 type formerRecord struct {
@@ -85,6 +87,8 @@ const (
 	flagStaff
 	flagUsernameKey // holds {"username", lowerASCII(Username)}
 	flagEmailKey    // holds {"email", lowerASCII(Email)}
+	flagEmailPending
+	flagWaitingKey // holds {"waiting", lowerASCII(Email)}
 )
 
 // usualKeys are the keys that nearly every account has; a flag stands for them
@@ -96,6 +100,7 @@ var usualKeys = []struct {
 }{
 	{flagUsernameKey, "username", func(r *userRecord) string { return lowerASCII(r.Username) }},
 	{flagEmailKey, "email", func(r *userRecord) string { return lowerASCII(r.Email) }},
+	{flagWaitingKey, WaitingKey, func(r *userRecord) string { return lowerASCII(r.Email) }},
 }
 
 // lowerASCII folds A to Z only. Unlike strings.ToLower it gives the same for
@@ -135,6 +140,7 @@ type mailRecord struct {
 	Attempts  int       `cbor:"9,keyasint,omitempty"`
 	Next      string    `cbor:"10,keyasint,omitempty"`
 	Tried     int64     `cbor:"11,keyasint,omitempty"` // milliseconds
+	Waiting   []byte    `cbor:"16,keyasint,omitempty"`
 }
 
 func encodeUser(u *User, keys []Key) ([]byte, error) {
@@ -143,6 +149,7 @@ func encodeUser(u *User, keys []Key) ([]byte, error) {
 		PasswordHash: toShorthand(u.PasswordHash), Groups: u.Groups, Extra: u.Extra,
 		DateJoined: unixSeconds(u.DateJoined), LastLogin: unixSeconds(u.LastLogin), EmailChanges: u.EmailChanges, Generation: u.Generation,
 		SessionEpoch: u.SessionEpoch, TokenEpoch: u.TokenEpoch,
+		WaitingFrom: unixSeconds(u.WaitingFrom), WaitingSince: unixSeconds(u.WaitingSince),
 	}
 	for _, f := range u.Former {
 		r.Former = append(r.Former, formerRecord{Email: f.Email, Serial: f.Serial, Until: f.Until.Unix()})
@@ -152,7 +159,7 @@ func encodeUser(u *User, keys []Key) ([]byte, error) {
 	}
 	for flag, on := range map[uint8]bool{
 		flagActive: u.IsActive, flagAwaitsVerification: u.AwaitsVerification,
-		flagEmailVerified: u.EmailVerified, flagStaff: u.IsStaff,
+		flagEmailVerified: u.EmailVerified, flagStaff: u.IsStaff, flagEmailPending: u.EmailPending,
 	} {
 		if on {
 			r.Flags |= flag
@@ -201,6 +208,7 @@ func decodeUser(id uuid.UUID, data []byte) (*User, []Key, error) {
 		EmailVerified: r.Flags&flagEmailVerified != 0, IsStaff: r.Flags&flagStaff != 0,
 		DateJoined: fromUnixSeconds(r.DateJoined), LastLogin: fromUnixSeconds(r.LastLogin), EmailChanges: r.EmailChanges, Generation: r.Generation,
 		SessionEpoch: r.SessionEpoch, TokenEpoch: r.TokenEpoch,
+		EmailPending: r.Flags&flagEmailPending != 0, WaitingFrom: fromUnixSeconds(r.WaitingFrom), WaitingSince: fromUnixSeconds(r.WaitingSince),
 	}, keys, nil
 }
 
@@ -241,9 +249,13 @@ func fromHashBytes(b []byte) (h TokenHash) {
 }
 
 func encodeMail(m *Mail) ([]byte, error) {
+	var waiting []byte
+	if m.Waiting != uuid.Nil {
+		waiting = m.Waiting[:]
+	}
 	return encodeRecord(mailFormat, &mailRecord{
 		MessageID: m.MessageID, Kind: m.Kind, To: m.To, User: m.User, State: m.State,
-		Language: m.Language, Attempts: m.Attempts, Next: m.Next, Queued: millis(m.Queued), Due: millis(m.Due),
+		Language: m.Language, Attempts: m.Attempts, Next: m.Next, Waiting: waiting, Queued: millis(m.Queued), Due: millis(m.Due),
 		Tried: m.Tried.Milliseconds(),
 	})
 }
@@ -253,8 +265,12 @@ func decodeMail(seq uint64, data []byte) (*Mail, error) {
 	if err := decodeRecord("mail", mailFormat, data, &r); err != nil {
 		return nil, err
 	}
+	var waiting uuid.UUID
+	if len(r.Waiting) == len(waiting) {
+		waiting = uuid.UUID(r.Waiting)
+	}
 	return &Mail{
-		Seq: seq, MessageID: r.MessageID, Kind: r.Kind, To: r.To, User: r.User, State: r.State,
+		Waiting: waiting, Seq: seq, MessageID: r.MessageID, Kind: r.Kind, To: r.To, User: r.User, State: r.State,
 		Language: r.Language, Attempts: r.Attempts, Next: r.Next, Queued: fromMillis(r.Queued), Due: fromMillis(r.Due),
 		Tried: time.Duration(r.Tried) * time.Millisecond,
 	}, nil

@@ -24,11 +24,11 @@ import (
 
 // boltSchema is the version of the layout of buckets. A change that an older
 // plugin would misread raises it and adds a step to boltMigrations.
-const boltSchema = 1
+const boltSchema = 2
 
 // boltMigrations holds the steps from schema n (the key) to n+1. They run on
 // opening, in one transaction together with the new number.
-var boltMigrations = map[uint64]func(*bolt.Tx) error{}
+var boltMigrations = map[uint64]func(*bolt.Tx) error{1: migrateWaiting}
 
 // The top level of the file: one bucket about the file and one per realm. The
 // prefix lets a realm have any name, "meta" too.

@@ -72,7 +72,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	_, err := OpenBoltFile(f.path, testLockWait)
 	require.ErrorIs(t, err, ErrNewerSchema)
 	require.ErrorContains(t, err, f.path)
-	require.ErrorContains(t, err, "schema 7, this plugin knows up to 1")
+	require.ErrorContains(t, err, "schema 7, this plugin knows up to 2")
 	require.ErrorContains(t, err, "restore the backup")
 	// The refusal has let go of the file and has not touched it.
 	db, err := bolt.Open(f.path, 0o600, &bolt.Options{Timeout: time.Second})
@@ -83,6 +83,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 
 func TestMigrationsRunInOneTransaction(t *testing.T) {
 	f := testFile(t)
+	setSchemaNumber(t, f.db, 1)
 	mark := func(name string) func(*bolt.Tx) error {
 		return func(tx *bolt.Tx) error {
 			_, err := tx.CreateBucket([]byte(name))

@@ -29,11 +29,13 @@ const (
 	bucketOutboxTo      = "outbox_to"      // lower-case recipient NUL seq → nothing
 	bucketValues        = "values"         // name → format, value
 	bucketBudgets       = "budgets"        // table NUL key → format, unix ms
+	bucketWaiting       = "waiting"        // unix seconds of WaitingSince, id → nothing
+	bucketWaitingKeys   = "waiting_keys"   // value NUL id → nothing
 )
 
 var realmBuckets = []string{
 	bucketUsers, bucketKeys, bucketSessions, bucketUserSessions, bucketSessionExpiry,
-	bucketOutbox, bucketOutboxDue, bucketOutboxTo, bucketValues, bucketBudgets,
+	bucketOutbox, bucketOutboxDue, bucketOutboxTo, bucketValues, bucketBudgets, bucketWaiting, bucketWaitingKeys,
 }
 
 // boltTx implements Tx. A failing write method has written nothing unless the
@@ -54,7 +56,7 @@ func (t *boltTx) bucket(name string) table {
 	}
 	b := t.realm.Bucket([]byte(name))
 	switch name {
-	case bucketUsers, bucketSessionExpiry, bucketOutbox, bucketOutboxDue:
+	case bucketUsers, bucketSessionExpiry, bucketOutbox, bucketOutboxDue, bucketWaiting:
 		// Keys come in (nearly) rising order, so a split page is not written to again.
 		// The rest is room for a record that grows: its first sign-in adds some bytes.
 		b.FillPercent = 0.95
@@ -102,7 +104,7 @@ func (t *boltTx) userAndKeys(id uuid.UUID) (*User, []Key, error) {
 
 // UserByKey implements Tx.
 func (t *boltTx) UserByKey(field, key string) (*User, error) {
-	if strings.Contains(field, "\x00") {
+	if strings.Contains(field, "\x00") || field == WaitingKey {
 		return nil, ErrNotFound
 	}
 	data := t.bucket(bucketKeys).Get(indexKey(field, key))
@@ -158,8 +160,11 @@ func (t *boltTx) PutUser(u *User, keys []Key) error {
 			return fmt.Errorf("field name %q contains a NUL", k.Field)
 		}
 		key := indexKey(k.Field, k.Value)
-		if len(key) > bolt.MaxKeySize {
+		if len(key)+len(u.ID) > bolt.MaxKeySize {
 			return fmt.Errorf("the value of field %s is too long for a unique key (%d bytes)", k.Field, len(k.Value))
+		}
+		if k.Field == WaitingKey {
+			continue
 		}
 		if owner := index.Get(key); owner != nil && !bytes.Equal(owner, u.ID[:]) {
 			return &TakenError{Field: k.Field}
@@ -169,24 +174,33 @@ func (t *boltTx) PutUser(u *User, keys []Key) error {
 	if err != nil {
 		return err
 	}
-	_, old, err := t.userAndKeys(u.ID)
+	before, old, err := t.userAndKeys(u.ID)
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
 	for _, k := range old {
 		if !slices.Contains(keys, k) {
-			if err := index.Delete(indexKey(k.Field, k.Value)); err != nil {
+			if err := t.removeKey(k, u.ID); err != nil {
 				return err
 			}
 		}
 	}
 	for _, k := range keys {
 		// An unchanged key costs no page.
-		if !slices.Contains(old, k) {
-			if err := index.Put(indexKey(k.Field, k.Value), u.ID[:]); err != nil {
-				return err
-			}
+		if slices.Contains(old, k) {
+			continue
 		}
+		if k.Field == WaitingKey {
+			err = t.bucket(bucketWaitingKeys).Put(waitingKey(k.Value, u.ID), nil)
+		} else {
+			err = index.Put(indexKey(k.Field, k.Value), u.ID[:])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := t.orderWaiting(before, u); err != nil {
+		return err
 	}
 	return t.bucket(bucketUsers).Put(u.ID[:], data)
 }
@@ -196,7 +210,7 @@ func (t *boltTx) DeleteUser(id uuid.UUID) error {
 	if err := t.writable(); err != nil {
 		return err
 	}
-	_, keys, err := t.userAndKeys(id)
+	u, keys, err := t.userAndKeys(id)
 	if err != nil {
 		return err
 	}
@@ -210,9 +224,12 @@ func (t *boltTx) DeleteUser(id uuid.UUID) error {
 		}
 	}
 	for _, k := range keys {
-		if err := t.bucket(bucketKeys).Delete(indexKey(k.Field, k.Value)); err != nil {
+		if err := t.removeKey(k, id); err != nil {
 			return err
 		}
+	}
+	if err := t.orderWaiting(u, nil); err != nil {
+		return err
 	}
 	return t.bucket(bucketUsers).Delete(id[:])
 }

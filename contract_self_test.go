@@ -155,7 +155,7 @@ func TestContractResetSettings(t *testing.T) {
 		const fresh = "an even longer passphrase"
 		require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(s.mail().link(t), data{"password": fresh})).StatusCode)
 		require.Equal(t, 400, s.browser().post("/accounts/login", data{"login": "ada", "password": testPassword}).StatusCode)
-		require.Equal(t, 400, s.browser().post("/accounts/verify-registration", verify).StatusCode)
+		requireError(t, s.browser().problems().post("/accounts/verify-registration", verify), 400, "signature_invalid")
 		require.Equal(t, 200, s.browser().post("/accounts/login", data{"login": "ada", "password": fresh}).StatusCode)
 	})
 	t.Run("no address, disabled", func(t *testing.T) {

@@ -180,7 +180,7 @@ func TestContractVerification(t *testing.T) {
 	b := s.browser().problems()
 	require.Equal(t, http.StatusCreated, b.post("/accounts/register", newcomer("ada")).StatusCode)
 	link := s.mail().link(t)
-	requireError(t, b.post("/accounts/login", data{"login": "ada", "password": testPassword}), 400, "login_invalid")
+	requireError(t, b.post("/accounts/login", data{"login": "ada", "password": testPassword}), 400, "not_verified")
 	for name, c := range map[string]struct {
 		change data
 		want   string
@@ -320,7 +320,7 @@ func TestContractSignIn(t *testing.T) {
 	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "disabled"), AdminChange{IsActive: off()})
 	require.NoError(t, err)
 	var bodies []string
-	for _, body := range []data{{"login": "nobody", "password": testPassword}, {"login": "ada", "password": "wrong"}, {"login": "waiting", "password": testPassword}, {"login": "disabled", "password": testPassword}} {
+	for _, body := range []data{{"login": "nobody", "password": testPassword}, {"login": "ada", "password": "wrong"}, {"login": "waiting", "password": "wrong"}, {"login": "disabled", "password": "wrong"}, {"login": "waiting@example.org", "password": testPassword}, {"login": "disabled@example.org", "password": testPassword}, {"email": "disabled@example.org", "password": testPassword}} {
 		res := s.browser().post("/accounts/login", body)
 		require.Equal(t, 400, res.StatusCode)
 		require.Empty(t, res.Cookies())
@@ -328,6 +328,11 @@ func TestContractSignIn(t *testing.T) {
 	}
 	for _, body := range bodies {
 		require.Equal(t, bodies[0], body, "nothing tells them apart")
+	}
+	for name, code := range map[string]string{"waiting": "not_verified", "disabled": "disabled"} { // to who knows name and password
+		res := s.browser().problems().post("/accounts/login", data{"login": name, "password": testPassword})
+		requireError(t, res, 400, code)
+		require.Empty(t, res.Cookies())
 	}
 	b := s.browser()
 	res := b.post("/accounts/login", data{"username": "ADA", "password": testPassword})

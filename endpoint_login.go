@@ -17,7 +17,7 @@ func endpointLogin(r *realm) *endpoint {
 			device: func(c *call) *User { return r.named(c, c.in, s.User.LoginFields) },
 		},
 		doc: endpointDoc{
-			tag: tagSignIn, summary: "Sign in", success: http.StatusOK, answer: schemaSignIn, codes: []Code{CodeLoginInvalid},
+			tag: tagSignIn, summary: "Sign in", success: http.StatusOK, answer: schemaSignIn, codes: []Code{CodeLoginInvalid, CodeNotVerified, CodeDisabled},
 		},
 		form: &form{
 			title: say("page.login.title"), submit: say("page.login.submit"),
@@ -39,6 +39,9 @@ func endpointLogin(r *realm) *endpoint {
 	}
 	if *s.ResetPassword.Enabled {
 		e.form.links = append(e.form.links, formLink{"/send-reset-password-link/", say("link.forgot_password")})
+	}
+	if *s.Register.Verification { // whoever it is: a link only for those who wait would tell
+		e.form.retry = []formLink{linkToResend}
 	}
 	return e
 }

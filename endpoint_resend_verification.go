@@ -24,7 +24,7 @@ func endpointResendVerification(r *realm) *endpoint {
 		},
 		form: &form{
 			title: say("page.resend_verification.title"), submit: say("page.resend_verification.submit"), fields: []formField{loginField(s)},
-			links: []formLink{linkToLogin}, sent: "detail.resend_requested",
+			links: []formLink{linkToLogin}, asked: []formLink{linkToResend}, sent: "detail.resend_requested",
 			after: func(c *call, _ *reply) afterAct { return askedFor(c, "resend-verification") },
 		},
 	}

@@ -24,6 +24,9 @@ func endpointSendResetPasswordLink(r *realm) *endpoint {
 			after: func(c *call, _ *reply) afterAct { return askedFor(c, "send-reset-password-link") },
 		},
 	}
+	if *s.Register.Verification {
+		e.form.links = append(e.form.links, linkToResend)
+	}
 	if *s.ResetPassword.UseEmail {
 		e.doc.inputs = []inputDoc{emailInput()}
 	} else {

@@ -30,11 +30,14 @@ type engine struct {
 	postmen []*postman
 	stop    context.CancelFunc
 	quiet   sync.WaitGroup
+	// changed tells the housekeeping of another configuration.
+	changed chan struct{}
 }
 
 func newEngine(store Store, release func() error) *engine {
-	e := &engine{store: store, sessions: newSessions(store), throttles: newThrottles(time.Now), uniques: newUniques(), release: release}
+	e := &engine{store: store, sessions: newSessions(store), throttles: newThrottles(time.Now), uniques: newUniques(), release: release, changed: make(chan struct{}, 1)}
 	e.outbox = newOutbox(store, e.postman)
+	e.outbox.removed = e.mailDone
 	return e
 }
 
@@ -69,6 +72,10 @@ func (e *engine) start(p *postman) {
 		}
 		e.quiet.Go(func() { e.outbox.run(ctx) })
 		e.quiet.Go(func() { e.housekeeping(ctx) })
+	}
+	select {
+	case e.changed <- struct{}{}:
+	default:
 	}
 }
 
@@ -122,8 +129,11 @@ func (e *engine) flush(ctx context.Context, p *postman) {
 
 func (e *engine) housekeeping(ctx context.Context) {
 	flush, sweep := time.NewTicker(flushInterval), time.NewTicker(sweepInterval)
+	purge := time.NewTimer(maxPurgeEvery)
+	nextPurge := time.Now().Add(maxPurgeEvery)
 	defer flush.Stop()
 	defer sweep.Stop()
+	defer purge.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -140,6 +150,19 @@ func (e *engine) housekeeping(ctx context.Context) {
 			if _, err := e.sessions.endLeft(ctx, l, p.now); err != nil && ctx.Err() == nil {
 				p.logger.Error("ended sessions could not be removed", zap.Error(err))
 			}
+		case <-e.changed: // to a shorter lifetime, it may be
+			if p := e.postman(); p != nil {
+				nextPurge = earlier(nextPurge, time.Now().Add(purgeEvery(p.unconfirmed)))
+				purge.Reset(time.Until(nextPurge))
+			}
+		case <-purge.C:
+			every := maxPurgeEvery
+			if p := e.postman(); p != nil {
+				e.purgeNow(ctx, p)
+				every = purgeEvery(p.unconfirmed)
+			}
+			nextPurge = time.Now().Add(every)
+			purge.Reset(every)
 		case <-sweep.C:
 			p := e.postman()
 			if p == nil {

@@ -35,6 +35,8 @@ const (
 	CodePasswordIncorrect      Code = "password_incorrect"
 	CodeReauthenticate         Code = "reauthentication_required"
 	CodeLoginInvalid           Code = "login_invalid"
+	CodeNotVerified            Code = "not_verified"
+	CodeDisabled               Code = "disabled"
 	CodeSignatureInvalid       Code = "signature_invalid"
 	CodeSignatureExpired       Code = "signature_expired"
 	CodeUserNotFound           Code = "user_not_found"

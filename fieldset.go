@@ -47,16 +47,17 @@ func newFieldSet(all []*field, s *Settings) *fieldSet {
 	}
 	for _, f := range all {
 		login := slices.Contains(set.login, f)
+		required := f.required || login && (f.name == fieldUsername || len(set.login) == 1)
 		if f.readOnly {
 			continue
 		}
 		if set.isPublic(f.name) || login || f.name == fieldEmail && *s.Register.Verification {
 			set.register = append(set.register, f)
-			set.registerRequired[f.name] = login || f.required
+			set.registerRequired[f.name] = required
 		}
 		if set.isPublic(f.name) && slices.Contains(s.User.EditableFields, f.name) {
 			set.profile = append(set.profile, f)
-			set.profileRequired[f.name] = login || f.required
+			set.profileRequired[f.name] = required
 		}
 	}
 	return set

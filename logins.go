@@ -49,7 +49,7 @@ func loginClashes(tx Tx, login []*field, u *User) ([]loginClash, error) {
 	var clashes []loginClash
 	for i, f := range login {
 		text := textOf(f.get(u))
-		if text == "" {
+		if text == "" || u.heldBack(f) {
 			continue
 		}
 		own := f.owns(text)
@@ -121,7 +121,7 @@ func (a *Accounts) newLoginClash(tx Tx, before, u *User) error {
 	for _, login := range *a.uniques.logins.Load() {
 		for _, f := range login {
 			text := textOf(f.get(u))
-			if text == "" || !isNew(f, before, u) || hasField(errs, f.name) {
+			if text == "" || u.heldBack(f) || !isNew(f, before, u) || hasField(errs, f.name) {
 				continue
 			}
 			for _, other := range login {
@@ -133,7 +133,7 @@ func (a *Accounts) newLoginClash(tx Tx, before, u *User) error {
 				case errors.Is(err, ErrNotFound):
 				case err != nil:
 					return err
-				case holder.ID != u.ID && !hasField(errs, f.name):
+				case holder.ID != u.ID && !holder.heldBack(other) && !hasField(errs, f.name):
 					errs.add(f.name, CodeUnique)
 				}
 			}

@@ -43,6 +43,8 @@ type postman struct {
 	mailer Mailer // nil: nothing is sent
 	logger *zap.Logger
 	now    func() time.Time
+	// unconfirmed is how long an account waits for its confirmation.
+	unconfirmed time.Duration
 }
 
 // outbox is the worker of one realm's queue. It outlives reloads: whose postman
@@ -58,6 +60,9 @@ type outbox struct {
 	// down is for how long the mail server has been waited for, by no wall clock;
 	// zero: it is in order.
 	down time.Duration
+	// removed is told of every row that leaves the queue, in the transaction in
+	// which it does; nil: nobody is.
+	removed func(Tx, *Mail) error
 	// storeFails says that the last failure was the store's.
 	storeFails bool
 
@@ -377,7 +382,7 @@ func (o *outbox) expire(ctx context.Context, p *postman) {
 		if err == nil && len(old) > 0 {
 			err = o.store.Update(ctx, func(tx Tx) error {
 				for _, m := range old {
-					if err := tx.DeleteMail(m.Seq); err != nil && !errors.Is(err, ErrNotFound) {
+					if err := o.takeOff(tx, m); err != nil {
 						return err
 					}
 				}
@@ -399,17 +404,25 @@ func (o *outbox) expire(ctx context.Context, p *postman) {
 	}
 }
 
+// takeOff removes a row in a transaction and tells who wants to know. One that is
+// gone already is no error.
+func (o *outbox) takeOff(tx Tx, m *Mail) error {
+	err := tx.DeleteMail(m.Seq)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil, o.removed == nil:
+		return err
+	}
+	return o.removed(tx, m)
+}
+
 // remove takes a row off the queue. If that fails after the message was sent,
 // only the removal is tried again; a message is sent twice only where the process
 // ends in between, and then under the same Message-ID. The write is not cut off
 // by the end of the worker.
 func (o *outbox) remove(ctx context.Context, m *Mail, log *zap.Logger) bool {
-	err := o.store.Update(context.WithoutCancel(ctx), func(tx Tx) error {
-		if err := tx.DeleteMail(m.Seq); !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		return nil
-	})
+	err := o.store.Update(context.WithoutCancel(ctx), func(tx Tx) error { return o.takeOff(tx, m) })
 	if err != nil {
 		log.Error("the outbox can't be written; trying again", zap.Error(err))
 		o.storeFails = true

@@ -16,6 +16,9 @@ type form struct {
 	hidden []string
 	// links lead on; from a mailed link's page only where it no longer works.
 	links []formLink
+	// retry lead on besides from the page of a refused act, whatever the reason;
+	// asked, from the page that says that a mail was asked for.
+	retry, asked []formLink
 	// instead answers in place of the page and returns true; nil: never.
 	instead func(http.ResponseWriter, *call) bool
 	// owned answers in place of the page of a good mailed link and returns true;
@@ -108,6 +111,7 @@ const autocompleteUsername = "username"
 var (
 	linkToLogin   = formLink{"/login/", say("link.login")}
 	linkToProfile = formLink{"/profile/", say("link.profile")}
+	linkToResend  = formLink{"/resend-verification/", say("link.no_confirmation")}
 )
 
 // linkParams are what a mailed link carries; emailLinkParams, one about an address.

@@ -98,7 +98,7 @@ func otherErrors(fields []PageField, left map[string][]string, refusal *Error, l
 	}
 	about := ""
 	switch refusal.Code {
-	case CodeLoginInvalid, CodeUserNotFound:
+	case CodeLoginInvalid, CodeUserNotFound, CodeNotVerified, CodeDisabled:
 		about = "login"
 	case CodeEmailRequired, CodeEmailAlreadyRegistered:
 		about = fieldEmail
@@ -218,9 +218,18 @@ func (p *pages) sent(c *call, e *endpoint, f flash, d *PageData) {
 	d.Title = c.loc.text(say("page.check_mail.title"))
 	d.Text = []string{c.loc.text(f.phrase()), c.loc.text(say("page.check_mail.hint"))}
 	d.Form.Submit, d.Form.Again = c.loc.text(say("page.check_mail.submit")), true
+	d.Links = append(d.Links, p.links(c, e.form.asked)...)
 	if f.value != "" {
 		d.Form.Fields, d.Form.Hidden = nil, append(d.Form.Hidden, PageHidden{f.name, f.value})
 	}
+}
+
+// links are links of a form as its page has them.
+func (p *pages) links(c *call, of []formLink) (out []PageLink) {
+	for _, link := range of {
+		out = append(out, PageLink{p.realm.withNext(link.href, c.next), c.loc.text(link.text)})
+	}
+	return out
 }
 
 // signedOut says that nobody is signed in any more.
@@ -262,6 +271,7 @@ func (p *pages) failed(w http.ResponseWriter, c *call, e *endpoint, refusal *Err
 			return
 		}
 	}
+	d.Links = append(d.Links, p.links(c, e.form.retry)...)
 	p.write(w, c, status, d)
 }
 

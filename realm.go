@@ -230,7 +230,7 @@ func (r *realm) open(wait time.Duration) error {
 		}
 	}
 	renderer.signer, renderer.state, renderer.links = signer, a.state, r.mailedLinks()
-	r.postman = &postman{render: renderer.render, wanted: a.mailWanted, mailer: r.mailer, logger: r.logger.Named("outbox"), now: r.now}
+	r.postman = &postman{render: renderer.render, wanted: a.mailWanted, mailer: r.mailer, logger: r.logger.Named("outbox"), now: r.now, unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime)}
 	r.accounts.Store(a)
 	return nil
 }

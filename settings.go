@@ -103,7 +103,8 @@ type Settings struct {
 // UserSettings says which fields identify an account and who sees and edits them.
 type UserSettings struct {
 	// The unique fields that `login` may name, tried together. Possible:
-	// `username`, `email`, and added fields that are unique. Default: `username`.
+	// `username`, `email`, and added fields that are unique. Default: `username`
+	// and `email`.
 	LoginFields []string `json:"login_fields,omitempty"`
 	// Fields that accounts have besides the built-in ones. Default: none.
 	Fields []FieldSettings `json:"fields,omitempty"`
@@ -132,6 +133,10 @@ type RegisterSettings struct {
 	VerificationURL string `json:"verification_url,omitempty"`
 	// How long the link is good. Default: 7 days.
 	VerificationPeriod caddy.Duration `json:"verification_period,omitempty"`
+	// How long an account that is not confirmed waits since its last mail, three
+	// times as long at most in all; then it is removed, and its username is free.
+	// Default: the verification period.
+	UnconfirmedLifetime caddy.Duration `json:"unconfirmed_lifetime,omitempty"`
 	// Whether the link works only once. Default: true.
 	OneTimeUse *bool `json:"one_time_use,omitempty"`
 	// Whether confirming also signs in. Default: false.
@@ -417,7 +422,7 @@ func (s *Settings) setDefaults() {
 	setDefault(&s.ReplyTo, s.From)
 	setDefault(&s.Language, defaultLanguage)
 	if len(s.User.LoginFields) == 0 {
-		s.User.LoginFields = []string{fieldUsername}
+		s.User.LoginFields = []string{fieldUsername, fieldEmail}
 	}
 	if s.User.PublicFields == nil {
 		s.User.PublicFields = []string{fieldID, fieldUsername, fieldEmail, fieldFirstName, fieldLastName}
@@ -437,6 +442,7 @@ func (s *Settings) setDefaults() {
 	setSwitch(&s.Register.PasswordConfirm, true)
 	setSwitch(&s.Register.Verification, true)
 	setDefault(&s.Register.VerificationPeriod, caddy.Duration(7*day))
+	setDefault(&s.Register.UnconfirmedLifetime, s.Register.VerificationPeriod)
 	setSwitch(&s.Register.OneTimeUse, true)
 	setSwitch(&s.Register.AutoLogin, false)
 	setSwitch(&s.Login.Session, true)

@@ -148,6 +148,7 @@ func (s *Settings) checkSessions(bad badFunc) {
 		{"session.lifetime", s.Session.Lifetime},
 		{"session.idle", s.Session.Idle},
 		{"register.verification_period", s.Register.VerificationPeriod},
+		{"register.unconfirmed_lifetime", s.Register.UnconfirmedLifetime},
 		{"reset_password.verification_period", s.ResetPassword.VerificationPeriod},
 		{"register_email.verification_period", s.RegisterEmail.VerificationPeriod},
 		{"register_email.max_age", s.RegisterEmail.MaxAge},

@@ -85,8 +85,15 @@ type Tx interface {
 	// values that could not be read again, is refused with ErrTooLarge. keys is the complete list of its
 	// unique keys; keys that it held before and that are not in the list are
 	// freed. A key of another account gives a *TakenError, and nothing of this
-	// call is written.
+	// call is written. Keys of the field WaitingKey are nobody's alone.
 	PutUser(u *User, keys []Key) error
+	// Waiting returns up to limit of the accounts that have a key of the field
+	// WaitingKey with this value, the newest (the largest id) first.
+	Waiting(value string, limit int) ([]*User, error)
+	// WaitingSince returns up to limit of the accounts with AwaitsVerification
+	// whose WaitingSince is not before from and before to, in order of it and of
+	// their ids. It reads no others.
+	WaitingSince(from, to time.Time, limit int) ([]*User, error)
 	// DeleteUser removes an account with its keys, sessions and tokens; its
 	// queued mail stays, and the outbox drops it. Unknown id: ErrNotFound.
 	DeleteUser(id uuid.UUID) error
@@ -149,6 +156,11 @@ type Key struct {
 	Value string `cbor:"2,keyasint"`
 }
 
+// WaitingKey is the field of the only keys that several accounts may have at
+// once: the address that an account waits to confirm. UserByKey finds none by
+// them, Tx.Waiting does.
+const WaitingKey = "waiting"
+
 // TokenHash is the SHA-256 of a session or API token. The token itself is
 // never stored, so a copied store signs nobody in.
 type TokenHash [32]byte
@@ -198,6 +210,14 @@ type User struct {
 	// of them at once, however many records there are.
 	SessionEpoch uint32 `cbor:"23,keyasint,omitempty"`
 	TokenEpoch   uint32 `cbor:"24,keyasint,omitempty"`
+	// EmailPending says that Email was given at a sign-up and nobody has shown yet
+	// that he reads it: it is not the account's own, and others may have the same.
+	EmailPending bool `cbor:"18,keyasint,omitempty"`
+	// WaitingFrom is when an account that awaits its verification began to, and
+	// WaitingSince from when on its time is counted; both by the store's steady
+	// clock (account_waiting.go), zero in other accounts.
+	WaitingFrom  time.Time `cbor:"19,keyasint,omitzero"`
+	WaitingSince time.Time `cbor:"20,keyasint,omitzero"`
 }
 
 // FormerEmail is an address that an account had and can have back.
@@ -312,4 +332,7 @@ type Mail struct {
 	// Tried is for how long the message has been tried: the waits between its
 	// tries, by no clock. Kept to the millisecond.
 	Tried time.Duration `cbor:"11,keyasint,omitempty"`
+	// Waiting is the account that awaits its verification and for whose sake the
+	// message was asked for; zero: none. Its time is counted anew from Queued.
+	Waiting uuid.UUID `cbor:"16,keyasint,omitzero"`
 }

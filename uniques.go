@@ -84,8 +84,13 @@ func (q *uniques) keysOf(u *User) []Key {
 	fields := *q.keyed.Load()
 	keys := make([]Key, 0, len(fields))
 	for _, f := range fields {
-		if key := f.key(u); key != "" {
+		key := f.key(u)
+		switch {
+		case key == "":
+		case !u.heldBack(f):
 			keys = append(keys, Key{Field: f.keyspace(), Value: key})
+		case f.name == fieldEmail && u.AwaitsVerification:
+			keys = append(keys, Key{Field: WaitingKey, Value: key})
 		}
 	}
 	return keys

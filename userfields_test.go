@@ -280,7 +280,7 @@ func TestFieldInMailPlaceholderAndAdmin(t *testing.T) {
 // An added unique field identifies an account just as the username does.
 func TestSignInByAddedField(t *testing.T) {
 	s := newSite(t, withFields(
-		FieldSettings{Name: "number", Type: "integer", Unique: true},
+		FieldSettings{Name: "number", Type: "integer", Unique: true, Required: true},
 		FieldSettings{Name: "nick", Type: "text", Unique: true},
 	), func(s *Settings) {
 		s.User.LoginFields = []string{"username", "number", "nick", "email"}

@@ -55,7 +55,8 @@ func TestWholeFlowAsJSON(t *testing.T) {
 	require.Contains(t, taken, "username")
 	require.NotContains(t, taken, "email", "whose it is, is nobody's business")
 
-	refused := c.post(http.StatusBadRequest, "login", data{"login": "ada", "password": testPassword})
+	require.Equal(t, "not_verified", c.code("POST", loginPath, data{"login": "ada", "password": testPassword}))
+	refused := c.post(http.StatusBadRequest, "login", data{"login": "nobody", "password": testPassword})
 	require.Contains(t, refused.json(t), "detail")
 	require.Empty(t, c.cookie(), "an unconfirmed account was signed in")
 

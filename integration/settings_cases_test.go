@@ -117,9 +117,11 @@ var settingCases = []settingCase{
 	{"user.login_fields", "user {\n login_fields email\n }", func(t *testing.T, with, plain *place) {
 		with.client().post(201, "register", without(newcomer("mel"), "username"))
 		with.client().post(200, "verify-registration", with.mail("mel@example.org", 1).link(t))
-		require.Equal(t, "200", with.client().code("POST", loginPath, data{"login": "mel@example.org", "password": testPassword}))
 		plain.member("mel")
-		require.Equal(t, "login_invalid", plain.client().code("POST", loginPath, data{"login": "mel@example.org", "password": testPassword}))
+		for p, want := range map[*place]string{with: "login_invalid", plain: "200"} { // the name; by default either
+			require.Equal(t, "200", p.client().code("POST", loginPath, data{"login": "mel@example.org", "password": testPassword}))
+			require.Equal(t, want, p.client().code("POST", loginPath, data{"login": "mel", "password": testPassword}))
+		}
 	}},
 	{"user.public_fields user.hidden_fields user.editable_fields", `user {
 			public_fields id username email first_name last_name is_staff
@@ -234,6 +236,15 @@ var settingCases = []settingCase{
 		}
 		require.Equal(t, "signature_expired", with.client().code("POST", "/accounts/verify-registration", links[with]))
 		require.Equal(t, "200", plain.client().code("POST", "/accounts/verify-registration", links[plain]))
+	}},
+	{"register.unconfirmed_lifetime", "register {\n unconfirmed_lifetime 2s\n }", func(t *testing.T, with, plain *place) {
+		for _, p := range []*place{with, plain} {
+			p.client().post(201, "register", newcomer("waits"))
+		}
+		login := data{"login": "waits", "password": testPassword}
+		require.Eventually(t, func() bool { return with.client().code("POST", loginPath, login) == "login_invalid" }, patience, 100*time.Millisecond)
+		require.Equal(t, "not_verified", plain.client().code("POST", loginPath, login))
+		with.client().post(201, "register", newcomer("waits")) // the name is free
 	}},
 	{"reset_password.verification_period", "reset_password {\n verification_period 1s\n }", func(t *testing.T, with, plain *place) {
 		for p, want := range map[*place]string{with: "signature_expired", plain: "200"} {

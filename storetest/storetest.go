@@ -32,6 +32,7 @@ func Run(t *testing.T, open func(t *testing.T) registration.Store) {
 	}{
 		{"act", actPromises},
 		{"user", userPromises},
+		{"waiting", waitingPromises},
 		{"session", sessionPromises},
 		{"mail", mailPromises},
 		{"value", valuePromises},

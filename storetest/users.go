@@ -28,6 +28,7 @@ func fullUser() *registration.User {
 		},
 		EmailChanges: 3, Generation: 1 << 40,
 		SessionEpoch: 4, TokenEpoch: 1<<32 - 1,
+		EmailPending: true, WaitingFrom: now.Add(-time.Hour), WaitingSince: now.Add(time.Minute),
 		Former: []registration.FormerEmail{
 			{Email: "Old@example.org", Serial: 2, Until: now.Add(time.Hour)}, {Email: "older@example.org", Until: now, Unproven: true},
 		},
@@ -109,6 +110,7 @@ var userPromises = []promise{
 			func(u *registration.User) { u.AwaitsVerification = true },
 			func(u *registration.User) { u.EmailVerified = true },
 			func(u *registration.User) { u.IsStaff = true },
+			func(u *registration.User) { u.EmailPending = true },
 		} {
 			u := newUser(fmt.Sprint("user", i))
 			u.IsActive = false
