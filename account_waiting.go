@@ -311,10 +311,8 @@ func (e *engine) mailDone(tx Tx, m *Mail) error {
 	if err != nil {
 		return err
 	}
-	since := clock.At(m.Queued)
-	if last := u.WaitingFrom.Add((waitingLifetimes - 1) * p.unconfirmed); since.After(last) {
-		since = last
-	}
+	since := earlier(clock.At(m.Queued), clock.At(p.now())) // it was asked for while a clock was ahead
+	since = earlier(since, u.WaitingFrom.Add((waitingLifetimes-1)*p.unconfirmed))
 	if u.WaitingFrom.IsZero() || !since.After(u.WaitingSince) {
 		return nil
 	}
