@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 )
 
 // A file that grows between two looks at its size is not a file that was cut
@@ -226,4 +227,50 @@ func TestARotationOfTheFutureIsNoGrace(t *testing.T) {
 	s.travel(-time.Hour)
 	require.Equal(t, http.StatusUnauthorized, s.browser().post("/accounts/refresh-token", data{"refresh_token": refresh}).StatusCode)
 	require.Equal(t, http.StatusUnauthorized, s.browser().post("/accounts/refresh-token", data{"refresh_token": next.json(t)["refresh_token"]}).StatusCode)
+}
+
+// A configuration that is loaded and doesn't come to run leaves the keys of the one
+// that runs alone; one that ran for a moment too.
+func TestAFailedReloadLeavesTheKeys(t *testing.T) {
+	for name, runs := range map[string]bool{"loaded": false, "started": true} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "r.db")
+			secret := func(c string) func(*Settings) {
+				return func(s *Settings) { s.Secrets = []string{strings.Repeat(c, 40)} }
+			}
+			s := newSiteAt(t, path, noVerification, withJWT, secret("a"))
+			s.member("ada")
+			b, refresh := s.tokens("ada")
+			require.Equal(t, http.StatusOK, b.get("/members/").StatusCode)
+			stored := func() string {
+				var raw []byte
+				require.NoError(t, s.accounts.store.View(t.Context(), func(tx Tx) (err error) { raw, err = tx.Value(accessKeysValue); return err }))
+				return string(raw)
+			}
+			before := stored()
+			other, err := newRealm(resolvedTestSettings(t, noVerification, withJWT, secret("b")), &BoltModule{path: path, logger: zap.NewNop()}, &memoryMailer{}, zap.NewNop())
+			require.NoError(t, err)
+			if runs {
+				other.now = s.realm.now
+				require.NoError(t, other.start())
+				require.NotEmpty(t, other.accounts.Load().access.current())
+			} else {
+				require.Equal(t, before, stored(), "nothing is written before the start")
+			}
+			require.NoError(t, other.close())
+			// Anybody makes the list be read anew, by a token with an unknown key.
+			s.travel(time.Minute)
+			_, err = s.accounts.access.verificationKey(t.Context(), s.realm.now(), strings.Repeat("A", 22))
+			require.ErrorIs(t, err, ErrNotFound)
+			require.Equal(t, http.StatusOK, b.get("/members/").StatusCode, "good for minutes yet")
+			require.Equal(t, http.StatusOK, s.browser().post("/accounts/refresh-token", data{"refresh_token": refresh}).StatusCode)
+
+			// The other's keys go when all that they signed is over.
+			s.travel(40 * day)
+			require.NoError(t, s.accounts.access.refreshKeys(t.Context(), s.realm.now()))
+			var keys []accessKey
+			require.NoError(t, json.Unmarshal([]byte(stored()), &keys))
+			require.Len(t, keys, len(s.accounts.access.current()))
+		})
+	}
 }

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -151,37 +152,70 @@ func (r *keyring) due(keys []accessKey, now time.Time) (out []accessKey, changed
 	return out, changed
 }
 
-// refreshKeys reads the list from the store and, where something is due,
-// changes it there. Keys that no configured secret has made are left out, and
-// with that go: a secret that was taken away signs nothing any more.
-func (r *keyring) refreshKeys(ctx context.Context, now time.Time) error {
+// loadKeys reads the list from the store and changes nothing there: what is due
+// waits for refreshKeys, because a configuration that is only being loaded may
+// never run.
+func (r *keyring) loadKeys(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var keys []accessKey
+	err := r.store.View(ctx, func(tx Tx) (err error) { keys, _, err = r.stored(tx); return err })
+	if err == nil {
+		r.keys.Store(&keys)
+	}
+	return err
+}
+
+// stored is the list in the store: the keys that a configured secret has made, and
+// those of others.
+func (r *keyring) stored(tx Tx) (ours, others []accessKey, err error) {
+	raw, err := tx.Value(accessKeysValue)
+	if errors.Is(err, ErrNotFound) {
+		return nil, nil, nil
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	var all []accessKey
+	if err := json.Unmarshal(raw, &all); err != nil {
+		return nil, nil, fmt.Errorf("the list of keys: %w", err)
+	}
+	for _, k := range all {
+		switch mine, err := r.derive(&k); {
+		case err != nil:
+			return nil, nil, err
+		case mine:
+			ours = append(ours, k)
+		default:
+			others = append(others, k)
+		}
+	}
+	return ours, others, nil
+}
+
+// maxOtherKeys bounds the keys of other secrets that the list keeps.
+const maxOtherKeys = 8
+
+// refreshKeys reads the list from the store and, where something is due,
+// changes it there. Keys that no configured secret has made count for nothing: a
+// secret that was taken away signs nothing any more. They stay in the list until
+// all that they signed is over, for they may be another configuration's that runs
+// still, or again if this one doesn't come to run.
+func (r *keyring) refreshKeys(ctx context.Context, now time.Time) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var keys, others []accessKey
 	read := func(tx Tx) (changed bool, err error) {
-		raw, err := tx.Value(accessKeysValue)
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		if keys, others, err = r.stored(tx); err != nil {
 			return false, err
 		}
-		var stored []accessKey
-		if err == nil {
-			if err := json.Unmarshal(raw, &stored); err != nil {
-				return false, fmt.Errorf("the list of keys: %w", err)
-			}
-		}
-		keys = nil
-		for _, k := range stored {
-			ours, err := r.derive(&k)
-			if err != nil {
-				return false, err
-			}
-			if ours {
-				keys = append(keys, k)
-			}
-		}
-		lost := len(keys) < len(stored)
+		before := len(others)
+		others = slices.DeleteFunc(others, func(k accessKey) bool {
+			return k.SignsFrom.Sub(now) > maxKeyLead || now.Sub(k.SignsFrom) > r.keyLifetime+r.lead()+k.Tokens
+		})
+		others = others[max(0, len(others)-maxOtherKeys):]
 		keys, changed = r.due(keys, now)
-		return changed || lost, nil
+		return changed || len(others) < before, nil
 	}
 	changed := false
 	err := r.store.View(ctx, func(tx Tx) (err error) { changed, err = read(tx); return err })
@@ -197,7 +231,7 @@ func (r *keyring) refreshKeys(ctx context.Context, now time.Time) error {
 					}
 				}
 			}
-			raw, err := json.Marshal(keys)
+			raw, err := json.Marshal(append(slices.Clone(others), keys...))
 			if err != nil {
 				return err
 			}

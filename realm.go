@@ -191,7 +191,13 @@ func newRealm(s *Settings, store StoreModule, mailer Mailer, logger *zap.Logger)
 	return r, nil
 }
 
-// open acquires the engine and builds what rests on it.
+// open acquires the engine and builds what rests on it. It is part of loading a
+// configuration, which may come to nothing while another one runs. So it writes
+// only what that one never notices: an empty file or realm; the generated signing
+// key, which is made once and never changed; and the keys of fields that become
+// unique, because two accounts with one value have to refuse the configuration
+// (keys that the store's list doesn't name count for nothing, and uniques.leave
+// puts the list back). All else waits for start.
 func (r *realm) open(wait time.Duration) error {
 	if r.engine != nil {
 		return nil
@@ -225,7 +231,7 @@ func (r *realm) open(wait time.Duration) error {
 	}
 	if j := r.settings.Login.JWT; j != nil {
 		a.access = newAccessTokens(r.engine.store, signer, j)
-		if err := a.access.refreshKeys(context.Background(), r.now()); err != nil {
+		if err := a.access.loadKeys(context.Background()); err != nil {
 			return fmt.Errorf("the keys of the access tokens: %w", err)
 		}
 	}
@@ -286,6 +292,11 @@ func (r *realm) newSigner() (*Signer, error) {
 func (r *realm) start() error {
 	if err := r.open(4 * time.Second); err != nil {
 		return fmt.Errorf("%s: realm %q: %w", orUnknown(r.settings.Source), r.name, err)
+	}
+	if a := r.accounts.Load(); a.access != nil {
+		if err := a.access.refreshKeys(context.Background(), r.now()); err != nil {
+			return fmt.Errorf("%s: realm %q: the keys of the access tokens: %w", orUnknown(r.settings.Source), r.name, err)
+		}
 	}
 	r.engine.start(r.postman)
 	r.started = true
