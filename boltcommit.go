@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -31,6 +32,9 @@ var errGone = errors.New("the act's function did not return")
 type committer struct {
 	db     *bolt.DB
 	health *boltHealth
+	// fewest is how many free pages there were at least after the commits since it
+	// was last looked at.
+	fewest atomic.Int64
 
 	mu      sync.Mutex
 	busy    bool   // somebody leads
@@ -191,7 +195,15 @@ func (c *committer) answer(followers []*act, err error) {
 
 // update is a write transaction, refused where the file can't be trusted.
 func (c *committer) update(fn func(*bolt.Tx) error) error {
-	return c.health.write(func() error { return c.db.Update(fn) })
+	err := c.health.write(func() error { return c.db.Update(fn) })
+	if err == nil {
+		// Only who leads is here, and what is lost to a look meanwhile comes with the
+		// next commit.
+		if free := int64(c.db.Stats().FreePageN); free < c.fewest.Load() {
+			c.fewest.Store(free)
+		}
+	}
+	return err
 }
 
 // gather appends those who wait and may share a transaction.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -52,6 +53,7 @@ type BoltFile struct {
 	path     string
 	health   boltHealth
 	commits  committer
+	pageSize int
 	warnings []string
 	closed   atomic.Bool
 }
@@ -82,8 +84,9 @@ func OpenBoltFile(path string, wait time.Duration) (*BoltFile, error) {
 		return nil, openError(path, err)
 	}
 	db.AllocSize = growStep
-	f := &BoltFile{db: db, path: path}
+	f := &BoltFile{db: db, path: path, pageSize: db.Info().PageSize}
 	f.commits.db, f.commits.health = db, &f.health
+	f.commits.fewest.Store(math.MaxInt64)
 	if wasEmpty {
 		f.warnings = append(f.warnings, fmt.Sprintf("account file %s was empty and begins without accounts; if it had some, restore it from a backup", path))
 	}

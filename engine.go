@@ -127,6 +127,17 @@ func (e *engine) flush(ctx context.Context, p *postman) {
 	}
 }
 
+// tidy lets a store that has use for it put itself in order.
+func (e *engine) tidy(ctx context.Context, p *postman) {
+	store, ok := e.store.(interface{ Tidy(goOn func() bool) error })
+	if !ok {
+		return
+	}
+	if err := store.Tidy(func() bool { return ctx.Err() == nil }); err != nil && ctx.Err() == nil {
+		p.logger.Error("the store could not be put in order", zap.Error(err))
+	}
+}
+
 func (e *engine) housekeeping(ctx context.Context) {
 	flush, sweep := time.NewTicker(flushInterval), time.NewTicker(sweepInterval)
 	purge := time.NewTimer(maxPurgeEvery)
@@ -141,6 +152,7 @@ func (e *engine) housekeeping(ctx context.Context) {
 		case <-flush.C:
 			if p := e.postman(); p != nil {
 				e.flush(ctx, p)
+				e.tidy(ctx, p)
 			}
 		case l := <-e.sessions.left:
 			p := e.postman()
