@@ -39,9 +39,15 @@ func TestCookieSettings(t *testing.T) {
 			require.Equal(t, http.SameSiteStrictMode, got.SameSite)
 		})
 	}
-	sibling := newSite(t, func(s *Settings) { s.Session.CookieDomain, s.BaseURL = "example.com", "https://accounts.example.com" })
-	require.Equal(t, "https://accounts.example.com/accounts/login/?next=https%3A%2F%2Fexample.com%2Fmembers%2F",
-		sibling.browser().likeBrowser().get("/members/").Header.Get("Location"))
+	for next, trusted := range map[string][]string{
+		"?next=https%3A%2F%2Fexample.com%2Fmembers%2F": {"https://example.com"},
+		"": nil, // the sign-in page would not follow it
+	} {
+		sibling := newSite(t, func(s *Settings) {
+			s.Session.CookieDomain, s.BaseURL, s.TrustedOrigins = "example.com", "https://accounts.example.com", trusted
+		})
+		require.Equal(t, "https://accounts.example.com/accounts/login/"+next, sibling.browser().likeBrowser().get("/members/").Header.Get("Location"))
+	}
 }
 
 func TestOwnMailTemplates(t *testing.T) {

@@ -168,25 +168,39 @@ func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, 
 		r.refuse(w, req, refuse(CodeNotAuthenticated))
 		return
 	}
-	wanted := originalURI(req)
-	if strings.Contains(target, "://") && !strings.Contains(wanted, "://") {
-		scheme := "http://"
-		if r.secure(req) {
-			scheme = "https://"
-		}
-		wanted = scheme + req.Host + wanted
-	}
 	separator := "?"
 	if strings.Contains(target, "?") {
 		separator = "&"
 	}
-	h := w.Header()
-	h.Set("Cache-Control", "no-store")
-	if len(wanted) <= maxNext { // a longer one is not followed
+	if wanted := r.wanted(req, target); wanted != "" {
 		target += separator + paramNext + "=" + url.QueryEscape(wanted)
 	}
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
 	h.Set("Location", target)
 	w.WriteHeader(http.StatusFound)
+}
+
+// wanted is the `next` that a sign-in page is given: where the person wanted to go.
+// A page on another host needs it with its origin. That is the request's, if it is
+// one that the realm sends anybody to: the request's Host alone decides nothing.
+// Else, and where it is longer than one that is followed, it is left out.
+func (r *realm) wanted(req *http.Request, page string) string {
+	uri := originalURI(req)
+	if u, err := url.Parse(page); err == nil && u.Host == "" {
+		if len(uri) > maxNext {
+			return ""
+		}
+		return uri
+	}
+	if !strings.HasPrefix(uri, "/") { // the client named a host of its own in the request line
+		return ""
+	}
+	scheme := "http://"
+	if r.secure(req) {
+		scheme = "https://"
+	}
+	return r.origins.safeNext(scheme + req.Host + uri)
 }
 
 // originalURI is the address that the client asked for, before any rewrite.

@@ -197,6 +197,10 @@ func (r *realm) serve(w http.ResponseWriter, req *http.Request, name string) {
 	}
 	r.warnOfProxies(req)
 	c := &call{Accounts: r.accounts.Load(), realm: r, req: req, client: r.client(req)}
+	if c.Accounts == nil {
+		r.refuse(w, req, unavailable(errors.New("the store is not open")))
+		return
+	}
 	c.loc = r.languages.named(c.client.Language)
 	if e.anonymous {
 		// nobody is asked who it is

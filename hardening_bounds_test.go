@@ -6,6 +6,8 @@ package registration
 import (
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -131,4 +133,91 @@ func TestGuardLeavesOutWhatIsNotFollowed(t *testing.T) {
 	b := s.browser().likeBrowser()
 	require.Contains(t, b.get("/members/"+strings.Repeat("x", maxNext-len("/members/"))).Header.Get("Location"), "next=")
 	require.Equal(t, "/accounts/login/", b.get("/members/"+strings.Repeat("x", maxNext)).Header.Get("Location"))
+}
+
+// Where the sign-in page is on another host, `next` has the origin of the request,
+// if that is one that the realm sends anybody to.
+func TestNextForASignInPageElsewhere(t *testing.T) {
+	s := newSite(t, func(s *Settings) { s.TrustedOrigins = []string{"http://app.example.net"} })
+	for name, c := range map[string]struct {
+		login, host, uri, want string
+	}{
+		"our host":                {"https://login.example.net/", "example.com", "/members/x?y=1", "http://example.com/members/x?y=1"},
+		"an address in the query": {"https://login.example.net/", "example.com", "/members/?u=http://evil.example/", "http://example.com/members/?u=http://evil.example/"},
+		"a trusted origin":        {"https://login.example.net/", "app.example.net", "/members/", "http://app.example.net/members/"},
+		"another host":            {"https://login.example.net/", "evil.example", "/members/", ""},
+		"another port":            {"https://login.example.net/", "example.com:8080", "/members/", ""},
+		"a user before the host":  {"https://login.example.net/", "evil@example.com", "/members/", ""},
+		"without a scheme":        {"//login.example.net/", "example.com", "/members/", "http://example.com/members/"},
+		"a host in capitals":      {"HTTPS://LOGIN.example.net/", "EXAMPLE.com", "/members/", "http://EXAMPLE.com/members/"},
+		"a host in the request":   {"https://login.example.net/", "evil.example", "http://example.com/members/", ""},
+		"our own page":            {"", "evil.example", "/members/", "/members/"},
+		"a page of this host":     {"/sign-in?a=b", "evil.example", "/members/", "/members/"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.guard.LoginURL = c.login
+			req := httptest.NewRequest(http.MethodGet, "/members/", nil)
+			req.Host, req.RequestURI = c.host, c.uri
+			req.Header.Set("Accept", "text/html")
+			rec := httptest.NewRecorder()
+			s.ServeHTTP(rec, req)
+			require.Equal(t, http.StatusFound, rec.Code)
+			u, err := url.Parse(rec.Header().Get("Location"))
+			require.NoError(t, err)
+			require.Equal(t, c.want, u.Query().Get("next"))
+			require.Equal(t, c.want != "", u.Query().Has("next"))
+		})
+	}
+}
+
+func TestCookieNames(t *testing.T) {
+	for name, c := range map[string]struct {
+		name, base, domain, wrong string
+	}{
+		"a letter":               {"a", "http://example.com", "", ""},
+		"all that a token has":   {"!#$%&'*+-.^_`|~Az09", "http://example.com", "", ""},
+		"a host's":               {"__Host-x", "https://example.com", "", ""},
+		"a secure one's":         {"__Secure-x", "https://example.com", "example.com", ""},
+		"at":                     {"a@b", "https://example.com", "", "no name for a cookie"},
+		"a blank":                {"a b", "https://example.com", "", "no name for a cookie"},
+		"a letter of no token":   {"caf\u00e9", "https://example.com", "", "no name for a cookie"},
+		"a line break":           {"a\nb", "https://example.com", "", "no name for a cookie"},
+		"a bracket":              {"a[b]", "https://example.com", "", "no name for a cookie"},
+		"long":                   {strings.Repeat("a", 101), "https://example.com", "", "no name for a cookie"},
+		"a host's with a domain": {"__Host-x", "https://example.com", "example.com", "can't have a domain"},
+		"in small letters":       {"__host-x", "https://example.com", "example.com", "can't have a domain"},
+		"a host's over HTTP":     {"__Host-x", "http://example.com", "", "over HTTPS alone"},
+		"a secure one over HTTP": {"__SECURE-x", "http://example.com", "", "over HTTPS alone"},
+		"an HTTP one over HTTP":  {"__Http-x", "http://example.com", "", "over HTTPS alone"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			settings := testSettings()
+			settings.BaseURL, settings.Session.CookieName, settings.Session.CookieDomain = c.base, c.name, c.domain
+			_, err := settings.resolve()
+			if c.wrong != "" {
+				require.ErrorContains(t, err, c.wrong)
+				return
+			}
+			require.NoError(t, err)
+			require.NotEmpty(t, (&http.Cookie{Name: c.name, Value: "x"}).String(), "net/http sets it")
+		})
+	}
+}
+
+// Before its store is open a realm tells everybody so, at every endpoint.
+func TestEndpointsBeforeTheStoreIsOpen(t *testing.T) {
+	s := costSite(t)
+	open := s.realm.accounts.Swap(nil)
+	defer s.realm.accounts.Store(open)
+	for op := range s.operations(t) {
+		if op[1] == "/openapi.json" { // it is about the settings
+			continue
+		}
+		t.Run(op[0]+op[1], func(t *testing.T) {
+			b := s.browser().problems()
+			res := b.do(op[0], "/accounts"+op[1], map[bool]any{true: nil, false: data{paramRefreshToken: "a.b"}}[op[0] == http.MethodGet || op[0] == http.MethodHead])
+			require.Equal(t, http.StatusServiceUnavailable, res.StatusCode, res.body)
+			require.NotEmpty(t, res.Header.Get("Retry-After"))
+		})
+	}
 }

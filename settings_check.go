@@ -169,13 +169,7 @@ func (s *Settings) checkSessions(bad badFunc) {
 	default:
 		bad("session.same_site", "%q is not one of lax, strict, none", s.Session.SameSite)
 	}
-	name := s.Session.CookieName
-	if strings.ContainsAny(name, " \t\r\n;,=\"\\") {
-		bad("session.cookie_name", "%q has a character that a cookie name can't have; use letters, digits, - and _", name)
-	}
-	if strings.HasPrefix(name, "__Host-") && s.Session.CookieDomain != "" {
-		bad("session.cookie_name", "a __Host- cookie can't have a domain; rename it, or remove cookie_domain")
-	}
+	s.checkCookieName(bad)
 	if strings.ContainsAny(s.Session.CookieDomain, " \t\r\n;,=/:") {
 		bad("session.cookie_domain", "%q is not a domain; write for example example.com", s.Session.CookieDomain)
 	} else {
@@ -186,6 +180,28 @@ func (s *Settings) checkSessions(bad badFunc) {
 	}
 	if s.Password.MinLength < 1 || s.Password.MinLength > 1024 {
 		bad("password.min_length", "%d is not between 1 and 1024", s.Password.MinLength)
+	}
+}
+
+// cookieName is a token of RFC 9110 (5.6.2), as RFC 6265 wants the name of a cookie.
+// net/http sets no cookie with another, and says nothing.
+var cookieName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$")
+
+// checkCookieName refuses a name under which no browser would take or send the
+// cookie. Browsers read the prefixes in any case (RFC 6265bis, 5.4).
+func (s *Settings) checkCookieName(bad badFunc) {
+	name, plain := s.Session.CookieName, strings.HasPrefix(s.BaseURL, "http://")
+	if name != "" && !cookieName.MatchString(name) {
+		bad("session.cookie_name", "%q is no name for a cookie; use up to 100 letters, digits, - and _", name)
+	}
+	lower := strings.ToLower(name)
+	if strings.HasPrefix(lower, "__host-") && s.Session.CookieDomain != "" {
+		bad("session.cookie_name", "a __Host- cookie can't have a domain; rename it, or remove cookie_domain")
+	}
+	for _, prefix := range []string{"__Host-", "__Secure-", "__Http-"} {
+		if strings.HasPrefix(lower, strings.ToLower(prefix)) && plain {
+			bad("session.cookie_name", "browsers take a %s cookie over HTTPS alone, and base_url is %s; rename it, or write an https base_url", prefix, s.BaseURL)
+		}
 	}
 }
 
