@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,6 +28,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/seed-928992b0/caddy-registration/internal/apicheck"
+	"github.com/seed-928992b0/caddy-registration/internal/password"
 )
 
 // patience is how long a test waits for what has to come, on a slow machine too.
@@ -90,6 +92,12 @@ func testSettings() *Settings {
 	}
 }
 
+// patientPool is the pool of all sites under test. On a slow, busy machine a crowd
+// waits for its turns and is not told 503: what a pool refuses has tests of its own.
+var patientPool = sync.OnceValue(func() *password.Pool {
+	return password.NewPool(password.Limits{Workers: runtime.GOMAXPROCS(0), Queue: 10_000, Turn: time.Hour, Hold: patience, Wait: patience})
+})
+
 // newSite runs a realm in a fresh folder; configure changes its settings.
 func newSite(t testing.TB, configure ...func(*Settings)) *site {
 	return newSiteAt(t, filepath.Join(t.TempDir(), "registration.db"), configure...)
@@ -111,6 +119,7 @@ func newSiteAt(t testing.TB, path string, configure ...func(*Settings)) *site {
 	require.NoError(t, err)
 	clock := func() time.Time { return time.Unix(0, s.now.Load()).UTC() }
 	s.accounts = s.realm.accounts.Load()
+	s.accounts.hasher = patientPool()
 	s.realm.now, s.accounts.now, s.realm.postman.now = clock, clock, clock
 	s.realm.engine.throttles = newThrottles(clock)
 	s.accounts.throttles = s.realm.engine.throttles

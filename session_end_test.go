@@ -125,7 +125,7 @@ func TestSessionsAndTokensAreCountedApart(t *testing.T) {
 func TestRaceOfSignInsKeepsTheLimit(t *testing.T) {
 	s := newSite(t, noVerification, withMax(5))
 	id := uuid.MustParse(s.member("ada"))
-	require.Equal(t, map[int]int{http.StatusOK: racers}, race(func(int) int {
+	require.Equal(t, map[int]int{http.StatusOK: hashers}, raceOf(hashers, func(int) int {
 		return s.browser().post("/accounts/login", data{"login": "ada", "password": testPassword}).StatusCode
 	}))
 	require.Len(t, s.sessionsOf(id), 5)
