@@ -60,13 +60,19 @@ func TestOwnMailTemplates(t *testing.T) {
 	body := with(newcomer("ada"), data{"first_name": "<Ada>", "last_name": "L"})
 	s := newSite(t, func(s *Settings) {
 		s.Templates, s.Register.Mail = dir, MailSettings{Subject: "mine/subject.txt", Body: "mine/body.html"}
+		s.ResetPassword.Mail = s.Register.Mail
 	})
 	s.browser().post("/accounts/register", body)
 	m := s.mail()
+	require.Equal(t, "For ada at example.com", m.Subject, "no names until the address is confirmed")
+	require.Contains(t, m.HTML, "Hello  <a")
+	s.set(uuidOf(t, s, "ada").String(), func(u *User) { u.IsActive, u.AwaitsVerification, u.EmailVerified = true, false, true })
+	s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
+	m = s.mail()
 	require.Equal(t, "For <Ada> L at example.com", m.Subject)
 	require.Contains(t, m.HTML, "Hello &lt;Ada&gt;")
 	require.Empty(t, m.Text, "the mailer derives it")
-	require.Contains(t, m.plainText(), "http://example.com/accounts/verify-registration/?")
+	require.Contains(t, m.plainText(), "http://example.com/accounts/reset-password/?")
 	s = newSite(t, func(s *Settings) { s.Templates, s.Register.Mail = dir, MailSettings{Body: "mine/body.txt"} })
 	s.browser().post("/accounts/register", body)
 	m = s.mail()

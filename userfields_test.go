@@ -257,10 +257,14 @@ func TestFieldInMailPlaceholderAndAdmin(t *testing.T) {
 		FieldSettings{Name: "size", Type: "choice", Choices: []string{"s"}},
 		FieldSettings{Name: "secret", Type: "integer", Hidden: true, Default: jsonText("42")},
 	), func(s *Settings) {
-		s.Templates, s.Register.Mail.TextBody = folder, "hello.txt"
+		s.Templates, s.Register.Mail.TextBody, s.ResetPassword.Mail.TextBody = folder, "hello.txt", "hello.txt"
 	})
 	res := s.browser().post("/accounts/register", with(newcomer("ada"), data{"nick": "countess"}))
 	require.Equal(t, http.StatusCreated, res.StatusCode, res.body)
+	m := s.mail()
+	require.Contains(t, m.Text, "//42 http", "no added text until the address is confirmed")
+	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-registration", m.link(t)).StatusCode)
+	s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
 	require.Contains(t, s.mail().Text, "countess//42 http")
 	u := &User{Extra: map[string]any{"nick": "x"}}
 	for name, want := range map[string]any{"nick": "x", "size": ""} {
