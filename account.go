@@ -40,6 +40,8 @@ type Accounts struct {
 	store    Store
 	sessions *sessions
 	signer   *Signer
+	// nameKeys hashes the names that accounts have left.
+	nameKeys *Signer
 	hasher   *password.Pool
 	// mailDomain is the right-hand side of every Message-ID.
 	mailDomain string
@@ -223,12 +225,21 @@ func (a *Accounts) taken(tx Tx, u *User, errs *fieldErrors) error {
 			return err
 		}
 	}
-	if secret {
-		return nil
-	}
 	before, err := stored(tx, u)
 	if err != nil {
 		return err
+	}
+	if f := a.settings.fields.byName[fieldUsername]; isNew(f, before, u) && !hasField(*errs, f.name) {
+		left, err := a.leftByAnother(tx, u)
+		if err != nil {
+			return err
+		}
+		if left {
+			errs.add(f.name, CodeUnique)
+		}
+	}
+	if secret {
+		return nil
 	}
 	if isNew(a.settings.fields.byName[fieldEmail], before, u) {
 		left, err := a.emailTaken(tx, u)
@@ -291,6 +302,9 @@ func (a *Accounts) Register(ctx context.Context, in Input, client Client) (*User
 	}
 	n := a.notice(MailEmailInUse, u.Email)
 	err = a.update(ctx, func(t *txn) error {
+		if err := a.claimName(t, u); err != nil {
+			return err
+		}
 		if !verify {
 			return a.putUser(t, u)
 		}

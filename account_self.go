@@ -53,7 +53,7 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, par
 			return err
 		}
 		var errs fieldErrors
-		email, logins := u.Email, a.loginsOf(u)
+		email, name, logins := u.Email, u.Username, a.loginsOf(u)
 		read(u, &errs)
 		if err := a.taken(t, u, &errs); err != nil {
 			return err
@@ -62,6 +62,9 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, par
 			return err
 		}
 		if err := errs.err(); err != nil {
+			return err
+		}
+		if err := a.rename(t, u, name); err != nil {
 			return err
 		}
 		if !slices.Equal(logins, a.loginsOf(u)) {
@@ -283,6 +286,11 @@ func (a *Accounts) Delete(ctx context.Context, id uuid.UUID) error {
 		}
 		if err := t.endSessions(u, nil); err != nil {
 			return err
+		}
+		if !u.AwaitsVerification { // else it has never been anybody's
+			if err := a.leaveName(t, u, u.Username); err != nil {
+				return err
+			}
 		}
 		t.users = append(t.users, id)
 		return t.DeleteUser(id)

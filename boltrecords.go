@@ -65,6 +65,7 @@ type userRecord struct {
 	// Former is there for some days after a change of the address.
 	Former     []formerRecord `cbor:"13,keyasint,omitempty"`
 	Generation uint64         `cbor:"17,keyasint,omitempty"`
+	NamesLeft  []int64        `cbor:"21,keyasint,omitempty"` // unix seconds
 	// Unproven are the serials of the former addresses that were never confirmed.
 	Unproven     []uint32 `cbor:"25,keyasint,omitempty"`
 	SessionEpoch uint32   `cbor:"23,keyasint,omitempty"`
@@ -151,6 +152,9 @@ func encodeUser(u *User, keys []Key) ([]byte, error) {
 		SessionEpoch: u.SessionEpoch, TokenEpoch: u.TokenEpoch,
 		WaitingFrom: unixSeconds(u.WaitingFrom), WaitingSince: unixSeconds(u.WaitingSince),
 	}
+	for _, at := range u.NamesLeft {
+		r.NamesLeft = append(r.NamesLeft, at.Unix())
+	}
 	for _, f := range u.Former {
 		r.Former = append(r.Former, formerRecord{Email: f.Email, Serial: f.Serial, Until: f.Until.Unix()})
 		if f.Unproven {
@@ -195,6 +199,10 @@ func decodeUser(id uuid.UUID, data []byte) (*User, []Key, error) {
 	for i := 0; i < len(r.Keys); i += 2 {
 		keys = append(keys, Key{Field: r.Keys[i], Value: r.Keys[i+1]})
 	}
+	var namesLeft []time.Time
+	for _, at := range r.NamesLeft {
+		namesLeft = append(namesLeft, time.Unix(at, 0).UTC())
+	}
 	var former []FormerEmail
 	for _, f := range r.Former {
 		former = append(former, FormerEmail{
@@ -202,7 +210,7 @@ func decodeUser(id uuid.UUID, data []byte) (*User, []Key, error) {
 		})
 	}
 	return &User{
-		ID: id, Former: former, Username: r.Username, Email: r.Email, FirstName: r.FirstName, LastName: r.LastName,
+		ID: id, Former: former, NamesLeft: namesLeft, Username: r.Username, Email: r.Email, FirstName: r.FirstName, LastName: r.LastName,
 		PasswordHash: fromShorthand(r.PasswordHash), Groups: r.Groups, Extra: r.Extra,
 		IsActive: r.Flags&flagActive != 0, AwaitsVerification: r.Flags&flagAwaitsVerification != 0,
 		EmailVerified: r.Flags&flagEmailVerified != 0, IsStaff: r.Flags&flagStaff != 0,

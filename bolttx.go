@@ -28,6 +28,8 @@ const (
 	bucketOutboxDue     = "outbox_due"     // unix ms, seq → nothing; the oldest mail of each recipient only
 	bucketOutboxTo      = "outbox_to"      // lower-case recipient NUL seq → nothing
 	bucketValues        = "values"         // name → format, value
+	bucketLeftNames     = "left_names"     // HMAC of the name → format, user id, unix seconds
+	bucketLeftUntil     = "left_until"     // unix seconds, HMAC of the name → nothing
 	bucketBudgets       = "budgets"        // table NUL key → format, unix ms
 	bucketWaiting       = "waiting"        // unix seconds of WaitingSince, id → nothing
 	bucketWaitingKeys   = "waiting_keys"   // value NUL id → nothing
@@ -36,6 +38,7 @@ const (
 var realmBuckets = []string{
 	bucketUsers, bucketKeys, bucketSessions, bucketUserSessions, bucketSessionExpiry,
 	bucketOutbox, bucketOutboxDue, bucketOutboxTo, bucketValues, bucketBudgets, bucketWaiting, bucketWaitingKeys,
+	bucketLeftNames, bucketLeftUntil,
 }
 
 // boltTx implements Tx. A failing write method has written nothing unless the

@@ -190,6 +190,7 @@ func (e *engine) housekeeping(ctx context.Context) {
 			if removed > 0 {
 				p.logger.Debug("expired sessions removed", zap.Int("count", removed))
 			}
+			sweepLeftNames(ctx, p, e.store)
 		}
 	}
 }

@@ -222,8 +222,12 @@ func (r *realm) open(wait time.Duration) error {
 	if err != nil {
 		return err
 	}
+	nameKeys, err := r.nameKeys(signer)
+	if err != nil {
+		return err
+	}
 	a := &Accounts{
-		settings: r.settings, store: r.engine.store, sessions: r.engine.sessions, signer: signer, hasher: r.hasher,
+		settings: r.settings, store: r.engine.store, sessions: r.engine.sessions, signer: signer, nameKeys: nameKeys, hasher: r.hasher,
 		mailDomain: site, mailQueued: r.engine.outbox.notify, throttles: r.engine.throttles, mailHeld: r.mailHeld, uniques: r.engine.uniques, now: r.now,
 	}
 	if err := r.engine.uniques.enter(context.Background(), r.engine.store, r.settings.fields, r.logger); err != nil {
@@ -286,6 +290,31 @@ func (r *realm) newSigner() (*Signer, error) {
 		return nil, fmt.Errorf("the signing key in the store: %w", err)
 	}
 	return NewSigner(r.name, key)
+}
+
+// nameKeys is the signer that hashes left names: the configured secrets, and after
+// them the generated key, if the store has one from the time before. A first
+// `secret` must not free all names.
+func (r *realm) nameKeys(signer *Signer) (*Signer, error) {
+	if len(r.settings.Secrets) == 0 {
+		return signer, nil
+	}
+	var generated []byte
+	err := r.engine.store.View(context.Background(), func(tx Tx) (err error) {
+		generated, err = tx.Value(signingKey)
+		return err
+	})
+	if errors.Is(err, ErrNotFound) {
+		return signer, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the signing key in the store: %w", err)
+	}
+	var secrets [][]byte
+	for _, s := range r.settings.Secrets {
+		secrets = append(secrets, []byte(s))
+	}
+	return NewSigner(r.name, append(secrets, generated)...)
 }
 
 // start sets the realm to work.

@@ -32,6 +32,8 @@ const (
 	PurposeDevice Purpose = "device"
 	// PurposeSignUp is no link: it marks the browser that asked for an account.
 	PurposeSignUp Purpose = "sign_up"
+	// PurposeLeftName is no link: its key is that of the hashes of left names.
+	PurposeLeftName Purpose = "left_name"
 	// PurposeAccessToken is no signature of ours: the keys that sign access
 	// tokens are derived from its key.
 	PurposeAccessToken Purpose = "access_token"
@@ -83,8 +85,8 @@ func NewSigner(realm string, secrets ...[]byte) (*Signer, error) {
 		if len(secret) < minSecret {
 			return nil, fmt.Errorf("a signing key has %d bytes; it needs at least %d", len(secret), minSecret)
 		}
-		derived := make(map[Purpose][]byte, 7)
-		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeDevice, PurposeSignUp, PurposeAccessToken} {
+		derived := make(map[Purpose][]byte, 8)
+		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeDevice, PurposeSignUp, PurposeLeftName, PurposeAccessToken} {
 			key, err := hkdf.Key(sha256.New, secret, []byte("caddy-registration v1"), string(purpose)+"\x00"+realm, sha256.Size)
 			if err != nil {
 				return nil, err
@@ -129,6 +131,18 @@ func (s *Signer) mac(keys map[Purpose][]byte, c Claim) []byte {
 	h := hmac.New(sha256.New, keys[c.Purpose])
 	h.Write(lengthPrefixed(c.User[:], []byte(c.Email), c.State, []byte(strconv.FormatInt(c.Time.Unix(), 10))))
 	return h.Sum(nil)
+}
+
+// nameHashes are the hashes of a left name, one a secret, the first secret's first:
+// a new one is kept by that, and those that were kept by the others still count.
+func (s *Signer) nameHashes(key string) []NameHash {
+	hashes := make([]NameHash, len(s.keys))
+	for i, derived := range s.keys {
+		h := hmac.New(sha256.New, derived[PurposeLeftName])
+		h.Write([]byte(key))
+		h.Sum(hashes[i][:0])
+	}
+	return hashes
 }
 
 // accessKeys returns the Ed25519 keys (RFC 8032) with this id, one a secret, the

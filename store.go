@@ -146,6 +146,15 @@ type Tx interface {
 	Value(name string) ([]byte, error)
 	// PutValue sets one of the realm's own small values.
 	PutValue(name string, value []byte) error
+
+	// PutLeftName says whose a name was that nobody has now; what it said before of
+	// the name is replaced.
+	PutLeftName(hash NameHash, left LeftName) error
+	// LeftName returns what PutLeftName said, over or not, or ErrNotFound.
+	LeftName(hash NameHash) (LeftName, error)
+	// DeleteLeftNames removes up to limit of them whose Until is not after now, the
+	// longest over first, and returns how many it removed.
+	DeleteLeftNames(now time.Time, limit int) (int, error)
 }
 
 // A Key is one unique value of an account: two accounts of a realm never hold
@@ -164,6 +173,18 @@ const WaitingKey = "waiting"
 // TokenHash is the SHA-256 of a session or API token. The token itself is
 // never stored, so a copied store signs nobody in.
 type TokenHash [32]byte
+
+// NameHash is the HMAC-SHA-256 of a username under a key of the realm: a copied
+// store does not say which names people have left.
+type NameHash [32]byte
+
+// LeftName is a name that an account has left by another name or by its end.
+type LeftName struct {
+	// User is that account; it may be gone.
+	User uuid.UUID
+	// Until is when anybody can have the name, with a resolution of one second.
+	Until time.Time
+}
 
 // User is one account. Times are UTC with a resolution of one second in the
 // store; a zero time means never.
@@ -205,6 +226,9 @@ type User struct {
 	// undo link. It is part of the state of the links and device cookies that
 	// end with them (Accounts.state).
 	Generation uint64 `cbor:"17,keyasint,omitempty"`
+	// NamesLeft is when the account left its former usernames, for as long as they
+	// are kept from others.
+	NamesLeft []time.Time `cbor:"21,keyasint,omitempty"`
 	// SessionEpoch and TokenEpoch number what Session.Epoch of the account's live
 	// sessions, and of its API and refresh tokens, has to be. Raising one ends all
 	// of them at once, however many records there are.

@@ -422,8 +422,8 @@ var settingCases = []settingCase{
 		other.requireMember()
 	}},
 	{"session.max", "session {\n max 1\n }", func(t *testing.T, with, plain *place) {
-		first, other := with.member("maxi"), plain.member("maxi")
-		with.client().signIn("maxi")
+		first, other := with.member("crowd"), plain.member("maxi")
+		with.client().signIn("crowd")
 		plain.client().signIn("maxi")
 		require.Equal(t, http.StatusUnauthorized, first.get("/members/").StatusCode)
 		other.requireMember()

@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(t *testing.T) registration.Store) {
 		{"mail", mailPromises},
 		{"value", valuePromises},
 		{"budget", budgetPromises},
+		{"left name", leftNamePromises},
 		{"concurrency", concurrencyPromises},
 	} {
 		t.Run(group.name, func(t *testing.T) {
