@@ -55,6 +55,12 @@ func (a *Accounts) rename(t *txn, u *User, old string) error {
 		return nil
 	}
 	now := a.time()
+	switch left, err := t.LeftName(a.nameKeys.nameHashes(uniqueKey(old))[0]); {
+	case err == nil && left.User == u.ID && now.Before(left.Until):
+		return a.leaveName(t, u, old) // it was left before and taken back
+	case err != nil && !errors.Is(err, ErrNotFound):
+		return err
+	}
 	u.NamesLeft = slices.DeleteFunc(u.NamesLeft, func(at time.Time) bool { return !now.Before(at.Add(nameReserved)) })
 	if len(u.NamesLeft) >= maxLeftNames {
 		wait := slices.MinFunc(u.NamesLeft, time.Time.Compare).Add(nameReserved).Sub(now)
