@@ -36,7 +36,7 @@ func TestContractProfile(t *testing.T) {
 	requireError(t, b.do("PATCH", "/accounts/profile", data{"username": "BOB", "first_name": true}), 400, "username:unique first_name:invalid")
 	requireError(t, b.do("PATCH", "/accounts/profile", data{"username": ""}), 400, "username:blank")
 	require.Equal(t, 400, s.browser().post("/accounts/login", data{"login": "ada", "password": testPassword}).StatusCode, "the old name signs nobody in")
-	requireError(t, s.browser().post("/accounts/register", with(newcomer("ada"), data{"email": "new@example.org"})), 400, "username:unique")
+	requireError(t, s.browser().problems().post("/accounts/register", with(newcomer("ada"), data{"email": "new@example.org"})), 400, "username:unique")
 	for _, method := range []string{"GET", "PUT", "PATCH", "POST"} {
 		require.Equal(t, 401, s.browser().do(method, "/accounts/profile", nil).StatusCode)
 	}
