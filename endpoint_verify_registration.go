@@ -30,6 +30,9 @@ func endpointVerifyRegistration(r *realm) *endpoint {
 			after: func(*call, *reply) afterAct { return afterAct{page: "login"} },
 		},
 	}
+	if *s.Enabled { // the account may be gone with its time
+		e.form.links = append(e.form.links, formLink{"/register/", say("link.register")})
+	}
 	e.redirectActs(s.RedirectSettings)
 	if *s.AutoLogin {
 		e.doc.answer = schemaSignIn

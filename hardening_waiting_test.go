@@ -45,6 +45,7 @@ func TestFirstToConfirmHasTheAddress(t *testing.T) {
 	page := s.browser().likeBrowser().get("/accounts/verify-registration/?" + linkInMail.FindString(thief.Text)[strings.Index(linkInMail.FindString(thief.Text), "?")+1:])
 	require.Equal(t, http.StatusBadRequest, page.StatusCode)
 	require.Contains(t, page.body, message(CodeSignatureInvalid, nil))
+	require.Contains(t, page.body, `href="/accounts/register/`, "the account may be gone")
 	s.signedIn("ada@example.org")
 	require.Equal(t, "not_verified", s.problem("login", data{"login": "thief", "password": testPassword}))
 	// His own mail again is the notice to her, at most one an hour.

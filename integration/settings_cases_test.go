@@ -199,7 +199,7 @@ var settingCases = []settingCase{
 		require.Equal(t, "invalid password_confirm:required", plain.client().code("POST", registerPath, body))
 	}},
 	{"register.verification", "register {\n verification off\n }", func(t *testing.T, with, plain *place) {
-		for p, want := range map[*place]string{with: "200", plain: "login_invalid"} {
+		for p, want := range map[*place]string{with: "200", plain: "not_verified"} {
 			c := p.client()
 			c.post(201, "register", newcomer("veri"))
 			require.Equal(t, want, c.code("POST", loginPath, data{"login": "veri", "password": testPassword}))
@@ -227,7 +227,7 @@ var settingCases = []settingCase{
 			require.Equal(t, host, p.mailWith("urls@example.org", "/undo").url(t).Hostname())
 		}
 	}},
-	{"register.verification_period", "register {\n verification_period 1s\n }", func(t *testing.T, with, plain *place) {
+	{"register.verification_period", "register {\n verification_period 1s\n unconfirmed_lifetime 1h\n }", func(t *testing.T, with, plain *place) {
 		links := map[*place]data{}
 		for _, p := range []*place{with, plain} {
 			p.client().post(201, "register", newcomer("late"))
