@@ -10,7 +10,7 @@ RACE := $(shell command -v $${CC:-gcc} >/dev/null && echo -race)
 OTHERS = $$($(GO) list ./... | grep -v -e /integration -e '^'$$($(GO) list .)'$$')
 COVERED = -cover -covermode=atomic -coverpkg=.,./internal/...
 
-.PHONY: faults test lint cover bench gobench fuzz timing
+.PHONY: attack faults test lint cover bench gobench fuzz timing
 
 # All tests, with the coverage of unit and integration tests for `make cover`.
 # With CI=true a missing part fails; otherwise it is skipped, and this says so.
@@ -42,6 +42,15 @@ faults:
 	@mkdir -p $(dir $(FAULTS)) && rm -f $(FAULTS).rows
 	REGISTRATION_FAULTS=long REGISTRATION_FAULTS_TABLE=$(FAULTS).rows $(GO) test -count=1 -p 1 -timeout 90m -run 'TestFault.*$(RUN)' . ./integration; code=$$?; \
 	{ echo '| fault | must hold | seen | verdict |'; echo '|---|---|---|---|'; cat $(FAULTS).rows 2>/dev/null; } > $(FAULTS); cat $(FAULTS); exit $$code
+
+# What an attacker tries, at full length, against each package and the built Caddy:
+# some 10 minutes. One kind alone: make attack RUN=Flood. The verdicts and what was
+# seen are left in dist/attack.txt.
+ATTACK := $(CURDIR)/dist/attack.txt
+attack:
+	@mkdir -p $(dir $(ATTACK))
+	@set -o pipefail; REGISTRATION_ATTACK=long $(GO) test -count=1 -p 1 -timeout 60m -v -run 'Test(Hardening|Attack).*$(RUN)' ./... 2>&1 | \
+	  grep -E '^(--- |FAIL|ok|panic:)|_test\.go:[0-9]+: ' | grep -v 'no tests to run' | tee $(ATTACK)
 
 # golangci-lint v2.15.0, which takes minutes to build and so is no part of CI:
 # go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0

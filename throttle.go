@@ -283,7 +283,11 @@ func (c *call) guessAt(u *User) error {
 		return nil
 	}
 	tries := spends{throttle: throttleLogin, account: func(*call) *User { return u }}
-	_, err := c.realm.charge(c, "current password", tries, c.realm.knownDevice(c, u))
+	device := c.realm.knownDevice(c, u)
+	if device != nil {
+		c.req = c.req.WithContext(password.Preferred(c.req.Context()))
+	}
+	_, err := c.realm.charge(c, "current password", tries, device)
 	return err
 }
 

@@ -90,3 +90,59 @@ func TestQueueHasABound(t *testing.T) {
 		requireIdle(t, p)
 	})
 }
+
+// TestQueueKnowsThePreferred: behind a thousand others, those who are known have
+// three of four turns, and the others the fourth.
+func TestQueueKnowsThePreferred(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const hash = 100 * time.Millisecond
+		p := NewPool(Limits{Workers: 2, Queue: 1000, Turn: defaultTurn, Hold: defaultHold, Wait: defaultWait})
+		p.turns.average = hash
+		var mu sync.Mutex
+		var order []bool
+		refused := map[bool]int{}
+		slowest := time.Duration(0)
+		var wg sync.WaitGroup
+		work := func(preferred bool) {
+			ctx := t.Context()
+			if preferred {
+				ctx = Preferred(ctx)
+			}
+			begin := time.Now()
+			err := p.do(ctx, func() error {
+				mu.Lock()
+				order = append(order, preferred)
+				mu.Unlock()
+				time.Sleep(hash)
+				return nil
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				refused[preferred]++
+			} else if preferred {
+				slowest = max(slowest, time.Since(begin))
+			}
+		}
+		for range 1100 {
+			wg.Go(func() { work(false) })
+		}
+		synctest.Wait()
+		for range 30 {
+			wg.Go(func() { work(true) })
+		}
+		synctest.Wait()
+		wg.Wait()
+		require.Zero(t, refused[true], "they have room of their own, even behind a full queue")
+		require.LessOrEqual(t, slowest, defaultTurn+2*hash)
+		known := 0
+		for _, preferred := range order[2:42] { // two had begun
+			if preferred {
+				known++
+			}
+		}
+		require.Equal(t, 30, known)
+		require.Positive(t, 1100-refused[false])
+		requireIdle(t, p)
+	})
+}
