@@ -304,7 +304,7 @@ func TestDueMailReadsOnlyWhatItReturns(t *testing.T) {
 		for i := range 10_000 {
 			m := &Mail{To: fmt.Sprintf("%d@example.org", i%100), Due: testTime.Add(-time.Duration(i) * time.Second)}
 			if i < 50 {
-				m.Due = testTime.Add(time.Hour) // half of the recipients have a head that is put off
+				m.Due = testTime.Add(MailFarAhead) // half of the recipients have a head that is put off
 			}
 			if err := tx.PutMail(m); err != nil {
 				return err
