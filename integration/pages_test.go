@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
@@ -199,6 +200,13 @@ func (w *walker) signUp(s *server) {
 
 	w.open(s.mail("ada@example.org", 2).url(w.t).String())
 	w.check("verify-registration")
+	w.forgetCookies()
+	w.open(s.mail("ada@example.org", 2).url(w.t).String())
+	w.check("verify-registration-elsewhere")
+	w.fill("password", "not the passphrase")
+	w.refused(400)
+	w.check("verify-registration-elsewhere-refused")
+	w.fill("password", testPassword)
 	w.done("confirmed")
 	w.check("login-confirmed")
 	require.Equal(w.t, "/accounts/login/?next="+url.QueryEscape(deepLink), w.at())
@@ -252,6 +260,7 @@ func (w *walker) profile(s *server) {
 	w.check("register-email-sent")
 	w.open(s.linkTo("ada@example.net", "verify-email"))
 	w.check("verify-email")
+	w.otherBrowser(s)
 	w.done("changed")
 	w.check("verify-email-done")
 	require.Equal(w.t, 400, w.open(s.linkTo("ada@example.net", "verify-email")))
@@ -267,6 +276,34 @@ func (w *walker) profile(s *server) {
 	w.check("signed-out")
 	require.Equal(w.t, 200, w.press("main .button"))
 	require.Equal(w.t, "/accounts/login/?next=%2Fmembers%2F", w.at())
+}
+
+// otherBrowser opens the link to a new address where nobody is signed in, then
+// where somebody else is.
+func (w *walker) otherBrowser(s *server) {
+	s.member("bob")
+	w.forgetCookies()
+	w.at200(strings.TrimPrefix(s.linkTo("ada@example.net", "verify-email"), w.base))
+	require.Equal(w.t, "/accounts/login/?next=%2Faccounts%2Fverify-email%2F", w.at(), "without the link's secret")
+	w.check("verify-email-signed-out")
+	w.fill("login", "bob")
+	w.fill("password", testPassword)
+	require.Equal(w.t, 403, w.press(submit))
+	w.check("verify-email-other-account")
+	require.Equal(w.t, 200, w.press("main .button"))
+	require.Equal(w.t, 200, w.press(submit))
+	require.Equal(w.t, 200, w.press("main .button"))
+	w.fill("login", "ada")
+	w.fill("password", "another long passphrase")
+	require.Equal(w.t, 200, w.press(submit))
+	require.Equal(w.t, "/accounts/verify-email/", w.at())
+}
+
+// forgetCookies makes it another browser.
+func (w *walker) forgetCookies() {
+	w.t.Helper()
+	_, err := chromedp.Call(w.ctx, network.ClearBrowserCookies, cdp.Empty{})
+	require.NoError(w.t, err)
 }
 
 func (w *walker) forgotten(s *server) {
