@@ -5,6 +5,7 @@ package registration
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -104,6 +105,13 @@ func (g *Guard) Provision(ctx caddy.Context) error {
 
 // Validate checks the settings.
 func (g *Guard) Validate() error {
+	if err := g.validate(); err != nil {
+		return fmt.Errorf("%s: require_login: %w", orUnknown(g.Source), err)
+	}
+	return nil
+}
+
+func (g *Guard) validate() error {
 	for _, name := range g.Groups {
 		if !identity.IsGroup(name) {
 			return settingErrorf("group", "%q can't be a group's name: that is %s", name, identity.GroupRule)
