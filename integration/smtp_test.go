@@ -158,7 +158,7 @@ func (s *mailSession) Mail(from string, _ *smtp.MailOptions) error {
 
 // Rcpt implements smtp.Session.
 func (s *mailSession) Rcpt(to string, _ *smtp.RcptOptions) error {
-	if s.to = to; to == "unknown@example.org" {
+	if s.to = to; to == "nobody-here@example.org" {
 		return &smtp.SMTPError{Code: 550, EnhancedCode: smtp.EnhancedCode{5, 1, 1}, Message: "no such person"}
 	}
 	return nil
