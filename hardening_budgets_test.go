@@ -127,6 +127,7 @@ func TestHardeningFloodOfKeys(t *testing.T) {
 	if attackLong() {
 		n = 1_000_000
 	}
+	begin := time.Now()
 	s := newSite(t, throttled, func(s *Settings) {
 		s.Throttle.AllMail = &ThrottleLimit{Events: 1_000_000, Window: caddy.Duration(time.Second)}
 	})
@@ -211,7 +212,8 @@ func TestHardeningFloodOfKeys(t *testing.T) {
 		return err
 	}))
 	require.Positive(t, rows)
-	require.LessOrEqual(t, rows, 256*len(lastingTables()), "a flood costs the store a bounded number of writes")
+	flushes := 1 + int(time.Since(begin)/flushInterval) // this one and the housekeeping's
+	require.LessOrEqual(t, rows, flushes*256*len(lastingTables()), "a flood costs the store a bounded number of writes")
 }
 
 // Many stolen device cookies of an account are one budget, and the address counts.
