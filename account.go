@@ -86,7 +86,7 @@ type txn struct {
 	left    []uuid.UUID
 	mail    bool
 	postage *postage
-	// waiting is the account that the next mail is queued for the sake of (mailWaiting).
+	// waiting is the account whose time the mails of the act count anew (Mail.Waiting).
 	waiting uuid.UUID
 }
 
@@ -209,12 +209,13 @@ func (a *Accounts) someLogin(u *User, errs *fieldErrors) {
 
 // taken adds an error for every unique value that another account has. The
 // final word is putUser's; this one lets all errors come together, and spares
-// the hash.
+// the hash. Of a value that is refused already, as an address is, it says nothing:
+// whether it is somebody's would be told to who can't have it anyway.
 func (a *Accounts) taken(tx Tx, u *User, errs *fieldErrors) error {
 	secret := u.EmailPending // whose it is, is not told
 	for _, f := range a.settings.fields.unique {
 		key := f.key(u)
-		if key == "" || u.heldBack(f) {
+		if key == "" || u.heldBack(f) || hasField(*errs, f.name) {
 			continue
 		}
 		other, err := tx.UserByKey(f.keyspace(), key)
@@ -241,18 +242,23 @@ func (a *Accounts) taken(tx Tx, u *User, errs *fieldErrors) error {
 	if secret {
 		return nil
 	}
-	if isNew(a.settings.fields.byName[fieldEmail], before, u) {
+	if isNew(a.settings.fields.byName[fieldEmail], before, u) && !hasField(*errs, fieldEmail) {
 		left, err := a.emailTaken(tx, u)
 		if err != nil {
 			return err
 		}
-		if left && !hasField(*errs, fieldEmail) {
+		if left {
 			errs.add(fieldEmail, CodeUnique)
 		}
 	}
 	err = a.newLoginClash(tx, before, u)
 	if clash := (*Error)(nil); errors.As(err, &clash) {
-		*errs = append(*errs, clash.Fields...)
+		refused := *errs
+		for _, e := range clash.Fields {
+			if !hasField(refused, e.Field) {
+				*errs = append(*errs, e)
+			}
+		}
 		return nil
 	}
 	return err
@@ -318,6 +324,7 @@ func (a *Accounts) Register(ctx context.Context, in Input, client Client) (*User
 		if err := a.putUser(t, u); err != nil {
 			return err
 		}
+		t.waiting = u.ID
 		return a.mailWaiting(t, MailVerifyRegistration, u, holder, n, client)
 	})
 	if err != nil {
@@ -482,7 +489,13 @@ func (a *Accounts) checkLink(tx Tx, l link, period time.Duration) (*User, error)
 	if claim.State == nil { // nothing that a link could stand for
 		return nil, refuse(CodeSignatureInvalid)
 	}
-	switch err := a.signer.Verify(claim, l.signature, a.now(), period); {
+	err = a.signer.Verify(claim, l.signature, a.now(), period)
+	if err != nil && !errors.Is(err, ErrExpired) {
+		// One that was mailed before one_time_use was turned off is good once.
+		claim.State = a.linkState(claim.Purpose, u, claim.Email, true)
+		err = a.signer.Verify(claim, l.signature, a.now(), period)
+	}
+	switch {
 	case errors.Is(err, ErrExpired):
 		return nil, refuse(CodeSignatureExpired)
 	case err != nil, !u.IsActive && !u.AwaitsVerification && claim.Purpose != PurposeUndoEmail:

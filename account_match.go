@@ -6,6 +6,8 @@ package registration
 import (
 	"context"
 	"errors"
+
+	"github.com/google/uuid"
 )
 
 // ResendVerification queues a fresh mail if the account waits for one. What it
@@ -42,6 +44,20 @@ func (m match) either() *User {
 	return m.waiting
 }
 
+// counted is the account that waits and whose time a request counts anew: by an
+// address the newest that waits for it, whoever gets the mail. If it were only
+// where the address is nobody's, an account that waits would tell by its end
+// whose it is.
+func (m match) counted() uuid.UUID {
+	switch {
+	case m.waiting != nil:
+		return m.waiting.ID
+	case m.user != nil && m.byName && m.user.AwaitsVerification:
+		return m.user.ID
+	}
+	return uuid.Nil
+}
+
 // find returns the account that an input names, nil if there is none: see match.
 func (a *Accounts) find(ctx context.Context, in Input, names []string) (*User, error) {
 	m, err := a.match(ctx, in, names)
@@ -68,7 +84,7 @@ func (a *Accounts) match(ctx context.Context, in Input, names []string) (match, 
 	if err := errs.err(); err != nil {
 		return match{}, err
 	}
-	_, isAddress := parseEmail(text)
+	isAddress := meansAddress(text)
 	var m match
 	err := a.view(ctx, func(tx Tx) error {
 		m = match{}

@@ -5,6 +5,9 @@
 package registration
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/seed-928992b0/caddy-registration/internal/names"
 )
 
@@ -24,11 +27,28 @@ func (a *Accounts) choose(before, u *User, errs *fieldErrors) {
 			errs.addInvalid(f.name, "invalid.foreign_address")
 		}
 	}
-	for _, f := range a.besideEmail() {
+	for _, f := range a.comparedWithEmail() {
 		if changed(f) && a.foreignAddress(u, textOf(f.get(u))) {
 			errs.addInvalid(f.name, "invalid.foreign_address")
 		}
 	}
+}
+
+// comparedWithEmail returns the login fields whose values putUser compares with
+// addresses: those of every configuration that runs, as newLoginClash does.
+func (a *Accounts) comparedWithEmail() []*field {
+	fields := a.besideEmail()
+	for _, login := range *a.uniques.logins.Load() {
+		if !slices.ContainsFunc(login, func(f *field) bool { return f.name == fieldEmail }) {
+			continue
+		}
+		for _, f := range login {
+			if f.name != fieldEmail && !slices.ContainsFunc(fields, func(have *field) bool { return have.name == f.name }) {
+				fields = append(fields, f)
+			}
+		}
+	}
+	return fields
 }
 
 // reservedName reports whether a username is kept back: by the built-in list, by
@@ -38,13 +58,20 @@ func (a *Accounts) reservedName(username string) bool {
 	return names.IsUUID(key) || names.Reserved(key) || a.settings.reserved[key]
 }
 
+// meansAddress reports whether a text is an address, or is compared as one:
+// letters of full width mean the same as plain ones.
+func meansAddress(text string) bool {
+	_, ok := parseEmail(emailKey(strings.TrimSpace(text)))
+	return ok
+}
+
 // foreignAddress reports whether a name is an address other than the account's own,
 // confirmed one. Whether it is anybody's plays no part: "taken" would tell. Where
 // addresses are not confirmed at sign-up, the account's own is as good as it gets.
 func (a *Accounts) foreignAddress(u *User, name string) bool {
-	if _, ok := parseEmail(name); !ok {
+	if !meansAddress(name) {
 		return false
 	}
 	confirmed := u.EmailVerified || !*a.settings.Register.Verification
-	return !confirmed || emailKey(name) != emailKey(u.Email)
+	return !confirmed || emailKey(strings.TrimSpace(name)) != emailKey(u.Email)
 }

@@ -7,6 +7,7 @@ package registration
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -87,8 +88,7 @@ func (u *User) heldBack(f *field) bool {
 		return true
 	}
 	text := textOf(f.get(u))
-	_, ok := parseEmail(text)
-	return ok && emailKey(text) == emailKey(u.Email)
+	return meansAddress(text) && emailKey(strings.TrimSpace(text)) == emailKey(u.Email)
 }
 
 // confirmable reports whether an account that waits can still have its address:
@@ -123,11 +123,7 @@ func (a *Accounts) endWaiting(tx Tx, u *User) error {
 
 // mailWaiting queues the mail by which u can be confirmed or, where its address is
 // somebody's by now, the notice to him. holder is the address's, nil: nobody's.
-// Either counts the account's time anew, once the outbox has dealt with it: a
-// write here would tell by its time who waits.
 func (a *Accounts) mailWaiting(t *txn, kind MailKind, u, holder *User, n notice, client Client) error {
-	t.waiting = u.ID
-	defer func() { t.waiting = uuid.Nil }()
 	if holder != nil && holder.ID != u.ID {
 		return a.tellHolder(t, holder, u.Email, n, client)
 	}
@@ -136,7 +132,8 @@ func (a *Accounts) mailWaiting(t *txn, kind MailKind, u, holder *User, n notice,
 
 // sendLink queues the mail with a link that an input asked for, or does the same
 // work where there is none to send: m says whom the input names, wanted which of
-// them get one.
+// them get one. Whatever is queued counts the time of one account anew, once the
+// outbox has dealt with it: a write here would tell by its time who waits.
 func (a *Accounts) sendLink(ctx context.Context, kind MailKind, m match, wanted func(*User) bool, typed string, client Client) error {
 	id, email := uuid.Nil, typed
 	if u := m.either(); u != nil {
@@ -147,6 +144,7 @@ func (a *Accounts) sendLink(ctx context.Context, kind MailKind, m match, wanted 
 	}
 	n := a.notice(MailEmailInUse, email)
 	err := a.update(ctx, func(t *txn) error {
+		t.waiting = m.counted()
 		u, err := t.User(id)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
