@@ -338,7 +338,7 @@ func (a *Accounts) Register(ctx context.Context, in Input, client Client) (*User
 // there were too many, it does the same work without a mail or, where the mail is
 // the way back into an account, refuses the act.
 func (a *Accounts) queueMail(t *txn, kind MailKind, u *User, to string, client Client) error {
-	if wait := t.postage.of(kind, to); wait > 0 {
+	if wait := t.postage.of(kind, u, to, client); wait > 0 {
 		if t.postage.rescues(kind) {
 			return tooOften(wait)
 		}

@@ -48,8 +48,17 @@ type notice struct {
 	failed func()
 }
 
+// noticeKey leaves a plain address the key that it had in earlier versions.
+func noticeKey(kind MailKind, to string) budget.Key {
+	own, box := emailKey(to), mailbox(to)
+	if own == box {
+		return budgetKey("notice", string(kind), own)
+	}
+	return budgetKey("notice", string(kind), "variants", box)
+}
+
 func (a *Accounts) notice(kind MailKind, to string) notice {
-	charge := budget.Charge{Table: "notice", Key: budgetKey("notice", string(kind), mailbox(to)), Limit: noticeLimit}
+	charge := budget.Charge{Table: "notice", Key: noticeKey(kind, to), Limit: noticeLimit}
 	spent := false
 	return notice{
 		due: sync.OnceValue(func() bool {

@@ -68,7 +68,7 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, par
 			return err
 		}
 		if !slices.Equal(logins, a.loginsOf(u)) {
-			if err := a.tellOwner(t, MailLoginChanged, &User{ID: u.ID, Email: email}, client); err != nil {
+			if err := a.tellOwner(t, MailLoginChanged, &User{ID: u.ID, Email: email, EmailVerified: u.EmailVerified}, client); err != nil {
 				return err
 			}
 		}

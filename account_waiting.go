@@ -130,6 +130,15 @@ func (a *Accounts) mailWaiting(t *txn, kind MailKind, u, holder *User, n notice,
 	return a.queueMail(t, kind, u, u.Email, client)
 }
 
+// askedThrottle is the throttle that bounds how often a link is asked for: it counts
+// what was typed, and an account has more names than one.
+func askedThrottle(kind MailKind) string {
+	if kind == MailResetPassword {
+		return throttleReset
+	}
+	return throttleEmail
+}
+
 // sendLink queues the mail with a link that an input asked for, or does the same
 // work where there is none to send: m says whom the input names, wanted which of
 // them get one. Whatever is queued counts the time of one account anew, once the
@@ -144,7 +153,7 @@ func (a *Accounts) sendLink(ctx context.Context, kind MailKind, m match, wanted 
 	}
 	n := a.notice(MailEmailInUse, email)
 	err := a.update(ctx, func(t *txn) error {
-		t.waiting = m.counted()
+		t.waiting, t.postage.asked = m.counted(), askedThrottle(kind)
 		u, err := t.User(id)
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err

@@ -81,10 +81,23 @@ func (e FieldError) phrase() phrase {
 	return phrase{id: "error." + string(e.Code), params: e.Params}
 }
 
+// inUnit tells a wait of at least two minutes in a unit that people count in,
+// rounded up: nobody counts 3,600 seconds.
+func inUnit(seconds int64) phrase {
+	const minute, hour, day = 60, 60 * 60, 24 * 60 * 60
+	switch {
+	case seconds > 2*day:
+		return say("throttled.days", Params{"days": (seconds + day - 1) / day})
+	case seconds > 2*hour:
+		return say("throttled.hours", Params{"hours": (seconds + hour - 1) / hour})
+	}
+	return say("throttled.minutes", Params{"minutes": (seconds + minute - 1) / minute})
+}
+
 // refusalText is what a code says in a language.
 func refusalText(l *locale, code Code, params Params) string {
 	if wait, _ := params["seconds"].(int64); code == CodeThrottled && wait >= 120 {
-		return l.text(say("throttled.minutes", Params{"minutes": (wait + 59) / 60})) // nobody counts 3,600 seconds
+		return l.text(inUnit(wait))
 	}
 	return l.text(phrase{id: "error." + string(code), params: params})
 }
@@ -98,6 +111,8 @@ type Error struct {
 	Fields []FieldError
 	// RetryAfter is when it may work again; zero: unsaid.
 	RetryAfter time.Duration
+	// counted: the metric of throttles has it, and the log its first.
+	counted bool
 	// Cause is for the operator's log and never sent.
 	Cause error
 }

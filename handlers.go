@@ -278,7 +278,8 @@ func (r *realm) finish(w http.ResponseWriter, c *call, e *endpoint, html bool) {
 }
 
 // logAct writes one line for an act: what, with which outcome, on which account,
-// from where. What was typed stays out of it.
+// from where. What was typed stays out of it. What a throttle refuses has a line
+// an incident (throttled).
 func (r *realm) logAct(c *call, e *endpoint, rep *reply, err error) {
 	fields := []zap.Field{zap.String("realm", r.name), zap.String("act", e.name), zap.String("client_ip", c.client.Address)}
 	if rep != nil && rep.user != nil {
@@ -291,6 +292,9 @@ func (r *realm) logAct(c *call, e *endpoint, rep *reply, err error) {
 		return
 	}
 	refusal := asRefusal(err)
+	if refusal.counted { // a flood would be as many lines
+		return
+	}
 	codes := []string{string(refusal.Code)}
 	for _, f := range refusal.Fields {
 		codes = append(codes, f.Field+":"+string(f.Code))

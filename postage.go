@@ -12,14 +12,15 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
 )
 
-// The ranks of mails: how far each may reach into the budget of all mails to an
-// address and into that of the site. A notice only tells something, and is left out
-// beyond its part; the first of its kind within an hour has told it. A link was
-// asked for, by somebody. The link that takes an account back is never left out: the
-// act that would make it necessary is refused instead.
+// The ranks of mails: how far each may reach into the budget of links to an address
+// and into that of the site. A notice about others' tries only tells something, and
+// is left out beyond its part. A link was asked for, by somebody. The link that
+// takes an account back is never left out: the act that would make it necessary is
+// refused instead.
 const (
 	noticeShare   = 0.5
 	strangerShare = 0.9 // of the site's; the last tenth is for known devices
+	confirmShare  = 0.9 // of an address's; the last tenth is for its resets
 	linkShare     = 1
 	undoShare     = 1.5
 )
@@ -28,12 +29,21 @@ const (
 const (
 	linkPart   = 2
 	noticePart = 8
+	// devicePart is what resets have that were asked for on a known device, besides.
+	devicePart = 6
 )
+
+// throttleMailDevice is the table of resets that were asked for on a known device.
+const throttleMailDevice = throttleMail + "/device"
+
+// throttleMailAsked is that of the links that were asked for again, whichever name
+// of the account was typed.
+const throttleMailAsked = throttleMail + "/asked"
 
 // mailTables are the tables of mails that are kept over a restart. That of the
 // whole site has one key.
 func mailTables() []string {
-	tables := []string{"notice", throttleMail, throttleAllMail}
+	tables := []string{"notice", throttleMail, throttleAllMail, throttleMailDevice, throttleMailAsked}
 	for _, kind := range mailKinds {
 		tables = append(tables, kindTable(kind))
 	}
@@ -59,30 +69,59 @@ func mailbox(address string) string {
 	return key
 }
 
+// recipientKey is the key of who a mail goes to. An address without a plus sign has
+// budgets of its own, and so has one that its account has confirmed; what else
+// stands for the same mailbox has budgets together. So nobody makes many budgets of
+// one mailbox, and mails to made-up variants take nothing from the address itself.
+func recipientKey(to string, confirmed bool) budget.Key {
+	own, box := emailKey(to), mailbox(to)
+	if confirmed || own == box {
+		return budgetKey(throttleMail, own)
+	}
+	return budgetKey(throttleMail, "variants", box)
+}
+
+// confirmedFor reports whether an address was confirmed for u, as its own or as one
+// that it can go back to.
+func confirmedFor(u *User, to string) bool {
+	if i := formerIndex(u, to); i >= 0 && !u.Former[i].Unproven {
+		return true
+	}
+	return u.EmailVerified && !u.EmailPending && emailKey(u.Email) == emailKey(to)
+}
+
 // A postage decides which mails of an act are queued, each once, however often its
 // transaction runs.
 type postage struct {
 	a *Accounts
 	// rescue: the act takes an account back, and its mail is part of that.
-	rescue  bool
+	rescue bool
+	// asked names the throttle of an act that asks for a link, by any name of the
+	// account; "": none.
+	asked   string
 	decided map[string]time.Duration
 	paid    []budget.Charge
 }
 
-// of decides for one mail. 0: it is queued; else how long it would have to wait.
-func (p *postage) of(kind MailKind, to string) time.Duration {
+// of decides for one mail about u. 0: it is queued; else how long it would have to
+// wait.
+func (p *postage) of(kind MailKind, u *User, to string, client Client) time.Duration {
 	if p == nil || p.a.settings.Throttle.Off {
 		return 0
 	}
 	id := string(kind) + " " + to
 	wait, ok := p.decided[id]
 	if !ok {
-		charges := p.a.postageOf(kind, mailbox(to), p.rescues(kind))
-		v := p.a.throttles.Take(charges...)
-		if wait = v.Wait; wait == 0 {
+		charges := p.ofDevice(kind, u, to, client)
+		if charges == nil || p.a.throttles.Take(charges...).Wait > 0 {
+			charges = p.charges(kind, u, to)
+			v := p.a.throttles.Take(charges...)
+			if wait = v.Wait; wait > 0 && p.a.mailHeld != nil {
+				p.a.mailHeld(kind, v)
+			}
+		}
+		if wait == 0 {
 			p.paid = append(p.paid, charges...)
-		} else if p.a.mailHeld != nil {
-			p.a.mailHeld(kind, v)
 		}
 		if p.decided == nil {
 			p.decided = map[string]time.Duration{}
@@ -100,28 +139,55 @@ func (p *postage) rescues(kind MailKind) bool {
 // failed gives everything back: the act has failed, and nothing was queued.
 func (p *postage) failed() { p.a.throttles.Return(p.paid...) }
 
-// postageOf are the budgets of a mail.
-func (a *Accounts) postageOf(kind MailKind, mailbox string, rescues bool) []budget.Charge {
-	one, all := a.settings.Throttle.limit(throttleMail).budget(), a.settings.Throttle.limit(throttleAllMail).budget()
-	site := budget.Charge{Table: throttleAllMail, Limit: all, Soft: true} // looked at when the act began
+// ofDevice are the budgets of a reset that was asked for on a device of u, which
+// nobody else spends of; nil where it was not.
+func (p *postage) ofDevice(kind MailKind, u *User, to string, client Client) []budget.Charge {
+	toll := client.toll
+	if kind != MailResetPassword || p.rescue || toll == nil || toll.device == nil || toll.device.account != u.ID {
+		return nil
+	}
+	limits := &p.a.settings.Throttle
+	return []budget.Charge{
+		{Table: throttleMailDevice, Key: recipientKey(to, confirmedFor(u, to)), Limit: limits.limit(throttleMail).budget().Part(devicePart)},
+		{Table: throttleAllMail, Limit: limits.limit(throttleAllMail).budget(), Soft: true},
+	}
+}
+
+// charges are the budgets of a mail. Links, notices of an account's own acts and
+// notices of others' tries spend of nothing together but the site's.
+func (p *postage) charges(kind MailKind, u *User, to string) []budget.Charge {
+	limits := &p.a.settings.Throttle
+	one := limits.limit(throttleMail).budget()
+	site := budget.Charge{Table: throttleAllMail, Limit: limits.limit(throttleAllMail).budget(), Soft: true} // looked at when the act began
 	if kind == mailDecoy {
 		return []budget.Charge{site}
 	}
-	key := budgetKey(throttleMail, mailbox)
-	together := budget.Charge{Table: throttleMail, Key: key, Limit: one, Share: linkShare}
+	confirmed := confirmedFor(u, to)
+	key := recipientKey(to, confirmed)
+	together := budget.Charge{Table: throttleMail, Key: key, Limit: one, Share: confirmShare}
 	ofKind := budget.Charge{Table: kindTable(kind), Key: key, Limit: one.Part(linkPart)}
-	switch _, link := purposes[kind]; {
-	case rescues:
+	_, link := purposes[kind]
+	switch {
+	case p.rescues(kind):
 		together.Share = undoShare
 		return []budget.Charge{together, site}
+	case kind == MailEmailInUse: // see notice
+		site.Share, site.Soft = noticeShare, false
+		return []budget.Charge{site}
 	case !link:
-		together.Share, site.Share, site.Soft = noticeShare, noticeShare, false
+		// A confirmed address is told whatever the site has sent: strangers could
+		// use that up.
+		site.Share, site.Soft = noticeShare, confirmed
 		ofKind.Limit = one.Part(noticePart)
-		if kind == MailEmailInUse { // see notice
-			return []budget.Charge{together, site}
-		}
+		return []budget.Charge{ofKind, site}
+	case kind == MailResetPassword:
+		together.Share = linkShare
 	}
-	return []budget.Charge{ofKind, together, site}
+	charges := []budget.Charge{ofKind, together, site}
+	if p.asked != "" {
+		charges = append(charges, budget.Charge{Table: throttleMailAsked, Key: budgetKey(p.asked, string(key[:])), Limit: limits.limit(p.asked).budget()})
+	}
+	return charges
 }
 
 // siteMail refuses an act that mails something while the site has no mail left.

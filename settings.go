@@ -316,14 +316,18 @@ type ThrottleSettings struct {
 	Email *ThrottleLimit `json:"email,omitempty"`
 	// Changes of the profile, for an account alone. Default: 60 in 1 hour.
 	Profile *ThrottleLimit `json:"profile,omitempty"`
-	// Mails to one mailbox (a+1@example.com and a+2@example.com are one), all
-	// kinds together. Links of one kind have half of it. Notices have half of it
-	// together and an eighth by kind; one beyond is left out. A link that takes
-	// an account back goes half beyond; where even that is used up, the act that
-	// makes it necessary is refused. Default: 30 in 1 hour.
+	// Mails with a link to one address, all kinds together; those of one kind have
+	// half of it. An address without a plus sign, and one that its account has
+	// confirmed, has this by itself; all other variants of a mailbox
+	// (a+1@example.com and a+2@example.com) have it once, together. Besides, resets
+	// that were asked for on a known device have a sixth of it, and notices of a
+	// changed password or sign-in name an eighth each. A mail beyond is left out. A
+	// link that takes an account back goes half beyond; where even that is used up,
+	// the act that makes it necessary is refused. Default: 30 in 1 hour.
 	Mail *ThrottleLimit `json:"mail,omitempty"`
-	// Mails of the realm, whoever they go to. Notices have half of it; the last
-	// tenth is for people on devices that they signed in on before. Beyond it
+	// Mails of the realm, whoever they go to. Notices have half of it, but a
+	// confirmed address is always told of a change of its account; the last tenth
+	// is for people on devices that they signed in on before. Beyond it
 	// acts that mail something are refused, and the log says so once. Default:
 	// 10000 in 1 hour.
 	AllMail *ThrottleLimit `json:"all_mail,omitempty"`

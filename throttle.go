@@ -250,10 +250,12 @@ func (r *realm) throttled(c *call, throttle, act string, v budget.Verdict) error
 		r.logger.Warn("throttled", zap.String("realm", r.name), zap.String("throttle", throttle), zap.String("budget", v.Table), zap.String("act", act),
 			zap.String("client_ip", c.client.Address), zap.Duration("retry_after", v.Wait))
 	}
-	return tooOften(v.Wait)
+	refusal := tooOften(v.Wait)
+	refusal.counted = true
+	return refusal
 }
 
-func tooOften(wait time.Duration) error {
+func tooOften(wait time.Duration) *Error {
 	return &Error{Code: CodeThrottled, RetryAfter: wait, Params: Params{"seconds": seconds(wait)}}
 }
 
