@@ -44,12 +44,18 @@ faults:
 	{ echo '| fault | must hold | seen | verdict |'; echo '|---|---|---|---|'; cat $(FAULTS).rows 2>/dev/null; } > $(FAULTS); cat $(FAULTS); exit $$code
 
 # What an attacker tries, at full length, against each package and the built Caddy:
-# some 10 minutes. One kind alone: make attack RUN=Flood. The verdicts and what was
-# seen are left in dist/attack.txt.
+# all tests of these files (cost, links, names, who waits, what ends what …), and
+# some of the integration. One kind alone, by a part of the tests' names:
+# make attack RUN=Flood. The verdicts and what was seen are left in dist/attack.txt.
 ATTACK := $(CURDIR)/dist/attack.txt
+ATTACKS = hardening_*_test.go waiting_purge_test.go boltwaiting_test.go undo_test.go reauth_test.go session_end_test.go races_test.go \
+  logins_test.go integration/hardening_*_test.go internal/names/*_test.go internal/budget/*_test.go internal/identity/*_test.go
+ATTACKS_BUILT = TestMailedLinkIgnoresForgedHosts TestMailServerThatNeverGreets TestPathTricks TestGuardedAnswersAreNotShared \
+  TestIdentityByConnectionAndTrailers TestRevocationIsImmediate TestNoSecretIsLogged TestFormFromAnotherSite TestAccountsThatWait TestAdminNamesOneAccount
 attack:
 	@mkdir -p $(dir $(ATTACK))
-	@set -o pipefail; REGISTRATION_ATTACK=long $(GO) test -count=1 -p 1 -timeout 60m -v -run 'Test(Hardening|Attack).*$(RUN)' ./... 2>&1 | \
+	@set -o pipefail; tests=$$({ sed -nE 's/^func (Test[A-Za-z0-9_]+)\(t .*/\1/p' $(ATTACKS) && printf '%s\n' $(ATTACKS_BUILT); } | grep -v '^TestMain$$' | grep -E '$(RUN)' | sort -u | paste -sd '|') && \
+	REGISTRATION_ATTACK=long $(GO) test -count=1 -p 1 -timeout 60m -v -run "^($$tests)$$" ./... 2>&1 | \
 	  grep -E '^(--- |FAIL|ok|panic:)|_test\.go:[0-9]+: ' | grep -v 'no tests to run' | tee $(ATTACK)
 
 # golangci-lint v2.15.0, which takes minutes to build and so is no part of CI:

@@ -40,3 +40,11 @@ func TestCitedTestsExist(t *testing.T) {
 	}
 	require.Greater(t, len(have), 100)
 }
+
+func TestCapabilitiesTableIsThatOfTheTest(t *testing.T) {
+	page, err := os.ReadFile("SECURITY.md")
+	require.NoError(t, err)
+	table, err := os.ReadFile("testdata/capabilities.md")
+	require.NoError(t, err)
+	require.Contains(t, string(page), "\n\n"+string(table)+"\n", "SECURITY.md, What ends what: it is to be testdata/capabilities.md")
+}

@@ -158,3 +158,27 @@ func TestLinksOutliveOneTimeUseTurnedOff(t *testing.T) {
 		require.Equal(t, want, s.problem("reset-password", reset))
 	}
 }
+
+// A username that was its account's address is no other's by a change of address:
+// who has it signs in by it, and nobody can confirm the address besides.
+func TestAUsernameThatWasAnAddress(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	require.Equal(t, 200, s.signedIn("ada").do(http.MethodPatch, "/accounts/profile", data{"username": "ada@example.org"}).StatusCode)
+	s.move(s.signedIn("ada@example.org"), "ada@example.org", "new@example.org")
+	s.travel(30 * day) // she can't go back to it
+	id := uuidOf(t, s, "new@example.org").String()
+	require.Equal(t, id, s.profileID("ada@example.org"))
+	s.signUp("eve", "ada@example.org")
+	m := s.mail()
+	require.Equal(t, noticeSubject, m.Subject)
+	require.Equal(t, "ada@example.org", m.To)
+	require.Equal(t, id, s.profileID("ada@example.org"))
+	// What nobody changes stays good; who gives it up frees the address.
+	ada := s.signedIn("ada@example.org")
+	require.Equal(t, 200, ada.do(http.MethodPut, "/accounts/profile", data{"username": "ada@example.org", "first_name": "A", "last_name": ""}).StatusCode)
+	require.Equal(t, 200, ada.do(http.MethodPatch, "/accounts/profile", data{"username": "ada"}).StatusCode)
+	require.Equal(t, "200", s.problem("resend-verification", data{"login": "eve"}))
+	require.Equal(t, "200", s.problem("verify-registration", s.mail().link(t)))
+	require.NotEqual(t, id, s.profileID("ada@example.org"))
+}

@@ -137,7 +137,9 @@ type RegisterSettings struct {
 	// times as long at most in all; then it is removed, and its username is free.
 	// Default: the verification period.
 	UnconfirmedLifetime caddy.Duration `json:"unconfirmed_lifetime,omitempty"`
-	// Whether the link works only once. Default: true.
+	// Whether the link works only once. Links that are mailed when this is turned
+	// off stay good, once; when it is turned on, those mailed before are void.
+	// Default: true.
 	OneTimeUse *bool `json:"one_time_use,omitempty"`
 	// Whether confirming also signs in. Default: false.
 	AutoLogin *bool `json:"auto_login,omitempty"`
@@ -204,7 +206,9 @@ type ResetPasswordSettings struct {
 	VerificationURL string `json:"verification_url,omitempty"`
 	// How long the link is good. Default: 1 day.
 	VerificationPeriod caddy.Duration `json:"verification_period,omitempty"`
-	// Whether the link works only once. Default: true.
+	// Whether the link works only once. Links that are mailed when this is turned
+	// off stay good, once; when it is turned on, those mailed before are void.
+	// Default: true.
 	OneTimeUse *bool `json:"one_time_use,omitempty"`
 	// Whether `password_confirm` must repeat the password. Default: false.
 	PasswordConfirm *bool `json:"password_confirm,omitempty"`
