@@ -36,7 +36,7 @@ func TestARefusedAddressTellsNothing(t *testing.T) {
 			if s.accounts.settings.fields.isLogin("phone") {
 				fields = append(fields, "phone")
 			}
-			eve := s.signedIn("eve")
+			eve, evesPage := s.signedIn("eve"), s.signedIn("eve").likeBrowser() // once: more than 50 would end the first
 			for _, spelling := range []string{"%s@example.org", "%s@EXAMPLE.org", " %s@example.org ", "%s@example。org", "ｍ%.0s%[2]s@example.org", "%s＠example.org"} {
 				for _, field := range fields {
 					answers := map[string]string{}
@@ -51,7 +51,7 @@ func TestARefusedAddressTellsNothing(t *testing.T) {
 							require.NotEqual(t, http.StatusCreated, signUp.StatusCode)
 							text := signUp.Status + signUp.body
 							if html {
-								member = s.signedIn("eve").likeBrowser()
+								member = evesPage
 								text += s.must(member.post("/accounts/profile", data{"username": "eve", "first_name": "", "last_name": "", field: value}))
 							} else {
 								text += s.must(member.do(http.MethodPatch, "/accounts/profile", data{field: value}))
