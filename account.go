@@ -17,26 +17,12 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 )
 
-const maxPasswordBytes = password.MaxLength
-
-var defaultHashParams = password.DefaultParams
-
-func (s *Settings) hashParams() password.Params {
-	a := s.Password.Argon2id
-	return password.Params{Memory: a.Memory, Passes: a.Passes, Lanes: a.Lanes}
-}
-
-func (s *Settings) validators() password.Validators {
-	p := s.Password
-	return password.Validators{MinLength: p.MinLength, Numeric: *p.Numeric, Common: *p.Common, Similar: *p.Similar}
-}
-
 // Accounts carries out the acts of one realm. Its methods are safe for
 // concurrent use. They return *Error for whatever is not the act's success:
 // a refusal (by code or by field), or CodeUnavailable for a failing store or
 // an overloaded machine, with the cause for the log.
 type Accounts struct {
-	settings *Settings
+	policy   *Policy
 	store    Store
 	sessions *sessions
 	signer   *Signer
@@ -68,14 +54,21 @@ type Client struct {
 	Language string
 	// Next is where the person wanted to go; already checked.
 	Next string
-	// toll is what the request spends; nil where there is none.
-	toll *toll
+	// spend spends the budgets of the request, or refuses it; nil: it has none.
+	spend func() error
+	// device is the account that signed in on the same device before; zero: none.
+	device uuid.UUID
 }
 
 // pay spends the budgets of the request, or refuses it. Each act that hashes a
 // password or mails somebody calls it just before, with all that can be wrong
 // with the form behind it.
-func (c Client) pay() error { return c.toll.pay() }
+func (c Client) pay() error {
+	if c.spend == nil {
+		return nil
+	}
+	return c.spend()
+}
 
 // txn is a transaction together with what must happen after its commit.
 type txn struct {
@@ -110,7 +103,7 @@ func (a *Accounts) update(ctx context.Context, fn func(*txn) error) error {
 		a.mailQueued()
 	}
 	for _, id := range t.left {
-		a.sessions.leave(id, a.settings.Session.Max)
+		a.sessions.leave(id, a.policy.Session.Max)
 	}
 	return nil
 }
@@ -153,7 +146,7 @@ func (a *Accounts) putUser(t *txn, u *User) error {
 	if err := a.newLoginClash(t, before, u); err != nil {
 		return err
 	}
-	if isNew(a.settings.fields.byName[fieldEmail], before, u) {
+	if isNew(a.policy.Fields.byName[fieldEmail], before, u) {
 		switch left, err := a.emailTaken(t, u); {
 		case err != nil:
 			return err
@@ -196,7 +189,7 @@ func isNew(f *field, before, u *User) bool {
 // someLogin refuses an account that nobody could sign in to: of several login
 // fields none has to be given, but one of them.
 func (a *Accounts) someLogin(u *User, errs *fieldErrors) {
-	login := a.settings.fields.login
+	login := a.policy.Fields.login
 	for _, f := range login {
 		if f.key(u) != "" || hasField(*errs, f.name) {
 			return
@@ -205,133 +198,6 @@ func (a *Accounts) someLogin(u *User, errs *fieldErrors) {
 	if f := login[0]; f.name != fieldEmail || !u.EmailPending { // which has a refusal of its own
 		errs.add(f.name, CodeRequired)
 	}
-}
-
-// taken adds an error for every unique value that another account has. The
-// final word is putUser's; this one lets all errors come together, and spares
-// the hash. Of a value that is refused already, as an address is, it says nothing:
-// whether it is somebody's would be told to who can't have it anyway.
-func (a *Accounts) taken(tx Tx, u *User, errs *fieldErrors) error {
-	secret := u.EmailPending // whose it is, is not told
-	for _, f := range a.settings.fields.unique {
-		key := f.key(u)
-		if key == "" || u.heldBack(f) || hasField(*errs, f.name) {
-			continue
-		}
-		other, err := tx.UserByKey(f.keyspace(), key)
-		switch {
-		case err == nil && other.ID != u.ID:
-			errs.add(f.name, CodeUnique)
-		case err != nil && !errors.Is(err, ErrNotFound):
-			return err
-		}
-	}
-	before, err := stored(tx, u)
-	if err != nil {
-		return err
-	}
-	if f := a.settings.fields.byName[fieldUsername]; isNew(f, before, u) && !hasField(*errs, f.name) {
-		left, err := a.leftByAnother(tx, u)
-		if err != nil {
-			return err
-		}
-		if left {
-			errs.add(f.name, CodeUnique)
-		}
-	}
-	if secret {
-		return nil
-	}
-	if isNew(a.settings.fields.byName[fieldEmail], before, u) && !hasField(*errs, fieldEmail) {
-		left, err := a.emailTaken(tx, u)
-		if err != nil {
-			return err
-		}
-		if left {
-			errs.add(fieldEmail, CodeUnique)
-		}
-	}
-	err = a.newLoginClash(tx, before, u)
-	if clash := (*Error)(nil); errors.As(err, &clash) {
-		refused := *errs
-		for _, e := range clash.Fields {
-			if !hasField(refused, e.Field) {
-				*errs = append(*errs, e)
-			}
-		}
-		return nil
-	}
-	return err
-}
-
-// Register creates an account. With verification on it waits for its
-// confirmation, by the mail that is queued in the same transaction. An address
-// that is somebody's is then no error, which would tell anybody who has an
-// account: the account waits like any other, and the owner of the address gets a
-// notice in place of that mail.
-func (a *Accounts) Register(ctx context.Context, in Input, client Client) (*User, error) {
-	var errs fieldErrors
-	verify := *a.settings.Register.Verification
-	u := &User{IsActive: !verify, AwaitsVerification: verify, EmailPending: verify, DateJoined: a.time()}
-	fields, required := a.registerFields()
-	for _, f := range fields {
-		in.field(f, required[f.name], u, &errs)
-	}
-	a.choose(nil, u, &errs)
-	a.someLogin(u, &errs)
-	pass := in.password("password", &errs)
-	confirm := a.confirmation(in, *a.settings.Register.PasswordConfirm, &errs)
-	if err := a.view(ctx, func(tx Tx) error {
-		all := append(fieldErrors(nil), errs...)
-		if err := a.taken(tx, u, &all); err != nil {
-			return err
-		}
-		return all.err()
-	}); err != nil {
-		return nil, err
-	}
-	if err := a.checkNewPassword(pass, confirm, u); err != nil {
-		return nil, err
-	}
-	if verify && u.Email == "" {
-		return nil, refuse(CodeEmailRequired)
-	}
-	if err := client.pay(); err != nil {
-		return nil, err
-	}
-	var err error
-	if u.PasswordHash, err = a.hasher.Hash(ctx, pass, a.settings.hashParams()); err != nil {
-		return nil, hashError(err)
-	}
-	if u.ID, err = uuid.NewV7(); err != nil {
-		return nil, unavailable(err)
-	}
-	n := a.notice(MailEmailInUse, u.Email)
-	err = a.update(ctx, func(t *txn) error {
-		if err := a.claimName(t, u); err != nil {
-			return err
-		}
-		if !verify {
-			return a.putUser(t, u)
-		}
-		holder, err := a.addressHolder(t, u.Email)
-		if err != nil && !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		if err := a.waits(t, u); err != nil {
-			return err
-		}
-		if err := a.putUser(t, u); err != nil {
-			return err
-		}
-		t.waiting = u.ID
-		return a.mailWaiting(t, MailVerifyRegistration, u, holder, n, client)
-	})
-	if err != nil {
-		n.failed()
-		return nil, err
-	}
-	return u, nil
 }
 
 // queueMail writes a message about u into the outbox of the transaction. Where
@@ -366,9 +232,9 @@ func (a *Accounts) state(purpose Purpose, u *User, email string) []byte {
 	oneTime := true
 	switch purpose {
 	case PurposeRegister:
-		oneTime = *a.settings.Register.OneTimeUse
+		oneTime = a.policy.Register.OneTimeUse
 	case PurposeResetPassword:
-		oneTime = *a.settings.ResetPassword.OneTimeUse
+		oneTime = a.policy.ResetPassword.OneTimeUse
 	case PurposeRegisterEmail, PurposeUndoEmail:
 	}
 	return a.linkState(purpose, u, email, oneTime)
@@ -390,12 +256,12 @@ func (a *Accounts) linkState(purpose Purpose, u *User, email string, oneTime boo
 	default:
 		return stateOf(parts...)
 	}
-	return stateOf(append(parts, u.generation()...)...)
+	return stateOf(append(parts, generationOf(u)...)...)
 }
 
-// generation is the account's generation as a part of a state; the first is
+// generationOf is the account's generation as a part of a state; the first is
 // none, so that links under way outlive the upgrade that brought generations.
-func (u *User) generation() []string {
+func generationOf(u *User) []string {
 	if u.Generation == 0 {
 		return nil
 	}
@@ -434,12 +300,6 @@ func (a *Accounts) mailWanted(m *Mail, u *User) bool {
 	// Earlier versions wrote the state of the link, under whatever settings.
 	purpose, ok := purposes[m.Kind]
 	return ok && len(m.State) > 0 && bytes.Equal(m.State, a.linkState(purpose, u, m.To, false))
-}
-
-// parseID reads an account's id in its one written form.
-func parseID(text string) (uuid.UUID, bool) {
-	id, err := uuid.Parse(text)
-	return id, err == nil && len(text) == 36
 }
 
 // A link is what a mailed link carries, as it came back.
@@ -510,41 +370,4 @@ func (a *Accounts) checkLink(tx Tx, l link, period time.Duration) (*User, error)
 		}
 	}
 	return u, nil
-}
-
-// VerifyRegistration confirms a new account by its mailed link and, with
-// auto-login, signs in; otherwise the returned grant is nil.
-func (a *Accounts) VerifyRegistration(ctx context.Context, in Input, client Client) (*User, *Grant, error) {
-	var errs fieldErrors
-	l, err := readLink(in, PurposeRegister, &errs)
-	if err = errors.Join(errs.err(), err); err != nil {
-		return nil, nil, storeError(err)
-	}
-	period := time.Duration(a.settings.Register.VerificationPeriod)
-	if err := a.view(ctx, func(tx Tx) error { _, err := a.checkLink(tx, l, period); return err }); err != nil {
-		return nil, nil, err
-	}
-	var u *User
-	var grant *Grant
-	err = a.update(ctx, func(t *txn) (err error) {
-		if u, err = a.checkLink(t, l, period); err != nil {
-			return err
-		}
-		if u.AwaitsVerification {
-			u.confirm()
-		}
-		if *a.settings.Register.AutoLogin {
-			if grant, err = a.grant(t, u, client); err != nil {
-				return err
-			}
-		}
-		return a.putUser(t, u)
-	})
-	if err == nil {
-		err = a.addAccessToken(ctx, u, grant)
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	return u, grant, nil
 }

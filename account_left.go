@@ -15,7 +15,7 @@ import (
 
 const (
 	// nameReserved is how long a left name is nobody's but its last holder's.
-	nameReserved = 90 * day
+	nameReserved = 90 * 24 * time.Hour
 	// maxLeftNames bounds the names that an account keeps from others. One more
 	// change is refused until the oldest is over: if that made room for it, a thief
 	// would change the name until the owner's is free.

@@ -6,7 +6,6 @@ package registration
 import (
 	"context"
 	"errors"
-	"time"
 )
 
 // LinkOwner returns the account that a mailed link would act on, or refuses as
@@ -17,12 +16,12 @@ func (a *Accounts) LinkOwner(ctx context.Context, in Input, purpose Purpose) (*U
 	if err = errors.Join(errs.err(), err); err != nil {
 		return nil, storeError(err)
 	}
-	period := time.Duration(a.settings.Register.VerificationPeriod)
+	period := a.policy.Register.VerificationPeriod
 	switch purpose { //nolint:exhaustive // the other purposes have no link
 	case PurposeResetPassword:
-		period = time.Duration(a.settings.ResetPassword.VerificationPeriod)
+		period = a.policy.ResetPassword.VerificationPeriod
 	case PurposeRegisterEmail:
-		period = time.Duration(a.settings.RegisterEmail.VerificationPeriod)
+		period = a.policy.RegisterEmail.VerificationPeriod
 	case PurposeUndoEmail:
 		period = undoPeriod
 	}

@@ -70,7 +70,7 @@ func (a *Accounts) lookup(ctx context.Context, text string, byID, byName bool) (
 		if !byName {
 			return nil
 		}
-		for _, f := range a.settings.fields.unique {
+		for _, f := range a.policy.Fields.unique {
 			if err := add(tx.UserByKey(f.keyspace(), f.keyOf(text))); err != nil {
 				return err
 			}

@@ -13,7 +13,7 @@ import (
 // ResendVerification queues a fresh mail if the account waits for one. What it
 // finds is not told.
 func (a *Accounts) ResendVerification(ctx context.Context, in Input, client Client) error {
-	names := append([]string{fieldEmail}, a.settings.User.LoginFields...)
+	names := append([]string{fieldEmail}, a.policy.LoginFields...)
 	m, err := a.match(ctx, in, names)
 	if err != nil {
 		return err
@@ -70,11 +70,11 @@ func (a *Accounts) find(ctx context.Context, in Input, names []string) (*User, e
 // whose own kind of field it is, as an address is its owner's, or else the one of
 // the field that is tried first. By an address, only who owns it is found.
 func (a *Accounts) match(ctx context.Context, in Input, names []string) (match, error) {
-	tryAs, given := a.settings.fields.login, "login"
+	tryAs, given := a.policy.Fields.login, "login"
 	if in["login"].kind == valueAbsent {
 		for _, name := range names {
 			if in[name].kind != valueAbsent {
-				tryAs, given = []*field{a.settings.fields.byName[name]}, name
+				tryAs, given = []*field{a.policy.Fields.byName[name]}, name
 				break
 			}
 		}

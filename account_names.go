@@ -17,7 +17,7 @@ func (a *Accounts) choose(before, u *User, errs *fieldErrors) {
 	changed := func(f *field) bool {
 		return textOf(f.get(u)) != "" && !hasField(*errs, f.name) && (before == nil || textOf(f.get(before)) != textOf(f.get(u)))
 	}
-	if f := a.settings.fields.byName[fieldUsername]; changed(f) {
+	if f := a.policy.Fields.byName[fieldUsername]; changed(f) {
 		switch {
 		case names.BadStart(u.Username):
 			errs.addInvalid(f.name, "invalid.username_start")
@@ -55,14 +55,7 @@ func (a *Accounts) comparedWithEmail() []*field {
 // the owner's, or because it can be read as an account's id.
 func (a *Accounts) reservedName(username string) bool {
 	key := uniqueKey(username)
-	return names.IsUUID(key) || names.Reserved(key) || a.settings.reserved[key]
-}
-
-// meansAddress reports whether a text is an address, or is compared as one:
-// letters of full width mean the same as plain ones.
-func meansAddress(text string) bool {
-	_, ok := parseEmail(emailKey(strings.TrimSpace(text)))
-	return ok
+	return names.IsUUID(key) || names.Reserved(key) || a.policy.Reserved[key]
 }
 
 // foreignAddress reports whether a name is an address other than the account's own,
@@ -72,6 +65,6 @@ func (a *Accounts) foreignAddress(u *User, name string) bool {
 	if !meansAddress(name) {
 		return false
 	}
-	confirmed := u.EmailVerified || !*a.settings.Register.Verification
+	confirmed := u.EmailVerified || !a.policy.Register.Verification
 	return !confirmed || emailKey(strings.TrimSpace(name)) != emailKey(u.Email)
 }

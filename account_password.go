@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 )
@@ -26,12 +25,12 @@ func (a *Accounts) confirmation(in Input, wanted bool, errs *fieldErrors) *strin
 func (a *Accounts) checkNewPassword(pass string, confirm *string, u *User) error {
 	var errs fieldErrors
 	own := []string{u.Username, u.Email, u.FirstName, u.LastName}
-	for _, f := range a.settings.fields.all {
+	for _, f := range a.policy.Fields.all {
 		if text, ok := f.get(u).(string); ok && f.extra && f.kind.textual() {
 			own = append(own, text)
 		}
 	}
-	for _, f := range a.settings.validators().Validate(pass, own) {
+	for _, f := range a.policy.Validators.Validate(pass, own) {
 		errs.add("password", Code(f.Code), Params(f.Params))
 	}
 	if confirm != nil && *confirm != pass {
@@ -48,7 +47,7 @@ func (a *Accounts) checkNewPassword(pass string, confirm *string, u *User) error
 func (a *Accounts) SignIn(ctx context.Context, in Input, client Client, old *Session) (*User, *Grant, error) {
 	var errs fieldErrors
 	pass := in.password("password", &errs)
-	m, err := a.match(ctx, in, a.settings.User.LoginFields)
+	m, err := a.match(ctx, in, a.policy.LoginFields)
 	found := m.user
 	if refusal := (*Error)(nil); errors.As(err, &refusal) && len(refusal.Fields) > 0 {
 		return nil, nil, append(fieldErrors(refusal.Fields), errs...).err()
@@ -94,7 +93,7 @@ func (a *Accounts) SignIn(ctx context.Context, in Input, client Client, old *Ses
 		if grant, err = a.grant(t, u, client); err != nil {
 			return err
 		}
-		clashes, err := loginClashes(t, a.settings.fields.login, u)
+		clashes, err := loginClashes(t, a.policy.Fields.login, u)
 		if err != nil {
 			return err
 		}
@@ -112,12 +111,12 @@ func (a *Accounts) SignIn(ctx context.Context, in Input, client Client, old *Ses
 // or foreign.
 func (a *Accounts) verify(ctx context.Context, u *User, pass string) (rehashed string, err error) {
 	if u == nil || u.PasswordHash == "" {
-		if err := a.hasher.VerifyDummy(ctx, pass, a.settings.hashParams()); err != nil {
+		if err := a.hasher.VerifyDummy(ctx, pass, a.policy.Hash); err != nil {
 			return "", hashError(err)
 		}
 		return "", refuse(CodeLoginInvalid)
 	}
-	ok, rehashed, err := a.hasher.VerifyAndRehash(ctx, u.PasswordHash, pass, a.settings.hashParams())
+	ok, rehashed, err := a.hasher.VerifyAndRehash(ctx, u.PasswordHash, pass, a.policy.Hash)
 	switch {
 	case errors.Is(err, password.ErrFormat), errors.Is(err, password.ErrCost):
 		// An imported hash that can't be used: no password fits it. The owner
@@ -138,7 +137,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, p Principal, in Input, cl
 	var errs fieldErrors
 	oldPass := in.password("old_password", &errs)
 	pass := in.password("password", &errs)
-	confirm := a.confirmation(in, *a.settings.ChangePassword.PasswordConfirm, &errs)
+	confirm := a.confirmation(in, a.policy.ChangePassword.PasswordConfirm, &errs)
 	if err := errs.err(); err != nil {
 		return nil, nil, err
 	}
@@ -162,7 +161,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, p Principal, in Input, cl
 	if refusal != nil {
 		return nil, nil, refusal
 	}
-	hash, err := a.hasher.Hash(ctx, pass, a.settings.hashParams())
+	hash, err := a.hasher.Hash(ctx, pass, a.policy.Hash)
 	if err != nil {
 		return nil, nil, hashError(err)
 	}
@@ -212,7 +211,7 @@ func (a *Accounts) voidUnproven(t *txn, u *User) error {
 		return nil
 	}
 	u.PasswordHash = ""
-	u.confirm()
+	confirmAccount(u)
 	u.Generation++
 	// A confirmed one stays: it may be the owner's, and this mailbox a thief's.
 	u.Former = slices.DeleteFunc(u.Former, func(f FormerEmail) bool { return f.Unproven })
@@ -232,9 +231,9 @@ func notSignedIn(err error) error {
 // configuration says so. An account without an address gets no mail. By an
 // address that nobody owns, the newest account that waits for it is found.
 func (a *Accounts) SendResetPasswordLink(ctx context.Context, in Input, client Client) error {
-	s := a.settings.ResetPassword
-	names := a.settings.User.LoginFields
-	if *s.UseEmail {
+	s := a.policy.ResetPassword
+	names := a.policy.LoginFields
+	if s.UseEmail {
 		names = []string{fieldEmail}
 		in = Input{fieldEmail: in[fieldEmail]}
 		if in[fieldEmail].kind == valueAbsent {
@@ -249,7 +248,7 @@ func (a *Accounts) SendResetPasswordLink(ctx context.Context, in Input, client C
 		return err
 	}
 	usable := func(u *User) bool { return u.IsActive || u.AwaitsVerification }
-	if u := m.either(); *s.FailWhenUserNotFound && (u == nil || !usable(u)) {
+	if u := m.either(); s.FailWhenUserNotFound && (u == nil || !usable(u)) {
 		return refuse(CodeUserNotFound)
 	}
 	return a.sendLink(ctx, MailResetPassword, m, usable, typedLogin(in, names), client)
@@ -261,11 +260,11 @@ func (a *Accounts) ResetPassword(ctx context.Context, in Input, client Client) (
 	var errs fieldErrors
 	l, err := readLink(in, PurposeResetPassword, &errs)
 	pass := in.password("password", &errs)
-	confirm := a.confirmation(in, *a.settings.ResetPassword.PasswordConfirm, &errs)
+	confirm := a.confirmation(in, a.policy.ResetPassword.PasswordConfirm, &errs)
 	if err = errors.Join(errs.err(), err); err != nil {
 		return nil, storeError(err)
 	}
-	period := time.Duration(a.settings.ResetPassword.VerificationPeriod)
+	period := a.policy.ResetPassword.VerificationPeriod
 	var u *User
 	if err := a.view(ctx, func(tx Tx) (err error) { u, err = a.checkLink(tx, l, period); return err }); err != nil {
 		return nil, err
@@ -273,7 +272,7 @@ func (a *Accounts) ResetPassword(ctx context.Context, in Input, client Client) (
 	if err := a.checkNewPassword(pass, confirm, u); err != nil {
 		return nil, err
 	}
-	hash, err := a.hasher.Hash(ctx, pass, a.settings.hashParams())
+	hash, err := a.hasher.Hash(ctx, pass, a.policy.Hash)
 	if err != nil {
 		return nil, hashError(err)
 	}

@@ -19,10 +19,6 @@ import (
 // noticeLimit bounds how often an address is told about others' tries.
 var noticeLimit = budget.Limit{Events: 1, Window: time.Hour}
 
-// mailDecoy is a row that the outbox takes off again without sending anything:
-// the work of a mail, in the request and after it, where there is none to send.
-const mailDecoy MailKind = "decoy"
-
 // decoyMail queues one. The recipient stands for what was typed, so that a
 // second one waits behind the first as a second mail would.
 func (a *Accounts) decoyMail(t *txn, typed string, client Client) error {
@@ -103,7 +99,7 @@ func (a *Accounts) addressHolder(tx Tx, email string) (*User, error) {
 // besideEmail returns the other login fields where people sign in by their
 // e-mail address too: there, one `login` can mean either.
 func (a *Accounts) besideEmail() []*field {
-	set := a.settings.fields
+	set := a.policy.Fields
 	if !set.isLogin(fieldEmail) {
 		return nil
 	}

@@ -125,8 +125,8 @@ func TestAccountsWithoutUsernames(t *testing.T) {
 		require.NotContains(t, res.json(t), "username")
 	}
 	first, second := s.mail(), s.mail()
-	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-registration", first.link(t)).StatusCode)
-	requireError(t, s.browser().problems().post("/accounts/verify-registration", second.link(t)), 400, "signature_invalid")
+	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-registration", linkOf(first, t)).StatusCode)
+	requireError(t, s.browser().problems().post("/accounts/verify-registration", linkOf(second, t)), 400, "signature_invalid")
 	b := s.browser().likeBrowser()
 	require.NotContains(t, b.get("/accounts/register").body, `name="username"`)
 	res := s.browser().post("/accounts/login", data{"email": "ada@example.org", "password": testPassword})

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 )
@@ -19,7 +18,7 @@ const paramPassword = "password"
 // staleSignIn reports whether a sign-in is too old to change the e-mail address
 // or a login field without the password (register_email.max_age).
 func (a *Accounts) staleSignIn(s *Session) bool {
-	return a.now().Sub(s.Created) >= time.Duration(a.settings.RegisterEmail.MaxAge)
+	return a.now().Sub(s.Created) >= a.policy.RegisterEmail.MaxAge
 }
 
 // setsLogin reports whether a profile's input changes what the account is found
@@ -27,7 +26,7 @@ func (a *Accounts) staleSignIn(s *Session) bool {
 func (a *Accounts) setsLogin(p Principal, in Input) bool {
 	fields, _ := a.editableFields()
 	return slices.ContainsFunc(fields, func(f *field) bool {
-		if in[f.name].kind == valueAbsent || !a.settings.fields.guarded(f) {
+		if in[f.name].kind == valueAbsent || !a.policy.Fields.guarded(f) {
 			return false
 		}
 		if f.extra {
@@ -46,7 +45,7 @@ func (a *Accounts) setsLogin(p Principal, in Input) bool {
 // change has a mail of its own.
 func (a *Accounts) loginsOf(u *User) []any {
 	var values []any
-	for _, f := range a.settings.fields.login {
+	for _, f := range a.policy.Fields.login {
 		if f.name != fieldEmail {
 			values = append(values, f.get(u))
 		}
@@ -57,7 +56,7 @@ func (a *Accounts) loginsOf(u *User) []any {
 // tellOwner mails a notice about a change of how one signs in to an account.
 // Without an address or a mailer nobody is told.
 func (a *Accounts) tellOwner(t *txn, kind MailKind, u *User, client Client) error {
-	if u.Email == "" || !a.settings.sendsMail() {
+	if u.Email == "" || !a.policy.SendsMail {
 		return nil
 	}
 	return a.queueMail(t, kind, u, u.Email, client)

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -93,7 +92,7 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p Principal, in Input, par
 // A sign-in older than register_email.max_age needs the password besides.
 func (a *Accounts) RegisterEmail(ctx context.Context, p Principal, in Input, client Client) error {
 	var errs fieldErrors
-	f := a.settings.fields.byName[fieldEmail]
+	f := a.policy.Fields.byName[fieldEmail]
 	wanted := &User{}
 	in.field(f, true, wanted, &errs)
 	stillGood, err := a.reauthenticate(ctx, p, in)
@@ -118,7 +117,7 @@ func (a *Accounts) RegisterEmail(ctx context.Context, p Principal, in Input, cli
 		}
 		inUse := err == nil && holder.ID != u.ID
 		switch {
-		case !*a.settings.RegisterEmail.Verification:
+		case !a.policy.RegisterEmail.Verification:
 			return a.setEmail(t, u, wanted.Email, false, client)
 		case inUse:
 			return a.tellHolder(t, holder, wanted.Email, n, client)
@@ -135,7 +134,7 @@ func (a *Accounts) RegisterEmail(ctx context.Context, p Principal, in Input, cli
 func (a *Accounts) setEmail(t *txn, u *User, email string, verified bool, client Client) error {
 	old, proven := u.Email, u.EmailVerified
 	u.Email, u.EmailVerified = email, verified
-	u.ownsEmail()
+	giveEmail(u)
 	if err := a.leftEmail(t, u, old, proven, client); err != nil {
 		return err
 	}
@@ -150,7 +149,7 @@ func (a *Accounts) VerifyEmail(ctx context.Context, in Input, client Client) (*U
 	if err = errors.Join(errs.err(), err); err != nil {
 		return nil, storeError(err)
 	}
-	period := time.Duration(a.settings.RegisterEmail.VerificationPeriod)
+	period := a.policy.RegisterEmail.VerificationPeriod
 	if err := a.view(ctx, func(tx Tx) error { _, err := a.checkLink(tx, l, period); return err }); err != nil {
 		return nil, err
 	}
@@ -251,7 +250,7 @@ func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminCha
 			}
 		}
 		for name, v := range change.Fields {
-			f, ok := a.settings.fields.byName[name]
+			f, ok := a.policy.Fields.byName[name]
 			if !ok || !f.extra {
 				errs.add(name, CodeInvalid)
 				continue
@@ -302,4 +301,26 @@ func userNotFound(err error) error {
 		return refuse(CodeUserNotFound)
 	}
 	return err
+}
+
+// Profile returns the public fields of an account, in their fixed order.
+func (a *Accounts) Profile(u *User) []Shown {
+	fields := a.policy.Fields.public
+	out := make([]Shown, len(fields))
+	for i, f := range fields {
+		out[i] = Shown{Name: f.name, Value: f.get(u)}
+	}
+	return out
+}
+
+// registerFields are the fields that sign-up takes, and which of them it needs.
+// Neither is to be changed.
+func (a *Accounts) registerFields() (fields []*field, required map[string]bool) {
+	return a.policy.Fields.register, a.policy.Fields.registerRequired
+}
+
+// editableFields are the fields that the profile takes, and which of them a
+// full update needs. Neither is to be changed.
+func (a *Accounts) editableFields() (fields []*field, required map[string]bool) {
+	return a.policy.Fields.profile, a.policy.Fields.profileRequired
 }

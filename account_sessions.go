@@ -5,30 +5,9 @@ package registration
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"slices"
-	"time"
 )
-
-// text is a hash in base64url.
-func (h TokenHash) text() string { return base64.RawURLEncoding.EncodeToString(h[:]) }
-
-func parseTokenHash(text string) (h TokenHash, ok bool) {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(raw) != len(h) {
-		return h, false
-	}
-	return TokenHash(raw), true
-}
-
-// publicID names a session to its owner: 128 bits of a second hash, so that
-// what is shown leads neither to the token nor to the store's record.
-func (h TokenHash) publicID() string {
-	sum := sha256.Sum256(append([]byte("session id\x00"), h[:]...))
-	return base64.RawURLEncoding.EncodeToString(sum[:16])
-}
 
 // sessionKinds are the names of the kinds in answers.
 var sessionKinds = map[SessionKind]string{KindSession: "session", KindToken: "token", KindRefresh: "jwt"}
@@ -52,7 +31,7 @@ func (a *Accounts) ListSessions(ctx context.Context, p Principal) ([]*Session, e
 	if err != nil {
 		return nil, err
 	}
-	now, idle := a.time(), time.Duration(a.settings.Session.Idle)
+	now, idle := a.time(), a.policy.Session.Idle
 	all = slices.DeleteFunc(all, func(s *Session) bool {
 		if used := a.sessions.lastUse(s.Hash); used.After(s.LastUsed) {
 			s.LastUsed = used
@@ -75,12 +54,12 @@ func (a *Accounts) ListSessions(ctx context.Context, p Principal) ([]*Session, e
 // one from before there was a limit, a part with the one that asks. The rest is
 // then on its way out.
 func (a *Accounts) someSessions(tx Tx, p Principal) ([]*Session, error) {
-	chunk := 2*a.settings.Session.Max + sessionChunk
+	chunk := 2*a.policy.Session.Max + sessionChunk
 	all, err := tx.Sessions(p.User.ID, chunk)
 	if err != nil || len(all) < chunk {
 		return all, err
 	}
-	a.sessions.leave(p.User.ID, a.settings.Session.Max)
+	a.sessions.leave(p.User.ID, a.policy.Session.Max)
 	if !slices.ContainsFunc(all, func(s *Session) bool { return s.Hash == p.Session.Hash }) {
 		asking, err := tx.Session(p.Session.Hash)
 		if err != nil {

@@ -9,11 +9,12 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"time"
 )
 
 const (
 	// undoPeriod is how long the link in the mail to the old address is good.
-	undoPeriod = 7 * day
+	undoPeriod = 7 * 24 * time.Hour
 	// undoReserved is how long nobody else can have the old address: the mail
 	// may be under way for as long as the outbox tries.
 	undoReserved = undoPeriod + mailGiveUp
@@ -22,10 +23,6 @@ const (
 	// the address until the owner's is forgotten.
 	maxFormer = 8
 )
-
-// fieldFormerEmail is the field of the keys that reserve former addresses. It
-// is no field of an account: nobody is found or signs in by one.
-const fieldFormerEmail = "former_email"
 
 // former returns where in u.Former an address stands, -1 if it is not there or
 // its time is over.
@@ -137,7 +134,7 @@ func (a *Accounts) reserve(t *txn, u *User) ([]Key, error) {
 // proven says whether the old one was confirmed.
 func (a *Accounts) leftEmail(t *txn, u *User, old string, proven bool, client Client) error {
 	u.EmailChanges++
-	if old == "" || emailKey(old) == emailKey(u.Email) || !a.settings.sendsMail() {
+	if old == "" || emailKey(old) == emailKey(u.Email) || !a.policy.SendsMail {
 		return nil
 	}
 	now := a.time()
@@ -197,7 +194,7 @@ func (a *Accounts) UndoEmail(ctx context.Context, in Input, client Client) (*Use
 		if err := t.endSessions(u, nil); err != nil {
 			return err
 		}
-		if *a.settings.ResetPassword.Enabled {
+		if a.policy.ResetPassword.Enabled {
 			u.PasswordHash = ""
 			if u.IsActive || u.AwaitsVerification {
 				t.postage.rescue = true // without it nobody would get in
@@ -222,6 +219,3 @@ func (a *Accounts) putEmail(t *txn, u *User) error {
 	}
 	return err
 }
-
-// undoEnabled reports whether a changed address can be taken back.
-func (s *Settings) undoEnabled() bool { return s.sendsMail() }

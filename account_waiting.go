@@ -7,11 +7,9 @@ package registration
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/steady"
 )
@@ -63,32 +61,19 @@ func look(tx Tx, clock *steady.Clock, now time.Time, step time.Duration) error {
 	return tx.PutValue(waitingClockValue, raw)
 }
 
-// confirm makes an account its owner's, who has shown that he reads its mail.
-func (u *User) confirm() {
+// confirmAccount makes an account its owner's, who has shown that he reads its mail.
+func confirmAccount(u *User) {
 	u.EmailVerified = true
 	if u.AwaitsVerification {
 		u.IsActive = true
 	}
-	u.ownsEmail()
+	giveEmail(u)
 }
 
-// ownsEmail ends the waiting: from now on the address is the account's own.
-func (u *User) ownsEmail() {
+// giveEmail ends the waiting: from now on the address is the account's own.
+func giveEmail(u *User) {
 	u.AwaitsVerification, u.EmailPending = false, false
 	u.WaitingFrom, u.WaitingSince = time.Time{}, time.Time{}
-}
-
-// heldBack reports whether what an account has in a field is not its own yet: the
-// address that it waits to confirm, wherever it stands.
-func (u *User) heldBack(f *field) bool {
-	if !u.EmailPending {
-		return false
-	}
-	if f.name == fieldEmail {
-		return true
-	}
-	text := textOf(f.get(u))
-	return meansAddress(text) && emailKey(strings.TrimSpace(text)) == emailKey(u.Email)
 }
 
 // confirmable reports whether an account that waits can still have its address:
@@ -116,7 +101,7 @@ func (a *Accounts) endWaiting(tx Tx, u *User) error {
 		}
 	}
 	pending := u.EmailPending && !u.IsActive
-	u.ownsEmail()
+	giveEmail(u)
 	u.EmailPending = pending
 	return nil
 }
@@ -187,152 +172,4 @@ func whyNot(u *User, byName bool) error {
 		return refuse(CodeNotVerified)
 	}
 	return refuse(CodeDisabled)
-}
-
-// Bounds of the rounds in which those are removed whose time is over.
-const (
-	purgeChunk      = 256
-	maxPurgeEvery   = sweepInterval
-	minPurgeEvery   = time.Second
-	purgesALifetime = 10
-)
-
-// purgeEvery is how often a round is made: short lifetimes need shorter ones.
-func purgeEvery(lifetime time.Duration) time.Duration {
-	return min(max(lifetime/purgesALifetime, minPurgeEvery), maxPurgeEvery)
-}
-
-func earlier(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
-}
-
-// purge removes the accounts that were never confirmed within the lifetime of
-// their last mail, with their usernames and all else, and returns how many. It
-// reads none that is not to be changed.
-func (e *engine) purge(ctx context.Context, p *postman) (total int, err error) {
-	if p.unconfirmed <= 0 {
-		return 0, nil
-	}
-	always := time.Unix(1<<40, 0)
-	some := false
-	if err := e.store.View(ctx, func(tx Tx) error {
-		first, err := tx.WaitingSince(time.Time{}, always, 1)
-		some = len(first) > 0
-		return err
-	}); err != nil || !some {
-		return 0, err
-	}
-	for {
-		var removed []uuid.UUID
-		more := false
-		err := e.store.Update(ctx, func(tx Tx) (err error) {
-			removed, more = nil, false
-			now, err := e.lookAtClock(tx, p)
-			if err != nil {
-				return err
-			}
-			over, err := tx.WaitingSince(time.Time{}, now.Add(time.Second-p.unconfirmed), purgeChunk)
-			if err != nil {
-				return err
-			}
-			for _, u := range over {
-				if purgeable(u) {
-					removed = append(removed, u.ID)
-					err = tx.DeleteUser(u.ID)
-				} else { // it may wait once more
-					err = e.waitsSince(tx, u, now)
-				}
-				if err != nil {
-					return err
-				}
-			}
-			// Who began to wait in the future did so while a clock was ahead.
-			ahead, err := tx.WaitingSince(now.Add(time.Second), always, purgeChunk)
-			if err != nil {
-				return err
-			}
-			for _, u := range ahead {
-				if err := e.waitsSince(tx, u, now); err != nil {
-					return err
-				}
-			}
-			more = len(over) == purgeChunk || len(ahead) == purgeChunk
-			return nil
-		})
-		if err != nil {
-			return total, err
-		}
-		e.sessions.forget(removed, nil)
-		total += len(removed)
-		if !more {
-			return total, nil
-		}
-	}
-}
-
-// purgeable reports whether an account whose time is over is one that a sign-up
-// left waiting and that never signed in, and nothing else.
-func purgeable(u *User) bool {
-	return u.AwaitsVerification && !u.IsActive && !u.EmailVerified && u.LastLogin.IsZero() && !u.WaitingSince.IsZero()
-}
-
-// lookAtClock lets the clock of those who wait go on, and reads it.
-func (e *engine) lookAtClock(tx Tx, p *postman) (time.Time, error) {
-	clock, err := waitingClock(tx)
-	if err != nil {
-		return time.Time{}, err
-	}
-	now := p.now()
-	err = look(tx, &clock, now, 2*purgeEvery(p.unconfirmed))
-	return clock.At(now), err
-}
-
-// waitsSince counts an account's time from a moment of the clock on.
-func (e *engine) waitsSince(tx Tx, u *User, since time.Time) error {
-	u.WaitingSince = since
-	if u.WaitingFrom.IsZero() || u.WaitingFrom.After(since) {
-		u.WaitingFrom = since
-	}
-	return tx.PutUser(u, e.uniques.keysOf(u))
-}
-
-// mailDone is told of every mail that leaves the queue, in the transaction in
-// which it does: the time of the account that it was for is counted from when it
-// was asked for, three lifetimes at most in all.
-func (e *engine) mailDone(tx Tx, m *Mail) error {
-	p := e.postman()
-	if m.Waiting == uuid.Nil || p == nil {
-		return nil
-	}
-	u, err := tx.User(m.Waiting)
-	if errors.Is(err, ErrNotFound) || err == nil && !u.AwaitsVerification {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	clock, err := waitingClock(tx)
-	if err != nil {
-		return err
-	}
-	since := earlier(clock.At(m.Queued), clock.At(p.now())) // it was asked for while a clock was ahead
-	since = earlier(since, u.WaitingFrom.Add((waitingLifetimes-1)*p.unconfirmed))
-	if u.WaitingFrom.IsZero() || !since.After(u.WaitingSince) {
-		return nil
-	}
-	return e.waitsSince(tx, u, since)
-}
-
-// purgeNow is one round with its log lines.
-func (e *engine) purgeNow(ctx context.Context, p *postman) {
-	removed, err := e.purge(ctx, p)
-	if err != nil && ctx.Err() == nil {
-		p.logger.Error("accounts that were never confirmed could not be removed", zap.Error(err))
-	}
-	if removed > 0 {
-		p.logger.Info("accounts that were never confirmed removed", zap.Int("count", removed))
-	}
 }

@@ -110,7 +110,7 @@ func (*AdminAPI) serve(w http.ResponseWriter, req *http.Request) error {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	writeJSON(w, http.StatusOK, "application/json", accounts.administered(u))
+	writeJSON(w, http.StatusOK, "application/json", administered(accounts, u))
 	return nil
 }
 
@@ -168,12 +168,12 @@ func adminTarget(address *url.URL) (realm string, target adminAccount, err error
 
 // administered is an account as an administrator sees it: every field, and what
 // stands behind is_active. Its password's hash is not among it.
-func (a *Accounts) administered(u *User) shownFields {
-	var all shownFields
-	for _, f := range a.settings.fields.all {
-		all = append(all, Shown{f.name, f.get(u)})
+func administered(a *Accounts, u *User) object {
+	var all object
+	for _, f := range a.policy.Fields.all {
+		all = append(all, newObject(f.name, f.get(u))...)
 	}
-	return append(all, Shown{"email_verified", u.EmailVerified}, Shown{"awaits_verification", u.AwaitsVerification})
+	return append(all, newObject("email_verified", u.EmailVerified, "awaits_verification", u.AwaitsVerification)...)
 }
 
 // decodeChange reads the body of a PATCH. That a field exists, and that its
@@ -227,7 +227,7 @@ func exportUsers(w http.ResponseWriter, req *http.Request, accounts *Accounts) e
 			w.Header().Set("Cache-Control", "no-store")
 		}
 		for _, u := range batch {
-			line, err := json.Marshal(accounts.administered(u))
+			line, err := json.Marshal(administered(accounts, u))
 			if err != nil {
 				return err
 			}

@@ -44,7 +44,7 @@ func TestAppRealms(t *testing.T) {
 	require.NoError(t, app.leave(again))
 	require.NotNil(t, first.engine, "the other handler still has it")
 	require.NoError(t, app.leave(first))
-	file, err := OpenBoltFile(path, testLockWait)
+	file, err := OpenBoltFile(path, lockWait)
 	require.NoError(t, err, "the file was let go")
 	require.NoError(t, file.Close())
 	_, err = app.define("default", "{}", "", func() (*realm, error) { return nil, errors.New("no") })
@@ -88,7 +88,7 @@ func TestReloadKeepsTheStore(t *testing.T) {
 
 func TestStoreInUseIsTriedAgainAtStart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.db")
-	other, err := OpenBoltFile(path, testLockWait)
+	other, err := OpenBoltFile(path, lockWait)
 	require.NoError(t, err)
 	app := newTestApp()
 	r, err := app.define("default", "{}", "", boltRealm(t, path))

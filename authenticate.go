@@ -9,23 +9,22 @@ import (
 	"net/url"
 	"slices"
 	"strings"
-	"time"
 )
 
 // authenticate returns who the request comes from: ErrNotFound if nobody is
 // signed in, *Error with CodeTokenInvalid for a token that is not good. strict
 // is for our own endpoints. On guarded routes, the header may belong to the app
 // behind, so an unknown token does not spoil a good cookie there.
-func (r *realm) authenticate(req *http.Request, strict bool) (Principal, error) {
+func (r *webRealm) authenticate(req *http.Request, strict bool) (Principal, error) {
 	a := r.accounts.Load()
 	if a == nil {
 		return Principal{}, unavailable(errors.New("the store is not open"))
 	}
-	now, idle := r.now(), time.Duration(r.settings.Session.Idle)
+	now, idle := r.now(), r.options.Session.Idle
 	if header := req.Header["Authorization"]; len(header) > 0 {
 		if scheme, token, ok := strings.Cut(header[0], " "); ok {
 			isToken, isBearer := strings.EqualFold(scheme, "Token"), strings.EqualFold(scheme, "Bearer")
-			accept := *r.settings.Login.Token && (isToken || isBearer)
+			accept := r.options.Login.Token && (isToken || isBearer)
 			if accept {
 				p, err := a.byToken(req.Context(), strings.TrimSpace(token), now, idle)
 				if err == nil || !errors.Is(err, ErrNotFound) {
@@ -37,7 +36,7 @@ func (r *realm) authenticate(req *http.Request, strict bool) (Principal, error) 
 			}
 		}
 	}
-	if !*r.settings.Login.Session {
+	if !r.options.Login.Session {
 		return Principal{}, ErrNotFound
 	}
 	token, _ := sentCookie(req, r.cookieName(req))
@@ -58,7 +57,7 @@ type originPolicy struct {
 	csrf    *http.CrossOriginProtection
 }
 
-func newOriginPolicy(s *Settings) (*originPolicy, error) {
+func newOriginPolicy(s *webOptions) (*originPolicy, error) {
 	p := &originPolicy{csrf: http.NewCrossOriginProtection()}
 	if u, err := url.Parse(s.BaseURL); err == nil && u.Host != "" {
 		p.self = strings.ToLower(u.Scheme + "://" + u.Host)

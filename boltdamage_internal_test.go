@@ -18,13 +18,13 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
-	bolt "go.etcd.io/bbolt"
+	"go.etcd.io/bbolt"
 )
 
 // damagedStore is a store with some hundred pages, and its file open for harm.
 func damagedStore(t *testing.T) (*BoltStore, *os.File) {
 	t.Helper()
-	s := testRealm(t)
+	s := emptyStore(t)
 	for i := range 100 {
 		require.NoError(t, s.Update(t.Context(), func(tx Tx) error {
 			id := uuid.Must(uuid.NewV7())
@@ -133,7 +133,7 @@ func TestOverwrittenPages(t *testing.T) {
 			s, file := damagedStore(t)
 			// The page of one value, by way of the tree.
 			var page int64
-			require.NoError(t, s.file.db.View(func(tx *bolt.Tx) error {
+			require.NoError(t, s.file.db.View(func(tx *bbolt.Tx) error {
 				info, err := tx.Page(0)
 				require.NoError(t, err)
 				require.Equal(t, "meta", info.Type)
@@ -179,7 +179,7 @@ func TestOverwrittenPages(t *testing.T) {
 
 // TestPanicsOfOthersPass: only damage becomes an error.
 func TestPanicsOfOthersPass(t *testing.T) {
-	s := testRealm(t)
+	s := emptyStore(t)
 	boom := func(Tx) error { panic("boom") }
 	require.PanicsWithValue(t, "boom", func() { _ = s.View(context.Background(), boom) })
 	require.PanicsWithValue(t, "boom", func() { _ = s.Update(context.Background(), boom) })

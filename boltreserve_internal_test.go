@@ -54,7 +54,7 @@ func TestASweepOfManyLeavesAShortFreelist(t *testing.T) {
 	require.Zero(t, f.reserved(t), "there is nothing to put aside")
 	full, err := f.pages()
 	require.NoError(t, err)
-	removed, err := newSessions(s).sweep(t.Context(), testTime.Add(day))
+	removed, err := newSessions(s).sweep(t.Context(), testTime.Add(24*time.Hour))
 	require.NoError(t, err)
 	require.Equal(t, many, removed)
 	require.Greater(t, f.db.Stats().FreePageN, 2*maxFreePages)
@@ -74,7 +74,7 @@ func TestASweepOfManyLeavesAShortFreelist(t *testing.T) {
 	calm := f.reserved(t)
 	for range 20 {
 		fill(t, s, 300, testTime)
-		_, err := newSessions(s).sweep(t.Context(), testTime.Add(day))
+		_, err := newSessions(s).sweep(t.Context(), testTime.Add(24*time.Hour))
 		require.NoError(t, err)
 		require.NoError(t, s.Tidy(always))
 	}
@@ -136,7 +136,7 @@ func BenchmarkWriteAfterSweep(b *testing.B) {
 		b.Run(c.name, func(b *testing.B) {
 			s := testRealm(b)
 			s.file.db.NoSync = true
-			fill(b, s, 20_000, time.Now().Add(day))
+			fill(b, s, 20_000, time.Now().Add(24*time.Hour))
 			if c.swept {
 				// One value of as many pages is the same to the list, and made at once.
 				require.NoError(b, s.Update(b.Context(), func(tx Tx) error { return tx.PutValue("large", make([]byte, 74_000*4096)) }))

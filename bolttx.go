@@ -89,7 +89,7 @@ var nobody = func() []byte {
 	data, err := encodeUser(&User{
 		Username: "nobody", Email: "nobody@example.com", IsActive: true, EmailVerified: true, DateJoined: time.Unix(1_800_000_000, 0), LastLogin: time.Unix(1_800_000_000, 0),
 		PasswordHash: "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-	}, []Key{{Field: fieldUsername, Value: "nobody"}, {Field: fieldEmail, Value: "nobody@example.com"}})
+	}, []Key{{Field: "username", Value: "nobody"}, {Field: "email", Value: "nobody@example.com"}})
 	if err != nil {
 		panic(err)
 	}

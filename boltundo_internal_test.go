@@ -87,7 +87,7 @@ func TestARefusedActLeavesNothingInTheGroup(t *testing.T) {
 			tx.PutMail(&later), tx.PutMail(&Mail{To: "A@example.org", Due: at}), tx.PutMail(&Mail{To: "b@example.org"}),
 			tx.PutValue("v", []byte("2")), tx.PutValue("w", nil),
 			tx.DeleteMail(mail.Seq), tx.DeleteUser(ada.ID), tx.DeleteUser(bob.ID),
-			func() error { _, err := tx.DeleteExpiredSessions(at.Add(day), 9); return err }(),
+			func() error { _, err := tx.DeleteExpiredSessions(at.Add(24*time.Hour), 9); return err }(),
 			errRefused)
 	}
 	count := lastCommit(t, s)

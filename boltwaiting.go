@@ -161,7 +161,7 @@ func migrateWaiting(tx *bolt.Tx) error {
 			if err := t.orderWaiting(nil, u); err != nil {
 				return err
 			}
-			if i := slices.IndexFunc(keys, func(k Key) bool { return k.Field == fieldEmail }); i >= 0 {
+			if i := slices.IndexFunc(keys, func(k Key) bool { return k.Field == "email" }); i >= 0 {
 				keys[i].Field = WaitingKey
 			}
 			if err := t.PutUser(u, keys); err != nil {

@@ -23,7 +23,7 @@ import (
 // other, where people sign in by their address alone, another bob (waiting).
 func schema1(t *testing.T) string {
 	t.Helper()
-	file, err := os.Open("testdata/stores/schema1.db.gz")
+	file, err := os.Open("../../testdata/stores/schema1.db.gz")
 	require.NoError(t, err)
 	defer func() { _ = file.Close() }()
 	unpacked, err := gzip.NewReader(file)

@@ -92,8 +92,16 @@ func usedMessages(t *testing.T) map[string]string {
 	for _, status := range statuses {
 		used["status."+strconv.Itoa(status)] = "respond.go"
 	}
-	files, err := filepath.Glob("*.go")
-	require.NoError(t, err)
+	var files []string
+	require.NoError(t, filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
+		if entry != nil && entry.IsDir() && slices.Contains([]string{"integration", "bench", "dist", ".git"}, file) {
+			return filepath.SkipDir
+		}
+		if filepath.Ext(file) == ".go" {
+			files = append(files, file)
+		}
+		return err
+	}))
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
 			continue

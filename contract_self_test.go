@@ -100,7 +100,7 @@ func TestContractResetPassword(t *testing.T) {
 	for _, login := range []string{"nobody", "ADA"} {
 		require.Equal(t, 200, p.post("/accounts/send-reset-password-link", data{"login": login}).StatusCode)
 	}
-	link := s.mail().link(t)
+	link := linkOf(s.mail(), t)
 	s.noMail()
 	requireError(t, p.post("/accounts/send-reset-password-link", data{}), 400, "login:required")
 	requireError(t, p.post("/accounts/reset-password", with(link, data{"signature": "x", "password": "1"})), 400, "signature_invalid")
@@ -140,7 +140,7 @@ func TestContractResetSettings(t *testing.T) {
 		p := s.browser().problems()
 		requireError(t, p.post("/accounts/send-reset-password-link", data{"login": "ada"}), 400, "email:required")
 		require.Equal(t, 200, p.post("/accounts/send-reset-password-link", data{"email": "ADA@EXAMPLE.org"}).StatusCode)
-		link := s.mail().link(t)
+		link := linkOf(s.mail(), t)
 		requireError(t, p.post("/accounts/reset-password", with(link, data{"password": testPassword})), 400, "password_confirm:required")
 		for range 2 {
 			require.Equal(t, 200, p.post("/accounts/reset-password", with(link, data{"password": testPassword, "password_confirm": testPassword})).StatusCode)
@@ -149,10 +149,10 @@ func TestContractResetSettings(t *testing.T) {
 	t.Run("it confirms an account that waits", func(t *testing.T) {
 		s := newSite(t)
 		s.browser().post("/accounts/register", newcomer("ada"))
-		verify := s.mail().link(t)
+		verify := linkOf(s.mail(), t)
 		s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
 		const fresh = "an even longer passphrase"
-		require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(s.mail().link(t), data{"password": fresh})).StatusCode)
+		require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(linkOf(s.mail(), t), data{"password": fresh})).StatusCode)
 		require.Equal(t, 400, s.browser().post("/accounts/login", data{"login": "ada", "password": testPassword}).StatusCode)
 		requireError(t, s.browser().problems().post("/accounts/verify-registration", verify), 400, "signature_invalid")
 		require.Equal(t, 200, s.browser().post("/accounts/login", data{"login": "ada", "password": fresh}).StatusCode)
@@ -173,9 +173,9 @@ func TestContractResetSettings(t *testing.T) {
 		s.member("ada")
 		b := s.signedIn("ada")
 		b.post("/accounts/send-reset-password-link", data{"login": "ada"})
-		reset := s.mail().link(t)
+		reset := linkOf(s.mail(), t)
 		b.post("/accounts/register-email", data{"email": "new@example.org"})
-		require.Equal(t, 200, b.post("/accounts/verify-email", s.mail().link(t)).StatusCode)
+		require.Equal(t, 200, b.post("/accounts/verify-email", linkOf(s.mail(), t)).StatusCode)
 		requireError(t, b.problems().post("/accounts/reset-password", with(reset, data{"password": testPassword})), 400, "signature_invalid")
 	})
 }
@@ -198,7 +198,7 @@ func TestContractEmail(t *testing.T) {
 	require.Equal(t, same.StatusCode, free.StatusCode)
 	m := s.mail()
 	require.Equal(t, "New@example.net", m.To)
-	link := m.link(t)
+	link := linkOf(m, t)
 	require.Contains(t, b.get("/accounts/profile").body, "ada@example.org")
 	requireError(t, b.post("/accounts/verify-email", with(link, data{"email": "evil@example.org"})), 400, "signature_invalid")
 	anywhere := s.browser().problems()
@@ -207,7 +207,7 @@ func TestContractEmail(t *testing.T) {
 	requireError(t, anywhere.post("/accounts/verify-email", link), 400, "signature_invalid")
 	require.Equal(t, "ada@example.org", s.mail().To, "the old address is told")
 	b.post("/accounts/register-email", data{"email": "ada@example.org"})
-	require.Equal(t, 200, b.post("/accounts/verify-email", s.mail().link(t)).StatusCode)
+	require.Equal(t, 200, b.post("/accounts/verify-email", linkOf(s.mail(), t)).StatusCode)
 	requireError(t, anywhere.post("/accounts/verify-email", link), 400, "signature_invalid")
 }
 
@@ -218,7 +218,7 @@ func TestContractEmailRaceAndSettings(t *testing.T) {
 		for _, name := range []string{"ada", "bob"} {
 			s.member(name)
 			s.signedIn(name).post("/accounts/register-email", data{"email": "one@example.org"})
-			links = append(links, s.mail().link(t))
+			links = append(links, linkOf(s.mail(), t))
 		}
 		require.Equal(t, 200, s.browser().post("/accounts/verify-email", links[0]).StatusCode)
 		requireError(t, s.browser().problems().post("/accounts/verify-email", links[1]), 400, "email_already_registered")

@@ -179,7 +179,7 @@ func TestContractVerification(t *testing.T) {
 	s := newSite(t)
 	b := s.browser().problems()
 	require.Equal(t, http.StatusCreated, b.post("/accounts/register", newcomer("ada")).StatusCode)
-	link := s.mail().link(t)
+	link := linkOf(s.mail(), t)
 	requireError(t, b.post("/accounts/login", data{"login": "ada", "password": testPassword}), 400, "not_verified")
 	for name, c := range map[string]struct {
 		change data
@@ -253,7 +253,7 @@ func TestContractRegisterSettings(t *testing.T) {
 	t.Run("used again", func(t *testing.T) {
 		s := newSite(t, func(s *Settings) { s.Register.OneTimeUse = off() })
 		s.browser().post("/accounts/register", newcomer("ada"))
-		link := s.mail().link(t)
+		link := linkOf(s.mail(), t)
 		require.Equal(t, 200, s.browser().post("/accounts/verify-registration", link).StatusCode)
 		require.Equal(t, 200, s.browser().post("/accounts/verify-registration", link).StatusCode)
 		_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "ada"), AdminChange{IsActive: off()})
@@ -264,7 +264,7 @@ func TestContractRegisterSettings(t *testing.T) {
 		s := newSite(t, func(s *Settings) { s.Register.AutoLogin = on(); s.Login.Token = on() })
 		b := s.browser()
 		b.post("/accounts/register", newcomer("ada"))
-		res := b.post("/accounts/verify-registration", s.mail().link(t))
+		res := b.post("/accounts/verify-registration", linkOf(s.mail(), t))
 		require.Contains(t, res.json(t), "token")
 		require.Equal(t, protectedPage, b.get("/members/").body)
 	})
@@ -277,12 +277,12 @@ func TestContractRegisterSettings(t *testing.T) {
 		require.Contains(t, m.Text, "https://app.example.net/verify?lang=en&signature=")
 		require.Contains(t, m.Text, "good for 1 hour.")
 		s.travel(time.Hour + time.Second)
-		requireError(t, s.browser().problems().post("/accounts/verify-registration", m.link(t)), 400, "signature_expired")
+		requireError(t, s.browser().problems().post("/accounts/verify-registration", linkOf(m, t)), 400, "signature_expired")
 	})
 	t.Run("sign in by e-mail", func(t *testing.T) {
 		s := newSite(t, func(s *Settings) { s.User.LoginFields = []string{"email"} })
 		require.Equal(t, 201, s.browser().post("/accounts/register", with(newcomer("x"), data{"username": nil, "email": "ada@example.org"})).StatusCode)
-		require.Equal(t, 200, s.browser().post("/accounts/verify-registration", s.mail().link(t)).StatusCode)
+		require.Equal(t, 200, s.browser().post("/accounts/verify-registration", linkOf(s.mail(), t)).StatusCode)
 		require.Equal(t, 200, s.browser().post("/accounts/login", data{"email": "ADA@Example.org", "password": testPassword}).StatusCode)
 		requireError(t, s.browser().problems().post("/accounts/login", data{"username": "ada", "password": testPassword}), 400, "login:required")
 	})

@@ -6,6 +6,7 @@ package registration
 import (
 	"net/http"
 	"strings"
+	"time"
 )
 
 // sentCookie returns the value of a cookie without allocating, and whether there
@@ -38,4 +39,65 @@ func sentCookie(req *http.Request, name string) (value string, sent bool) {
 		}
 	}
 	return value, sent
+}
+
+func (r *webRealm) cookieNames() {
+	const base = "registration"
+	s := r.options.Cookie
+	r.cookiePlain, r.cookieTLS = base, "__Host-"+base
+	if s.Domain != "" {
+		r.cookieTLS = base
+	}
+	if s.Name != "" {
+		r.cookiePlain, r.cookieTLS = s.Name, s.Name
+	}
+	r.sameSite = map[string]http.SameSite{
+		"lax": http.SameSiteLaxMode, "strict": http.SameSiteStrictMode, "none": http.SameSiteNoneMode,
+	}[s.SameSite]
+}
+
+// secure reports whether the browser speaks HTTPS, to Caddy or to what
+// terminates TLS before it.
+func (r *webRealm) secure(req *http.Request) bool { return req.TLS != nil || r.https }
+
+func (r *webRealm) cookieName(req *http.Request) string {
+	if r.secure(req) {
+		return r.cookieTLS
+	}
+	return r.cookiePlain
+}
+
+// setCookie carries a session's token to the browser, for as long as the
+// session lasts; the empty token takes it away.
+func (r *webRealm) setCookie(w http.ResponseWriter, req *http.Request, token string) {
+	seconds := int(r.options.Session.Lifetime / time.Second)
+	if token == "" {
+		seconds = -1
+	}
+	http.SetCookie(w, r.newCookie(req, "", token, seconds))
+}
+
+// newCookie is a cookie named after the session's, with the same attributes.
+func (r *webRealm) newCookie(req *http.Request, suffix, value string, seconds int) *http.Cookie {
+	return &http.Cookie{ //nolint:gosec // Secure wherever the browser speaks HTTPS; SameSite is a setting, lax unless set
+		Name: r.cookieName(req) + suffix, Value: value, Path: "/", Domain: r.options.Cookie.Domain,
+		MaxAge: seconds, Secure: r.secure(req), HttpOnly: true, SameSite: r.sameSite,
+	}
+}
+
+// client says where a request came from.
+func (r *webRealm) client(req *http.Request) Client {
+	return Client{Address: r.clientIP(req), UserAgent: req.UserAgent(), Language: r.language(req).name}
+}
+
+// language is the one that a request asks for, of those that the realm speaks.
+func (r *webRealm) language(req *http.Request) *locale {
+	lines := req.Header["Accept-Language"]
+	size := 0
+	for _, line := range lines {
+		if size += len(line) + 1; size > maxAcceptLanguage {
+			return r.languages.choose("")
+		}
+	}
+	return r.languages.choose(strings.Join(lines, ","))
 }

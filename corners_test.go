@@ -80,7 +80,7 @@ func TestOwnMailTemplates(t *testing.T) {
 	require.True(t, strings.HasPrefix(m.Text, "go http"))
 	for name, mail := range map[string]MailSettings{"missing": {Subject: "no/such.txt"}, "missing html": {HTMLBody: "no.html"}, "outside": {TextBody: "../x"}} {
 		settings := resolvedTestSettings(t, func(s *Settings) { s.Templates, s.Register.Mail = dir, mail })
-		_, err := newMailRenderer(settings, english(t), "example.com", time.Now)
+		_, err := newMailRenderer(settings.letters(), english(t), "example.com", time.Now)
 		require.ErrorContains(t, err, "template", name)
 	}
 }
@@ -197,7 +197,7 @@ func TestSmallParts(t *testing.T) {
 	for want, settings := range map[string]Settings{
 		"a.example": {BaseURL: "https://a.example:8443"}, "b.example": {From: "X <x@b.example>"}, "localhost": {},
 	} {
-		require.Equal(t, want, (&realm{settings: &settings}).site())
+		require.Equal(t, want, (&settings).site())
 	}
 	_, err = s.accounts.hasher.Verify(t.Context(), "x", "y")
 	require.Equal(t, CodeUnavailable, asRefusal(hashError(err)).Code)
@@ -205,8 +205,8 @@ func TestSmallParts(t *testing.T) {
 	cancel()
 	_, err = s.accounts.Lookup(ctx, uuid.NewString())
 	require.Equal(t, CodeUnavailable, asRefusal(err).Code)
-	require.Equal(t, "{}", string(must(shownFields(nil).MarshalJSON())))
-	_, err = shownFields{{"x", func() {}}}.MarshalJSON()
+	require.Equal(t, "{}", string(must(object(nil).MarshalJSON())))
+	_, err = object{{"x", func() {}}}.MarshalJSON()
 	require.Error(t, err)
 }
 

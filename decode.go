@@ -164,23 +164,6 @@ func rawValue(raw json.RawMessage) value {
 	return jsonValue(v)
 }
 
-func jsonValue(v any) value {
-	switch v := v.(type) {
-	case nil:
-		return value{kind: valueNull}
-	case string:
-		return value{kind: valueText, text: v}
-	case json.Number:
-		return value{kind: valueText, text: v.String()}
-	case bool:
-		if v {
-			return value{kind: valueBool, text: "true"}
-		}
-		return value{kind: valueBool, text: "false"}
-	}
-	return value{kind: valueOther}
-}
-
 func decodeForm(body []byte) (Input, error) {
 	if bytes.Count(body, []byte("&")) >= maxMembers {
 		return nil, tooManyMembers()

@@ -6,20 +6,20 @@ import (
 	"net/http"
 )
 
-func endpointChangePassword(r *realm) *endpoint {
-	s := r.settings
+func endpointChangePassword(r *webRealm) *endpoint {
+	s := r.options
 	return &endpoint{
 		name: "change-password", methods: post, signedIn: true, act: actChangePassword,
 		spends: spends{throttle: throttleLogin, account: whoAsks, device: whoAsks},
 		doc: endpointDoc{
 			tag: tagPassword, summary: "Change the password", success: http.StatusOK, answer: schemaDetail, setsCookie: true,
 			description: "This session goes on under a new cookie; all others, and all other tokens, end.",
-			inputs:      append([]inputDoc{passwordInput("old_password", "The current password.")}, newPasswordInputs(s, *s.ChangePassword.PasswordConfirm)...),
+			inputs:      append([]inputDoc{passwordInput("old_password", "The current password.")}, newPasswordInputs(s, s.ChangePassword.PasswordConfirm)...),
 		},
 		form: &form{
 			title: say("page.change_password.title"), submit: say("page.change_password.submit"), links: []formLink{linkToProfile},
 			fields: append([]formField{currentPassword("old_password", say("field.old_password"))},
-				newPasswordFields(s, *s.ChangePassword.PasswordConfirm, say("field.new_password"), say("field.new_password_confirm"))...),
+				newPasswordFields(s, s.ChangePassword.PasswordConfirm, say("field.new_password"), say("field.new_password_confirm"))...),
 			complete: func(c *call, d *PageData, _ *User) error {
 				d.Form.Username = accountName(c.who.User)
 				return nil

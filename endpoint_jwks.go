@@ -12,9 +12,9 @@ import (
 // far less than a key is published before it signs.
 const jwksMaxAge = 5 * time.Minute
 
-func endpointJWKS(r *realm) *endpoint {
+func endpointJWKS(r *webRealm) *endpoint {
 	return &endpoint{
-		name: ".well-known/jwks.json", methods: []string{http.MethodGet, http.MethodHead}, off: r.settings.Login.JWT == nil, document: serveJWKS,
+		name: ".well-known/jwks.json", methods: []string{http.MethodGet, http.MethodHead}, off: !r.options.JWT, document: serveJWKS,
 		doc: endpointDoc{
 			operation: "getKeys", tag: tagDocuments, summary: "The public keys of the access tokens (RFC 7517)",
 			success: http.StatusOK, answer: schemaJWKS, contentType: "application/jwk-set+json", codes: []Code{CodeUnavailable},
@@ -23,7 +23,7 @@ func endpointJWKS(r *realm) *endpoint {
 }
 
 // serveJWKS publishes the keys that verify access tokens (RFC 7517).
-func serveJWKS(w http.ResponseWriter, req *http.Request, r *realm) {
+func serveJWKS(w http.ResponseWriter, req *http.Request, r *webRealm) {
 	a := r.accounts.Load()
 	if a == nil || a.access == nil {
 		r.refuse(w, req, unavailable(nil))

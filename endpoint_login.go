@@ -8,13 +8,13 @@ import (
 	"go.uber.org/zap"
 )
 
-func endpointLogin(r *realm) *endpoint {
-	s := r.settings
+func endpointLogin(r *webRealm) *endpoint {
+	s := r.options
 	e := &endpoint{
-		name: "login", methods: post, act: actLogin, givesCookie: *s.Login.Session,
+		name: "login", methods: post, act: actLogin, givesCookie: s.Login.Session,
 		spends: spends{
-			throttle: throttleLogin, target: throttleTarget(append([]string{"login"}, s.User.LoginFields...)...),
-			device: func(c *call) *User { return r.named(c, c.in, s.User.LoginFields) },
+			throttle: throttleLogin, target: throttleTarget(append([]string{"login"}, s.LoginFields...)...),
+			device: func(c *call) *User { return r.named(c, c.in, s.LoginFields) },
 		},
 		doc: endpointDoc{
 			tag: tagSignIn, summary: "Sign in", success: http.StatusOK, answer: schemaSignIn, codes: []Code{CodeLoginInvalid, CodeNotVerified, CodeDisabled},
@@ -26,21 +26,21 @@ func endpointLogin(r *realm) *endpoint {
 			complete: askAgain,
 			value: func(c *call, name string) string {
 				if name == "login" && c.who != nil {
-					return profileValue(c, c.who.User, s.User.LoginFields[0])
+					return profileValue(c, c.who.User, s.LoginFields[0])
 				}
 				return ""
 			},
 		},
 	}
-	e.doc.inputs, e.doc.oneOf = accountInputs(s.User.LoginFields...)
+	e.doc.inputs, e.doc.oneOf = accountInputs(s.LoginFields...)
 	e.doc.inputs = append(e.doc.inputs, passwordInput(paramPassword, "The account's password."))
-	if *s.Register.Enabled {
-		e.form.links = append(e.form.links, formLink{"/register/", say("link.register")})
+	if s.Register.Enabled {
+		e.form.links = append(e.form.links, linkTo("/register/", say("link.register")))
 	}
-	if *s.ResetPassword.Enabled {
-		e.form.links = append(e.form.links, formLink{"/send-reset-password-link/", say("link.forgot_password")})
+	if s.ResetPassword.Enabled {
+		e.form.links = append(e.form.links, linkTo("/send-reset-password-link/", say("link.forgot_password")))
 	}
-	if *s.Register.Verification { // whoever it is: a link only for those who wait would tell
+	if s.Register.Verification { // whoever it is: a link only for those who wait would tell
 		e.form.retry = []formLink{linkToResend}
 	}
 	return e

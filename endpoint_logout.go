@@ -6,15 +6,13 @@ import (
 	"net/http"
 )
 
-func endpointLogout(*realm) *endpoint {
+func endpointLogout(*webRealm) *endpoint {
 	return &endpoint{
 		name: "logout", methods: post, signedIn: true, act: actLogout,
 		doc: endpointDoc{
 			tag: tagSignIn, summary: "Sign out", success: http.StatusOK, answer: schemaDetail, setsCookie: true,
-			inputs: []inputDoc{{"revoke_token", false, object{
-				{"type", "boolean"}, {"default", false}, {"description", "Ends the API token of this request or, by cookie, all tokens of the account."},
-			}}},
-			codes: []Code{CodeNoToken},
+			inputs: []inputDoc{newInput("revoke_token", false, newObject("type", "boolean", "default", false, "description", "Ends the API token of this request or, by cookie, all tokens of the account."))},
+			codes:  []Code{CodeNoToken},
 		},
 		form: &form{
 			title: say("page.logout.title"), submit: say("page.logout.submit"), links: []formLink{linkToProfile},

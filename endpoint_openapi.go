@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-func endpointOpenAPI(*realm) *endpoint {
+func endpointOpenAPI(*webRealm) *endpoint {
 	return &endpoint{
 		name: "openapi.json", methods: []string{http.MethodGet, http.MethodHead}, document: serveOpenAPI,
 		doc: endpointDoc{operation: "getOpenAPI", tag: tagDocuments, summary: "This document", success: http.StatusOK, answer: schemaOpenAPI, versioned: true},
@@ -16,7 +16,7 @@ func endpointOpenAPI(*realm) *endpoint {
 }
 
 // serveOpenAPI sends the document, or 304 to who has it already.
-func serveOpenAPI(w http.ResponseWriter, req *http.Request, r *realm) {
+func serveOpenAPI(w http.ResponseWriter, req *http.Request, r *webRealm) {
 	i := 0
 	if r.secure(req) {
 		i = 1

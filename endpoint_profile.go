@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-func endpointProfile(r *realm) *endpoint {
-	set := r.settings.fields
+func endpointProfile(r *webRealm) *endpoint {
+	set := r.options.Fields
 	list, required := set.profile, set.profileRequired
 	e := &endpoint{
 		name: "profile", methods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch}, signedIn: true, act: actProfile,
@@ -17,7 +17,7 @@ func endpointProfile(r *realm) *endpoint {
 		// The page shows the other public fields as they are. There is no button
 		// where there is nothing to save.
 		form: &form{
-			title: say("page.profile.title"), submit: say("page.profile.submit"), links: []formLink{{"/change-password/", say("link.change_password")}},
+			title: say("page.profile.title"), submit: say("page.profile.submit"), links: []formLink{linkTo("/change-password/", say("link.change_password"))},
 			value: func(c *call, name string) string { return profileValue(c, c.who.User, name) },
 		},
 	}
@@ -34,9 +34,9 @@ func endpointProfile(r *realm) *endpoint {
 		e.form.fields = append(e.form.fields, pass)
 	}
 	if !slices.ContainsFunc(list, func(f *field) bool { return f.name == fieldEmail }) {
-		e.form.links = append(e.form.links, formLink{"/register-email/", say("link.change_email")})
+		e.form.links = append(e.form.links, linkTo("/register-email/", say("link.change_email")))
 	}
-	e.form.links = append(e.form.links, formLink{"/sessions/", say("link.sessions")})
+	e.form.links = append(e.form.links, linkTo("/sessions/", say("link.sessions")))
 	e.form.complete = func(c *call, d *PageData, _ *User) error {
 		d.Facts = facts(c, e.form)
 		if len(e.form.fields) == 0 {

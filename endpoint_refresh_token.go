@@ -6,13 +6,13 @@ import (
 	"net/http"
 )
 
-func endpointRefreshToken(r *realm) *endpoint {
+func endpointRefreshToken(r *webRealm) *endpoint {
 	return &endpoint{
-		name: "refresh-token", methods: post, off: r.settings.Login.JWT == nil, anonymous: true, act: actRefreshToken,
+		name: "refresh-token", methods: post, off: !r.options.JWT, anonymous: true, act: actRefreshToken,
 		doc: endpointDoc{
 			tag: tagSignIn, summary: "Exchange a refresh token for the next pair of tokens", success: http.StatusOK, answer: schemaTokens,
 			description: "Each refresh token is good once. A second use within 10 seconds is 409; a later one ends the sign-in.",
-			inputs:      []inputDoc{{paramRefreshToken, true, object{{"type", "string"}, {"minLength", 1}}}},
+			inputs:      []inputDoc{newInput(paramRefreshToken, true, newObject("type", "string", "minLength", 1))},
 			codes:       []Code{CodeTokenInvalid, CodeTokenReused, CodeRefreshConflict},
 		},
 	}

@@ -7,20 +7,20 @@ import (
 	"slices"
 )
 
-func endpointRegister(r *realm) *endpoint {
-	s := r.settings
-	verify := *s.Register.Verification
+func endpointRegister(r *webRealm) *endpoint {
+	s := r.options
+	verify := s.Register.Verification
 	e := &endpoint{
-		name: "register", methods: post, off: !*s.Register.Enabled, act: actRegister,
+		name: "register", methods: post, off: !s.Register.Enabled, act: actRegister,
 		spends: spends{throttle: throttleRegister, mails: verify},
 	}
 	if verify { // else nobody is written to
 		e.target = throttleTarget(fieldEmail)
 	}
-	list, required := s.fields.register, s.fields.registerRequired
+	list, required := s.Fields.register, s.Fields.registerRequired
 	e.doc = endpointDoc{
 		tag: tagAccount, summary: "Create an account", success: http.StatusCreated, answer: schemaProfile,
-		inputs: append(append(fieldInputs(list, required), newPasswordInputs(s, *s.Register.PasswordConfirm)...), nextInput),
+		inputs: append(append(fieldInputs(list, required), newPasswordInputs(s, s.Register.PasswordConfirm)...), nextInput),
 	}
 	if verify {
 		e.doc.description = "The account is inactive until the link in the mail to its address was followed."
@@ -30,7 +30,7 @@ func endpointRegister(r *realm) *endpoint {
 		}
 	}
 	e.form = &form{
-		title: say("page.register.title"), submit: say("page.register.submit"), links: []formLink{{"/login/", say("link.have_account")}},
+		title: say("page.register.title"), submit: say("page.register.submit"), links: []formLink{linkTo("/login/", say("link.have_account"))},
 		value: func(c *call, name string) string { return profileValue(c, &User{}, name) }, // the defaults of added fields
 		after: func(_ *call, rep *reply) afterAct {
 			email, _ := rep.detail.params["email"].(string)
@@ -50,7 +50,7 @@ func endpointRegister(r *realm) *endpoint {
 			}
 		}
 	}
-	e.form.fields = append(e.form.fields, newPasswordFields(s, *s.Register.PasswordConfirm, say("field.password"), say("field.password_confirm"))...)
+	e.form.fields = append(e.form.fields, newPasswordFields(s, s.Register.PasswordConfirm, say("field.password"), say("field.password_confirm"))...)
 	return e
 }
 

@@ -6,8 +6,8 @@ import (
 	"net/http"
 )
 
-func endpointRegisterEmail(r *realm) *endpoint {
-	verify := *r.settings.RegisterEmail.Verification
+func endpointRegisterEmail(r *webRealm) *endpoint {
+	verify := r.options.RegisterEmail.Verification
 	e := &endpoint{
 		name: "register-email", methods: post, signedIn: true, act: actRegisterEmail,
 		spends: spends{throttle: throttleEmail, target: throttleTarget(fieldEmail), mails: verify},
@@ -36,7 +36,7 @@ func actRegisterEmail(c *call) (*reply, error) {
 		return nil, err
 	}
 	rep := &reply{status: http.StatusOK, detail: say("detail.email_changed"), user: c.who.User}
-	if *c.realm.settings.RegisterEmail.Verification {
+	if c.realm.options.RegisterEmail.Verification {
 		rep.detail = say("detail.confirm_email")
 	}
 	return rep, nil

@@ -7,17 +7,17 @@ import (
 	"slices"
 )
 
-func endpointResendVerification(r *realm) *endpoint {
-	s := r.settings
-	names := slices.Clone(s.User.LoginFields)
+func endpointResendVerification(r *webRealm) *endpoint {
+	s := r.options
+	names := slices.Clone(s.LoginFields)
 	if !slices.Contains(names, fieldEmail) {
 		names = append(names, fieldEmail)
 	}
 	e := &endpoint{
-		name: "resend-verification", methods: post, off: !*s.Register.Verification, act: actResendVerification,
+		name: "resend-verification", methods: post, off: !s.Register.Verification, act: actResendVerification,
 		// The order is that in which the act looks for the account: a second name
 		// in the body must not be what is counted.
-		spends: spends{throttle: throttleEmail, target: throttleTarget(append([]string{"login", fieldEmail}, s.User.LoginFields...)...), mails: true},
+		spends: spends{throttle: throttleEmail, target: throttleTarget(append([]string{"login", fieldEmail}, s.LoginFields...)...), mails: true},
 		doc: endpointDoc{
 			tag: tagAccount, summary: "Send the mail that confirms an account again", success: http.StatusOK, answer: schemaDetail,
 			description: "The answer does not tell whether there is such an account.",

@@ -6,14 +6,14 @@ import (
 	"net/http"
 )
 
-func endpointRevokeSession(*realm) *endpoint {
+func endpointRevokeSession(*webRealm) *endpoint {
 	return &endpoint{
 		name: "revoke-session", methods: post, signedIn: true, act: actRevokeSession,
 		doc: endpointDoc{
 			tag: tagSignIn, summary: "End one sign-in, or all others", success: http.StatusOK, answer: schemaDetail,
 			inputs: []inputDoc{
-				{paramSession, false, object{{"type", "string"}, {"description", "Of a sign-in in the list."}, {"examples", []any{"kPq3mX0bSx2yCkAQo1sI7w"}}}},
-				{paramOthers, false, object{{"type", "boolean"}, {"description", "Ends all but the one that asks."}}},
+				newInput(paramSession, false, newObject("type", "string", "description", "Of a sign-in in the list.", "examples", []any{"kPq3mX0bSx2yCkAQo1sI7w"})),
+				newInput(paramOthers, false, newObject("type", "boolean", "description", "Ends all but the one that asks.")),
 			},
 			oneOf: []string{paramSession, paramOthers}, codes: []Code{CodeSessionNotFound},
 		},

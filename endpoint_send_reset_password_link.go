@@ -6,16 +6,16 @@ import (
 	"net/http"
 )
 
-func endpointSendResetPasswordLink(r *realm) *endpoint {
-	s := r.settings
-	names, login := append([]string{"login"}, s.User.LoginFields...), loginField(s)
-	device := func(c *call) *User { return r.named(c, c.in, s.User.LoginFields) }
-	if *s.ResetPassword.UseEmail {
+func endpointSendResetPasswordLink(r *webRealm) *endpoint {
+	s := r.options
+	names, login := append([]string{"login"}, s.LoginFields...), loginField(s)
+	device := func(c *call) *User { return r.named(c, c.in, s.LoginFields) }
+	if s.ResetPassword.UseEmail {
 		names, login = []string{fieldEmail}, emailField(say("field.email"))
 		device = func(c *call) *User { return r.named(c, Input{fieldEmail: c.in[fieldEmail]}, names) }
 	}
 	e := &endpoint{
-		name: "send-reset-password-link", methods: post, off: !*s.ResetPassword.Enabled, act: actSendResetPasswordLink,
+		name: "send-reset-password-link", methods: post, off: !s.ResetPassword.Enabled, act: actSendResetPasswordLink,
 		spends: spends{throttle: throttleReset, target: throttleTarget(names...), device: device, mails: true},
 		doc:    endpointDoc{tag: tagPassword, summary: "Mail a link to set a new password", success: http.StatusOK, answer: schemaDetail},
 		form: &form{
@@ -24,16 +24,16 @@ func endpointSendResetPasswordLink(r *realm) *endpoint {
 			after: func(c *call, _ *reply) afterAct { return askedFor(c, "send-reset-password-link") },
 		},
 	}
-	if *s.Register.Verification {
+	if s.Register.Verification {
 		e.form.links = append(e.form.links, linkToResend)
 	}
-	if *s.ResetPassword.UseEmail {
+	if s.ResetPassword.UseEmail {
 		e.doc.inputs = []inputDoc{emailInput()}
 	} else {
-		e.doc.inputs, e.doc.oneOf = accountInputs(s.User.LoginFields...)
+		e.doc.inputs, e.doc.oneOf = accountInputs(s.LoginFields...)
 	}
 	e.doc.inputs = append(e.doc.inputs, nextInput)
-	if *s.ResetPassword.FailWhenUserNotFound {
+	if s.ResetPassword.FailWhenUserNotFound {
 		e.doc.codes = []Code{CodeUserNotFound}
 	} else {
 		e.doc.description = "The answer does not tell whether there is such an account."

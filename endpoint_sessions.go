@@ -9,21 +9,19 @@ import (
 	"github.com/mileusna/useragent"
 )
 
-func endpointSessions(*realm) *endpoint {
+func endpointSessions(*webRealm) *endpoint {
 	return &endpoint{
 		name: "sessions", methods: []string{http.MethodGet, http.MethodHead}, signedIn: true, act: actSessions,
 		doc: endpointDoc{
 			tag: tagSignIn, summary: "Where the account is signed in", success: http.StatusOK, answer: schemaSessions,
 			description: "The latest used first, 50 a page. An account has a bounded number of sessions and tokens; beyond it the least recently used ends.",
 			inQuery:     true,
-			inputs: []inputDoc{{paramPage, false, object{
-				{"type", "integer"}, {"minimum", 1}, {"default", 1}, {"description", "Behind the last page the list is empty."},
-			}}},
+			inputs:      []inputDoc{newInput(paramPage, false, newObject("type", "integer", "minimum", 1, "default", 1, "description", "Behind the last page the list is empty."))},
 		},
 		form: &form{
 			title: say("page.sessions.title"), links: []formLink{linkToProfile},
 			complete: func(c *call, d *PageData, _ *User) error {
-				list, more, err := c.shownSessions()
+				list, more, err := shownSessions(c)
 				d.Form, d.Sessions = nil, pageSessions(list)
 				if more {
 					next := c.realm.path + "/sessions/?" + paramPage + "=" + strconv.Itoa(pageOf(c.req)+1)
@@ -62,7 +60,7 @@ func pageOf(req *http.Request) int {
 
 // shownSessions lists a page of the sign-ins of who asks, and reports whether
 // there are more behind it.
-func (c *call) shownSessions() (list []sessionShown, more bool, err error) {
+func shownSessions(c *call) (list []sessionShown, more bool, err error) {
 	all, err := c.ListSessions(c.req.Context(), *c.who)
 	if err != nil {
 		return nil, false, err
@@ -85,7 +83,7 @@ func (c *call) shownSessions() (list []sessionShown, more bool, err error) {
 }
 
 func actSessions(c *call) (*reply, error) {
-	list, _, err := c.shownSessions()
+	list, _, err := shownSessions(c)
 	if err != nil {
 		return nil, err
 	}

@@ -6,11 +6,11 @@ import (
 	"net/http"
 )
 
-func endpointUndoEmail(r *realm) *endpoint {
-	s := r.settings
+func endpointUndoEmail(r *webRealm) *endpoint {
+	s := r.options
 	e := &endpoint{
-		name: "undo-email", methods: post, off: !s.undoEnabled(), act: actUndoEmail,
-		mailed: mailedLink{purpose: PurposeUndoEmail, url: s.RegisterEmail.UndoURL, period: undoPeriod},
+		name: "undo-email", methods: post, off: !s.SendsMail, act: actUndoEmail,
+		mailed: mailedLink{purpose: PurposeUndoEmail, url: s.Mailed[PurposeUndoEmail].URL, period: undoPeriod},
 		doc: endpointDoc{
 			tag: tagEmail, summary: "Take the old e-mail address back by what the mailed link carries", success: http.StatusOK, answer: schemaDetail,
 			description: "Everybody is signed out of the account.",
@@ -23,8 +23,8 @@ func endpointUndoEmail(r *realm) *endpoint {
 			after: func(*call, *reply) afterAct { return afterAct{page: "login"} },
 		},
 	}
-	if *s.ResetPassword.Enabled {
-		e.form.links = append(e.form.links, formLink{"/send-reset-password-link/", say("link.forgot_password")})
+	if s.ResetPassword.Enabled {
+		e.form.links = append(e.form.links, linkTo("/send-reset-password-link/", say("link.forgot_password")))
 	}
 	return e
 }
@@ -38,7 +38,7 @@ func actUndoEmail(c *call) (*reply, error) {
 		status: http.StatusOK, user: u, signedOut: c.who != nil && c.who.User.ID == u.ID && c.who.Session.Kind == KindSession,
 		detail: say("detail.email_restored"),
 	}
-	if !*c.realm.settings.ResetPassword.Enabled {
+	if !c.realm.options.ResetPassword.Enabled {
 		rep.detail = say("detail.email_restored_change_password")
 	}
 	return rep, nil

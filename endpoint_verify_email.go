@@ -4,14 +4,13 @@ package registration
 
 import (
 	"net/http"
-	"time"
 )
 
-func endpointVerifyEmail(r *realm) *endpoint {
-	s := r.settings.RegisterEmail
+func endpointVerifyEmail(r *webRealm) *endpoint {
+	s := r.options
 	e := &endpoint{
-		name: "verify-email", methods: post, off: !*s.Verification, act: actVerifyEmail, signedIn: *s.SignedIn,
-		mailed: mailedLink{purpose: PurposeRegisterEmail, url: s.VerificationURL, period: time.Duration(s.VerificationPeriod)},
+		name: "verify-email", methods: post, off: !s.RegisterEmail.Verification, act: actVerifyEmail, signedIn: s.RegisterEmail.SignedIn,
+		mailed: mailedLink{purpose: PurposeRegisterEmail, url: s.Mailed[PurposeRegisterEmail].URL, period: s.RegisterEmail.VerificationPeriod},
 		doc: endpointDoc{
 			tag: tagEmail, summary: "Confirm the new e-mail address by what the mailed link carries", success: http.StatusOK, answer: schemaDetail,
 			inputs: linkInputs(paramUserID, paramEmail, paramTimestamp, paramSignature),
@@ -19,7 +18,7 @@ func endpointVerifyEmail(r *realm) *endpoint {
 		},
 		form: &form{
 			title: say("page.verify_email.title"), submit: say("page.verify_email.submit"), intro: say("page.verify_email.intro"),
-			hidden: emailLinkParams, links: []formLink{{"/register-email/", say("link.change_email")}, linkToProfile},
+			hidden: emailLinkParams, links: []formLink{linkTo("/register-email/", say("link.change_email")), linkToProfile},
 			kept: true, owned: ownerSignsIn, refused: ownerRefused,
 			after: func(c *call, _ *reply) afterAct {
 				if c.who == nil {
@@ -29,8 +28,8 @@ func endpointVerifyEmail(r *realm) *endpoint {
 			},
 		},
 	}
-	e.redirectActs(s.RedirectSettings)
-	if *s.SignedIn {
+	e.redirectActs(s.Mailed[PurposeRegisterEmail].Redirect)
+	if s.RegisterEmail.SignedIn {
 		e.doc.description = "Only who is signed in to the account can do this."
 		e.doc.codes = append(e.doc.codes, CodePermissionDenied)
 	}
@@ -38,7 +37,7 @@ func endpointVerifyEmail(r *realm) *endpoint {
 }
 
 func actVerifyEmail(c *call) (*reply, error) {
-	if c.asksOnPage || *c.settings.RegisterEmail.SignedIn {
+	if c.asksOnPage || c.policy.RegisterEmail.SignedIn {
 		if err := c.ownLink(); err != nil {
 			return nil, err
 		}

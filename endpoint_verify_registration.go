@@ -4,24 +4,23 @@ package registration
 
 import (
 	"net/http"
-	"time"
 )
 
-func endpointVerifyRegistration(r *realm) *endpoint {
-	s := r.settings.Register
+func endpointVerifyRegistration(r *webRealm) *endpoint {
+	s := r.options
 	pass := currentPassword(paramPassword, say("field.password"))
 	pass.foreign = true
 	e := &endpoint{
-		name: "verify-registration", methods: post, off: !*s.Verification, act: actVerifyRegistration,
-		givesCookie: *s.AutoLogin && *r.settings.Login.Session,
-		mailed:      mailedLink{purpose: PurposeRegister, url: s.VerificationURL, period: time.Duration(s.VerificationPeriod)},
+		name: "verify-registration", methods: post, off: !s.Register.Verification, act: actVerifyRegistration,
+		givesCookie: s.Register.AutoLogin && r.options.Login.Session,
+		mailed:      mailedLink{purpose: PurposeRegister, url: s.Mailed[PurposeRegister].URL, period: s.Register.VerificationPeriod},
 		doc: endpointDoc{
 			tag: tagAccount, summary: "Confirm an account by what the mailed link carries", success: http.StatusOK, answer: schemaDetail,
 			inputs: linkInputs(paramUserID, paramTimestamp, paramSignature), codes: []Code{CodeSignatureInvalid, CodeSignatureExpired},
 		},
 		form: &form{
 			title: say("page.verify_registration.title"), submit: say("page.verify_registration.submit"), intro: say("page.verify_registration.intro"),
-			hidden: linkParams, links: []formLink{{"/resend-verification/", say("link.resend_verification")}, linkToLogin},
+			hidden: linkParams, links: []formLink{linkTo("/resend-verification/", say("link.resend_verification")), linkToLogin},
 			fields: []formField{pass}, complete: askForPassword,
 			owned: func(_ http.ResponseWriter, c *call, owner *User) bool {
 				c.mustProve = r.mustProve(c, owner)
@@ -30,11 +29,11 @@ func endpointVerifyRegistration(r *realm) *endpoint {
 			after: func(*call, *reply) afterAct { return afterAct{page: "login"} },
 		},
 	}
-	if *s.Enabled { // the account may be gone with its time
-		e.form.links = append(e.form.links, formLink{"/register/", say("link.register")})
+	if s.Register.Enabled { // the account may be gone with its time
+		e.form.links = append(e.form.links, linkTo("/register/", say("link.register")))
 	}
-	e.redirectActs(s.RedirectSettings)
-	if *s.AutoLogin {
+	e.redirectActs(s.Mailed[PurposeRegister].Redirect)
+	if s.Register.AutoLogin {
 		e.doc.answer = schemaSignIn
 	}
 	return e
@@ -50,7 +49,7 @@ func askForPassword(c *call, d *PageData, owner *User) error {
 	if owner != nil {
 		d.Form.Username = accountName(owner)
 	}
-	if *c.settings.ResetPassword.Enabled {
+	if c.policy.ResetPassword.Enabled {
 		d.Links = []PageLink{{c.realm.withNext("/send-reset-password-link/", c.next), c.loc.text(say("link.forgot_password"))}}
 	}
 	return nil

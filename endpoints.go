@@ -40,9 +40,9 @@ func passwordInput(name, description string) inputDoc {
 }
 
 // newPasswordInputs are a new password, twice where it has to be confirmed.
-func newPasswordInputs(s *Settings, confirm bool) []inputDoc {
+func newPasswordInputs(s *webOptions, confirm bool) []inputDoc {
 	p := passwordInput(paramPassword, "The new password.")
-	p.schema = p.schema.with("minLength", s.Password.MinLength)
+	p.schema = p.schema.with("minLength", s.Validators.MinLength)
 	if !confirm {
 		return []inputDoc{p}
 	}
@@ -71,14 +71,14 @@ func linkInputs(names ...string) []inputDoc {
 // emailInput is a new e-mail address.
 func emailInput() inputDoc {
 	email, _ := builtinField(fieldEmail)
-	return inputDoc{fieldEmail, true, email.inputSchema(true)}
+	return inputDoc{fieldEmail, true, inputSchema(email, true)}
 }
 
 // fieldInputs are fields of an account.
 func fieldInputs(fields []*field, required map[string]bool) []inputDoc {
 	list := make([]inputDoc, len(fields))
 	for i, f := range fields {
-		list[i] = inputDoc{f.name, required[f.name], f.inputSchema(required[f.name])}
+		list[i] = inputDoc{f.name, required[f.name], inputSchema(f, required[f.name])}
 	}
 	return list
 }
@@ -107,4 +107,9 @@ var linkSchemas = map[string]object{
 	paramEmail:     {{"type", "string"}, {"format", "email"}, {"examples", []any{"ada@example.com"}}},
 	paramTimestamp: {{"type", []string{"string", "integer"}}, {"description", "Unix seconds."}, {"examples", []any{"1764072000"}}},
 	paramSignature: {{"type", "string"}, {"examples", []any{"3q2-7wOJ8sQ4m9yXcJt0p1bHk5uVnZaRfLgTeWiDoYs"}}},
+}
+
+// newInput describes one member of a body.
+func newInput(name string, required bool, schema object) inputDoc {
+	return inputDoc{name, required, schema}
 }

@@ -22,6 +22,7 @@ type engine struct {
 	outbox    *outbox
 	throttles *budget.Ledger
 	uniques   *uniques
+	purger    *purger
 	release   func() error // of what the store rests on
 
 	mu sync.Mutex
@@ -37,7 +38,8 @@ type engine struct {
 func newEngine(store Store, release func() error) *engine {
 	e := &engine{store: store, sessions: newSessions(store), throttles: newThrottles(time.Now), uniques: newUniques(), release: release, changed: make(chan struct{}, 1)}
 	e.outbox = newOutbox(store, e.postman)
-	e.outbox.removed = e.mailDone
+	e.purger = newPurger(store, e.sessions, e.uniques, e.postman)
+	e.outbox.removed = e.purger.mailDone
 	return e
 }
 
@@ -170,7 +172,7 @@ func (e *engine) housekeeping(ctx context.Context) {
 		case <-purge.C:
 			every := maxPurgeEvery
 			if p := e.postman(); p != nil {
-				e.purgeNow(ctx, p)
+				e.purger.purgeNow(ctx, p)
 				every = purgeEvery(p.unconfirmed)
 			}
 			nextPurge = time.Now().Add(every)

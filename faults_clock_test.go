@@ -37,7 +37,7 @@ func TestFaultClock(t *testing.T) {
 			b := s.browser()
 			granted := b.post("/accounts/login", data{"login": "ada", "password": testPassword}).json(t)
 			s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
-			link := with(s.mail().link(t), data{"password": "an even longer passphrase"})
+			link := with(linkOf(s.mail(), t), data{"password": "an even longer passphrase"})
 			s.attack("bob")
 			var tried atomic.Int64
 			s.mailer.mu.Lock()
@@ -62,7 +62,7 @@ func TestFaultClock(t *testing.T) {
 			require.Equal(t, want, s.browser().post("/accounts/reset-password", link).StatusCode)
 			if !c.link {
 				s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
-				again := with(s.mail().link(t), data{"password": "an even longer passphrase"})
+				again := with(linkOf(s.mail(), t), data{"password": "an even longer passphrase"})
 				require.Equal(t, http.StatusOK, s.browser().post("/accounts/reset-password", again).StatusCode, "a fresh one is good")
 			}
 

@@ -18,7 +18,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/emersion/go-smtp"
+	gosmtp "github.com/emersion/go-smtp"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
@@ -48,17 +48,19 @@ type sorter struct {
 	heap  uint64 // the most that was in use, of some samples
 }
 
-func (s *sorter) NewSession(*smtp.Conn) (smtp.Session, error) { return &sorterSession{sorter: s}, nil }
+func (s *sorter) NewSession(*gosmtp.Conn) (gosmtp.Session, error) {
+	return &sorterSession{sorter: s}, nil
+}
 
 type sorterSession struct {
 	*sorter
 	to string
 }
 
-func (s *sorterSession) Reset()                                    {}
-func (s *sorterSession) Logout() error                             { return nil }
-func (s *sorterSession) Mail(string, *smtp.MailOptions) error      { return nil }
-func (s *sorterSession) Rcpt(to string, _ *smtp.RcptOptions) error { s.to = to; return nil }
+func (s *sorterSession) Reset()                                      {}
+func (s *sorterSession) Logout() error                               { return nil }
+func (s *sorterSession) Mail(string, *gosmtp.MailOptions) error      { return nil }
+func (s *sorterSession) Rcpt(to string, _ *gosmtp.RcptOptions) error { s.to = to; return nil }
 
 var numberInMail = regexp.MustCompile(`Subject: number (\d+)`)
 
@@ -96,7 +98,7 @@ func (s *sorter) serveLater(t *testing.T, up <-chan struct{}) (address string, l
 	require.NoError(t, err)
 	address = listener.Addr().String()
 	require.NoError(t, listener.Close())
-	server := smtp.NewServer(s)
+	server := gosmtp.NewServer(s)
 	server.Domain, server.ErrorLog = "mail.example.com", log.New(io.Discard, "", 0)
 	ready := make(chan struct{})
 	go func() {
@@ -124,7 +126,7 @@ func TestFaultMailServerOutForAnHour(t *testing.T) {
 	address, listens := office.serveLater(t, up)
 	mailer := readyMailer(t, &SMTPMailer{Address: address, TLS: smtpNoTLS})
 	core, logs := observer.New(zap.ErrorLevel)
-	store := testRealm(t)
+	store := emptyStore(t)
 	var before, queued uint64
 	var drained, fetched time.Duration
 	synctest.Test(t, func(t *testing.T) {

@@ -4,7 +4,7 @@
 package registration
 
 import (
-	"net/mail"
+	netmail "net/mail"
 	"strings"
 	"testing"
 	"unicode"
@@ -181,7 +181,7 @@ func TestKeysIgnoreCaseAndEncoding(t *testing.T) {
 	require.Equal(t, "no address", loginKey(fieldEmail, "No Address"))
 	require.Equal(t, "ada", loginKey(fieldUsername, "ADA"))
 	require.Empty(t, keysOf(&User{}), "an empty value has no key")
-	require.Equal(t, []Key{{"username", "ada"}, {"email", "ada@example.org"}}, keysOf(&User{Username: "Ada", Email: "Ada@Example.org"}))
+	require.Equal(t, []Key{{Field: "username", Value: "ada"}, {Field: "email", Value: "ada@example.org"}}, keysOf(&User{Username: "Ada", Email: "Ada@Example.org"}))
 }
 
 // What parseUsername lets through is in one form, visible, and has a key of its
@@ -230,7 +230,7 @@ func FuzzParseEmail(f *testing.F) {
 		for _, b := range []byte(v) {
 			require.True(t, b > ' ' && b < 0x7f, "%q", v)
 		}
-		addr, err := mail.ParseAddress(v)
+		addr, err := netmail.ParseAddress(v)
 		require.NoError(t, err)
 		require.Equal(t, v, addr.Address)
 		require.Empty(t, addr.Name)

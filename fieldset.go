@@ -25,7 +25,16 @@ type fieldSet struct {
 	registerRequired, profileRequired map[string]bool
 }
 
-func newFieldSet(all []*field, s *Settings) *fieldSet {
+// fieldUse says which fields of a realm are for what, by their names.
+type fieldUse struct {
+	// public are shown to an account's owner unless they are hidden; editable, those that
+	// he changes; login, those by which he signs in.
+	public, hidden, editable, login []string
+	// email: a sign-up takes an address whoever sees it, to confirm the account by it.
+	email bool
+}
+
+func newFieldSet(all []*field, use fieldUse) *fieldSet {
 	set := &fieldSet{
 		all: all, byName: make(map[string]*field, len(all)), publicSet: map[string]*field{},
 		registerRequired: map[string]bool{}, profileRequired: map[string]bool{},
@@ -35,12 +44,12 @@ func newFieldSet(all []*field, s *Settings) *fieldSet {
 		if f.unique {
 			set.unique = append(set.unique, f)
 		}
-		if slices.Contains(s.User.PublicFields, f.name) && !slices.Contains(s.User.HiddenFields, f.name) && !f.hidden {
+		if slices.Contains(use.public, f.name) && !slices.Contains(use.hidden, f.name) && !f.hidden {
 			set.public = append(set.public, f)
 			set.publicSet[f.name] = f
 		}
 	}
-	for _, name := range s.User.LoginFields {
+	for _, name := range use.login {
 		if f, ok := set.byName[name]; ok && f.unique {
 			set.login = append(set.login, f)
 		}
@@ -51,11 +60,11 @@ func newFieldSet(all []*field, s *Settings) *fieldSet {
 		if f.readOnly {
 			continue
 		}
-		if set.isPublic(f.name) || login || f.name == fieldEmail && *s.Register.Verification {
+		if set.isPublic(f.name) || login || f.name == fieldEmail && use.email {
 			set.register = append(set.register, f)
 			set.registerRequired[f.name] = required
 		}
-		if set.isPublic(f.name) && slices.Contains(s.User.EditableFields, f.name) {
+		if set.isPublic(f.name) && slices.Contains(use.editable, f.name) {
 			set.profile = append(set.profile, f)
 			set.profileRequired[f.name] = required
 		}
@@ -113,26 +122,4 @@ func (set *fieldSet) guarded(f *field) bool { return f.name == fieldEmail || set
 type Shown struct {
 	Name  string
 	Value any
-}
-
-// Profile returns the public fields of an account, in their fixed order.
-func (a *Accounts) Profile(u *User) []Shown {
-	fields := a.settings.fields.public
-	out := make([]Shown, len(fields))
-	for i, f := range fields {
-		out[i] = Shown{f.name, f.get(u)}
-	}
-	return out
-}
-
-// registerFields are the fields that sign-up takes, and which of them it needs.
-// Neither is to be changed.
-func (a *Accounts) registerFields() (fields []*field, required map[string]bool) {
-	return a.settings.fields.register, a.settings.fields.registerRequired
-}
-
-// editableFields are the fields that the profile takes, and which of them a
-// full update needs. Neither is to be changed.
-func (a *Accounts) editableFields() (fields []*field, required map[string]bool) {
-	return a.settings.fields.profile, a.settings.fields.profileRequired
 }

@@ -31,7 +31,7 @@ type flash struct {
 func (f flash) phrase() phrase { return say(f.detail, Params{"email": f.email}) }
 
 // setFlash leaves the message for the next page.
-func (r *realm) setFlash(w http.ResponseWriter, req *http.Request, f flash) {
+func (r *webRealm) setFlash(w http.ResponseWriter, req *http.Request, f flash) {
 	if f.detail == "" {
 		return
 	}
@@ -42,7 +42,7 @@ func (r *realm) setFlash(w http.ResponseWriter, req *http.Request, f flash) {
 }
 
 // takeFlash returns the message, and with clear takes it away: it is told once.
-func (r *realm) takeFlash(w http.ResponseWriter, req *http.Request, clear bool) flash {
+func (r *webRealm) takeFlash(w http.ResponseWriter, req *http.Request, clear bool) flash {
 	value, sent := sentCookie(req, r.cookieName(req)+flashSuffix)
 	if !sent || len(value) > maxFlash {
 		return flash{}

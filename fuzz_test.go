@@ -75,7 +75,7 @@ func FuzzTokens(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	r := &realm{cookiePlain: "registration", cookieTLS: "__Host-registration", now: func() time.Time { return time.Unix(1795521600, 0) }}
+	r := &webRealm{cookiePlain: "registration", cookieTLS: "__Host-registration", now: func() time.Time { return time.Unix(1795521600, 0) }}
 	f.Fuzz(func(t *testing.T, text string) {
 		hash, ok := hashToken(text)
 		require.Equal(t, len(text) == tokenLength, ok)

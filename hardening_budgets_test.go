@@ -147,7 +147,7 @@ func TestHardeningFloodOfKeys(t *testing.T) {
 		browsers[i] = s.browser().from(fmt.Sprintf("198.%d.100.%d", 18+i, i))
 		name := fmt.Sprintf("person%d", i)
 		require.Equal(t, http.StatusCreated, browsers[i].post("/accounts/register", newcomer(name)).StatusCode)
-		require.Equal(t, http.StatusOK, browsers[i].post("/accounts/verify-registration", mailTo(name+"@example.org").link(t)).StatusCode)
+		require.Equal(t, http.StatusOK, browsers[i].post("/accounts/verify-registration", linkOf(mailTo(name+"@example.org"), t)).StatusCode)
 		if i < known {
 			require.Equal(t, http.StatusOK, browsers[i].post("/accounts/login", data{"login": name, "password": testPassword}).StatusCode)
 			require.Equal(t, http.StatusOK, browsers[i].post("/accounts/logout", data{}).StatusCode)
@@ -341,7 +341,7 @@ func TestHardeningUndoIsNotStarved(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.post("/accounts/register-email", data{"email": "thief@example.org"}).StatusCode)
 	undo := s.mail()
 	require.Equal(t, "ada@example.org", undo.To)
-	require.Equal(t, http.StatusOK, s.browser().post("/accounts/undo-email", undo.link(t)).StatusCode)
+	require.Equal(t, http.StatusOK, s.browser().post("/accounts/undo-email", linkOf(undo, t)).StatusCode)
 	require.Equal(t, "ada@example.org", s.mail().To, "and so is what lets its owner in")
 
 	s.member("bob")

@@ -133,7 +133,7 @@ type capability struct {
 func signUp(h *handOut) {
 	h.holder = h.site.browser()
 	h.must(h.holder.post("/accounts/register", newcomer("ada")))
-	h.link = h.mail().link(h.t)
+	h.link = linkOf(h.mail(), h.t)
 	h.id = uuid.MustParse(h.link["user_id"].(string))
 }
 
@@ -175,11 +175,11 @@ var capabilities = []capability{
 	{"marker of the browser that signed up", nil, true, signUp, cookieIsGood(signUpSuffix, PurposeSignUp)},
 	{"link that resets the password", nil, false, func(h *handOut) {
 		h.must(h.holder.post("/accounts/send-reset-password-link", data{"login": "ada"}))
-		h.link = h.mail().link(h.t)
+		h.link = linkOf(h.mail(), h.t)
 	}, func(h *handOut) bool { return h.works("reset-password", data{"password": "yet another passphrase"}) }},
 	{"pending change of address, and its link", nil, false, func(h *handOut) {
 		h.must(h.holder.post("/accounts/register-email", data{"email": "pending@example.org"}))
-		h.link = h.mail().link(h.t)
+		h.link = linkOf(h.mail(), h.t)
 	}, func(h *handOut) bool { return h.works("verify-email", nil) }},
 	{"way back to a former address", nil, false, func(h *handOut) {
 		h.link = h.move(h.holder, h.address, "elsewhere@example.org")
@@ -295,7 +295,7 @@ func TestLinksOfManyUses(t *testing.T) {
 	s.member("ada")
 	b := s.signedIn("ada")
 	require.Equal(t, 200, b.post("/accounts/send-reset-password-link", data{"login": "ada"}).StatusCode)
-	link := s.mail().link(t)
+	link := linkOf(s.mail(), t)
 	b.changePassword()
 	for range 2 {
 		require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(link, data{"password": testPassword})).StatusCode)

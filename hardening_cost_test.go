@@ -22,6 +22,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/seed-928992b0/caddy-registration/internal/budget"
 	"github.com/stretchr/testify/require"
 )
 
@@ -220,7 +221,7 @@ func costSite(t *testing.T, configure ...func(*Settings)) *site {
 	s := newSite(t, append([]func(*Settings){all}, configure...)...)
 	res := s.browser().post("/accounts/register", s.costMember())
 	require.Equal(t, 201, res.StatusCode, res.body)
-	require.Equal(t, 200, s.browser().post("/accounts/verify-registration", s.mail().link(t)).StatusCode)
+	require.Equal(t, 200, s.browser().post("/accounts/verify-registration", linkOf(s.mail(), t)).StatusCode)
 	s.realm.stop() // mail waits: what is measured is the request
 	return s
 }
@@ -402,9 +403,9 @@ func TestCostOfEveryMember(t *testing.T) {
 // Who is told to wait costs no more: the budget's key is as cheap as the rest.
 func TestCostOfThrottledRequests(t *testing.T) {
 	s := costSite(t)
-	s.realm.settings.Throttle.Off = false
+	s.realm.options.Unlimited = false
 	for _, name := range throttleNames {
-		*s.realm.settings.Throttle.named(name) = &ThrottleLimit{Events: 1, Window: caddy.Duration(7 * day)}
+		s.realm.options.Limits[name] = budget.Limit{Events: 1, Window: 7 * day}
 	}
 	statuses := map[int]int{}
 	s.everyMember(t, s.probe(t, statuses))

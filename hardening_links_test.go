@@ -30,7 +30,7 @@ func (s *site) resetPassword(login, password string) *browser {
 	s.t.Helper()
 	b := s.browser()
 	require.Equal(s.t, 200, b.post("/accounts/send-reset-password-link", data{"login": login}).StatusCode)
-	res := b.post("/accounts/reset-password", with(s.mail().link(s.t), data{"password": password}))
+	res := b.post("/accounts/reset-password", with(linkOf(s.mail(), s.t), data{"password": password}))
 	require.Equal(s.t, 200, res.StatusCode, res.body)
 	return b
 }
@@ -60,7 +60,7 @@ func TestAddressOwnerVoidsAStrangersAccount(t *testing.T) {
 			token := "Token " + res.json(t)["token"].(string)
 			move := func(to string) data {
 				require.Equal(t, 200, stranger.post("/accounts/register-email", data{"email": to}).StatusCode)
-				return s.mail().link(t)
+				return linkOf(s.mail(), t)
 			}
 			var undo data
 			if tc.first != "victim@example.org" {
@@ -70,7 +70,7 @@ func TestAddressOwnerVoidsAStrangersAccount(t *testing.T) {
 				require.Equal(t, 200, s.browser().post("/accounts/undo-email", move("stranger@example.net")).StatusCode)
 				fresh := s.mail()
 				require.Equal(t, "victim@example.org", fresh.To)
-				require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(fresh.link(t), data{"password": newTestPassword})).StatusCode)
+				require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(linkOf(fresh, t), data{"password": newTestPassword})).StatusCode)
 			} else {
 				s.resetPassword("stranger", newTestPassword)
 			}
@@ -98,7 +98,7 @@ func TestResetOfAThiefLeavesTheWayBack(t *testing.T) {
 	s.member("ada")
 	thief := s.signedIn("ada")
 	require.Equal(t, 200, thief.post("/accounts/register-email", data{"email": "thief@example.net"}).StatusCode)
-	undo := s.mail().link(t)
+	undo := linkOf(s.mail(), t)
 	s.resetPassword("ada", newTestPassword)
 	require.Equal(t, 200, s.browser().post("/accounts/undo-email", undo).StatusCode)
 	require.Equal(t, "ada", uuidOwner(t, s, "ada@example.org"))

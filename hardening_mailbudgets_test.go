@@ -96,7 +96,7 @@ func TestHardeningVariantsTakeNothingFromTheAddress(t *testing.T) {
 			default:
 				b := s.browser()
 				require.Equal(t, http.StatusCreated, b.post("/accounts/register", with(newcomer("vic"), data{"email": test.member})).StatusCode)
-				require.Equal(t, http.StatusOK, b.post("/accounts/verify-registration", s.mail().link(t)).StatusCode)
+				require.Equal(t, http.StatusOK, b.post("/accounts/verify-registration", linkOf(s.mail(), t)).StatusCode)
 			}
 			s.variants(20, "vic")
 			for i := range 20 {

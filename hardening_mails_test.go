@@ -27,13 +27,13 @@ func TestNoStrangersTextInMails(t *testing.T) {
 		"a confirmed one that asks for it":  stranger(User{Email: "stranger@evil.example", EmailVerified: true, Username: "0800-123456"}),
 		"one without an address that moved": stranger(User{Username: "www.evil"}),
 	} {
-		require.Equal(t, MailUser{Email: to, Extra: none}, settings.mailUser(u, to), name)
+		require.Equal(t, MailUser{Email: to, Extra: none}, settings.letters().mailUser(u, to), name)
 	}
-	u := settings.mailUser(stranger(User{Email: to, EmailVerified: true, Username: "evil.example"}), to)
+	u := settings.letters().mailUser(stranger(User{Email: to, EmailVerified: true, Username: "evil.example"}), to)
 	require.Empty(t, u.Name+u.LastName, "the name outlives a reset by the address's owner")
-	u = settings.mailUser(&User{Username: "ada7", Email: to, FirstName: "Ada"}, to)
+	u = settings.letters().mailUser(&User{Username: "ada7", Email: to, FirstName: "Ada"}, to)
 	require.Equal(t, "ada7", u.Name)
-	u = settings.mailUser(&User{Username: "j.r.r.tolkien", Email: "Victim@example.org", EmailVerified: true, FirstName: "J.R.R.", LastName: "Tolkien"}, to)
+	u = settings.letters().mailUser(&User{Username: "j.r.r.tolkien", Email: "Victim@example.org", EmailVerified: true, FirstName: "J.R.R.", LastName: "Tolkien"}, to)
 	require.Equal(t, "J.R.R. Tolkien", u.Name)
 	require.Equal(t, "j.r.r.tolkien", u.Username)
 	for text, want := range map[string]bool{
@@ -59,7 +59,7 @@ func TestNoStrangersTextIsSent(t *testing.T) {
 	s.browser().post("/accounts/send-reset-password-link", data{"login": "evil.example"})
 	clean(s.mail(), "victim@example.org")
 	require.Equal(t, 201, s.browser().post("/accounts/register", with(body, data{"username": "evil.net", "email": "mallory@evil.example"})).StatusCode)
-	require.Equal(t, 200, s.browser().post("/accounts/verify-registration", s.mail().link(t)).StatusCode)
+	require.Equal(t, 200, s.browser().post("/accounts/verify-registration", linkOf(s.mail(), t)).StatusCode)
 	require.Equal(t, 200, s.signedIn("evil.net").post("/accounts/register-email", data{"email": "other@example.org"}).StatusCode)
 	clean(s.mail(), "other@example.org")
 

@@ -33,7 +33,7 @@ func TestARefusedAddressTellsNothing(t *testing.T) {
 			s.move(s.signedIn("quxc"), "quxc@example.org", "elsewhere@example.org")
 			s.signUp("wait", "quxw@example.org")
 			fields := []string{"username"}
-			if s.accounts.settings.fields.isLogin("phone") {
+			if s.accounts.policy.Fields.isLogin("phone") {
 				fields = append(fields, "phone")
 			}
 			eve, evesPage := s.signedIn("eve"), s.signedIn("eve").likeBrowser() // once: more than 50 would end the first
@@ -147,9 +147,9 @@ func TestLinksOutliveOneTimeUseTurnedOff(t *testing.T) {
 	s := newSiteAt(t, path)
 	s.member("bob")
 	s.signUp("ada", "ada@example.org")
-	confirm := s.mail().link(t)
+	confirm := linkOf(s.mail(), t)
 	require.Equal(t, "200", s.problem("send-reset-password-link", data{"login": "bob"}))
-	reset := with(s.mail().link(t), data{"password": "an even longer passphrase"})
+	reset := with(linkOf(s.mail(), t), data{"password": "an even longer passphrase"})
 	s.drain(t)
 	s.close()
 	s = newSiteAt(t, path, func(s *Settings) { s.Register.OneTimeUse, s.ResetPassword.OneTimeUse = off(), off() })
@@ -179,6 +179,6 @@ func TestAUsernameThatWasAnAddress(t *testing.T) {
 	require.Equal(t, 200, ada.do(http.MethodPut, "/accounts/profile", data{"username": "ada@example.org", "first_name": "A", "last_name": ""}).StatusCode)
 	require.Equal(t, 200, ada.do(http.MethodPatch, "/accounts/profile", data{"username": "ada"}).StatusCode)
 	require.Equal(t, "200", s.problem("resend-verification", data{"login": "eve"}))
-	require.Equal(t, "200", s.problem("verify-registration", s.mail().link(t)))
+	require.Equal(t, "200", s.problem("verify-registration", linkOf(s.mail(), t)))
 	require.NotEqual(t, id, s.profileID("ada@example.org"))
 }

@@ -77,7 +77,7 @@ func TestHardeningOutboxClockAheadOfAnUndo(t *testing.T) {
 	b := s.signedIn("ada")
 	failing, tried := counting(serverDown)
 	require.Equal(t, 200, b.post("/accounts/register-email", data{"email": "new@example.org"}).StatusCode)
-	link := s.mail().link(t)
+	link := linkOf(s.mail(), t)
 	s.failWith(failing)
 	require.Equal(t, 200, s.browser().post("/accounts/verify-email", link).StatusCode)
 	s.waiting(1, tried)
@@ -91,7 +91,7 @@ func TestHardeningOutboxClockAheadOfAnUndo(t *testing.T) {
 	s.realm.engine.outbox.notify()
 	m := s.mail()
 	require.Equal(t, "ada@example.org", m.To)
-	require.Equal(t, 200, s.browser().post("/accounts/undo-email", m.link(t)).StatusCode)
+	require.Equal(t, 200, s.browser().post("/accounts/undo-email", linkOf(m, t)).StatusCode)
 	s.realm.engine.finish(&again)
 }
 
@@ -131,7 +131,7 @@ func TestHardeningOutboxOneTimeUseChanges(t *testing.T) {
 				sent := map[string]map[string]any{}
 				for range 2 {
 					m := s.mail()
-					sent[m.To] = m.link(t)
+					sent[m.To] = linkOf(m, t)
 				}
 				require.Equal(t, 200, s.browser().post("/accounts/verify-registration", sent["ada@example.org"]).StatusCode)
 				require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(sent["bob@example.org"], data{"password": "an even longer passphrase"})).StatusCode)
@@ -288,7 +288,7 @@ func (m *benchMailer) got() []string {
 // inBubble runs a test of the engine on a clock of its own, over a real store.
 func inBubble(t *testing.T, test func(t *testing.T, b *bench)) {
 	t.Helper()
-	store := testRealm(t)
+	store := emptyStore(t)
 	synctest.Test(t, func(t *testing.T) { test(t, newBench(t, store)) })
 }
 
@@ -442,7 +442,7 @@ func TestHardeningReloadAfterAPanic(t *testing.T) {
 // A mail that was sent and can't be taken off the queue (the disk is full) is not
 // sent again, whatever the clock does to the order of the queue.
 func TestHardeningSentButNotRemoved(t *testing.T) {
-	store := testRealm(t)
+	store := emptyStore(t)
 	broken := &brokenStore{Store: store}
 	b := newBench(t, store)
 	m := &benchMailer{}
@@ -513,7 +513,7 @@ func TestHardeningReloadWithAHangingMailServer(t *testing.T) {
 					}
 				}
 			})
-			b := newBench(t, testRealm(t))
+			b := newBench(t, emptyStore(t))
 			hanging, next := readyMailer(t, &SMTPMailer{Address: address, TLS: smtpNoTLS, Timeout: farTimeout}), &benchMailer{}
 			p1, p2 := b.postman(hanging), b.postman(next)
 			b.e.start(p1)

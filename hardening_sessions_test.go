@@ -50,7 +50,7 @@ func TestReplayAfterTheEnd(t *testing.T) {
 		}, false},
 		"reset": {func(s *site, _ *browser) {
 			s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
-			require.Equal(s.t, 200, s.browser().post("/accounts/reset-password", with(s.mail().link(s.t), data{"password": fresh})).StatusCode)
+			require.Equal(s.t, 200, s.browser().post("/accounts/reset-password", with(linkOf(s.mail(), s.t), data{"password": fresh})).StatusCode)
 		}, false},
 		"disable": {func(s *site, _ *browser) {
 			_, err := s.accounts.Administer(s.t.Context(), uuidOf(s.t, s, "ada"), AdminChange{IsActive: off()})
@@ -126,11 +126,11 @@ func TestSignatureReuse(t *testing.T) {
 	s.member("ada")
 	eve := s.member("eve")
 	s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
-	reset := with(s.mail().link(t), data{"password": "an even longer passphrase"})
+	reset := with(linkOf(s.mail(), t), data{"password": "an even longer passphrase"})
 	require.Equal(t, 200, s.signedIn("ada").post("/accounts/register-email", data{"email": "new@example.org"}).StatusCode)
-	change := s.mail().link(t)
+	change := linkOf(s.mail(), t)
 	s.browser().post("/accounts/register", newcomer("waiting"))
-	confirm := s.mail().link(t)
+	confirm := linkOf(s.mail(), t)
 	elsewhere := newSite(t) // the same accounts' names, another key
 	elsewhere.member("ada")
 	for name, c := range map[string]struct {

@@ -67,8 +67,8 @@ func TestALapsedReservationStaysLapsed(t *testing.T) {
 	s := newSite(t, func(s *Settings) { s.User.LoginFields = []string{fieldUsername, fieldEmail} })
 	id := uuid.MustParse(s.member("ada"))
 	require.Equal(t, http.StatusOK, s.signedIn("ada").post("/accounts/register-email", data{"email": "new@example.org"}).StatusCode)
-	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-email", s.mail().link(t)).StatusCode)
-	undo := s.mail().link(t)
+	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-email", linkOf(s.mail(), t)).StatusCode)
+	undo := linkOf(s.mail(), t)
 	var reserved *User
 	require.NoError(t, s.accounts.store.View(t.Context(), func(tx Tx) (err error) { reserved, err = tx.User(id); return err }))
 	require.Len(t, reserved.Former, 1)
@@ -77,7 +77,7 @@ func TestALapsedReservationStaysLapsed(t *testing.T) {
 	const ahead = 30 * day
 	s.travel(ahead)
 	require.Equal(t, http.StatusCreated, s.browser().post("/accounts/register", in).StatusCode)
-	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-registration", s.mail().link(t)).StatusCode)
+	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-registration", linkOf(s.mail(), t)).StatusCode)
 	s.travel(-ahead)
 	bob := func() {
 		t.Helper()

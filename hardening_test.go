@@ -23,7 +23,7 @@ import (
 )
 
 func testPolicy(t testing.TB) *originPolicy {
-	p, err := newOriginPolicy(&Settings{BaseURL: "https://example.com", TrustedOrigins: []string{"https://app.example.net:8443"}})
+	p, err := newOriginPolicy(&webOptions{BaseURL: "https://example.com", TrustedOrigins: []string{"https://app.example.net:8443"}})
 	require.NoError(t, err)
 	return p
 }
@@ -49,7 +49,7 @@ func FuzzSafeNext(f *testing.F) {
 	for _, seed := range []string{"/a", "//e", "/\\e", "https://example.com/", "https:e", "/\t/e"} {
 		f.Add(seed)
 	}
-	p, err := newOriginPolicy(&Settings{BaseURL: "https://example.com"})
+	p, err := newOriginPolicy(&webOptions{BaseURL: "https://example.com"})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -413,8 +413,7 @@ func TestOverloadedMachine(t *testing.T) {
 	count := map[int]int{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	slow := Argon2idSettings{Memory: 64 * 1024, Passes: 1, Lanes: 1}
-	s.realm.settings.Password.Argon2id = &slow
+	s.accounts.policy.Hash = password.Params{Memory: 64 * 1024, Passes: 1, Lanes: 1}
 	for range 20 {
 		wg.Go(func() {
 			res := s.browser().post("/accounts/login", data{"login": "nobody", "password": "x"})

@@ -40,8 +40,8 @@ func TestFirstToConfirmHasTheAddress(t *testing.T) {
 	s.signUp("ada", "ADA@example.org")
 	ada := s.mail()
 	require.Equal(t, "ADA@example.org", ada.To, "a mail of her own")
-	require.Equal(t, "200", s.problem("verify-registration", ada.link(t)))
-	require.Equal(t, "signature_invalid", s.problem("verify-registration", thief.link(t)))
+	require.Equal(t, "200", s.problem("verify-registration", linkOf(ada, t)))
+	require.Equal(t, "signature_invalid", s.problem("verify-registration", linkOf(thief, t)))
 	page := s.browser().likeBrowser().get("/accounts/verify-registration/?" + linkInMail.FindString(thief.Text)[strings.Index(linkInMail.FindString(thief.Text), "?")+1:])
 	require.Equal(t, http.StatusBadRequest, page.StatusCode)
 	require.Contains(t, page.body, message(CodeSignatureInvalid, nil))
@@ -56,7 +56,7 @@ func TestFirstToConfirmHasTheAddress(t *testing.T) {
 	s.noMail()
 	// The address is hers alone as long as she has it.
 	undo := s.move(s.signedIn("ada"), "ADA@example.org", "new@example.org")
-	require.Equal(t, "signature_invalid", s.problem("verify-registration", thief.link(t)), "she can go back to it")
+	require.Equal(t, "signature_invalid", s.problem("verify-registration", linkOf(thief, t)), "she can go back to it")
 	require.Equal(t, "200", s.problem("undo-email", undo))
 	require.Equal(t, "ADA@example.org", s.mail().To)
 }
@@ -69,12 +69,12 @@ func TestResetByAddressConfirmsTheNewest(t *testing.T) {
 			s := newSite(t)
 			s.signUp("first", "ada@example.org")
 			s.signUp("second", "ada@example.org")
-			first := s.mail().link(t)
+			first := linkOf(s.mail(), t)
 			s.mail()
 			require.Equal(t, "200", s.problem("resend-verification", identify))
-			require.Equal(t, uuidOf(t, s, "second").String(), s.mail().link(t)["user_id"])
+			require.Equal(t, uuidOf(t, s, "second").String(), linkOf(s.mail(), t)["user_id"])
 			require.Equal(t, "200", s.problem("send-reset-password-link", identify))
-			reset := s.mail().link(t)
+			reset := linkOf(s.mail(), t)
 			require.Equal(t, uuidOf(t, s, "second").String(), reset["user_id"])
 			const fresh = "an even longer passphrase"
 			require.Equal(t, "200", s.problem("reset-password", with(reset, data{"password": fresh})))
@@ -91,11 +91,11 @@ func TestResetByAddressConfirmsTheNewest(t *testing.T) {
 func TestResetOfOneWhoCameSecond(t *testing.T) {
 	s := newSite(t)
 	s.signUp("first", "ada@example.org")
-	link := s.mail().link(t)
+	link := linkOf(s.mail(), t)
 	s.signUp("second", "ada@example.org")
 	s.mail()
 	require.Equal(t, "200", s.problem("send-reset-password-link", data{"login": "second"}))
-	reset := with(s.mail().link(t), data{"password": "an even longer passphrase"})
+	reset := with(linkOf(s.mail(), t), data{"password": "an even longer passphrase"})
 	require.Equal(t, "200", s.problem("verify-registration", link))
 	require.Equal(t, "signature_invalid", s.problem("reset-password", reset))
 	require.Equal(t, "not_verified", s.problem("login", data{"login": "second", "password": testPassword}))
@@ -247,7 +247,7 @@ func TestEnablingOneWhoWaits(t *testing.T) {
 	s.signUp("first", "ada@example.org")
 	s.signUp("second", "ada@example.org")
 	s.signUp("third", "ada@example.org")
-	first := s.mail().link(t)
+	first := linkOf(s.mail(), t)
 	s.mail()
 	s.mail()
 	require.NoError(t, enable("second"))
@@ -273,7 +273,7 @@ func TestEnablingOneWhoWaits(t *testing.T) {
 func TestChangeToAnAddressThatOthersWaitFor(t *testing.T) {
 	s := newSite(t)
 	s.signUp("eve", "new@example.org")
-	link := s.mail().link(t)
+	link := linkOf(s.mail(), t)
 	s.member("ada")
 	s.move(s.signedIn("ada"), "ada@example.org", "new@example.org")
 	require.Equal(t, "signature_invalid", s.problem("verify-registration", link))
@@ -289,9 +289,9 @@ func TestVerificationTurnedOffAndOn(t *testing.T) {
 	s := newSiteAt(t, path)
 	s.signUp("eve", "eve@example.org")
 	s.signUp("bob", "bob@example.org")
-	bobs := s.mail().link(t)
+	bobs := linkOf(s.mail(), t)
 	if bobs["user_id"] != uuidOf(t, s, "bob").String() {
-		bobs = s.mail().link(t)
+		bobs = linkOf(s.mail(), t)
 	} else {
 		s.mail()
 	}
@@ -303,7 +303,7 @@ func TestVerificationTurnedOffAndOn(t *testing.T) {
 	s.signedIn("eve@example.org")
 	requireError(t, s.browser().problems().post("/accounts/register", with(newcomer("gus"), data{"email": "eve@example.org"})), 400, "email:unique")
 	require.Equal(t, "200", s.problem("send-reset-password-link", data{"login": "bob@example.org"}))
-	require.Equal(t, "200", s.problem("reset-password", with(s.mail().link(t), data{"password": testPassword})))
+	require.Equal(t, "200", s.problem("reset-password", with(linkOf(s.mail(), t), data{"password": testPassword})))
 	s.signedIn("bob@example.org")
 	s.close()
 	s = newSiteAt(t, path)
@@ -316,7 +316,7 @@ func TestVerificationTurnedOffAndOn(t *testing.T) {
 // A store of the version before: who waited then still can be confirmed, nobody
 // is removed at once, and the row of ada's address waits as it did.
 func TestAccountsOfSchema1GoOn(t *testing.T) {
-	s := newSiteAt(t, schema1(t))
+	s := newSiteAt(t, oldStore(t))
 	gus := s.mail() // was in the outbox
 	require.Equal(t, "gus@example.org", gus.To)
 	for name, want := range map[string]string{"ada": "200", "fay": "200", "bob": "not_verified", "carl": "disabled", "dora": "disabled", "eve": "login_invalid"} {
@@ -324,9 +324,9 @@ func TestAccountsOfSchema1GoOn(t *testing.T) {
 	}
 	require.Equal(t, "200", s.problem("login", data{"login": "ada@example.org", "password": testPassword}))
 	require.Equal(t, "200", s.problem("resend-verification", data{"login": "bob@example.org"}))
-	require.Equal(t, "200", s.problem("verify-registration", s.mail().link(t)))
+	require.Equal(t, "200", s.problem("verify-registration", linkOf(s.mail(), t)))
 	s.signedIn("bob@example.org")
-	require.Equal(t, "200", s.problem("verify-registration", gus.link(t)))
+	require.Equal(t, "200", s.problem("verify-registration", linkOf(gus, t)))
 	s.purge(t, time.Hour) // gives those whose time is not known a beginning
 	require.Equal(t, "unique", fieldCodes(t, s.browser().problems().post("/accounts/register", newcomer("eve")), "username"))
 	s.wait(t, 7*day)

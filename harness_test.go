@@ -5,6 +5,7 @@ package registration
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -122,13 +124,14 @@ func newSiteAt(t testing.TB, path string, configure ...func(*Settings)) *site {
 	s.accounts.hasher = patientPool()
 	s.realm.now, s.accounts.now, s.realm.postman.now = clock, clock, clock
 	s.realm.engine.throttles = newThrottles(clock)
+	s.realm.throttles = s.realm.engine.throttles
 	s.accounts.throttles = s.realm.engine.throttles
 	s.realm.postman.render = func(m *Mail, u *User) (*Message, error) {
-		r, err := newMailRenderer(resolved, s.realm.languages, s.realm.site(), clock)
+		r, err := newMailRenderer(resolved.letters(), s.realm.languages, s.realm.siteName, clock)
 		if err != nil {
 			return nil, err
 		}
-		r.signer, r.state, r.links = s.accounts.signer, s.accounts.state, s.realm.mailedLinks()
+		r.signer, r.state, r.links = s.accounts.signer, s.accounts.state, s.realm.letterLinks()
 		return r.render(m, u)
 	}
 	require.NoError(t, s.realm.start())
@@ -321,7 +324,7 @@ func (s *site) noMail() {
 var linkInMail = regexp.MustCompile(`https?://\S+`)
 
 // link returns what the link in a mail carries, as the body of its act.
-func (m *Message) link(t testing.TB) data {
+func linkOf(m *Message, t testing.TB) data {
 	t.Helper()
 	u, err := url.Parse(linkInMail.FindString(m.Text))
 	require.NoError(t, err)
@@ -340,7 +343,7 @@ func (s *site) member(name string) string {
 	res := b.post("/accounts/register", newcomer(name))
 	require.Equal(s.t, http.StatusCreated, res.StatusCode, res.body)
 	if *s.realm.settings.Register.Verification {
-		res := b.post("/accounts/verify-registration", s.mail().link(s.t))
+		res := b.post("/accounts/verify-registration", linkOf(s.mail(), s.t))
 		require.Equal(s.t, http.StatusOK, res.StatusCode, res.body)
 	}
 	id, _ := res.json(s.t)["id"].(string) // unless it is not public
@@ -393,4 +396,41 @@ func english(t testing.TB) *languages {
 	l, err := newLanguages("", "en")
 	require.NoError(t, err)
 	return l
+}
+
+// lockWait is how long tests wait for a file that somebody has open.
+const lockWait = 100 * time.Millisecond
+
+// emptyStore is the store of a realm in a file of its own.
+func emptyStore(t testing.TB) *BoltStore {
+	t.Helper()
+	f, err := OpenBoltFile(filepath.Join(t.TempDir(), "registration.db"), time.Second)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = f.Close() })
+	s, err := f.Realm("default")
+	require.NoError(t, err)
+	return s
+}
+
+// storeFile is what stands in the file of a site's store.
+func (s *site) storeFile(t *testing.T) []byte {
+	t.Helper()
+	raw, err := os.ReadFile(s.realm.storeModule.(*BoltModule).path)
+	require.NoError(t, err)
+	return raw
+}
+
+// oldStore unpacks a store that was written before schema 2 came.
+func oldStore(t *testing.T) string {
+	t.Helper()
+	file, err := os.Open("testdata/stores/schema1.db.gz")
+	require.NoError(t, err)
+	defer func() { _ = file.Close() }()
+	unpacked, err := gzip.NewReader(file)
+	require.NoError(t, err)
+	raw, err := io.ReadAll(unpacked)
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "registration.db")
+	require.NoError(t, os.WriteFile(path, raw, 0o600))
+	return path
 }

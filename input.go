@@ -4,8 +4,11 @@
 package registration
 
 import (
+	"encoding/json"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/seed-928992b0/caddy-registration/internal/password"
 )
 
 type valueKind uint8
@@ -82,8 +85,8 @@ func (in Input) password(name string, errs *fieldErrors) string {
 		return ""
 	case text == "":
 		errs.add(name, CodeBlank)
-	case len(text) > maxPasswordBytes:
-		errs.add(name, CodeMaxLength, Params{"max": maxPasswordBytes})
+	case len(text) > password.MaxLength:
+		errs.add(name, CodeMaxLength, Params{"max": password.MaxLength})
 	}
 	return text
 }
@@ -157,4 +160,21 @@ func (in Input) field(f *field, required bool, u *User, errs *fieldErrors) (pres
 		f.set(u, parsed)
 	}
 	return true
+}
+
+func jsonValue(v any) value {
+	switch v := v.(type) {
+	case nil:
+		return value{kind: valueNull}
+	case string:
+		return value{kind: valueText, text: v}
+	case json.Number:
+		return value{kind: valueText, text: v.String()}
+	case bool:
+		if v {
+			return value{kind: valueBool, text: "true"}
+		}
+		return value{kind: valueBool, text: "false"}
+	}
+	return value{kind: valueOther}
 }

@@ -131,7 +131,7 @@ func TestRevokedSignInEndsItsAccessTokens(t *testing.T) {
 		"deleted": func(_ *browser, id string) { require.NoError(t, s.accounts.Delete(t.Context(), mustID(t, id))) },
 		"reset": func(b *browser, _ string) {
 			require.Equal(t, 200, b.post("/accounts/send-reset-password-link", data{"login": "user-of-reset"}).StatusCode)
-			require.Equal(t, 200, b.post("/accounts/reset-password", with(s.mail().link(t), data{"password": testPassword + "2"})).StatusCode)
+			require.Equal(t, 200, b.post("/accounts/reset-password", with(linkOf(s.mail(), t), data{"password": testPassword + "2"})).StatusCode)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -32,7 +32,7 @@ type accessKey struct {
 	// Tokens is the longest lifetime of a token that it may have signed.
 	Tokens time.Duration `json:"tokens"`
 
-	private ed25519.PrivateKey
+	private ed25519.PrivateKey `json:"-"` // never stored: it is derived
 }
 
 // keyring has the keys of one realm in memory, the oldest first, and brings the
@@ -51,7 +51,7 @@ type keyring struct {
 
 // maxKeyLead is how long a key is published, at most, before it signs: far more
 // than any backend keeps a JWKS without asking again.
-const maxKeyLead = day
+const maxKeyLead = 24 * time.Hour
 
 // unknownKeyPause is how often, at most, an unknown key id makes the list be
 // read anew: another node may have added it, and anybody can make one up.

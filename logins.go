@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
@@ -49,7 +50,7 @@ func loginClashes(tx Tx, login []*field, u *User) ([]loginClash, error) {
 	var clashes []loginClash
 	for i, f := range login {
 		text := textOf(f.get(u))
-		if text == "" || u.heldBack(f) {
+		if text == "" || heldBack(u, f) {
 			continue
 		}
 		own := f.owns(text)
@@ -111,49 +112,22 @@ func logLoginClashes(ctx context.Context, store Store, login []*field, logger *z
 	return nil
 }
 
-// newLoginClash refuses a value of a login field that is another account's value of
-// another login field, in any configuration that runs: whoever took somebody's
-// address as his username would be found instead of him. Values that the account
-// has in the store already are left alone: a field may have become a login field
-// since, and every act would fail that has nothing to do with it.
-func (a *Accounts) newLoginClash(tx Tx, before, u *User) error {
-	var errs fieldErrors
-	for _, login := range *a.uniques.logins.Load() {
-		for _, f := range login {
-			text := textOf(f.get(u))
-			if text == "" || u.heldBack(f) || !isNew(f, before, u) || hasField(errs, f.name) {
-				continue
-			}
-			for _, other := range login {
-				if other == f {
-					continue
-				}
-				holder, err := tx.UserByKey(other.keyspace(), other.keyOf(text))
-				switch {
-				case errors.Is(err, ErrNotFound):
-				case err != nil:
-					return err
-				case holder.ID != u.ID && !holder.heldBack(other) && !hasField(errs, f.name):
-					errs.add(f.name, CodeUnique)
-				}
-			}
-		}
+// heldBack reports whether what an account has in a field is not its own yet: the
+// address that it waits to confirm, wherever it stands.
+func heldBack(u *User, f *field) bool {
+	if !u.EmailPending {
+		return false
 	}
-	return errs.err()
+	if f.name == fieldEmail {
+		return true
+	}
+	text := textOf(f.get(u))
+	return meansAddress(text) && emailKey(strings.TrimSpace(text)) == emailKey(u.Email)
 }
 
-// staysClashing adds an error for every login field that an input keeps at a value
-// to which another account answers: who saves it has to choose another.
-func (a *Accounts) staysClashing(tx Tx, in Input, u *User, errs *fieldErrors) error {
-	clashes, err := loginClashes(tx, a.settings.fields.login, u)
-	for _, c := range clashes {
-		if in[c.field.name].kind != valueAbsent && !hasField(*errs, c.field.name) {
-			errs.add(c.field.name, CodeUnique)
-		}
-	}
-	return err
-}
-
-func hasField(errs fieldErrors, name string) bool {
-	return slices.ContainsFunc(errs, func(e FieldError) bool { return e.Field == name })
+// meansAddress reports whether a text is an address, or is compared as one:
+// letters of full width mean the same as plain ones.
+func meansAddress(text string) bool {
+	_, ok := parseEmail(emailKey(strings.TrimSpace(text)))
+	return ok
 }

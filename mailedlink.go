@@ -15,7 +15,7 @@ const (
 	// signUpSuffix is added to the name of the session cookie: the marker of a
 	// browser that signed up, for signUpLifetime.
 	signUpSuffix   = "_signup"
-	signUpLifetime = day
+	signUpLifetime = 24 * time.Hour
 	// linkSuffix is that of the cookie that keeps a mailed link while its owner
 	// signs in, so that no further address has the signature.
 	linkSuffix   = "_link"
@@ -27,23 +27,23 @@ const (
 // markSignUp gives a browser the marker of the account that it has just asked
 // for. It signs nobody in. A form on another site gets none: its owner would know
 // the password.
-func (r *realm) markSignUp(w http.ResponseWriter, c *call, u *User) {
-	if !r.settings.Pages.Off && r.origins.csrf.Check(c.req) == nil {
-		r.setCookieClaim(w, c, signUpSuffix, Claim{Purpose: PurposeSignUp, User: u.ID, State: u.cookieState()}, signUpLifetime)
+func (r *webRealm) markSignUp(w http.ResponseWriter, c *call, u *User) {
+	if !r.options.Pages.Off && r.origins.csrf.Check(c.req) == nil {
+		r.setCookieClaim(w, c, signUpSuffix, Claim{Purpose: PurposeSignUp, User: u.ID, State: cookieState(u)}, signUpLifetime)
 	}
 }
 
 // asksOnPage reports whether an act comes from a built-in page that a mailed link
 // has led to. The API, a frontend's own page and redirect mode are no such page.
-func (r *realm) asksOnPage(c *call, e *endpoint) bool {
+func (r *webRealm) asksOnPage(c *call, e *endpoint) bool {
 	url := strings.TrimSuffix(e.mailed.url, "/")
-	return e.mailed.purpose != "" && c.in.isForm() && !e.redirect.on() && (url == "" || url == r.settings.BaseURL+r.path+"/"+e.name)
+	return e.mailed.purpose != "" && c.in.isForm() && !e.redirect.on() && (url == "" || url == r.options.BaseURL+r.path+"/"+e.name)
 }
 
 // mustProve reports whether a browser has to show that it knows the password of
 // the account that it confirms: somebody else may have signed up with this
 // address, and would keep his password.
-func (r *realm) mustProve(c *call, owner *User) bool {
+func (r *webRealm) mustProve(c *call, owner *User) bool {
 	_, marked := r.cookieClaim(c.req, c.signer, signUpSuffix, PurposeSignUp, owner, signUpLifetime)
 	return !marked
 }
@@ -106,7 +106,7 @@ func (c *call) keepLink(w http.ResponseWriter) string {
 
 // keptLink returns the link that keepLink remembers, empty where there is none.
 // Who could plant one could as well mail it: it is checked like any.
-func (r *realm) keptLink(req *http.Request) Input {
+func (r *webRealm) keptLink(req *http.Request) Input {
 	cookie, err := req.Cookie(r.cookieName(req) + linkSuffix)
 	if err != nil || len(cookie.Value) > maxLinkCookie {
 		return nil
@@ -119,7 +119,7 @@ func (r *realm) keptLink(req *http.Request) Input {
 }
 
 // forgetLink takes a kept link away.
-func (r *realm) forgetLink(w http.ResponseWriter, req *http.Request) {
+func (r *webRealm) forgetLink(w http.ResponseWriter, req *http.Request) {
 	if _, err := req.Cookie(r.cookieName(req) + linkSuffix); err == nil {
 		http.SetCookie(w, r.newCookie(req, linkSuffix, "", -1))
 	}

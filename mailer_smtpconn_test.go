@@ -22,7 +22,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-	"github.com/emersion/go-smtp"
+	gosmtp "github.com/emersion/go-smtp"
 	gomail "github.com/go-mail/mail"
 	"github.com/stretchr/testify/require"
 )
@@ -62,34 +62,34 @@ func TestSMTPRefusals(t *testing.T) {
 	for _, c := range []struct {
 		at                string
 		code              int
-		enhanced          smtp.EnhancedCode
+		enhanced          gosmtp.EnhancedCode
 		server, permanent bool
 	}{
-		{sender, 451, smtp.EnhancedCode{4, 3, 0}, false, false},
-		{sender, 550, smtp.EnhancedCode{5, 7, 1}, true, false},
-		{sender, 530, smtp.EnhancedCode{5, 7, 0}, true, false},
-		{sender, 421, smtp.EnhancedCode{4, 7, 0}, true, false},
-		{rcpt, 450, smtp.EnhancedCode{4, 2, 0}, false, false},
-		{rcpt, 452, smtp.EnhancedCode{4, 2, 2}, false, false},
-		{rcpt, 550, smtp.EnhancedCode{5, 1, 1}, false, true},
-		{rcpt, 553, smtp.EnhancedCode{5, 1, 7}, true, false},
-		{rcpt, 550, smtp.EnhancedCode{5, 1, 8}, true, false},
-		{rcpt, 530, smtp.EnhancedCode{5, 7, 0}, true, false},
-		{rcpt, 534, smtp.EnhancedCode{5, 7, 9}, true, false},
-		{rcpt, 535, smtp.EnhancedCode{5, 7, 8}, true, false},
-		{rcpt, 538, smtp.EnhancedCode{5, 7, 11}, true, false},
-		{rcpt, 421, smtp.EnhancedCode{4, 3, 2}, true, false},
-		{data, 451, smtp.EnhancedCode{4, 3, 0}, false, false},
-		{data, 554, smtp.EnhancedCode{5, 7, 1}, false, true},
-		{data, 552, smtp.EnhancedCode{5, 3, 4}, false, true},
-		{data, 550, smtp.EnhancedCode{5, 1, 8}, true, false},
-		{data, 421, smtp.EnhancedCode{4, 3, 2}, true, false},
+		{sender, 451, gosmtp.EnhancedCode{4, 3, 0}, false, false},
+		{sender, 550, gosmtp.EnhancedCode{5, 7, 1}, true, false},
+		{sender, 530, gosmtp.EnhancedCode{5, 7, 0}, true, false},
+		{sender, 421, gosmtp.EnhancedCode{4, 7, 0}, true, false},
+		{rcpt, 450, gosmtp.EnhancedCode{4, 2, 0}, false, false},
+		{rcpt, 452, gosmtp.EnhancedCode{4, 2, 2}, false, false},
+		{rcpt, 550, gosmtp.EnhancedCode{5, 1, 1}, false, true},
+		{rcpt, 553, gosmtp.EnhancedCode{5, 1, 7}, true, false},
+		{rcpt, 550, gosmtp.EnhancedCode{5, 1, 8}, true, false},
+		{rcpt, 530, gosmtp.EnhancedCode{5, 7, 0}, true, false},
+		{rcpt, 534, gosmtp.EnhancedCode{5, 7, 9}, true, false},
+		{rcpt, 535, gosmtp.EnhancedCode{5, 7, 8}, true, false},
+		{rcpt, 538, gosmtp.EnhancedCode{5, 7, 11}, true, false},
+		{rcpt, 421, gosmtp.EnhancedCode{4, 3, 2}, true, false},
+		{data, 451, gosmtp.EnhancedCode{4, 3, 0}, false, false},
+		{data, 554, gosmtp.EnhancedCode{5, 7, 1}, false, true},
+		{data, 552, gosmtp.EnhancedCode{5, 3, 4}, false, true},
+		{data, 550, gosmtp.EnhancedCode{5, 1, 8}, true, false},
+		{data, 421, gosmtp.EnhancedCode{4, 3, 2}, true, false},
 	} {
 		t.Run(fmt.Sprintf("%s %d %v", c.at, c.code, c.enhanced), func(t *testing.T) {
 			p := newPostOffice(t, smtpNoTLS)
 			m := p.mailer(t)
 			require.NoError(t, m.Send(t.Context(), aMail())) // so that the next one meets an open connection
-			refusal := error(&smtp.SMTPError{Code: c.code, EnhancedCode: c.enhanced, Message: "because"})
+			refusal := error(&gosmtp.SMTPError{Code: c.code, EnhancedCode: c.enhanced, Message: "because"})
 			p.set(func() {
 				switch c.at {
 				case sender:
@@ -114,7 +114,7 @@ func TestSMTPRefusals(t *testing.T) {
 		})
 	}
 	p := newPostOffice(t, smtpNoTLS)
-	p.mail = &smtp.SMTPError{Code: 550, Message: "who are you?"}
+	p.mail = &gosmtp.SMTPError{Code: 550, Message: "who are you?"}
 	require.ErrorContains(t, p.mailer(t).Send(t.Context(), aMail()), "it refuses the sender: check the setting from")
 }
 
@@ -242,7 +242,7 @@ func TestSMTPConnectionIsReplaced(t *testing.T) {
 		p := newPostOffice(t, smtpNoTLS)
 		m := p.mailer(t)
 		require.NoError(t, m.Send(t.Context(), aMail()))
-		p.set(func() { p.data = &smtp.SMTPError{Code: 421, Message: "restarting"} })
+		p.set(func() { p.data = &gosmtp.SMTPError{Code: 421, Message: "restarting"} })
 		requireMailError(t, m.Send(t.Context(), aMail()), true, false)
 		p.require(t, 1, 1) // it may have been accepted, so it is not sent again by itself
 		p.set(func() { p.data = nil })

@@ -26,7 +26,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/emersion/go-sasl"
-	"github.com/emersion/go-smtp"
+	gosmtp "github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
 )
 
@@ -80,7 +80,7 @@ func newPostOffice(t testing.TB, tlsKind string) *postOffice {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	p.address = listener.Addr().String()
-	server := smtp.NewServer(p)
+	server := gosmtp.NewServer(p)
 	server.Domain = "mail.example.com"
 	server.ErrorLog = log.New(io.Discard, "", 0)
 	server.AllowInsecureAuth = true
@@ -100,7 +100,7 @@ func newPostOffice(t testing.TB, tlsKind string) *postOffice {
 	return p
 }
 
-func (p *postOffice) NewSession(c *smtp.Conn) (smtp.Session, error) {
+func (p *postOffice) NewSession(c *gosmtp.Conn) (gosmtp.Session, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, secure := c.TLSConnectionState(); secure || p.tls != smtpStartTLS { // of STARTTLS, count the second EHLO alone
@@ -118,15 +118,15 @@ func (c *counter) answer(answer *error) error {
 	defer c.mu.Unlock()
 	return *answer
 }
-func (c *counter) Reset()                                   {}
-func (c *counter) Logout() error                            { return nil }
-func (c *counter) AuthMechanisms() []string                 { return []string{sasl.Plain} }
-func (c *counter) Mail(string, *smtp.MailOptions) error     { return c.answer(&c.mail) }
-func (c *counter) Rcpt(_ string, _ *smtp.RcptOptions) error { return c.answer(&c.rcpt) }
+func (c *counter) Reset()                                     {}
+func (c *counter) Logout() error                              { return nil }
+func (c *counter) AuthMechanisms() []string                   { return []string{sasl.Plain} }
+func (c *counter) Mail(string, *gosmtp.MailOptions) error     { return c.answer(&c.mail) }
+func (c *counter) Rcpt(_ string, _ *gosmtp.RcptOptions) error { return c.answer(&c.rcpt) }
 func (c *counter) Auth(string) (sasl.Server, error) {
 	return sasl.NewPlainServer(func(_, username, password string) error {
 		if username != smtpUser || password != smtpPassword {
-			return smtp.ErrAuthFailed
+			return gosmtp.ErrAuthFailed
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"mime/quotedprintable"
-	"net/mail"
+	netmail "net/mail"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,13 +42,13 @@ func aMail() *Message {
 
 // parsedMail is what a recipient's program makes of a mail.
 type parsedMail struct {
-	header mail.Header
+	header netmail.Header
 	parts  map[string]string // decoded, by media type
 }
 
 func parseMail(t testing.TB, raw []byte) *parsedMail {
 	t.Helper()
-	msg, err := mail.ReadMessage(bytes.NewReader(raw))
+	msg, err := netmail.ReadMessage(bytes.NewReader(raw))
 	require.NoError(t, err)
 	out := &parsedMail{header: msg.Header, parts: map[string]string{}}
 	kind, params, err := mime.ParseMediaType(msg.Header.Get("Content-Type"))
@@ -97,7 +97,7 @@ func checkAMail(t testing.TB, raw []byte) {
 	got := parseMail(t, raw)
 	from, err := got.header.AddressList("From")
 	require.NoError(t, err)
-	require.Equal(t, []*mail.Address{{Name: "Bücher, Grün & Co.", Address: "no-reply@example.com"}}, from)
+	require.Equal(t, []*netmail.Address{{Name: "Bücher, Grün & Co.", Address: "no-reply@example.com"}}, from)
 	require.Equal(t, "ann@example.org", got.header.Get("To"))
 	require.Equal(t, `"Help" <help@example.com>`, got.header.Get("Reply-To"))
 	require.Equal(t, "Bestätigen Sie Ihre Adresse", decodedHeader(t, got.header.Get("Subject")))
@@ -249,7 +249,7 @@ func FuzzMessageHeaders(f *testing.F) {
 		}
 		list, err := got.header.AddressList("To")
 		require.NoError(t, err)
-		require.Equal(t, []*mail.Address{{Address: to}}, list)
+		require.Equal(t, []*netmail.Address{{Address: to}}, list)
 		require.Equal(t, to, file.to)
 		require.True(t, isPlain(file.from) && isPlain(file.to))
 		list, err = got.header.AddressList("From")

@@ -90,11 +90,11 @@ type mailTemplate struct {
 
 // mailRenderer turns rows of the outbox into messages.
 type mailRenderer struct {
-	settings  *Settings
+	options   letterOptions
 	languages *languages
 	site      string
 	templates map[string]map[MailKind]mailTemplate // by language
-	links     map[Purpose]mailedLink
+	links     map[Purpose]letterLink
 	signer    *Signer
 	state     func(purpose Purpose, u *User, email string) []byte
 	now       func() time.Time
@@ -144,7 +144,7 @@ func readTemplate(folder, name string, named bool) (string, error) {
 }
 
 // loadMailTemplate reads and parses the parts of one message in one language.
-func loadMailTemplate(folder string, l *locale, kind MailKind, s MailSettings) (t mailTemplate, err error) {
+func loadMailTemplate(folder string, l *locale, kind MailKind, s letterFiles) (t mailTemplate, err error) {
 	subject, named := s.Subject, s.Subject != ""
 	if !named {
 		subject = path.Join(string(kind), "subject.txt")
@@ -205,22 +205,47 @@ func parseMailText(folder string, l *locale, name string, named bool) (*texttemp
 
 // newMailRenderer loads all templates and renders each once with sample data,
 // so that a broken one is an error now and not at the first mail.
-func newMailRenderer(s *Settings, l *languages, site string, now func() time.Time) (*mailRenderer, error) {
-	r := &mailRenderer{settings: s, languages: l, site: site, templates: map[string]map[MailKind]mailTemplate{}, now: now}
-	kinds := map[MailKind]MailSettings{
-		MailVerifyRegistration: s.Register.Mail, MailResetPassword: s.ResetPassword.Mail,
-		MailVerifyEmail: s.RegisterEmail.Mail, MailEmailInUse: {}, MailEmailChanged: {},
-		MailPasswordChanged: {}, MailLoginChanged: {},
+// letterOptions is what an owner has decided about his mails.
+type letterOptions struct {
+	// From and ReplyTo are addresses as the headers have them.
+	From, ReplyTo string
+	// Templates is the owner's folder; "": there is none.
+	Templates string
+	// Files names the owner's files of a message.
+	Files  map[MailKind]letterFiles
+	Fields *fieldSet
+}
+
+// letterFiles names the files of one message, below the folder. What is empty keeps
+// its built-in file.
+type letterFiles struct {
+	Subject string
+	// Body is the only body: HTML if the name ends in .html, else plain text.
+	Body, TextBody, HTMLBody string
+}
+
+// letterLink is where the link of a mail leads, and how long it is good.
+type letterLink struct {
+	URL    string
+	Period time.Duration
+}
+
+func newMailRenderer(o letterOptions, l *languages, site string, now func() time.Time) (*mailRenderer, error) {
+	r := &mailRenderer{options: o, languages: l, site: site, templates: map[string]map[MailKind]mailTemplate{}, now: now}
+	kinds := []MailKind{
+		MailVerifyRegistration, MailResetPassword,
+		MailVerifyEmail, MailEmailInUse, MailEmailChanged,
+		MailPasswordChanged, MailLoginChanged,
 	}
 	for _, in := range l.locales {
 		r.templates[in.name] = map[MailKind]mailTemplate{}
-		for kind, m := range kinds {
-			t, err := loadMailTemplate(s.Templates, in, kind, m)
+		for _, kind := range kinds {
+			t, err := loadMailTemplate(o.Templates, in, kind, o.Files[kind])
 			if err != nil {
 				return nil, err
 			}
 			r.templates[in.name][kind] = t
-			sample := MailData{loc: in, Site: "example.com", Link: "https://example.com/", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada", Extra: s.fields.extraValues(&User{})}}
+			sample := MailData{loc: in, Site: "example.com", Link: "https://example.com/", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.extraValues(&User{})}}
 			if _, _, _, err := t.render(sample); err != nil {
 				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .Period, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
 			}
@@ -259,7 +284,7 @@ func (r *mailRenderer) render(m *Mail, u *User) (*Message, error) {
 		u = &User{ID: uuid.Nil}
 	}
 	l := r.languages.named(m.Language)
-	data := MailData{loc: l, Site: r.site, Email: m.To, User: r.settings.mailUser(u, m.To)}
+	data := MailData{loc: l, Site: r.site, Email: m.To, User: r.options.mailUser(u, m.To)}
 	if purpose, ok := purposes[m.Kind]; ok {
 		to := r.links[purpose]
 		claim := Claim{Purpose: purpose, User: u.ID, Time: r.now(), State: r.state(purpose, u, m.To)}
@@ -269,11 +294,11 @@ func (r *mailRenderer) render(m *Mail, u *User) (*Message, error) {
 		if purpose == PurposeRegisterEmail || purpose == PurposeUndoEmail {
 			claim.Email = m.To
 		}
-		link, err := linkURL(to.url, claim, r.signer.Sign(claim), m.Next)
+		link, err := linkURL(to.URL, claim, r.signer.Sign(claim), m.Next)
 		if err != nil {
 			return nil, err
 		}
-		data.Link, data.Period = link, l.text(inWords(to.period))
+		data.Link, data.Period = link, l.text(inWords(to.Period))
 	}
 	kind := m.Kind
 	if kind == mailDecoy {
@@ -284,7 +309,7 @@ func (r *mailRenderer) render(m *Mail, u *User) (*Message, error) {
 		return nil, err
 	}
 	return &Message{
-		ID: m.MessageID, From: r.settings.From, ReplyTo: r.settings.ReplyTo, To: m.To, Date: m.Queued,
+		ID: m.MessageID, From: r.options.From, ReplyTo: r.options.ReplyTo, To: m.To, Date: m.Queued,
 		Subject: subject, Text: text, HTML: html, Language: l.name,
 	}, nil
 }

@@ -20,17 +20,17 @@ var looksLikeName = regexp.MustCompile(`^\pL[\pL\pM_-]*(\pN{1,4}[\pL\pM_-]*)?$`)
 // address was never confirmed for the account, or is another than its own,
 // whoever made it may be a stranger to the reader: then it has no names, no other
 // address and no added text, and a username only if it looks like one.
-func (s *Settings) mailUser(u *User, to string) MailUser {
+func (o letterOptions) mailUser(u *User, to string) MailUser {
 	out := MailUser{
 		Username: u.Username, Email: u.Email, FirstName: notLinkLike(u.FirstName), LastName: notLinkLike(u.LastName),
-		Name: notLinkLike(strings.TrimSpace(u.FirstName + " " + u.LastName)), Extra: s.fields.extraValues(u),
+		Name: notLinkLike(strings.TrimSpace(u.FirstName + " " + u.LastName)), Extra: o.Fields.extraValues(u),
 	}
 	if !u.EmailVerified || emailKey(to) != emailKey(u.Email) {
 		out.FirstName, out.LastName, out.Name, out.Email = "", "", "", to
 		if !looksLikeName.MatchString(out.Username) {
 			out.Username = ""
 		}
-		for _, f := range s.fields.all {
+		for _, f := range o.Fields.all {
 			if f.extra && f.kind.textual() {
 				out.Extra[f.name] = ""
 			}

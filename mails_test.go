@@ -28,7 +28,7 @@ func goldenMail(l *locale) MailData {
 
 func TestMailGoldens(t *testing.T) {
 	l := english(t)
-	r, err := newMailRenderer(resolvedTestSettings(t), l, "example.com", time.Now)
+	r, err := newMailRenderer(resolvedTestSettings(t).letters(), l, "example.com", time.Now)
 	require.NoError(t, err)
 	for _, language := range l.locales {
 		for kind, template := range r.templates[language.name] {
@@ -83,7 +83,7 @@ func TestMailLanguage(t *testing.T) {
 	require.Contains(t, string(file.content), "Subject: =?UTF-8?")
 	b = s.browser()
 	b.header.Set("Accept-Language", "de")
-	res = b.post("/accounts/verify-registration", m.link(t))
+	res = b.post("/accounts/verify-registration", linkOf(m, t))
 	require.Equal(t, "Ihr Konto ist bestätigt.", res.json(t)["detail"])
 	require.Equal(t, "de", res.Header.Get("Content-Language"))
 	require.Contains(t, strings.Join(res.Header.Values("Vary"), ", "), "Accept-Language")
@@ -133,7 +133,7 @@ func TestMailTemplatesByLanguage(t *testing.T) {
 
 	for name, want := range map[string]string{"register/body.pl.txt": "{{.T \"mail.nothing\"}}", "mail/layout.id.html": "{{template \"nothing\" .}}"} {
 		settings := resolvedTestSettings(t, func(s *Settings) { s.Templates = templatesFolder(t, map[string]string{name: want}) })
-		_, err := newMailRenderer(settings, english(t), "example.com", time.Now)
+		_, err := newMailRenderer(settings.letters(), english(t), "example.com", time.Now)
 		require.ErrorContains(t, err, "nothing", name)
 	}
 }

@@ -22,7 +22,7 @@ type openAPIDocument struct {
 // and one for HTTPS, where the cookie has another name.
 type openAPI [2]func() openAPIDocument
 
-func newOpenAPI(r *realm) *openAPI {
+func newOpenAPI(r *webRealm) *openAPI {
 	var out openAPI
 	for i, cookie := range []string{r.cookiePlain, r.cookieTLS} {
 		out[i] = sync.OnceValue(func() openAPIDocument {
@@ -37,7 +37,7 @@ func newOpenAPI(r *realm) *openAPI {
 	return &out
 }
 
-func (r *realm) openAPIBody(cookie string) ([]byte, error) {
+func (r *webRealm) openAPIBody(cookie string) ([]byte, error) {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
@@ -46,7 +46,7 @@ func (r *realm) openAPIBody(cookie string) ([]byte, error) {
 	return out.Bytes(), err
 }
 
-func (r *realm) openAPIDocument(cookie string) object {
+func (r *webRealm) openAPIDocument(cookie string) object {
 	names := make([]string, 0, len(r.endpoints))
 	for name, e := range r.endpoints {
 		if !e.off {
@@ -56,16 +56,16 @@ func (r *realm) openAPIDocument(cookie string) object {
 	slices.Sort(names)
 	var paths object
 	for _, name := range names {
-		paths = append(paths, Shown{"/" + name, r.pathItem(r.endpoints[name])})
+		paths = append(paths, member{"/" + name, r.pathItem(r.endpoints[name])})
 	}
-	server := r.settings.BaseURL + r.path
+	server := r.options.BaseURL + r.path
 	description := "Bodies are JSON, forms or multipart forms, up to 64 KiB. Each path works with and without a trailing slash."
-	if !r.settings.Pages.Off {
+	if !r.options.Pages.Off {
 		description += " A client that prefers `text/html`, as browsers do, gets pages for people under the same paths; this document does not describe them."
 	}
 	return object{
 		{"openapi", "3.1.1"},
-		{"info", object{{"title", "Accounts of " + r.site()}, {"version", "1.0.0"}, {"description", description}}},
+		{"info", object{{"title", "Accounts of " + r.siteName}, {"version", "1.0.0"}, {"description", description}}},
 		{"servers", []object{{{"url", server}}}},
 		{"tags", []object{
 			{{"name", tagAccount}, {"description", "Sign-up and the profile."}},
@@ -86,17 +86,17 @@ const (
 	schemeToken  = "token"
 )
 
-func (r *realm) securitySchemes(cookie string) object {
+func (r *webRealm) securitySchemes(cookie string) object {
 	out := object{}
-	if *r.settings.Login.Session {
-		out = append(out, Shown{schemeCookie, object{{"type", "apiKey"}, {"in", "cookie"}, {"name", cookie}, {"description", "The session cookie that a sign-in sets."}}})
+	if r.options.Login.Session {
+		out = append(out, member{schemeCookie, object{{"type", "apiKey"}, {"in", "cookie"}, {"name", cookie}, {"description", "The session cookie that a sign-in sets."}}})
 	}
-	if *r.settings.Login.Token {
+	if r.options.Login.Token {
 		bearer := object{{"type", "http"}, {"scheme", "bearer"}, {"description", "The token that a sign-in answers."}}
-		if r.settings.Login.JWT != nil {
-			bearer = append(bearer, Shown{"bearerFormat", "JWT"})
+		if r.options.JWT {
+			bearer = append(bearer, member{"bearerFormat", "JWT"})
 		}
-		out = append(out, Shown{schemeBearer, bearer}, Shown{schemeToken, object{
+		out = append(out, member{schemeBearer, bearer}, member{schemeToken, object{
 			{"type", "apiKey"}, {"in", "header"}, {"name", "Authorization"}, {"description", "`Token`, a space, and the token that a sign-in answers."},
 		}})
 	}
@@ -104,7 +104,7 @@ func (r *realm) securitySchemes(cookie string) object {
 }
 
 // security says how a request to an endpoint may be signed in; each is enough.
-func (r *realm) security(e *endpoint) []object {
+func (r *webRealm) security(e *endpoint) []object {
 	out := []object{}
 	if !e.signedIn {
 		return out

@@ -16,11 +16,11 @@ import (
 var bodyTypes = []string{"application/json", "application/x-www-form-urlencoded", "multipart/form-data"}
 
 // pathItem has an operation for each method of an endpoint; HEAD goes with GET.
-func (r *realm) pathItem(e *endpoint) object {
+func (r *webRealm) pathItem(e *endpoint) object {
 	var out object
 	for _, method := range e.methods {
 		if method != http.MethodHead {
-			out = append(out, Shown{strings.ToLower(method), r.operation(e, method)})
+			out = append(out, member{strings.ToLower(method), r.operation(e, method)})
 		}
 	}
 	return out
@@ -44,20 +44,20 @@ func operationID(e *endpoint, method string) string {
 	return id.String()
 }
 
-func (r *realm) operation(e *endpoint, method string) object {
+func (r *webRealm) operation(e *endpoint, method string) object {
 	d := e.doc
 	out := object{{"operationId", operationID(e, method)}, {"tags", []string{d.tag}}, {"summary", d.summary}}
 	if d.description != "" {
-		out = append(out, Shown{"description", d.description})
+		out = append(out, member{"description", d.description})
 	}
-	out = append(out, Shown{"security", r.security(e)})
+	out = append(out, member{"security", r.security(e)})
 	acts := method != http.MethodGet
 	if (e.linkActs || d.inQuery) && !acts {
 		var parameters []object
 		for _, in := range d.inputs {
 			parameters = append(parameters, object{{"name", in.name}, {"in", "query"}, {"required", in.required}, {"schema", in.schema}})
 		}
-		out = append(out, Shown{"parameters", parameters})
+		out = append(out, member{"parameters", parameters})
 	}
 	if acts && len(d.inputs) > 0 {
 		schema, example := d.body(method == http.MethodPatch)
@@ -65,13 +65,13 @@ func (r *realm) operation(e *endpoint, method string) object {
 		for _, t := range bodyTypes {
 			media := object{{"schema", schema}}
 			if t == bodyTypes[0] && len(example) > 0 {
-				media = append(media, Shown{"example", example})
+				media = append(media, member{"example", example})
 			}
-			content = append(content, Shown{t, media})
+			content = append(content, member{t, media})
 		}
-		out = append(out, Shown{"requestBody", object{{"required", schema.at("required") != nil || d.oneOf != nil}, {"content", content}}})
+		out = append(out, member{"requestBody", object{{"required", schema.at("required") != nil || d.oneOf != nil}, {"content", content}}})
 	}
-	return append(out, Shown{"responses", r.responses(e, acts)})
+	return append(out, member{"responses", r.responses(e, acts)})
 }
 
 // body is the schema of what an endpoint reads, and an example. Nothing is
@@ -79,31 +79,31 @@ func (r *realm) operation(e *endpoint, method string) object {
 func (d endpointDoc) body(partial bool) (schema, example object) {
 	properties, required := object{}, []string{}
 	for _, in := range d.inputs {
-		properties = append(properties, Shown{in.name, in.schema})
+		properties = append(properties, member{in.name, in.schema})
 		if in.required && !partial {
 			required = append(required, in.name)
 		}
 		examples, _ := in.schema.at("examples").([]any)
 		if first := len(d.oneOf) > 0 && d.oneOf[0] == in.name; len(examples) > 0 && (in.required || first || d.answer == schemaProfile && in.name != paramPassword) {
-			example = append(example, Shown{in.name, examples[0]})
+			example = append(example, member{in.name, examples[0]})
 		}
 	}
 	schema = object{{"type", "object"}, {"properties", properties}}
 	if len(required) > 0 {
-		schema = append(schema, Shown{"required", required})
+		schema = append(schema, member{"required", required})
 	}
 	if len(d.oneOf) > 0 && !partial {
 		var choices []object
 		for _, name := range d.oneOf {
 			choices = append(choices, object{{"required", []string{name}}})
 		}
-		schema = append(schema, Shown{"anyOf", choices})
+		schema = append(schema, member{"anyOf", choices})
 	}
 	return schema, example
 }
 
 // responses are all answers of an operation, by status.
-func (r *realm) responses(e *endpoint, acts bool) object {
+func (r *webRealm) responses(e *endpoint, acts bool) object {
 	d := e.doc
 	codes := map[int][]Code{}
 	add := func(list ...Code) {
@@ -120,11 +120,11 @@ func (r *realm) responses(e *endpoint, acts bool) object {
 		if e.signedIn {
 			add(CodeNotAuthenticated)
 		}
-		if *r.settings.Login.Token && !e.anonymous {
+		if r.options.Login.Token && !e.anonymous {
 			add(CodeTokenInvalid)
 		}
 		throttled := e.throttle != "" || slices.ContainsFunc(d.inputs, func(in inputDoc) bool { return in.name == paramPassword && !in.required })
-		if acts && throttled && !r.settings.Throttle.Off && !slices.Contains(d.codes, CodeThrottled) {
+		if acts && throttled && !r.options.Unlimited && !slices.Contains(d.codes, CodeThrottled) {
 			add(CodeThrottled)
 		}
 		add(CodeInternal, CodeUnavailable)
@@ -134,15 +134,15 @@ func (r *realm) responses(e *endpoint, acts bool) object {
 	out := object{}
 	switch {
 	case e.redirect.on() && (!acts || !e.linkActs):
-		out = append(out, Shown{"303", object{{"description", "Redirect mode: on to the page that the owner has set."}, {"headers", object{header("Location", "Where to go.")}}}})
+		out = append(out, member{"303", object{{"description", "Redirect mode: on to the page that the owner has set."}, {"headers", object{header("Location", "Where to go.")}}}})
 		if !acts {
 			delete(codes, http.StatusBadRequest)
 		}
 	default:
-		out = append(out, Shown{strconv.Itoa(d.success), r.success(e)})
+		out = append(out, member{strconv.Itoa(d.success), r.success(e)})
 	}
 	if d.versioned {
-		out = append(out, Shown{"304", object{{"description", "It has not changed since the one that `If-None-Match` names."}}})
+		out = append(out, member{"304", object{{"description", "It has not changed since the one that `If-None-Match` names."}}})
 	}
 	statuses := make([]int, 0, len(codes))
 	for status := range codes {
@@ -150,16 +150,16 @@ func (r *realm) responses(e *endpoint, acts bool) object {
 	}
 	slices.Sort(statuses)
 	for _, status := range statuses {
-		out = append(out, Shown{strconv.Itoa(status), r.refusalDoc(e, status, codes[status])})
+		out = append(out, member{strconv.Itoa(status), r.refusalDoc(e, status, codes[status])})
 	}
 	return out
 }
 
-func header(name, description string) Shown {
-	return Shown{name, object{{"description", description}, {"schema", object{{"type", "string"}}}}}
+func header(name, description string) member {
+	return member{name, object{{"description", description}, {"schema", object{{"type", "string"}}}}}
 }
 
-func (r *realm) success(e *endpoint) object {
+func (r *webRealm) success(e *endpoint) object {
 	contentType := "application/json"
 	out := object{{"description", http.StatusText(e.doc.success)}}
 	var headers object
@@ -173,25 +173,25 @@ func (r *realm) success(e *endpoint) object {
 		headers = append(headers, header("Set-Cookie", "The session cookie; taken away at the sign-out."))
 	}
 	if len(headers) > 0 {
-		out = append(out, Shown{"headers", headers})
+		out = append(out, member{"headers", headers})
 	}
 	media := object{{"schema", ref(e.doc.answer)}}
 	if e.doc.answer == schemaProfile {
 		example := object{}
-		for _, f := range r.settings.fields.public {
-			v := f.example()
+		for _, f := range r.options.Fields.public {
+			v := fieldExample(f)
 			if v == nil {
 				v = f.kind.empty()
 			}
-			example = append(example, Shown{f.name, v})
+			example = append(example, member{f.name, v})
 		}
-		media = append(media, Shown{"example", example})
+		media = append(media, member{"example", example})
 	}
-	return append(out, Shown{"content", object{{contentType, media}}})
+	return append(out, member{"content", object{{contentType, media}}})
 }
 
 // refusalDoc describes the answers with one status: the DRF shape and RFC 9457.
-func (r *realm) refusalDoc(e *endpoint, status int, codes []Code) object {
+func (r *webRealm) refusalDoc(e *endpoint, status int, codes []Code) object {
 	names := make([]string, len(codes))
 	for i, code := range codes {
 		names[i] = "`" + string(code) + "`"
@@ -210,7 +210,7 @@ func (r *realm) refusalDoc(e *endpoint, status int, codes []Code) object {
 		if name == "" {
 			name = throttleLogin
 		}
-		if limit := r.settings.Throttle.limit(name); !r.settings.Throttle.Off {
+		if limit := r.options.Limits[name]; !r.options.Unlimited {
 			whose := "an address, and again for an account"
 			if e.alone {
 				whose = "an account"
@@ -230,9 +230,9 @@ func (r *realm) refusalDoc(e *endpoint, status int, codes []Code) object {
 	media := object{{"schema", schema}, {"example", detail}}
 	out := object{{"description", description}}
 	if len(headers) > 0 {
-		out = append(out, Shown{"headers", headers})
+		out = append(out, member{"headers", headers})
 	}
-	return append(out, Shown{"content", object{
+	return append(out, member{"content", object{
 		{"application/json", media},
 		{"application/problem+json", object{{"schema", ref(schemaProblem)}, {"example", object{
 			{"type", "about:blank"}, {"title", english.status(status)}, {"status", status}, {"detail", detail[0].Value}, {"code", codes[0]},
@@ -241,13 +241,13 @@ func (r *realm) refusalDoc(e *endpoint, status int, codes []Code) object {
 }
 
 // badRequest is either a single refusal or messages by field.
-func (r *realm) badRequest(d endpointDoc) object {
+func (r *webRealm) badRequest(d endpointDoc) object {
 	properties := object{{fieldNonField, ref(schemaMessages)}}
 	for _, in := range d.inputs {
-		properties = append(properties, Shown{in.name, ref(schemaMessages)})
+		properties = append(properties, member{in.name, ref(schemaMessages)})
 	}
 	choices := []object{ref(schemaDetail)}
-	if *r.settings.NonFieldErrorsKey {
+	if r.options.NonFieldErrorsKey {
 		choices = append(choices, ref(schemaNonFieldError))
 	}
 	return object{{"anyOf", append(choices, object{

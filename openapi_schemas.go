@@ -8,11 +8,8 @@ import (
 	"strings"
 )
 
-// An object is a JSON object whose members keep their order.
-type object = shownFields
-
 // with returns a copy in which a member has another value.
-func (o shownFields) with(name string, value any) shownFields {
+func (o object) with(name string, value any) object {
 	o = slices.Clone(o)
 	for i := range o {
 		if o[i].Name == name {
@@ -20,11 +17,11 @@ func (o shownFields) with(name string, value any) shownFields {
 			return o
 		}
 	}
-	return append(o, Shown{name, value})
+	return append(o, member{name, value})
 }
 
 // at returns the value of a member, nil if there is none.
-func (o shownFields) at(name string) any {
+func (o object) at(name string) any {
 	for _, member := range o {
 		if member.Name == name {
 			return member.Value
@@ -71,7 +68,7 @@ func exampleText(name string) any {
 }
 
 // example is a value that the field takes, nil where none is known.
-func (f *field) example() any {
+func fieldExample(f *field) any {
 	if text := exampleText(f.name); text != nil && !f.extra {
 		return text
 	}
@@ -113,7 +110,7 @@ func (f *field) example() any {
 }
 
 // schema is what the kind looks like in JSON, with null where a value may be missing.
-func (f *field) schema(nullable bool) object {
+func fieldSchema(f *field, nullable bool) object {
 	name, format := "string", ""
 	switch f.kind {
 	case kindUUID:
@@ -136,28 +133,28 @@ func (f *field) schema(nullable bool) object {
 		out[0].Value = []string{name, "null"}
 	}
 	if format != "" {
-		out = append(out, Shown{"format", format})
+		out = append(out, member{"format", format})
 	}
 	return out
 }
 
 // outputSchema is the field in an answer. It has no constraints: an account may
 // be older than they are.
-func (f *field) outputSchema() object {
-	out := f.schema(f.kind.nullable() && f.kind != kindUUID && f.kind != kindList)
+func outputSchema(f *field) object {
+	out := fieldSchema(f, f.kind.nullable() && f.kind != kindUUID && f.kind != kindList)
 	if f.label != "" {
-		out = append(out, Shown{"title", f.label})
+		out = append(out, member{"title", f.label})
 	}
-	if example := f.example(); example != nil {
-		out = append(out, Shown{"examples", []any{example}})
+	if example := fieldExample(f); example != nil {
+		out = append(out, member{"examples", []any{example}})
 	}
 	return out
 }
 
 // inputSchema is the field in a body, with the constraints that are checked.
-func (f *field) inputSchema(required bool) object {
-	out := f.schema(!required && f.kind.nullable())
-	add := func(name string, value any) { out = append(out, Shown{name, value}) }
+func inputSchema(f *field, required bool) object {
+	out := fieldSchema(f, !required && f.kind.nullable())
+	add := func(name string, value any) { out = append(out, member{name, value}) }
 	if f.label != "" {
 		add("title", f.label)
 	}
@@ -189,7 +186,7 @@ func (f *field) inputSchema(required bool) object {
 			add("maximum", f.max)
 		}
 	}
-	if notes := f.constraintsInWords(required); notes != "" {
+	if notes := constraintsInWords(f, required); notes != "" {
 		add("description", notes)
 	}
 	if f.pattern != "" && required && ecmaPattern(f.pattern) {
@@ -198,7 +195,7 @@ func (f *field) inputSchema(required bool) object {
 	if f.fallback != nil {
 		add("default", f.fallback)
 	}
-	if example := f.example(); example != nil {
+	if example := fieldExample(f); example != nil {
 		add("examples", []any{example})
 	}
 	return out
@@ -206,7 +203,7 @@ func (f *field) inputSchema(required bool) object {
 
 // constraintsInWords tells what JSON Schema can't: an optional text may be empty,
 // whatever is asked of one that is not.
-func (f *field) constraintsInWords(required bool) string {
+func constraintsInWords(f *field, required bool) string {
 	var notes []string
 	if f.unique {
 		notes = append(notes, "No two accounts have the same value.")
@@ -238,15 +235,15 @@ func ecmaPattern(pattern string) bool {
 }
 
 // schemas are the component schemas of this realm.
-func (r *realm) schemas() object {
-	s := r.settings
+func (r *webRealm) schemas() object {
+	s := r.options
 	text := func(description string, examples ...any) object {
 		out := object{{"type", "string"}}
 		if description != "" {
-			out = append(out, Shown{"description", description})
+			out = append(out, member{"description", description})
 		}
 		if len(examples) > 0 {
-			out = append(out, Shown{"examples", examples})
+			out = append(out, member{"examples", examples})
 		}
 		return out
 	}
@@ -262,21 +259,21 @@ func (r *realm) schemas() object {
 	}
 	detail := object{{"detail", text("One sentence for a person, in the language of the request.", "You are signed in.")}}
 	tokens := slices.Clone(detail)
-	if *s.Login.Token {
+	if s.Login.Token {
 		token := text("An opaque token, for `Authorization: Token …` or `Bearer …`.", "b1zsQ1n7Wq0xYc3J0k2mB4f6h8lPpRrTtVvXxZzAa12")
-		if s.Login.JWT != nil {
+		if s.JWT {
 			token = text("A JWT (EdDSA), for `Authorization: Bearer …`.")
 		}
-		tokens = append(tokens, Shown{"token", token})
+		tokens = append(tokens, member{"token", token})
 	}
-	if s.Login.JWT != nil {
+	if s.JWT {
 		tokens = append(tokens,
-			Shown{"expires", object{{"type", "string"}, {"format", "date-time"}, {"description", "When `token` ends."}}},
-			Shown{paramRefreshToken, text("For `refresh-token`, once.")})
+			member{"expires", object{{"type", "string"}, {"format", "date-time"}, {"description", "When `token` ends."}}},
+			member{paramRefreshToken, text("For `refresh-token`, once.")})
 	}
 	profile := object{}
-	for _, f := range s.fields.public {
-		profile = append(profile, Shown{f.name, f.outputSchema()})
+	for _, f := range s.Fields.public {
+		profile = append(profile, member{f.name, outputSchema(f)})
 	}
 	var kinds []any
 	for _, kind := range []SessionKind{KindSession, KindToken, KindRefresh} {
@@ -310,11 +307,11 @@ func (r *realm) schemas() object {
 			}}}},
 		}, "type", "title", "status", "detail", "code")},
 	}
-	if *s.NonFieldErrorsKey {
-		out = append(out, Shown{schemaNonFieldError, all(object{{fieldNonField, ref(schemaMessages)}})})
+	if s.NonFieldErrorsKey {
+		out = append(out, member{schemaNonFieldError, all(object{{fieldNonField, ref(schemaMessages)}})})
 	}
-	if s.Login.JWT != nil {
-		out = append(out, Shown{schemaTokens, all(tokens)}, Shown{schemaJWKS, all(object{{"keys", object{{"type", "array"}, {"items", object{
+	if s.JWT {
+		out = append(out, member{schemaTokens, all(tokens)}, member{schemaJWKS, all(object{{"keys", object{{"type", "array"}, {"items", object{
 			{"type", "object"}, {"required", []string{"kty", "crv", "x", "kid", "alg", "use"}}, {"properties", object{
 				{"kty", object{{"const", "OKP"}}}, {"crv", object{{"const", "Ed25519"}}}, {"alg", object{{"const", "EdDSA"}}}, {"use", object{{"const", "sig"}}},
 				{"x", text("")}, {"kid", text("")},

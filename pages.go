@@ -6,6 +6,7 @@ package registration
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -38,7 +39,7 @@ const errorPage = "error"
 
 // pages renders the HTML of one realm. It does not change once loaded.
 type pages struct {
-	realm     *realm
+	realm     *webRealm
 	templates map[string]*template.Template // by page
 	files     map[string]*pageFile          // by name below the path
 	names     []string                      // that can have a template of their own
@@ -168,21 +169,10 @@ type PageOption struct {
 	Selected     bool
 }
 
-// pageFolder is where an owner's page templates are, "" if there is no folder.
-func (s *Settings) pageFolder() string {
-	switch {
-	case s.Pages.Templates != "":
-		return s.Pages.Templates
-	case s.Templates != "":
-		return filepath.Join(s.Templates, "pages")
-	}
-	return ""
-}
-
-func newPages(r *realm) (*pages, error) {
-	p := &pages{realm: r, site: r.settings.Pages.Title, templates: map[string]*template.Template{}, files: map[string]*pageFile{}}
-	setDefault(&p.site, r.site())
-	if r.settings.Pages.Off {
+func newPages(r *webRealm) (*pages, error) {
+	p := &pages{realm: r, site: r.options.Pages.Title, templates: map[string]*template.Template{}, files: map[string]*pageFile{}}
+	p.site = cmp.Or(p.site, r.siteName)
+	if r.options.Pages.Off {
 		return p, nil
 	}
 	for name, e := range r.endpoints {
@@ -192,8 +182,8 @@ func newPages(r *realm) (*pages, error) {
 	}
 	slices.Sort(p.names)
 	p.names = append(p.names, errorPage)
-	folder := r.settings.pageFolder()
-	if err := p.checkFolder(folder, r.settings.Pages.Templates != ""); err != nil {
+	folder := r.options.Pages.Folder
+	if err := p.checkFolder(folder, r.options.Pages.FolderNamed); err != nil {
 		return nil, err
 	}
 	style, err := p.read(folder, styleName)
@@ -201,15 +191,15 @@ func newPages(r *realm) (*pages, error) {
 		return nil, err
 	}
 	p.style = p.serveFile(styleName, "text/css; charset=utf-8", []byte(style))
-	if p.brand, err = p.ownFile("pages.stylesheet", r.settings.Pages.Stylesheet, "brand", 256<<10); err != nil {
+	if p.brand, err = p.ownFile("pages.stylesheet", r.options.Pages.Stylesheet, "brand", 256<<10); err != nil {
 		return nil, err
 	}
-	if p.logo, err = p.ownFile("pages.logo", r.settings.Pages.Logo, "logo", 1<<20); err != nil {
+	if p.logo, err = p.ownFile("pages.logo", r.options.Pages.Logo, "logo", 1<<20); err != nil {
 		return nil, err
 	}
 	// form-action also governs where an answer to a form may redirect.
 	actions := append([]string{"'self'"}, r.origins.trusted...)
-	for _, target := range []string{r.settings.ResetPassword.SuccessRedirect, r.settings.ResetPassword.FailureRedirect} {
+	for _, target := range []string{r.options.Mailed[PurposeResetPassword].Redirect.Success, r.options.Mailed[PurposeResetPassword].Redirect.Failure} {
 		if u, err := url.Parse(target); err == nil && u.Host != "" {
 			actions = append(actions, u.Scheme+"://"+u.Host)
 		}
@@ -417,4 +407,10 @@ func accountName(u *User) string {
 		return u.Email
 	}
 	return u.Username
+}
+
+// The types of a logo, by the name's end.
+var logoTypes = map[string]string{
+	".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
+	".webp": "image/webp", ".avif": "image/avif", ".gif": "image/gif",
 }

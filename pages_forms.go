@@ -57,7 +57,7 @@ type afterAct struct {
 // askedFor stays on the page that asks for a mail.
 func askedFor(c *call, page string) afterAct {
 	after := afterAct{page: page, asked: true}
-	for _, name := range append([]string{"login", fieldEmail}, c.settings.User.LoginFields...) {
+	for _, name := range append([]string{"login", fieldEmail}, c.policy.LoginFields...) {
 		if after.value = c.in.text(name); after.value != "" {
 			after.input = name
 			break
@@ -96,6 +96,9 @@ type formLink struct {
 	text phrase
 }
 
+// linkTo is a link to a page below the realm's path.
+func linkTo(page string, text phrase) formLink { return formLink{page, text} }
+
 // The kinds of inputs, as HTML names them.
 const (
 	kindInputText     = "text"
@@ -121,9 +124,9 @@ var (
 )
 
 // loginField is the input that names an account.
-func loginField(s *Settings) formField {
+func loginField(s *webOptions) formField {
 	f := formField{name: "login", kind: kindInputText, autocomplete: autocompleteUsername, required: true, verbatim: true}
-	login := s.fields.login
+	login := s.Fields.login
 	for i, field := range login {
 		switch label := labelPhrase(field); {
 		case i == 0:
@@ -169,8 +172,8 @@ func stalePassword() formField {
 }
 
 // newPasswordFields are the inputs of a new password, twice where so configured.
-func newPasswordFields(s *Settings, twice bool, label, again phrase) []formField {
-	length := s.Password.MinLength
+func newPasswordFields(s *webOptions, twice bool, label, again phrase) []formField {
+	length := s.Validators.MinLength
 	fields := []formField{{
 		name: paramPassword, label: label, kind: kindInputPassword, autocomplete: "new-password", required: true,
 		minLength: length, hint: say("hint.password_length", Params{"min": length}),

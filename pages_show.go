@@ -4,6 +4,7 @@
 package registration
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"net/url"
@@ -117,7 +118,7 @@ func facts(c *call, f *form) []PageFact {
 		if shown.Name == fieldID || slices.ContainsFunc(f.fields, func(ff formField) bool { return ff.name == shown.Name }) {
 			continue
 		}
-		facts = append(facts, PageFact{c.loc.text(labelPhrase(c.settings.fields.byName[shown.Name])), factText(c.loc, shown.Value)})
+		facts = append(facts, PageFact{c.loc.text(labelPhrase(c.policy.Fields.byName[shown.Name])), factText(c.loc, shown.Value)})
 	}
 	return facts
 }
@@ -146,7 +147,7 @@ func factText(l *locale, v any) string {
 
 // profileValue is what the account has in a field, as an input has it.
 func profileValue(c *call, u *User, name string) string {
-	if f, ok := c.realm.settings.fields.byName[name]; ok {
+	if f, ok := c.realm.options.Fields.byName[name]; ok {
 		return textOf(f.get(u))
 	}
 	return ""
@@ -249,7 +250,7 @@ func (p *pages) failed(w http.ResponseWriter, c *call, e *endpoint, refusal *Err
 		return
 	}
 	asks := slices.ContainsFunc(e.form.fields, func(f formField) bool { return !f.foreign || c.mustProve })
-	if e.mailed.purpose != "" && statusOf(refusal.Code) == http.StatusBadRequest && (!asks || refusal.aboutLink()) {
+	if e.mailed.purpose != "" && statusOf(refusal.Code) == http.StatusBadRequest && (!asks || aboutLink(refusal)) {
 		p.dead(w, c, e, refusal)
 		return
 	}
@@ -279,7 +280,7 @@ func (p *pages) failed(w http.ResponseWriter, c *call, e *endpoint, refusal *Err
 // nothing, because no person has typed that.
 func (p *pages) typed(in Input, name string) string {
 	limit := maxKeyText
-	if f, ok := p.realm.settings.fields.byName[name]; ok {
+	if f, ok := p.realm.options.Fields.byName[name]; ok {
 		limit = max(limit, f.maxLength*utf8.UTFMax)
 	}
 	if text := in.text(name); len(text) <= limit {
@@ -328,9 +329,9 @@ func (p *pages) done(w http.ResponseWriter, c *call, e *endpoint, rep *reply) {
 	if e.form != nil && e.form.kept {
 		p.realm.forgetLink(w, c.req)
 	}
-	setDefault(&after.page, "profile")
+	after.page = cmp.Or(after.page, "profile")
 	next := c.next
-	setDefault(&next, after.next)
+	next = cmp.Or(next, after.next)
 	target := p.realm.withNext("/"+after.page+"/", next)
 	if after.asked {
 		target = withQuery(target, paramSent, "1")
@@ -366,7 +367,7 @@ func (p *pages) refusal(w http.ResponseWriter, req *http.Request, who *Principal
 	case e.Code == CodePermissionDenied:
 		d.Action = &PageLink{p.realm.path + "/logout/", l.text(say("link.other_account"))}
 		if read {
-			d.Action.Href = p.realm.withNext("/logout/", originalURI(req))
+			d.Action.Href = p.realm.withNext("/logout/", p.realm.originalURI(req))
 		}
 	case !read:
 		if e := p.realm.endpoints[name]; e != nil && e.page != "" {
@@ -396,7 +397,7 @@ func seeOther(w http.ResponseWriter, status int, target string) {
 
 // withNext is the address of a page below the realm's path that remembers where
 // the person wanted to go.
-func (r *realm) withNext(page, next string) string {
+func (r *webRealm) withNext(page, next string) string {
 	if next == "" {
 		return r.path + page
 	}
@@ -404,7 +405,7 @@ func (r *realm) withNext(page, next string) string {
 }
 
 // afterSignIn is where a browser goes once signed in.
-func (r *realm) afterSignIn(next string) string {
+func (r *webRealm) afterSignIn(next string) string {
 	if next != "" {
 		return next
 	}

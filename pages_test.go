@@ -366,7 +366,7 @@ func BenchmarkPages(b *testing.B) {
 		b.Fatal(err)
 	}
 	req, _ := http.NewRequest(http.MethodGet, "http://example.com/accounts/", nil)
-	c := &call{Accounts: s.accounts, realm: s.realm, req: req, loc: s.realm.language(req), who: &Principal{User: u, Session: &Session{Created: s.realm.now()}}, next: "/members/"}
+	c := &call{Accounts: s.accounts, realm: s.realm.webRealm, req: req, loc: s.realm.language(req), who: &Principal{User: u, Session: &Session{Created: s.realm.now()}}, next: "/members/"}
 	refused := &Error{Code: CodeInvalid}
 	for _, name := range []string{"username", "email", "login", "password", "old_password", "password_confirm"} {
 		refused.Fields = append(refused.Fields, FieldError{Field: name, Code: CodeBlank})

@@ -7,8 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"go.uber.org/zap"
-
+	"github.com/google/uuid"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
 )
 
@@ -106,7 +105,7 @@ type postage struct {
 // of decides for one mail about u. 0: it is queued; else how long it would have to
 // wait.
 func (p *postage) of(kind MailKind, u *User, to string, client Client) time.Duration {
-	if p == nil || p.a.settings.Throttle.Off {
+	if p == nil || p.a.policy.Unlimited {
 		return 0
 	}
 	id := string(kind) + " " + to
@@ -142,23 +141,22 @@ func (p *postage) failed() { p.a.throttles.Return(p.paid...) }
 // ofDevice are the budgets of a reset that was asked for on a device of u, which
 // nobody else spends of; nil where it was not.
 func (p *postage) ofDevice(kind MailKind, u *User, to string, client Client) []budget.Charge {
-	toll := client.toll
-	if kind != MailResetPassword || p.rescue || toll == nil || toll.device == nil || toll.device.account != u.ID {
+	if kind != MailResetPassword || p.rescue || client.device == uuid.Nil || client.device != u.ID {
 		return nil
 	}
-	limits := &p.a.settings.Throttle
+	limits := p.a.policy.Limits
 	return []budget.Charge{
-		{Table: throttleMailDevice, Key: recipientKey(to, confirmedFor(u, to)), Limit: limits.limit(throttleMail).budget().Part(devicePart)},
-		{Table: throttleAllMail, Limit: limits.limit(throttleAllMail).budget(), Soft: true},
+		{Table: throttleMailDevice, Key: recipientKey(to, confirmedFor(u, to)), Limit: limits[throttleMail].Part(devicePart)},
+		{Table: throttleAllMail, Limit: limits[throttleAllMail], Soft: true},
 	}
 }
 
 // charges are the budgets of a mail. Links, notices of an account's own acts and
 // notices of others' tries spend of nothing together but the site's.
 func (p *postage) charges(kind MailKind, u *User, to string) []budget.Charge {
-	limits := &p.a.settings.Throttle
-	one := limits.limit(throttleMail).budget()
-	site := budget.Charge{Table: throttleAllMail, Limit: limits.limit(throttleAllMail).budget(), Soft: true} // looked at when the act began
+	limits := p.a.policy.Limits
+	one := limits[throttleMail]
+	site := budget.Charge{Table: throttleAllMail, Limit: limits[throttleAllMail], Soft: true} // looked at when the act began
 	if kind == mailDecoy {
 		return []budget.Charge{site}
 	}
@@ -185,30 +183,31 @@ func (p *postage) charges(kind MailKind, u *User, to string) []budget.Charge {
 	}
 	charges := []budget.Charge{ofKind, together, site}
 	if p.asked != "" {
-		charges = append(charges, budget.Charge{Table: throttleMailAsked, Key: budgetKey(p.asked, string(key[:])), Limit: limits.limit(p.asked).budget()})
+		charges = append(charges, budget.Charge{Table: throttleMailAsked, Key: budgetKey(p.asked, string(key[:])), Limit: limits[p.asked]})
 	}
 	return charges
 }
 
-// siteMail refuses an act that mails something while the site has no mail left.
-// That is told alike whoever is asked about.
-func (r *realm) siteMail(c *call, e *endpoint, known bool) error {
-	charge := budget.Charge{Table: throttleAllMail, Limit: r.settings.Throttle.limit(throttleAllMail).budget(), Share: strangerShare}
-	if known {
-		charge.Share = linkShare
-	}
-	return r.throttled(c, throttleAllMail, e.name, r.engine.throttles.Look(charge))
+// Names of the throttles, as the configuration, the log and the metrics have them.
+const (
+	throttleLogin    = "login"
+	throttleRegister = "register"
+	throttleReset    = "reset"
+	throttleEmail    = "email"
+	throttleProfile  = "profile"
+	// throttleMail and throttleAllMail count mails and not requests, see postage.go.
+	throttleMail    = "mail"
+	throttleAllMail = "all_mail"
+)
+
+// budgetKey is the key of an account, a recipient or a device. The values are
+// bounded before. Its last bit is from when it told what lasts.
+func budgetKey(parts ...string) budget.Key {
+	key := budget.Key(stateOf(append([]string{"throttle"}, parts...)...)[:16])
+	key[15] |= 1
+	return key
 }
 
-// mailHeld counts and logs a mail that was left out, once an incident.
-func (r *realm) mailHeld(kind MailKind, v budget.Verdict) {
-	throttle := throttleMail
-	if v.Table == throttleAllMail {
-		throttle = throttleAllMail
-	}
-	r.metrics.throttled.WithLabelValues(r.name, throttle).Inc()
-	if v.First && r.engine.throttles.Take(budget.Charge{Table: "log", Limit: maxIncidents}).Wait == 0 {
-		r.logger.Warn("mail left out: there were too many", zap.String("realm", r.name), zap.String("throttle", throttle),
-			zap.String("budget", v.Table), zap.String("kind", string(kind)), zap.Duration("next_in", v.Wait))
-	}
+func tooOften(wait time.Duration) *Error {
+	return &Error{Code: CodeThrottled, RetryAfter: wait, Params: Params{"seconds": seconds(wait)}}
 }

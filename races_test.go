@@ -62,7 +62,7 @@ func TestRaceForOneEmailAtSignUp(t *testing.T) {
 	require.Equal(t, map[int]int{http.StatusCreated: hashers}, count, "nobody is told")
 	links := make([]data, hashers)
 	for i := range links {
-		links[i] = s.mail().link(t)
+		links[i] = linkOf(s.mail(), t)
 	}
 	s.noMail()
 	count = raceOf(hashers, func(i int) int { return s.browser().post("/accounts/verify-registration", links[i]).StatusCode })
@@ -84,15 +84,15 @@ func TestRaceForOneLink(t *testing.T) {
 	}{
 		"confirmation": {"/accounts/verify-registration", func(s *site) data {
 			s.browser().post("/accounts/register", newcomer("bob"))
-			return s.mail().link(s.t)
+			return linkOf(s.mail(), s.t)
 		}, nil},
 		"reset": {"/accounts/reset-password", func(s *site) data {
 			s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
-			return s.mail().link(s.t)
+			return linkOf(s.mail(), s.t)
 		}, data{"password": "an even longer passphrase"}},
 		"e-mail": {"/accounts/verify-email", func(s *site) data {
 			require.Equal(s.t, 200, s.signedIn("ada").post("/accounts/register-email", data{"email": "new@example.org"}).StatusCode)
-			return s.mail().link(s.t)
+			return linkOf(s.mail(), s.t)
 		}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestRaceOfEmailChanges(t *testing.T) {
 		name := fmt.Sprintf("member%d", i)
 		s.member(name)
 		require.Equal(t, 200, s.signedIn(name).post("/accounts/register-email", data{"email": "one@example.org"}).StatusCode)
-		links[i] = s.mail().link(t)
+		links[i] = linkOf(s.mail(), t)
 	}
 	count := race(func(i int) int { return s.browser().post("/accounts/verify-email", links[i]).StatusCode })
 	require.Equal(t, map[int]int{200: 1, 400: racers - 1}, count)
@@ -186,7 +186,7 @@ func TestRaceOfRefreshAgainstRevocation(t *testing.T) {
 			s := newSite(t, withJWT)
 			s.member("ada")
 			s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
-			link := with(s.mail().link(t), data{"password": "an even longer passphrase"})
+			link := with(linkOf(s.mail(), t), data{"password": "an even longer passphrase"})
 			first := s.browser().post("/accounts/login", data{"login": "ada", "password": testPassword}).json(t)
 			var mu sync.Mutex
 			granted := []map[string]any{first}

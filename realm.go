@@ -9,7 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/mail"
+	netmail "net/mail"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -51,40 +51,22 @@ func (pooledHasher) Destruct() error { return nil }
 // realm is a realm of one configuration. Its fields are set before it serves
 // and do not change; accounts is nil until the store is open.
 type realm struct {
-	name, path  string
+	*webRealm
 	settings    *Settings
 	fingerprint string // of the settings as configured, to tell two definitions apart
 	users       int    // handlers that share it; under App.mu
 
 	storeModule StoreModule
 	mailer      Mailer
-	logger      *zap.Logger
-	now         func() time.Time
 
 	engineKey string
 	engine    *engine
 	hasher    *password.Pool
 	postman   *postman
 	metrics   *metrics
-	accounts  atomic.Pointer[Accounts]
 	// warnedOfProxies: the log has said that clients can choose their address.
 	warnedOfProxies atomic.Bool
 	started         bool
-
-	endpoints   map[string]*endpoint
-	openapi     *openAPI
-	languages   *languages
-	pages       *pages
-	origins     *originPolicy
-	https       bool   // base_url is https: cookies are Secure whoever terminates TLS
-	baseHost    string // host[:port] of base_url, "" if none
-	cookiePlain string
-	cookieTLS   string
-	sameSite    http.SameSite
-	// copiesIdentity is set where a guard copies identity headers: then what a
-	// client sends under these names is removed on all routes of the site.
-	copiesIdentity atomic.Bool
-	toldOfGroups   atomic.Bool // see groupsOf
 }
 
 // resolve returns the settings with their placeholders replaced. Each that is
@@ -148,9 +130,14 @@ func (s *Settings) resolve() (*Settings, error) {
 // server is no mistake.
 func newRealm(s *Settings, store StoreModule, mailer Mailer, logger *zap.Logger) (*realm, error) {
 	r := &realm{
-		name: s.Realm, path: s.Path, settings: s, storeModule: store, mailer: mailer, logger: logger, now: time.Now,
+		webRealm: &webRealm{
+			name: s.Realm, path: s.Path, options: s.webOptions(), logger: logger, now: time.Now, siteName: s.site(), clientIP: clientIP, originalURI: originalURI, skipLog: skipAccessLog,
+		},
+		settings: s, storeModule: store, mailer: mailer,
 		engineKey: store.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(),
 	}
+	r.heed = r.warnOfProxies
+	r.count = func(throttle string) { r.metrics.throttled.WithLabelValues(r.name, throttle).Inc() }
 	for _, warning := range s.warnings() {
 		logger.Warn(warning)
 	}
@@ -164,15 +151,15 @@ func newRealm(s *Settings, store StoreModule, mailer Mailer, logger *zap.Logger)
 		}
 		return nil, err
 	}
-	if r.origins, err = newOriginPolicy(s); err != nil {
+	if r.origins, err = newOriginPolicy(r.options); err != nil {
 		return nil, err
 	}
-	r.endpoints = r.routes()
-	if r.pages, err = newPages(r); err != nil {
+	r.endpoints = r.routes(endpoints)
+	if r.pages, err = newPages(r.webRealm); err != nil {
 		return nil, err
 	}
 	r.cookieNames()
-	r.openapi = newOpenAPI(r)
+	r.openapi = newOpenAPI(r.webRealm)
 	hasher, _, err := hasherPool.LoadOrNew(hasherKey, func() (caddy.Destructor, error) {
 		return pooledHasher{password.NewDefaultPool()}, nil
 	})
@@ -213,12 +200,12 @@ func (r *realm) open(wait time.Duration) error {
 		return fmt.Errorf("opening the store: %w", err)
 	}
 	r.engine = e.(*engine)
+	r.throttles = r.engine.throttles
 	signer, err := r.newSigner()
 	if err != nil {
 		return err
 	}
-	site := r.site()
-	renderer, err := newMailRenderer(r.settings, r.languages, site, r.now)
+	renderer, err := newMailRenderer(r.settings.letters(), r.languages, r.siteName, r.now)
 	if err != nil {
 		return err
 	}
@@ -227,19 +214,19 @@ func (r *realm) open(wait time.Duration) error {
 		return err
 	}
 	a := &Accounts{
-		settings: r.settings, store: r.engine.store, sessions: r.engine.sessions, signer: signer, nameKeys: nameKeys, hasher: r.hasher,
-		mailDomain: site, mailQueued: r.engine.outbox.notify, throttles: r.engine.throttles, mailHeld: r.mailHeld, uniques: r.engine.uniques, now: r.now,
+		policy: r.options.Policy, store: r.engine.store, sessions: r.engine.sessions, signer: signer, nameKeys: nameKeys, hasher: r.hasher,
+		mailDomain: r.siteName, mailQueued: r.engine.outbox.notify, throttles: r.engine.throttles, mailHeld: r.mailHeld, uniques: r.engine.uniques, now: r.now,
 	}
 	if err := r.engine.uniques.enter(context.Background(), r.engine.store, r.settings.fields, r.logger); err != nil {
 		return err
 	}
 	if j := r.settings.Login.JWT; j != nil {
-		a.access = newAccessTokens(r.engine.store, signer, j)
+		a.access = newAccessTokens(r.engine.store, signer, j.policy())
 		if err := a.access.loadKeys(context.Background()); err != nil {
 			return fmt.Errorf("the keys of the access tokens: %w", err)
 		}
 	}
-	renderer.signer, renderer.state, renderer.links = signer, a.state, r.mailedLinks()
+	renderer.signer, renderer.state, renderer.links = signer, a.state, r.letterLinks()
 	r.postman = &postman{render: renderer.render, wanted: a.mailWanted, mailer: r.mailer, logger: r.logger.Named("outbox"), now: r.now, unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime)}
 	r.accounts.Store(a)
 	return nil
@@ -247,11 +234,11 @@ func (r *realm) open(wait time.Duration) error {
 
 // site is the name of the site in mails and pages: the host of base_url, else
 // the domain of the sender.
-func (r *realm) site() string {
-	if u, err := url.Parse(r.settings.BaseURL); err == nil && u.Hostname() != "" {
+func (s *Settings) site() string {
+	if u, err := url.Parse(s.BaseURL); err == nil && u.Hostname() != "" {
 		return u.Hostname()
 	}
-	if addr, err := mail.ParseAddress(r.settings.From); err == nil {
+	if addr, err := netmail.ParseAddress(s.From); err == nil {
 		return addr.Address[strings.LastIndexByte(addr.Address, '@')+1:]
 	}
 	return "localhost"
@@ -357,65 +344,13 @@ func (r *realm) close() error {
 	return err
 }
 
-func (r *realm) cookieNames() {
-	const base = "registration"
-	s := r.settings.Session
-	r.cookiePlain, r.cookieTLS = base, "__Host-"+base
-	if s.CookieDomain != "" {
-		r.cookieTLS = base
-	}
-	if s.CookieName != "" {
-		r.cookiePlain, r.cookieTLS = s.CookieName, s.CookieName
-	}
-	r.sameSite = map[string]http.SameSite{
-		"lax": http.SameSiteLaxMode, "strict": http.SameSiteStrictMode, "none": http.SameSiteNoneMode,
-	}[s.SameSite]
-}
-
-// secure reports whether the browser speaks HTTPS, to Caddy or to what
-// terminates TLS before it.
-func (r *realm) secure(req *http.Request) bool { return req.TLS != nil || r.https }
-
-func (r *realm) cookieName(req *http.Request) string {
-	if r.secure(req) {
-		return r.cookieTLS
-	}
-	return r.cookiePlain
-}
-
-// setCookie carries a session's token to the browser, for as long as the
-// session lasts; the empty token takes it away.
-func (r *realm) setCookie(w http.ResponseWriter, req *http.Request, token string) {
-	seconds := int(time.Duration(r.settings.Session.Lifetime) / time.Second)
-	if token == "" {
-		seconds = -1
-	}
-	http.SetCookie(w, r.newCookie(req, "", token, seconds))
-}
-
-// newCookie is a cookie named after the session's, with the same attributes.
-func (r *realm) newCookie(req *http.Request, suffix, value string, seconds int) *http.Cookie {
-	return &http.Cookie{ //nolint:gosec // Secure wherever the browser speaks HTTPS; SameSite is a setting, lax unless set
-		Name: r.cookieName(req) + suffix, Value: value, Path: "/", Domain: r.settings.Session.CookieDomain,
-		MaxAge: seconds, Secure: r.secure(req), HttpOnly: true, SameSite: r.sameSite,
-	}
-}
-
-// client says where a request came from: Caddy's client_ip, which knows the
-// trusted proxies, never the bare remote address.
-func (r *realm) client(req *http.Request) Client {
+// clientIP is Caddy's client_ip, which knows the trusted proxies, never the bare
+// remote address.
+func clientIP(req *http.Request) string {
 	address, _ := caddyhttp.GetVar(req.Context(), caddyhttp.ClientIPVarKey).(string)
-	return Client{Address: address, UserAgent: req.UserAgent(), Language: r.language(req).name}
+	return address
 }
 
-// language is the one that a request asks for, of those that the realm speaks.
-func (r *realm) language(req *http.Request) *locale {
-	lines := req.Header["Accept-Language"]
-	size := 0
-	for _, line := range lines {
-		if size += len(line) + 1; size > maxAcceptLanguage {
-			return r.languages.choose("")
-		}
-	}
-	return r.languages.choose(strings.Join(lines, ","))
+func skipAccessLog(req *http.Request) {
+	caddyhttp.SetVar(req.Context(), caddyhttp.LogSkipVar, true)
 }

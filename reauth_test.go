@@ -109,7 +109,7 @@ func TestNoticesOfChanges(t *testing.T) {
 	s.noMail()
 	require.Empty(t, s.mailer.told)
 	b.post("/accounts/send-reset-password-link", data{"login": "lovelace"})
-	require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(s.mail().link(t), data{"password": testPassword})).StatusCode)
+	require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(linkOf(s.mail(), t), data{"password": testPassword})).StatusCode)
 	told("Your password")
 	require.Equal(t, 400, b.post("/accounts/login", data{"login": "lovelace", "password": fresh}).StatusCode)
 	s.noMail()

@@ -23,7 +23,7 @@ func fetchesAhead(h http.Header) bool {
 
 // declineToAct answers a HEAD, or a browser that fetches ahead, where a GET
 // would act: it changes nothing, and its answer is not one to keep for the click.
-func (r *realm) declineToAct(w http.ResponseWriter, req *http.Request) {
+func (r *webRealm) declineToAct(w http.ResponseWriter, req *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	if req.Method == http.MethodHead {
 		w.WriteHeader(http.StatusOK)
@@ -61,16 +61,16 @@ func valuesInput(values url.Values) Input {
 // sendOn answers an act behind a mailed link in redirect mode, and returns false
 // where the usual answer is due: outside of it, for a refused new password,
 // which the person can mend, and for a failure that may pass.
-func (r *realm) sendOn(w http.ResponseWriter, c *call, e *endpoint, err error, html bool) bool {
+func (r *webRealm) sendOn(w http.ResponseWriter, c *call, e *endpoint, err error, html bool) bool {
 	if !e.redirect.on() || e.linkActs && c.req.Method != http.MethodGet {
 		return false
 	}
-	target := e.redirect.SuccessRedirect
+	target := e.redirect.Success
 	if err != nil {
 		refusal := asRefusal(err)
 		switch statusOf(refusal.Code) {
 		case http.StatusBadRequest:
-			if !e.linkActs && !refusal.aboutLink() {
+			if !e.linkActs && !aboutLink(refusal) {
 				return false
 			}
 		case http.StatusUnauthorized, http.StatusForbidden: // register_email.signed_in
@@ -80,7 +80,7 @@ func (r *realm) sendOn(w http.ResponseWriter, c *call, e *endpoint, err error, h
 		default:
 			return false
 		}
-		target = e.redirect.FailureRedirect
+		target = e.redirect.Failure
 	} else if c.next != "" {
 		target = withQuery(target, paramNext, c.next)
 	}
@@ -93,7 +93,7 @@ func (r *realm) sendOn(w http.ResponseWriter, c *call, e *endpoint, err error, h
 }
 
 // aboutLink reports whether the mailed link is what was refused.
-func (e *Error) aboutLink() bool {
+func aboutLink(e *Error) bool {
 	if len(e.Fields) == 0 {
 		return e.Code == CodeSignatureInvalid || e.Code == CodeSignatureExpired
 	}

@@ -129,7 +129,7 @@ func TestRegisterAnswersWithThePublicProfile(t *testing.T) {
 
 	m := s.mail()
 	require.Equal(t, "ada@example.org", m.To)
-	require.Equal(t, id, m.link(t)["user_id"])
+	require.Equal(t, id, linkOf(m, t)["user_id"])
 	s.noMail()
 }
 
@@ -262,7 +262,7 @@ func TestRegisterIgnoresWhatIsNotTheOwnersToSet(t *testing.T) {
 		"id": "01890a5d-ac96-774b-bcce-b302099a8057", "is_active": true, "is_staff": true, "groups": []string{"admins"},
 		"date_joined": "1999-01-01T00:00:00Z", "last_login": "1999-01-01T00:00:00Z", "password_hash": "x", "email_verified": true, "shoe_size": data{"eu": 39},
 	}
-	everything := newFieldSet(builtinFields, resolvedTestSettings(t)).names()
+	everything := newFieldSet(builtinFields, resolvedTestSettings(t).fieldUse()).names()
 	for name, configure := range map[string]func(*Settings){
 		"hidden by default": func(*Settings) {},
 		"even where public": func(s *Settings) { s.User.PublicFields, s.User.EditableFields = everything, []string{"first_name"} },
@@ -425,7 +425,7 @@ func TestRegisterIsUniqueUnderConcurrency(t *testing.T) {
 	// Thirty wait for the address; the first to confirm has it.
 	links := make(chan data, 30)
 	for range 30 {
-		links <- s.mail().link(t)
+		links <- linkOf(s.mail(), t)
 	}
 	outcomes = inParallel(30, func(int) string {
 		return http.StatusText(s.browser().post("/accounts/verify-registration", <-links).StatusCode)

@@ -108,11 +108,36 @@ func writeJSON(w http.ResponseWriter, status int, contentType string, body any) 
 	_, _ = w.Write(out.Bytes())
 }
 
-// shownFields marshals a profile in the order of its fields.
-type shownFields []Shown
+// A member is one member of a JSON object.
+type member struct {
+	Name  string
+	Value any
+}
+
+// An object marshals in the order of its members.
+type object []member
+
+// objectOf is a profile as an answer has it.
+func objectOf(profile []Shown) object {
+	o := make(object, len(profile))
+	for i, f := range profile {
+		o[i] = member(f)
+	}
+	return o
+}
+
+// newObject makes an object of names and values by turns.
+func newObject(namesAndValues ...any) object {
+	var o object
+	for i := 0; i+1 < len(namesAndValues); i += 2 {
+		name, _ := namesAndValues[i].(string)
+		o = append(o, member{name, namesAndValues[i+1]})
+	}
+	return o
+}
 
 // MarshalJSON implements json.Marshaler.
-func (fields shownFields) MarshalJSON() ([]byte, error) {
+func (fields object) MarshalJSON() ([]byte, error) {
 	var out bytes.Buffer
 	for i, f := range fields {
 		out.WriteByte("{,"[min(i, 1)])
@@ -164,7 +189,7 @@ type problemMessage struct {
 
 // errorHeaders sets what every refusal carries, logs its cause once, and
 // returns the status.
-func (r *realm) errorHeaders(w http.ResponseWriter, req *http.Request, e *Error) int {
+func (r *webRealm) errorHeaders(w http.ResponseWriter, req *http.Request, e *Error) int {
 	status := statusOf(e.Code)
 	if e.Cause != nil {
 		log := r.logger.Error
@@ -189,19 +214,19 @@ func (r *realm) errorHeaders(w http.ResponseWriter, req *http.Request, e *Error)
 
 // challenge is the WWW-Authenticate of every 401 (RFC 9110, 11.6.1). Browsers
 // know neither scheme and show no prompt.
-func (r *realm) challenge() string {
+func (r *webRealm) challenge() string {
 	return `Bearer realm="` + r.name + `", Token realm="` + r.name + `"`
 }
 
 // refuse answers with a refusal, in HTML for a browser.
-func (r *realm) refuse(w http.ResponseWriter, req *http.Request, err error) {
+func (r *webRealm) refuse(w http.ResponseWriter, req *http.Request, err error) {
 	r.refuseTo(w, req, nil, err)
 }
 
 // refuseTo is refuse for somebody who is signed in.
-func (r *realm) refuseTo(w http.ResponseWriter, req *http.Request, who *Principal, err error) {
+func (r *webRealm) refuseTo(w http.ResponseWriter, req *http.Request, who *Principal, err error) {
 	e := asRefusal(err)
-	if !r.settings.Pages.Off && acceptsHTML(req.Header) {
+	if !r.options.Pages.Off && acceptsHTML(req.Header) {
 		r.pages.refusal(w, req, who, e)
 		return
 	}
@@ -217,7 +242,7 @@ func inLanguage(w http.ResponseWriter, l *locale) {
 }
 
 // writeError sends a refusal in the DRF shape or, where asked for, as a problem.
-func (r *realm) writeError(w http.ResponseWriter, req *http.Request, e *Error) {
+func (r *webRealm) writeError(w http.ResponseWriter, req *http.Request, e *Error) {
 	status := r.errorHeaders(w, req, e)
 	l := r.language(req)
 	inLanguage(w, l)
@@ -241,7 +266,7 @@ func (r *realm) writeError(w http.ResponseWriter, req *http.Request, e *Error) {
 		return
 	}
 	text := refusalText(l, e.Code, e.Params)
-	if *r.settings.NonFieldErrorsKey && status == http.StatusBadRequest && e.Code != CodeMalformed {
+	if r.options.NonFieldErrorsKey && status == http.StatusBadRequest && e.Code != CodeMalformed {
 		writeJSON(w, status, "application/json", map[string][]string{fieldNonField: {text}})
 		return
 	}
@@ -249,7 +274,7 @@ func (r *realm) writeError(w http.ResponseWriter, req *http.Request, e *Error) {
 }
 
 // writeReply sends a success as JSON.
-func (r *realm) writeReply(w http.ResponseWriter, l *locale, rep *reply) {
+func (r *webRealm) writeReply(w http.ResponseWriter, l *locale, rep *reply) {
 	w.Header().Set("Cache-Control", "no-store")
 	var body any
 	switch {
@@ -258,15 +283,15 @@ func (r *realm) writeReply(w http.ResponseWriter, l *locale, rep *reply) {
 		body = rep.body
 	case rep.profile != nil: // in no language
 		w.Header().Add("Vary", "Accept")
-		body = shownFields(rep.profile)
+		body = objectOf(rep.profile)
 	default:
 		inLanguage(w, l)
-		fields := shownFields{{"detail", l.text(rep.detail)}}
+		fields := object{{"detail", l.text(rep.detail)}}
 		if rep.token != "" {
-			fields = append(fields, Shown{"token", rep.token})
+			fields = append(fields, member{"token", rep.token})
 		}
 		if rep.refresh != "" {
-			fields = append(fields, Shown{"expires", timeValue(rep.expires)}, Shown{paramRefreshToken, rep.refresh})
+			fields = append(fields, member{"expires", timeValue(rep.expires)}, member{paramRefreshToken, rep.refresh})
 		}
 		body = fields
 	}

@@ -5,12 +5,12 @@ package registration
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/seed-928992b0/caddy-registration/internal/password"
 )
 
 // Settings is the configuration of one realm as it stands in JSON. Switches are
@@ -386,22 +386,7 @@ func (s *ThrottleSettings) setDefaults() {
 	}
 }
 
-// A SettingError is one wrong setting: which, what is wrong, and the mend.
-type SettingError struct {
-	// Setting is the path of the setting, such as `register.verification_url`.
-	Setting string
-	// Problem says what is wrong and how to mend it.
-	Problem string
-}
-
-// Error implements error.
-func (e *SettingError) Error() string { return fmt.Sprintf("%s: %s", e.Setting, e.Problem) }
-
-func settingErrorf(setting, format string, args ...any) *SettingError {
-	return &SettingError{Setting: setting, Problem: fmt.Sprintf(format, args...)}
-}
-
-const day = 24 * time.Hour
+const day = 24 * time.Hour // as settings are written
 
 // Names and limits that are not configurable.
 const (
@@ -516,3 +501,5 @@ func (s *Settings) defaultEditableFields() []string {
 	}
 	return names
 }
+
+var defaultHashParams = password.DefaultParams

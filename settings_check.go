@@ -7,7 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/mail"
+	netmail "net/mail"
 	"net/url"
 	"regexp"
 	"slices"
@@ -86,7 +86,7 @@ func (s *Settings) checkMail(bad badFunc) {
 		{"register.verification_url", s.Register.VerificationURL, *s.Register.Enabled && *s.Register.Verification, s.Register.on()},
 		{"reset_password.verification_url", s.ResetPassword.VerificationURL, *s.ResetPassword.Enabled, false},
 		{"register_email.verification_url", s.RegisterEmail.VerificationURL, *s.RegisterEmail.Verification, s.RegisterEmail.on()},
-		{"register_email.undo_url", s.RegisterEmail.UndoURL, s.undoEnabled(), false},
+		{"register_email.undo_url", s.RegisterEmail.UndoURL, s.sendsMail(), false},
 	}
 	builtIn := ""
 	for _, link := range links {
@@ -122,7 +122,7 @@ func (s *Settings) checkMail(bad badFunc) {
 		if a.value == "" || hasPlaceholder(a.value) || a.setting == "reply_to" && a.value == s.From {
 			continue
 		}
-		if _, err := mail.ParseAddress(a.value); err != nil {
+		if _, err := netmail.ParseAddress(a.value); err != nil {
 			bad(a.setting, "%q is not a mail address; write a@example.com or \"Name <a@example.com>\"", a.value)
 		} else if _, err := parseMailbox(a.value); err != nil { // no mail would ever leave
 			bad(a.setting, "%v", err)

@@ -4,231 +4,19 @@
 package registration
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 )
 
-// FieldSettings describes one field that accounts have besides the built-in
-// ones. Accounts that have no value for it yet read as the default. A field
-// that is removed from the configuration keeps its stored values.
-type FieldSettings struct {
-	// The name in inputs, answers, placeholders and templates: a letter, then
-	// up to 49 of a-z, 0-9 and _. Required.
-	Name string `json:"name"`
-	// `text`, `email`, `url`, `integer`, `number`, `boolean`, `date` or
-	// `choice`. Required.
-	Type string `json:"type"`
-	// What the built-in pages call it. Default: made from the name.
-	Label string `json:"label,omitempty"`
-	// Whether sign-up, and a full update of the profile, need a value. A
-	// boolean only has to be there, true or false. Default: false.
-	Required bool `json:"required,omitempty"`
-	// Whether no two accounts may have the same value (text and e-mail
-	// addresses without regard to case). Only such a field can be a login
-	// field. Default: false.
-	Unique bool `json:"unique,omitempty"`
-	// Whether it is shown to nobody and set by nobody but an administrator; it
-	// is still there for mail templates. Default: false.
-	Hidden bool `json:"hidden,omitempty"`
-	// Whether it is ignored in inputs, so that only an administrator sets it.
-	// Default: false.
-	ReadOnly bool `json:"read_only,omitempty"`
-	// What an account reads as that has no value. Default: the empty text for
-	// text, email and url; false for boolean; null for the rest.
-	Default json.RawMessage `json:"default,omitempty"`
-	// The smallest number of characters of text, email or url. Default: none.
-	MinLength int `json:"min_length,omitempty"`
-	// The largest number of characters. Default: 255 for text, 254 for email,
-	// 2000 for url. At most 10000, and 500 for unique text.
-	MaxLength int `json:"max_length,omitempty"`
-	// The smallest integer, number or date (`2006-01-02`). Default: none.
-	Min json.RawMessage `json:"min,omitempty"`
-	// The largest integer, number or date. Default: none.
-	Max json.RawMessage `json:"max,omitempty"`
-	// A regular expression (https://pkg.go.dev/regexp/syntax) that the whole
-	// text, email or url has to match. Default: none.
-	Pattern string `json:"pattern,omitempty"`
-	// The values that a choice can have. Required for choice.
-	Choices []string `json:"choices,omitempty"`
-}
-
-// Limits of what can be configured.
-const (
-	maxFields        = 100
-	maxChoices       = 1000
-	maxTextLength    = 10_000
-	maxUniqueLength  = 500 // characters; its key fits the index of any store
-	maxPatternLength = 1000
-)
-
-var fieldNamePattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,49}$`)
+// maxFields bounds the fields that an owner adds.
+const maxFields = 100
 
 // reservedNames are no names of fields: inputs and answers use them otherwise.
 var reservedNames = []string{
 	"login", paramPassword, "password_confirm", "old_password", "revoke_token", "token", "refresh", "detail", "user",
 	paramUserID, paramTimestamp, paramSignature, paramNext, fieldNonField, "email_verified", "awaits_verification", "source",
-}
-
-// newField makes the field that the settings describe. The errors come together.
-func newField(s FieldSettings) (*field, error) {
-	f := &field{
-		name: s.Name, kind: fieldKind(s.Type), extra: true, label: s.Label, unique: s.Unique, required: s.Required,
-		hidden: s.Hidden, readOnly: s.ReadOnly, minLength: s.MinLength, maxLength: s.MaxLength, pattern: s.Pattern, choices: s.Choices,
-	}
-	setDefault(&f.label, labelOf(s.Name))
-	f.get = func(u *User) any { return f.stored(u) }
-	var errs []error
-	bad := func(option, format string, args ...any) {
-		errs = append(errs, settingErrorf(strings.TrimSuffix("user.field."+s.Name+"."+option, "."), format, args...))
-	}
-	if _, taken := builtinField(s.Name); taken || slices.Contains(reservedNames, s.Name) {
-		bad("", "the name %q is taken by the accounts themselves; choose another", s.Name)
-	} else if !fieldNamePattern.MatchString(s.Name) {
-		bad("", "%q is not a name for a field; use up to 50 of a-z, 0-9 and _, beginning with a letter", s.Name)
-	}
-	if !slices.Contains(fieldKinds, f.kind) {
-		bad("", "%q is not a type; the types are: %s", s.Type, kindNames())
-		return f, errors.Join(errs...)
-	}
-	f.checkOptions(s, bad)
-	if s.Pattern != "" && f.kind.textual() {
-		if len(s.Pattern) > maxPatternLength {
-			bad("pattern", "is longer than %d bytes; write a shorter one", maxPatternLength)
-		} else if _, err := regexp.Compile(s.Pattern); err != nil {
-			bad("pattern", "%v; see https://pkg.go.dev/regexp/syntax", err)
-		} else {
-			f.matches = regexp.MustCompile(`\A(?:` + s.Pattern + `)\z`)
-		}
-	}
-	f.checkLengths(bad)
-	for _, bound := range []struct {
-		option string
-		raw    json.RawMessage
-		to     *any
-	}{{"min", s.Min, &f.min}, {"max", s.Max, &f.max}} {
-		if bound.raw == nil {
-			continue
-		}
-		if !f.kind.ordered() {
-			bad(bound.option, "is for integer, number and date; for texts there are min_length and max_length")
-			continue
-		}
-		v, code := f.parseText(scalarText(bound.raw))
-		if code != "" {
-			bad(bound.option, "%s is not a value of type %s; write for example: %s %s", bound.raw, f.kind, bound.option, exampleOf(f.kind))
-			continue
-		}
-		*bound.to = v
-	}
-	if f.min != nil && f.max != nil && compareValues(f.min, f.max) > 0 {
-		bad("max", "is smaller than min; swap them")
-	}
-	if len(errs) == 0 && s.Default != nil {
-		v, refusal := f.read(scalarValue(s.Default), true)
-		if refusal != nil || v == nil || v == "" {
-			bad("default", "%s is not a value that the field would take; write one, or remove the line", s.Default)
-		}
-		f.fallback = v
-	}
-	return f, errors.Join(errs...)
-}
-
-// checkOptions refuses options that don't go together.
-func (f *field) checkOptions(s FieldSettings, bad badFunc) {
-	switch {
-	case f.kind == kindChoice && len(s.Choices) == 0:
-		bad("", "a choice needs its values; add for example: choices small medium large")
-	case f.kind != kindChoice && s.Choices != nil:
-		bad("choices", "is for the type choice; write: field %s choice", s.Name)
-	case len(s.Choices) > maxChoices:
-		bad("choices", "has more than %d values", maxChoices)
-	}
-	for i, choice := range s.Choices {
-		if _, ok := parseText(choice); !ok || strings.TrimSpace(choice) != choice || choice == "" {
-			bad("choices", "%q is empty, begins or ends with a space, or has a control character; write another", choice)
-		} else if slices.Contains(s.Choices[:i], choice) {
-			bad("choices", "%q stands twice; keep one of them", choice)
-		}
-	}
-	if s.Pattern != "" && !f.kind.textual() {
-		bad("pattern", "is for text, email and url; for %s remove it", f.kind)
-	}
-	for _, n := range []named[int]{{"min_length", s.MinLength}, {"max_length", s.MaxLength}} {
-		if n.value != 0 && !f.kind.textual() {
-			bad(n.setting, "is for text, email and url; for %s remove it", f.kind)
-		}
-	}
-	switch {
-	case s.Unique && f.kind == kindBoolean:
-		bad("unique", "two accounts could have true or false, and no third one any; remove it")
-	case s.Unique && s.Default != nil:
-		bad("default", "all accounts without a value would have the same, which unique forbids; remove one of the two")
-	}
-	if s.Required && (s.ReadOnly || s.Hidden) {
-		bad("required", "nobody could fill it in, because it is read_only or hidden; remove one of the two")
-	}
-	if strings.ContainsFunc(f.label, func(r rune) bool { return r < ' ' }) || len(f.label) > 200 {
-		bad("label", "has a control character or more than 200 bytes; write a short line")
-	}
-}
-
-func (f *field) checkLengths(bad badFunc) {
-	if !f.kind.textual() {
-		return
-	}
-	limit := maxTextLength
-	if f.kind == kindEmail {
-		limit = 254
-	} else if f.unique {
-		limit = maxUniqueLength
-	}
-	switch {
-	case f.maxLength == 0:
-		f.maxLength = min(limit, map[fieldKind]int{kindText: 255, kindEmail: 254, kindURL: 2000}[f.kind])
-	case f.maxLength < 1 || f.maxLength > limit:
-		bad("max_length", "%d is not between 1 and %d", f.maxLength, limit)
-	}
-	if f.minLength < 0 || f.minLength > f.maxLength {
-		bad("min_length", "%d is not between 0 and the max_length of %d", f.minLength, f.maxLength)
-	}
-}
-
-// scalarValue is a JSON scalar as an input would have it.
-func scalarValue(raw json.RawMessage) value {
-	var v any
-	dec := json.NewDecoder(strings.NewReader(string(raw)))
-	dec.UseNumber()
-	if err := dec.Decode(&v); err != nil {
-		return value{kind: valueOther}
-	}
-	return jsonValue(v)
-}
-
-func scalarText(raw json.RawMessage) string {
-	if v := scalarValue(raw); v.kind == valueText {
-		return strings.TrimSpace(v.text)
-	}
-	return ""
-}
-
-func exampleOf(kind fieldKind) string {
-	if kind == kindDate {
-		return "2000-01-31"
-	}
-	return "18"
-}
-
-// labelOf makes a label of a name: date_of_birth is "Date of birth".
-func labelOf(name string) string {
-	text := strings.TrimSpace(strings.ReplaceAll(name, "_", " "))
-	if text == "" {
-		return name
-	}
-	return strings.ToUpper(text[:1]) + text[1:]
 }
 
 // fieldSetOf builds the fields of the settings. Every wrong one is an error,
@@ -246,7 +34,7 @@ func (s *Settings) fieldSetOf() (*fieldSet, error) {
 			continue
 		}
 		seen[fs.Name] = true
-		f, err := newField(fs)
+		f, err := newField(fs, reservedNames)
 		if err != nil {
 			errs = append(errs, unjoin(err)...)
 		}
@@ -254,7 +42,7 @@ func (s *Settings) fieldSetOf() (*fieldSet, error) {
 			all = append(all, f)
 		}
 	}
-	return newFieldSet(all, s), errors.Join(errs...)
+	return newFieldSet(all, s.fieldUse()), errors.Join(errs...)
 }
 
 // unjoin takes joined errors apart, so that each gets its own line.
@@ -322,4 +110,9 @@ func (s *Settings) checkFields(bad badFunc) {
 			bad("user.field."+f.name+".required", "nobody could fill it in, because it is not public; add it to public_fields, take it out of hidden_fields, or remove required")
 		}
 	}
+}
+
+func (s *Settings) fieldUse() fieldUse {
+	u := s.User
+	return fieldUse{public: u.PublicFields, hidden: u.HiddenFields, editable: u.EditableFields, login: u.LoginFields, email: *s.Register.Verification}
 }

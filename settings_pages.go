@@ -50,12 +50,6 @@ type RedirectSettings struct {
 // on reports whether redirect mode is on.
 func (s RedirectSettings) on() bool { return s.SuccessRedirect != "" }
 
-// The types of a logo, by the name's end.
-var logoTypes = map[string]string{
-	".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
-	".webp": "image/webp", ".avif": "image/avif", ".gif": "image/gif",
-}
-
 func (s *Settings) checkPages(bad badFunc) {
 	p := s.Pages
 	if strings.ContainsFunc(p.Title, func(r rune) bool { return r < ' ' }) || len(p.Title) > 200 {

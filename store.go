@@ -5,6 +5,8 @@ package registration
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"time"
@@ -309,7 +311,7 @@ type Session struct {
 }
 
 // MailFarAhead is beyond what any message is put off, see Tx.DueMail.
-const MailFarAhead = 2 * mailLastRetry
+const MailFarAhead = 30 * time.Minute
 
 // MailKind names the message that is to be sent. The text is rendered and the
 // link signed when it is sent, so the queue holds no live link.
@@ -359,4 +361,40 @@ type Mail struct {
 	// Waiting is the account that awaits its verification and for whose sake the
 	// message was asked for; zero: none. Its time is counted anew from Queued.
 	Waiting uuid.UUID `cbor:"16,keyasint,omitzero"`
+}
+
+// parseID reads an account's id in its one written form.
+func parseID(text string) (uuid.UUID, bool) {
+	id, err := uuid.Parse(text)
+	return id, err == nil && len(text) == 36
+}
+
+// text is a hash in base64url.
+func (h TokenHash) text() string { return base64.RawURLEncoding.EncodeToString(h[:]) }
+
+func parseTokenHash(text string) (h TokenHash, ok bool) {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(raw) != len(h) {
+		return h, false
+	}
+	return TokenHash(raw), true
+}
+
+// publicID names a session to its owner: 128 bits of a second hash, so that
+// what is shown leads neither to the token nor to the store's record.
+func (h TokenHash) publicID() string {
+	sum := sha256.Sum256(append([]byte("session id\x00"), h[:]...))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// mailDecoy is a row that the outbox takes off again without sending anything:
+// the work of a mail, in the request and after it, where there is none to send.
+const mailDecoy MailKind = "decoy"
+
+// epoch is what Session.Epoch of the account's live sessions of a kind is.
+func (u *User) epoch(kind SessionKind) uint32 {
+	if kind == KindSession {
+		return u.SessionEpoch
+	}
+	return u.TokenEpoch
 }

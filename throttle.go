@@ -16,18 +16,6 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 )
 
-// Names of the throttles, as the configuration, the log and the metrics have them.
-const (
-	throttleLogin    = "login"
-	throttleRegister = "register"
-	throttleReset    = "reset"
-	throttleEmail    = "email"
-	throttleProfile  = "profile"
-	// throttleMail and throttleAllMail count mails and not requests, see postage.go.
-	throttleMail    = "mail"
-	throttleAllMail = "all_mail"
-)
-
 // throttleTables are the throttles that count requests.
 var throttleTables = func() map[string]*budget.Throttle {
 	tables := map[string]*budget.Throttle{}
@@ -48,18 +36,6 @@ func lastingTables() []string {
 
 // newThrottles returns the budgets of a realm.
 func newThrottles(now func() time.Time) *budget.Ledger { return budget.New(now, lastingTables()...) }
-
-// budgetKey is the key of an account, a recipient or a device. The values are
-// bounded before. Its last bit is from when it told what lasts.
-func budgetKey(parts ...string) budget.Key {
-	key := budget.Key(stateOf(append([]string{"throttle"}, parts...)...)[:16])
-	key[15] |= 1
-	return key
-}
-
-func (l ThrottleLimit) budget() budget.Limit {
-	return budget.Limit{Events: l.Events, Window: time.Duration(l.Window)}
-}
 
 // spends says what a call to an endpoint is counted against.
 type spends struct {
@@ -96,7 +72,7 @@ type knownDevice struct {
 // The client's budgets are spent by it too, as far as they go, and all devices of
 // an account have one budget together: many stolen cookies are no more tries.
 type toll struct {
-	realm  *realm
+	realm  *webRealm
 	call   *call
 	e      *endpoint
 	device *knownDevice
@@ -107,9 +83,9 @@ type toll struct {
 }
 
 // newToll looks whether there is anything left for a call.
-func (r *realm) newToll(c *call, e *endpoint) (*toll, error) {
+func (r *webRealm) newToll(c *call, e *endpoint) (*toll, error) {
 	t := &toll{realm: r, call: c, e: e}
-	if t.free = e.throttle == "" || r.settings.Throttle.Off || e.reads(c.req); t.free {
+	if t.free = e.throttle == "" || r.options.Unlimited || e.reads(c.req); t.free {
 		return t, nil
 	}
 	if e.device != nil {
@@ -118,13 +94,13 @@ func (r *realm) newToll(c *call, e *endpoint) (*toll, error) {
 			return t, nil
 		}
 	}
-	limit := r.settings.Throttle.limit(e.throttle).budget()
+	limit := r.options.Limits[e.throttle]
 	tables := throttleTables[e.throttle]
 	ahead := tables.Form(c.client.Address, limit)
 	if !e.alone {
 		ahead = append(ahead, tables.Client(c.client.Address, limit)...)
 	}
-	return t, r.throttled(c, e.throttle, e.name, r.engine.throttles.Look(ahead...))
+	return t, r.throttled(c, e.throttle, e.name, r.throttles.Look(ahead...))
 }
 
 // reads reports whether a request to an endpoint only shows something.
@@ -153,14 +129,14 @@ func (t *toll) pay() error {
 // has one, and all of an account have one together; where they are used up, it is
 // counted as everybody is: against the client's budgets, which it has spent of
 // before, and the target's.
-func (r *realm) charge(c *call, act string, s spends, device *knownDevice) ([]budget.Charge, error) {
-	limit, tables := r.settings.Throttle.limit(s.throttle).budget(), throttleTables[s.throttle]
+func (r *webRealm) charge(c *call, act string, s spends, device *knownDevice) ([]budget.Charge, error) {
+	limit, tables := r.options.Limits[s.throttle], throttleTables[s.throttle]
 	var clients []budget.Charge
 	if !s.alone {
 		clients = tables.Client(c.client.Address, limit)
 	}
 	take := func(charges ...budget.Charge) ([]budget.Charge, error) {
-		if v := r.engine.throttles.Take(charges...); v.Wait > 0 {
+		if v := r.throttles.Take(charges...); v.Wait > 0 {
 			return nil, r.throttled(c, s.throttle, act, v)
 		}
 		return charges, nil
@@ -176,7 +152,7 @@ func (r *realm) charge(c *call, act string, s spends, device *knownDevice) ([]bu
 		charges := append(budget.Soft(clients),
 			budget.Charge{Table: tables.Device, Key: budgetKey(s.throttle, "device", device.account.String(), device.name), Limit: limit.Part(2)},
 			budget.Charge{Table: tables.Devices, Key: budgetKey(s.throttle, "devices", device.account.String()), Limit: limit})
-		if r.engine.throttles.Take(charges...).Wait == 0 {
+		if r.throttles.Take(charges...).Wait == 0 {
 			return charges, nil
 		}
 	}
@@ -189,8 +165,8 @@ func (r *realm) charge(c *call, act string, s spends, device *knownDevice) ([]bu
 }
 
 // misspelt counts a body that can't be read as a failure of form.
-func (r *realm) misspelt(c *call, e *endpoint, err error) {
-	if e.throttle != "" && !r.settings.Throttle.Off {
+func (r *webRealm) misspelt(c *call, e *endpoint, err error) {
+	if e.throttle != "" && !r.options.Unlimited {
 		(&toll{realm: r, call: c, e: e}).settle(err)
 	}
 }
@@ -205,26 +181,26 @@ func (t *toll) settle(err error) {
 	formal := len(refusal.Fields) > 0 || statusOf(refusal.Code) < http.StatusInternalServerError
 	switch {
 	case t.paid != nil && errors.Is(err, password.ErrBusy) && t.call.req.Context().Err() == nil:
-		r.engine.throttles.Return(t.paid...) // nothing was tried
+		r.throttles.Return(t.paid...) // nothing was tried
 		return
 	case t.paid != nil && len(refusal.Fields) > 0 && t.e.alone:
-		r.engine.throttles.Return(t.paid...)
+		r.throttles.Return(t.paid...)
 	case t.paid != nil || !formal:
 		return
 	}
-	limit, tables := r.settings.Throttle.limit(t.e.throttle).budget(), throttleTables[t.e.throttle]
+	limit, tables := r.options.Limits[t.e.throttle], throttleTables[t.e.throttle]
 	charges := tables.Form(t.call.client.Address, limit)
 	if slices.ContainsFunc(refusal.Fields, func(f FieldError) bool { return f.Code == CodeUnique }) {
 		charges = tables.Client(t.call.client.Address, limit) // it has learnt something of others
 	}
-	r.engine.throttles.Take(budget.Soft(charges)...)
+	r.throttles.Take(budget.Soft(charges)...)
 }
 
 // targets are the budgets of a typed target: one for each form in which an
 // account can be found by it, so that 7, 07 and 7.0 are no three tries.
-func (r *realm) targets(throttle, target string, limit budget.Limit) []budget.Charge {
+func (r *webRealm) targets(throttle, target string, limit budget.Limit) []budget.Charge {
 	keys := []budget.Key{budgetKey(throttle, "target", uniqueKey(target))}
-	for _, f := range append([]*field{r.settings.fields.byName[fieldEmail]}, r.settings.fields.login...) {
+	for _, f := range append([]*field{r.options.Fields.byName[fieldEmail]}, r.options.Fields.login...) {
 		if key := budgetKey(throttle, "target", f.keyOf(target)); !slices.Contains(keys, key) {
 			keys = append(keys, key)
 		}
@@ -241,22 +217,18 @@ func (r *realm) targets(throttle, target string, limit budget.Limit) []budget.Ch
 var maxIncidents = budget.Limit{Events: 60, Window: time.Minute}
 
 // throttled counts and logs a refusal, and makes it the answer.
-func (r *realm) throttled(c *call, throttle, act string, v budget.Verdict) error {
+func (r *webRealm) throttled(c *call, throttle, act string, v budget.Verdict) error {
 	if v.Wait == 0 {
 		return nil
 	}
-	r.metrics.throttled.WithLabelValues(r.name, throttle).Inc()
-	if v.First && r.engine.throttles.Take(budget.Charge{Table: "log", Limit: maxIncidents}).Wait == 0 {
+	r.count(throttle)
+	if v.First && r.throttles.Take(budget.Charge{Table: "log", Limit: maxIncidents}).Wait == 0 {
 		r.logger.Warn("throttled", zap.String("realm", r.name), zap.String("throttle", throttle), zap.String("budget", v.Table), zap.String("act", act),
 			zap.String("client_ip", c.client.Address), zap.Duration("retry_after", v.Wait))
 	}
 	refusal := tooOften(v.Wait)
 	refusal.counted = true
 	return refusal
-}
-
-func tooOften(wait time.Duration) *Error {
-	return &Error{Code: CodeThrottled, RetryAfter: wait, Params: Params{"seconds": seconds(wait)}}
 }
 
 // throttleTarget is the account or recipient that an input names.
@@ -281,7 +253,7 @@ func (c *call) guess() error {
 
 // guessAt counts a try of u's password as one to sign in to the account.
 func (c *call) guessAt(u *User) error {
-	if c.realm.settings.Throttle.Off {
+	if c.realm.options.Unlimited {
 		return nil
 	}
 	tries := spends{throttle: throttleLogin, account: func(*call) *User { return u }}
@@ -295,3 +267,26 @@ func (c *call) guessAt(u *User) error {
 
 // whoAsks is the account that is signed in.
 func whoAsks(c *call) *User { return c.who.User }
+
+// siteMail refuses an act that mails something while the site has no mail left.
+// That is told alike whoever is asked about.
+func (r *webRealm) siteMail(c *call, e *endpoint, known bool) error {
+	charge := budget.Charge{Table: throttleAllMail, Limit: r.options.Limits[throttleAllMail], Share: strangerShare}
+	if known {
+		charge.Share = linkShare
+	}
+	return r.throttled(c, throttleAllMail, e.name, r.throttles.Look(charge))
+}
+
+// mailHeld counts and logs a mail that was left out, once an incident.
+func (r *webRealm) mailHeld(kind MailKind, v budget.Verdict) {
+	throttle := throttleMail
+	if v.Table == throttleAllMail {
+		throttle = throttleAllMail
+	}
+	r.count(throttle)
+	if v.First && r.throttles.Take(budget.Charge{Table: "log", Limit: maxIncidents}).Wait == 0 {
+		r.logger.Warn("mail left out: there were too many", zap.String("realm", r.name), zap.String("throttle", throttle),
+			zap.String("budget", v.Table), zap.String("kind", string(kind)), zap.Duration("next_in", v.Wait))
+	}
+}

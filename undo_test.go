@@ -21,13 +21,13 @@ func (s *site) move(b *browser, from, to string) data {
 	require.Equal(s.t, 200, b.post("/accounts/register-email", data{"email": to}).StatusCode)
 	confirm := s.mail()
 	require.Equal(s.t, to, confirm.To)
-	res := s.browser().post("/accounts/verify-email", confirm.link(s.t))
+	res := s.browser().post("/accounts/verify-email", linkOf(confirm, s.t))
 	require.Equal(s.t, 200, res.StatusCode, res.body)
 	m := s.mail()
 	require.Equal(s.t, changedSubject, m.Subject)
 	require.Equal(s.t, from, m.To)
 	require.NotContains(s.t, m.Text+m.HTML, to, "the new address is not the old one's business")
-	return m.link(s.t)
+	return linkOf(m, s.t)
 }
 
 func TestUndoOfAnEmailChange(t *testing.T) {
@@ -40,7 +40,7 @@ func TestUndoOfAnEmailChange(t *testing.T) {
 	reset := s.mail()
 	require.Equal(t, "thief2@example.net", reset.To)
 	require.Equal(t, 200, thief.post("/accounts/register-email", data{"email": "thief3@example.net"}).StatusCode)
-	third := s.mail().link(t)
+	third := linkOf(s.mail(), t)
 
 	owner := s.browser().likeBrowser()
 	q := url.Values{}
@@ -64,13 +64,13 @@ func TestUndoOfAnEmailChange(t *testing.T) {
 	require.Equal(t, 401, thief.get("/accounts/profile").StatusCode, "every session has ended")
 	require.Equal(t, 400, s.browser().post("/accounts/login", data{"login": "ada", "password": testPassword}).StatusCode, "the password that the thief knew is void")
 	for path, body := range map[string]data{
-		"undo-email": theirs, "verify-email": third, "reset-password": with(reset.link(t), data{"password": "of the thief's own"}),
+		"undo-email": theirs, "verify-email": third, "reset-password": with(linkOf(reset, t), data{"password": "of the thief's own"}),
 	} {
 		requireError(t, p.post("/accounts/"+path, body), 400, "signature_invalid")
 	}
 	requireError(t, p.post("/accounts/undo-email", undo), 400, "signature_invalid")
 	const password = "an even longer passphrase"
-	require.Equal(t, 200, p.post("/accounts/reset-password", with(fresh.link(t), data{"password": password})).StatusCode)
+	require.Equal(t, 200, p.post("/accounts/reset-password", with(linkOf(fresh, t), data{"password": password})).StatusCode)
 	b := s.browser()
 	require.Equal(t, 200, b.post("/accounts/login", data{"login": "ada", "password": password}).StatusCode)
 	require.Equal(t, "ada@example.org", b.get("/accounts/profile").json(t)["email"])
@@ -154,7 +154,7 @@ func TestUndoWhereAddressesAreNotVerified(t *testing.T) {
 	requireError(t, s.browser().problems().post("/accounts/register", with(newcomer("eve"), data{"email": "ada@example.org"})), 400, "email:unique")
 	require.Equal(t, 200, b.do("PATCH", "/accounts/profile", data{"email": ""}).StatusCode)
 	require.Equal(t, "A3@example.org", s.mail().To)
-	require.Equal(t, 200, s.browser().post("/accounts/undo-email", first.link(t)).StatusCode)
+	require.Equal(t, 200, s.browser().post("/accounts/undo-email", linkOf(first, t)).StatusCode)
 	require.Equal(t, "ada", uuidOwner(t, s, "ada@example.org"))
 	require.Equal(t, 200, s.signedIn("bob").post("/accounts/register-email", data{"email": "a2@example.org"}).StatusCode, "free again")
 }
@@ -199,7 +199,7 @@ func TestFormerAddressesAreBounded(t *testing.T) {
 		s.move(b, fmt.Sprintf("t%d@example.net", i), fmt.Sprintf("t%d@example.net", i+1))
 	}
 	require.Equal(t, 200, b.post("/accounts/register-email", data{"email": "more@example.net"}).StatusCode)
-	more := s.mail().link(t)
+	more := linkOf(s.mail(), t)
 	res := s.browser().problems().post("/accounts/verify-email", more)
 	requireError(t, res, 429, "throttled")
 	require.NotEmpty(t, res.Header.Get("Retry-After"))

@@ -87,7 +87,7 @@ func (q *uniques) keysOf(u *User) []Key {
 		key := f.key(u)
 		switch {
 		case key == "":
-		case !u.heldBack(f):
+		case !heldBack(u, f):
 			keys = append(keys, Key{Field: f.keyspace(), Value: key})
 		case f.name == fieldEmail && u.AwaitsVerification:
 			keys = append(keys, Key{Field: WaitingKey, Value: key})
@@ -405,3 +405,7 @@ func fieldNamesOf(fields []*field) []string {
 	}
 	return names
 }
+
+// fieldFormerEmail is the field of the keys that reserve former addresses. It
+// is no field of an account: nobody is found or signs in by one.
+const fieldFormerEmail = "former_email"

@@ -104,7 +104,7 @@ func TestUniqueFieldsOverReload(t *testing.T) {
 
 // More accounts than a batch get their keys, and a second start writes nothing.
 func TestKeysAreBuiltInBatches(t *testing.T) {
-	file, err := OpenBoltFile(filepath.Join(t.TempDir(), "r.db"), testLockWait)
+	file, err := OpenBoltFile(filepath.Join(t.TempDir(), "r.db"), lockWait)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, file.Close()) })
 	store, err := file.Realm("default")
@@ -207,7 +207,7 @@ func TestACrashBetweenTwoConfigurations(t *testing.T) {
 			return a.uniques.leave(context.Background(), dying, old)
 		},
 		"one comes after the last has left": func(a *Accounts, old, plainSet *fieldSet, dying Store) error {
-			for _, set := range []*fieldSet{a.settings.fields, old} {
+			for _, set := range []*fieldSet{a.policy.Fields, old} {
 				if err := a.uniques.leave(context.Background(), a.store, set); err != nil {
 					return err
 				}

@@ -192,7 +192,7 @@ func TestFieldsOfTheirOwners(t *testing.T) {
 	res := s.browser().post("/accounts/register", with(newcomer("ada"), data{"nick": "countess", "plan": "paid", "score": 9, "shoe": 1}))
 	require.Equal(t, http.StatusCreated, res.StatusCode, res.body)
 	require.Regexp(t, `"last_name":"","nick":"countess","plan":"free","terms":true\}`, res.body, "in the configured order, behind the built-in ones")
-	res = s.browser().post("/accounts/verify-registration", s.mail().link(t))
+	res = s.browser().post("/accounts/verify-registration", linkOf(s.mail(), t))
 	require.Equal(t, http.StatusOK, res.StatusCode)
 	b := s.signedIn("ada")
 	profile := b.get("/accounts/profile").json(t)
@@ -263,7 +263,7 @@ func TestFieldInMailPlaceholderAndAdmin(t *testing.T) {
 	require.Equal(t, http.StatusCreated, res.StatusCode, res.body)
 	m := s.mail()
 	require.Contains(t, m.Text, "//42 http", "no added text until the address is confirmed")
-	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-registration", m.link(t)).StatusCode)
+	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-registration", linkOf(m, t)).StatusCode)
 	s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
 	require.Contains(t, s.mail().Text, "countess//42 http")
 	u := &User{Extra: map[string]any{"nick": "x"}}
@@ -276,7 +276,7 @@ func TestFieldInMailPlaceholderAndAdmin(t *testing.T) {
 	require.False(t, ok, "what is hidden is no placeholder")
 	// A template with a field that isn't there fails when it is loaded.
 	writeFile(t, filepath.Join(folder, "hello.txt"), "{{.User.Extra.nikc}}")
-	_, err := newMailRenderer(s.realm.settings, s.realm.languages, "example.com", s.realm.now)
+	_, err := newMailRenderer(s.realm.settings.letters(), s.realm.languages, "example.com", s.realm.now)
 	require.ErrorContains(t, err, "nikc")
 	require.ErrorContains(t, err, ".Extra.<name>")
 }
@@ -299,7 +299,7 @@ func TestSignInByAddedField(t *testing.T) {
 		s.mail()
 		require.Equal(t, http.StatusOK, b.post("/accounts/resend-verification", who).StatusCode)
 	}
-	require.Equal(t, http.StatusOK, b.post("/accounts/verify-registration", s.mail().link(t)).StatusCode)
+	require.Equal(t, http.StatusOK, b.post("/accounts/verify-registration", linkOf(s.mail(), t)).StatusCode)
 	for i, who := range []data{{"login": "ada"}, {"login": "7"}, {"login": 7}, {"number": "7.0"}, {"nick": "countess"}, {"login": "COUNTESS"}, {"login": "ada@example.org"}} {
 		other := s.browser()
 		other.ip = fmt.Sprintf("198.51.100.%d", i+1)
@@ -400,7 +400,7 @@ func FuzzFieldValues(f *testing.F) {
 		if kind == kindChoice {
 			s.Choices = []string{"abc", "ä"}
 		}
-		made, err := newField(s)
+		made, err := newField(s, reservedNames)
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -19,7 +19,7 @@ import (
 func (s *site) purge(t testing.TB, d time.Duration) int {
 	t.Helper()
 	s.travel(d)
-	n, err := s.realm.engine.purge(t.Context(), s.realm.postman)
+	n, err := s.realm.engine.purger.purge(t.Context(), s.realm.postman)
 	require.NoError(t, err)
 	return n
 }
@@ -49,7 +49,7 @@ func (s *site) exists(t testing.TB, name string) bool {
 func TestUnconfirmedAccountsAreRemoved(t *testing.T) {
 	s := newSite(t, shortLived)
 	s.signUp("ada", "ada@example.org")
-	link := s.mail().link(t)
+	link := linkOf(s.mail(), t)
 	require.Zero(t, s.wait(t, 10*time.Hour-time.Second))
 	require.True(t, s.exists(t, "ada"))
 	require.Equal(t, 1, s.wait(t, time.Second))
@@ -59,7 +59,7 @@ func TestUnconfirmedAccountsAreRemoved(t *testing.T) {
 	require.Equal(t, "200", s.problem("resend-verification", data{"login": "ada@example.org"}))
 	s.noMail()
 	s.signUp("ADA", "ada@example.org") // the name is free
-	require.Equal(t, "200", s.problem("verify-registration", s.mail().link(t)))
+	require.Equal(t, "200", s.problem("verify-registration", linkOf(s.mail(), t)))
 	require.Zero(t, s.wait(t, 50*time.Hour))
 	s.signedIn("ada")
 }
@@ -139,7 +139,7 @@ func TestOnlyWhatASignUpLeftWaitingIsRemoved(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.Equal(t, "200", s.problem("send-reset-password-link", data{"login": "reset"}))
-	require.Equal(t, "200", s.problem("reset-password", with(s.mail().link(t), data{"password": "an even longer passphrase"})))
+	require.Equal(t, "200", s.problem("reset-password", with(linkOf(s.mail(), t), data{"password": "an even longer passphrase"})))
 	s.wait(t, 9*time.Hour)
 	// As an import or a later version could make them.
 	odd := map[string]func(*User){
@@ -225,9 +225,9 @@ func TestPurgeGoesInParts(t *testing.T) {
 	s := newSite(t, shortLived)
 	s.member("ada")
 	s.purge(t, 0)
-	before := lastCommit(t, s.realm.engine.store.(*BoltStore))
+	before := s.storeFile(t)
 	require.Zero(t, s.purge(t, 10*time.Minute))
-	require.Equal(t, before, lastCommit(t, s.realm.engine.store.(*BoltStore)), "nobody waits: nothing is written")
+	require.Equal(t, before, s.storeFile(t), "nobody waits: nothing is written")
 	const n = 3*purgeChunk + 7
 	require.NoError(t, s.accounts.store.Update(t.Context(), func(tx Tx) error {
 		for i := range n {
@@ -266,7 +266,7 @@ func TestRaceOfConfirmationAgainstPurge(t *testing.T) {
 	}
 	for range n {
 		m := s.mail()
-		links[m.To] = m.link(t)
+		links[m.To] = linkOf(m, t)
 	}
 	s.wait(t, 10*time.Hour-time.Second)
 	s.travel(time.Second)
@@ -286,7 +286,7 @@ func TestRaceOfConfirmationAgainstPurge(t *testing.T) {
 	}
 	wg.Go(func() {
 		<-start
-		removed, err = s.realm.engine.purge(t.Context(), s.realm.postman)
+		removed, err = s.realm.engine.purger.purge(t.Context(), s.realm.postman)
 	})
 	close(start)
 	wg.Wait()

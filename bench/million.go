@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	bolt "go.etcd.io/bbolt"
+	"go.etcd.io/bbolt"
 
 	registration "github.com/seed-928992b0/caddy-registration"
 )
@@ -52,13 +52,13 @@ func million(ctx context.Context, b *bench) error {
 
 // disk measures the pages in use. The rest of the file is room for what comes next.
 func (b *bench) disk(s *seeded) error {
-	db, err := bolt.Open(s.path, 0o600, &bolt.Options{Timeout: time.Second})
+	db, err := bbolt.Open(s.path, 0o600, &bbolt.Options{Timeout: time.Second})
 	if err != nil {
 		return err
 	}
 	defer func() { _ = db.Close() }()
 	var used int64
-	if err := db.View(func(tx *bolt.Tx) error {
+	if err := db.View(func(tx *bbolt.Tx) error {
 		used = tx.Size()
 		return nil
 	}); err != nil {

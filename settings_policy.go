@@ -1,0 +1,109 @@
+// settings_policy.go: from settings to what the rules and the endpoints need.
+
+package registration
+
+import (
+	"path/filepath"
+	"time"
+
+	"github.com/seed-928992b0/caddy-registration/internal/budget"
+	"github.com/seed-928992b0/caddy-registration/internal/password"
+)
+
+// policy is what the rules take of resolved settings.
+func (s *Settings) policy() *Policy {
+	p := &Policy{Fields: s.fields, LoginFields: s.User.LoginFields, SendsMail: s.sendsMail(), Unlimited: s.Throttle.Off, Limits: map[string]budget.Limit{}}
+	for _, name := range throttleNames {
+		p.Limits[name] = s.Throttle.limit(name).budget()
+	}
+	p.Register.Enabled = *s.Register.Enabled
+	p.Register.Verification = *s.Register.Verification
+	p.Register.PasswordConfirm = *s.Register.PasswordConfirm
+	p.Register.OneTimeUse = *s.Register.OneTimeUse
+	p.Register.AutoLogin = *s.Register.AutoLogin
+	p.Register.VerificationPeriod = time.Duration(s.Register.VerificationPeriod)
+	p.Register.UnconfirmedLifetime = time.Duration(s.Register.UnconfirmedLifetime)
+	p.Login.Session = *s.Login.Session
+	p.Login.Token = *s.Login.Token
+	p.ResetPassword.Enabled = *s.ResetPassword.Enabled
+	p.ResetPassword.OneTimeUse = *s.ResetPassword.OneTimeUse
+	p.ResetPassword.PasswordConfirm = *s.ResetPassword.PasswordConfirm
+	p.ResetPassword.UseEmail = *s.ResetPassword.UseEmail
+	p.ResetPassword.FailWhenUserNotFound = *s.ResetPassword.FailWhenUserNotFound
+	p.ResetPassword.VerificationPeriod = time.Duration(s.ResetPassword.VerificationPeriod)
+	p.RegisterEmail.Verification = *s.RegisterEmail.Verification
+	p.RegisterEmail.SignedIn = *s.RegisterEmail.SignedIn
+	p.RegisterEmail.VerificationPeriod = time.Duration(s.RegisterEmail.VerificationPeriod)
+	p.RegisterEmail.MaxAge = time.Duration(s.RegisterEmail.MaxAge)
+	p.ChangePassword.PasswordConfirm = *s.ChangePassword.PasswordConfirm
+	p.Session.Lifetime = time.Duration(s.Session.Lifetime)
+	p.Session.Idle = time.Duration(s.Session.Idle)
+	p.Session.Max = s.Session.Max
+	p.Hash, p.Reserved = s.hashParams(), s.reserved
+	p.Validators = password.Validators{MinLength: s.Password.MinLength, Numeric: *s.Password.Numeric, Common: *s.Password.Common, Similar: *s.Password.Similar}
+	return p
+}
+
+func (s *Settings) hashParams() password.Params {
+	a := s.Password.Argon2id
+	return password.Params{Memory: a.Memory, Passes: a.Passes, Lanes: a.Lanes}
+}
+
+// pageFolder is where an owner's page templates are, "" if there is no folder.
+func (s *Settings) pageFolder() string {
+	switch {
+	case s.Pages.Templates != "":
+		return s.Pages.Templates
+	case s.Templates != "":
+		return filepath.Join(s.Templates, "pages")
+	}
+	return ""
+}
+
+func (l ThrottleLimit) budget() budget.Limit {
+	return budget.Limit{Events: l.Events, Window: time.Duration(l.Window)}
+}
+
+// webOptions is what the endpoints and pages take of resolved settings.
+func (s *Settings) webOptions() *webOptions {
+	o := &webOptions{
+		Policy: s.policy(), Name: s.Realm, Path: s.Path, BaseURL: s.BaseURL, TrustedOrigins: s.TrustedOrigins,
+		NonFieldErrorsKey: *s.NonFieldErrorsKey, JWT: s.Login.JWT != nil,
+		Mailed: map[Purpose]webMailed{
+			PurposeRegister:      {s.Register.VerificationURL, s.Register.RedirectSettings.web()},
+			PurposeResetPassword: {s.ResetPassword.VerificationURL, s.ResetPassword.RedirectSettings.web()},
+			PurposeRegisterEmail: {s.RegisterEmail.VerificationURL, s.RegisterEmail.RedirectSettings.web()},
+			PurposeUndoEmail:     {URL: s.RegisterEmail.UndoURL},
+		},
+	}
+	o.Cookie.Name, o.Cookie.Domain, o.Cookie.SameSite = s.Session.CookieName, s.Session.CookieDomain, s.Session.SameSite
+	o.Pages.Off, o.Pages.Title, o.Pages.Logo, o.Pages.Stylesheet = s.Pages.Off, s.Pages.Title, s.Pages.Logo, s.Pages.Stylesheet
+	o.Pages.Folder, o.Pages.FolderNamed = s.pageFolder(), s.Pages.Templates != ""
+	return o
+}
+
+func (s RedirectSettings) web() webRedirect { return webRedirect{s.SuccessRedirect, s.FailureRedirect} }
+
+func (s *JWTSettings) policy() tokenPolicy {
+	return tokenPolicy{Issuer: s.Issuer, Audience: s.Audience, Lifetime: time.Duration(s.Lifetime), KeyLifetime: time.Duration(s.KeyLifetime)}
+}
+
+// letters is what the mails take of resolved settings.
+func (s *Settings) letters() letterOptions {
+	files := func(m MailSettings) letterFiles { return letterFiles(m) }
+	return letterOptions{
+		From: s.From, ReplyTo: s.ReplyTo, Templates: s.Templates, Fields: s.fields,
+		Files: map[MailKind]letterFiles{
+			MailVerifyRegistration: files(s.Register.Mail), MailResetPassword: files(s.ResetPassword.Mail), MailVerifyEmail: files(s.RegisterEmail.Mail),
+		},
+	}
+}
+
+// letterLinks are the links in mails, each with where it leads.
+func (r *realm) letterLinks() map[Purpose]letterLink {
+	links := map[Purpose]letterLink{}
+	for purpose, l := range r.mailedLinks() {
+		links[purpose] = letterLink{l.url, l.period}
+	}
+	return links
+}
