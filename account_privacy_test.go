@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 const noticeSubject = "Your e-mail address at example.com"
@@ -107,12 +109,12 @@ func TestNoticesComeOnceAnHour(t *testing.T) {
 func TestNoticeOfAFailedSignUp(t *testing.T) {
 	s := newSite(t)
 	s.member("ada")
-	n := s.accounts.notice(MailEmailInUse, "ada@example.org")
-	require.True(t, n.due())
-	require.True(t, n.due(), "decided once")
-	require.False(t, s.accounts.notice(MailEmailInUse, "ADA@example.org").due())
-	n.failed()
-	require.True(t, s.accounts.notice(MailEmailInUse, "ada@example.org").due())
+	n := s.accounts.Notice(store.MailEmailInUse, "ada@example.org")
+	require.True(t, n.Due())
+	require.True(t, n.Due(), "decided once")
+	require.False(t, s.accounts.Notice(store.MailEmailInUse, "ADA@example.org").Due())
+	n.Failed()
+	require.True(t, s.accounts.Notice(store.MailEmailInUse, "ada@example.org").Due())
 }
 
 // E-mail alone identifies: then there is no username to probe.
@@ -169,9 +171,9 @@ func TestDecoysTakeTheWayOfMails(t *testing.T) {
 	}
 	rows := map[string]int{}
 	looked := errors.New("looked, and changed nothing")
-	require.ErrorIs(t, s.accounts.store.Update(t.Context(), func(tx Tx) error {
+	require.ErrorIs(t, s.accounts.Store.Update(t.Context(), func(tx store.Tx) error {
 		for {
-			due, err := tx.DueMail(s.accounts.now(), 100)
+			due, err := tx.DueMail(s.accounts.Now(), 100)
 			if err != nil || len(due) == 0 {
 				return cmp.Or(err, looked)
 			}

@@ -17,7 +17,12 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/google/uuid"
 
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 func init() {
@@ -68,10 +73,10 @@ func (*AdminAPI) serve(w http.ResponseWriter, req *http.Request) error {
 		return adminError(http.StatusServiceUnavailable, "no registration directive is running")
 	}
 	r := app.(*App).realm(realmName)
-	if r == nil || r.accounts.Load() == nil {
+	if r == nil || r.Accounts.Load() == nil {
 		return adminError(http.StatusNotFound, "there is no realm "+realmName)
 	}
-	accounts := r.accounts.Load()
+	accounts := r.Accounts.Load()
 	if target.all() {
 		return exportUsers(w, req, accounts)
 	}
@@ -80,7 +85,7 @@ func (*AdminAPI) serve(w http.ResponseWriter, req *http.Request) error {
 		switch req.Method {
 		case http.MethodGet:
 		case http.MethodPatch:
-			change, badBody := decodeChange(http.MaxBytesReader(w, req.Body, maxBody))
+			change, badBody := decodeChange(http.MaxBytesReader(w, req.Body, web.MaxBody))
 			if badBody != nil {
 				return adminError(http.StatusBadRequest, `the body is {"is_active": true, "is_staff": false, "groups": ["…"]} and added fields by name, each of them optional: `+badBody.Error())
 			}
@@ -92,25 +97,25 @@ func (*AdminAPI) serve(w http.ResponseWriter, req *http.Request) error {
 			return adminError(http.StatusMethodNotAllowed, "the methods are GET, PATCH and DELETE")
 		}
 	}
-	if ambiguous := (*AmbiguousError)(nil); errors.As(err, &ambiguous) {
+	if ambiguous := (*account.AmbiguousError)(nil); errors.As(err, &ambiguous) {
 		return adminError(http.StatusConflict, ambiguous.Error())
 	}
 	if err != nil {
-		refusal := asRefusal(err)
-		if refusal.Code == CodeUserNotFound {
-			return adminError(http.StatusNotFound, refusal.Error())
+		refused := web.AsRefusal(err)
+		if refused.Code == refusal.CodeUserNotFound {
+			return adminError(http.StatusNotFound, refused.Error())
 		}
-		message := refusal.Error()
-		if slices.ContainsFunc(refusal.Fields, func(e FieldError) bool { return e.Field == fieldGroups }) {
-			message += fmt.Sprintf("; the name of a group is %s, and an account has at most %d", identity.GroupRule, maxGroups)
+		message := refused.Error()
+		if slices.ContainsFunc(refused.Fields, func(e refusal.FieldError) bool { return e.Field == field.Groups }) {
+			message += fmt.Sprintf("; the name of a group is %s, and an account has at most %d", identity.GroupRule, account.MaxGroups)
 		}
-		return adminError(statusOf(refusal.Code), message)
+		return adminError(web.StatusOf(refused.Code), message)
 	}
 	if req.Method == http.MethodDelete {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
-	writeJSON(w, http.StatusOK, "application/json", administered(accounts, u))
+	web.WriteJSON(w, http.StatusOK, "application/json", administered(accounts, u))
 	return nil
 }
 
@@ -120,7 +125,7 @@ type adminAccount struct{ either, id, name string }
 
 func (t adminAccount) all() bool { return t == adminAccount{} }
 
-func (t adminAccount) find(ctx context.Context, accounts *Accounts) (*User, error) {
+func (t adminAccount) find(ctx context.Context, accounts *account.Accounts) (*store.User, error) {
 	switch {
 	case t.id != "":
 		return accounts.LookupID(ctx, t.id)
@@ -168,18 +173,18 @@ func adminTarget(address *url.URL) (realm string, target adminAccount, err error
 
 // administered is an account as an administrator sees it: every field, and what
 // stands behind is_active. Its password's hash is not among it.
-func administered(a *Accounts, u *User) object {
-	var all object
-	for _, f := range a.policy.Fields.all {
-		all = append(all, newObject(f.name, f.get(u))...)
+func administered(a *account.Accounts, u *store.User) web.Object {
+	var all web.Object
+	for _, f := range a.Policy.Fields.All {
+		all = append(all, web.NewObject(f.Name, f.Get(u))...)
 	}
-	return append(all, newObject("email_verified", u.EmailVerified, "awaits_verification", u.AwaitsVerification)...)
+	return append(all, web.NewObject("email_verified", u.EmailVerified, "awaits_verification", u.AwaitsVerification)...)
 }
 
 // decodeChange reads the body of a PATCH. That a field exists, and that its
 // value is good, is for Administer to say.
-func decodeChange(body io.Reader) (AdminChange, error) {
-	var change AdminChange
+func decodeChange(body io.Reader) (account.AdminChange, error) {
+	var change account.AdminChange
 	raw, err := io.ReadAll(body)
 	if err != nil {
 		return change, err
@@ -187,8 +192,8 @@ func decodeChange(body io.Reader) (AdminChange, error) {
 	if err := json.Unmarshal(raw, &change); err != nil {
 		return change, err
 	}
-	in, err := decodeJSON(raw)
-	for _, name := range []string{fieldIsActive, fieldIsStaff, fieldGroups} {
+	in, err := web.DecodeJSON(raw)
+	for _, name := range []string{field.IsActive, field.IsStaff, field.Groups} {
 		delete(in, name)
 	}
 	change.Fields = in
@@ -203,22 +208,22 @@ const exportBatch = 500
 // id. Who signs up or changes meanwhile may be in it or not, each as a whole. If
 // the store fails on the way, the connection is cut: a short list must not look
 // like a whole one.
-func exportUsers(w http.ResponseWriter, req *http.Request, accounts *Accounts) error {
+func exportUsers(w http.ResponseWriter, req *http.Request, accounts *account.Accounts) error {
 	if req.Method != http.MethodGet {
 		w.Header().Set("Allow", "GET")
 		return adminError(http.StatusMethodNotAllowed, "the method is GET")
 	}
 	var after uuid.UUID
 	for begun := false; ; begun = true {
-		var batch []*User
-		err := accounts.view(req.Context(), func(tx Tx) (err error) {
+		var batch []*store.User
+		err := accounts.View(req.Context(), func(tx store.Tx) (err error) {
 			batch, err = tx.Users(after, exportBatch)
 			return err
 		})
 		switch {
 		case err != nil && !begun:
-			refusal := asRefusal(err)
-			return adminError(statusOf(refusal.Code), refusal.Error())
+			refusal := web.AsRefusal(err)
+			return adminError(web.StatusOf(refusal.Code), refusal.Error())
 		case err != nil:
 			panic(http.ErrAbortHandler)
 		}

@@ -64,21 +64,21 @@ func (a *App) define(name, settings, source string, build func() (*realm, error)
 	}
 	r.fingerprint, r.users = settings, 1
 	if slices.ContainsFunc(a.guards, func(g guardRef) bool { return g.realm == name && g.copies }) {
-		r.copiesIdentity.Store(true)
+		r.CopiesIdentity.Store(true)
 	}
 	a.realms[name] = r
 	return r, nil
 }
 
-// leave gives a realm back; the last one releases what it holds.
+// Leave gives a realm back; the last one releases what it holds.
 func (a *App) leave(r *realm) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if r.users--; r.users > 0 {
 		return nil
 	}
-	if a.realms[r.name] == r {
-		delete(a.realms, r.name)
+	if a.realms[r.Name] == r {
+		delete(a.realms, r.Name)
 	}
 	return r.close()
 }
@@ -89,11 +89,11 @@ func (a *App) need(g guardRef) {
 	defer a.mu.Unlock()
 	a.guards = append(a.guards, g)
 	if r := a.realms[g.realm]; r != nil && g.copies {
-		r.copiesIdentity.Store(true)
+		r.CopiesIdentity.Store(true)
 	}
 }
 
-// realm returns a realm by name, nil if there is none.
+// Realm returns a realm by name, nil if there is none.
 func (a *App) realm(name string) *realm {
 	a.mu.RLock()
 	defer a.mu.RUnlock()

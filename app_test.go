@@ -10,6 +10,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
+
+	"github.com/seed-928992b0/caddy-registration/mail"
+	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
 
 func newTestApp() *App { return &App{realms: map[string]*realm{}} }
@@ -21,7 +25,7 @@ func boltRealm(t testing.TB, path string) func() (*realm, error) {
 		resolved, err := s.resolve()
 		require.NoError(t, err)
 		resolved.Source = "Caddyfile:3"
-		return newRealm(resolved, &BoltModule{path: path, logger: zap.NewNop()}, &memoryMailer{sent: make(chan *Message, 1)}, zap.NewNop())
+		return newRealm(resolved, &BoltModule{path: path, logger: zap.NewNop()}, &memoryMailer{sent: make(chan *mail.Message, 1)}, zap.NewNop())
 	}
 }
 
@@ -36,7 +40,7 @@ func TestAppRealms(t *testing.T) {
 	_, err = app.define("default", `{"path":"/x"}`, "Caddyfile:20", boltRealm(t, path))
 	require.ErrorContains(t, err, "Caddyfile:3 and Caddyfile:20")
 	app.need(guardRef{realm: "default", source: "Caddyfile:5", copies: true})
-	require.True(t, first.copiesIdentity.Load())
+	require.True(t, first.CopiesIdentity.Load())
 	require.NoError(t, app.Start())
 	require.NotNil(t, first.engine.postman())
 	require.NoError(t, app.Stop())
@@ -44,7 +48,7 @@ func TestAppRealms(t *testing.T) {
 	require.NoError(t, app.leave(again))
 	require.NotNil(t, first.engine, "the other handler still has it")
 	require.NoError(t, app.leave(first))
-	file, err := OpenBoltFile(path, lockWait)
+	file, err := bolt.Open(path, lockWait)
 	require.NoError(t, err, "the file was let go")
 	require.NoError(t, file.Close())
 	_, err = app.define("default", "{}", "", func() (*realm, error) { return nil, errors.New("no") })
@@ -81,21 +85,21 @@ func TestReloadKeepsTheStore(t *testing.T) {
 	require.Same(t, fresh.postman, fresh.engine.postman())
 	require.NoError(t, before.Stop())
 	require.NoError(t, before.leave(old))
-	require.NoError(t, fresh.engine.store.View(t.Context(), func(Tx) error { return nil }), "the store is still open")
+	require.NoError(t, fresh.engine.store.View(t.Context(), func(store.Tx) error { return nil }), "the store is still open")
 	require.NoError(t, after.Stop())
 	require.NoError(t, after.leave(fresh))
 }
 
 func TestStoreInUseIsTriedAgainAtStart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.db")
-	other, err := OpenBoltFile(path, lockWait)
+	other, err := bolt.Open(path, lockWait)
 	require.NoError(t, err)
 	app := newTestApp()
 	r, err := app.define("default", "{}", "", boltRealm(t, path))
 	require.NoError(t, err, "caddy validate beside a running server is no mistake")
-	require.Nil(t, r.accounts.Load())
+	require.Nil(t, r.Accounts.Load())
 	err = app.Start()
-	require.ErrorIs(t, err, ErrStoreLocked)
+	require.ErrorIs(t, err, store.ErrStoreLocked)
 	require.ErrorContains(t, err, "caddy reload")
 	require.NoError(t, other.Close())
 	require.NoError(t, app.Start())

@@ -12,6 +12,11 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
 )
 
 func benchGuard(b *testing.B, cookie func(*browser) string, accept string) {
@@ -53,7 +58,7 @@ func BenchmarkGuardHit(b *testing.B) {
 }
 
 func BenchmarkGuardMiss(b *testing.B) {
-	benchGuard(b, func(*browser) string { token, _ := newToken(); return token }, "text/html")
+	benchGuard(b, func(*browser) string { token, _ := session.NewToken(); return token }, "text/html")
 }
 
 func BenchmarkGuardAnonymous(b *testing.B) {
@@ -79,12 +84,12 @@ func BenchmarkSignerVerify(b *testing.B) {
 	}
 }
 
-func benchSigner(b *testing.B) (*Signer, Claim) {
-	signer, err := NewSigner("default", []byte("0123456789abcdef"))
+func benchSigner(b *testing.B) (*sign.Signer, sign.Claim) {
+	signer, err := sign.NewSigner("default", []byte("0123456789abcdef"))
 	if err != nil {
 		b.Fatal(err)
 	}
-	return signer, Claim{Purpose: PurposeRegister, User: uuid.New(), Time: time.Unix(1_800_000_000, 0), State: stateOf("a", "b")}
+	return signer, sign.Claim{Purpose: sign.PurposeRegister, User: uuid.New(), Time: time.Unix(1_800_000_000, 0), State: sign.StateOf("a", "b")}
 }
 
 // BenchmarkSignInWithoutHash is a sign-in with an 8 KiB hash, which costs a few
@@ -92,10 +97,10 @@ func benchSigner(b *testing.B) (*Signer, Claim) {
 func BenchmarkSignInWithoutHash(b *testing.B) {
 	s := newSite(b)
 	s.member("ada")
-	in := Input{"login": {kind: valueText, text: "ada"}, "password": {kind: valueText, text: testPassword}}
+	in := field.Input{"login": {Kind: field.ValueText, Text: "ada"}, "password": {Kind: field.ValueText, Text: testPassword}}
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if _, _, err := s.accounts.SignIn(context.Background(), in, Client{}, nil); err != nil {
+			if _, _, err := s.accounts.SignIn(context.Background(), in, account.Client{}, nil); err != nil {
 				b.Error(err)
 			}
 		}

@@ -19,21 +19,25 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"go.etcd.io/bbolt"
+
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
 
 // damagedStore is a store with some hundred pages, and its file open for harm.
-func damagedStore(t *testing.T) (*BoltStore, *os.File) {
+func damagedStore(t *testing.T) (*bolt.Store, *os.File) {
 	t.Helper()
 	s := emptyStore(t)
 	for i := range 100 {
-		require.NoError(t, s.Update(t.Context(), func(tx Tx) error {
+		require.NoError(t, s.Update(t.Context(), func(tx store.Tx) error {
 			id := uuid.Must(uuid.NewV7())
 			name := fmt.Sprintf("user-%03d", i)
-			err := tx.PutUser(&User{ID: id, Username: name, Email: name + "@example.org"}, []Key{{Field: fieldUsername, Value: name}})
+			err := tx.PutUser(&store.User{ID: id, Username: name, Email: name + "@example.org"}, []store.Key{{Field: field.Username, Value: name}})
 			return errors.Join(err, tx.PutValue(name, make([]byte, 3000)))
 		}))
 	}
-	file, err := os.OpenFile(s.file.path, os.O_RDWR, 0)
+	file, err := os.OpenFile(s.File.Path, os.O_RDWR, 0)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = file.Close() })
 	return s, file
@@ -51,8 +55,8 @@ func within(t *testing.T, fn func()) {
 	}
 }
 
-func readAll(s *BoltStore) error {
-	return s.View(context.Background(), func(tx Tx) error {
+func readAll(s *bolt.Store) error {
+	return s.View(context.Background(), func(tx store.Tx) error {
 		users, err := tx.Users(uuid.Nil, 1000)
 		for i := range users {
 			_, valueErr := tx.Value(fmt.Sprintf("user-%03d", i))
@@ -62,8 +66,8 @@ func readAll(s *BoltStore) error {
 	})
 }
 
-func writeSome(s *BoltStore) error {
-	return s.Update(context.Background(), func(tx Tx) error { return tx.PutValue("user-050", []byte("new")) })
+func writeSome(s *bolt.Store) error {
+	return s.Update(context.Background(), func(tx store.Tx) error { return tx.PutValue("user-050", []byte("new")) })
 }
 
 func TestOpenFileIsCutShort(t *testing.T) {
@@ -76,7 +80,7 @@ func TestOpenFileIsCutShort(t *testing.T) {
 				for range 20 {
 					all.Go(func() {
 						for _, err := range []error{readAll(s), writeSome(s)} {
-							if !errors.Is(err, errDamaged) {
+							if !errors.Is(err, bolt.ErrDamaged) {
 								t.Errorf("%v", err)
 							}
 						}
@@ -84,10 +88,10 @@ func TestOpenFileIsCutShort(t *testing.T) {
 				}
 				all.Wait()
 				err := writeSome(s)
-				require.ErrorContains(t, err, s.file.path)
+				require.ErrorContains(t, err, s.File.Path)
 				require.ErrorContains(t, err, "restore its file from a backup")
 				require.ErrorContains(t, err, "until Caddy is restarted")
-				_ = s.file.Close()
+				_ = s.File.Close()
 			})
 		})
 	}
@@ -98,15 +102,15 @@ func TestOpenFileIsCutShort(t *testing.T) {
 func TestFaultInTheMap(t *testing.T) {
 	s, file := damagedStore(t)
 	require.NoError(t, file.Truncate(10*int64(os.Getpagesize())))
-	s.file.health.size.Store(0) // as if the file were cut just after the look
+	s.File.Health.Size.Store(0) // as if the file were cut just after the look
 	within(t, func() {
 		err := readAll(s)
-		require.ErrorIs(t, err, errDamaged)
+		require.ErrorIs(t, err, bolt.ErrDamaged)
 		require.ErrorContains(t, err, "can't be read")
-		s.file.health.size.Store(0)
-		require.ErrorIs(t, writeSome(s), errDamaged)
+		s.File.Health.Size.Store(0)
+		require.ErrorIs(t, writeSome(s), bolt.ErrDamaged)
 		require.ErrorContains(t, writeSome(s), "nothing is written to it any more")
-		_ = s.file.Close()
+		_ = s.File.Close()
 	})
 }
 
@@ -115,12 +119,12 @@ func TestFaultInTheMap(t *testing.T) {
 func TestFaultUnderALockOfBbolt(t *testing.T) {
 	s, file := damagedStore(t)
 	require.NoError(t, file.Truncate(0))
-	s.file.health.size.Store(0)
+	s.File.Health.Size.Store(0)
 	within(t, func() {
-		require.ErrorIs(t, readAll(s), errDamaged)
-		require.ErrorIs(t, readAll(s), errDamaged)
-		require.ErrorIs(t, writeSome(s), errDamaged)
-		err := s.file.Close()
+		require.ErrorIs(t, readAll(s), bolt.ErrDamaged)
+		require.ErrorIs(t, readAll(s), bolt.ErrDamaged)
+		require.ErrorIs(t, writeSome(s), bolt.ErrDamaged)
+		err := s.File.Close()
 		require.ErrorContains(t, err, "can't be closed")
 	})
 }
@@ -133,7 +137,7 @@ func TestOverwrittenPages(t *testing.T) {
 			s, file := damagedStore(t)
 			// The page of one value, by way of the tree.
 			var page int64
-			require.NoError(t, s.file.db.View(func(tx *bbolt.Tx) error {
+			require.NoError(t, s.File.Db.View(func(tx *bbolt.Tx) error {
 				info, err := tx.Page(0)
 				require.NoError(t, err)
 				require.Equal(t, "meta", info.Type)
@@ -160,18 +164,18 @@ func TestOverwrittenPages(t *testing.T) {
 			_, err := file.WriteAt(harm, page*int64(os.Getpagesize()))
 			require.NoError(t, err)
 			within(t, func() {
-				require.NoError(t, s.View(context.Background(), func(tx Tx) error {
-					_, err := tx.UserByKey(fieldUsername, "user-007")
+				require.NoError(t, s.View(context.Background(), func(tx store.Tx) error {
+					_, err := tx.UserByKey(field.Username, "user-007")
 					return err
 				}), "who does not meet it goes on")
-				require.NoError(t, s.Update(context.Background(), func(tx Tx) error { return tx.PutSession(&Session{User: uuid.Must(uuid.NewV7())}) }))
-				require.ErrorIs(t, readAll(s), errDamaged)
+				require.NoError(t, s.Update(context.Background(), func(tx store.Tx) error { return tx.PutSession(&store.Session{User: uuid.Must(uuid.NewV7())}) }))
+				require.ErrorIs(t, readAll(s), bolt.ErrDamaged)
 				err := writeSome(s)
-				require.ErrorIs(t, err, errDamaged)
-				require.ErrorContains(t, err, s.file.path)
-				require.ErrorIs(t, s.Update(context.Background(), func(Tx) error { return nil }), errDamaged, "a damaged file is not written to")
-				require.NoError(t, s.View(context.Background(), func(tx Tx) error { _, err := tx.UserByKey(fieldUsername, "user-007"); return err }), "reads go on")
-				_ = s.file.Close()
+				require.ErrorIs(t, err, bolt.ErrDamaged)
+				require.ErrorContains(t, err, s.File.Path)
+				require.ErrorIs(t, s.Update(context.Background(), func(store.Tx) error { return nil }), bolt.ErrDamaged, "a damaged file is not written to")
+				require.NoError(t, s.View(context.Background(), func(tx store.Tx) error { _, err := tx.UserByKey(field.Username, "user-007"); return err }), "reads go on")
+				_ = s.File.Close()
 			})
 		})
 	}
@@ -180,12 +184,12 @@ func TestOverwrittenPages(t *testing.T) {
 // TestPanicsOfOthersPass: only damage becomes an error.
 func TestPanicsOfOthersPass(t *testing.T) {
 	s := emptyStore(t)
-	boom := func(Tx) error { panic("boom") }
+	boom := func(store.Tx) error { panic("boom") }
 	require.PanicsWithValue(t, "boom", func() { _ = s.View(context.Background(), boom) })
 	require.PanicsWithValue(t, "boom", func() { _ = s.Update(context.Background(), boom) })
-	var nobody *User
-	require.Panics(t, func() { _ = s.View(context.Background(), func(Tx) error { nobody.Email = ""; return nil }) })
+	var nobody *store.User
+	require.Panics(t, func() { _ = s.View(context.Background(), func(store.Tx) error { nobody.Email = ""; return nil }) })
 	require.NoError(t, writeSome(s), "and nothing is broken by it")
-	require.NoError(t, s.file.Close())
+	require.NoError(t, s.File.Close())
 	require.ErrorIs(t, writeSome(s), fs.ErrClosed)
 }

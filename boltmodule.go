@@ -11,6 +11,10 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
+
+	"github.com/seed-928992b0/caddy-registration/internal/setting"
+	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
 
 func init() {
@@ -47,7 +51,7 @@ func (m *BoltModule) Provision(ctx caddy.Context) error {
 	repl.Set("data_dir", caddy.AppDataDir())
 	path, err := repl.ReplaceOrErr(path, true, true)
 	if err != nil {
-		return settingErrorf("store", "%v; set it before Caddy starts, or write the path itself", err)
+		return setting.Errorf("store", "%v; set it before Caddy starts, or write the path itself", err)
 	}
 	m.path, err = filepath.Abs(path)
 	return err
@@ -70,14 +74,14 @@ func (m *BoltModule) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // StoreKey implements StoreModule.
 func (m *BoltModule) StoreKey() string { return "bbolt:" + m.path }
 
-type pooledBolt struct{ *BoltFile }
+type pooledBolt struct{ *bolt.File }
 
 func (p pooledBolt) Destruct() error { return p.Close() }
 
 // OpenStore implements StoreModule.
-func (m *BoltModule) OpenStore(realm string, wait time.Duration) (Store, func() error, error) {
+func (m *BoltModule) OpenStore(realm string, wait time.Duration) (store.Store, func() error, error) {
 	file, _, err := boltFiles.LoadOrNew(m.path, func() (caddy.Destructor, error) {
-		f, err := OpenBoltFile(m.path, wait)
+		f, err := bolt.Open(m.path, wait)
 		if err != nil {
 			return nil, err
 		}

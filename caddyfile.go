@@ -18,6 +18,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/dustin/go-humanize"
+
+	"github.com/seed-928992b0/caddy-registration/internal/setting"
 )
 
 func init() {
@@ -72,7 +74,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return p.located(checked.check(), start)
 }
 
-// located gives every SettingError the line of its setting.
+// located gives every Error the line of its setting.
 func (p *parser) located(err error, start caddyfile.Token) error {
 	if err == nil {
 		return nil
@@ -84,7 +86,7 @@ func (p *parser) located(err error, start caddyfile.Token) error {
 	}
 	for _, err := range list {
 		token := start
-		if setting := (*SettingError)(nil); errors.As(err, &setting) {
+		if setting := (*setting.Error)(nil); errors.As(err, &setting) {
 			token = p.line(setting.Setting, start)
 		}
 		located = append(located, fmt.Errorf("%w, at %s", err, source(token)))

@@ -6,23 +6,25 @@ import (
 	"encoding/json"
 	"strconv"
 	"strings"
+
+	"github.com/seed-928992b0/caddy-registration/internal/field"
 )
 
 // fieldOption reads `field <name> <type> { … }`.
-func fieldOption(to *[]FieldSettings) option {
+func fieldOption(to *[]field.Spec) option {
 	return func(p *parser, _ string) error {
 		token := p.Token()
 		args := p.RemainingArgs()
 		if len(args) != 2 {
-			return p.Errf("field takes a name and a type; write for example: field nickname text (the types are: %s)", kindNames())
+			return p.Errf("field takes a name and a type; write for example: field nickname text (the types are: %s)", field.KindNames())
 		}
-		f := FieldSettings{Name: args[0], Type: args[1]}
+		f := field.Spec{Name: args[0], Type: args[1]}
 		path := "user.field." + f.Name
 		if _, again := p.lines[path]; again {
 			return p.Errf("the field %s stands twice; keep one of them", f.Name)
 		}
 		p.lines[path] = token
-		kind := fieldKind(f.Type)
+		kind := field.Kind(f.Type)
 		err := p.block(path, map[string]option{
 			"label":      textOption(&f.Label, `"Nick name"`),
 			"required":   flagOption(&f.Required),
@@ -56,7 +58,7 @@ func flagOption(to *bool) option {
 
 // scalarOption reads a value of the field's type. In JSON it is a number or a
 // boolean where the type is one and the text can be one, else a string.
-func scalarOption(to *json.RawMessage, kind fieldKind, example string) option {
+func scalarOption(to *json.RawMessage, kind field.Kind, example string) option {
 	return func(p *parser, name string) error {
 		text, err := p.arg(name, example)
 		if err != nil {
@@ -67,12 +69,12 @@ func scalarOption(to *json.RawMessage, kind fieldKind, example string) option {
 			return err
 		}
 		switch kind {
-		case kindInteger, kindNumber:
-			if json.Valid([]byte(text)) && scalarText(json.RawMessage(text)) != "" {
+		case field.KindInteger, field.KindNumber:
+			if json.Valid([]byte(text)) && field.ScalarText(json.RawMessage(text)) != "" {
 				raw = []byte(text)
 			}
-		case kindBoolean:
-			if v, ok := parseBoolean(text); ok {
+		case field.KindBoolean:
+			if v, ok := field.ParseBoolean(text); ok {
 				raw = strconv.AppendBool(nil, v)
 			}
 		}

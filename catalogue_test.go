@@ -18,6 +18,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/templates"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/text/feature/plural"
@@ -36,9 +39,9 @@ func formsOf(tag language.Tag) map[plural.Form]bool {
 // TestCataloguesAgree: the same messages, placeholders and numbers in every
 // language, and the plural forms that the language has.
 func TestCataloguesAgree(t *testing.T) {
-	require.Equal(t, []string{"de", "en", "es", "fr", "id", "pl", "pt-BR"}, shippedLanguages())
-	english := shipped()[defaultLanguage]
-	for name, c := range shipped() {
+	require.Equal(t, []string{"de", "en", "es", "fr", "id", "pl", "pt-BR"}, text.ShippedLanguages())
+	english := text.Shipped()[text.DefaultLanguage]
+	for name, c := range text.Shipped() {
 		forms := formsOf(language.MustParse(name))
 		for id, want := range english {
 			got := c[id]
@@ -46,27 +49,27 @@ func TestCataloguesAgree(t *testing.T) {
 				t.Errorf("%s: %s is missing", name, id)
 				continue
 			}
-			if got.by != want.by {
-				t.Errorf("%s: %s has plural forms by %q, English by %q", name, id, got.by, want.by)
+			if got.By != want.By {
+				t.Errorf("%s: %s has plural forms by %q, English by %q", name, id, got.By, want.By)
 			}
-			if !slices.Equal(got.placeholders(), want.placeholders()) {
-				t.Errorf("%s: %s mentions %v, English %v", name, id, got.placeholders(), want.placeholders())
+			if !slices.Equal(got.Placeholders(), want.Placeholders()) {
+				t.Errorf("%s: %s mentions %v, English %v", name, id, got.Placeholders(), want.Placeholders())
 			}
-			if got.by == "" {
+			if got.By == "" {
 				continue
 			}
 			for form := range forms {
-				if got.forms[form] == nil {
+				if got.Forms[form] == nil {
 					t.Errorf("%s: %s lacks the plural form %v", name, id, form)
 				}
 			}
-			for form, text := range got.forms {
+			for form, text := range got.Forms {
 				if !forms[form] {
 					t.Errorf("%s: %s has the plural form %v, which no number has", name, id, form)
 				}
 				// Only a form for exactly one number may leave that number out.
-				if !slices.Equal(text.placeholders(), want.placeholders()) && (form == plural.Other || form == plural.Few || form == plural.Many) {
-					t.Errorf("%s: %s mentions %v in the form %v, English %v", name, id, text.placeholders(), form, want.placeholders())
+				if !slices.Equal(text.Placeholders(), want.Placeholders()) && (form == plural.Other || form == plural.Few || form == plural.Many) {
+					t.Errorf("%s: %s mentions %v in the form %v, English %v", name, id, text.Placeholders(), form, want.Placeholders())
 				}
 			}
 		}
@@ -89,7 +92,7 @@ var (
 func usedMessages(t *testing.T) map[string]string {
 	t.Helper()
 	used := map[string]string{"status.400": "respond.go"}
-	for _, status := range statuses {
+	for _, status := range web.Statuses {
 		used["status."+strconv.Itoa(status)] = "respond.go"
 	}
 	var files []string
@@ -127,7 +130,7 @@ func usedMessages(t *testing.T) map[string]string {
 		})
 	}
 	require.NoError(t, fs.WalkDir(templates.FS, ".", func(file string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() || strings.HasPrefix(file, localesFolder) {
+		if err != nil || entry.IsDir() || strings.HasPrefix(file, text.LocalesFolder) {
 			return err
 		}
 		raw, err := templates.FS.ReadFile(file)
@@ -143,13 +146,13 @@ func usedMessages(t *testing.T) map[string]string {
 func TestMessagesAreUsed(t *testing.T) {
 	used := usedMessages(t)
 	require.Greater(t, len(used), 100)
-	for id := range shipped()[defaultLanguage] {
+	for id := range text.Shipped()[text.DefaultLanguage] {
 		if used[id] == "" {
 			t.Errorf("%s is used nowhere", id)
 		}
 	}
 	for id, file := range used {
-		if shipped()[defaultLanguage][id] == nil {
+		if text.Shipped()[text.DefaultLanguage][id] == nil {
 			t.Errorf("%s uses %s, which is no message", file, id)
 		}
 	}
@@ -177,21 +180,21 @@ func TestPluralsAndNumbers(t *testing.T) {
 		{"id", 90 * time.Minute, "90 menit"},
 		{"pt-BR", 1500 * day, "1.500 dias"},
 	} {
-		require.Equal(t, c.want, l.named(c.language).text(inWords(c.period)))
+		require.Equal(t, c.want, l.Named(c.language).Text(text.InWords(c.period)))
 	}
 	moment := time.Date(2026, 3, 1, 23, 5, 0, 0, time.FixedZone("", -3600))
-	require.Equal(t, "2 March 2026, 00:05 UTC", l.named("en").text(onDate(moment)))
-	require.Equal(t, "2. März 2026, 00:05 UTC", l.named("de").text(onDate(moment)))
-	require.Equal(t, "2 de março de 2026, 00:05 UTC", l.named("pt-BR").text(onDate(moment)))
-	tooLarge := Params{"max": maxBody}
-	require.Contains(t, refusalText(l.named("en"), CodeTooLarge, tooLarge), "65,536 bytes")
-	require.Contains(t, refusalText(l.named("de"), CodeTooLarge, tooLarge), "65.536 Byte")
-	require.Contains(t, refusalText(l.named("es"), CodePasswordTooShort, Params{"min": 1}), "1 carácter.")
-	require.Equal(t, "Der Inhalt der Anfrage ist nicht lesbar: er ist nicht in UTF-8.", refusalText(l.named("de"), CodeMalformed, malformed("malformed.utf8").Params))
+	require.Equal(t, "2 March 2026, 00:05 UTC", l.Named("en").Text(text.OnDate(moment)))
+	require.Equal(t, "2. März 2026, 00:05 UTC", l.Named("de").Text(text.OnDate(moment)))
+	require.Equal(t, "2 de março de 2026, 00:05 UTC", l.Named("pt-BR").Text(text.OnDate(moment)))
+	tooLarge := text.Params{"max": web.MaxBody}
+	require.Contains(t, refusal.Text(l.Named("en"), refusal.CodeTooLarge, tooLarge), "65,536 bytes")
+	require.Contains(t, refusal.Text(l.Named("de"), refusal.CodeTooLarge, tooLarge), "65.536 Byte")
+	require.Contains(t, refusal.Text(l.Named("es"), refusal.CodePasswordTooShort, text.Params{"min": 1}), "1 carácter.")
+	require.Equal(t, "Der Inhalt der Anfrage ist nicht lesbar: er ist nicht in UTF-8.", refusal.Text(l.Named("de"), refusal.CodeMalformed, web.Malformed("malformed.utf8").Params))
 }
 
 func TestAcceptLanguage(t *testing.T) {
-	german, err := newLanguages("", "de")
+	german, err := text.NewLanguages("", "de")
 	require.NoError(t, err)
 	for _, c := range []struct {
 		header, want, wantWithGerman string
@@ -216,8 +219,8 @@ func TestAcceptLanguage(t *testing.T) {
 		{"\x00\xff", "en", "de"},
 		{strings.Repeat("de-", 1000), "en", "de"},
 	} {
-		require.Equal(t, c.want, english(t).choose(c.header).name, c.header)
-		require.Equal(t, c.wantWithGerman, german.choose(c.header).name, c.header)
+		require.Equal(t, c.want, english(t).Choose(c.header).Name, c.header)
+		require.Equal(t, c.wantWithGerman, german.Choose(c.header).Name, c.header)
 	}
 }
 
@@ -240,23 +243,23 @@ func TestOwnCatalogues(t *testing.T) {
 		"locales/nl.json":    `{"page.login.title": "Inloggen", "period.days": {"plural": "count", "one": "{count} dag", "other": "{count} dagen"}}`,
 		"locales/README":     "not a catalogue",
 	})
-	l, err := newLanguages(dir, "fr")
+	l, err := text.NewLanguages(dir, "fr")
 	require.NoError(t, err)
-	text := func(accept, id string) string { return l.choose(accept).text(say(id)) }
-	require.Equal(t, "Hereinspaziert", text("de", "page.login.title"))
-	require.Equal(t, "Abmelden", text("de", "page.logout.title"))
-	require.Equal(t, "Hereinspaziert", text("de-AT", "page.login.title"), "as in German")
-	require.Equal(t, "Pfiat di", text("de-AT", "page.logout.title"))
-	require.Equal(t, "Spitzname", text("de-AT", "field.nickname"))
-	require.Equal(t, "Inloggen", text("nl-BE", "page.login.title"))
-	require.Equal(t, "Se déconnecter", text("nl", "page.logout.title"), "what it leaves out, in the fallback")
-	require.Equal(t, "Sign in", text("en", "page.login.title"))
-	require.Equal(t, "2 dagen", l.named("nl").text(inWords(2*day)))
-	_, err = newLanguages(dir, "nl")
+	txt := func(accept, id string) string { return l.Choose(accept).Text(text.Say(id)) }
+	require.Equal(t, "Hereinspaziert", txt("de", "page.login.title"))
+	require.Equal(t, "Abmelden", txt("de", "page.logout.title"))
+	require.Equal(t, "Hereinspaziert", txt("de-AT", "page.login.title"), "as in German")
+	require.Equal(t, "Pfiat di", txt("de-AT", "page.logout.title"))
+	require.Equal(t, "Spitzname", txt("de-AT", "field.nickname"))
+	require.Equal(t, "Inloggen", txt("nl-BE", "page.login.title"))
+	require.Equal(t, "Se déconnecter", txt("nl", "page.logout.title"), "what it leaves out, in the fallback")
+	require.Equal(t, "Sign in", txt("en", "page.login.title"))
+	require.Equal(t, "2 dagen", l.Named("nl").Text(text.InWords(2*day)))
+	_, err = text.NewLanguages(dir, "nl")
 	require.NoError(t, err)
-	_, err = newLanguages(dir, "it")
+	_, err = text.NewLanguages(dir, "it")
 	require.ErrorContains(t, err, "de-AT, en, es, fr, id, nl, pl, pt-BR, or put it.json into locales")
-	_, err = newLanguages(filepath.Join(dir, "nowhere"), "en")
+	_, err = text.NewLanguages(filepath.Join(dir, "nowhere"), "en")
 	require.NoError(t, err, "a missing folder is the templates' own error")
 }
 
@@ -278,12 +281,12 @@ func TestOwnCataloguesWrong(t *testing.T) {
 		`{"page.more": "x"} {}`:                                              "there is more",
 	} {
 		dir := templatesFolder(t, map[string]string{"locales/de.json": content})
-		_, err := newLanguages(dir, "en")
+		_, err := text.NewLanguages(dir, "en")
 		require.ErrorContains(t, err, filepath.Join(dir, "locales", "de.json")+": ", content)
 		require.ErrorContains(t, err, want, content)
 	}
 	for name, want := range map[string]string{"deutsch!.json": "not a BCP 47 language tag", "PT-br.json": "name it pt-BR.json", "und.json": "not a BCP 47"} {
-		_, err := newLanguages(templatesFolder(t, map[string]string{"locales/" + name: `{}`}), "en")
+		_, err := text.NewLanguages(templatesFolder(t, map[string]string{"locales/" + name: `{}`}), "en")
 		require.ErrorContains(t, err, want)
 	}
 }
@@ -292,17 +295,17 @@ func FuzzAcceptLanguage(f *testing.F) {
 	f.Add("de-AT,de;q=0.9,en;q=0.8,*;q=0.1")
 	f.Add("zh-Hant-TW-u-co-stroke;q=1")
 	l := english(f)
-	f.Fuzz(func(t *testing.T, header string) { require.NotNil(t, l.choose(header)) })
+	f.Fuzz(func(t *testing.T, header string) { require.NotNil(t, l.Choose(header)) })
 }
 
 func BenchmarkAcceptLanguage(b *testing.B) {
 	l := english(b)
 	for b.Loop() {
-		l.choose("de-AT,de;q=0.9,en-US;q=0.8,en;q=0.7")
+		l.Choose("de-AT,de;q=0.9,en-US;q=0.8,en;q=0.7")
 	}
 }
 
 // otherLanguages are all but English.
 func otherLanguages() []string {
-	return slices.DeleteFunc(slices.Collect(maps.Keys(shipped())), func(name string) bool { return name == defaultLanguage })
+	return slices.DeleteFunc(slices.Collect(maps.Keys(text.Shipped())), func(name string) bool { return name == text.DefaultLanguage })
 }

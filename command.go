@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/seed-928992b0/caddy-registration/internal/password"
+	"github.com/seed-928992b0/caddy-registration/internal/setting"
 )
 
 const (
@@ -47,7 +48,7 @@ const hashingOff = "off"
 // checkHashing refuses a value that means nothing.
 func checkHashing() error {
 	if v := os.Getenv(hashingVariable); v != "" && v != hashingOff {
-		return settingErrorf(hashingVariable, "the environment has the value %q, which means nothing; write off, so that passwords are hashed in the server alone, or remove it", v)
+		return setting.Errorf(hashingVariable, "the environment has the value %q, which means nothing; write off, so that passwords are hashed in the server alone, or remove it", v)
 	}
 	return nil
 }

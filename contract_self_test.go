@@ -11,6 +11,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 )
 
 func uuidOf(t testing.TB, s *site, login string) uuid.UUID {
@@ -161,7 +163,7 @@ func TestContractResetSettings(t *testing.T) {
 		s := newSite(t, func(s *Settings) { s.Register.Verification = off() })
 		s.browser().post("/accounts/register", with(newcomer("ada"), data{"email": nil}))
 		s.browser().post("/accounts/register", newcomer("bob"))
-		_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "bob"), AdminChange{IsActive: off()})
+		_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "bob"), account.AdminChange{IsActive: off()})
 		require.NoError(t, err)
 		for _, login := range []string{"ada", "bob"} {
 			require.Equal(t, 200, s.browser().post("/accounts/send-reset-password-link", data{"login": login}).StatusCode)
@@ -241,10 +243,10 @@ func TestContractRehash(t *testing.T) {
 	old, err := bcrypt.GenerateFromPassword([]byte(testPassword), bcrypt.MinCost)
 	require.NoError(t, err)
 	set := func(hash string) {
-		require.NoError(t, s.accounts.update(t.Context(), func(tx *txn) error {
+		require.NoError(t, s.accounts.Update(t.Context(), func(tx *account.Txn) error {
 			u, err := tx.User(uuidOf(t, s, "ada"))
 			u.PasswordHash = hash
-			return errOr(err, s.accounts.putUser(tx, u))
+			return errOr(err, s.accounts.PutUser(tx, u))
 		}))
 	}
 	set(string(old))

@@ -13,6 +13,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // requireError checks status and codes of a refusal, through the problem shape.
@@ -256,7 +260,7 @@ func TestContractRegisterSettings(t *testing.T) {
 		link := linkOf(s.mail(), t)
 		require.Equal(t, 200, s.browser().post("/accounts/verify-registration", link).StatusCode)
 		require.Equal(t, 200, s.browser().post("/accounts/verify-registration", link).StatusCode)
-		_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "ada"), AdminChange{IsActive: off()})
+		_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "ada"), account.AdminChange{IsActive: off()})
 		require.NoError(t, err)
 		requireError(t, s.browser().problems().post("/accounts/verify-registration", link), 400, "signature_invalid")
 	})
@@ -317,7 +321,7 @@ func TestContractSignIn(t *testing.T) {
 	s.member("disabled")
 	s.browser().post("/accounts/register", newcomer("waiting"))
 	s.mail()
-	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "disabled"), AdminChange{IsActive: off()})
+	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "disabled"), account.AdminChange{IsActive: off()})
 	require.NoError(t, err)
 	var bodies []string
 	for _, body := range []data{{"login": "nobody", "password": testPassword}, {"login": "ada", "password": "wrong"}, {"login": "waiting", "password": "wrong"}, {"login": "disabled", "password": "wrong"}, {"login": "waiting@example.org", "password": testPassword}, {"login": "disabled@example.org", "password": testPassword}, {"email": "disabled@example.org", "password": testPassword}} {
@@ -397,12 +401,12 @@ func TestContractSessionsEnd(t *testing.T) {
 		require.Equal(t, 200, busy.get("/accounts/profile").StatusCode)
 	}
 	require.Equal(t, 401, idle.get("/accounts/profile").StatusCode)
-	require.NoError(t, s.realm.engine.sessions.flush(t.Context()))
-	s.realm.engine.sessions.live = newCache[TokenHash, *liveSession](16, func(h TokenHash) byte { return h[0] })
+	require.NoError(t, s.realm.engine.sessions.Flush(t.Context()))
+	s.realm.engine.sessions.Live = session.NewCache[store.TokenHash, *session.LiveSession](16, func(h store.TokenHash) byte { return h[0] })
 	require.Equal(t, 200, busy.get("/accounts/profile").StatusCode, "the last use was written back")
 	s.travel(2 * time.Hour)
 	require.Equal(t, 401, busy.get("/accounts/profile").StatusCode, "the lifetime is absolute")
-	removed, err := s.realm.engine.sessions.sweep(t.Context(), s.realm.now())
+	removed, err := s.realm.engine.sessions.Sweep(t.Context(), s.realm.Now())
 	require.NoError(t, err)
 	require.Equal(t, 2, removed)
 }

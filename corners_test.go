@@ -17,6 +17,15 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/letter"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/setting"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 func TestCookieSettings(t *testing.T) {
@@ -30,8 +39,8 @@ func TestCookieSettings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, func(s *Settings) { c.set.SameSite = "strict"; s.Session = c.set })
-			require.Equal(t, c.plain, s.realm.cookiePlain)
-			require.Equal(t, c.https, s.realm.cookieTLS)
+			require.Equal(t, c.plain, s.realm.CookiePlain)
+			require.Equal(t, c.https, s.realm.CookieTLS)
 			s.member("ada")
 			got := s.browser().post("/accounts/login", data{"login": "ada", "password": testPassword}).Cookies()[0]
 			require.Equal(t, c.plain, got.Name)
@@ -66,13 +75,13 @@ func TestOwnMailTemplates(t *testing.T) {
 	m := s.mail()
 	require.Equal(t, "For ada at example.com", m.Subject, "no names until the address is confirmed")
 	require.Contains(t, m.HTML, "Hello  <a")
-	s.set(uuidOf(t, s, "ada").String(), func(u *User) { u.IsActive, u.AwaitsVerification, u.EmailVerified = true, false, true })
+	s.set(uuidOf(t, s, "ada").String(), func(u *store.User) { u.IsActive, u.AwaitsVerification, u.EmailVerified = true, false, true })
 	s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
 	m = s.mail()
 	require.Equal(t, "For <Ada> L at example.com", m.Subject)
 	require.Contains(t, m.HTML, "Hello &lt;Ada&gt;")
 	require.Empty(t, m.Text, "the mailer derives it")
-	require.Contains(t, m.plainText(), "http://example.com/accounts/reset-password/?")
+	require.Contains(t, m.PlainText(), "http://example.com/accounts/reset-password/?")
 	s = newSite(t, func(s *Settings) { s.Templates, s.Register.Mail = dir, MailSettings{Body: "mine/body.txt"} })
 	s.browser().post("/accounts/register", body)
 	m = s.mail()
@@ -80,7 +89,7 @@ func TestOwnMailTemplates(t *testing.T) {
 	require.True(t, strings.HasPrefix(m.Text, "go http"))
 	for name, mail := range map[string]MailSettings{"missing": {Subject: "no/such.txt"}, "missing html": {HTMLBody: "no.html"}, "outside": {TextBody: "../x"}} {
 		settings := resolvedTestSettings(t, func(s *Settings) { s.Templates, s.Register.Mail = dir, mail })
-		_, err := newMailRenderer(settings.letters(), english(t), "example.com", time.Now)
+		_, err := letter.NewRenderer(settings.letters(), english(t), "example.com", time.Now)
 		require.ErrorContains(t, err, "template", name)
 	}
 }
@@ -91,29 +100,29 @@ func TestAccountVanishesInTheMiddle(t *testing.T) {
 	u, err := s.accounts.Lookup(t.Context(), s.member("bob"))
 	require.NoError(t, err)
 	b := s.signedIn("bob")
-	p, err := s.realm.authenticate(requestWith(t, b.cookie["registration"]), true)
+	p, err := s.realm.Authenticate(requestWith(t, b.cookie["registration"]), true)
 	require.NoError(t, err)
-	change := Input{"old_password": {valueText, testPassword}, "password": {valueText, "another passphrase"}, "password_confirm": {valueText, "another passphrase"}}
+	change := field.Input{"old_password": {Kind: field.ValueText, Text: testPassword}, "password": {Kind: field.ValueText, Text: "another passphrase"}, "password_confirm": {Kind: field.ValueText, Text: "another passphrase"}}
 	require.NoError(t, s.accounts.SignOut(t.Context(), p, false))
-	_, _, err = s.accounts.ChangePassword(t.Context(), p, change, Client{})
-	require.Equal(t, CodeNotAuthenticated, asRefusal(err).Code, "the session was revoked meanwhile")
+	_, _, err = s.accounts.ChangePassword(t.Context(), p, change, account.Client{})
+	require.Equal(t, refusal.CodeNotAuthenticated, web.AsRefusal(err).Code, "the session was revoked meanwhile")
 	require.NoError(t, s.accounts.Delete(t.Context(), u.ID))
-	_, _, err = s.accounts.ChangePassword(t.Context(), p, change, Client{})
-	require.Equal(t, CodeNotAuthenticated, asRefusal(err).Code)
-	_, err = s.accounts.UpdateProfile(t.Context(), p, Input{}, true, Client{})
-	require.Equal(t, CodeNotAuthenticated, asRefusal(err).Code)
-	require.Equal(t, CodeNotAuthenticated, asRefusal(s.accounts.RegisterEmail(t.Context(), p, Input{"email": {valueText, "x@example.org"}}, Client{})).Code)
-	_, err = s.accounts.Administer(t.Context(), u.ID, AdminChange{})
-	require.Equal(t, CodeUserNotFound, asRefusal(err).Code)
-	require.Equal(t, CodeUserNotFound, asRefusal(s.accounts.Delete(t.Context(), u.ID)).Code)
+	_, _, err = s.accounts.ChangePassword(t.Context(), p, change, account.Client{})
+	require.Equal(t, refusal.CodeNotAuthenticated, web.AsRefusal(err).Code)
+	_, err = s.accounts.UpdateProfile(t.Context(), p, field.Input{}, true, account.Client{})
+	require.Equal(t, refusal.CodeNotAuthenticated, web.AsRefusal(err).Code)
+	require.Equal(t, refusal.CodeNotAuthenticated, web.AsRefusal(s.accounts.RegisterEmail(t.Context(), p, field.Input{"email": {Kind: field.ValueText, Text: "x@example.org"}}, account.Client{})).Code)
+	_, err = s.accounts.Administer(t.Context(), u.ID, account.AdminChange{})
+	require.Equal(t, refusal.CodeUserNotFound, web.AsRefusal(err).Code)
+	require.Equal(t, refusal.CodeUserNotFound, web.AsRefusal(s.accounts.Delete(t.Context(), u.ID)).Code)
 	for _, unknown := range []string{u.ID.String(), "nobody", ""} {
 		_, err = s.accounts.Lookup(t.Context(), unknown)
-		require.Equal(t, CodeUserNotFound, asRefusal(err).Code)
+		require.Equal(t, refusal.CodeUserNotFound, web.AsRefusal(err).Code)
 	}
 	got, err := s.accounts.Lookup(t.Context(), "ADA@example.org")
 	require.NoError(t, err)
 	staff := true
-	got, err = s.accounts.Administer(t.Context(), got.ID, AdminChange{IsStaff: &staff})
+	got, err = s.accounts.Administer(t.Context(), got.ID, account.AdminChange{IsStaff: &staff})
 	require.NoError(t, err)
 	require.True(t, got.IsStaff)
 }
@@ -128,38 +137,38 @@ func requestWith(t testing.TB, cookie string) *http.Request {
 
 func TestErrorTexts(t *testing.T) {
 	cause := errors.New("disk")
-	require.Equal(t, "unavailable: disk", unavailable(cause).Error())
-	require.ErrorIs(t, unavailable(cause), cause)
-	require.Equal(t, "login_invalid", refuse(CodeLoginInvalid).Error())
-	require.Equal(t, "invalid input: a blank, b null", fieldErrors{{Field: "a", Code: CodeBlank}, {Field: "b", Code: CodeNull}}.err().Error())
-	require.Equal(t, CodeInternal, asRefusal(cause).Code)
-	require.Equal(t, CodeNotAuthenticated, asRefusal(ErrNotFound).Code)
-	require.EqualValues(t, 2, seconds(1500*time.Millisecond))
-	for code := range statuses {
+	require.Equal(t, "unavailable: disk", refusal.Unavailable(cause).Error())
+	require.ErrorIs(t, refusal.Unavailable(cause), cause)
+	require.Equal(t, "login_invalid", refusal.New(refusal.CodeLoginInvalid).Error())
+	require.Equal(t, "invalid input: a blank, b null", refusal.FieldErrors{{Field: "a", Code: refusal.CodeBlank}, {Field: "b", Code: refusal.CodeNull}}.Err().Error())
+	require.Equal(t, refusal.CodeInternal, web.AsRefusal(cause).Code)
+	require.Equal(t, refusal.CodeNotAuthenticated, web.AsRefusal(store.ErrNotFound).Code)
+	require.EqualValues(t, 2, refusal.Seconds(1500*time.Millisecond))
+	for code := range web.Statuses {
 		require.NotEmpty(t, message(code, nil))
 	}
-	require.Equal(t, "setting: wrong", settingErrorf("setting", "wrong").Error())
-	require.ErrorIs(t, &TakenError{Field: "x"}, ErrTaken)
-	require.Equal(t, "x is already taken", (&TakenError{Field: "x"}).Error())
+	require.Equal(t, "setting: wrong", setting.Errorf("setting", "wrong").Error())
+	require.ErrorIs(t, &store.TakenError{Field: "x"}, store.ErrTaken)
+	require.Equal(t, "x is already taken", (&store.TakenError{Field: "x"}).Error())
 }
 
 func TestCacheIsBounded(t *testing.T) {
-	c := newCache[TokenHash, int](32, func(h TokenHash) byte { return h[0] })
+	c := session.NewCache[store.TokenHash, int](32, func(h store.TokenHash) byte { return h[0] })
 	always := func() bool { return true }
 	for i := range 1000 {
-		c.put(TokenHash{byte(i), byte(i >> 8)}, i, always)
+		c.Put(store.TokenHash{byte(i), byte(i >> 8)}, i, always)
 	}
 	total := 0
-	for i := range c.shards {
-		total += len(c.shards[i].m)
+	for i := range c.Shards {
+		total += len(c.Shards[i].M)
 	}
 	require.LessOrEqual(t, total, 32)
-	key := TokenHash{1, 2, 3}
-	require.Equal(t, 1, c.put(key, 1, func() bool { return false }))
-	_, ok := c.get(key)
+	key := store.TokenHash{1, 2, 3}
+	require.Equal(t, 1, c.Put(key, 1, func() bool { return false }))
+	_, ok := c.Get(key)
 	require.False(t, ok, "what was read before a drop is not remembered")
-	c.put(key, 1, always)
-	require.Equal(t, 1, c.put(key, 2, always), "all readers share the first")
+	c.Put(key, 1, always)
+	require.Equal(t, 1, c.Put(key, 2, always), "all readers share the first")
 }
 
 func TestAcceptedQuality(t *testing.T) {
@@ -167,25 +176,25 @@ func TestAcceptedQuality(t *testing.T) {
 		"text/html": true, "TEXT/HTML": true, "text/html;q=2": false, "text/html;q=x": false, "text/html; charset=utf-8; q=0.5": true,
 		"application/json;q=0.4,text/html;q=0.5": true, "*/*": false, "text/*": false, "application/xhtml+xml": true,
 	} {
-		require.Equal(t, want, acceptsHTML(http.Header{"Accept": {accept}}), accept)
+		require.Equal(t, want, web.AcceptsHTML(http.Header{"Accept": {accept}}), accept)
 	}
-	require.True(t, acceptsProblem(http.Header{"Accept": {"application/json", "application/problem+json"}}))
-	require.False(t, acceptsProblem(http.Header{"Accept": {"application/json, application/problem+json;q=0.5"}}))
+	require.True(t, web.AcceptsProblem(http.Header{"Accept": {"application/json", "application/problem+json"}}))
+	require.False(t, web.AcceptsProblem(http.Header{"Accept": {"application/json, application/problem+json;q=0.5"}}))
 }
 
 func TestNonFieldErrorsKey(t *testing.T) {
 	s := newSite(t, func(s *Settings) { s.NonFieldErrorsKey = on() })
 	b := s.browser()
-	require.JSONEq(t, `{"non_field_errors":["`+message(CodeLoginInvalid, nil)+`"]}`, b.post("/accounts/login", data{"login": "x", "password": "y"}).body)
+	require.JSONEq(t, `{"non_field_errors":["`+message(refusal.CodeLoginInvalid, nil)+`"]}`, b.post("/accounts/login", data{"login": "x", "password": "y"}).body)
 	require.Contains(t, b.get("/accounts/profile").body, `"detail"`)
 	b.header.Set("Content-Type", "application/json")
 	require.Contains(t, b.post("/accounts/login", "{").body, `"detail"`)
 }
 
 func TestSmallParts(t *testing.T) {
-	require.Equal(t, "é", shorten("éé", 3), "whole characters only")
-	require.Empty(t, shorten("\xff\xfe", 5))
-	_, ok := hashToken("short")
+	require.Equal(t, "é", session.Shorten("éé", 3), "whole characters only")
+	require.Empty(t, session.Shorten("\xff\xfe", 5))
+	_, ok := session.HashToken("short")
 	require.False(t, ok)
 	require.NoError(t, (&Guard{}).Validate())
 	require.Error(t, (&Guard{MaxAge: caddy.Duration(-1)}).Validate())
@@ -199,14 +208,14 @@ func TestSmallParts(t *testing.T) {
 	} {
 		require.Equal(t, want, (&settings).site())
 	}
-	_, err = s.accounts.hasher.Verify(t.Context(), "x", "y")
-	require.Equal(t, CodeUnavailable, asRefusal(hashError(err)).Code)
+	_, err = s.accounts.Hasher.Verify(t.Context(), "x", "y")
+	require.Equal(t, refusal.CodeUnavailable, web.AsRefusal(account.HashError(err)).Code)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	_, err = s.accounts.Lookup(ctx, uuid.NewString())
-	require.Equal(t, CodeUnavailable, asRefusal(err).Code)
-	require.Equal(t, "{}", string(must(object(nil).MarshalJSON())))
-	_, err = object{{"x", func() {}}}.MarshalJSON()
+	require.Equal(t, refusal.CodeUnavailable, web.AsRefusal(err).Code)
+	require.Equal(t, "{}", string(must(web.Object(nil).MarshalJSON())))
+	_, err = web.Object{{Name: "x", Value: func() {}}}.MarshalJSON()
 	require.Error(t, err)
 }
 
@@ -238,8 +247,8 @@ func TestFlushFailsLoudly(t *testing.T) {
 	b := s.signedIn("ada")
 	s.travel(time.Hour)
 	require.Equal(t, 200, b.get("/accounts/profile").StatusCode)
-	broken := &brokenStore{Store: s.accounts.store}
-	s.realm.engine.sessions.store = broken
+	broken := &brokenStore{Store: s.accounts.Store}
+	s.realm.engine.sessions.Store = broken
 	broken.broken.Store(true)
 	s.realm.engine.flush(t.Context(), s.realm.postman)
 	require.Equal(t, 1, s.logs.FilterMessage("the last uses of sessions could not be written").Len())
@@ -250,8 +259,8 @@ func TestFailingReads(t *testing.T) {
 	s := newSite(t)
 	s.member("ada")
 	b := s.signedIn("ada").problems()
-	require.NoError(t, s.accounts.store.Close())
-	s.realm.engine.sessions.live = newCache[TokenHash, *liveSession](16, func(h TokenHash) byte { return h[0] })
+	require.NoError(t, s.accounts.Store.Close())
+	s.realm.engine.sessions.Live = session.NewCache[store.TokenHash, *session.LiveSession](16, func(h store.TokenHash) byte { return h[0] })
 	for path, body := range map[string]data{
 		"/accounts/register":                 newcomer("bob"),
 		"/accounts/login":                    {"login": "ada", "password": testPassword},
@@ -264,13 +273,13 @@ func TestFailingReads(t *testing.T) {
 		b.cookie = map[string]string{}
 		requireError(t, b.post(path, body), 503, "unavailable")
 	}
-	token, _ := newToken()
+	token, _ := session.NewToken()
 	b.cookie["registration"] = token
 	requireError(t, b.get("/members/"), 503, "unavailable")
 	provider := &Provider{}
 	provider.app, provider.name = s.app, "default"
 	_, _, err := provider.Authenticate(&nullWriter{h: http.Header{}}, requestWith(t, token))
 	require.Error(t, err, "a technical failure, for Caddy's log")
-	s.realm.accounts.Store(nil)
+	s.realm.Accounts.Store(nil)
 	requireError(t, b.get("/members/"), 503, "unavailable")
 }

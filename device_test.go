@@ -13,6 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 const deviceCookie = "registration_device"
@@ -120,7 +122,7 @@ func TestDamagedBudgetsBeginAfresh(t *testing.T) {
 	path := t.TempDir() + "/r.db"
 	s := newSiteAt(t, path, throttled)
 	s.member("ada")
-	require.NoError(t, s.accounts.store.Update(context.Background(), func(tx Tx) error { return tx.PutValue(throttlesValue, []byte("\x01short")) }))
+	require.NoError(t, s.accounts.Store.Update(context.Background(), func(tx store.Tx) error { return tx.PutValue(throttlesValue, []byte("\x01short")) }))
 	s.close()
 	s = newSiteAt(t, path, throttled)
 	require.Len(t, s.logs.FilterMessage("the throttles begin afresh").All(), 1)

@@ -11,35 +11,41 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/outbox"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // engine is one realm of one open store. All configurations that run on it,
 // before, during and after a reload, share it.
 type engine struct {
-	store     Store
-	sessions  *sessions
-	outbox    *outbox
+	store     store.Store
+	sessions  *session.Live
+	outbox    *outbox.Worker
 	throttles *budget.Ledger
-	uniques   *uniques
-	purger    *purger
+	uniques   *field.KeyIndex
+	purger    *account.Purger
 	release   func() error // of what the store rests on
 
 	mu sync.Mutex
 	// postmen of the running configurations. The latest works; when it stops
 	// (or a reload fails half-way), the one before goes on.
-	postmen []*postman
+	postmen []*outbox.Courier
 	stop    context.CancelFunc
 	quiet   sync.WaitGroup
 	// changed tells the housekeeping of another configuration.
 	changed chan struct{}
 }
 
-func newEngine(store Store, release func() error) *engine {
-	e := &engine{store: store, sessions: newSessions(store), throttles: newThrottles(time.Now), uniques: newUniques(), release: release, changed: make(chan struct{}, 1)}
-	e.outbox = newOutbox(store, e.postman)
-	e.purger = newPurger(store, e.sessions, e.uniques, e.postman)
-	e.outbox.removed = e.purger.mailDone
+func newEngine(store store.Store, release func() error) *engine {
+	e := &engine{store: store, sessions: session.NewLive(store), throttles: web.NewThrottles(time.Now), uniques: field.NewKeyIndex(), release: release, changed: make(chan struct{}, 1)}
+	e.outbox = outbox.NewWorker(store, e.postman)
+	e.purger = account.NewPurger(store, e.sessions, e.uniques, e.postman)
+	e.outbox.Removed = e.purger.MailDone
 	return e
 }
 
@@ -49,8 +55,8 @@ const (
 	sweepInterval = 10 * time.Minute
 )
 
-// postman returns the working one, nil if there is none.
-func (e *engine) postman() *postman {
+// Courier returns the working one, nil if there is none.
+func (e *engine) postman() *outbox.Courier {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if len(e.postmen) == 0 {
@@ -61,8 +67,8 @@ func (e *engine) postman() *postman {
 
 // start begins to work for a configuration. From then on its mailer is used, and
 // no other's: a message that one has under way is cut off and sent again.
-func (e *engine) start(p *postman) {
-	defer e.outbox.takeOver() // without the lock
+func (e *engine) start(p *outbox.Courier) {
+	defer e.outbox.TakeOver() // without the lock
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.postmen = append(e.postmen, p)
@@ -70,9 +76,9 @@ func (e *engine) start(p *postman) {
 		ctx, stop := context.WithCancel(context.Background())
 		e.stop = stop
 		if err := loadThrottles(ctx, e.throttles, e.store); err != nil {
-			p.logger.Error("the throttles begin afresh", zap.Error(err))
+			p.Logger.Error("the throttles begin afresh", zap.Error(err))
 		}
-		e.quiet.Go(func() { e.outbox.run(ctx) })
+		e.quiet.Go(func() { e.outbox.Run(ctx) })
 		e.quiet.Go(func() { e.housekeeping(ctx) })
 	}
 	select {
@@ -89,61 +95,61 @@ const closePatience = 5 * time.Second
 // sent again later; then its mailer is closed, and not used again. After the
 // last configuration all is quiet when it returns, and the last uses of the
 // sessions are written.
-func (e *engine) finish(p *postman) {
+func (e *engine) finish(p *outbox.Courier) {
 	e.mu.Lock()
-	e.postmen = slices.DeleteFunc(e.postmen, func(have *postman) bool { return have == p })
+	e.postmen = slices.DeleteFunc(e.postmen, func(have *outbox.Courier) bool { return have == p })
 	stop := e.stop
 	if len(e.postmen) > 0 {
 		stop = nil
 	}
 	e.mu.Unlock()
-	atRest := e.outbox.leave(p)
+	atRest := e.outbox.Leave(p)
 	if stop != nil {
 		stop()
 		e.quiet.Wait()
 		e.flush(context.Background(), p)
 	}
-	if p.mailer == nil {
+	if p.Mailer == nil {
 		return
 	}
 	patience := time.NewTimer(closePatience)
 	defer patience.Stop()
 	select {
 	case <-atRest:
-		_ = p.mailer.Close()
+		_ = p.Mailer.Close()
 	case <-patience.C: // a dead disk, or a mailer that doesn't heed its context
-		p.logger.Error("the mailer of the former configuration doesn't let go of a message; it is left behind")
+		p.Logger.Error("the mailer of the former configuration doesn't let go of a message; it is left behind")
 		go func() {
 			<-atRest
-			_ = p.mailer.Close()
+			_ = p.Mailer.Close()
 		}()
 	}
 }
 
-func (e *engine) flush(ctx context.Context, p *postman) {
-	if err := e.sessions.flush(ctx); err != nil && ctx.Err() == nil {
-		p.logger.Error("the last uses of sessions could not be written", zap.Error(err))
+func (e *engine) flush(ctx context.Context, p *outbox.Courier) {
+	if err := e.sessions.Flush(ctx); err != nil && ctx.Err() == nil {
+		p.Logger.Error("the last uses of sessions could not be written", zap.Error(err))
 	}
 	if err := e.throttles.Flush(ctx, budgetStore{e.store}); err != nil && ctx.Err() == nil {
-		p.logger.Error("the budgets of the throttles could not be written", zap.Error(err))
+		p.Logger.Error("the budgets of the throttles could not be written", zap.Error(err))
 	}
 }
 
 // tidy lets a store that has use for it put itself in order.
-func (e *engine) tidy(ctx context.Context, p *postman) {
+func (e *engine) tidy(ctx context.Context, p *outbox.Courier) {
 	store, ok := e.store.(interface{ Tidy(goOn func() bool) error })
 	if !ok {
 		return
 	}
 	if err := store.Tidy(func() bool { return ctx.Err() == nil }); err != nil && ctx.Err() == nil {
-		p.logger.Error("the store could not be put in order", zap.Error(err))
+		p.Logger.Error("the store could not be put in order", zap.Error(err))
 	}
 }
 
 func (e *engine) housekeeping(ctx context.Context) {
 	flush, sweep := time.NewTicker(flushInterval), time.NewTicker(sweepInterval)
-	purge := time.NewTimer(maxPurgeEvery)
-	nextPurge := time.Now().Add(maxPurgeEvery)
+	purge := time.NewTimer(account.MaxPurgeEvery)
+	nextPurge := time.Now().Add(account.MaxPurgeEvery)
 	defer flush.Stop()
 	defer sweep.Stop()
 	defer purge.Stop()
@@ -156,24 +162,24 @@ func (e *engine) housekeeping(ctx context.Context) {
 				e.flush(ctx, p)
 				e.tidy(ctx, p)
 			}
-		case l := <-e.sessions.left:
+		case l := <-e.sessions.Left:
 			p := e.postman()
 			if p == nil {
 				continue
 			}
-			if _, err := e.sessions.endLeft(ctx, l, p.now); err != nil && ctx.Err() == nil {
-				p.logger.Error("ended sessions could not be removed", zap.Error(err))
+			if _, err := e.sessions.EndLeft(ctx, l, p.Now); err != nil && ctx.Err() == nil {
+				p.Logger.Error("ended sessions could not be removed", zap.Error(err))
 			}
 		case <-e.changed: // to a shorter lifetime, it may be
 			if p := e.postman(); p != nil {
-				nextPurge = earlier(nextPurge, time.Now().Add(purgeEvery(p.unconfirmed)))
+				nextPurge = account.Earlier(nextPurge, time.Now().Add(account.PurgeEvery(p.Unconfirmed)))
 				purge.Reset(time.Until(nextPurge))
 			}
 		case <-purge.C:
-			every := maxPurgeEvery
+			every := account.MaxPurgeEvery
 			if p := e.postman(); p != nil {
-				e.purger.purgeNow(ctx, p)
-				every = purgeEvery(p.unconfirmed)
+				e.purger.PurgeNow(ctx, p)
+				every = account.PurgeEvery(p.Unconfirmed)
 			}
 			nextPurge = time.Now().Add(every)
 			purge.Reset(every)
@@ -182,17 +188,17 @@ func (e *engine) housekeeping(ctx context.Context) {
 			if p == nil {
 				continue
 			}
-			if err := sweepThrottles(ctx, e.throttles, e.store, p.now()); err != nil && ctx.Err() == nil {
-				p.logger.Error("the budgets of the throttles could not be swept", zap.Error(err))
+			if err := sweepThrottles(ctx, e.throttles, e.store, p.Now()); err != nil && ctx.Err() == nil {
+				p.Logger.Error("the budgets of the throttles could not be swept", zap.Error(err))
 			}
-			removed, err := e.sessions.sweep(ctx, p.now())
+			removed, err := e.sessions.Sweep(ctx, p.Now())
 			if err != nil && ctx.Err() == nil {
-				p.logger.Error("expired sessions could not be removed", zap.Error(err))
+				p.Logger.Error("expired sessions could not be removed", zap.Error(err))
 			}
 			if removed > 0 {
-				p.logger.Debug("expired sessions removed", zap.Int("count", removed))
+				p.Logger.Debug("expired sessions removed", zap.Int("count", removed))
 			}
-			sweepLeftNames(ctx, p, e.store)
+			account.SweepLeftNames(ctx, p, e.store)
 		}
 	}
 }

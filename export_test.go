@@ -2,5 +2,10 @@
 
 package registration
 
+import (
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+)
+
 // StatusOf is the HTTP status of a code.
-func StatusOf(code Code) int { return statusOf(code) }
+func StatusOf(code refusal.Code) int { return web.StatusOf(code) }

@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/outbox"
+	"github.com/seed-928992b0/caddy-registration/mail"
 )
 
 func TestFaultClock(t *testing.T) {
@@ -41,7 +44,7 @@ func TestFaultClock(t *testing.T) {
 			s.attack("bob")
 			var tried atomic.Int64
 			s.mailer.mu.Lock()
-			s.mailer.fail = func(*Message) error { tried.Add(1); return errors.New("try again later") }
+			s.mailer.fail = func(*mail.Message) error { tried.Add(1); return errors.New("try again later") }
 			s.mailer.mu.Unlock()
 			s.browser().post("/accounts/send-reset-password-link", data{"login": "eve"})
 			require.Eventually(t, func() bool { return tried.Load() > 0 }, patience, time.Millisecond)
@@ -53,9 +56,9 @@ func TestFaultClock(t *testing.T) {
 			want := map[bool]int{true: http.StatusOK, false: http.StatusUnauthorized}[c.stays]
 			require.Equal(t, want, b.get("/members/").StatusCode)
 			require.Equal(t, want, b.get("/accounts/profile").StatusCode)
-			if c.jump < 0 && c.jump > -2*mailLastRetry { // no longer than a retry may take: it waits
-				s.travel(mailFirstRetry - c.jump)
-				s.realm.engine.outbox.notify()
+			if c.jump < 0 && c.jump > -2*outbox.MailLastRetry { // no longer than a retry may take: it waits
+				s.travel(outbox.MailFirstRetry - c.jump)
+				s.realm.engine.outbox.Notify()
 			}
 			require.Equal(t, "eve@example.org", s.mail().To, "a mail that waits goes out, though it was due in the future, or its three days seem to be over")
 			want = map[bool]int{true: http.StatusOK, false: http.StatusBadRequest}[c.link]

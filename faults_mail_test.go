@@ -23,6 +23,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/seed-928992b0/caddy-registration/internal/outbox"
+	"github.com/seed-928992b0/caddy-registration/mail"
+	"github.com/seed-928992b0/caddy-registration/mail/smtp"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // faultResult adds a row to the table of the fault harness, see integration/.
@@ -124,31 +129,31 @@ func TestFaultMailServerOutForAnHour(t *testing.T) {
 	office := &sorter{got: map[string][]string{}}
 	up := make(chan struct{})
 	address, listens := office.serveLater(t, up)
-	mailer := readyMailer(t, &SMTPMailer{Address: address, TLS: smtpNoTLS})
+	mailer := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS})
 	core, logs := observer.New(zap.ErrorLevel)
-	store := emptyStore(t)
+	db := emptyStore(t)
 	var before, queued uint64
 	var drained, fetched time.Duration
 	synctest.Test(t, func(t *testing.T) {
-		p := &postman{
-			render: func(m *Mail, _ *User) (*Message, error) {
-				return &Message{ID: m.MessageID, From: "no-reply@example.com", To: m.To, Subject: "number " + m.Next, Text: "x", Date: m.Queued}, nil
+		p := &outbox.Courier{
+			Render: func(m *store.Mail, _ *store.User) (*mail.Message, error) {
+				return &mail.Message{ID: m.MessageID, From: "no-reply@example.com", To: m.To, Subject: "number " + m.Next, Text: "x", Date: m.Queued}, nil
 			},
-			wanted: func(*Mail, *User) bool { return true }, mailer: mailer, logger: zap.New(core), now: time.Now,
+			Wanted: func(*store.Mail, *store.User) bool { return true }, Mailer: mailer, Logger: zap.New(core), Now: time.Now,
 		}
-		o := newOutbox(store, func() *postman { return p })
+		o := outbox.NewWorker(db, func() *outbox.Courier { return p })
 		ctx, stop := context.WithCancel(t.Context())
 		var worker sync.WaitGroup
-		worker.Go(func() { o.run(ctx) })
+		worker.Go(func() { o.Run(ctx) })
 		before = heapInUse()
 		begin := time.Now()
 		const batches = 60 // one a minute
 		for batch := range batches {
-			require.NoError(t, store.Update(ctx, func(tx Tx) error {
+			require.NoError(t, db.Update(ctx, func(tx store.Tx) error {
 				for i := batch * mails / batches; i < (batch+1)*mails/batches; i++ {
 					now := time.Now()
-					if err := tx.PutMail(&Mail{
-						MessageID: uuid.NewString() + "@example.com", Kind: MailVerifyRegistration, Next: fmt.Sprint(i),
+					if err := tx.PutMail(&store.Mail{
+						MessageID: uuid.NewString() + "@example.com", Kind: store.MailVerifyRegistration, Next: fmt.Sprint(i),
 						To: fmt.Sprintf("user-%d@example.org", i%recipients), Queued: now, Due: now,
 					}); err != nil {
 						return err
@@ -156,7 +161,7 @@ func TestFaultMailServerOutForAnHour(t *testing.T) {
 				}
 				return nil
 			}))
-			o.notify()
+			o.Notify()
 			time.Sleep(time.Minute)
 		}
 		require.Equal(t, time.Hour, time.Since(begin))
@@ -180,14 +185,14 @@ func TestFaultMailServerOutForAnHour(t *testing.T) {
 			if total >= mails {
 				break
 			}
-			require.Less(t, time.Since(back), mailLastRetry+time.Minute, "only %d of %d came", total, mails)
+			require.Less(t, time.Since(back), outbox.MailLastRetry+time.Minute, "only %d of %d came", total, mails)
 		}
 		drained = time.Since(back)
 		stop()
 		worker.Wait()
 		require.NoError(t, mailer.Close())
 	})
-	require.NoError(t, store.View(context.Background(), func(tx Tx) error {
+	require.NoError(t, db.View(context.Background(), func(tx store.Tx) error {
 		due, err := tx.DueMail(time.Now().Add(1000*day), 1)
 		require.Empty(t, due)
 		return err

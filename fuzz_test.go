@@ -15,6 +15,12 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // A body is refused with a status below 500, or every name and text of the
@@ -33,14 +39,14 @@ func FuzzDecodeBody(f *testing.F) {
 	f.Fuzz(func(t *testing.T, contentType, body string) {
 		req := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
 		req.Header.Set("Content-Type", contentType)
-		in, err := decodeBody(httptest.NewRecorder(), req)
+		in, err := web.DecodeBody(httptest.NewRecorder(), req)
 		if err != nil {
-			require.Less(t, statusOf(asRefusal(err).Code), 500)
+			require.Less(t, web.StatusOf(web.AsRefusal(err).Code), 500)
 			require.Nil(t, in)
 			return
 		}
 		for name, v := range in {
-			require.True(t, utf8.ValidString(name) && utf8.ValidString(v.text))
+			require.True(t, utf8.ValidString(name) && utf8.ValidString(v.Text))
 		}
 		if strings.HasPrefix(contentType, "application/json") && strings.TrimSpace(body) != "" {
 			var want map[string]any
@@ -48,10 +54,10 @@ func FuzzDecodeBody(f *testing.F) {
 			dec.UseNumber()
 			require.NoError(t, dec.Decode(&want))
 			require.Len(t, in, len(want))
-			require.LessOrEqual(t, len(want), maxMembers)
+			require.LessOrEqual(t, len(want), web.MaxMembers)
 			for name, v := range want {
 				if text, ok := v.(string); ok {
-					require.Equal(t, value{kind: valueText, text: text}, in[name])
+					require.Equal(t, field.Value{Kind: field.ValueText, Text: text}, in[name])
 				}
 			}
 		}
@@ -60,26 +66,26 @@ func FuzzDecodeBody(f *testing.F) {
 
 // cookieIn is the value of a cookie in the lines of a header.
 func cookieIn(lines []string, name string) string {
-	v, _ := sentCookie(&http.Request{Header: http.Header{"Cookie": lines}}, name)
+	v, _ := web.SentCookie(&http.Request{Header: http.Header{"Cookie": lines}}, name)
 	return v
 }
 
 // What can be a token is one text; a cookie's value is never more than what a
 // header had, and no device cookie but ours is one.
 func FuzzTokens(f *testing.F) {
-	token, _ := newToken()
+	token, _ := session.NewToken()
 	for _, seed := range []string{token, "", "registration=" + token, `registration="x"; registration=y`, "a=b; registration=x; registration=x", strings.Repeat(";", 50), "01a210d5-11e0-7c58-adab-cbdc9698133c.AAAAAAAAAAAAAAAAAAAAAA.1795521600.x"} {
 		f.Add(seed)
 	}
-	signer, err := NewSigner("default", []byte("0123456789abcdef"))
+	signer, err := sign.NewSigner("default", []byte("0123456789abcdef"))
 	if err != nil {
 		f.Fatal(err)
 	}
-	r := &webRealm{cookiePlain: "registration", cookieTLS: "__Host-registration", now: func() time.Time { return time.Unix(1795521600, 0) }}
+	r := &web.Realm{CookiePlain: "registration", CookieTLS: "__Host-registration", Now: func() time.Time { return time.Unix(1795521600, 0) }}
 	f.Fuzz(func(t *testing.T, text string) {
-		hash, ok := hashToken(text)
-		require.Equal(t, len(text) == tokenLength, ok)
-		again, _ := hashToken(text)
+		hash, ok := session.HashToken(text)
+		require.Equal(t, len(text) == session.TokenLength, ok)
+		again, _ := session.HashToken(text)
 		require.Equal(t, hash, again)
 		v := cookieIn([]string{text}, "registration")
 		require.Contains(t, text, v)
@@ -90,9 +96,9 @@ func FuzzTokens(f *testing.F) {
 		}
 		req := httptest.NewRequest(http.MethodGet, "/", nil)
 		req.Header["Cookie"] = []string{"registration_device=" + text}
-		_, ok = r.device(req, signer, &User{})
+		_, ok = r.Device(req, signer, &store.User{})
 		require.False(t, ok)
-		id, ok := parseID(text)
+		id, ok := store.ParseID(text)
 		require.True(t, !ok || id != uuid.Nil || strings.Trim(text, "0-") == "")
 	})
 }

@@ -19,7 +19,13 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"go.uber.org/zap"
 
+	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/setting"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 func init() {
@@ -114,11 +120,11 @@ func (g *Guard) Validate() error {
 func (g *Guard) validate() error {
 	for _, name := range g.Groups {
 		if !identity.IsGroup(name) {
-			return settingErrorf("group", "%q can't be a group's name: that is %s", name, identity.GroupRule)
+			return setting.Errorf("group", "%q can't be a group's name: that is %s", name, identity.GroupRule)
 		}
 	}
 	if g.MaxAge < 0 {
-		return settingErrorf("max_age", "must not be negative; write for example 10m")
+		return setting.Errorf("max_age", "must not be negative; write for example 10m")
 	}
 	return nil
 }
@@ -130,18 +136,18 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 	if r == nil { // between the start of two apps of one configuration, or never
 		return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("the realm is not ready"))
 	}
-	p, err := r.authenticate(req, false)
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		r.refuse(w, req, err)
+	p, err := r.Authenticate(req, false)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		r.Refuse(w, req, err)
 		return nil
 	}
-	if err != nil || g.MaxAge > 0 && r.now().Sub(p.Session.Created) >= time.Duration(g.MaxAge) {
+	if err != nil || g.MaxAge > 0 && r.Now().Sub(p.Session.Created) >= time.Duration(g.MaxAge) {
 		g.signInFirst(w, req, r, err == nil)
 		return nil
 	}
 	if len(g.Groups) > 0 && !slices.ContainsFunc(g.Groups, func(group string) bool { return slices.Contains(p.User.Groups, group) }) {
 		who := p // a copy, so that p need not be on the heap where all is well
-		r.refuseTo(w, req, &who, refuse(CodePermissionDenied))
+		r.RefuseTo(w, req, &who, refusal.New(refusal.CodePermissionDenied))
 		return nil
 	}
 	r.publish(req, p.User)
@@ -164,16 +170,16 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, again bool) {
 	target := g.LoginURL
 	if target == "" && !r.settings.Pages.Off {
-		target = r.path + "/login/"
-		if r.settings.Session.CookieDomain != "" && r.baseHost != "" && !strings.EqualFold(req.Host, r.baseHost) {
+		target = r.Path + "/login/"
+		if r.settings.Session.CookieDomain != "" && r.BaseHost != "" && !strings.EqualFold(req.Host, r.BaseHost) {
 			target = r.settings.BaseURL + target // the accounts live on a sibling host
 		}
 		if again {
-			target += "?" + paramReauth + "=1"
+			target += "?" + web.ParamReauth + "=1"
 		}
 	}
-	if target == "" || req.Method != http.MethodGet && req.Method != http.MethodHead || !acceptsHTML(req.Header) {
-		r.refuse(w, req, refuse(CodeNotAuthenticated))
+	if target == "" || req.Method != http.MethodGet && req.Method != http.MethodHead || !web.AcceptsHTML(req.Header) {
+		r.Refuse(w, req, refusal.New(refusal.CodeNotAuthenticated))
 		return
 	}
 	separator := "?"
@@ -181,7 +187,7 @@ func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, 
 		separator = "&"
 	}
 	if wanted := r.wanted(req, target); wanted != "" {
-		target += separator + paramNext + "=" + url.QueryEscape(wanted)
+		target += separator + sign.ParamNext + "=" + url.QueryEscape(wanted)
 	}
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
@@ -189,14 +195,14 @@ func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, 
 	w.WriteHeader(http.StatusFound)
 }
 
-// wanted is the `next` that a sign-in page is given: where the person wanted to go.
+// Wanted is the `next` that a sign-in page is given: where the person wanted to go.
 // A page on another host needs it with its origin. That is the request's, if it is
 // one that the realm sends anybody to: the request's Host alone decides nothing.
 // Else, and where it is longer than one that is followed, it is left out.
 func (r *realm) wanted(req *http.Request, page string) string {
 	uri := originalURI(req)
 	if u, err := url.Parse(page); err == nil && u.Host == "" {
-		if len(uri) > maxNext {
+		if len(uri) > web.MaxNext {
 			return ""
 		}
 		return uri
@@ -205,13 +211,13 @@ func (r *realm) wanted(req *http.Request, page string) string {
 		return ""
 	}
 	scheme := "http://"
-	if r.secure(req) {
+	if r.Secure(req) {
 		scheme = "https://"
 	}
-	return r.origins.safeNext(scheme + req.Host + uri)
+	return r.Origins.SafeNext(scheme + req.Host + uri)
 }
 
-// originalURI is the address that the client asked for, before any rewrite.
+// OriginalURI is the address that the client asked for, before any rewrite.
 func originalURI(req *http.Request) string {
 	if original, ok := req.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
 		return original.RequestURI
@@ -221,7 +227,7 @@ func originalURI(req *http.Request) string {
 
 // copyIdentity tells the handlers behind who is signed in. What Strip took off the
 // request has left the names free.
-func (r *realm) copyIdentity(h http.Header, u *User) {
+func (r *realm) copyIdentity(h http.Header, u *store.User) {
 	set := func(name, value string) {
 		if value != "" {
 			h[name] = []string{value}
@@ -241,10 +247,10 @@ func (r *realm) copyIdentity(h http.Header, u *User) {
 // groupsOf is the list of an account's groups as headers and placeholders have it.
 // A stored name that the rule of today refuses could forge another in that list:
 // it is left out, which the log says once.
-func (r *realm) groupsOf(u *User) string {
+func (r *realm) groupsOf(u *store.User) string {
 	list, all := identity.JoinGroups(u.Groups)
-	if !all && !r.toldOfGroups.Swap(true) {
-		r.logger.Warn("a group has a name that is none any more, so it is left out of Remote-Groups and {http.auth.user.groups}; give the account groups of "+identity.GroupRule+" by the admin API",
+	if !all && !r.ToldOfGroups.Swap(true) {
+		r.Logger.Warn("a group has a name that is none any more, so it is left out of Remote-Groups and {http.auth.user.groups}; give the account groups of "+identity.GroupRule+" by the admin API",
 			zap.String("user", u.ID.String()))
 	}
 	return list
@@ -257,7 +263,7 @@ const userPlaceholder = "http.auth.user."
 
 // publish makes the placeholders. They are looked up only when asked for; the
 // latest guard on the way of a request counts.
-func (r *realm) publish(req *http.Request, u *User) {
+func (r *realm) publish(req *http.Request, u *store.User) {
 	repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if !ok {
 		return
@@ -279,7 +285,7 @@ func (r *realm) publish(req *http.Request, u *User) {
 		if !ok {
 			return nil, false
 		}
-		u, ok := vars[userVar].(*User)
+		u, ok := vars[userVar].(*store.User)
 		if !ok {
 			return nil, false
 		}
@@ -288,22 +294,22 @@ func (r *realm) publish(req *http.Request, u *User) {
 }
 
 // placeholder is the value of {http.auth.user.<name>}.
-func (r *realm) placeholder(u *User, name string) (any, bool) {
+func (r *realm) placeholder(u *store.User, name string) (any, bool) {
 	switch name {
-	case fieldID:
+	case field.ID:
 		return u.ID.String(), true
-	case fieldUsername:
+	case field.Username:
 		return u.Username, true
-	case fieldEmail:
+	case field.Email:
 		return u.Email, true
-	case fieldGroups:
+	case field.Groups:
 		return r.groupsOf(u), true
 	}
-	f, ok := r.settings.fields.publicSet[name]
+	f, ok := r.settings.fields.PublicSet[name]
 	if !ok {
 		return nil, false
 	}
-	if v := f.get(u); v != nil {
+	if v := f.Get(u); v != nil {
 		return v, true
 	}
 	return "", true
@@ -373,18 +379,18 @@ func (p *Provider) Authenticate(w http.ResponseWriter, req *http.Request) (caddy
 	if r == nil {
 		return caddyauth.User{}, false, errors.New("the realm is not ready")
 	}
-	who, err := r.authenticate(req, false)
+	who, err := r.Authenticate(req, false)
 	if err != nil {
-		w.Header().Set("WWW-Authenticate", r.challenge())
-		if refusal := (*Error)(nil); errors.As(err, &refusal) && refusal.Code == CodeUnavailable {
+		w.Header().Set("WWW-Authenticate", r.Challenge())
+		if refused := (*refusal.Error)(nil); errors.As(err, &refused) && refused.Code == refusal.CodeUnavailable {
 			return caddyauth.User{}, false, err
 		}
 		return caddyauth.User{}, false, nil
 	}
 	meta := map[string]string{}
-	for _, f := range r.settings.fields.all {
-		if v, ok := r.placeholder(who.User, f.name); ok && f.name != fieldID {
-			meta[f.name] = caddy.ToString(v)
+	for _, f := range r.settings.fields.All {
+		if v, ok := r.placeholder(who.User, f.Name); ok && f.Name != field.ID {
+			meta[f.Name] = caddy.ToString(v)
 		}
 	}
 	return caddyauth.User{ID: who.User.ID.String(), Metadata: meta}, true, nil

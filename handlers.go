@@ -2,12 +2,19 @@
 
 package registration
 
-// endpoints are all that there are. Each is one value in a file of its own, made
+import (
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/internal/web/self"
+	"github.com/seed-928992b0/caddy-registration/internal/web/signin"
+	"github.com/seed-928992b0/caddy-registration/internal/web/signup"
+)
+
+// Endpoints are all that there are. Each is one value in a file of its own, made
 // for a configuration.
-var endpoints = []func(*webRealm) *endpoint{
-	endpointRegister, endpointVerifyRegistration, endpointResendVerification,
-	endpointLogin, endpointLogout, endpointRefreshToken, endpointSessions, endpointRevokeSession,
-	endpointProfile, endpointChangePassword, endpointSendResetPasswordLink, endpointResetPassword,
-	endpointRegisterEmail, endpointVerifyEmail, endpointUndoEmail,
-	endpointOpenAPI, endpointJWKS,
+var endpoints = []func(*web.Realm) *web.Endpoint{
+	signup.EndpointRegister, signup.EndpointVerifyRegistration, signup.EndpointResendVerification,
+	signin.EndpointLogin, signin.EndpointLogout, signin.EndpointRefreshToken, signin.EndpointSessions, signin.EndpointRevokeSession,
+	self.EndpointProfile, self.EndpointChangePassword, self.EndpointSendResetPasswordLink, self.EndpointResetPassword,
+	self.EndpointRegisterEmail, self.EndpointVerifyEmail, self.EndpointUndoEmail,
+	web.EndpointOpenAPI, signin.EndpointJWKS,
 }

@@ -12,12 +12,16 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
 
 // What is too long is told by field, before anything else is done with it.
 func TestTooLongIsToldByField(t *testing.T) {
 	s := newSite(t, func(s *Settings) {
-		s.User.Fields = []FieldSettings{
+		s.User.Fields = []field.Spec{
 			{Name: "nickname", Type: "text", Unique: true, MaxLength: 500}, {Name: "work", Type: "email"},
 			{Name: "home", Type: "url"}, {Name: "number", Type: "integer"}, {Name: "news", Type: "boolean"},
 		}
@@ -26,7 +30,7 @@ func TestTooLongIsToldByField(t *testing.T) {
 	s.member("ada")
 	long := func(unit string, n int) string { return strings.Repeat(unit, n) }
 	for name, c := range map[string]struct {
-		path, field, value, want string
+		path, Field, value, want string
 	}{
 		"a username":                   {"register", "username", long("a", 151), "max_length"},
 		"a username that grows":        {"register", "username", long("\u3300", 60), "max_length"},
@@ -51,12 +55,12 @@ func TestTooLongIsToldByField(t *testing.T) {
 			body := map[string]data{
 				"register": newcomer("eve"), "login": {"login": "ada", "password": testPassword}, "send-reset-password-link": {}, "resend-verification": {},
 			}[c.path]
-			if c.field == "username" && c.path == "login" {
+			if c.Field == "username" && c.path == "login" {
 				delete(body, "login")
 			}
-			res := s.browser().problems().post("/accounts/"+c.path, with(body, data{c.field: c.value}))
+			res := s.browser().problems().post("/accounts/"+c.path, with(body, data{c.Field: c.value}))
 			require.Equal(t, http.StatusBadRequest, res.StatusCode, res.body)
-			require.Contains(t, res.body, `"errors":{"`+c.field+`":[{"code":"`+c.want+`"`)
+			require.Contains(t, res.body, `"errors":{"`+c.Field+`":[{"code":"`+c.want+`"`)
 		})
 	}
 	requireError(t, s.browser().problems().post("/accounts/login", data{"login": long("a", 500), "password": testPassword}), 400, "login_invalid")
@@ -66,7 +70,7 @@ func TestTooManyMembers(t *testing.T) {
 	s := newSite(t)
 	s.member("ada")
 	fields, form, parts := `"x":0`, "x=", ""
-	for i := range maxMembers - 3 {
+	for i := range web.MaxMembers - 3 {
 		fields += fmt.Sprintf(`,"x%d":0`, i)
 		form += fmt.Sprintf("&x%d=", i)
 		parts += fmt.Sprintf("--x\r\nContent-Disposition: form-data; name=x%d\r\n\r\n\r\n", i)
@@ -131,8 +135,8 @@ func TestCookiesHaveOneReader(t *testing.T) {
 func TestGuardLeavesOutWhatIsNotFollowed(t *testing.T) {
 	s := newSite(t)
 	b := s.browser().likeBrowser()
-	require.Contains(t, b.get("/members/"+strings.Repeat("x", maxNext-len("/members/"))).Header.Get("Location"), "next=")
-	require.Equal(t, "/accounts/login/", b.get("/members/"+strings.Repeat("x", maxNext)).Header.Get("Location"))
+	require.Contains(t, b.get("/members/"+strings.Repeat("x", web.MaxNext-len("/members/"))).Header.Get("Location"), "next=")
+	require.Equal(t, "/accounts/login/", b.get("/members/"+strings.Repeat("x", web.MaxNext)).Header.Get("Location"))
 }
 
 // Where the sign-in page is on another host, `next` has the origin of the request,
@@ -207,15 +211,15 @@ func TestCookieNames(t *testing.T) {
 // Before its store is open a realm tells everybody so, at every endpoint.
 func TestEndpointsBeforeTheStoreIsOpen(t *testing.T) {
 	s := costSite(t)
-	open := s.realm.accounts.Swap(nil)
-	defer s.realm.accounts.Store(open)
+	open := s.realm.Accounts.Swap(nil)
+	defer s.realm.Accounts.Store(open)
 	for op := range s.operations(t) {
 		if op[1] == "/openapi.json" { // it is about the settings
 			continue
 		}
 		t.Run(op[0]+op[1], func(t *testing.T) {
 			b := s.browser().problems()
-			res := b.do(op[0], "/accounts"+op[1], map[bool]any{true: nil, false: data{paramRefreshToken: "a.b"}}[op[0] == http.MethodGet || op[0] == http.MethodHead])
+			res := b.do(op[0], "/accounts"+op[1], map[bool]any{true: nil, false: data{account.ParamRefreshToken: "a.b"}}[op[0] == http.MethodGet || op[0] == http.MethodHead])
 			require.Equal(t, http.StatusServiceUnavailable, res.StatusCode, res.body)
 			require.NotEmpty(t, res.Header.Get("Retry-After"))
 		})

@@ -20,7 +20,12 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/mail"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // attackLong is set by `make attack`.
@@ -50,7 +55,7 @@ func TestHardeningFailuresOfForm(t *testing.T) {
 			if _, raw := test.bad.(string); raw {
 				b.header.Set("Content-Type", "application/json")
 			}
-			events := s.realm.settings.Throttle.limit(s.realm.endpoints[test.path].throttle).Events
+			events := s.realm.settings.Throttle.limit(s.realm.Endpoints[test.path].Throttle).Events
 			for i := range 10 * events {
 				require.Equal(t, http.StatusBadRequest, b.post("/accounts/"+test.path, test.bad).StatusCode, i)
 				if i == 3*events {
@@ -97,8 +102,8 @@ func TestHardeningOneNetworkIsOneClient(t *testing.T) {
 // some of every network.
 func (s *site) flood(n int) (keys int) {
 	ledger := s.realm.engine.throttles
-	tables := lastingTables()
-	for _, t := range throttleTables {
+	tables := web.LastingTables()
+	for _, t := range web.ThrottleTables {
 		limit := s.realm.settings.Throttle.limit(t.Name).budget()
 		for i := range n {
 			address := fmt.Sprintf("2001:%x:%x:%x::1", 0xdb8+i/4096, i%16, i) // 16 networks of /48 for every 4,096
@@ -108,12 +113,12 @@ func (s *site) flood(n int) (keys int) {
 		keys += 2 * n
 	}
 	for _, table := range tables {
-		limit := noticeLimit
+		limit := account.NoticeLimit
 		if name, _, _ := strings.Cut(table, "/"); name != "notice" {
 			limit = s.realm.settings.Throttle.limit(name).budget()
 		}
 		for i := range n {
-			ledger.Take(budget.Charge{Table: table, Key: budgetKey("flood", strconv.Itoa(i)), Limit: limit})
+			ledger.Take(budget.Charge{Table: table, Key: account.BudgetKey("flood", strconv.Itoa(i)), Limit: limit})
 		}
 		keys += n
 	}
@@ -134,14 +139,14 @@ func TestHardeningFloodOfKeys(t *testing.T) {
 	const people, known = 100, 50
 	browsers := make([]*browser, people)
 	links := sync.Map{}
-	s.mailer.fail = func(m *Message) error {
+	s.mailer.fail = func(m *mail.Message) error {
 		links.Store(m.To, m)
-		return &MailError{Err: fmt.Errorf("read"), Permanent: true}
+		return &mail.Error{Err: fmt.Errorf("read"), Permanent: true}
 	}
-	mailTo := func(to string) *Message {
+	mailTo := func(to string) *mail.Message {
 		var m any
 		require.Eventually(t, func() (ok bool) { m, ok = links.LoadAndDelete(to); return ok }, patience, time.Millisecond)
-		return m.(*Message)
+		return m.(*mail.Message)
 	}
 	for i := range browsers {
 		browsers[i] = s.browser().from(fmt.Sprintf("198.%d.100.%d", 18+i, i))
@@ -203,17 +208,17 @@ func TestHardeningFloodOfKeys(t *testing.T) {
 	require.GreaterOrEqual(t, known+newcomers, 95)
 	require.Equal(t, http.StatusTooManyRequests, s.browser().from("203.0.113.8").post("/accounts/login", wrongSignIn("victim")).StatusCode, "what was spent is spent")
 
-	store := s.accounts.store
-	require.NoError(t, s.realm.engine.throttles.Flush(t.Context(), budgetStore{store}))
+	db := s.accounts.Store
+	require.NoError(t, s.realm.engine.throttles.Flush(t.Context(), budgetStore{db}))
 	rows := 0
-	require.NoError(t, store.View(t.Context(), func(tx Tx) error {
-		list, err := tx.Budgets(s.accounts.now(), 1<<30)
+	require.NoError(t, db.View(t.Context(), func(tx store.Tx) error {
+		list, err := tx.Budgets(s.accounts.Now(), 1<<30)
 		rows = len(list)
 		return err
 	}))
 	require.Positive(t, rows)
 	flushes := 1 + int(time.Since(begin)/flushInterval) // this one and the housekeeping's
-	require.LessOrEqual(t, rows, flushes*256*len(lastingTables()), "a flood costs the store a bounded number of writes")
+	require.LessOrEqual(t, rows, flushes*256*len(web.LastingTables()), "a flood costs the store a bounded number of writes")
 }
 
 // Many stolen device cookies of an account are one budget, and the address counts.
@@ -264,8 +269,8 @@ func (s *site) mails() map[string]int {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool {
 		var err error
-		_ = s.accounts.store.View(context.Background(), func(tx Tx) error { _, err = tx.NextMail(); return nil })
-		return err == ErrNotFound //nolint:errorlint // the store's own sentinel
+		_ = s.accounts.Store.View(context.Background(), func(tx store.Tx) error { _, err = tx.NextMail(); return nil })
+		return err == store.ErrNotFound //nolint:errorlint // the store's own sentinel
 	}, patience, time.Millisecond)
 	got := map[string]int{}
 	for {
@@ -313,10 +318,10 @@ func TestHardeningNoticesAreBounded(t *testing.T) {
 // Whatever stands behind the plus sign, it is one mailbox; other kinds of mail
 // reach it all the same.
 func TestHardeningOneMailboxIsOne(t *testing.T) {
-	require.Equal(t, "victim@example.org", mailbox("Victim+a+b@Example.ORG"))
-	require.Equal(t, "+a@example.org", mailbox("+a@example.org"))
-	require.Equal(t, "vic.tim@example.org", mailbox("vic.tim@example.org"))
-	require.Equal(t, "no address", mailbox("no address"))
+	require.Equal(t, "victim@example.org", account.Mailbox("Victim+a+b@Example.ORG"))
+	require.Equal(t, "+a@example.org", account.Mailbox("+a@example.org"))
+	require.Equal(t, "vic.tim@example.org", account.Mailbox("vic.tim@example.org"))
+	require.Equal(t, "no address", account.Mailbox("no address"))
 	s := newSite(t, throttled)
 	for i := range 100 {
 		body := with(newcomer("u"+strconv.Itoa(i)), data{"email": fmt.Sprintf("victim+%d@example.org", i)})
@@ -334,7 +339,7 @@ func TestHardeningUndoIsNotStarved(t *testing.T) {
 	b := s.signedIn("ada")
 	spend := func(share float64) {
 		for range 100 {
-			s.accounts.throttles.Take(budget.Charge{Table: throttleMail, Key: budgetKey(throttleMail, "ada@example.org"), Limit: s.realm.settings.Throttle.limit(throttleMail).budget(), Share: share})
+			s.accounts.Throttles.Take(budget.Charge{Table: account.ThrottleMail, Key: account.BudgetKey(account.ThrottleMail, "ada@example.org"), Limit: s.realm.settings.Throttle.limit(account.ThrottleMail).budget(), Share: share})
 		}
 	}
 	spend(1)
@@ -347,7 +352,7 @@ func TestHardeningUndoIsNotStarved(t *testing.T) {
 	s.member("bob")
 	b = s.signedIn("bob")
 	for range 100 {
-		s.accounts.throttles.Take(budget.Charge{Table: throttleMail, Key: budgetKey(throttleMail, "bob@example.org"), Limit: s.realm.settings.Throttle.limit(throttleMail).budget(), Share: 1.5})
+		s.accounts.Throttles.Take(budget.Charge{Table: account.ThrottleMail, Key: account.BudgetKey(account.ThrottleMail, "bob@example.org"), Limit: s.realm.settings.Throttle.limit(account.ThrottleMail).budget(), Share: 1.5})
 	}
 	res := b.post("/accounts/register-email", data{"email": "thief@example.net"})
 	require.Equal(t, http.StatusTooManyRequests, res.StatusCode)
@@ -355,10 +360,10 @@ func TestHardeningUndoIsNotStarved(t *testing.T) {
 	s.noMail()
 }
 
-// user is the account with a username.
-func (s *site) user(name string) (u *User) {
+// User is the account with a username.
+func (s *site) user(name string) (u *store.User) {
 	s.t.Helper()
-	require.NoError(s.t, s.accounts.store.View(context.Background(), func(tx Tx) (err error) { u, err = tx.UserByKey(fieldUsername, name); return err }))
+	require.NoError(s.t, s.accounts.Store.View(context.Background(), func(tx store.Tx) (err error) { u, err = tx.UserByKey(field.Username, name); return err }))
 	return u
 }
 
@@ -390,8 +395,8 @@ func TestBudgetsOfAnEarlierVersion(t *testing.T) {
 	path := t.TempDir() + "/r.db"
 	s := newSiteAt(t, path, throttled)
 	s.member("ada")
-	key := budgetKey(throttleLogin, "target", "ada")
-	now := s.accounts.now()
+	key := account.BudgetKey(account.ThrottleLogin, "target", "ada")
+	now := s.accounts.Now()
 	old := append([]byte{1}, key[:]...)
 	for _, n := range []uint64{uint64(now.UnixNano()), uint64(6 * time.Second)} {
 		for shift := 56; shift >= 0; shift -= 8 {
@@ -399,13 +404,13 @@ func TestBudgetsOfAnEarlierVersion(t *testing.T) {
 		}
 	}
 	old = append(old, 0, 0, 0, 10)
-	require.NoError(t, s.accounts.store.Update(t.Context(), func(tx Tx) error { return tx.PutValue(throttlesValue, old) }))
+	require.NoError(t, s.accounts.Store.Update(t.Context(), func(tx store.Tx) error { return tx.PutValue(throttlesValue, old) }))
 	s.close()
 	for range 2 {
 		s = newSiteAt(t, path, throttled)
 		res := s.browser().post("/accounts/login", data{"login": "ada", "password": testPassword})
 		require.Equal(t, http.StatusTooManyRequests, res.StatusCode)
-		require.NoError(t, s.accounts.store.View(t.Context(), func(tx Tx) error {
+		require.NoError(t, s.accounts.Store.View(t.Context(), func(tx store.Tx) error {
 			have, err := tx.Value(throttlesValue)
 			require.Equal(t, noThrottles, have)
 			return err
@@ -418,11 +423,11 @@ func TestBudgetsOfAnEarlierVersion(t *testing.T) {
 func TestBudgetsAreSwept(t *testing.T) {
 	s := newSite(t, throttled)
 	s.attack("ada")
-	ledger, store := s.realm.engine.throttles, s.accounts.store
+	ledger, db := s.realm.engine.throttles, s.accounts.Store
 	rows := func() (n int) {
-		require.NoError(t, ledger.Flush(t.Context(), budgetStore{store}))
-		require.NoError(t, sweepThrottles(t.Context(), ledger, store, s.accounts.now()))
-		require.NoError(t, store.View(t.Context(), func(tx Tx) error {
+		require.NoError(t, ledger.Flush(t.Context(), budgetStore{db}))
+		require.NoError(t, sweepThrottles(t.Context(), ledger, db, s.accounts.Now()))
+		require.NoError(t, db.View(t.Context(), func(tx store.Tx) error {
 			list, err := tx.Budgets(time.Unix(0, 0), 100)
 			n = len(list)
 			return err
@@ -462,7 +467,7 @@ func TestHardeningChosenAddresses(t *testing.T) {
 				if test.server != nil {
 					ctx = context.WithValue(ctx, caddyhttp.ServerCtxKey, test.server)
 				}
-				s.realm.serve(httptest.NewRecorder(), req.WithContext(ctx), "login")
+				s.realm.Serve(httptest.NewRecorder(), req.WithContext(ctx), "login")
 			}
 			lines := 0
 			for _, l := range s.logs.All() {

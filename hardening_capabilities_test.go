@@ -14,6 +14,12 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/mail"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // capabilitiesTable is testdata/capabilities.md: acts by column, what was handed out by row.
@@ -49,28 +55,28 @@ type handOut struct {
 	owner, holder *browser
 	// undo takes the account back to its first address, for the act that does.
 	undo data
-	// address is the account's.
+	// Address is the account's.
 	address string
 	link    data
 	token   string
 	release func()
 }
 
-func (h *handOut) user() *User {
-	var u *User
-	_ = h.accounts.view(h.t.Context(), func(tx Tx) (err error) { u, err = tx.User(h.id); return err })
+func (h *handOut) user() *store.User {
+	var u *store.User
+	_ = h.accounts.View(h.t.Context(), func(tx store.Tx) (err error) { u, err = tx.User(h.id); return err })
 	return u
 }
 
 // signed makes the link that a mail would have now.
-func (h *handOut) signed(purpose Purpose, email string) data {
-	now, u := h.accounts.now(), h.user()
-	claim := Claim{Purpose: purpose, User: u.ID, Time: now, State: h.accounts.state(purpose, u, email)}
+func (h *handOut) signed(purpose sign.Purpose, email string) data {
+	now, u := h.accounts.Now(), h.user()
+	claim := sign.Claim{Purpose: purpose, User: u.ID, Time: now, State: h.accounts.State(purpose, u, email)}
 	out := data{"user_id": u.ID.String(), "timestamp": strconv.FormatInt(now.Unix(), 10)}
-	if purpose == PurposeRegisterEmail || purpose == PurposeUndoEmail {
+	if purpose == sign.PurposeRegisterEmail || purpose == sign.PurposeUndoEmail {
 		claim.Email, out["email"] = email, email
 	}
-	out["signature"] = h.accounts.signer.Sign(claim)
+	out["signature"] = h.accounts.Signer.Sign(claim)
 	return out
 }
 
@@ -95,7 +101,7 @@ func (h *handOut) hold() {
 		}
 	}
 	h.t.Cleanup(h.release)
-	h.failWith(func(*Message) error { entered <- struct{}{}; <-gate; return nil })
+	h.failWith(func(*mail.Message) error { entered <- struct{}{}; <-gate; return nil })
 	h.must(h.site.browser().post("/accounts/register", newcomer("plug")))
 	<-entered
 }
@@ -108,11 +114,11 @@ func (h *handOut) deliveredTo(to, subject string) bool {
 	h.release()
 	require.Eventually(h.t, func() bool {
 		var err error
-		_ = h.accounts.store.View(h.t.Context(), func(tx Tx) error { _, err = tx.NextMail(); return nil })
-		return err == ErrNotFound //nolint:errorlint // the store's own sentinel
+		_ = h.accounts.Store.View(h.t.Context(), func(tx store.Tx) error { _, err = tx.NextMail(); return nil })
+		return err == store.ErrNotFound //nolint:errorlint // the store's own sentinel
 	}, patience, 1e6)
 	found := false
-	for _, sent := range []chan *Message{h.mailer.sent, h.mailer.told} {
+	for _, sent := range []chan *mail.Message{h.mailer.sent, h.mailer.told} {
 		for len(sent) > 0 {
 			m := <-sent
 			found = m.To == to && strings.Contains(m.Subject, subject) || found
@@ -151,13 +157,13 @@ func holderIsIn(path string) func(*handOut) bool {
 	return func(h *handOut) bool { return h.holder.get(path).StatusCode == http.StatusOK }
 }
 
-func cookieIsGood(suffix string, purpose Purpose) func(*handOut) bool {
+func cookieIsGood(suffix string, purpose sign.Purpose) func(*handOut) bool {
 	return func(h *handOut) bool {
 		u := h.user()
 		if u == nil {
 			return false
 		}
-		_, ok := h.realm.cookieClaim(requestWithCookies(h.holder.cookie), h.accounts.signer, suffix, purpose, u, signUpLifetime)
+		_, ok := h.realm.CookieClaim(requestWithCookies(h.holder.cookie), h.accounts.Signer, suffix, purpose, u, web.SignUpLifetime)
 		return ok
 	}
 }
@@ -172,7 +178,7 @@ func requestWithCookies(cookies map[string]string) *http.Request {
 
 var capabilities = []capability{
 	{"link that confirms the account", nil, true, signUp, func(h *handOut) bool { return h.works("verify-registration", nil) }},
-	{"marker of the browser that signed up", nil, true, signUp, cookieIsGood(signUpSuffix, PurposeSignUp)},
+	{"marker of the browser that signed up", nil, true, signUp, cookieIsGood(web.SignUpSuffix, sign.PurposeSignUp)},
 	{"link that resets the password", nil, false, func(h *handOut) {
 		h.must(h.holder.post("/accounts/send-reset-password-link", data{"login": "ada"}))
 		h.link = linkOf(h.mail(), h.t)
@@ -187,10 +193,10 @@ var capabilities = []capability{
 	{"session", nil, false, func(*handOut) {}, holderIsIn("/accounts/profile")},
 	{"API token", withTokens, false, func(h *handOut) { signInForTokens(h) }, holderIsIn("/accounts/profile")},
 	{"refresh token (JWT)", withJWT, false, func(h *handOut) {
-		h.link = data{paramRefreshToken: signInForTokens(h)}
+		h.link = data{account.ParamRefreshToken: signInForTokens(h)}
 	}, func(h *handOut) bool { return h.works("refresh-token", nil) }},
 	{"access token (JWT) at the guard", withJWT, false, func(h *handOut) { signInForTokens(h) }, holderIsIn("/members/")},
-	{"device cookie", nil, false, func(*handOut) {}, cookieIsGood(deviceSuffix, PurposeDevice)},
+	{"device cookie", nil, false, func(*handOut) {}, cookieIsGood(web.DeviceSuffix, sign.PurposeDevice)},
 	{"queued mail with a reset", nil, false, func(h *handOut) {
 		h.hold()
 		h.must(h.holder.post("/accounts/send-reset-password-link", data{"login": "ada"}))
@@ -200,7 +206,7 @@ var capabilities = []capability{
 		h.must(h.holder.post("/accounts/register-email", data{"email": "pending@example.org"}))
 	}, func(h *handOut) bool { return h.deliveredTo("pending@example.org", "Confirm your new e-mail address") }},
 	{"queued mail with a way back", nil, false, func(h *handOut) {
-		link := h.signed(PurposeRegisterEmail, "elsewhere@example.org")
+		link := h.signed(sign.PurposeRegisterEmail, "elsewhere@example.org")
 		h.hold()
 		h.must(h.site.browser().post("/accounts/verify-email", link))
 	}, func(h *handOut) bool { return h.delivered(changedSubject) }},
@@ -214,7 +220,7 @@ var capabilities = []capability{
 var capabilityActs = map[string]func(*handOut){
 	"new password": func(h *handOut) { h.owner.changePassword() },
 	"reset by mail": func(h *handOut) {
-		h.must(h.site.browser().post("/accounts/reset-password", with(h.signed(PurposeResetPassword, ""), data{"password": newTestPassword})))
+		h.must(h.site.browser().post("/accounts/reset-password", with(h.signed(sign.PurposeResetPassword, ""), data{"password": newTestPassword})))
 	},
 	"sign-out everywhere else": func(h *handOut) { h.must(h.owner.post("/accounts/revoke-session", data{"others": true})) },
 	"sign-out where it is": func(h *handOut) {
@@ -224,13 +230,13 @@ var capabilityActs = map[string]func(*handOut){
 	"disabling and enabling": func(h *handOut) { h.active(false); h.active(true) },
 	"use of a way back":      func(h *handOut) { h.must(h.site.browser().post("/accounts/undo-email", h.undo)) },
 	"change of address": func(h *handOut) {
-		h.must(h.site.browser().post("/accounts/verify-email", h.signed(PurposeRegisterEmail, "moved@example.org")))
+		h.must(h.site.browser().post("/accounts/verify-email", h.signed(sign.PurposeRegisterEmail, "moved@example.org")))
 	},
 	"deletion": func(h *handOut) { require.NoError(h.t, h.accounts.Delete(h.t.Context(), h.id)) },
 }
 
 func (h *handOut) active(is bool) {
-	_, err := h.accounts.Administer(h.t.Context(), h.id, AdminChange{IsActive: &is})
+	_, err := h.accounts.Administer(h.t.Context(), h.id, account.AdminChange{IsActive: &is})
 	require.NoError(h.t, err)
 }
 
@@ -312,7 +318,7 @@ func TestFreshDeviceCookie(t *testing.T) {
 	require.NotEqual(t, before, owner.cookie[deviceCookie])
 	u := s.stored(uuidOf(t, s, "ada").String())
 	good := func(b *browser) bool {
-		_, ok := s.realm.device(requestWithCookies(b.cookie), s.accounts.signer, u)
+		_, ok := s.realm.Device(requestWithCookies(b.cookie), s.accounts.Signer, u)
 		return ok
 	}
 	require.True(t, good(owner))

@@ -22,7 +22,12 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/stretchr/testify/require"
 )
 
@@ -31,8 +36,8 @@ import (
 var maxRequestCost = map[bool]time.Duration{false: 5 * time.Millisecond, true: 150 * time.Millisecond}[raceDetector]
 
 // hostileSize is how large a hostile value is: with the rest of the request it
-// stays within maxBody.
-const hostileSize = maxBody - 2<<10
+// stays within MaxBody.
+const hostileSize = web.MaxBody - 2<<10
 
 // upTo repeats a text until it has hostileSize bytes in the given encoding.
 func upTo(prefix, unit, suffix string) string {
@@ -200,9 +205,9 @@ func (s *site) cost(h hostile, limit time.Duration) (least time.Duration, status
 // costSite has everything turned on, and a field of every type.
 func costSite(t *testing.T, configure ...func(*Settings)) *site {
 	all := func(s *Settings) {
-		s.User.Fields = []FieldSettings{
-			{Name: "about", Type: "text", MaxLength: maxTextLength},
-			{Name: "nickname", Type: "text", Unique: true, MaxLength: maxUniqueLength},
+		s.User.Fields = []field.Spec{
+			{Name: "about", Type: "text", MaxLength: field.MaxTextLength},
+			{Name: "nickname", Type: "text", Unique: true, MaxLength: field.MaxUniqueLength},
 			{Name: "badge", Type: "text", Pattern: `(a|b|ab)*c`},
 			{Name: "work", Type: "email", Unique: true}, {Name: "home", Type: "url", Unique: true}, {Name: "page", Type: "url"},
 			{Name: "number", Type: "integer", Unique: true}, {Name: "size", Type: "number", Unique: true},
@@ -260,11 +265,11 @@ func (s *site) operations(t *testing.T) map[[2]string][]string {
 			Parameters []struct{ Name, In string } `json:"parameters"`
 		} `json:"paths"`
 	}
-	require.NoError(t, json.Unmarshal(s.realm.openapi[0]().body, &doc))
+	require.NoError(t, json.Unmarshal(s.realm.Openapi[0]().Body, &doc))
 	out := map[[2]string][]string{}
 	for path, methods := range doc.Paths {
 		for method, op := range methods {
-			members := []string{paramNext}
+			members := []string{sign.ParamNext}
 			for _, content := range op.RequestBody.Content {
 				members = append(members, slices.Collect(maps.Keys(content.Schema.Properties))...)
 			}
@@ -275,7 +280,7 @@ func (s *site) operations(t *testing.T) map[[2]string][]string {
 			out[[2]string{strings.ToUpper(method), path}] = slices.Compact(members)
 		}
 	}
-	require.GreaterOrEqual(t, len(out), len(s.realm.endpoints))
+	require.GreaterOrEqual(t, len(out), len(s.realm.Endpoints))
 	return out
 }
 
@@ -284,8 +289,8 @@ func hostileJSON(text string) string {
 	if text == upTo("", "\xed\xa0\x80", "") {
 		return `"` + strings.Repeat(`\ud800`, hostileSize/6) + `"`
 	}
-	if len(raw) > maxBody-1<<10 { // escapes have made it larger
-		raw = append(raw[:(maxBody-1<<10)/6*6+1], '"')
+	if len(raw) > web.MaxBody-1<<10 { // escapes have made it larger
+		raw = append(raw[:(web.MaxBody-1<<10)/6*6+1], '"')
 	}
 	return string(raw)
 }
@@ -308,7 +313,7 @@ func chosen(n, every int) bool {
 func costBody(path string, members []string) data {
 	body := with(newcomer("ada"), data{
 		"nickname": "countess", "work": "ada@work.example", "home": "https://ada.example/", "number": 1, "size": 1.5,
-		"login": "nobody", "user_id": exampleID, "timestamp": "1764072000", "signature": "x", "old_password": "wrong", paramRefreshToken: "a.b", paramSession: "x",
+		"login": "nobody", "user_id": web.ExampleID, "timestamp": "1764072000", "signature": "x", "old_password": "wrong", account.ParamRefreshToken: "a.b", account.ParamSession: "x",
 	})
 	if path == "/register" {
 		body = with(body, data{"username": "bob", "email": "bob@example.org", "nickname": "bob", "work": "bob@work.example", "home": "https://bob.example/", "number": 2, "size": 2.5})
@@ -378,13 +383,13 @@ func (s *site) everyMember(t *testing.T, try probe) {
 // cookieOf signs an account in without asking.
 func (s *site) cookieOf(name string) string {
 	s.t.Helper()
-	var g *Grant
-	require.NoError(s.t, s.accounts.update(s.t.Context(), func(t *txn) (err error) {
+	var g *session.Grant
+	require.NoError(s.t, s.accounts.Update(s.t.Context(), func(t *account.Txn) (err error) {
 		u, err := t.User(uuidOf(s.t, s, name))
 		if err != nil {
 			return err
 		}
-		g, err = s.accounts.grant(t, u, Client{})
+		g, err = s.accounts.Grant(t, u, account.Client{})
 		return err
 	}))
 	return g.Cookie
@@ -403,9 +408,9 @@ func TestCostOfEveryMember(t *testing.T) {
 // Who is told to wait costs no more: the budget's key is as cheap as the rest.
 func TestCostOfThrottledRequests(t *testing.T) {
 	s := costSite(t)
-	s.realm.options.Unlimited = false
+	s.realm.Options.Unlimited = false
 	for _, name := range throttleNames {
-		s.realm.options.Limits[name] = budget.Limit{Events: 1, Window: 7 * day}
+		s.realm.Options.Limits[name] = budget.Limit{Events: 1, Window: 7 * day}
 	}
 	statuses := map[int]int{}
 	s.everyMember(t, s.probe(t, statuses))

@@ -17,6 +17,10 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
 
 func TestHostileBodies(t *testing.T) {
@@ -57,7 +61,7 @@ func TestLookAlikeUsernames(t *testing.T) {
 		requireError(t, s.browser().problems().post("/accounts/register", with(newcomer("eve"), data{"username": name})), 400, "username:"+want)
 	}
 	for _, name := range []string{"zo\u00eb", "\u0430\u0434\u0430", "\u4e2d\u6587ada", "\u3042\u30a2\u4e9c-x", "\ud64d\uae38\ub3d9.kim", "\u0939\u093f\u0928\u094d\u0926\u0940", "ada_1", "\u0627\u062d\u0645\u062f", "\u0e2a\u0e21\u0e0a\u0e32\u0e22", "\u3042\u30fc"} {
-		_, ok := parseUsername(name)
+		_, ok := field.ParseUsername(name)
 		require.True(t, ok, "one script, or those that are written together: %q", name)
 	}
 }
@@ -77,13 +81,13 @@ func TestHashCostAttacks(t *testing.T) {
 		"pbkdf2_sha256$2147483647$salt$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
 		"rubbish", "",
 	} {
-		require.NoError(t, s.accounts.update(t.Context(), func(tx *txn) error {
+		require.NoError(t, s.accounts.Update(t.Context(), func(tx *account.Txn) error {
 			u, err := tx.User(uuidOf(t, s, "ada"))
 			if err != nil {
 				return err
 			}
 			u.PasswordHash = hash
-			return s.accounts.putUser(tx, u)
+			return s.accounts.PutUser(tx, u)
 		}))
 		requireError(t, s.browser().problems().post("/accounts/login", data{"login": "ada", "password": testPassword}), 400, "login_invalid")
 	}
@@ -145,7 +149,7 @@ func TestEncodedPartIsUTF8(t *testing.T) {
 func TestDrippingBody(t *testing.T) {
 	read := make(chan error, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		body, err := readBody(w, req, 300*time.Millisecond)
+		body, err := web.ReadBody(w, req, 300*time.Millisecond)
 		if len(body) == 4 {
 			time.Sleep(400 * time.Millisecond) // an act that takes longer than the body may
 		}

@@ -22,6 +22,9 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // forge makes a JWT by hand, so that it may be as wrong as an attacker likes.
@@ -45,9 +48,9 @@ func TestForgedAccessTokens(t *testing.T) {
 	eve, _ := s.tokens("eve")
 	_, evesClaims := claimsOf(t, strings.TrimPrefix(eve.header.Get("Authorization"), "Bearer "))
 	header, claims := claimsOf(t, good)
-	key := s.accounts.access.current()[0]
-	public := key.private.Public().(ed25519.PublicKey)
-	ours := func(input []byte) []byte { return ed25519.Sign(key.private, input) }
+	key := s.accounts.Access.Current()[0]
+	public := key.Private.Public().(ed25519.PublicKey)
+	ours := func(input []byte) []byte { return ed25519.Sign(key.Private, input) }
 	_, foreign, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	theirs := func(input []byte) []byte { return ed25519.Sign(foreign, input) }
@@ -74,7 +77,7 @@ func TestForgedAccessTokens(t *testing.T) {
 		return sig
 	}
 	none := func([]byte) []byte { return nil }
-	now := s.realm.now().Unix()
+	now := s.realm.Now().Unix()
 	head := func(changes data) data { return with(header, changes) }
 	says := func(changes data) data { return with(claims, changes) }
 	swapped := func(token string, part int, with string) string {
@@ -122,14 +125,14 @@ func TestForgedAccessTokens(t *testing.T) {
 		"another audience":         forge(t, header, says(data{"aud": "https://elsewhere.example"}), ours),
 		"no audience":              forge(t, header, says(data{"aud": nil}), ours),
 		"no sid":                   forge(t, header, says(data{"sid": nil}), ours),
-		"unknown sid":              forge(t, header, says(data{"sid": TokenHash{1}.text()}), ours),
+		"unknown sid":              forge(t, header, says(data{"sid": store.TokenHash{1}.Text()}), ours),
 		"sid of somebody else":     forge(t, header, says(data{"sid": evesClaims["sid"]}), ours),
 		"sub of somebody else":     forge(t, header, says(data{"sub": evesClaims["sub"]}), ours),
 		"no sub":                   forge(t, header, says(data{"sub": nil}), ours),
 		"one more part":            good + ".AAAA",
 		"an encrypted one's parts": good + ".AAAA.AAAA",
 		"JSON in place of compact": `{"payload":"` + strings.Split(good, ".")[1] + `"}`,
-		"too long":                 forge(t, header, says(data{"x": strings.Repeat("a", maxAccessToken)}), ours),
+		"too long":                 forge(t, header, says(data{"x": strings.Repeat("a", session.MaxAccessToken)}), ours),
 		"dots":                     "..",
 		"spaces":                   " . . ",
 		"padding":                  good + "=",
@@ -193,8 +196,8 @@ func TestTokensAreNotInterchangeable(t *testing.T) {
 func TestUnknownKeyIDsAreCheap(t *testing.T) {
 	s := newJWTSite(t)
 	s.member("ada")
-	counted := &countingStore{Store: s.accounts.store}
-	s.accounts.access.store = counted
+	counted := &countingStore{Store: s.accounts.Store}
+	s.accounts.Access.Store = counted
 	_, foreign, err := ed25519.GenerateKey(rand.Reader)
 	require.NoError(t, err)
 	for range 100 {
@@ -215,7 +218,7 @@ func TestStoreHoldsNoTokens(t *testing.T) {
 	s := newSiteAt(t, path, withJWT, func(s *Settings) { s.Secrets = []string{"a secret that is kept elsewhere"} })
 	s.member("ada")
 	b, refresh := s.tokens("ada")
-	key := s.accounts.access.current()[0].private
+	key := s.accounts.Access.Current()[0].Private
 	s.close()
 	raw := readFile(t, path)
 	require.Contains(t, raw, "ada@example.org", "the file is what it seems")
@@ -236,11 +239,11 @@ func TestStoreHoldsNoTokens(t *testing.T) {
 
 // countingStore counts its reads.
 type countingStore struct {
-	Store
+	store.Store
 	views atomic.Int64
 }
 
-func (c *countingStore) View(ctx context.Context, fn func(Tx) error) error {
+func (c *countingStore) View(ctx context.Context, fn func(store.Tx) error) error {
 	c.views.Add(1)
 	return c.Store.View(ctx, fn)
 }

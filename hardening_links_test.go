@@ -14,6 +14,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
 
 const newTestPassword = "an even longer passphrase"
@@ -138,12 +141,12 @@ func TestConfirmationPageWantsThePassword(t *testing.T) {
 			b.post("/accounts/register/", formOf(newcomer("eve")))
 			s.mail()
 		},
-		"a marker of yesterday": func(s *site, _ *browser) { s.travel(signUpLifetime + time.Second) },
+		"a marker of yesterday": func(s *site, _ *browser) { s.travel(web.SignUpLifetime + time.Second) },
 		"a device cookie as a marker": func(s *site, b *browser) {
 			parts := strings.Split(b.cookie["registration_signup"], ".")
 			unix, err := strconv.ParseInt(parts[2], 10, 64)
 			require.NoError(t, err)
-			parts[3] = s.accounts.signer.Sign(Claim{Purpose: PurposeDevice, User: uuid.MustParse(parts[0]), Time: time.Unix(unix, 0)})
+			parts[3] = s.accounts.Signer.Sign(sign.Claim{Purpose: sign.PurposeDevice, User: uuid.MustParse(parts[0]), Time: time.Unix(unix, 0)})
 			b.cookie["registration_signup"] = strings.Join(parts, ".")
 		},
 	} {
@@ -347,7 +350,7 @@ func TestAddressesWithSecrets(t *testing.T) {
 		"next=" + strings.Repeat("%25", 20):                         false,
 		"next=%2525252525252573ignature":                            true,
 	} {
-		require.Equal(t, want, hasSecret(query), query)
+		require.Equal(t, want, web.HasSecret(query), query)
 	}
 	s := newSite(t)
 	for target, want := range map[string]bool{

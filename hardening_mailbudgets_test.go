@@ -13,7 +13,11 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
 
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // variants signs n strangers up with variants of an address, from one client.
@@ -130,8 +134,8 @@ func TestHardeningAKnownDeviceHasResets(t *testing.T) {
 	s.member("vic")
 	known := s.signedIn("vic")
 	for range 100 {
-		s.accounts.throttles.Take(budget.Charge{
-			Table: kindTable(MailResetPassword), Key: budgetKey(throttleMail, "vic@example.org"), Limit: s.realm.settings.Throttle.limit(throttleMail).budget().Part(linkPart),
+		s.accounts.Throttles.Take(budget.Charge{
+			Table: account.KindTable(store.MailResetPassword), Key: account.BudgetKey(account.ThrottleMail, "vic@example.org"), Limit: s.realm.settings.Throttle.limit(account.ThrottleMail).budget().Part(account.LinkPart),
 		})
 	}
 	reset := data{"login": "vic"}
@@ -189,14 +193,16 @@ func TestWaitsInWords(t *testing.T) {
 		49 * time.Hour:            "3 days.",
 		90 * 24 * time.Hour:       "90 days.",
 	} {
-		text := refusalText(s.realm.languages.named("en"), CodeThrottled, tooOftenParams(wait))
+		text := refusal.Text(s.realm.Languages.Named("en"), refusal.CodeThrottled, tooOftenParams(wait))
 		require.Equal(t, "That was too often. Please try again in "+want, text)
 	}
-	for _, l := range s.realm.languages.locales {
+	for _, l := range s.realm.Languages.Locales {
 		for _, wait := range []time.Duration{3 * time.Hour, 90 * 24 * time.Hour} {
-			require.LessOrEqual(t, len([]rune(refusalText(l, CodeThrottled, tooOftenParams(wait)))), 90, l.name)
+			require.LessOrEqual(t, len([]rune(refusal.Text(l, refusal.CodeThrottled, tooOftenParams(wait)))), 90, l.Name)
 		}
 	}
 }
 
-func tooOftenParams(wait time.Duration) Params { return Params{"seconds": seconds(wait)} }
+func tooOftenParams(wait time.Duration) text.Params {
+	return text.Params{"seconds": refusal.Seconds(wait)}
+}

@@ -8,46 +8,51 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/letter"
+	"github.com/seed-928992b0/caddy-registration/mail"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 func TestNoStrangersTextInMails(t *testing.T) {
 	settings := resolvedTestSettings(t, func(s *Settings) {
-		s.User.Fields = []FieldSettings{{Name: "company", Type: "text"}, {Name: "home", Type: "url"}, {Name: "age", Type: "integer"}}
+		s.User.Fields = []field.Spec{{Name: "company", Type: "text"}, {Name: "home", Type: "url"}, {Name: "age", Type: "integer"}}
 	})
 	const to = "victim@example.org"
-	stranger := func(u User) *User {
+	stranger := func(u store.User) *store.User {
 		u.ID, u.FirstName, u.LastName = uuid.Must(uuid.NewV7()), "Win a prize:", "https://evil.example"
 		u.Extra = map[string]any{"company": "evil.example", "home": "https://evil.example/", "age": int64(7)}
 		return &u
 	}
 	none := map[string]any{"company": "", "home": "", "age": int64(7)}
-	for name, u := range map[string]*User{
-		"a sign-up":                         stranger(User{Email: to, AwaitsVerification: true, Username: "evil.example"}),
-		"nobody confirms":                   stranger(User{Email: to, IsActive: true, Username: "evil@evil.example"}),
-		"a confirmed one that asks for it":  stranger(User{Email: "stranger@evil.example", EmailVerified: true, Username: "0800-123456"}),
-		"one without an address that moved": stranger(User{Username: "www.evil"}),
+	for name, u := range map[string]*store.User{
+		"a sign-up":                         stranger(store.User{Email: to, AwaitsVerification: true, Username: "evil.example"}),
+		"nobody confirms":                   stranger(store.User{Email: to, IsActive: true, Username: "evil@evil.example"}),
+		"a confirmed one that asks for it":  stranger(store.User{Email: "stranger@evil.example", EmailVerified: true, Username: "0800-123456"}),
+		"one without an address that moved": stranger(store.User{Username: "www.evil"}),
 	} {
-		require.Equal(t, MailUser{Email: to, Extra: none}, settings.letters().mailUser(u, to), name)
+		require.Equal(t, letter.MailUser{Email: to, Extra: none}, settings.letters().MailUser(u, to), name)
 	}
-	u := settings.letters().mailUser(stranger(User{Email: to, EmailVerified: true, Username: "evil.example"}), to)
+	u := settings.letters().MailUser(stranger(store.User{Email: to, EmailVerified: true, Username: "evil.example"}), to)
 	require.Empty(t, u.Name+u.LastName, "the name outlives a reset by the address's owner")
-	u = settings.letters().mailUser(&User{Username: "ada7", Email: to, FirstName: "Ada"}, to)
+	u = settings.letters().MailUser(&store.User{Username: "ada7", Email: to, FirstName: "Ada"}, to)
 	require.Equal(t, "ada7", u.Name)
-	u = settings.letters().mailUser(&User{Username: "j.r.r.tolkien", Email: "Victim@example.org", EmailVerified: true, FirstName: "J.R.R.", LastName: "Tolkien"}, to)
+	u = settings.letters().MailUser(&store.User{Username: "j.r.r.tolkien", Email: "Victim@example.org", EmailVerified: true, FirstName: "J.R.R.", LastName: "Tolkien"}, to)
 	require.Equal(t, "J.R.R. Tolkien", u.Name)
 	require.Equal(t, "j.r.r.tolkien", u.Username)
 	for text, want := range map[string]bool{
 		"Ada Lovelace": false, "St. John": false, "O'Neill-Smith": false, "王小明": false, "Louis XIV": false, "R2-D2": false, "Ada 1815": false,
 		"evil.example": true, "a@b": true, "http://evil": true, "www.evil": true, "call 0800 123456": true, "+49 (800) 12-34-56": true, "Ada.Lovelace": true,
 	} {
-		require.Equal(t, want, notLinkLike(text) == "", text)
+		require.Equal(t, want, letter.NotLinkLike(text) == "", text)
 	}
 }
 
 // As they are really sent: a sign-up, a change to somebody's address, a reset and
 // the mail to an address that was never confirmed.
 func TestNoStrangersTextIsSent(t *testing.T) {
-	clean := func(m *Message, to string) {
+	clean := func(m *mail.Message, to string) {
 		t.Helper()
 		require.Equal(t, to, m.To)
 		require.NotRegexp(t, `evil|Mallory`, m.Subject+m.Text+m.HTML)

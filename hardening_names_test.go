@@ -11,6 +11,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 func TestNamesThatNobodyCanChoose(t *testing.T) {
@@ -70,16 +74,16 @@ func TestALeftNameIsNobodysForAWhile(t *testing.T) {
 	require.Empty(t, rename(ada, "ADA"), "another case is no other name")
 	require.Equal(t, "unique", signUp("lovelace"))
 	require.NoError(t, s.accounts.Delete(t.Context(), uuidOf(t, s, "ada")))
-	s.travel(nameReserved - time.Second)
+	s.travel(account.NameReserved - time.Second)
 	require.Equal(t, "unique", signUp("ada"))
 	require.Empty(t, signUp("lovelace-2"))
 	s.travel(time.Second)
 	require.Empty(t, signUp("ada"))
 	require.Empty(t, signUp("lovelace"))
-	sweepLeftNames(t.Context(), s.realm.postman, s.accounts.store)
-	require.NoError(t, s.accounts.store.View(t.Context(), func(tx Tx) error {
-		_, err := tx.LeftName(s.accounts.nameKeys.nameHashes("ada")[0])
-		require.ErrorIs(t, err, ErrNotFound)
+	account.SweepLeftNames(t.Context(), s.realm.postman, s.accounts.Store)
+	require.NoError(t, s.accounts.Store.View(t.Context(), func(tx store.Tx) error {
+		_, err := tx.LeftName(s.accounts.NameKeys.NameHashes("ada")[0])
+		require.ErrorIs(t, err, store.ErrNotFound)
 		return nil
 	}))
 
@@ -87,11 +91,11 @@ func TestALeftNameIsNobodysForAWhile(t *testing.T) {
 	bob := s.browser()
 	require.Equal(t, http.StatusCreated, bob.post("/accounts/register", newcomer("bob")).StatusCode)
 	bob = s.signedIn("bob")
-	for i := range maxLeftNames {
+	for i := range account.MaxLeftNames {
 		require.Empty(t, rename(bob, fmt.Sprint("bob-", i)), i)
 	}
 	require.Equal(t, "throttled", rename(bob, "bob-last"))
-	s.travel(nameReserved)
+	s.travel(account.NameReserved)
 	bob = s.signedIn("bob-7")
 	require.Empty(t, rename(bob, "bob-last"))
 }
@@ -118,9 +122,9 @@ func TestLeftNamesOverANewSecret(t *testing.T) {
 			body := with(newcomer("x"), data{"username": fmt.Sprint("NAME", j)})
 			require.Equal(t, "unique", fieldCodes(t, s.browser().problems().post("/accounts/register", body), "username"), "%d %d", i, j)
 		}
-		require.NoError(t, s.accounts.store.View(t.Context(), func(tx Tx) error {
-			_, err := tx.UserByKey(fieldUsername, name)
-			require.ErrorIs(t, err, ErrNotFound)
+		require.NoError(t, s.accounts.Store.View(t.Context(), func(tx store.Tx) error {
+			_, err := tx.UserByKey(field.Username, name)
+			require.ErrorIs(t, err, store.ErrNotFound)
 			return nil
 		}))
 		s.close()

@@ -11,13 +11,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/field"
 )
 
 // A value that is refused as an address is refused alike, whoever the address
 // belongs to: by its owner's confirmed address, by one that is his username too,
 // and by one that he left and can have back.
 func TestARefusedAddressTellsNothing(t *testing.T) {
-	phone := FieldSettings{Name: "phone", Type: "text", Unique: true}
+	phone := field.Spec{Name: "phone", Type: "text", Unique: true}
 	for name, configure := range map[string][]func(*Settings){
 		"as it comes":          {},
 		"an added login field": {withFields(phone), func(s *Settings) { s.User.LoginFields = []string{"phone", "username", "email"} }},
@@ -33,7 +35,7 @@ func TestARefusedAddressTellsNothing(t *testing.T) {
 			s.move(s.signedIn("quxc"), "quxc@example.org", "elsewhere@example.org")
 			s.signUp("wait", "quxw@example.org")
 			fields := []string{"username"}
-			if s.accounts.policy.Fields.isLogin("phone") {
+			if s.accounts.Policy.Fields.IsLogin("phone") {
 				fields = append(fields, "phone")
 			}
 			eve, evesPage := s.signedIn("eve"), s.signedIn("eve").likeBrowser() // once: more than 50 would end the first

@@ -24,11 +24,17 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/outbox"
+	"github.com/seed-928992b0/caddy-registration/mail"
+	"github.com/seed-928992b0/caddy-registration/mail/smtp"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-func serverDown(*Message) error { return &MailError{Server: true, Err: errors.New("down")} }
+func serverDown(*mail.Message) error { return &mail.Error{Server: true, Err: errors.New("down")} }
 
-func refusedForNow(*Message) error { return &MailError{Err: errors.New("451 later")} }
+func refusedForNow(*mail.Message) error { return &mail.Error{Err: errors.New("451 later")} }
 
 // waiting waits until n rows are queued and one was tried.
 func (s *site) waiting(n int, tried *atomic.Int64) {
@@ -37,13 +43,13 @@ func (s *site) waiting(n int, tried *atomic.Int64) {
 }
 
 // counting returns fail, counted.
-func counting(fail func(*Message) error) (counted func(*Message) error, calls *atomic.Int64) {
+func counting(fail func(*mail.Message) error) (counted func(*mail.Message) error, calls *atomic.Int64) {
 	calls = new(atomic.Int64)
-	return func(m *Message) error { calls.Add(1); return fail(m) }, calls
+	return func(m *mail.Message) error { calls.Add(1); return fail(m) }, calls
 }
 
 func TestHardeningOutboxClockAhead(t *testing.T) {
-	for name, fail := range map[string]func(*Message) error{"the server was down": serverDown, "the message was delayed": refusedForNow} {
+	for name, fail := range map[string]func(*mail.Message) error{"the server was down": serverDown, "the message was delayed": refusedForNow} {
 		for _, ahead := range []time.Duration{73 * time.Hour, 400 * day} {
 			t.Run(fmt.Sprint(name, ", ", ahead), func(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "r.db")
@@ -60,7 +66,7 @@ func TestHardeningOutboxClockAhead(t *testing.T) {
 				s.waiting(1, tried)
 				s.travel(-ahead)
 				s.failWith(nil)
-				s.travel(mailLastRetry) // what was delayed meanwhile is due
+				s.travel(outbox.MailLastRetry) // what was delayed meanwhile is due
 				s.realm.engine.finish(&again)
 				require.Equal(t, "ada@example.org", s.mail().To)
 				s.noMail()
@@ -81,14 +87,14 @@ func TestHardeningOutboxClockAheadOfAnUndo(t *testing.T) {
 	s.failWith(failing)
 	require.Equal(t, 200, s.browser().post("/accounts/verify-email", link).StatusCode)
 	s.waiting(1, tried)
-	require.Equal(t, MailEmailChanged, s.queued()[0].Kind)
+	require.Equal(t, store.MailEmailChanged, s.queued()[0].Kind)
 	s.failWith(nil)
-	s.travel(undoReserved + day)
+	s.travel(account.UndoReserved + day)
 	again := *s.realm.postman
 	s.realm.engine.start(&again)
 	require.Eventually(t, func() bool { rows := s.queued(); return len(rows) == 1 && rows[0].Attempts > 0 }, patience, time.Millisecond)
-	s.travel(-undoReserved - day + time.Minute)
-	s.realm.engine.outbox.notify()
+	s.travel(-account.UndoReserved - day + time.Minute)
+	s.realm.engine.outbox.Notify()
 	m := s.mail()
 	require.Equal(t, "ada@example.org", m.To)
 	require.Equal(t, 200, s.browser().post("/accounts/undo-email", linkOf(m, t)).StatusCode)
@@ -113,12 +119,12 @@ func TestHardeningOutboxOneTimeUseChanges(t *testing.T) {
 				s.browser().post("/accounts/send-reset-password-link", data{"login": "bob"})
 				s.waiting(2, tried)
 				if earlier { // it wrote the state of the link
-					require.NoError(t, s.accounts.store.Update(t.Context(), func(tx Tx) error {
-						rows, err := tx.DueMail(s.realm.now(), 10)
+					require.NoError(t, s.accounts.Store.Update(t.Context(), func(tx store.Tx) error {
+						rows, err := tx.DueMail(s.realm.Now(), 10)
 						for _, m := range rows {
 							u, userErr := tx.User(m.User)
 							err = errors.Join(err, userErr)
-							m.State = s.accounts.state(purposes[m.Kind], u, m.To)
+							m.State = s.accounts.State(account.Purposes[m.Kind], u, m.To)
 							err = errors.Join(err, tx.PutMail(m))
 						}
 						return err
@@ -145,13 +151,13 @@ func TestHardeningOutboxOneTimeUseChanges(t *testing.T) {
 		s.failWith(failing)
 		s.browser().post("/accounts/send-reset-password-link", data{"login": "bob"})
 		s.waiting(1, tried)
-		require.NoError(t, s.accounts.update(t.Context(), func(tx *txn) error {
+		require.NoError(t, s.accounts.Update(t.Context(), func(tx *account.Txn) error {
 			u, err := tx.User(uuidOf(t, s, "bob"))
 			if err != nil {
 				return err
 			}
 			u.Generation++
-			return s.accounts.putUser(tx, u)
+			return s.accounts.PutUser(tx, u)
 		}))
 		s.failWith(nil)
 		again := *s.realm.postman
@@ -167,30 +173,30 @@ type bench struct {
 	t     *testing.T
 	e     *engine
 	logs  *observer.ObservedLogs
-	store Store
+	store store.Store
 }
 
-func newBench(t *testing.T, store Store) *bench {
+func newBench(t *testing.T, store store.Store) *bench {
 	return &bench{t: t, e: newEngine(store, nil), store: store}
 }
 
-func (b *bench) postman(m Mailer) *postman {
+func (b *bench) postman(m mail.Mailer) *outbox.Courier {
 	core, logs := observer.New(zap.DebugLevel)
 	b.logs = logs
-	return &postman{
-		render: func(m *Mail, _ *User) (*Message, error) {
-			return &Message{ID: m.MessageID, From: "no-reply@example.com", To: m.To, Subject: m.Next, Text: "x", Date: m.Queued}, nil
+	return &outbox.Courier{
+		Render: func(m *store.Mail, _ *store.User) (*mail.Message, error) {
+			return &mail.Message{ID: m.MessageID, From: "no-reply@example.com", To: m.To, Subject: m.Next, Text: "x", Date: m.Queued}, nil
 		},
-		wanted: func(*Mail, *User) bool { return true }, mailer: m, logger: zap.New(core), now: time.Now,
+		Wanted: func(*store.Mail, *store.User) bool { return true }, Mailer: m, Logger: zap.New(core), Now: time.Now,
 	}
 }
 
 func (b *bench) queue(n int) (ids []string) {
 	b.t.Helper()
-	require.NoError(b.t, b.store.Update(b.t.Context(), func(tx Tx) error {
+	require.NoError(b.t, b.store.Update(b.t.Context(), func(tx store.Tx) error {
 		ids = nil
 		for i := range n {
-			m := &Mail{MessageID: uuid.NewString() + "@example.com", Kind: MailEmailInUse, To: fmt.Sprintf("u%d@example.org", i), Queued: time.Now(), Due: time.Now()}
+			m := &store.Mail{MessageID: uuid.NewString() + "@example.com", Kind: store.MailEmailInUse, To: fmt.Sprintf("u%d@example.org", i), Queued: time.Now(), Due: time.Now()}
 			ids = append(ids, m.MessageID)
 			if err := tx.PutMail(m); err != nil {
 				return err
@@ -198,13 +204,13 @@ func (b *bench) queue(n int) (ids []string) {
 		}
 		return nil
 	}))
-	b.e.outbox.notify()
+	b.e.outbox.Notify()
 	return ids
 }
 
 func (b *bench) left() (n int) {
 	b.t.Helper()
-	require.NoError(b.t, b.store.View(context.Background(), func(tx Tx) error {
+	require.NoError(b.t, b.store.View(context.Background(), func(tx store.Tx) error {
 		rows, err := tx.DueMail(time.Now().Add(10*365*day), 1000)
 		n = len(rows)
 		return err
@@ -224,7 +230,7 @@ type benchMailer struct {
 	late   int
 }
 
-func (m *benchMailer) Send(ctx context.Context, msg *Message) error {
+func (m *benchMailer) Send(ctx context.Context, msg *mail.Message) error {
 	m.mu.Lock()
 	if m.tries = append(m.tries, time.Now()); m.closed {
 		m.late++
@@ -239,7 +245,7 @@ func (m *benchMailer) Send(ctx context.Context, msg *Message) error {
 	select {
 	case <-timer.C:
 	case <-done:
-		return stopped(ctx)
+		return mail.Stopped(ctx)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -369,7 +375,7 @@ func TestHardeningMailIsGivenUpAfterThreeDaysOfTries(t *testing.T) {
 			for b.left() > 0 {
 				time.Sleep(time.Minute)
 			}
-			require.InDelta(t, mailGiveUp.Hours(), time.Since(start).Hours(), 0.5)
+			require.InDelta(t, outbox.MailGiveUp.Hours(), time.Since(start).Hours(), 0.5)
 			require.Greater(t, m.tried(), 200)
 			b.e.finish(p)
 		})
@@ -386,13 +392,13 @@ func TestHardeningMailIsGivenUpAfterThreeDaysOfTries(t *testing.T) {
 			for b.left() > 70 {
 				time.Sleep(time.Minute)
 			}
-			require.InDelta(t, mailGiveUp.Hours(), time.Since(start).Hours(), 0.5)
+			require.InDelta(t, outbox.MailGiveUp.Hours(), time.Since(start).Hours(), 0.5)
 			require.Equal(t, 70, b.left())
 			require.Equal(t, 100, b.logs.FilterMessage("mail given up: the mail server could not be used for three days").Len())
 			m.mu.Lock()
 			m.fail = nil
 			m.mu.Unlock()
-			time.Sleep(mailLastRetry)
+			time.Sleep(outbox.MailLastRetry)
 			require.Len(t, m.got(), 70)
 			b.e.finish(p)
 		})
@@ -414,7 +420,7 @@ func TestHardeningMailIsGivenUpAfterThreeDaysOfTries(t *testing.T) {
 			down.mu.Lock()
 			down.fail = nil
 			down.mu.Unlock()
-			time.Sleep(mailLastRetry)
+			time.Sleep(outbox.MailLastRetry)
 			require.Len(t, down.got(), 3)
 			again.e.finish(p)
 		})
@@ -442,37 +448,37 @@ func TestHardeningReloadAfterAPanic(t *testing.T) {
 // A mail that was sent and can't be taken off the queue (the disk is full) is not
 // sent again, whatever the clock does to the order of the queue.
 func TestHardeningSentButNotRemoved(t *testing.T) {
-	store := emptyStore(t)
-	broken := &brokenStore{Store: store}
-	b := newBench(t, store)
+	db := emptyStore(t)
+	broken := &brokenStore{Store: db}
+	b := newBench(t, db)
 	m := &benchMailer{}
 	var now atomic.Int64
 	now.Store(time.Now().UnixNano())
 	p := b.postman(m)
-	p.now = func() time.Time { return time.Unix(0, now.Load()) }
-	o := newOutbox(broken, func() *postman { return p })
+	p.Now = func() time.Time { return time.Unix(0, now.Load()) }
+	o := outbox.NewWorker(broken, func() *outbox.Courier { return p })
 	put := func(to string, due time.Time) {
-		require.NoError(t, store.Update(t.Context(), func(tx Tx) error {
-			return tx.PutMail(&Mail{MessageID: to, Kind: MailEmailInUse, To: to + "@example.org", Queued: due, Due: due})
+		require.NoError(t, db.Update(t.Context(), func(tx store.Tx) error {
+			return tx.PutMail(&store.Mail{MessageID: to, Kind: store.MailEmailInUse, To: to + "@example.org", Queued: due, Due: due})
 		}))
 	}
-	put("first", p.now())
+	put("first", p.Now())
 	broken.broken.Store(true)
-	_, ok := o.deliverDue(t.Context(), p)
+	_, ok := o.DeliverDue(t.Context(), p)
 	require.False(t, ok)
 	now.Add(-int64(10 * time.Minute)) // first is due in ten minutes again
-	put("second", p.now())
+	put("second", p.Now())
 	for range 3 {
-		_, ok = o.deliverDue(t.Context(), p)
+		_, ok = o.DeliverDue(t.Context(), p)
 		require.False(t, ok)
 	}
 	require.Equal(t, []string{"first"}, m.got(), "nothing is sent while nothing can be taken off the queue")
 	now.Add(int64(20 * time.Minute))
-	_, ok = o.deliverDue(t.Context(), p)
+	_, ok = o.DeliverDue(t.Context(), p)
 	require.False(t, ok)
 	broken.broken.Store(false)
 	for range 3 {
-		_, ok = o.deliverDue(t.Context(), p)
+		_, ok = o.DeliverDue(t.Context(), p)
 		require.True(t, ok)
 	}
 	require.Equal(t, []string{"first", "second"}, m.got())
@@ -514,7 +520,7 @@ func TestHardeningReloadWithAHangingMailServer(t *testing.T) {
 				}
 			})
 			b := newBench(t, emptyStore(t))
-			hanging, next := readyMailer(t, &SMTPMailer{Address: address, TLS: smtpNoTLS, Timeout: farTimeout}), &benchMailer{}
+			hanging, next := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: farTimeout}), &benchMailer{}
 			p1, p2 := b.postman(hanging), b.postman(next)
 			b.e.start(p1)
 			ids := b.queue(2)
@@ -536,10 +542,10 @@ func TestHardeningReloadWithAHangingMailServer(t *testing.T) {
 // pretender counts what it is asked to.
 type pretender struct {
 	memoryMailer
-	pretended chan *Message
+	pretended chan *mail.Message
 }
 
-func (p *pretender) Pretend(_ context.Context, m *Message) error {
+func (p *pretender) Pretend(_ context.Context, m *mail.Message) error {
 	p.pretended <- m
 	return errors.New("of no consequence")
 }
@@ -548,9 +554,9 @@ func (p *pretender) Pretend(_ context.Context, m *Message) error {
 // that it keeps busy would tell, in the time of the next answer.
 func TestHardeningOutboxDecoyDoesTheWorkOfAMail(t *testing.T) {
 	s := newSite(t)
-	m := &pretender{memoryMailer: memoryMailer{sent: make(chan *Message, 10)}, pretended: make(chan *Message, 10)}
+	m := &pretender{memoryMailer: memoryMailer{sent: make(chan *mail.Message, 10)}, pretended: make(chan *mail.Message, 10)}
 	p := *s.realm.postman
-	p.mailer = m
+	p.Mailer = m
 	s.realm.engine.start(&p)
 	s.browser().post("/accounts/send-reset-password-link", data{"login": "nobody"})
 	select {
@@ -579,15 +585,15 @@ func TestHardeningMailersPretend(t *testing.T) {
 		require.NoError(t, new(LogMailer).Pretend(t.Context(), aMail()))
 	})
 	t.Run("smtp takes as long as a mail, and tells nobody", func(t *testing.T) {
-		p := newPostOffice(t, smtpNoTLS)
+		p := newPostOffice(t, smtp.SmtpNoTLS)
 		m := p.mailer(t)
 		require.NoError(t, m.Pretend(t.Context(), aMail()))
 		require.NoError(t, m.Send(t.Context(), aMail()))
-		m.took = 50 * time.Millisecond
+		m.Took = 50 * time.Millisecond
 		start := time.Now()
 		require.NoError(t, m.Pretend(t.Context(), aMail()))
 		require.GreaterOrEqual(t, time.Since(start), 50*time.Millisecond)
-		m.took = time.Hour
+		m.Took = time.Hour
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		require.ErrorIs(t, m.Pretend(ctx, aMail()), context.Canceled)

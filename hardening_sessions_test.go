@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
 )
 
 // sessionCookie is the session's cookie over plain HTTP.
@@ -18,7 +21,7 @@ func TestSessionFixation(t *testing.T) {
 	s.member("ada")
 	s.member("eve")
 	planted := s.signedIn("eve").cookie[sessionCookie]
-	unknown, _ := newToken()
+	unknown, _ := session.NewToken()
 	for name, before := range map[string]string{"of nobody": unknown, "of the attacker": planted, "no token": "x"} {
 		t.Run(name, func(t *testing.T) {
 			victim := s.browser()
@@ -53,7 +56,7 @@ func TestReplayAfterTheEnd(t *testing.T) {
 			require.Equal(s.t, 200, s.browser().post("/accounts/reset-password", with(linkOf(s.mail(), s.t), data{"password": fresh})).StatusCode)
 		}, false},
 		"disable": {func(s *site, _ *browser) {
-			_, err := s.accounts.Administer(s.t.Context(), uuidOf(s.t, s, "ada"), AdminChange{IsActive: off()})
+			_, err := s.accounts.Administer(s.t.Context(), uuidOf(s.t, s, "ada"), account.AdminChange{IsActive: off()})
 			require.NoError(s.t, err)
 		}, false},
 		"delete": {func(s *site, _ *browser) {

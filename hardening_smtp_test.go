@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/internal/boundconn"
+	"github.com/seed-928992b0/caddy-registration/mail/smtp"
 )
 
 // endlessAt is an honest conversation up to a line that begins with verb ("":
@@ -84,19 +85,19 @@ func TestHardeningSMTPEndlessReplies(t *testing.T) {
 		{"RCPT", "RCPT", "250"}, {"DATA", "DATA", "354"}, {"final dot", ".", "250"},
 	} {
 		attacks = append(attacks,
-			attack{name: step.name + ", one line", verb: step.verb, piece: "x", tls: smtpNoTLS},
-			attack{name: step.name + ", one line that begins well", verb: step.verb, piece: step.code + "-x", tls: smtpNoTLS},
-			attack{name: step.name + ", a list", verb: step.verb, piece: step.code + "-\r\n", tls: smtpNoTLS},
-			attack{name: step.name + ", a list of nonsense", verb: step.verb, piece: step.code + "-\r\nx\r\n", tls: smtpNoTLS},
+			attack{name: step.name + ", one line", verb: step.verb, piece: "x", tls: smtp.SmtpNoTLS},
+			attack{name: step.name + ", one line that begins well", verb: step.verb, piece: step.code + "-x", tls: smtp.SmtpNoTLS},
+			attack{name: step.name + ", a list", verb: step.verb, piece: step.code + "-\r\n", tls: smtp.SmtpNoTLS},
+			attack{name: step.name + ", a list of nonsense", verb: step.verb, piece: step.code + "-\r\nx\r\n", tls: smtp.SmtpNoTLS},
 		)
 	}
 	attacks = append(attacks,
-		attack{name: "AUTH, challenges without end", verb: "AUTH", piece: "334 VXNlcm5hbWU6\r\n", tls: smtpNoTLS},
-		attack{name: "greeting, NUL", verb: "", piece: "\x00", tls: smtpNoTLS},
-		attack{name: "STARTTLS, one line", verb: "STARTTLS", piece: "x", tls: smtpStartTLS},
-		attack{name: "STARTTLS, a list", verb: "STARTTLS", piece: "220-\r\n", tls: smtpStartTLS},
-		attack{name: "AUTH within TLS", verb: "AUTH", piece: "334-\r\n", tls: smtpStartTLS},
-		attack{name: "final dot within TLS", verb: ".", piece: "250-\r\n", tls: smtpStartTLS},
+		attack{name: "AUTH, challenges without end", verb: "AUTH", piece: "334 VXNlcm5hbWU6\r\n", tls: smtp.SmtpNoTLS},
+		attack{name: "greeting, NUL", verb: "", piece: "\x00", tls: smtp.SmtpNoTLS},
+		attack{name: "STARTTLS, one line", verb: "STARTTLS", piece: "x", tls: smtp.SmtpStartTLS},
+		attack{name: "STARTTLS, a list", verb: "STARTTLS", piece: "220-\r\n", tls: smtp.SmtpStartTLS},
+		attack{name: "AUTH within TLS", verb: "AUTH", piece: "334-\r\n", tls: smtp.SmtpStartTLS},
+		attack{name: "final dot within TLS", verb: ".", piece: "250-\r\n", tls: smtp.SmtpStartTLS},
 	)
 	measure := func(work func()) uint64 {
 		var before, after runtime.MemStats
@@ -107,7 +108,7 @@ func TestHardeningSMTPEndlessReplies(t *testing.T) {
 	}
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
-			secured := map[string]*tls.Config{smtpStartTLS: cert}[a.tls]
+			secured := map[string]*tls.Config{smtp.SmtpStartTLS: cert}[a.tls]
 			address, open := scriptedServer(t, endlessAt(a.verb, a.piece, 0, secured))
 			m := &SMTPMailer{Address: address, TLS: a.tls, TrustedCA: caFile, Timeout: farTimeout, Username: smtpUser, Password: smtpPassword}
 			readyMailer(t, m)
@@ -116,14 +117,14 @@ func TestHardeningSMTPEndlessReplies(t *testing.T) {
 			t.Logf("%d KiB", used>>10)
 			require.Less(t, used, uint64(6*mebibyte), "memory that one server can make us take")
 			requireMailError(t, err, true, false)
-			require.Less(t, len(err.Error()), 2*smtpToldBytes, "in the log")
+			require.Less(t, len(err.Error()), 2*smtp.SmtpToldBytes, "in the log")
 			require.NotContains(t, err.Error(), smtpPassword)
 			require.Eventually(t, func() bool { return open.Load() == 0 }, patience, time.Millisecond, "the connection is closed")
 		})
 	}
 	t.Run("QUIT", func(t *testing.T) {
 		address, open := scriptedServer(t, endlessAt("QUIT", "221-\r\n", 0, nil))
-		m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtpNoTLS, Timeout: farTimeout})
+		m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: farTimeout})
 		require.NoError(t, m.Send(t.Context(), aMail()))
 		require.Less(t, measure(func() { require.NoError(t, m.Close()) }), uint64(mebibyte))
 		require.Eventually(t, func() bool { return open.Load() == 0 }, patience, time.Millisecond)
@@ -133,7 +134,7 @@ func TestHardeningSMTPEndlessReplies(t *testing.T) {
 		t.Run("drop by drop at "+verb, func(t *testing.T) {
 			t.Parallel()
 			address, open := scriptedServer(t, endlessAt(verb, "2", 5*time.Millisecond, nil))
-			m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtpNoTLS, Timeout: caddy.Duration(200 * time.Millisecond)})
+			m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: caddy.Duration(200 * time.Millisecond)})
 			start := time.Now()
 			requireMailError(t, m.Send(t.Context(), aMail()), true, false)
 			require.Less(t, time.Since(start), 20*time.Second)
@@ -146,7 +147,7 @@ func TestHardeningSMTPEndlessReplies(t *testing.T) {
 func TestHardeningSMTPBoundsAreByReply(t *testing.T) {
 	talkative := strings.Repeat("250-"+strings.Repeat("x", 500)+"\r\n", 50)
 	answers := map[string]string{"": "220 hi", "EHLO": hello, "MAIL": talkative + "250 ok", "RCPT": talkative + "250 ok", "DATA": "354 go on", ".": talkative + "250 ok", "QUIT": talkative + "221 bye"}
-	require.Less(t, len(talkative), smtpReplyBytes)
+	require.Less(t, len(talkative), smtp.SmtpReplyBytes)
 	address, _ := scriptedServer(t, func(conn net.Conn) {
 		lines := bufio.NewReader(conn)
 		_, _ = io.WriteString(conn, answers[""]+"\r\n")
@@ -163,7 +164,7 @@ func TestHardeningSMTPBoundsAreByReply(t *testing.T) {
 			_, _ = io.WriteString(conn, answers[word]+"\r\n")
 		}
 	})
-	m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtpNoTLS, Timeout: farTimeout})
+	m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: farTimeout})
 	for range 20 {
 		require.NoError(t, m.Send(t.Context(), aMail()))
 	}
@@ -178,7 +179,7 @@ func TestHardeningSMTPServerQuotesALink(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			address, _ := scriptedServer(t, script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "554 5.7.1 spam: " + quoted, "QUIT": "221 bye"}))
-			m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtpNoTLS, Timeout: farTimeout})
+			m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: farTimeout})
 			err := m.Send(t.Context(), aMail())
 			requireMailError(t, err, false, true)
 			require.NotContains(t, fmt.Sprintf("%+v", err), "s3cret")
@@ -188,8 +189,8 @@ func TestHardeningSMTPServerQuotesALink(t *testing.T) {
 }
 
 func TestHardeningSMTPErrorsAreShort(t *testing.T) {
-	s := smtpServer{host: "mail.example.com", port: "25"}
-	err := s.failure(stepMail, fmt.Errorf("%s: %w", strings.Repeat("ä", smtpToldBytes), &boundconn.TooLongError{Bytes: 1 << 20}))
-	require.Less(t, len(err.Error()), 2*smtpToldBytes)
+	s := smtp.Server{Host: "mail.example.com", Port: "25"}
+	err := s.Failure(smtp.StepMail, fmt.Errorf("%s: %w", strings.Repeat("ä", smtp.SmtpToldBytes), &boundconn.TooLongError{Bytes: 1 << 20}))
+	require.Less(t, len(err.Error()), 2*smtp.SmtpToldBytes)
 	require.ErrorContains(t, err, "…; this is no mail server, or somebody stands between")
 }

@@ -19,11 +19,17 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-func testPolicy(t testing.TB) *originPolicy {
-	p, err := newOriginPolicy(&webOptions{BaseURL: "https://example.com", TrustedOrigins: []string{"https://app.example.net:8443"}})
+func testPolicy(t testing.TB) *web.OriginPolicy {
+	p, err := web.NewOriginPolicy(&web.Options{BaseURL: "https://example.com", TrustedOrigins: []string{"https://app.example.net:8443"}})
 	require.NoError(t, err)
 	return p
 }
@@ -31,7 +37,7 @@ func testPolicy(t testing.TB) *originPolicy {
 func TestOpenRedirect(t *testing.T) {
 	p := testPolicy(t)
 	for _, good := range []string{"/", "/members/", "/a?b=c&d=/e#f", "/a//b", "/%2F%2Fe", "https://example.com/x", "HTTPS://EXAMPLE.com/x", "https://app.example.net:8443/x", "/a:b", "/a@b"} {
-		require.Equal(t, good, p.safeNext(good))
+		require.Equal(t, good, p.SafeNext(good))
 	}
 	for _, bad := range []string{
 		"", "e", "e.example", "//e", "///e", "////e", "/\\e", "\\e", "\\\\e", "\\/e", "/\t/e", "/\n/e", "/\r\n/e", "\t//e", " //e", "/ /e", "//e/..", "//e@example.com",
@@ -39,9 +45,9 @@ func TestOpenRedirect(t *testing.T) {
 		"https://example.com.e/", "https://example.com:8443/", "https://example.com:443/", "http://example.com/", "https://app.example.net/", "https://app.example.net:8444/", "https://evil.example/example.com", "https://e?https://example.com",
 		"javascript:alert(1)", "JaVaScRiPt:alert(1)", "data:text/html,x", "vbscript:x", "file:///etc/passwd", "ftp://example.com/", "blob:https://example.com/x", "mailto:a@example.com", "about:blank",
 		"java\nscript:x", "/\x00/e", "/\x7f", "\u00a0//e", "/\ufffd", "%2F%2Fe", "?next=//e", "#//e", "./e", "../e", "https://[::1]/", "https://127.0.0.1/", "https://%65", "https://e%00.example.com",
-		"/" + strings.Repeat("a", maxNext),
+		"/" + strings.Repeat("a", web.MaxNext),
 	} {
-		require.Empty(t, p.safeNext(bad), "%q", bad)
+		require.Empty(t, p.SafeNext(bad), "%q", bad)
 	}
 }
 
@@ -49,13 +55,13 @@ func FuzzSafeNext(f *testing.F) {
 	for _, seed := range []string{"/a", "//e", "/\\e", "https://example.com/", "https:e", "/\t/e"} {
 		f.Add(seed)
 	}
-	p, err := newOriginPolicy(&webOptions{BaseURL: "https://example.com"})
+	p, err := web.NewOriginPolicy(&web.Options{BaseURL: "https://example.com"})
 	if err != nil {
 		f.Fatal(err)
 	}
 	base, _ := url.Parse("https://example.com/accounts/login/")
 	f.Fuzz(func(t *testing.T, next string) {
-		got := p.safeNext(next)
+		got := p.SafeNext(next)
 		if got == "" {
 			return
 		}
@@ -116,7 +122,7 @@ func TestGuardGroupAndAge(t *testing.T) {
 	b := s.signedIn("ada")
 	requireError(t, b.problems().get("/members/"), 403, "permission_denied")
 	groups := []string{"friends"}
-	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "ada"), AdminChange{Groups: &groups})
+	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "ada"), account.AdminChange{Groups: &groups})
 	require.NoError(t, err)
 	require.Equal(t, protectedPage, b.get("/members/").body, "in force at the next request")
 	s.guard.MaxAge = caddy.Duration(10 * time.Minute)
@@ -131,7 +137,7 @@ func TestForgedIdentityHeaders(t *testing.T) {
 		s := newSite(t)
 		s.member("ada")
 		s.guard.CopyHeaders = copies
-		s.realm.copiesIdentity.Store(copies)
+		s.realm.CopiesIdentity.Store(copies)
 		b := s.signedIn("ada")
 		var seen http.Header
 		show := caddyhttp.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) error { seen = req.Header.Clone(); return nil })
@@ -171,11 +177,11 @@ func TestGroupsThatAreNoneAreLeftOut(t *testing.T) {
 	s.member("ada")
 	id := uuidOf(t, s, "ada")
 	bad := []string{"staff,admins"}
-	_, err := s.accounts.Administer(t.Context(), id, AdminChange{Groups: &bad})
-	refusal := (*Error)(nil)
+	_, err := s.accounts.Administer(t.Context(), id, account.AdminChange{Groups: &bad})
+	refusal := (*refusal.Error)(nil)
 	require.ErrorAs(t, err, &refusal)
-	require.Equal(t, fieldGroups, refusal.Fields[0].Field)
-	u := &User{ID: id, Username: "ada", Groups: []string{"readers", "staff,admins", "x\r\nRemote-User: root", "editors"}}
+	require.Equal(t, field.Groups, refusal.Fields[0].Field)
+	u := &store.User{ID: id, Username: "ada", Groups: []string{"readers", "staff,admins", "x\r\nRemote-User: root", "editors"}}
 	for range 2 {
 		h := http.Header{}
 		s.realm.copyIdentity(h, u)
@@ -283,52 +289,52 @@ const knownSignature = "3TzswYYvtrmjpGGlQ7Y1na0fCxyBihk4im-zjO0CuJU"
 func TestSignaturesAreBound(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	key, other := []byte("0123456789abcdef"), []byte("fedcba9876543210")
-	signer, err := NewSigner("default", key)
+	signer, err := sign.NewSigner("default", key)
 	require.NoError(t, err)
-	claim := Claim{Purpose: PurposeRegisterEmail, User: uuid.MustParse("01a20b8b-22d4-7b20-8a19-940b3cb16b0b"), Email: "a@b", Time: now, State: stateOf("x", "y")}
+	claim := sign.Claim{Purpose: sign.PurposeRegisterEmail, User: uuid.MustParse("01a20b8b-22d4-7b20-8a19-940b3cb16b0b"), Email: "a@b", Time: now, State: sign.StateOf("x", "y")}
 	signature := signer.Sign(claim)
 	require.Equal(t, knownSignature, signature, "links that are out in the mail stay good after an update")
 	require.NoError(t, signer.Verify(claim, signature, now.Add(time.Hour), time.Hour))
-	require.ErrorIs(t, signer.Verify(claim, signature, now.Add(time.Hour+time.Second), time.Hour), ErrExpired)
-	require.ErrorIs(t, signer.Verify(claim, signature, now.Add(-61*time.Second), time.Hour), ErrSignature)
+	require.ErrorIs(t, signer.Verify(claim, signature, now.Add(time.Hour+time.Second), time.Hour), sign.ErrExpired)
+	require.ErrorIs(t, signer.Verify(claim, signature, now.Add(-61*time.Second), time.Hour), sign.ErrSignature)
 	require.NoError(t, signer.Verify(claim, signature, now.Add(-59*time.Second), time.Hour))
-	for name, change := range map[string]func(*Claim){
-		"purpose": func(c *Claim) { c.Purpose = PurposeRegister },
-		"user":    func(c *Claim) { c.User[3]++ },
-		"email":   func(c *Claim) { c.Email = "a@c" },
-		"time":    func(c *Claim) { c.Time = c.Time.Add(time.Second) },
-		"state":   func(c *Claim) { c.State = stateOf("xy", "") },
+	for name, change := range map[string]func(*sign.Claim){
+		"purpose": func(c *sign.Claim) { c.Purpose = sign.PurposeRegister },
+		"user":    func(c *sign.Claim) { c.User[3]++ },
+		"email":   func(c *sign.Claim) { c.Email = "a@c" },
+		"time":    func(c *sign.Claim) { c.Time = c.Time.Add(time.Second) },
+		"state":   func(c *sign.Claim) { c.State = sign.StateOf("xy", "") },
 	} {
 		t.Run(name, func(t *testing.T) {
 			changed := claim
 			change(&changed)
-			require.ErrorIs(t, signer.Verify(changed, signature, now, time.Hour), ErrSignature)
+			require.ErrorIs(t, signer.Verify(changed, signature, now, time.Hour), sign.ErrSignature)
 		})
 	}
-	rotated, err := NewSigner("default", other, key)
+	rotated, err := sign.NewSigner("default", other, key)
 	require.NoError(t, err)
 	require.NoError(t, rotated.Verify(claim, signature, now, time.Hour))
-	require.ErrorIs(t, signer.Verify(claim, rotated.Sign(claim), now, time.Hour), ErrSignature)
-	elsewhere, err := NewSigner("other", key)
+	require.ErrorIs(t, signer.Verify(claim, rotated.Sign(claim), now, time.Hour), sign.ErrSignature)
+	elsewhere, err := sign.NewSigner("other", key)
 	require.NoError(t, err)
-	require.ErrorIs(t, elsewhere.Verify(claim, signature, now, time.Hour), ErrSignature)
-	_, err = NewSigner("default")
+	require.ErrorIs(t, elsewhere.Verify(claim, signature, now, time.Hour), sign.ErrSignature)
+	_, err = sign.NewSigner("default")
 	require.Error(t, err)
-	_, err = NewSigner("default", []byte("short"))
+	_, err = sign.NewSigner("default", []byte("short"))
 	require.Error(t, err)
 	for _, bad := range []string{"", "=", signature + "A", signature[:42], strings.ToUpper(signature)} {
-		require.ErrorIs(t, signer.Verify(claim, bad, now, time.Hour), ErrSignature)
+		require.ErrorIs(t, signer.Verify(claim, bad, now, time.Hour), sign.ErrSignature)
 	}
 }
 
 func FuzzVerifySignature(f *testing.F) {
-	signer, err := NewSigner("default", []byte("0123456789abcdef"))
+	signer, err := sign.NewSigner("default", []byte("0123456789abcdef"))
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Add("", "a@b", int64(0))
 	f.Fuzz(func(t *testing.T, signature, email string, unix int64) {
-		claim := Claim{Purpose: PurposeRegisterEmail, Email: email, Time: time.Unix(unix, 0)}
+		claim := sign.Claim{Purpose: sign.PurposeRegisterEmail, Email: email, Time: time.Unix(unix, 0)}
 		require.Error(t, signer.Verify(claim, signature, claim.Time, time.Hour))
 	})
 }
@@ -345,8 +351,8 @@ func TestRevocationIsImmediateUnderLoad(t *testing.T) {
 			wg.Go(func() {
 				for range 300 {
 					before := revoked.Load()
-					_, err := s.accounts.sessions.lookup(context.Background(), token, KindSession, s.realm.now(), time.Hour)
-					if before && !errors.Is(err, ErrNotFound) {
+					_, err := s.accounts.Sessions.Lookup(context.Background(), token, store.KindSession, s.realm.Now(), time.Hour)
+					if before && !errors.Is(err, store.ErrNotFound) {
 						t.Error("a revoked session was good")
 						return
 					}
@@ -361,13 +367,13 @@ func TestRevocationIsImmediateUnderLoad(t *testing.T) {
 
 // brokenStore fails like a full disk while broken is set.
 type brokenStore struct {
-	Store
+	store.Store
 	broken atomic.Bool
 }
 
 var errDisk = errors.New("no space left on device")
 
-func (s *brokenStore) Update(ctx context.Context, fn func(Tx) error) error {
+func (s *brokenStore) Update(ctx context.Context, fn func(store.Tx) error) error {
 	if s.broken.Load() {
 		return errDisk
 	}
@@ -376,8 +382,8 @@ func (s *brokenStore) Update(ctx context.Context, fn func(Tx) error) error {
 
 func TestFailingDisk(t *testing.T) {
 	s := newSite(t)
-	broken := &brokenStore{Store: s.accounts.store}
-	s.accounts.store = broken
+	broken := &brokenStore{Store: s.accounts.Store}
+	s.accounts.Store = broken
 	s.member("ada")
 	b := s.signedIn("ada").problems()
 	broken.broken.Store(true)
@@ -405,15 +411,15 @@ func TestFailingDisk(t *testing.T) {
 func TestOverloadedMachine(t *testing.T) {
 	s := newSite(t)
 	s.member("ada")
-	s.accounts.hasher = password.NewPool(password.Limits{Workers: 1})
+	s.accounts.Hasher = password.NewPool(password.Limits{Workers: 1})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := s.accounts.hasher.Hash(ctx, "x", s.realm.settings.hashParams())
+	_, err := s.accounts.Hasher.Hash(ctx, "x", s.realm.settings.hashParams())
 	require.ErrorIs(t, err, password.ErrBusy)
 	count := map[int]int{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	s.accounts.policy.Hash = password.Params{Memory: 64 * 1024, Passes: 1, Lanes: 1}
+	s.accounts.Policy.Hash = password.Params{Memory: 64 * 1024, Passes: 1, Lanes: 1}
 	for range 20 {
 		wg.Go(func() {
 			res := s.browser().post("/accounts/login", data{"login": "nobody", "password": "x"})

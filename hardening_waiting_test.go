@@ -11,6 +11,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // addressOf signs name up with an address.
@@ -44,7 +49,7 @@ func TestFirstToConfirmHasTheAddress(t *testing.T) {
 	require.Equal(t, "signature_invalid", s.problem("verify-registration", linkOf(thief, t)))
 	page := s.browser().likeBrowser().get("/accounts/verify-registration/?" + linkInMail.FindString(thief.Text)[strings.Index(linkInMail.FindString(thief.Text), "?")+1:])
 	require.Equal(t, http.StatusBadRequest, page.StatusCode)
-	require.Contains(t, page.body, message(CodeSignatureInvalid, nil))
+	require.Contains(t, page.body, message(refusal.CodeSignatureInvalid, nil))
 	require.Contains(t, page.body, `href="/accounts/register/`, "the account may be gone")
 	s.signedIn("ada@example.org")
 	require.Equal(t, "not_verified", s.problem("login", data{"login": "thief", "password": testPassword}))
@@ -108,7 +113,7 @@ func TestWhyNotIsToldByUsernameOnly(t *testing.T) {
 	s.signUp("waiting", "waiting@example.org")
 	s.mail()
 	s.member("disabled")
-	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "disabled"), AdminChange{IsActive: off()})
+	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "disabled"), account.AdminChange{IsActive: off()})
 	require.NoError(t, err)
 	nobody := s.browser().post("/accounts/login", data{"login": "nobody", "password": testPassword})
 	for name, want := range map[string]string{"waiting": "not_verified", "disabled": "disabled"} {
@@ -196,7 +201,7 @@ func TestRowOfAConfirmedAddressIsLikeOneThatWaits(t *testing.T) {
 						body := step.body(who+suffix, addresses[who])
 						res := b.do(step.method, "/accounts/"+step.path, body)
 						for i, cookie := range res.Header["Set-Cookie"] { // the browser that signed up
-							if strings.HasPrefix(cookie, sessionCookie+signUpSuffix+"=") {
+							if strings.HasPrefix(cookie, sessionCookie+web.SignUpSuffix+"=") {
 								res.Header["Set-Cookie"][i] = cookie[:strings.Index(cookie, "=")] + cookie[strings.Index(cookie, ";"):]
 							}
 						}
@@ -215,7 +220,7 @@ func TestRowOfAConfirmedAddressIsLikeOneThatWaits(t *testing.T) {
 			}
 			// What is stored is alike too: an account with all that was given, and the
 			// administrator sees it.
-			var rows [2]*User
+			var rows [2]*store.User
 			for i, who := range []string{fresh, taken} {
 				u, err := s.accounts.Lookup(t.Context(), who)
 				require.NoError(t, err)
@@ -241,7 +246,7 @@ func jsonField(a *answer, name string) (string, bool) {
 func TestEnablingOneWhoWaits(t *testing.T) {
 	s := newSite(t)
 	enable := func(name string) error {
-		_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, name), AdminChange{IsActive: on()})
+		_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, name), account.AdminChange{IsActive: on()})
 		return err
 	}
 	s.signUp("first", "ada@example.org")
@@ -254,15 +259,15 @@ func TestEnablingOneWhoWaits(t *testing.T) {
 	s.signedIn("ada@example.org")
 	require.Equal(t, "signature_invalid", s.problem("verify-registration", first))
 	err := enable("first")
-	require.Equal(t, CodeEmailAlreadyRegistered, asRefusal(err).Code, err)
+	require.Equal(t, refusal.CodeEmailAlreadyRegistered, web.AsRefusal(err).Code, err)
 	require.Equal(t, "not_verified", s.problem("login", data{"login": "first", "password": testPassword}), "nothing has changed")
 	require.NoError(t, enable("second"), "twice does no harm")
 
 	// Disabled while it waited: it never owns the address, and waits no longer.
-	_, err = s.accounts.Administer(t.Context(), uuidOf(t, s, "third"), AdminChange{IsActive: off()})
+	_, err = s.accounts.Administer(t.Context(), uuidOf(t, s, "third"), account.AdminChange{IsActive: off()})
 	require.NoError(t, err)
 	require.Equal(t, "disabled", s.problem("login", data{"login": "third", "password": testPassword}))
-	require.Equal(t, CodeEmailAlreadyRegistered, asRefusal(enable("third")).Code)
+	require.Equal(t, refusal.CodeEmailAlreadyRegistered, web.AsRefusal(enable("third")).Code)
 	require.NoError(t, s.accounts.Delete(t.Context(), uuidOf(t, s, "second")))
 	require.NoError(t, enable("third"))
 	s.signedIn("third")

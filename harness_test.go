@@ -29,8 +29,16 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/apicheck"
+	"github.com/seed-928992b0/caddy-registration/internal/letter"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/mail"
+	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
 
 // patience is how long a test waits for what has to come, on a slow machine too.
@@ -41,7 +49,7 @@ type site struct {
 	t        testing.TB
 	app      *App
 	realm    *realm
-	accounts *Accounts
+	accounts *account.Accounts
 	handler  *Handler
 	mailer   *memoryMailer
 	logs     *observer.ObservedLogs
@@ -58,15 +66,15 @@ type site struct {
 // memoryMailer hands mail to the test, or fails with what fail returns.
 type memoryMailer struct {
 	mu   sync.Mutex
-	fail func(*Message) error
-	sent chan *Message
+	fail func(*mail.Message) error
+	sent chan *mail.Message
 	// told has the notices of a changed password or name, which hardly any test asks for.
-	told chan *Message
+	told chan *mail.Message
 }
 
 var aboutSigningIn = regexp.MustCompile(`^(Your password|Your sign-in name) at .* was changed$`)
 
-func (m *memoryMailer) Send(_ context.Context, msg *Message) error {
+func (m *memoryMailer) Send(_ context.Context, msg *mail.Message) error {
 	m.mu.Lock()
 	fail := m.fail
 	m.mu.Unlock()
@@ -113,33 +121,33 @@ func newSiteAt(t testing.TB, path string, configure ...func(*Settings)) *site {
 		c(settings)
 	}
 	core, logs := observer.New(zap.DebugLevel)
-	s := &site{t: t, mailer: &memoryMailer{sent: make(chan *Message, 1000), told: make(chan *Message, 1000)}, logs: logs}
+	s := &site{t: t, mailer: &memoryMailer{sent: make(chan *mail.Message, 1000), told: make(chan *mail.Message, 1000)}, logs: logs}
 	s.now.Store(time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC).UnixNano())
 	resolved, err := settings.resolve()
 	require.NoError(t, err)
 	s.realm, err = newRealm(resolved, &BoltModule{path: path, logger: zap.NewNop()}, s.mailer, zap.New(core))
 	require.NoError(t, err)
 	clock := func() time.Time { return time.Unix(0, s.now.Load()).UTC() }
-	s.accounts = s.realm.accounts.Load()
-	s.accounts.hasher = patientPool()
-	s.realm.now, s.accounts.now, s.realm.postman.now = clock, clock, clock
-	s.realm.engine.throttles = newThrottles(clock)
-	s.realm.throttles = s.realm.engine.throttles
-	s.accounts.throttles = s.realm.engine.throttles
-	s.realm.postman.render = func(m *Mail, u *User) (*Message, error) {
-		r, err := newMailRenderer(resolved.letters(), s.realm.languages, s.realm.siteName, clock)
+	s.accounts = s.realm.Accounts.Load()
+	s.accounts.Hasher = patientPool()
+	s.realm.Now, s.accounts.Now, s.realm.postman.Now = clock, clock, clock
+	s.realm.engine.throttles = web.NewThrottles(clock)
+	s.realm.Throttles = s.realm.engine.throttles
+	s.accounts.Throttles = s.realm.engine.throttles
+	s.realm.postman.Render = func(m *store.Mail, u *store.User) (*mail.Message, error) {
+		r, err := letter.NewRenderer(resolved.letters(), s.realm.Languages, s.realm.SiteName, clock)
 		if err != nil {
 			return nil, err
 		}
-		r.signer, r.state, r.links = s.accounts.signer, s.accounts.state, s.realm.letterLinks()
-		return r.render(m, u)
+		r.Signer, r.State, r.Links = s.accounts.Signer, s.accounts.State, s.realm.letterLinks()
+		return r.Render(m, u)
 	}
 	require.NoError(t, s.realm.start())
 	t.Cleanup(s.close)
-	s.app = &App{realms: map[string]*realm{s.realm.name: s.realm}}
+	s.app = &App{realms: map[string]*realm{s.realm.Name: s.realm}}
 	s.handler = &Handler{app: s.app, realm: s.realm}
 	s.guard = &Guard{logger: zap.NewNop()}
-	s.guard.app, s.guard.name = s.app, s.realm.name
+	s.guard.app, s.guard.name = s.app, s.realm.Name
 	return s
 }
 
@@ -185,7 +193,7 @@ func (s *site) browser() *browser {
 	return &browser{site: s, cookie: map[string]string{}, header: http.Header{}, ip: "192.0.2.1"}
 }
 
-// answer is a response with its body read.
+// Answer is a response with its body read.
 type answer struct {
 	*http.Response
 	body string
@@ -273,7 +281,7 @@ func (b *browser) likeBrowser() *browser {
 	return b
 }
 
-// data is a JSON body.
+// Data is a JSON body.
 type data = map[string]any
 
 const testPassword = "a long enough passphrase"
@@ -283,7 +291,7 @@ func newcomer(name string) data {
 }
 
 // mail waits for the next mail.
-func (s *site) mail() *Message {
+func (s *site) mail() *mail.Message {
 	s.t.Helper()
 	select {
 	case m := <-s.mailer.sent:
@@ -294,8 +302,8 @@ func (s *site) mail() *Message {
 	}
 }
 
-// notice waits for the next notice of a changed password or name.
-func (s *site) notice() *Message {
+// Notice waits for the next notice of a changed password or name.
+func (s *site) notice() *mail.Message {
 	s.t.Helper()
 	select {
 	case m := <-s.mailer.told:
@@ -311,8 +319,8 @@ func (s *site) noMail() {
 	s.t.Helper()
 	require.Eventually(s.t, func() bool {
 		var err error
-		_ = s.accounts.store.View(context.Background(), func(tx Tx) error { _, err = tx.NextMail(); return nil })
-		return err == ErrNotFound //nolint:errorlint // the store's own sentinel
+		_ = s.accounts.Store.View(context.Background(), func(tx store.Tx) error { _, err = tx.NextMail(); return nil })
+		return err == store.ErrNotFound //nolint:errorlint // the store's own sentinel
 	}, patience, time.Millisecond)
 	select {
 	case m := <-s.mailer.sent:
@@ -324,7 +332,7 @@ func (s *site) noMail() {
 var linkInMail = regexp.MustCompile(`https?://\S+`)
 
 // link returns what the link in a mail carries, as the body of its act.
-func linkOf(m *Message, t testing.TB) data {
+func linkOf(m *mail.Message, t testing.TB) data {
 	t.Helper()
 	u, err := url.Parse(linkInMail.FindString(m.Text))
 	require.NoError(t, err)
@@ -350,7 +358,7 @@ func (s *site) member(name string) string {
 	return id
 }
 
-// signedIn is the browser of a member who has signed in.
+// SignedIn is the browser of a member who has signed in.
 func (s *site) signedIn(name string) *browser {
 	s.t.Helper()
 	b := s.browser()
@@ -376,24 +384,24 @@ func with(base data, changes data) data {
 func on() *bool  { v := true; return &v }
 func off() *bool { v := false; return &v }
 
-// message is the English text of a code, as answers have it.
-func message(code Code, params Params) string {
-	return words(FieldError{Code: code, Params: params}.phrase())
+// Message is the English text of a code, as answers have it.
+func message(code refusal.Code, params text.Params) string {
+	return words(refusal.FieldError{Code: code, Params: params}.Phrase())
 }
 
-// words is a phrase in English.
-func words(p phrase) string {
-	l, err := newLanguages("", "en")
+// Words is a phrase in English.
+func words(p text.Phrase) string {
+	l, err := text.NewLanguages("", "en")
 	if err != nil {
 		panic(err)
 	}
-	return l.named("en").text(p)
+	return l.Named("en").Text(p)
 }
 
 // english are the shipped languages with English as the fallback.
-func english(t testing.TB) *languages {
+func english(t testing.TB) *text.Languages {
 	t.Helper()
-	l, err := newLanguages("", "en")
+	l, err := text.NewLanguages("", "en")
 	require.NoError(t, err)
 	return l
 }
@@ -402,9 +410,9 @@ func english(t testing.TB) *languages {
 const lockWait = 100 * time.Millisecond
 
 // emptyStore is the store of a realm in a file of its own.
-func emptyStore(t testing.TB) *BoltStore {
+func emptyStore(t testing.TB) *bolt.Store {
 	t.Helper()
-	f, err := OpenBoltFile(filepath.Join(t.TempDir(), "registration.db"), time.Second)
+	f, err := bolt.Open(filepath.Join(t.TempDir(), "registration.db"), time.Second)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = f.Close() })
 	s, err := f.Realm("default")

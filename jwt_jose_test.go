@@ -34,7 +34,7 @@ func TestAnotherLibraryVerifiesAccessTokens(t *testing.T) {
 	ask := func(token string, changes data) {
 		var keys any
 		require.NoError(t, json.Unmarshal([]byte(s.browser().get("/accounts/.well-known/jwks.json").body), &keys))
-		asked = append(asked, with(data{"token": token, "keys": keys, "at": s.realm.now().Unix(), "issuer": issuer, "audience": issuer}, changes))
+		asked = append(asked, with(data{"token": token, "keys": keys, "at": s.realm.Now().Unix(), "issuer": issuer, "audience": issuer}, changes))
 	}
 	token := func() string {
 		b, _ := s.tokens("ada")

@@ -19,6 +19,10 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // withJWT turns access tokens on.
@@ -28,8 +32,8 @@ func withJWT(s *Settings) { s.Login.Token, s.Login.JWT = on(), new(JWTSettings) 
 // clock of the test says.
 func newJWTSite(t testing.TB, configure ...func(*Settings)) *site {
 	s := newSite(t, append([]func(*Settings){withJWT}, configure...)...)
-	require.NoError(t, s.accounts.store.Update(t.Context(), func(tx Tx) error { return tx.PutValue(accessKeysValue, []byte("[]")) }))
-	require.NoError(t, s.accounts.access.refreshKeys(t.Context(), s.realm.now()))
+	require.NoError(t, s.accounts.Store.Update(t.Context(), func(tx store.Tx) error { return tx.PutValue(session.AccessKeysValue, []byte("[]")) }))
+	require.NoError(t, s.accounts.Access.RefreshKeys(t.Context(), s.realm.Now()))
 	return s
 }
 
@@ -81,7 +85,7 @@ func TestAccessTokenSaysWhoAndForWhom(t *testing.T) {
 	header, claims := claimsOf(t, token)
 	keys := s.keys()
 	require.Equal(t, data{"alg": "EdDSA", "typ": "JWT", "kid": keys[0].KeyID}, header)
-	now := float64(s.realm.now().Unix())
+	now := float64(s.realm.Now().Unix())
 	require.Equal(t, "http://example.com/accounts", claims["iss"])
 	require.Equal(t, claims["iss"], claims["aud"])
 	require.Equal(t, id, claims["sub"])
@@ -125,7 +129,7 @@ func TestRevokedSignInEndsItsAccessTokens(t *testing.T) {
 			require.Equal(t, 200, other.post("/accounts/change-password", data{"old_password": testPassword, "password": testPassword + "2", "password_confirm": testPassword + "2"}).StatusCode)
 		},
 		"disabled": func(_ *browser, id string) {
-			_, err := s.accounts.Administer(t.Context(), mustID(t, id), AdminChange{IsActive: off()})
+			_, err := s.accounts.Administer(t.Context(), mustID(t, id), account.AdminChange{IsActive: off()})
 			require.NoError(t, err)
 		},
 		"deleted": func(_ *browser, id string) { require.NoError(t, s.accounts.Delete(t.Context(), mustID(t, id))) },
@@ -177,7 +181,7 @@ func TestRefreshTokensRotate(t *testing.T) {
 
 	_, first = s.tokens("ada")
 	require.Equal(t, 200, s.browser().post("/accounts/refresh-token", data{"refresh_token": first}).StatusCode)
-	s.travel(refreshGrace)
+	s.travel(account.RefreshGrace)
 	requireError(t, s.browser().problems().post("/accounts/refresh-token", data{"refresh_token": first}), 401, "token_reused")
 
 	_, first = s.tokens("ada")
@@ -207,7 +211,7 @@ func TestRefreshTokenEndsWithTheSignIn(t *testing.T) {
 	res := s.browser().post("/accounts/refresh-token", data{"refresh_token": refresh}).json(t)
 	refresh = res["refresh_token"].(string)
 	_, claims := claimsOf(t, res["token"].(string))
-	require.Equal(t, float64(s.realm.now().Add(3*time.Minute).Unix()), claims["exp"], "no access token outlives its sign-in")
+	require.Equal(t, float64(s.realm.Now().Add(3*time.Minute).Unix()), claims["exp"], "no access token outlives its sign-in")
 	s.travel(3 * time.Minute)
 	require.Equal(t, 401, s.browser().post("/accounts/refresh-token", data{"refresh_token": refresh}).StatusCode)
 	_, refresh = s.tokens("ada")
@@ -383,7 +387,7 @@ func TestSessionsPage(t *testing.T) {
 
 func mustID(t testing.TB, text string) uuid.UUID {
 	t.Helper()
-	id, ok := parseID(text)
+	id, ok := store.ParseID(text)
 	require.True(t, ok, text)
 	return id
 }

@@ -11,7 +11,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/langtest"
+	"github.com/seed-928992b0/caddy-registration/mail"
 )
 
 // foreigner is a browser that asks for one language.
@@ -29,7 +31,7 @@ func (f foreigner) Send(method, path, accept, contentType, body string) (int, ht
 }
 
 func (f foreigner) Mail() langtest.Mail {
-	var m *Message
+	var m *mail.Message
 	select { // the harness has two trays, told apart by some subjects
 	case m = <-f.site.mailer.sent:
 	case m = <-f.site.mailer.told:
@@ -71,7 +73,7 @@ func TestFieldLabelByLanguage(t *testing.T) {
 	dir := templatesFolder(t, map[string]string{"locales/de.json": `{"field.nickname": "Spitzname"}`})
 	s := newSite(t, func(s *Settings) {
 		s.Templates = dir
-		s.User.Fields = []FieldSettings{{Name: "nickname", Type: "text", Label: "Known as"}}
+		s.User.Fields = []field.Spec{{Name: "nickname", Type: "text", Label: "Known as"}}
 	})
 	b := s.browser().likeBrowser()
 	b.header.Set("Accept-Language", "de")

@@ -13,6 +13,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
 )
 
 func loginBy(names ...string) func(*Settings) {
@@ -35,13 +39,13 @@ func clashingSite(t *testing.T) (s *site, bob, mallory uuid.UUID) {
 // rename gives an account a username that nobody could choose today.
 func (s *site) rename(id uuid.UUID, name string) {
 	s.t.Helper()
-	require.NoError(s.t, s.accounts.update(s.t.Context(), func(t *txn) error {
+	require.NoError(s.t, s.accounts.Update(s.t.Context(), func(t *account.Txn) error {
 		u, err := t.User(id)
 		if err != nil {
 			return err
 		}
 		u.Username = name
-		return s.accounts.putUser(t, u)
+		return s.accounts.PutUser(t, u)
 	}))
 }
 
@@ -63,9 +67,9 @@ func TestALoginFieldThatIsAddedLocksNobodyOut(t *testing.T) {
 	for _, login := range []data{{"login": "mallory@example.org"}, {"email": "mallory@example.org"}, {"username": "bob@example.org"}} {
 		require.Equal(t, mallory.String(), id(login), login)
 	}
-	for _, account := range []uuid.UUID{bob, mallory} {
+	for _, acct := range []uuid.UUID{bob, mallory} {
 		for _, active := range []*bool{off(), on()} {
-			_, err := s.accounts.Administer(t.Context(), account, AdminChange{IsActive: active})
+			_, err := s.accounts.Administer(t.Context(), acct, account.AdminChange{IsActive: active})
 			require.NoError(t, err)
 		}
 	}
@@ -82,7 +86,7 @@ func TestWhoseSignInNameClashesChoosesAnother(t *testing.T) {
 	s, _, _ := clashingSite(t)
 	b := s.browser().problems()
 	res := b.post("/accounts/login", data{"login": "mallory@example.org", "password": testPassword})
-	require.Equal(t, words(say("detail.logged_in_clash")), res.json(t)["detail"])
+	require.Equal(t, words(text.Say("detail.logged_in_clash")), res.json(t)["detail"])
 	require.Equal(t, 1, s.logs.FilterMessageSnippet("asked to choose another").Len())
 	// What leaves the name alone is done; a form that keeps it is not.
 	require.Equal(t, http.StatusOK, b.do(http.MethodPatch, "/accounts/profile", data{"first_name": "M"}).StatusCode)
@@ -91,7 +95,7 @@ func TestWhoseSignInNameClashesChoosesAnother(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.do(http.MethodPut, "/accounts/profile", with(whole, data{"username": "mallory"})).StatusCode)
 	for _, login := range []string{"mallory", "mallory@example.org", "bob"} {
 		res = s.browser().post("/accounts/login", data{"login": login, "password": testPassword})
-		require.Equal(t, words(say("detail.logged_in")), res.json(t)["detail"], login)
+		require.Equal(t, words(text.Say("detail.logged_in")), res.json(t)["detail"], login)
 	}
 	// The owner of the address may save his profile all the while.
 	s, _, _ = clashingSite(t)
@@ -101,7 +105,7 @@ func TestWhoseSignInNameClashesChoosesAnother(t *testing.T) {
 	page := s.browser().likeBrowser()
 	res = page.post("/accounts/login/?next=/members/", url.Values{"login": {"mallory@example.org"}, "password": {testPassword}})
 	require.Contains(t, res.Header.Get("Location"), "/accounts/profile/")
-	require.Contains(t, page.follow(res).body, words(say("detail.logged_in_clash")))
+	require.Contains(t, page.follow(res).body, words(text.Say("detail.logged_in_clash")))
 }
 
 // An administrator acts on the one that he means or on none.
@@ -111,7 +115,7 @@ func TestLookupIsNeverAGuess(t *testing.T) {
 	s.rename(eve, bob.String())
 	for text, want := range map[string][]uuid.UUID{"bob@example.org": {mallory, bob}, bob.String(): {bob, eve}} {
 		_, err := s.accounts.Lookup(t.Context(), text)
-		ambiguous := (*AmbiguousError)(nil)
+		ambiguous := (*account.AmbiguousError)(nil)
 		require.ErrorAs(t, err, &ambiguous, text)
 		require.Equal(t, want, ambiguous.IDs, text)
 	}
@@ -159,8 +163,8 @@ func TestClashesAreLookedForOnce(t *testing.T) {
 
 // A number is a number field's own, whatever the order.
 func TestWhoseKindOfFieldItIs(t *testing.T) {
-	number := FieldSettings{Name: "number", Type: "integer", Unique: true}
-	nick := FieldSettings{Name: "nick", Type: "text", Unique: true}
+	number := field.Spec{Name: "number", Type: "integer", Unique: true}
+	nick := field.Spec{Name: "nick", Type: "text", Unique: true}
 	for _, logins := range [][]string{{"username", "number", "nick"}, {"number", "username", "nick"}} {
 		t.Run(fmt.Sprint(logins), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "registration.db")
@@ -191,7 +195,7 @@ func TestWhoseKindOfFieldItIs(t *testing.T) {
 // of the new one too.
 func TestNoClashIsMadeDuringAReload(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "registration.db")
-	nick := FieldSettings{Name: "nick", Type: "text", Unique: true}
+	nick := field.Spec{Name: "nick", Type: "text", Unique: true}
 	old := newSiteAt(t, path, noVerification, withFields(nick), loginBy("username"))
 	old.member("bob")
 	fresh := newSiteAt(t, path, noVerification, withFields(nick), loginBy("username", "nick"))

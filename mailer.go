@@ -16,6 +16,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
+
+	"github.com/seed-928992b0/caddy-registration/mail"
 )
 
 func init() {
@@ -60,17 +62,17 @@ func (l *LogMailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Send writes one line to the log, "mail", with the text of the mail. It fails
 // only when ctx has ended.
-func (l *LogMailer) Send(ctx context.Context, m *Message) error {
-	if err := stopped(ctx); err != nil {
+func (l *LogMailer) Send(ctx context.Context, m *mail.Message) error {
+	if err := mail.Stopped(ctx); err != nil {
 		return err
 	}
-	l.logger.Info("mail", zap.String("to", m.To), zap.String("subject", m.Subject), zap.String("text", m.plainText()))
+	l.logger.Info("mail", zap.String("to", m.To), zap.String("subject", m.Subject), zap.String("text", m.PlainText()))
 	return nil
 }
 
 // Pretend implements Pretender: the text is made, and not written.
-func (*LogMailer) Pretend(_ context.Context, m *Message) error {
-	_ = m.plainText()
+func (*LogMailer) Pretend(_ context.Context, m *mail.Message) error {
+	_ = m.PlainText()
 	return nil
 }
 
@@ -127,20 +129,20 @@ func (f *FileMailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // in a digest of its Message-ID: files sort by time, and a message that is sent
 // again overwrites itself. A file is there whole or not at all, and on disk
 // when Send returns. A failing disk is a temporary failure of this message.
-func (f *FileMailer) Send(ctx context.Context, m *Message) error {
+func (f *FileMailer) Send(ctx context.Context, m *mail.Message) error {
 	return f.write(ctx, m, false)
 }
 
 // Pretend implements Pretender: the file is written, and removed again.
-func (f *FileMailer) Pretend(ctx context.Context, m *Message) error {
+func (f *FileMailer) Pretend(ctx context.Context, m *mail.Message) error {
 	return f.write(ctx, m, true)
 }
 
-func (f *FileMailer) write(ctx context.Context, m *Message, pretend bool) error {
-	if err := stopped(ctx); err != nil {
+func (f *FileMailer) write(ctx context.Context, m *mail.Message, pretend bool) error {
+	if err := mail.Stopped(ctx); err != nil {
 		return err
 	}
-	file, err := m.render()
+	file, err := m.Render()
 	if err != nil {
 		return err
 	}
@@ -149,8 +151,8 @@ func (f *FileMailer) write(ctx context.Context, m *Message, pretend bool) error 
 	if pretend { // as long, but as hidden as one that is being written
 		name = ".mail-" + strings.TrimSuffix(name, ".eml")
 	}
-	if err := writeMail(f.dir, name, file.content); err != nil {
-		return &MailError{Err: fmt.Errorf("the mail can't be kept: %w", err)}
+	if err := writeMail(f.dir, name, file.Content); err != nil {
+		return &mail.Error{Err: fmt.Errorf("the mail can't be kept: %w", err)}
 	}
 	if pretend {
 		return os.Remove(filepath.Join(f.dir, name))
@@ -187,10 +189,10 @@ func writeMail(dir, name string, content []byte) (err error) {
 
 // Interface guards
 var (
-	_ Mailer                = (*LogMailer)(nil)
-	_ Mailer                = (*FileMailer)(nil)
-	_ Pretender             = (*LogMailer)(nil)
-	_ Pretender             = (*FileMailer)(nil)
+	_ mail.Mailer           = (*LogMailer)(nil)
+	_ mail.Mailer           = (*FileMailer)(nil)
+	_ mail.Pretender        = (*LogMailer)(nil)
+	_ mail.Pretender        = (*FileMailer)(nil)
 	_ caddy.Provisioner     = (*LogMailer)(nil)
 	_ caddy.Provisioner     = (*FileMailer)(nil)
 	_ caddyfile.Unmarshaler = (*LogMailer)(nil)

@@ -14,6 +14,9 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/seed-928992b0/caddy-registration/mail"
+	"github.com/seed-928992b0/caddy-registration/mail/smtp"
 )
 
 func init() {
@@ -51,7 +54,7 @@ type SMTPMailer struct {
 	// replaced when the configuration loads. Default: the system's.
 	TrustedCA string `json:"trusted_ca,omitempty"`
 
-	smtpSender `json:"-"`
+	smtp.Sender `json:"-"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -60,19 +63,19 @@ func (*SMTPMailer) CaddyModule() caddy.ModuleInfo {
 }
 
 // settings returns what is configured, placeholders and all.
-func (m *SMTPMailer) settings() smtpServer {
-	s := smtpServer{
-		address: m.Address, username: m.Username, password: m.Password, tls: m.TLS, hello: m.Hello, trustedCA: m.TrustedCA,
-		timeout: time.Duration(m.Timeout),
+func (m *SMTPMailer) settings() smtp.Server {
+	s := smtp.Server{
+		Address: m.Address, Username: m.Username, Password: m.Password, Tls: m.TLS, Hello: m.Hello, TrustedCA: m.TrustedCA,
+		Timeout: time.Duration(m.Timeout),
 	}
-	if s.tls == "" {
-		s.tls = smtpStartTLS
+	if s.Tls == "" {
+		s.Tls = smtp.SmtpStartTLS
 	}
-	if s.hello == "" {
-		s.hello = "localhost"
+	if s.Hello == "" {
+		s.Hello = "localhost"
 	}
-	if s.timeout == 0 {
-		s.timeout = 10 * time.Second
+	if s.Timeout == 0 {
+		s.Timeout = 10 * time.Second
 	}
 	return s
 }
@@ -84,7 +87,7 @@ func (m *SMTPMailer) Provision(caddy.Context) error {
 	for _, v := range []struct {
 		setting string
 		value   *string
-	}{{"address", &s.address}, {"username", &s.username}, {"password", &s.password}, {"trusted_ca", &s.trustedCA}} {
+	}{{"address", &s.Address}, {"username", &s.Username}, {"password", &s.Password}, {"trusted_ca", &s.TrustedCA}} {
 		resolved, err := repl.ReplaceOrErr(*v.value, true, true)
 		if err != nil {
 			if v.setting == "password" && !onePlaceholder.MatchString(*v.value) {
@@ -95,19 +98,19 @@ func (m *SMTPMailer) Provision(caddy.Context) error {
 		}
 		*v.value = resolved
 	}
-	if setting, err := s.split(); err != nil {
+	if setting, err := s.Split(); err != nil {
 		return fmt.Errorf("mailer smtp: %s: %w", setting, err)
 	}
-	if s.trustedCA != "" {
-		pem, err := os.ReadFile(s.trustedCA)
+	if s.TrustedCA != "" {
+		pem, err := os.ReadFile(s.TrustedCA)
 		if err != nil {
 			return fmt.Errorf("mailer smtp: trusted_ca: %w; name a PEM file that Caddy's user may read", err)
 		}
-		if s.roots = x509.NewCertPool(); !s.roots.AppendCertsFromPEM(pem) {
-			return fmt.Errorf("mailer smtp: trusted_ca: %s has no certificate in PEM form; name the file of the CA's certificate", s.trustedCA)
+		if s.Roots = x509.NewCertPool(); !s.Roots.AppendCertsFromPEM(pem) {
+			return fmt.Errorf("mailer smtp: trusted_ca: %s has no certificate in PEM form; name the file of the CA's certificate", s.TrustedCA)
 		}
 	}
-	m.server = s
+	m.Server = s
 	return nil
 }
 
@@ -115,7 +118,7 @@ var onePlaceholder = regexp.MustCompile(`^\{(env|file)\.[^{}]*\}$`)
 
 // Validate checks the settings as they are after Provision.
 func (m *SMTPMailer) Validate() error {
-	if setting, err := m.server.check(); err != nil {
+	if setting, err := m.Server.Check(); err != nil {
 		return fmt.Errorf("mailer smtp: %s: %w", setting, err)
 	}
 	return nil
@@ -139,7 +142,7 @@ func (m *SMTPMailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	texts := map[string]*string{"username": &m.Username, "password": &m.Password, "tls": &m.TLS, "hello": &m.Hello, "trusted_ca": &m.TrustedCA}
 	examples := map[string]string{ //nolint:gosec // no credentials, but examples for errors
-		"username": "no-reply@example.com", "password": "{env.SMTP_PASSWORD}", "tls": smtpStartTLS,
+		"username": "no-reply@example.com", "password": "{env.SMTP_PASSWORD}", "tls": smtp.SmtpStartTLS,
 		"timeout": "10s", "hello": "www.example.com", "trusted_ca": "/etc/ssl/mail-ca.pem",
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -167,12 +170,12 @@ func (m *SMTPMailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		m.Timeout = caddy.Duration(timeout)
 	}
 	s := m.settings()
-	setting, err := s.split()
-	if setting == "address" && strings.Contains(s.address, "{") {
-		err, s.host = nil, "localhost" // what it stands for is seen in Provision
+	setting, err := s.Split()
+	if setting == "address" && strings.Contains(s.Address, "{") {
+		err, s.Host = nil, "localhost" // what it stands for is seen in Provision
 	}
 	if err == nil {
-		setting, err = s.check()
+		setting, err = s.Check()
 	}
 	if err != nil {
 		return fmt.Errorf("mailer smtp: %s: %w, at %s:%d", setting, err, lines[setting].File, lines[setting].Line)
@@ -182,8 +185,8 @@ func (m *SMTPMailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 // Interface guards
 var (
-	_ Mailer                = (*SMTPMailer)(nil)
-	_ Pretender             = (*SMTPMailer)(nil)
+	_ mail.Mailer           = (*SMTPMailer)(nil)
+	_ mail.Pretender        = (*SMTPMailer)(nil)
 	_ caddy.Provisioner     = (*SMTPMailer)(nil)
 	_ caddy.Validator       = (*SMTPMailer)(nil)
 	_ caddyfile.Unmarshaler = (*SMTPMailer)(nil)

@@ -13,6 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/mail/smtp"
 )
 
 func TestSMTPCaddyfile(t *testing.T) {
@@ -64,16 +66,16 @@ func TestSMTPCaddyfile(t *testing.T) {
 func TestSMTPAddress(t *testing.T) {
 	for _, c := range []struct{ address, tls, host, port string }{
 		{"mail.example.com", "", "mail.example.com", "587"},
-		{"mail.example.com", smtpStartTLS, "mail.example.com", "587"},
-		{"mail.example.com", smtpImplicit, "mail.example.com", "465"},
-		{"mail.example.com", smtpNoTLS, "mail.example.com", "25"},
-		{"mail.example.com:2525", smtpImplicit, "mail.example.com", "2525"},
-		{"[::1]:25", smtpNoTLS, "::1", "25"},
-		{"[::1]", smtpNoTLS, "::1", "25"},
-		{"::1", smtpNoTLS, "::1", "25"},
+		{"mail.example.com", smtp.SmtpStartTLS, "mail.example.com", "587"},
+		{"mail.example.com", smtp.SmtpImplicit, "mail.example.com", "465"},
+		{"mail.example.com", smtp.SmtpNoTLS, "mail.example.com", "25"},
+		{"mail.example.com:2525", smtp.SmtpImplicit, "mail.example.com", "2525"},
+		{"[::1]:25", smtp.SmtpNoTLS, "::1", "25"},
+		{"[::1]", smtp.SmtpNoTLS, "::1", "25"},
+		{"::1", smtp.SmtpNoTLS, "::1", "25"},
 	} {
 		m := readyMailer(t, &SMTPMailer{Address: c.address, TLS: c.tls})
-		require.Equal(t, []string{c.host, c.port}, []string{m.server.host, m.server.port}, c.address)
+		require.Equal(t, []string{c.host, c.port}, []string{m.Server.Host, m.Server.Port}, c.address)
 	}
 	for _, wrong := range []string{"", ":25", "a:", "a:0", "a:65536", "a:smtp", "a:1:2", "[a", "a b:25", "a/b", "u@a", "a\r\nb"} {
 		require.ErrorContains(t, (&SMTPMailer{Address: wrong}).Provision(caddy.Context{}), "mailer smtp: address: ", wrong)
@@ -82,9 +84,9 @@ func TestSMTPAddress(t *testing.T) {
 
 func TestSMTPDefaults(t *testing.T) {
 	m := readyMailer(t, &SMTPMailer{Address: "localhost"})
-	require.Equal(t, 10*time.Second, m.server.timeout)
-	require.Equal(t, "starttls", m.server.tls)
-	require.Equal(t, "localhost", m.server.hello)
+	require.Equal(t, 10*time.Second, m.Server.Timeout)
+	require.Equal(t, "starttls", m.Server.Tls)
+	require.Equal(t, "localhost", m.Server.Hello)
 	out, err := json.Marshal(m)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"address":"localhost"}`, string(out), "the configuration stays as it is written")
@@ -103,11 +105,11 @@ func TestSMTPPlaceholders(t *testing.T) {
 	}
 	written := m.settings()
 	readyMailer(t, m)
-	require.Equal(t, "mail.example.com", m.server.host)
-	require.Equal(t, "465", m.server.port)
-	require.Equal(t, smtpUser, m.server.username)
-	require.Equal(t, smtpPassword, m.server.password)
-	require.NotNil(t, m.server.roots)
+	require.Equal(t, "mail.example.com", m.Server.Host)
+	require.Equal(t, "465", m.Server.Port)
+	require.Equal(t, smtpUser, m.Server.Username)
+	require.Equal(t, smtpPassword, m.Server.Password)
+	require.NotNil(t, m.Server.Roots)
 	require.Equal(t, written, m.settings(), "the configuration stays as it is written")
 }
 

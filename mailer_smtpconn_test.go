@@ -25,10 +25,12 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 	gomail "github.com/go-mail/mail"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/mail/smtp"
 )
 
 func TestSMTPSend(t *testing.T) {
-	for _, kind := range []string{smtpStartTLS, smtpImplicit, smtpNoTLS} {
+	for _, kind := range []string{smtp.SmtpStartTLS, smtp.SmtpImplicit, smtp.SmtpNoTLS} {
 		for _, signIn := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, sign-in %t", kind, signIn), func(t *testing.T) {
 				p := newPostOffice(t, kind)
@@ -86,7 +88,7 @@ func TestSMTPRefusals(t *testing.T) {
 		{data, 421, gosmtp.EnhancedCode{4, 3, 2}, true, false},
 	} {
 		t.Run(fmt.Sprintf("%s %d %v", c.at, c.code, c.enhanced), func(t *testing.T) {
-			p := newPostOffice(t, smtpNoTLS)
+			p := newPostOffice(t, smtp.SmtpNoTLS)
 			m := p.mailer(t)
 			require.NoError(t, m.Send(t.Context(), aMail())) // so that the next one meets an open connection
 			refusal := error(&gosmtp.SMTPError{Code: c.code, EnhancedCode: c.enhanced, Message: "because"})
@@ -106,14 +108,14 @@ func TestSMTPRefusals(t *testing.T) {
 			require.ErrorAs(t, err, &reply)
 			require.Equal(t, c.code, reply.Code)
 			require.ErrorContains(t, err, p.address)
-			require.Nil(t, m.conn, "no connection is used after a failure")
+			require.Nil(t, m.Conn, "no connection is used after a failure")
 
 			p.set(func() { p.mail, p.rcpt, p.data = nil, nil, nil })
 			require.NoError(t, m.Send(t.Context(), aMail()))
 			require.Len(t, p.received, 2)
 		})
 	}
-	p := newPostOffice(t, smtpNoTLS)
+	p := newPostOffice(t, smtp.SmtpNoTLS)
 	p.mail = &gosmtp.SMTPError{Code: 550, Message: "who are you?"}
 	require.ErrorContains(t, p.mailer(t).Send(t.Context(), aMail()), "it refuses the sender: check the setting from")
 }
@@ -143,28 +145,28 @@ func TestSMTPUnusableServer(t *testing.T) {
 		tls, err string
 		signIn   bool
 	}{
-		"tarpit, starttls":        {serve: tarpit, tls: smtpStartTLS, err: "i/o timeout"},
-		"tarpit, implicit":        {serve: tarpit, tls: smtpImplicit, err: "i/o timeout"},
-		"tarpit, none":            {serve: tarpit, tls: smtpNoTLS, err: "i/o timeout"},
-		"tarpit after greeting":   {serve: script(map[string]string{"": "220 hi", "EHLO": "silence"}), tls: smtpNoTLS, err: "i/o timeout"},
-		"tarpit at MAIL":          {serve: script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "silence"}), tls: smtpNoTLS, err: "i/o timeout"},
-		"tarpit in the handshake": {serve: script(map[string]string{"": "220 hi", "EHLO": "250-x\r\n250 STARTTLS", "STARTTLS": "220 go on", "\x16\x03\x01": "silence"}), tls: smtpStartTLS, err: ""},
-		"refused at the greeting": {serve: script(map[string]string{"": "554 go away"}), tls: smtpNoTLS, err: "554 go away"},
-		"busy at the greeting":    {serve: script(map[string]string{"": "421 later"}), tls: smtpNoTLS, err: "421 later"},
-		"refused at EHLO":         {serve: script(map[string]string{"": "220 hi", "EHLO": "550 not you", "HELO": "550 not you"}), tls: smtpStartTLS, err: "550 not you"},
+		"tarpit, starttls":        {serve: tarpit, tls: smtp.SmtpStartTLS, err: "i/o timeout"},
+		"tarpit, implicit":        {serve: tarpit, tls: smtp.SmtpImplicit, err: "i/o timeout"},
+		"tarpit, none":            {serve: tarpit, tls: smtp.SmtpNoTLS, err: "i/o timeout"},
+		"tarpit after greeting":   {serve: script(map[string]string{"": "220 hi", "EHLO": "silence"}), tls: smtp.SmtpNoTLS, err: "i/o timeout"},
+		"tarpit at MAIL":          {serve: script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "silence"}), tls: smtp.SmtpNoTLS, err: "i/o timeout"},
+		"tarpit in the handshake": {serve: script(map[string]string{"": "220 hi", "EHLO": "250-x\r\n250 STARTTLS", "STARTTLS": "220 go on", "\x16\x03\x01": "silence"}), tls: smtp.SmtpStartTLS, err: ""},
+		"refused at the greeting": {serve: script(map[string]string{"": "554 go away"}), tls: smtp.SmtpNoTLS, err: "554 go away"},
+		"busy at the greeting":    {serve: script(map[string]string{"": "421 later"}), tls: smtp.SmtpNoTLS, err: "421 later"},
+		"refused at EHLO":         {serve: script(map[string]string{"": "220 hi", "EHLO": "550 not you", "HELO": "550 not you"}), tls: smtp.SmtpStartTLS, err: "550 not you"},
 		// Whether it is an EOF or a reset depends on what the server had not read yet.
-		"hangs up":             {serve: func(net.Conn) {}, tls: smtpNoTLS, err: ""},
-		"speaks nonsense":      {serve: script(map[string]string{"": "HTTP/1.1 400"}), tls: smtpNoTLS, err: "short response"},
-		"nonsense at MAIL":     {serve: script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "ok"}), tls: smtpNoTLS, err: "short response"},
-		"out of step at DATA":  {serve: script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "250 ok"}), tls: smtpNoTLS, err: "250 ok"},
-		"no STARTTLS":          {serve: script(map[string]string{"": "220 hi", "EHLO": hello}), tls: smtpStartTLS, err: "write tls implicit (mostly at port 465) or, only where nobody can listen in, tls none"},
-		"STARTTLS refused":     {serve: script(map[string]string{"": "220 hi", "EHLO": "250-x\r\n250 STARTTLS", "STARTTLS": "454 not now"}), tls: smtpStartTLS, err: "454 not now"},
-		"unknown CA, starttls": {serve: startTLS(otherCert), tls: smtpStartTLS, err: "set trusted_ca to the PEM file of that CA"},
-		"unknown CA, implicit": {serve: func(c net.Conn) { _ = tls.Server(c, otherCert).Handshake() }, tls: smtpImplicit, err: "write in address a name that the certificate has"},
-		"hangs up after TLS":   {serve: startTLS(cert), tls: smtpStartTLS, err: ""},
-		"no TLS":               {serve: script(map[string]string{"": "220 hi"}), tls: smtpImplicit, err: "write tls starttls"},
-		"no AUTH":              {serve: script(map[string]string{"": "220 hi", "EHLO": hello}), tls: smtpNoTLS, signIn: true, err: "it offers no sign-in (AUTH)"},
-		"quotes the password":  {serve: script(quote), tls: smtpNoTLS, signIn: true, err: "535 5.7.8 not with AUTH PLAIN (password) which is (password); check username and password"},
+		"hangs up":             {serve: func(net.Conn) {}, tls: smtp.SmtpNoTLS, err: ""},
+		"speaks nonsense":      {serve: script(map[string]string{"": "HTTP/1.1 400"}), tls: smtp.SmtpNoTLS, err: "short response"},
+		"nonsense at MAIL":     {serve: script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "ok"}), tls: smtp.SmtpNoTLS, err: "short response"},
+		"out of step at DATA":  {serve: script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "250 ok"}), tls: smtp.SmtpNoTLS, err: "250 ok"},
+		"no STARTTLS":          {serve: script(map[string]string{"": "220 hi", "EHLO": hello}), tls: smtp.SmtpStartTLS, err: "write tls implicit (mostly at port 465) or, only where nobody can listen in, tls none"},
+		"STARTTLS refused":     {serve: script(map[string]string{"": "220 hi", "EHLO": "250-x\r\n250 STARTTLS", "STARTTLS": "454 not now"}), tls: smtp.SmtpStartTLS, err: "454 not now"},
+		"unknown CA, starttls": {serve: startTLS(otherCert), tls: smtp.SmtpStartTLS, err: "set trusted_ca to the PEM file of that CA"},
+		"unknown CA, implicit": {serve: func(c net.Conn) { _ = tls.Server(c, otherCert).Handshake() }, tls: smtp.SmtpImplicit, err: "write in address a name that the certificate has"},
+		"hangs up after TLS":   {serve: startTLS(cert), tls: smtp.SmtpStartTLS, err: ""},
+		"no TLS":               {serve: script(map[string]string{"": "220 hi"}), tls: smtp.SmtpImplicit, err: "write tls starttls"},
+		"no AUTH":              {serve: script(map[string]string{"": "220 hi", "EHLO": hello}), tls: smtp.SmtpNoTLS, signIn: true, err: "it offers no sign-in (AUTH)"},
+		"quotes the password":  {serve: script(quote), tls: smtp.SmtpNoTLS, signIn: true, err: "535 5.7.8 not with AUTH PLAIN (password) which is (password); check username and password"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -198,7 +200,7 @@ func TestSMTPServerDown(t *testing.T) {
 }
 
 func TestSMTPWrongPassword(t *testing.T) {
-	p := newPostOffice(t, smtpStartTLS)
+	p := newPostOffice(t, smtp.SmtpStartTLS)
 	m := readyMailer(t, &SMTPMailer{Address: p.address, TrustedCA: p.caFile, Timeout: farTimeout, Username: smtpUser, Password: "guessed"})
 	err := m.Send(t.Context(), aMail())
 	requireMailError(t, err, true, false)
@@ -208,7 +210,7 @@ func TestSMTPWrongPassword(t *testing.T) {
 }
 
 func TestSMTPRefusesMessageWithoutConnecting(t *testing.T) {
-	p := newPostOffice(t, smtpNoTLS)
+	p := newPostOffice(t, smtp.SmtpNoTLS)
 	bad := aMail()
 	bad.To = "ann@example.org>\r\nRCPT TO:<eve@example.net"
 	requireMailError(t, p.mailer(t).Send(t.Context(), bad), false, true)
@@ -217,7 +219,7 @@ func TestSMTPRefusesMessageWithoutConnecting(t *testing.T) {
 
 func TestSMTPConnectionIsReplaced(t *testing.T) {
 	t.Run("the server hung up between two messages", func(t *testing.T) {
-		p := newPostOffice(t, smtpStartTLS)
+		p := newPostOffice(t, smtp.SmtpStartTLS)
 		m := p.mailer(t)
 		require.NoError(t, m.Send(t.Context(), aMail()))
 		p.hangUp()
@@ -225,13 +227,13 @@ func TestSMTPConnectionIsReplaced(t *testing.T) {
 		p.require(t, 2, 2)
 	})
 	t.Run("idle for too long", func(t *testing.T) {
-		p := newPostOffice(t, smtpStartTLS)
+		p := newPostOffice(t, smtp.SmtpStartTLS)
 		m := p.mailer(t)
 		now := time.Now()
-		m.now = func() time.Time { return now }
+		m.Now = func() time.Time { return now }
 		for range 2 {
 			require.NoError(t, m.Send(t.Context(), aMail()))
-			now = now.Add(smtpIdle)
+			now = now.Add(smtp.SmtpIdle)
 		}
 		p.require(t, 1, 2)
 		now = now.Add(time.Nanosecond)
@@ -239,7 +241,7 @@ func TestSMTPConnectionIsReplaced(t *testing.T) {
 		p.require(t, 2, 3)
 	})
 	t.Run("dropped in the middle of a message", func(t *testing.T) {
-		p := newPostOffice(t, smtpNoTLS)
+		p := newPostOffice(t, smtp.SmtpNoTLS)
 		m := p.mailer(t)
 		require.NoError(t, m.Send(t.Context(), aMail()))
 		p.set(func() { p.data = &gosmtp.SMTPError{Code: 421, Message: "restarting"} })
@@ -255,7 +257,7 @@ func TestSMTPConnectionIsReplaced(t *testing.T) {
 			calls.Add(1)
 			script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "250 ok"})(conn)
 		})
-		m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtpNoTLS, Timeout: farTimeout})
+		m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: farTimeout})
 		for n := range int64(2) {
 			requireMailError(t, m.Send(t.Context(), aMail()), true, false)
 			require.Equal(t, n+1, calls.Load())
@@ -268,7 +270,7 @@ func TestSMTPSlowReader(t *testing.T) {
 	address, _ := scriptedServer(t, func(conn net.Conn) {
 		script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on"})(conn)
 	})
-	m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtpNoTLS, Timeout: caddy.Duration(500 * time.Millisecond)})
+	m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: caddy.Duration(500 * time.Millisecond)})
 	big := aMail()
 	big.Text = strings.Repeat(strings.Repeat("x", 70)+"\n", 1<<18)
 	requireMailError(t, m.Send(t.Context(), big), true, false)
@@ -276,7 +278,7 @@ func TestSMTPSlowReader(t *testing.T) {
 
 func TestSMTPContext(t *testing.T) {
 	t.Run("over before it begins", func(t *testing.T) {
-		p := newPostOffice(t, smtpNoTLS)
+		p := newPostOffice(t, smtp.SmtpNoTLS)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		err := p.mailer(t).Send(ctx, aMail())
@@ -300,12 +302,12 @@ func TestSMTPContext(t *testing.T) {
 				time.AfterFunc(50*time.Millisecond, cancel)
 				script(c.serve)(conn)
 			})
-			m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtpNoTLS, Timeout: farTimeout})
+			m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: farTimeout})
 			err := m.Send(ctx, aMail())
 			requireMailError(t, err, true, false)
 			require.ErrorIs(t, err, context.Canceled)
 			require.Eventually(t, func() bool { return open.Load() == 0 }, patience, time.Millisecond)
-			require.Nil(t, m.conn)
+			require.Nil(t, m.Conn)
 		})
 	}
 	t.Run("deadline", func(t *testing.T) {
@@ -339,7 +341,7 @@ func TestSMTPCloseDoesNotHang(t *testing.T) {
 		}
 	}
 	address, open := scriptedServer(t, serve)
-	m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtpNoTLS, Timeout: farTimeout})
+	m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: farTimeout})
 	require.NoError(t, m.Send(t.Context(), aMail()))
 	start := time.Now()
 	require.NoError(t, m.Close())
@@ -364,14 +366,14 @@ func TestSMTPNoDescriptorLeak(t *testing.T) {
 		tls   string
 		serve func(net.Conn)
 	}{
-		{smtpNoTLS, tarpit},
-		{smtpImplicit, tarpit},
-		{smtpNoTLS, script(map[string]string{"": "554 go away"})},
-		{smtpNoTLS, script(map[string]string{"": "220 hi", "EHLO": "550 no", "HELO": "550 no"})},
-		{smtpStartTLS, script(map[string]string{"": "220 hi", "EHLO": hello, "QUIT": "silence"})},
-		{smtpImplicit, func(c net.Conn) { _ = tls.Server(c, otherCert).Handshake() }},
-		{smtpNoTLS, script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "550 no", "QUIT": "221 bye"})},
-		{smtpNoTLS, script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok"})},
+		{smtp.SmtpNoTLS, tarpit},
+		{smtp.SmtpImplicit, tarpit},
+		{smtp.SmtpNoTLS, script(map[string]string{"": "554 go away"})},
+		{smtp.SmtpNoTLS, script(map[string]string{"": "220 hi", "EHLO": "550 no", "HELO": "550 no"})},
+		{smtp.SmtpStartTLS, script(map[string]string{"": "220 hi", "EHLO": hello, "QUIT": "silence"})},
+		{smtp.SmtpImplicit, func(c net.Conn) { _ = tls.Server(c, otherCert).Handshake() }},
+		{smtp.SmtpNoTLS, script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "550 no", "QUIT": "221 bye"})},
+		{smtp.SmtpNoTLS, script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok"})},
 	}
 	var mailers []*SMTPMailer
 	var opens []*atomic.Int64
@@ -395,7 +397,7 @@ func TestSMTPNoDescriptorLeak(t *testing.T) {
 		}
 		return openFiles(t) <= before
 	}, 10*time.Second, 10*time.Millisecond, "open before: %d, now: %d", before, openFiles(t))
-	smtpDials.Range(func(number, _ any) bool {
+	smtp.SmtpDials.Range(func(number, _ any) bool {
 		require.Fail(t, "a dial is still registered", number)
 		return false
 	})
@@ -404,7 +406,7 @@ func TestSMTPNoDescriptorLeak(t *testing.T) {
 // Realms dial at the same time, to the same address too, and a tarpit holds up
 // nobody else.
 func TestSMTPConcurrentMailers(t *testing.T) {
-	p := newPostOffice(t, smtpStartTLS)
+	p := newPostOffice(t, smtp.SmtpStartTLS)
 	pit, _ := scriptedServer(t, tarpit)
 	ctx, cancel := context.WithCancel(t.Context())
 	var stuck, all sync.WaitGroup

@@ -28,6 +28,8 @@ import (
 	"github.com/emersion/go-sasl"
 	gosmtp "github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/mail/smtp"
 )
 
 const (
@@ -84,10 +86,10 @@ func newPostOffice(t testing.TB, tlsKind string) *postOffice {
 	server.Domain = "mail.example.com"
 	server.ErrorLog = log.New(io.Discard, "", 0)
 	server.AllowInsecureAuth = true
-	if tlsKind != smtpNoTLS {
+	if tlsKind != smtp.SmtpNoTLS {
 		p.caFile, server.TLSConfig = testCA(t, "127.0.0.1")
 	}
-	if tlsKind == smtpImplicit {
+	if tlsKind == smtp.SmtpImplicit {
 		listener = tls.NewListener(listener, server.TLSConfig)
 	}
 	done := make(chan error, 1)
@@ -103,7 +105,7 @@ func newPostOffice(t testing.TB, tlsKind string) *postOffice {
 func (p *postOffice) NewSession(c *gosmtp.Conn) (gosmtp.Session, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, secure := c.TLSConnectionState(); secure || p.tls != smtpStartTLS { // of STARTTLS, count the second EHLO alone
+	if _, secure := c.TLSConnectionState(); secure || p.tls != smtp.SmtpStartTLS { // of STARTTLS, count the second EHLO alone
 		p.conns = append(p.conns, c.Conn())
 	}
 	p.hello = c.Hostname()
@@ -174,7 +176,7 @@ func (p *postOffice) hangUp() {
 	})
 }
 
-// mailer is one that the server fits.
+// Mailer is one that the server fits.
 func (p *postOffice) mailer(t testing.TB) *SMTPMailer {
 	t.Helper()
 	return readyMailer(t, &SMTPMailer{Address: p.address, TLS: p.tls, TrustedCA: p.caFile, Timeout: farTimeout})

@@ -26,13 +26,15 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/seed-928992b0/caddy-registration/mail"
 )
 
 const linkInTest = "https://example.com/accounts/verify?user_id=1&timestamp=2&signature=aGk_-x"
 
 // aMail is a message with everything in it.
-func aMail() *Message {
-	return &Message{
+func aMail() *mail.Message {
+	return &mail.Message{
 		ID: "0193.abc@example.com", From: `"Bücher, Grün & Co." <no-reply@example.com>`, ReplyTo: "Help <help@example.com>",
 		To: "ann@example.org", Subject: "Bestätigen Sie Ihre Adresse", Language: "de",
 		Text: "Hallo,\n\n" + linkInTest + "\n.\nGrüße", HTML: `<p>Hallo, <a href="` + strings.ReplaceAll(linkInTest, "&", "&amp;") + `">hier</a></p>`,
@@ -83,9 +85,9 @@ func decodedHeader(t testing.TB, v string) string {
 }
 
 // requireMailError checks whose failure an error is.
-func requireMailError(t testing.TB, err error, server, permanent bool) *MailError {
+func requireMailError(t testing.TB, err error, server, permanent bool) *mail.Error {
 	t.Helper()
-	var mailErr *MailError
+	var mailErr *mail.Error
 	require.ErrorAs(t, err, &mailErr)
 	require.Equal(t, server, mailErr.Server, "Server of: %v", err)
 	require.Equal(t, permanent, mailErr.Permanent, "Permanent of: %v", err)
@@ -111,18 +113,18 @@ func checkAMail(t testing.TB, raw []byte) {
 }
 
 func TestMessageRender(t *testing.T) {
-	file, err := aMail().render()
+	file, err := aMail().Render()
 	require.NoError(t, err)
-	require.Equal(t, "no-reply@example.com", file.from)
-	require.Equal(t, "ann@example.org", file.to)
-	checkAMail(t, file.content)
+	require.Equal(t, "no-reply@example.com", file.From)
+	require.Equal(t, "ann@example.org", file.To)
+	checkAMail(t, file.Content)
 
 	t.Run("text alone", func(t *testing.T) {
 		m := aMail()
 		m.HTML, m.ReplyTo, m.Language = "", "", ""
-		file, err := m.render()
+		file, err := m.Render()
 		require.NoError(t, err)
-		got := parseMail(t, file.content)
+		got := parseMail(t, file.Content)
 		require.Contains(t, got.parts["text/plain"], linkInTest)
 		require.Len(t, got.parts, 1)
 		require.NotContains(t, got.header, "Reply-To")
@@ -131,20 +133,20 @@ func TestMessageRender(t *testing.T) {
 	t.Run("HTML alone", func(t *testing.T) {
 		m := aMail()
 		m.Text = " \n"
-		file, err := m.render()
+		file, err := m.Render()
 		require.NoError(t, err)
-		require.Contains(t, parseMail(t, file.content).parts["text/plain"], "hier <"+linkInTest+">")
+		require.Contains(t, parseMail(t, file.Content).parts["text/plain"], "hier <"+linkInTest+">")
 	})
 	t.Run("long and spaced headers do not end the headers", func(t *testing.T) {
 		m := aMail()
 		m.From = `"A` + strings.Repeat(" ", 200) + `B" <no-reply@example.com>`
 		m.Subject = "x" + strings.Repeat(" \t", 200) + strings.Repeat("word ", 100)
-		file, err := m.render()
+		file, err := m.Render()
 		require.NoError(t, err)
-		got := parseMail(t, file.content)
+		got := parseMail(t, file.Content)
 		require.Equal(t, "x"+strings.Repeat(" word", 100), got.header.Get("Subject"))
 		require.Equal(t, `"A B" <no-reply@example.com>`, got.header.Get("From"))
-		head, _, _ := bytes.Cut(file.content, []byte("\r\n\r\n"))
+		head, _, _ := bytes.Cut(file.Content, []byte("\r\n\r\n"))
 		for line := range strings.SplitSeq(string(head), "\r\n") {
 			require.NotEmpty(t, strings.TrimSpace(line))
 			require.LessOrEqual(t, len(line), 78)
@@ -166,53 +168,53 @@ func TestMessagePlainText(t *testing.T) {
 		"head, style and comment":    {"<head><title>t</title><style>p{}</style></head><!-- <p>no\n --><body lang=de>yes &amp; &#8211;</body>", "yes & –\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, c.text, (&Message{HTML: c.html}).plainText())
+			require.Equal(t, c.text, (&mail.Message{HTML: c.html}).PlainText())
 		})
 	}
-	require.Equal(t, "own", (&Message{Text: "own", HTML: "<p>other</p>"}).plainText())
-	require.Empty(t, (&Message{}).plainText())
+	require.Equal(t, "own", (&mail.Message{Text: "own", HTML: "<p>other</p>"}).PlainText())
+	require.Empty(t, (&mail.Message{}).PlainText())
 }
 
 func TestMessageRenderRefuses(t *testing.T) {
-	fields := map[string]func(*Message, string){
-		"Message-ID":       func(m *Message, v string) { m.ID += v },
-		"From":             func(m *Message, v string) { m.From = v + m.From },
-		"Reply-To":         func(m *Message, v string) { m.ReplyTo = v + m.ReplyTo },
-		"To":               func(m *Message, v string) { m.To += v },
-		"Subject":          func(m *Message, v string) { m.Subject += v },
-		"Content-Language": func(m *Message, v string) { m.Language += v },
+	fields := map[string]func(*mail.Message, string){
+		"Message-ID":       func(m *mail.Message, v string) { m.ID += v },
+		"From":             func(m *mail.Message, v string) { m.From = v + m.From },
+		"Reply-To":         func(m *mail.Message, v string) { m.ReplyTo = v + m.ReplyTo },
+		"To":               func(m *mail.Message, v string) { m.To += v },
+		"Subject":          func(m *mail.Message, v string) { m.Subject += v },
+		"Content-Language": func(m *mail.Message, v string) { m.Language += v },
 	}
 	for name, set := range fields {
 		for _, attack := range []string{"\r\nBcc: eve@example.net", "\nBcc: eve@example.net", "\rBcc: eve@example.net", "\x00", "\r\n\r\nbody"} {
 			m := aMail()
 			set(m, attack)
-			_, err := m.render()
+			_, err := m.Render()
 			requireMailError(t, err, false, true)
 			require.EqualError(t, err, "this mail can't be written: its "+name+" has a line break or a NUL", "%q", attack)
 		}
 	}
 	for name, c := range map[string]struct {
-		change func(*Message)
+		change func(*mail.Message)
 		server bool
 		err    string
 	}{
-		"no Message-ID":          {func(m *Message) { m.ID = "" }, false, `"" is no Message-ID`},
-		"brackets in Message-ID": {func(m *Message) { m.ID = "<a@b>" }, false, `"<a@b>" is no Message-ID`},
-		"Message-ID not ASCII":   {func(m *Message) { m.ID = "ü@b" }, false, `"ü@b" is no Message-ID`},
-		"no recipient":           {func(m *Message) { m.To = "" }, false, "no bare address"},
-		"two recipients":         {func(m *Message) { m.To = "a@example.org, eve@example.net" }, false, "no bare address"},
-		"recipient with a name":  {func(m *Message) { m.To = "Ann <ann@example.org>" }, false, "no bare address"},
-		"parameters of RCPT":     {func(m *Message) { m.To = `"x> NOTIFY=NEVER"@example.org` }, false, "no bare address"},
-		"recipient not ASCII":    {func(m *Message) { m.To = "änn@example.org" }, false, "no bare address"},
-		"no text":                {func(m *Message) { m.Text, m.HTML = "", "" }, false, "it has no text"},
-		"sender no address":      {func(m *Message) { m.From = "nobody" }, true, "mend the setting from"},
-		"sender with quotes":     {func(m *Message) { m.From = `"a> b"@example.com` }, true, "write a plain one (the domain as xn--…); mend the setting from"},
-		"reply no address":       {func(m *Message) { m.ReplyTo = "nobody" }, true, "mend the setting reply_to"},
+		"no Message-ID":          {func(m *mail.Message) { m.ID = "" }, false, `"" is no Message-ID`},
+		"brackets in Message-ID": {func(m *mail.Message) { m.ID = "<a@b>" }, false, `"<a@b>" is no Message-ID`},
+		"Message-ID not ASCII":   {func(m *mail.Message) { m.ID = "ü@b" }, false, `"ü@b" is no Message-ID`},
+		"no recipient":           {func(m *mail.Message) { m.To = "" }, false, "no bare address"},
+		"two recipients":         {func(m *mail.Message) { m.To = "a@example.org, eve@example.net" }, false, "no bare address"},
+		"recipient with a name":  {func(m *mail.Message) { m.To = "Ann <ann@example.org>" }, false, "no bare address"},
+		"parameters of RCPT":     {func(m *mail.Message) { m.To = `"x> NOTIFY=NEVER"@example.org` }, false, "no bare address"},
+		"recipient not ASCII":    {func(m *mail.Message) { m.To = "änn@example.org" }, false, "no bare address"},
+		"no text":                {func(m *mail.Message) { m.Text, m.HTML = "", "" }, false, "it has no text"},
+		"sender no address":      {func(m *mail.Message) { m.From = "nobody" }, true, "mend the setting from"},
+		"sender with quotes":     {func(m *mail.Message) { m.From = `"a> b"@example.com` }, true, "write a plain one (the domain as xn--…); mend the setting from"},
+		"reply no address":       {func(m *mail.Message) { m.ReplyTo = "nobody" }, true, "mend the setting reply_to"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := aMail()
 			c.change(m)
-			_, err := m.render()
+			_, err := m.Render()
 			requireMailError(t, err, c.server, !c.server)
 			require.ErrorContains(t, err, c.err)
 		})
@@ -234,15 +236,15 @@ func FuzzMessageHeaders(f *testing.F) {
 		"From", "Message-Id", "Mime-Version", "Reply-To", "Subject", "To",
 	}
 	f.Fuzz(func(t *testing.T, id, from, replyTo, to, subject, language, text, html string) {
-		m := &Message{ID: id, From: from, ReplyTo: replyTo, To: to, Subject: subject, Language: language, Text: text, HTML: html}
-		file, err := m.render()
+		m := &mail.Message{ID: id, From: from, ReplyTo: replyTo, To: to, Subject: subject, Language: language, Text: text, HTML: html}
+		file, err := m.Render()
 		if err != nil {
-			var mailErr *MailError
+			var mailErr *mail.Error
 			require.ErrorAs(t, err, &mailErr)
 			require.NotEqual(t, mailErr.Server, mailErr.Permanent)
 			return
 		}
-		got := parseMail(t, file.content)
+		got := parseMail(t, file.Content)
 		for name, values := range got.header {
 			require.Contains(t, allowed, name)
 			require.Len(t, values, 1, name)
@@ -250,12 +252,12 @@ func FuzzMessageHeaders(f *testing.F) {
 		list, err := got.header.AddressList("To")
 		require.NoError(t, err)
 		require.Equal(t, []*netmail.Address{{Address: to}}, list)
-		require.Equal(t, to, file.to)
-		require.True(t, isPlain(file.from) && isPlain(file.to))
+		require.Equal(t, to, file.To)
+		require.True(t, mail.IsPlain(file.From) && mail.IsPlain(file.To))
 		list, err = got.header.AddressList("From")
 		require.NoError(t, err)
 		require.Len(t, list, 1)
-		require.Equal(t, file.from, list[0].Address)
+		require.Equal(t, file.From, list[0].Address)
 		require.Contains(t, got.parts, "text/plain")
 	})
 }
@@ -328,7 +330,7 @@ func TestFileMailer(t *testing.T) {
 	first, second, third := aMail(), aMail(), aMail()
 	second.ID = "another@example.com"
 	third.ID, third.Date = "0@example.com", first.Date.Add(time.Millisecond)
-	for _, m := range []*Message{third, first, second, first} { // first twice: tried again
+	for _, m := range []*mail.Message{third, first, second, first} { // first twice: tried again
 		require.NoError(t, f.Send(t.Context(), m))
 	}
 	require.NoError(t, f.Close())
@@ -400,7 +402,7 @@ func TestFileMailerProvision(t *testing.T) {
 }
 
 func TestMailError(t *testing.T) {
-	err := error(&MailError{Err: io.ErrUnexpectedEOF})
+	err := error(&mail.Error{Err: io.ErrUnexpectedEOF})
 	require.EqualError(t, err, "unexpected EOF")
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 }
@@ -409,7 +411,7 @@ func TestMailersAreModules(t *testing.T) {
 	var names []string
 	for _, m := range caddy.GetModules("http.registration.mailers") {
 		names = append(names, m.ID.Name())
-		_, ok := m.New().(Mailer)
+		_, ok := m.New().(mail.Mailer)
 		require.True(t, ok, m.ID)
 	}
 	slices.Sort(names)

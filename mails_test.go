@@ -15,26 +15,31 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/letter"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/mail"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // goldenMail is a mail with everything in it.
-func goldenMail(l *locale) MailData {
-	return MailData{
-		loc: l, Site: "example.com", Email: "ada@example.org", Period: l.text(inWords(7 * day)),
+func goldenMail(l *text.Locale) letter.MailData {
+	return letter.MailData{
+		Loc: l, Site: "example.com", Email: "ada@example.org", Period: l.Text(text.InWords(7 * day)),
 		Link: "https://example.com/accounts/page/?user_id=0198c0de-0000-7000-8000-000000000001&timestamp=1790000000&signature=c2lnbmF0dXJlLW9mLWFuLWV4YW1wbGUtbGluaw",
-		User: MailUser{Username: "ada", FirstName: "Ada", LastName: "Lovelace", Name: "Ada Lovelace", Email: "ada@example.org"},
+		User: letter.MailUser{Username: "ada", FirstName: "Ada", LastName: "Lovelace", Name: "Ada Lovelace", Email: "ada@example.org"},
 	}
 }
 
 func TestMailGoldens(t *testing.T) {
 	l := english(t)
-	r, err := newMailRenderer(resolvedTestSettings(t).letters(), l, "example.com", time.Now)
+	r, err := letter.NewRenderer(resolvedTestSettings(t).letters(), l, "example.com", time.Now)
 	require.NoError(t, err)
-	for _, language := range l.locales {
-		for kind, template := range r.templates[language.name] {
-			subject, text, html, err := template.render(goldenMail(language))
+	for _, language := range l.Locales {
+		for kind, template := range r.Templates[language.Name] {
+			subject, text, html, err := template.Render(goldenMail(language))
 			require.NoError(t, err)
-			file := filepath.Join("testdata", "mails", string(kind)+"."+language.name)
+			file := filepath.Join("testdata", "mails", string(kind)+"."+language.Name)
 			for name, got := range map[string]string{file + ".txt": "Subject: " + subject + "\n\n" + text, file + ".html": html} {
 				if flag.Lookup("update").Value.String() == "true" {
 					require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o755))
@@ -45,12 +50,12 @@ func TestMailGoldens(t *testing.T) {
 				require.NoError(t, err)
 				require.Equal(t, string(want), got, name)
 			}
-			require.Contains(t, html, `lang="`+language.name+`"`)
+			require.Contains(t, html, `lang="`+language.Name+`"`)
 			require.Contains(t, text, "Ada Lovelace")
 			for line := range strings.SplitSeq(text, "\n") {
 				require.True(t, len([]rune(line)) <= 72 || strings.Contains(line, "https://"), line)
 			}
-			notice := kind == MailEmailInUse || kind == MailPasswordChanged || kind == MailLoginChanged
+			notice := kind == store.MailEmailInUse || kind == store.MailPasswordChanged || kind == store.MailLoginChanged
 			require.Equal(t, !notice, strings.Contains(text, "signature="), "a notice has no link")
 			require.Equal(t, strings.Count(html, "<p"), strings.Count(html, "<p ")+strings.Count(html, "<p>"))
 			// Clients that drop the head keep what is written inline.
@@ -65,7 +70,7 @@ func TestMailGoldens(t *testing.T) {
 func TestMailLanguage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "registration.db")
 	s := newSiteAt(t, path)
-	s.failWith(func(*Message) error { return &MailError{Server: true, Err: os.ErrDeadlineExceeded} })
+	s.failWith(func(*mail.Message) error { return &mail.Error{Server: true, Err: os.ErrDeadlineExceeded} })
 	b := s.browser()
 	b.header.Set("Accept-Language", "pl-PL,pl;q=0.9,en;q=0.8")
 	res := b.post("/accounts/register", newcomer("ada"))
@@ -77,10 +82,10 @@ func TestMailLanguage(t *testing.T) {
 	require.Equal(t, "Potwierdź konto w witrynie example.com", m.Subject)
 	require.Contains(t, m.Text, "Ważność linku: 7 dni.")
 	require.Contains(t, m.HTML, `<html lang="pl">`)
-	file, err := m.render()
+	file, err := m.Render()
 	require.NoError(t, err)
-	require.Contains(t, string(file.content), "Content-Language: pl\r\n")
-	require.Contains(t, string(file.content), "Subject: =?UTF-8?")
+	require.Contains(t, string(file.Content), "Content-Language: pl\r\n")
+	require.Contains(t, string(file.Content), "Subject: =?UTF-8?")
 	b = s.browser()
 	b.header.Set("Accept-Language", "de")
 	res = b.post("/accounts/verify-registration", linkOf(m, t))
@@ -95,7 +100,7 @@ func TestMailLanguageGone(t *testing.T) {
 	dir := templatesFolder(t, map[string]string{"locales/nl.json": `{"mail.register.subject": "Bevestig je account bij {site}"}`})
 	path := filepath.Join(t.TempDir(), "registration.db")
 	s := newSiteAt(t, path, func(s *Settings) { s.Templates, s.Language = dir, "nl" })
-	s.failWith(func(*Message) error { return &MailError{Server: true, Err: os.ErrDeadlineExceeded} })
+	s.failWith(func(*mail.Message) error { return &mail.Error{Server: true, Err: os.ErrDeadlineExceeded} })
 	b := s.browser()
 	require.Equal(t, http.StatusCreated, b.post("/accounts/register", newcomer("ada")).StatusCode)
 	s.close() // still failing, so that this site can't send it on its way out
@@ -115,7 +120,7 @@ func TestMailTemplatesByLanguage(t *testing.T) {
 		"mail/layout.fr.html":  `<!doctype html><title>{{template "subject" .}}</title><p>à la maison</p>{{template "content" .}}`,
 	})
 	s := newSite(t, func(s *Settings) { s.Templates = dir })
-	sent := func(language string) *Message {
+	sent := func(language string) *mail.Message {
 		b := s.browser()
 		b.header.Set("Accept-Language", language)
 		require.Equal(t, http.StatusCreated, b.post("/accounts/register", newcomer("u"+strings.ToLower(strings.ReplaceAll(language, "-", "")))).StatusCode)
@@ -133,7 +138,7 @@ func TestMailTemplatesByLanguage(t *testing.T) {
 
 	for name, want := range map[string]string{"register/body.pl.txt": "{{.T \"mail.nothing\"}}", "mail/layout.id.html": "{{template \"nothing\" .}}"} {
 		settings := resolvedTestSettings(t, func(s *Settings) { s.Templates = templatesFolder(t, map[string]string{name: want}) })
-		_, err := newMailRenderer(settings.letters(), english(t), "example.com", time.Now)
+		_, err := letter.NewRenderer(settings.letters(), english(t), "example.com", time.Now)
 		require.ErrorContains(t, err, "nothing", name)
 	}
 }

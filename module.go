@@ -35,6 +35,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
+	"github.com/seed-928992b0/caddy-registration/mail"
 )
 
 func init() {
@@ -86,7 +87,7 @@ func (h *Handler) provision(ctx caddy.Context) (err error) {
 		return err
 	}
 	var store StoreModule
-	var mailer Mailer
+	var mailer mail.Mailer
 	if h.StoreRaw == nil {
 		bolt := new(BoltModule)
 		if err := bolt.Provision(ctx); err != nil {
@@ -109,7 +110,7 @@ func (h *Handler) provision(ctx caddy.Context) (err error) {
 			return fmt.Errorf("mailer: %w", err)
 		}
 		var ok bool
-		if mailer, ok = mod.(Mailer); !ok {
+		if mailer, ok = mod.(mail.Mailer); !ok {
 			return fmt.Errorf("mailer: %T is not a mailer", mod)
 		}
 	}
@@ -139,18 +140,18 @@ func (h *Handler) Cleanup() error {
 
 // ServeHTTP answers what is below the path and passes the rest on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyhttp.Handler) error {
-	rest, ok := strings.CutPrefix(req.URL.Path, h.realm.path)
+	rest, ok := strings.CutPrefix(req.URL.Path, h.realm.Path)
 	if !ok || rest != "" && rest[0] != '/' {
-		if h.realm.copiesIdentity.Load() {
+		if h.realm.CopiesIdentity.Load() {
 			identity.Strip(req)
 		}
 		if req.URL.Path == "/.well-known/change-password" && !h.realm.settings.Pages.Off {
-			http.Redirect(w, req, h.realm.path+"/change-password/", http.StatusFound)
+			http.Redirect(w, req, h.realm.Path+"/change-password/", http.StatusFound)
 			return nil
 		}
 		return next.ServeHTTP(w, req)
 	}
-	h.realm.serve(w, req, strings.TrimSuffix(strings.TrimPrefix(rest, "/"), "/"))
+	h.realm.Serve(w, req, strings.TrimSuffix(strings.TrimPrefix(rest, "/"), "/"))
 	return nil
 }
 

@@ -16,6 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/internal/apicheck"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
 
 // checker reads the document of the realm as it is now.
@@ -25,13 +27,13 @@ func (s *site) checker() *apicheck.Checker {
 	if s.https {
 		i = 1
 	}
-	doc := s.realm.openapi[i]()
+	doc := s.realm.Openapi[i]()
 	s.checkedMu.Lock()
 	defer s.checkedMu.Unlock()
-	if s.checked == nil || s.checkedTag != doc.etag {
-		c, err := apicheck.New(doc.body)
+	if s.checked == nil || s.checkedTag != doc.Etag {
+		c, err := apicheck.New(doc.Body)
 		require.NoError(s.t, err)
-		s.checked, s.checkedTag = c, doc.etag
+		s.checked, s.checkedTag = c, doc.Etag
 	}
 	return s.checked
 }
@@ -40,11 +42,11 @@ func (s *site) checker() *apicheck.Checker {
 // redirect for a browser.
 func (s *site) checkAnswer(req *http.Request, res *http.Response, body string) {
 	s.t.Helper()
-	path, ok := strings.CutPrefix(req.URL.Path, s.realm.path)
-	if !ok || path != "" && path[0] != '/' || acceptsHTML(req.Header) {
+	path, ok := strings.CutPrefix(req.URL.Path, s.realm.Path)
+	if !ok || path != "" && path[0] != '/' || web.AcceptsHTML(req.Header) {
 		return
 	}
-	if s.realm.pages.files[strings.TrimPrefix(path, "/")] != nil { // the pages' style sheet, logo
+	if s.realm.Pages.Files[strings.TrimPrefix(path, "/")] != nil { // the pages' style sheet, logo
 		return
 	}
 	if path == "" || path == "/" {
@@ -73,7 +75,7 @@ func TestOpenAPIHasWhatIsServed(t *testing.T) {
 		},
 		"everything": func(s *Settings) {
 			withJWT(s)
-			s.User.LoginFields = []string{fieldUsername, fieldEmail}
+			s.User.LoginFields = []string{field.Username, field.Email}
 			s.NonFieldErrorsKey, s.Register.AutoLogin, s.ResetPassword.UseEmail, s.ResetPassword.PasswordConfirm, s.ResetPassword.FailWhenUserNotFound = on(), on(), on(), on(), on()
 		},
 		"redirects": redirecting,
@@ -82,10 +84,10 @@ func TestOpenAPIHasWhatIsServed(t *testing.T) {
 			s := newSite(t, configure)
 			documented := s.checker().Paths()
 			served := map[string][]string{}
-			for name, e := range s.realm.endpoints {
-				require.NotZero(t, e.doc.success, "%s has no description", name)
-				if !e.off {
-					served["/"+name] = slices.DeleteFunc(slices.Clone(e.methods), func(m string) bool { return m == http.MethodHead })
+			for name, e := range s.realm.Endpoints {
+				require.NotZero(t, e.Doc.Success, "%s has no description", name)
+				if !e.Off {
+					served["/"+name] = slices.DeleteFunc(slices.Clone(e.Methods), func(m string) bool { return m == http.MethodHead })
 				}
 			}
 			require.Len(t, documented, len(served))
@@ -124,7 +126,7 @@ func TestOpenAPIRequiresWhatIsNeeded(t *testing.T) {
 			require.Equal(t, 400, res.StatusCode, path)
 			refused, _ := res.json(t)["errors"].(map[string]any)
 			for _, name := range required {
-				if path == "/register" && name == fieldEmail { // told once the rest is right
+				if path == "/register" && name == field.Email { // told once the rest is right
 					requireError(t, s.browser().problems().post("/accounts/register", with(newcomer("bob"), data{"email": nil})), 400, "email_required")
 					continue
 				}
@@ -216,7 +218,7 @@ func TestTheCheckerNotices(t *testing.T) {
 func TestOpenAPIGolden(t *testing.T) {
 	s := newSite(t, withJWT)
 	path := filepath.Join("testdata", "openapi", "jwt.json")
-	got := s.realm.openapi[0]().body
+	got := s.realm.Openapi[0]().Body
 	if flag.Lookup("update").Value.String() == "true" {
 		require.NoError(t, os.WriteFile(path, got, 0o600))
 	}

@@ -14,6 +14,12 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/outbox"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/mail"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 func writeTestFile(path, text string) error {
@@ -21,16 +27,16 @@ func writeTestFile(path, text string) error {
 }
 
 // queued returns the rows that are due or will be.
-func (s *site) queued() (rows []*Mail) {
+func (s *site) queued() (rows []*store.Mail) {
 	s.t.Helper()
-	require.NoError(s.t, s.accounts.store.View(s.t.Context(), func(tx Tx) (err error) {
-		rows, err = tx.DueMail(s.realm.now().Add(365*day), 100)
+	require.NoError(s.t, s.accounts.Store.View(s.t.Context(), func(tx store.Tx) (err error) {
+		rows, err = tx.DueMail(s.realm.Now().Add(365*day), 100)
 		return err
 	}))
 	return rows
 }
 
-func (s *site) failWith(fail func(*Message) error) {
+func (s *site) failWith(fail func(*mail.Message) error) {
 	s.mailer.mu.Lock()
 	s.mailer.fail = fail
 	s.mailer.mu.Unlock()
@@ -40,11 +46,11 @@ func TestOutboxTemporaryAndPermanent(t *testing.T) {
 	s := newSite(t)
 	var tried atomic.Int32
 	var ids [2]string
-	s.failWith(func(m *Message) error {
+	s.failWith(func(m *mail.Message) error {
 		if n := tried.Add(1); n <= 2 {
 			ids[n-1] = m.ID
 			if n == 1 {
-				return &MailError{Err: errors.New("451 later")}
+				return &mail.Error{Err: errors.New("451 later")}
 			}
 		}
 		return nil
@@ -52,12 +58,12 @@ func TestOutboxTemporaryAndPermanent(t *testing.T) {
 	s.browser().post("/accounts/register", newcomer("ada"))
 	require.Eventually(t, func() bool { rows := s.queued(); return len(rows) == 1 && rows[0].Attempts == 1 }, patience, time.Millisecond)
 	row := s.queued()[0]
-	require.True(t, row.Due.After(s.realm.now()) && row.Due.Before(s.realm.now().Add(mailFirstRetry+time.Second)))
-	s.travel(mailFirstRetry)
-	s.realm.engine.outbox.notify()
+	require.True(t, row.Due.After(s.realm.Now()) && row.Due.Before(s.realm.Now().Add(outbox.MailFirstRetry+time.Second)))
+	s.travel(outbox.MailFirstRetry)
+	s.realm.engine.outbox.Notify()
 	require.Equal(t, row.MessageID, s.mail().ID)
 	require.Equal(t, ids[0], ids[1], "the same Message-ID")
-	s.failWith(func(*Message) error { return &MailError{Permanent: true, Err: errors.New("550 no")} })
+	s.failWith(func(*mail.Message) error { return &mail.Error{Permanent: true, Err: errors.New("550 no")} })
 	s.browser().post("/accounts/register", newcomer("bob"))
 	require.Eventually(t, func() bool { return len(s.queued()) == 0 }, patience, time.Millisecond)
 	require.Equal(t, 1, s.logs.FilterMessage("mail given up: the server refused it for good").Len())
@@ -66,7 +72,7 @@ func TestOutboxTemporaryAndPermanent(t *testing.T) {
 func TestOutboxServerDownTouchesNoRow(t *testing.T) {
 	s := newSite(t)
 	var tried atomic.Int32
-	s.failWith(func(*Message) error { tried.Add(1); return &MailError{Server: true, Err: errors.New("refused")} })
+	s.failWith(func(*mail.Message) error { tried.Add(1); return &mail.Error{Server: true, Err: errors.New("refused")} })
 	for _, name := range []string{"ada", "bob", "cyd"} {
 		s.browser().post("/accounts/register", newcomer(name))
 	}
@@ -86,7 +92,7 @@ func TestOutboxServerDownTouchesNoRow(t *testing.T) {
 
 func TestOutboxDropsWhatIsNoLongerWanted(t *testing.T) {
 	s := newSite(t)
-	s.failWith(func(*Message) error { return &MailError{Err: errors.New("451 later")} })
+	s.failWith(func(*mail.Message) error { return &mail.Error{Err: errors.New("451 later")} })
 	for _, name := range []string{"gone", "changed", "old"} {
 		s.browser().post("/accounts/register", newcomer(name))
 	}
@@ -95,11 +101,11 @@ func TestOutboxDropsWhatIsNoLongerWanted(t *testing.T) {
 		return len(rows) == 3 && rows[0].Attempts*rows[1].Attempts*rows[2].Attempts > 0
 	}, patience, time.Millisecond)
 	require.NoError(t, s.accounts.Delete(t.Context(), uuidOf(t, s, "gone")))
-	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "changed"), AdminChange{IsActive: on()})
+	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "changed"), account.AdminChange{IsActive: on()})
 	require.NoError(t, err)
 	rows := s.queued()
-	rows[slices.IndexFunc(rows, func(m *Mail) bool { return m.To == "old@example.org" })].Tried = mailGiveUp
-	require.NoError(t, s.accounts.store.Update(t.Context(), func(tx Tx) error {
+	rows[slices.IndexFunc(rows, func(m *store.Mail) bool { return m.To == "old@example.org" })].Tried = outbox.MailGiveUp
+	require.NoError(t, s.accounts.Store.Update(t.Context(), func(tx store.Tx) error {
 		for _, m := range rows {
 			if err := tx.PutMail(m); err != nil {
 				return err
@@ -108,7 +114,7 @@ func TestOutboxDropsWhatIsNoLongerWanted(t *testing.T) {
 		return nil
 	}))
 	s.travel(time.Minute)
-	s.realm.engine.outbox.notify()
+	s.realm.engine.outbox.Notify()
 	require.Eventually(t, func() bool { return len(s.queued()) == 0 }, patience, time.Millisecond)
 	require.Equal(t, 1, s.logs.FilterMessage("mail dropped: the account is gone").Len())
 	require.Equal(t, 1, s.logs.FilterMessage("mail dropped: the account has changed since").Len())
@@ -118,7 +124,7 @@ func TestOutboxDropsWhatIsNoLongerWanted(t *testing.T) {
 func TestOutboxStopKeepsTheRow(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.db")
 	s := newSiteAt(t, path)
-	s.failWith(func(*Message) error { return &MailError{Server: true, Err: errors.New("down")} })
+	s.failWith(func(*mail.Message) error { return &mail.Error{Server: true, Err: errors.New("down")} })
 	s.browser().post("/accounts/register", newcomer("ada"))
 	s.close()
 	s = newSiteAt(t, path)
@@ -128,13 +134,13 @@ func TestOutboxStopKeepsTheRow(t *testing.T) {
 
 func TestBackoff(t *testing.T) {
 	for n := 1; n < 200; n++ {
-		d := backoff(n)
-		require.GreaterOrEqual(t, d, mailFirstRetry/2)
-		require.LessOrEqual(t, d, mailLastRetry)
+		d := outbox.Backoff(n)
+		require.GreaterOrEqual(t, d, outbox.MailFirstRetry/2)
+		require.LessOrEqual(t, d, outbox.MailLastRetry)
 	}
-	require.GreaterOrEqual(t, backoff(100), mailLastRetry/2)
+	require.GreaterOrEqual(t, outbox.Backoff(100), outbox.MailLastRetry/2)
 	for d, want := range map[time.Duration]string{7 * day: "7 days", day: "24 hours", time.Hour: "1 hour", 90 * time.Minute: "90 minutes", 30 * time.Second: "30 seconds"} {
-		require.Equal(t, want, english(t).named("en").text(inWords(d)))
+		require.Equal(t, want, english(t).Named("en").Text(text.InWords(d)))
 	}
 }
 
@@ -142,41 +148,41 @@ func TestOutboxFailingStore(t *testing.T) {
 	s := newSite(t)
 	s.realm.stop() // from here on the test is the worker
 	s.browser().post("/accounts/register", newcomer("ada"))
-	broken := &brokenStore{Store: s.accounts.store}
+	broken := &brokenStore{Store: s.accounts.Store}
 	p := s.realm.postman
-	o := newOutbox(broken, func() *postman { return p })
+	o := outbox.NewWorker(broken, func() *outbox.Courier { return p })
 	broken.broken.Store(true)
-	_, ok := o.deliverDue(t.Context(), p)
+	_, ok := o.DeliverDue(t.Context(), p)
 	require.False(t, ok, "sent, but not taken off the queue: the worker waits")
 	require.Equal(t, "ada@example.org", s.mail().To)
-	_, ok = o.deliverDue(t.Context(), p)
+	_, ok = o.DeliverDue(t.Context(), p)
 	require.False(t, ok, "it still can't be taken off")
 	require.Equal(t, 2, s.logs.FilterMessage("the outbox can't be written; trying again").Len())
 	broken.broken.Store(false)
-	_, ok = o.deliverDue(t.Context(), p)
+	_, ok = o.DeliverDue(t.Context(), p)
 	require.True(t, ok)
 	s.noMail() // it was not sent again
 	require.Empty(t, s.queued())
 
-	s.failWith(func(*Message) error { return errors.New("a mailer that knows no scopes") })
+	s.failWith(func(*mail.Message) error { return errors.New("a mailer that knows no scopes") })
 	s.browser().post("/accounts/register", newcomer("bob"))
 	broken.broken.Store(true)
-	_, ok = o.deliverDue(t.Context(), p)
+	_, ok = o.DeliverDue(t.Context(), p)
 	require.False(t, ok, "nor can a delay be written")
-	require.True(t, o.storeFails)
+	require.True(t, o.StoreFails)
 	broken.broken.Store(false)
 
-	s.failWith(func(*Message) error { panic("a bug in a mailer") })
-	_, ok = o.survive(t.Context(), p)
+	s.failWith(func(*mail.Message) error { panic("a bug in a mailer") })
+	_, ok = o.Survive(t.Context(), p)
 	require.False(t, ok, "it costs a try, not the process")
 	s.failWith(nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, ok = o.deliverDue(ctx, p)
+	_, ok = o.DeliverDue(ctx, p)
 	require.False(t, ok)
 	noMailer := *p
-	noMailer.mailer = nil
-	wait, ok := o.deliverDue(t.Context(), &noMailer)
+	noMailer.Mailer = nil
+	wait, ok := o.DeliverDue(t.Context(), &noMailer)
 	require.True(t, ok)
-	require.Equal(t, mailIdle, wait)
+	require.Equal(t, outbox.MailIdle, wait)
 }

@@ -14,6 +14,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
+
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // maxPage is what a page may weigh together with its style sheet, in bytes.
@@ -27,7 +32,7 @@ func formOf(body data) url.Values {
 	return form
 }
 
-// mailed is the path and query of the next mailed link, and its query alone.
+// Mailed is the path and query of the next mailed link, and its query alone.
 func (s *site) mailed() (string, url.Values) {
 	s.t.Helper()
 	link, err := url.Parse(linkInMail.FindString(s.mail().Text))
@@ -43,7 +48,7 @@ func TestPagesWalk(t *testing.T) {
 		require.Equal(t, 200, res.StatusCode, page)
 		require.Contains(t, res.body, `<form method="post" action="/accounts/`+page+`/">`)
 		require.Contains(t, res.body, `name="next" value="/members/"`)
-		require.Less(t, len(res.body)+len(s.realm.pages.files[styleName].body), maxPage)
+		require.Less(t, len(res.body)+len(s.realm.Pages.Files[web.StyleName].Body), maxPage)
 	}
 	for _, page := range []string{"profile", "change-password", "register-email"} {
 		require.Equal(t, "/accounts/login/?next=%2Faccounts%2F"+page+"%2F", b.get("/accounts/"+page).Header.Get("Location"))
@@ -241,7 +246,7 @@ func TestErrorPages(t *testing.T) {
 	b.header.Set("Content-Type", "application/x-www-form-urlencoded")
 	page(b.post("/accounts/profile/", strings.Repeat("x", 70_000)), 413, `href="/accounts/profile/"`)
 	page(b.post("/accounts/profile/", "%zz"), 400, `href="/accounts/profile/"`)
-	s.realm.accounts.Store(nil)
+	s.realm.Accounts.Store(nil)
 	page(b.get("/accounts/profile/"), 503, "Not available")
 }
 
@@ -366,15 +371,15 @@ func BenchmarkPages(b *testing.B) {
 		b.Fatal(err)
 	}
 	req, _ := http.NewRequest(http.MethodGet, "http://example.com/accounts/", nil)
-	c := &call{Accounts: s.accounts, realm: s.realm.webRealm, req: req, loc: s.realm.language(req), who: &Principal{User: u, Session: &Session{Created: s.realm.now()}}, next: "/members/"}
-	refused := &Error{Code: CodeInvalid}
+	c := &web.Call{Accounts: s.accounts, Realm: s.realm.Realm, Req: req, Loc: s.realm.Language(req), Who: &session.Principal{User: u, Session: &store.Session{Created: s.realm.Now()}}, Next: "/members/"}
+	refused := &refusal.Error{Code: refusal.CodeInvalid}
 	for _, name := range []string{"username", "email", "login", "password", "old_password", "password_confirm"} {
-		refused.Fields = append(refused.Fields, FieldError{Field: name, Code: CodeBlank})
+		refused.Fields = append(refused.Fields, refusal.FieldError{Field: name, Code: refusal.CodeBlank})
 	}
 	w := &nullWriter{h: http.Header{}}
-	for _, name := range s.realm.pages.names {
-		for state, refusal := range map[string]*Error{"": nil, "-refused": refused} {
-			e := s.realm.endpoints[name]
+	for _, name := range s.realm.Pages.Names {
+		for state, refusal := range map[string]*refusal.Error{"": nil, "-refused": refused} {
+			e := s.realm.Endpoints[name]
 			if e == nil {
 				continue
 			}
@@ -382,7 +387,7 @@ func BenchmarkPages(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
 					clear(w.h)
-					s.realm.pages.write(w, c, http.StatusOK, s.realm.pages.data(c, e, func(string) string { return "value" }, refusal))
+					s.realm.Pages.Write(w, c, http.StatusOK, s.realm.Pages.Data(c, e, func(string) string { return "value" }, refusal))
 				}
 			})
 		}

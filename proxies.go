@@ -36,7 +36,7 @@ func (r *realm) warnOfProxies(req *http.Request) {
 	if r.warnedOfProxies.Load() || !chosenAddress(req) || r.warnedOfProxies.Swap(true) {
 		return
 	}
-	r.logger.Warn("a trusted proxy adds to the header that names the client, and Caddy takes the first entry of it, which the client "+
+	r.Logger.Warn("a trusted proxy adds to the header that names the client, and Caddy takes the first entry of it, which the client "+
 		"may have written itself: throttles and logs can't be relied on. Write trusted_proxies_strict beside trusted_proxies, "+
-		"or let the proxy replace the header", zap.String("realm", r.name), zap.String("remote_address", req.RemoteAddr))
+		"or let the proxy replace the header", zap.String("realm", r.Name), zap.String("remote_address", req.RemoteAddr))
 }

@@ -11,6 +11,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 const (
@@ -143,7 +147,7 @@ func TestRaceOfLastUseAgainstRevocation(t *testing.T) {
 		b := s.signedIn("ada")
 		stolen := s.browser()
 		stolen.cookie[sessionCookie] = b.cookie[sessionCookie]
-		hash, ok := hashToken(b.cookie[sessionCookie])
+		hash, ok := session.HashToken(b.cookie[sessionCookie])
 		require.True(t, ok)
 		s.travel(6 * time.Minute) // so that the next use is one to write back
 		require.Equal(t, http.StatusOK, stolen.get("/accounts/profile").StatusCode)
@@ -151,18 +155,18 @@ func TestRaceOfLastUseAgainstRevocation(t *testing.T) {
 		var wg sync.WaitGroup
 		var flushed error
 		status := 0
-		wg.Go(func() { flushed = sessions.flush(t.Context()) })
+		wg.Go(func() { flushed = sessions.Flush(t.Context()) })
 		wg.Go(func() { stolen.get("/accounts/profile") })
 		wg.Go(func() { status = b.post("/accounts/logout", nil).StatusCode })
 		wg.Wait()
 		require.NoError(t, flushed)
 		require.Equal(t, http.StatusOK, status)
-		require.NoError(t, sessions.flush(t.Context()))
+		require.NoError(t, sessions.Flush(t.Context()))
 		require.Equal(t, http.StatusUnauthorized, stolen.get("/accounts/profile").StatusCode)
-		require.ErrorIs(t, s.accounts.store.View(t.Context(), func(tx Tx) error {
+		require.ErrorIs(t, s.accounts.Store.View(t.Context(), func(tx store.Tx) error {
 			_, err := tx.Session(hash)
 			return err
-		}), ErrNotFound)
+		}), store.ErrNotFound)
 	}
 }
 
@@ -171,7 +175,7 @@ func TestRaceOfLastUseAgainstRevocation(t *testing.T) {
 func TestRaceOfRefreshAgainstRevocation(t *testing.T) {
 	for name, end := range map[string]func(*site, data) error{
 		"disabled": func(s *site, _ data) error {
-			_, err := s.accounts.Administer(s.t.Context(), uuidOf(s.t, s, "ada"), AdminChange{IsActive: off()})
+			_, err := s.accounts.Administer(s.t.Context(), uuidOf(s.t, s, "ada"), account.AdminChange{IsActive: off()})
 			return err
 		},
 		"new password": func(s *site, link data) error {

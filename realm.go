@@ -19,7 +19,17 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/letter"
+	"github.com/seed-928992b0/caddy-registration/internal/outbox"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/setting"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/mail"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // A StoreModule is a guest module in http.registration.stores: it opens the
@@ -32,7 +42,7 @@ type StoreModule interface {
 	// process to let go of it, and then returns an error that matches
 	// ErrStoreLocked. release gives back what the store rests on; it is called
 	// once, after the store's Close, and may be nil.
-	OpenStore(realm string, wait time.Duration) (store Store, release func() error, err error)
+	OpenStore(realm string, wait time.Duration) (store store.Store, release func() error, err error)
 }
 
 // Pools of what outlives a reload. They hold no settings.
@@ -48,21 +58,21 @@ type pooledHasher struct{ *password.Pool }
 
 func (pooledHasher) Destruct() error { return nil }
 
-// realm is a realm of one configuration. Its fields are set before it serves
+// Realm is a realm of one configuration. Its fields are set before it serves
 // and do not change; accounts is nil until the store is open.
 type realm struct {
-	*webRealm
+	*web.Realm
 	settings    *Settings
 	fingerprint string // of the settings as configured, to tell two definitions apart
 	users       int    // handlers that share it; under App.mu
 
 	storeModule StoreModule
-	mailer      Mailer
+	mailer      mail.Mailer
 
 	engineKey string
 	engine    *engine
 	hasher    *password.Pool
-	postman   *postman
+	postman   *outbox.Courier
 	metrics   *metrics
 	// warnedOfProxies: the log has said that clients can choose their address.
 	warnedOfProxies atomic.Bool
@@ -76,13 +86,13 @@ func (s *Settings) resolve() (*Settings, error) {
 	repl.Set("data_dir", caddy.AppDataDir())
 	out := *s
 	var errs []error
-	replace := func(setting, value string) string {
+	replace := func(option, value string) string {
 		if !hasPlaceholder(value) {
 			return value
 		}
 		got, err := repl.ReplaceOrErr(value, true, true)
 		if err != nil {
-			errs = append(errs, settingErrorf(setting, "%v; set it before Caddy starts, or write the value itself", err))
+			errs = append(errs, setting.Errorf(option, "%v; set it before Caddy starts, or write the value itself", err))
 		}
 		return got
 	}
@@ -128,38 +138,38 @@ func (s *Settings) resolve() (*Settings, error) {
 // newRealm puts a realm together and opens its store. If another process has
 // the store open, that is left to start: `caddy validate` beside a running
 // server is no mistake.
-func newRealm(s *Settings, store StoreModule, mailer Mailer, logger *zap.Logger) (*realm, error) {
+func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logger) (*realm, error) {
 	r := &realm{
-		webRealm: &webRealm{
-			name: s.Realm, path: s.Path, options: s.webOptions(), logger: logger, now: time.Now, siteName: s.site(), clientIP: clientIP, originalURI: originalURI, skipLog: skipAccessLog,
+		Realm: &web.Realm{
+			Name: s.Realm, Path: s.Path, Options: s.webOptions(), Logger: logger, Now: time.Now, SiteName: s.site(), ClientIP: clientIP, OriginalURI: originalURI, SkipLog: skipAccessLog,
 		},
-		settings: s, storeModule: store, mailer: mailer,
-		engineKey: store.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(),
+		settings: s, storeModule: db, mailer: mailer,
+		engineKey: db.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(),
 	}
-	r.heed = r.warnOfProxies
-	r.count = func(throttle string) { r.metrics.throttled.WithLabelValues(r.name, throttle).Inc() }
+	r.Heed = r.warnOfProxies
+	r.Count = func(throttle string) { r.metrics.throttled.WithLabelValues(r.Name, throttle).Inc() }
 	for _, warning := range s.warnings() {
 		logger.Warn(warning)
 	}
 	if u, err := url.Parse(s.BaseURL); err == nil {
-		r.https, r.baseHost = u.Scheme == "https", u.Host
+		r.Https, r.BaseHost = u.Scheme == "https", u.Host
 	}
 	var err error
-	if r.languages, err = newLanguages(s.Templates, s.Language); err != nil {
-		if unknown := unknownLanguageError(""); errors.As(err, &unknown) {
-			err = settingErrorf("language", "%v", unknown)
+	if r.Languages, err = text.NewLanguages(s.Templates, s.Language); err != nil {
+		if unknown := text.UnknownLanguageError(""); errors.As(err, &unknown) {
+			err = setting.Errorf("language", "%v", unknown)
 		}
 		return nil, err
 	}
-	if r.origins, err = newOriginPolicy(r.options); err != nil {
+	if r.Origins, err = web.NewOriginPolicy(r.Options); err != nil {
 		return nil, err
 	}
-	r.endpoints = r.routes(endpoints)
-	if r.pages, err = newPages(r.webRealm); err != nil {
+	r.Endpoints = r.Routes(endpoints)
+	if r.Pages, err = web.NewPages(r.Realm); err != nil {
 		return nil, err
 	}
-	r.cookieNames()
-	r.openapi = newOpenAPI(r.webRealm)
+	r.CookieNames()
+	r.Openapi = web.NewOpenAPI(r.Realm)
 	hasher, _, err := hasherPool.LoadOrNew(hasherKey, func() (caddy.Destructor, error) {
 		return pooledHasher{password.NewDefaultPool()}, nil
 	})
@@ -168,7 +178,7 @@ func newRealm(s *Settings, store StoreModule, mailer Mailer, logger *zap.Logger)
 	}
 	r.hasher = hasher.(pooledHasher).Pool
 	err = r.open(time.Second)
-	if errors.Is(err, ErrStoreLocked) {
+	if errors.Is(err, store.ErrStoreLocked) {
 		logger.Warn("the store is in use by another process; trying again at the start", zap.Error(err))
 		err = nil
 	}
@@ -190,7 +200,7 @@ func (r *realm) open(wait time.Duration) error {
 		return nil
 	}
 	e, _, err := enginePool.LoadOrNew(r.engineKey, func() (caddy.Destructor, error) {
-		store, release, err := r.storeModule.OpenStore(r.name, wait)
+		store, release, err := r.storeModule.OpenStore(r.Name, wait)
 		if err != nil {
 			return nil, err
 		}
@@ -200,12 +210,12 @@ func (r *realm) open(wait time.Duration) error {
 		return fmt.Errorf("opening the store: %w", err)
 	}
 	r.engine = e.(*engine)
-	r.throttles = r.engine.throttles
+	r.Throttles = r.engine.throttles
 	signer, err := r.newSigner()
 	if err != nil {
 		return err
 	}
-	renderer, err := newMailRenderer(r.settings.letters(), r.languages, r.siteName, r.now)
+	renderer, err := letter.NewRenderer(r.settings.letters(), r.Languages, r.SiteName, r.Now)
 	if err != nil {
 		return err
 	}
@@ -213,22 +223,22 @@ func (r *realm) open(wait time.Duration) error {
 	if err != nil {
 		return err
 	}
-	a := &Accounts{
-		policy: r.options.Policy, store: r.engine.store, sessions: r.engine.sessions, signer: signer, nameKeys: nameKeys, hasher: r.hasher,
-		mailDomain: r.siteName, mailQueued: r.engine.outbox.notify, throttles: r.engine.throttles, mailHeld: r.mailHeld, uniques: r.engine.uniques, now: r.now,
+	a := &account.Accounts{
+		Policy: r.Options.Policy, Store: r.engine.store, Sessions: r.engine.sessions, Signer: signer, NameKeys: nameKeys, Hasher: r.hasher,
+		MailDomain: r.SiteName, MailQueued: r.engine.outbox.Notify, Throttles: r.engine.throttles, MailHeld: r.MailHeld, Uniques: r.engine.uniques, Now: r.Now,
 	}
-	if err := r.engine.uniques.enter(context.Background(), r.engine.store, r.settings.fields, r.logger); err != nil {
+	if err := r.engine.uniques.Enter(context.Background(), r.engine.store, r.settings.fields, r.Logger); err != nil {
 		return err
 	}
 	if j := r.settings.Login.JWT; j != nil {
-		a.access = newAccessTokens(r.engine.store, signer, j.policy())
-		if err := a.access.loadKeys(context.Background()); err != nil {
+		a.Access = session.NewAccessTokens(r.engine.store, signer, j.policy())
+		if err := a.Access.LoadKeys(context.Background()); err != nil {
 			return fmt.Errorf("the keys of the access tokens: %w", err)
 		}
 	}
-	renderer.signer, renderer.state, renderer.links = signer, a.state, r.letterLinks()
-	r.postman = &postman{render: renderer.render, wanted: a.mailWanted, mailer: r.mailer, logger: r.logger.Named("outbox"), now: r.now, unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime)}
-	r.accounts.Store(a)
+	renderer.Signer, renderer.State, renderer.Links = signer, a.State, r.letterLinks()
+	r.postman = &outbox.Courier{Render: renderer.Render, Wanted: a.MailWanted, Mailer: r.mailer, Logger: r.Logger.Named("outbox"), Now: r.Now, Unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime)}
+	r.Accounts.Store(a)
 	return nil
 }
 
@@ -249,24 +259,24 @@ const signingKey = "signing_key"
 
 // newSigner uses the configured secrets, or the key in the store, made at the
 // first start.
-func (r *realm) newSigner() (*Signer, error) {
+func (r *realm) newSigner() (*sign.Signer, error) {
 	var secrets [][]byte
 	for _, s := range r.settings.Secrets {
 		secrets = append(secrets, []byte(s))
 	}
 	if len(secrets) > 0 {
-		return NewSigner(r.name, secrets...)
+		return sign.NewSigner(r.Name, secrets...)
 	}
 	var key []byte
-	err := r.engine.store.View(context.Background(), func(tx Tx) (err error) {
+	err := r.engine.store.View(context.Background(), func(tx store.Tx) (err error) {
 		key, err = tx.Value(signingKey)
 		return err
 	})
-	if errors.Is(err, ErrNotFound) {
-		fresh := make([]byte, secretBytes)
+	if errors.Is(err, store.ErrNotFound) {
+		fresh := make([]byte, sign.SecretBytes)
 		_, _ = rand.Read(fresh) // never fails
-		err = r.engine.store.Update(context.Background(), func(tx Tx) (err error) {
-			if key, err = tx.Value(signingKey); !errors.Is(err, ErrNotFound) {
+		err = r.engine.store.Update(context.Background(), func(tx store.Tx) (err error) {
+			if key, err = tx.Value(signingKey); !errors.Is(err, store.ErrNotFound) {
 				return err
 			}
 			key = fresh
@@ -276,22 +286,22 @@ func (r *realm) newSigner() (*Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the signing key in the store: %w", err)
 	}
-	return NewSigner(r.name, key)
+	return sign.NewSigner(r.Name, key)
 }
 
-// nameKeys is the signer that hashes left names: the configured secrets, and after
+// NameKeys is the signer that hashes left names: the configured secrets, and after
 // them the generated key, if the store has one from the time before. A first
 // `secret` must not free all names.
-func (r *realm) nameKeys(signer *Signer) (*Signer, error) {
+func (r *realm) nameKeys(signer *sign.Signer) (*sign.Signer, error) {
 	if len(r.settings.Secrets) == 0 {
 		return signer, nil
 	}
 	var generated []byte
-	err := r.engine.store.View(context.Background(), func(tx Tx) (err error) {
+	err := r.engine.store.View(context.Background(), func(tx store.Tx) (err error) {
 		generated, err = tx.Value(signingKey)
 		return err
 	})
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) {
 		return signer, nil
 	}
 	if err != nil {
@@ -301,17 +311,17 @@ func (r *realm) nameKeys(signer *Signer) (*Signer, error) {
 	for _, s := range r.settings.Secrets {
 		secrets = append(secrets, []byte(s))
 	}
-	return NewSigner(r.name, append(secrets, generated)...)
+	return sign.NewSigner(r.Name, append(secrets, generated)...)
 }
 
 // start sets the realm to work.
 func (r *realm) start() error {
 	if err := r.open(4 * time.Second); err != nil {
-		return fmt.Errorf("%s: realm %q: %w", orUnknown(r.settings.Source), r.name, err)
+		return fmt.Errorf("%s: realm %q: %w", orUnknown(r.settings.Source), r.Name, err)
 	}
-	if a := r.accounts.Load(); a.access != nil {
-		if err := a.access.refreshKeys(context.Background(), r.now()); err != nil {
-			return fmt.Errorf("%s: realm %q: the keys of the access tokens: %w", orUnknown(r.settings.Source), r.name, err)
+	if a := r.Accounts.Load(); a.Access != nil {
+		if err := a.Access.RefreshKeys(context.Background(), r.Now()); err != nil {
+			return fmt.Errorf("%s: realm %q: the keys of the access tokens: %w", orUnknown(r.settings.Source), r.Name, err)
 		}
 	}
 	r.engine.start(r.postman)
@@ -332,7 +342,7 @@ func (r *realm) close() error {
 	r.stop()
 	var err error
 	if r.engine != nil {
-		err = r.engine.uniques.leave(context.Background(), r.engine.store, r.settings.fields)
+		err = r.engine.uniques.Leave(context.Background(), r.engine.store, r.settings.fields)
 		_, closeErr := enginePool.Delete(r.engineKey)
 		err = errors.Join(err, closeErr)
 		r.engine = nil
@@ -344,7 +354,7 @@ func (r *realm) close() error {
 	return err
 }
 
-// clientIP is Caddy's client_ip, which knows the trusted proxies, never the bare
+// ClientIP is Caddy's client_ip, which knows the trusted proxies, never the bare
 // remote address.
 func clientIP(req *http.Request) string {
 	address, _ := caddyhttp.GetVar(req.Context(), caddyhttp.ClientIPVarKey).(string)

@@ -94,8 +94,8 @@ func TestRedirectModeAndATroubledStore(t *testing.T) {
 	s := newSite(t, redirecting)
 	require.Equal(t, 201, s.browser().post("/accounts/register", newcomer("ada")).StatusCode)
 	link := s.mailedPath()
-	broken := &brokenStore{Store: s.accounts.store}
-	s.accounts.store = broken
+	broken := &brokenStore{Store: s.accounts.Store}
+	s.accounts.Store = broken
 	broken.broken.Store(true)
 	require.Equal(t, 503, s.browser().get(link).StatusCode)
 	broken.broken.Store(false)

@@ -16,6 +16,13 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // wantJSON checks the headers that every answer in JSON has.
@@ -28,7 +35,7 @@ func wantJSON(t testing.TB, res *answer, status int) {
 }
 
 // wantDetail checks a single refusal: {"detail": "…"} and nothing else.
-func wantDetail(t testing.TB, res *answer, status int, code Code, params ...Params) {
+func wantDetail(t testing.TB, res *answer, status int, code refusal.Code, params ...text.Params) {
 	t.Helper()
 	wantJSON(t, res, status)
 	text := message(code, append(params, nil)[0])
@@ -38,12 +45,12 @@ func wantDetail(t testing.TB, res *answer, status int, code Code, params ...Para
 }
 
 // wantFields checks a refusal by field: these errors in this order, no others.
-func wantFields(t testing.TB, res *answer, errs ...FieldError) {
+func wantFields(t testing.TB, res *answer, errs ...refusal.FieldError) {
 	t.Helper()
 	wantJSON(t, res, http.StatusBadRequest)
 	want := data{}
 	for _, e := range errs {
-		text := words(e.phrase())
+		text := words(e.Phrase())
 		require.NotContains(t, text, "{", "a parameter is missing")
 		list, _ := want[e.Field].([]any)
 		want[e.Field] = append(list, text)
@@ -52,19 +59,21 @@ func wantFields(t testing.TB, res *answer, errs ...FieldError) {
 }
 
 // fieldError is short for a FieldError without parameters.
-func fieldError(field string, code Code) FieldError { return FieldError{Field: field, Code: code} }
+func fieldError(field string, code refusal.Code) refusal.FieldError {
+	return refusal.FieldError{Field: field, Code: code}
+}
 
 // notA is the refusal of a value that is not what the field takes, which the
 // message says: a username, an email.
-func notA(kind, field string) FieldError {
-	return FieldError{Field: field, Code: CodeInvalid, message: "invalid." + kind}
+func notA(kind, field string) refusal.FieldError {
+	return refusal.FieldError{Field: field, Code: refusal.CodeInvalid, Message: "invalid." + kind}
 }
 
 // stored returns the account as the store has it.
-func (s *site) stored(id string) *User {
+func (s *site) stored(id string) *store.User {
 	s.t.Helper()
-	var u *User
-	require.NoError(s.t, s.accounts.view(context.Background(), func(tx Tx) (err error) {
+	var u *store.User
+	require.NoError(s.t, s.accounts.View(context.Background(), func(tx store.Tx) (err error) {
 		u, err = tx.User(uuid.MustParse(id))
 		return err
 	}))
@@ -74,7 +83,7 @@ func (s *site) stored(id string) *User {
 // census counts what the store holds.
 func (s *site) census() (users, sessions int) {
 	s.t.Helper()
-	require.NoError(s.t, s.realm.engine.store.View(context.Background(), func(tx Tx) error {
+	require.NoError(s.t, s.realm.engine.store.View(context.Background(), func(tx store.Tx) error {
 		users, sessions = 0, 0
 		all, err := tx.Users(uuid.UUID{}, 1000)
 		if err != nil {
@@ -94,15 +103,15 @@ func (s *site) census() (users, sessions int) {
 }
 
 // set changes an account behind the rules' back, as an import would.
-func (s *site) set(id string, change func(*User)) {
+func (s *site) set(id string, change func(*store.User)) {
 	s.t.Helper()
-	require.NoError(s.t, s.accounts.update(context.Background(), func(t *txn) error {
+	require.NoError(s.t, s.accounts.Update(context.Background(), func(t *account.Txn) error {
 		u, err := t.User(uuid.MustParse(id))
 		if err != nil {
 			return err
 		}
 		change(u)
-		return s.accounts.putUser(t, u)
+		return s.accounts.PutUser(t, u)
 	}))
 }
 
@@ -117,13 +126,13 @@ func TestRegisterAnswersWithThePublicProfile(t *testing.T) {
 	require.Equal(t, `{"id":"`+id+`","username":"ada","email":"ada@example.org","first_name":"Ada","last_name":"Lovelace"}`, strings.TrimSpace(res.body))
 	require.EqualValues(t, 7, uuid.MustParse(id).Version())
 	require.Len(t, res.Cookies(), 1)
-	require.Equal(t, "registration"+signUpSuffix, res.Cookies()[0].Name, "signing up does not sign in")
+	require.Equal(t, "registration"+web.SignUpSuffix, res.Cookies()[0].Name, "signing up does not sign in")
 
 	u := s.stored(id)
 	require.False(t, u.IsActive)
 	require.True(t, u.AwaitsVerification)
 	require.False(t, u.EmailVerified)
-	require.Equal(t, s.accounts.time(), u.DateJoined)
+	require.Equal(t, s.accounts.Time(), u.DateJoined)
 	require.True(t, u.LastLogin.IsZero())
 	require.True(t, strings.HasPrefix(u.PasswordHash, "$argon2id$"), u.PasswordHash)
 
@@ -155,37 +164,37 @@ func TestRegisterWithoutVerification(t *testing.T) {
 
 func TestRegisterRefusesByField(t *testing.T) {
 	long := strings.Repeat("x", 151)
-	required := func(names ...string) (errs []FieldError) {
+	required := func(names ...string) (errs []refusal.FieldError) {
 		for _, name := range names {
-			errs = append(errs, fieldError(name, CodeRequired))
+			errs = append(errs, fieldError(name, refusal.CodeRequired))
 		}
 		return errs
 	}
-	maxLength := func(field string, n int) FieldError {
-		return FieldError{Field: field, Code: CodeMaxLength, Params: Params{"max": n}}
+	maxLength := func(field string, n int) refusal.FieldError {
+		return refusal.FieldError{Field: field, Code: refusal.CodeMaxLength, Params: text.Params{"max": n}}
 	}
 	for name, test := range map[string]struct {
 		body any
-		want []FieldError
+		want []refusal.FieldError
 	}{
 		"nothing":           {data{}, required("username", "password", "password_confirm")},
 		"no body":           {nil, required("username", "password", "password_confirm")},
-		"blank":             {with(newcomer("ada"), data{"username": " \t", "password": "", "password_confirm": ""}), []FieldError{fieldError("username", CodeBlank), fieldError("password", CodeBlank), fieldError("password_confirm", CodeBlank)}},
-		"null":              {`{"username":null,"email":null,"first_name":null,"password":null,"password_confirm":null}`, []FieldError{fieldError("username", CodeNull), fieldError("email", CodeNull), fieldError("first_name", CodeNull), fieldError("password", CodeNull), fieldError("password_confirm", CodeNull)}},
-		"wrong types":       {with(newcomer("ada"), data{"username": true, "email": []string{"a"}, "first_name": data{}, "password": false}), []FieldError{fieldError("username", CodeInvalid), fieldError("email", CodeInvalid), fieldError("first_name", CodeInvalid), fieldError("password", CodeInvalid)}},
-		"malformed":         {with(newcomer("ada"), data{"username": "a b", "email": "ada", "last_name": "a\nb"}), []FieldError{notA("username", "username"), notA("email", "email"), fieldError("last_name", CodeInvalid)}},
-		"NUL":               {with(newcomer("ada"), data{"username": "a\x00b", "email": "a\x00@example.org", "first_name": "\x00"}), []FieldError{notA("username", "username"), notA("email", "email"), fieldError("first_name", CodeInvalid)}},
-		"too long":          {with(newcomer("ada"), data{"username": long, "email": long + long + "@example.org", "first_name": long, "last_name": long}), []FieldError{maxLength("username", 150), maxLength("email", 254), maxLength("first_name", 150), maxLength("last_name", 150)}},
-		"password too long": {with(newcomer("ada"), data{"password": strings.Repeat("y", 4097)}), []FieldError{maxLength("password", 4096)}},
-		"not an object":     {[]string{"ada"}, []FieldError{fieldError("non_field_errors", CodeNotAnObject)}},
-		"weak password and wrong field: the field alone": {with(newcomer("ada"), data{"username": "!", "password": "1234"}), []FieldError{notA("username", "username")}},
+		"blank":             {with(newcomer("ada"), data{"username": " \t", "password": "", "password_confirm": ""}), []refusal.FieldError{fieldError("username", refusal.CodeBlank), fieldError("password", refusal.CodeBlank), fieldError("password_confirm", refusal.CodeBlank)}},
+		"null":              {`{"username":null,"email":null,"first_name":null,"password":null,"password_confirm":null}`, []refusal.FieldError{fieldError("username", refusal.CodeNull), fieldError("email", refusal.CodeNull), fieldError("first_name", refusal.CodeNull), fieldError("password", refusal.CodeNull), fieldError("password_confirm", refusal.CodeNull)}},
+		"wrong types":       {with(newcomer("ada"), data{"username": true, "email": []string{"a"}, "first_name": data{}, "password": false}), []refusal.FieldError{fieldError("username", refusal.CodeInvalid), fieldError("email", refusal.CodeInvalid), fieldError("first_name", refusal.CodeInvalid), fieldError("password", refusal.CodeInvalid)}},
+		"malformed":         {with(newcomer("ada"), data{"username": "a b", "email": "ada", "last_name": "a\nb"}), []refusal.FieldError{notA("username", "username"), notA("email", "email"), fieldError("last_name", refusal.CodeInvalid)}},
+		"NUL":               {with(newcomer("ada"), data{"username": "a\x00b", "email": "a\x00@example.org", "first_name": "\x00"}), []refusal.FieldError{notA("username", "username"), notA("email", "email"), fieldError("first_name", refusal.CodeInvalid)}},
+		"too long":          {with(newcomer("ada"), data{"username": long, "email": long + long + "@example.org", "first_name": long, "last_name": long}), []refusal.FieldError{maxLength("username", 150), maxLength("email", 254), maxLength("first_name", 150), maxLength("last_name", 150)}},
+		"password too long": {with(newcomer("ada"), data{"password": strings.Repeat("y", 4097)}), []refusal.FieldError{maxLength("password", 4096)}},
+		"not an object":     {[]string{"ada"}, []refusal.FieldError{fieldError("non_field_errors", refusal.CodeNotAnObject)}},
+		"weak password and wrong field: the field alone": {with(newcomer("ada"), data{"username": "!", "password": "1234"}), []refusal.FieldError{notA("username", "username")}},
 		"validators and confirmation together": {
 			with(newcomer("ada"), data{"password": "1234567"}),
-			[]FieldError{{Field: "password", Code: CodePasswordTooShort, Params: Params{"min": 8}}, fieldError("password", CodePasswordNumeric), fieldError("password", CodePasswordTooCommon), fieldError("password_confirm", CodePasswordsDoNotMatch)},
+			[]refusal.FieldError{{Field: "password", Code: refusal.CodePasswordTooShort, Params: text.Params{"min": 8}}, fieldError("password", refusal.CodePasswordNumeric), fieldError("password", refusal.CodePasswordTooCommon), fieldError("password_confirm", refusal.CodePasswordsDoNotMatch)},
 		},
-		"similar to the username":        {with(newcomer("ada-lovelace"), data{"password": "ada-lovelace1", "password_confirm": "ada-lovelace1"}), []FieldError{fieldError("password", CodePasswordTooSimilar)}},
-		"similar to the last name":       {with(newcomer("ada"), data{"last_name": "Wotherspoon", "password": "wotherspoon9", "password_confirm": "wotherspoon9"}), []FieldError{fieldError("password", CodePasswordTooSimilar)}},
-		"the confirmation is no trimmed": {with(newcomer("ada"), data{"password_confirm": testPassword + " "}), []FieldError{fieldError("password_confirm", CodePasswordsDoNotMatch)}},
+		"similar to the username":        {with(newcomer("ada-lovelace"), data{"password": "ada-lovelace1", "password_confirm": "ada-lovelace1"}), []refusal.FieldError{fieldError("password", refusal.CodePasswordTooSimilar)}},
+		"similar to the last name":       {with(newcomer("ada"), data{"last_name": "Wotherspoon", "password": "wotherspoon9", "password_confirm": "wotherspoon9"}), []refusal.FieldError{fieldError("password", refusal.CodePasswordTooSimilar)}},
+		"the confirmation is no trimmed": {with(newcomer("ada"), data{"password_confirm": testPassword + " "}), []refusal.FieldError{fieldError("password_confirm", refusal.CodePasswordsDoNotMatch)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
@@ -215,24 +224,24 @@ func TestRegisterNeedsAnAddressToVerify(t *testing.T) {
 	for name, change := range map[string]data{"missing": {"email": nil}, "blank": {"email": "  "}} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t)
-			wantDetail(t, s.browser().post("/accounts/register", with(newcomer("ada"), change)), http.StatusBadRequest, CodeEmailRequired)
+			wantDetail(t, s.browser().post("/accounts/register", with(newcomer("ada"), change)), http.StatusBadRequest, refusal.CodeEmailRequired)
 			users, _ := s.census()
 			require.Zero(t, users)
 
 			s = newSite(t, func(s *Settings) { s.NonFieldErrorsKey = on() })
 			res := s.browser().post("/accounts/register", with(newcomer("ada"), change))
-			require.Equal(t, data{"non_field_errors": []any{message(CodeEmailRequired, nil)}}, res.json(t))
+			require.Equal(t, data{"non_field_errors": []any{message(refusal.CodeEmailRequired, nil)}}, res.json(t))
 		})
 	}
 	// As a login field it is a required field like any other.
 	s := newSite(t, func(s *Settings) { s.User.LoginFields = []string{"email"} })
-	wantFields(t, s.browser().post("/accounts/register", with(newcomer("ada"), data{"email": nil})), fieldError("email", CodeRequired))
+	wantFields(t, s.browser().post("/accounts/register", with(newcomer("ada"), data{"email": nil})), fieldError("email", refusal.CodeRequired))
 	wantJSON(t, s.browser().post("/accounts/register", with(newcomer("ada"), data{"username": nil})), http.StatusCreated)
 }
 
 func TestRegisterPasswordConfirmation(t *testing.T) {
 	s := newSite(t)
-	wantFields(t, s.browser().post("/accounts/register", with(newcomer("ada"), data{"password_confirm": nil})), fieldError("password_confirm", CodeRequired))
+	wantFields(t, s.browser().post("/accounts/register", with(newcomer("ada"), data{"password_confirm": nil})), fieldError("password_confirm", refusal.CodeRequired))
 	s = newSite(t, func(s *Settings) { s.Register.PasswordConfirm = off() })
 	wantJSON(t, s.browser().post("/accounts/register", with(newcomer("ada"), data{"password_confirm": nil})), http.StatusCreated)
 	wantJSON(t, s.browser().post("/accounts/register", with(newcomer("bob"), data{"password_confirm": "something else"})), http.StatusCreated)
@@ -242,19 +251,19 @@ func TestRegisterNeverTrimsPasswords(t *testing.T) {
 	s := newSite(t, withoutVerification)
 	pass := "  spaces at both ends\t "
 	wantJSON(t, s.browser().post("/accounts/register", with(newcomer("ada"), data{"username": "  ada ", "password": pass, "password_confirm": pass})), http.StatusCreated)
-	wantDetail(t, s.browser().post("/accounts/login", data{"login": "ada", "password": strings.TrimSpace(pass)}), http.StatusBadRequest, CodeLoginInvalid)
+	wantDetail(t, s.browser().post("/accounts/login", data{"login": "ada", "password": strings.TrimSpace(pass)}), http.StatusBadRequest, refusal.CodeLoginInvalid)
 	wantJSON(t, s.browser().post("/accounts/login", data{"login": "ada", "password": pass}), http.StatusOK)
 }
 
 func TestRegisterSwitchedOff(t *testing.T) {
 	s := newSite(t, func(s *Settings) { s.Register.Enabled = off() })
 	b := s.browser()
-	wantDetail(t, b.post("/accounts/register", newcomer("ada")), http.StatusNotFound, CodeNotFound)
+	wantDetail(t, b.post("/accounts/register", newcomer("ada")), http.StatusNotFound, refusal.CodeNotFound)
 	// 404 comes before anything else: method, token, media type.
 	b.header.Set("Authorization", "Token nonsense")
-	wantDetail(t, b.get("/accounts/register/"), http.StatusNotFound, CodeNotFound)
+	wantDetail(t, b.get("/accounts/register/"), http.StatusNotFound, refusal.CodeNotFound)
 	b.header.Set("Content-Type", "text/plain")
-	wantDetail(t, b.post("/accounts/register", "x"), http.StatusNotFound, CodeNotFound)
+	wantDetail(t, b.post("/accounts/register", "x"), http.StatusNotFound, refusal.CodeNotFound)
 }
 
 func TestRegisterIgnoresWhatIsNotTheOwnersToSet(t *testing.T) {
@@ -262,7 +271,7 @@ func TestRegisterIgnoresWhatIsNotTheOwnersToSet(t *testing.T) {
 		"id": "01890a5d-ac96-774b-bcce-b302099a8057", "is_active": true, "is_staff": true, "groups": []string{"admins"},
 		"date_joined": "1999-01-01T00:00:00Z", "last_login": "1999-01-01T00:00:00Z", "password_hash": "x", "email_verified": true, "shoe_size": data{"eu": 39},
 	}
-	everything := newFieldSet(builtinFields, resolvedTestSettings(t).fieldUse()).names()
+	everything := field.NewSet(field.Builtins, resolvedTestSettings(t).fieldUse()).Names()
 	for name, configure := range map[string]func(*Settings){
 		"hidden by default": func(*Settings) {},
 		"even where public": func(s *Settings) { s.User.PublicFields, s.User.EditableFields = everything, []string{"first_name"} },
@@ -280,7 +289,7 @@ func TestRegisterIgnoresWhatIsNotTheOwnersToSet(t *testing.T) {
 			require.Empty(t, u.Groups)
 			require.Empty(t, u.Extra)
 			require.True(t, u.LastLogin.IsZero())
-			require.Equal(t, s.accounts.time(), u.DateJoined)
+			require.Equal(t, s.accounts.Time(), u.DateJoined)
 			if len(body) > 5 {
 				require.Equal(t, everything, slices.SortedFunc(maps.Keys(body), func(a, b string) int {
 					return slices.Index(everything, a) - slices.Index(everything, b)
@@ -336,7 +345,7 @@ func TestRegisterTakesForms(t *testing.T) {
 func TestRegisterUniqueness(t *testing.T) {
 	for name, test := range map[string]struct {
 		first, second data
-		field         string
+		Field         string
 	}{
 		"username":                {data{"username": "ada"}, data{"username": "ada"}, "username"},
 		"username case":           {data{"username": "Ada"}, data{"username": "aDA"}, "username"},
@@ -354,7 +363,7 @@ func TestRegisterUniqueness(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, func(s *Settings) { s.Register.Verification = off() }) // with it, a taken address is not told
 			wantJSON(t, s.browser().post("/accounts/register", with(newcomer("one"), test.first)), http.StatusCreated)
-			wantFields(t, s.browser().post("/accounts/register", with(newcomer("two"), test.second)), fieldError(test.field, CodeUnique))
+			wantFields(t, s.browser().post("/accounts/register", with(newcomer("two"), test.second)), fieldError(test.Field, refusal.CodeUnique))
 			users, _ := s.census()
 			require.Equal(t, 1, users)
 		})
@@ -363,7 +372,7 @@ func TestRegisterUniqueness(t *testing.T) {
 		s := newSite(t, func(s *Settings) { s.Register.Verification = off() })
 		wantJSON(t, s.browser().post("/accounts/register", newcomer("ada")), http.StatusCreated)
 		wantFields(t, s.browser().post("/accounts/register", with(newcomer("ADA"), data{"first_name": "\x07", "password": nil})),
-			fieldError("first_name", CodeInvalid), fieldError("password", CodeRequired), fieldError("username", CodeUnique), fieldError("email", CodeUnique))
+			fieldError("first_name", refusal.CodeInvalid), fieldError("password", refusal.CodeRequired), fieldError("username", refusal.CodeUnique), fieldError("email", refusal.CodeUnique))
 	})
 }
 
@@ -396,7 +405,7 @@ func inParallel(n int, call func(i int) string) map[string]int {
 
 func TestRegisterIsUniqueUnderConcurrency(t *testing.T) {
 	s := newSite(t, func(s *Settings) { s.User.LoginFields = []string{"username", "email"} })
-	taken, err := json.Marshal(map[string][]string{"username": {message(CodeUnique, nil)}})
+	taken, err := json.Marshal(map[string][]string{"username": {message(refusal.CodeUnique, nil)}})
 	require.NoError(t, err)
 	outcomes := inParallel(100, func(i int) string {
 		name := []string{"ada", "ADA", "ａｄａ"}[i%3]
@@ -432,8 +441,8 @@ func TestRegisterIsUniqueUnderConcurrency(t *testing.T) {
 	})
 	require.Equal(t, map[string]int{"OK": 1, "Bad Request": 29}, outcomes)
 	holders := 0
-	var all []*User
-	require.NoError(t, s.accounts.store.View(t.Context(), func(tx Tx) (err error) { all, err = tx.Users(uuid.Nil, 1000); return err }))
+	var all []*store.User
+	require.NoError(t, s.accounts.Store.View(t.Context(), func(tx store.Tx) (err error) { all, err = tx.Users(uuid.Nil, 1000); return err }))
 	for _, u := range all {
 		require.NotEqual(t, "eve@example.org", u.Username)
 		if u.Email == "eve@example.org" && u.EmailVerified {

@@ -14,6 +14,10 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 func withMax(n int) func(*Settings) { return func(s *Settings) { s.Session.Max = n } }
@@ -21,24 +25,24 @@ func withMax(n int) func(*Settings) { return func(s *Settings) { s.Session.Max =
 func withTokens(s *Settings) { s.Login.Token = on() }
 
 // sessionsOf are the records of an account's sign-ins.
-func (s *site) sessionsOf(id uuid.UUID) (all []*Session) {
+func (s *site) sessionsOf(id uuid.UUID) (all []*store.Session) {
 	s.t.Helper()
-	require.NoError(s.t, s.accounts.store.View(s.t.Context(), func(tx Tx) (err error) { all, err = tx.Sessions(id, 1<<20); return err }))
+	require.NoError(s.t, s.accounts.Store.View(s.t.Context(), func(tx store.Tx) (err error) { all, err = tx.Sessions(id, 1<<20); return err }))
 	return all
 }
 
 // crowd gives an account n sign-ins of a kind that an older version has written,
 // the later ones used later, and returns their tokens.
-func (s *site) crowd(id uuid.UUID, kind SessionKind, n int) []string {
+func (s *site) crowd(id uuid.UUID, kind store.SessionKind, n int) []string {
 	s.t.Helper()
 	tokens := make([]string, n)
 	for from := 0; from < n; from += 1000 {
-		require.NoError(s.t, s.accounts.store.Update(s.t.Context(), func(tx Tx) error {
+		require.NoError(s.t, s.accounts.Store.Update(s.t.Context(), func(tx store.Tx) error {
 			for i := from; i < min(n, from+1000); i++ {
-				token, hash := newToken()
+				token, hash := session.NewToken()
 				tokens[i] = token
-				at := s.realm.now().Add(-time.Hour + time.Duration(i)*time.Millisecond).Truncate(time.Second)
-				one := &Session{Hash: hash, User: id, Kind: kind, Created: at, LastUsed: at, Expires: at.Add(14 * day)}
+				at := s.realm.Now().Add(-time.Hour + time.Duration(i)*time.Millisecond).Truncate(time.Second)
+				one := &store.Session{Hash: hash, User: id, Kind: kind, Created: at, LastUsed: at, Expires: at.Add(14 * day)}
 				if err := tx.PutSession(one); err != nil {
 					return err
 				}
@@ -100,7 +104,7 @@ func TestTheLeastRecentlyUsedSignInEnds(t *testing.T) {
 			}
 			kinds := map[bool]int{}
 			for _, one := range s.sessionsOf(id) {
-				kinds[one.Kind == KindSession]++
+				kinds[one.Kind == store.KindSession]++
 			}
 			require.LessOrEqual(t, max(kinds[true], kinds[false]), 3)
 		})
@@ -115,11 +119,11 @@ func TestSessionsAndTokensAreCountedApart(t *testing.T) {
 		s.signedIn("ada")
 		s.travel(time.Second)
 	}
-	count := map[SessionKind]int{}
+	count := map[store.SessionKind]int{}
 	for _, one := range s.sessionsOf(id) {
 		count[one.Kind]++
 	}
-	require.Equal(t, map[SessionKind]int{KindSession: 2, KindToken: 2}, count)
+	require.Equal(t, map[store.SessionKind]int{store.KindSession: 2, store.KindToken: 2}, count)
 }
 
 func TestRaceOfSignInsKeepsTheLimit(t *testing.T) {
@@ -137,13 +141,13 @@ func TestAnOldAccountIsBroughtDown(t *testing.T) {
 	s := newSite(t, noVerification)
 	id := uuid.MustParse(s.member("ada"))
 	const many = 5000
-	tokens := s.crowd(id, KindSession, many)
+	tokens := s.crowd(id, store.KindSession, many)
 	old := s.withCookie(tokens[many-1])
 	require.Equal(t, http.StatusOK, old.get("/accounts/profile").StatusCode)
 	forgotten := s.withCookie(tokens[0])
 	require.Equal(t, http.StatusOK, forgotten.get("/accounts/profile").StatusCode)
 	s.travel(-time.Minute) // memory has the two as used later than they will be in the end
-	s.realm.engine.sessions.live.drop(hashOf(t, tokens[0]))
+	s.realm.engine.sessions.Live.Drop(hashOf(t, tokens[0]))
 	s.travel(time.Minute)
 	s.signedIn("ada")
 	require.Eventually(t, func() bool { return len(s.sessionsOf(id)) == 50 }, patience, time.Millisecond)
@@ -151,15 +155,15 @@ func TestAnOldAccountIsBroughtDown(t *testing.T) {
 	for _, one := range s.sessionsOf(id) {
 		used = append(used, one.LastUsed)
 	}
-	latest := s.realm.now().Add(-time.Hour + (many-1)*time.Millisecond).Truncate(time.Second)
+	latest := s.realm.Now().Add(-time.Hour + (many-1)*time.Millisecond).Truncate(time.Second)
 	require.False(t, slices.MinFunc(used, time.Time.Compare).Before(latest), "the latest used of all stay")
 	require.Equal(t, http.StatusOK, old.get("/accounts/profile").StatusCode)
 	require.Equal(t, http.StatusUnauthorized, forgotten.get("/accounts/profile").StatusCode)
 }
 
-func hashOf(t *testing.T, token string) TokenHash {
+func hashOf(t *testing.T, token string) store.TokenHash {
 	t.Helper()
-	hash, ok := hashToken(token)
+	hash, ok := session.HashToken(token)
 	require.True(t, ok)
 	return hash
 }
@@ -170,35 +174,35 @@ func TestManySignInsEndAtOnce(t *testing.T) {
 	const many = 3000
 	const fresh = "an even longer passphrase"
 	for name, c := range map[string]struct {
-		kind SessionKind
+		kind store.SessionKind
 		act  func(s *site, b *browser, id uuid.UUID)
-		// left are the records of the account in the end.
+		// Left are the records of the account in the end.
 		left int
 	}{
-		"new password": {KindSession, func(s *site, b *browser, _ uuid.UUID) {
+		"new password": {store.KindSession, func(s *site, b *browser, _ uuid.UUID) {
 			res := b.post("/accounts/change-password", data{"old_password": testPassword, "password": fresh, "password_confirm": fresh})
 			require.Equal(s.t, http.StatusOK, res.StatusCode, res.body)
 			require.Equal(s.t, http.StatusOK, b.get("/accounts/profile").StatusCode, "who asks stays")
 		}, 1},
-		"out everywhere else": {KindSession, func(s *site, b *browser, _ uuid.UUID) {
+		"out everywhere else": {store.KindSession, func(s *site, b *browser, _ uuid.UUID) {
 			require.Equal(s.t, http.StatusOK, b.post("/accounts/revoke-session", data{"others": true}).StatusCode)
 			require.Equal(s.t, http.StatusOK, b.get("/accounts/profile").StatusCode, "who asks stays")
 		}, 1},
-		"reset": {KindToken, func(s *site, _ *browser, _ uuid.UUID) {
+		"reset": {store.KindToken, func(s *site, _ *browser, _ uuid.UUID) {
 			s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
 			res := s.browser().post("/accounts/reset-password", with(linkOf(s.mail(), s.t), data{"password": fresh}))
 			require.Equal(s.t, http.StatusOK, res.StatusCode, res.body)
 		}, 0},
-		"disabled": {KindSession, func(s *site, _ *browser, id uuid.UUID) {
-			_, err := s.accounts.Administer(s.t.Context(), id, AdminChange{IsActive: off()})
+		"disabled": {store.KindSession, func(s *site, _ *browser, id uuid.UUID) {
+			_, err := s.accounts.Administer(s.t.Context(), id, account.AdminChange{IsActive: off()})
 			require.NoError(s.t, err)
-			_, err = s.accounts.Administer(s.t.Context(), id, AdminChange{IsActive: on()})
+			_, err = s.accounts.Administer(s.t.Context(), id, account.AdminChange{IsActive: on()})
 			require.NoError(s.t, err)
 		}, 0},
-		"sign-out with all tokens": {KindToken, func(s *site, b *browser, _ uuid.UUID) {
+		"sign-out with all tokens": {store.KindToken, func(s *site, b *browser, _ uuid.UUID) {
 			require.Equal(s.t, http.StatusOK, b.post("/accounts/logout", data{"revoke_token": true}).StatusCode)
 		}, 0},
-		"deleted": {KindSession, func(s *site, _ *browser, id uuid.UUID) {
+		"deleted": {store.KindSession, func(s *site, _ *browser, id uuid.UUID) {
 			require.NoError(s.t, s.accounts.Delete(s.t.Context(), id))
 		}, 0},
 	} {
@@ -207,7 +211,7 @@ func TestManySignInsEndAtOnce(t *testing.T) {
 			id := uuid.MustParse(s.member("ada"))
 			b := s.signedIn("ada")
 			tokens := s.crowd(id, c.kind, many)
-			as := map[SessionKind]func(string) *browser{KindSession: s.withCookie, KindToken: s.withToken}[c.kind]
+			as := map[store.SessionKind]func(string) *browser{store.KindSession: s.withCookie, store.KindToken: s.withToken}[c.kind]
 			for _, token := range tokens[:many/2] {
 				require.Equal(t, http.StatusOK, as(token).get("/members/").StatusCode)
 			}
@@ -224,20 +228,20 @@ func TestManySignInsEndAtOnce(t *testing.T) {
 func TestEndingManyWritesLittleAtOnce(t *testing.T) {
 	s := newSite(t, noVerification)
 	id := uuid.MustParse(s.member("ada"))
-	s.crowd(id, KindSession, 5000)
+	s.crowd(id, store.KindSession, 5000)
 	s.realm.stop() // nobody removes the rest
 	before := len(s.sessionsOf(id))
-	require.NoError(t, s.accounts.update(t.Context(), func(tx *txn) error {
+	require.NoError(t, s.accounts.Update(t.Context(), func(tx *account.Txn) error {
 		u, err := tx.User(id)
 		if err != nil {
 			return err
 		}
-		if err := tx.endSessions(u, nil); err != nil {
+		if err := tx.EndSessions(u, nil); err != nil {
 			return err
 		}
-		return s.accounts.putUser(tx, u)
+		return s.accounts.PutUser(tx, u)
 	}))
-	require.Equal(t, before-sessionChunk, len(s.sessionsOf(id)))
+	require.Equal(t, before-session.SessionChunk, len(s.sessionsOf(id)))
 	// They are nobody's: neither listed nor counted.
 	b := s.signedIn("ada")
 	var list []any
@@ -248,7 +252,7 @@ func TestEndingManyWritesLittleAtOnce(t *testing.T) {
 func TestTheListOfSessionsHasPages(t *testing.T) {
 	s := newSite(t, noVerification, withMax(120))
 	id := uuid.MustParse(s.member("ada"))
-	s.crowd(id, KindSession, 109)
+	s.crowd(id, store.KindSession, 109)
 	b := s.signedIn("ada")
 	seen := map[string]bool{}
 	for page, want := range map[string]int{"": 50, "?page=1": 50, "?page=2": 50, "?page=3": 10, "?page=4": 0, "?page=99999999999999999999": 50, "?page=9223372036854775807": 0, "?page=-1": 50, "?page=x": 50} {

@@ -10,7 +10,10 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
 )
 
 // Settings is the configuration of one realm as it stands in JSON. Switches are
@@ -95,8 +98,8 @@ type Settings struct {
 	// the Caddyfile adapter fills it in.
 	Source string `json:"source,omitempty"`
 
-	// fields is built by check, and so is reserved, the keys of ReservedNames.
-	fields   *fieldSet
+	// Fields is built by check, and so is reserved, the keys of ReservedNames.
+	fields   *field.Set
 	reserved map[string]bool
 }
 
@@ -107,7 +110,7 @@ type UserSettings struct {
 	// and `email`.
 	LoginFields []string `json:"login_fields,omitempty"`
 	// Fields that accounts have besides the built-in ones. Default: none.
-	Fields []FieldSettings `json:"fields,omitempty"`
+	Fields []field.Spec `json:"fields,omitempty"`
 	// The fields that the profile shows. Default: `id`, `username`, `email`,
 	// `first_name`, `last_name` and the added fields that are not hidden;
 	// without `username` where nobody signs in by it.
@@ -344,24 +347,24 @@ type ThrottleLimit struct {
 }
 
 // throttleNames are the throttles, in the order of the documentation.
-var throttleNames = []string{throttleLogin, throttleRegister, throttleReset, throttleEmail, throttleProfile, throttleMail, throttleAllMail}
+var throttleNames = []string{account.ThrottleLogin, account.ThrottleRegister, account.ThrottleReset, account.ThrottleEmail, account.ThrottleProfile, account.ThrottleMail, account.ThrottleAllMail}
 
-// named returns where the limit of a throttle stands, nil for an unknown one.
+// Named returns where the limit of a throttle stands, nil for an unknown one.
 func (s *ThrottleSettings) named(name string) **ThrottleLimit {
 	switch name {
-	case throttleLogin:
+	case account.ThrottleLogin:
 		return &s.Login
-	case throttleRegister:
+	case account.ThrottleRegister:
 		return &s.Register
-	case throttleReset:
+	case account.ThrottleReset:
 		return &s.Reset
-	case throttleEmail:
+	case account.ThrottleEmail:
 		return &s.Email
-	case throttleProfile:
+	case account.ThrottleProfile:
 		return &s.Profile
-	case throttleMail:
+	case account.ThrottleMail:
 		return &s.Mail
-	case throttleAllMail:
+	case account.ThrottleAllMail:
 		return &s.AllMail
 	}
 	return nil
@@ -371,13 +374,13 @@ func (s ThrottleSettings) limit(name string) ThrottleLimit { return **s.named(na
 
 func (s *ThrottleSettings) setDefaults() {
 	defaults := map[string]ThrottleLimit{
-		throttleLogin:    {Events: 10, Window: caddy.Duration(time.Minute)},
-		throttleRegister: {Events: 20, Window: caddy.Duration(time.Hour)},
-		throttleReset:    {Events: 5, Window: caddy.Duration(15 * time.Minute)},
-		throttleEmail:    {Events: 5, Window: caddy.Duration(15 * time.Minute)},
-		throttleProfile:  {Events: 60, Window: caddy.Duration(time.Hour)},
-		throttleMail:     {Events: 30, Window: caddy.Duration(time.Hour)},
-		throttleAllMail:  {Events: 10_000, Window: caddy.Duration(time.Hour)},
+		account.ThrottleLogin:    {Events: 10, Window: caddy.Duration(time.Minute)},
+		account.ThrottleRegister: {Events: 20, Window: caddy.Duration(time.Hour)},
+		account.ThrottleReset:    {Events: 5, Window: caddy.Duration(15 * time.Minute)},
+		account.ThrottleEmail:    {Events: 5, Window: caddy.Duration(15 * time.Minute)},
+		account.ThrottleProfile:  {Events: 60, Window: caddy.Duration(time.Hour)},
+		account.ThrottleMail:     {Events: 30, Window: caddy.Duration(time.Hour)},
+		account.ThrottleAllMail:  {Events: 10_000, Window: caddy.Duration(time.Hour)},
 	}
 	for name, limit := range defaults {
 		if p := s.named(name); *p == nil {
@@ -413,13 +416,13 @@ func (s *Settings) setDefaults() {
 	setDefault(&s.Path, defaultPath)
 	setDefault(&s.Realm, defaultRealm)
 	setDefault(&s.ReplyTo, s.From)
-	setDefault(&s.Language, defaultLanguage)
+	setDefault(&s.Language, text.DefaultLanguage)
 	if len(s.User.LoginFields) == 0 {
-		s.User.LoginFields = []string{fieldUsername, fieldEmail}
+		s.User.LoginFields = []string{field.Username, field.Email}
 	}
 	if s.User.PublicFields == nil {
-		s.User.PublicFields = []string{fieldID, fieldUsername, fieldEmail, fieldFirstName, fieldLastName}
-		if !slices.Contains(s.User.LoginFields, fieldUsername) {
+		s.User.PublicFields = []string{field.ID, field.Username, field.Email, field.FirstName, field.LastName}
+		if !slices.Contains(s.User.LoginFields, field.Username) {
 			s.User.PublicFields = slices.Delete(s.User.PublicFields, 1, 2)
 		}
 		for _, f := range s.User.Fields {
@@ -490,8 +493,8 @@ func (s *Settings) setJWTDefaults() {
 func (s *Settings) defaultEditableFields() []string {
 	var names []string
 	for _, name := range s.User.PublicFields {
-		f, ok := builtinField(name)
-		writable := ok && !f.readOnly && name != fieldEmail
+		f, ok := field.Builtin(name)
+		writable := ok && !f.ReadOnly && name != field.Email
 		for _, added := range s.User.Fields {
 			writable = writable || !ok && added.Name == name && !added.ReadOnly
 		}

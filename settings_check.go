@@ -16,16 +16,22 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/net/publicsuffix"
+
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/setting"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/mail"
 )
 
 var realmName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
-// check returns every wrong setting as a *SettingError, joined, or nil.
+// Check returns every wrong setting as a *Error, joined, or nil.
 // Values with placeholders are looked at again once these are replaced.
 func (s *Settings) check() error {
 	var errs []error
-	bad := func(setting, format string, args ...any) {
-		errs = append(errs, settingErrorf(setting, format, args...))
+	bad := func(option, format string, args ...any) {
+		errs = append(errs, setting.Errorf(option, format, args...))
 	}
 	switch {
 	case !strings.HasPrefix(s.Path, "/"):
@@ -39,7 +45,7 @@ func (s *Settings) check() error {
 		bad("realm", "%q is not a realm name; use up to 64 of a-z, 0-9, - and _, beginning with a letter or digit", s.Realm)
 	}
 	// A language of the owner's own is looked for when the files are read.
-	if known := shippedLanguages(); s.Templates == "" && !slices.Contains(known, s.Language) {
+	if known := text.ShippedLanguages(); s.Templates == "" && !slices.Contains(known, s.Language) {
 		bad("language", "%q is not a language that we know; write one of %s, or add a catalogue of your own to the templates folder", s.Language, strings.Join(known, ", "))
 	}
 	s.checkMail(bad)
@@ -52,8 +58,8 @@ func (s *Settings) check() error {
 		}
 	}
 	for _, secret := range s.Secrets {
-		if !hasPlaceholder(secret) && len(secret) < minSecret {
-			bad("secret", "a key has fewer than %d bytes; make one with: openssl rand -base64 32", minSecret)
+		if !hasPlaceholder(secret) && len(secret) < sign.MinSecret {
+			bad("secret", "a key has fewer than %d bytes; make one with: openssl rand -base64 32", sign.MinSecret)
 		}
 	}
 	for _, origin := range s.TrustedOrigins {
@@ -66,7 +72,7 @@ func (s *Settings) check() error {
 
 type badFunc func(setting, format string, args ...any)
 
-// named is a value with the setting that it comes from.
+// Named is a value with the setting that it comes from.
 type named[T any] struct {
 	setting string
 	value   T
@@ -124,7 +130,7 @@ func (s *Settings) checkMail(bad badFunc) {
 		}
 		if _, err := netmail.ParseAddress(a.value); err != nil {
 			bad(a.setting, "%q is not a mail address; write a@example.com or \"Name <a@example.com>\"", a.value)
-		} else if _, err := parseMailbox(a.value); err != nil { // no mail would ever leave
+		} else if _, err := mail.ParseMailbox(a.value); err != nil { // no mail would ever leave
 			bad(a.setting, "%v", err)
 		}
 	}
@@ -239,8 +245,8 @@ func (s *Settings) checkJWT(bad badFunc) {
 	if slices.Contains(j.Audience, "") {
 		bad("login.jwt.audience", "must not be empty; write for example https://api.example.com")
 	}
-	if raw, err := json.Marshal(append([]string{j.Issuer}, j.Audience...)); err != nil || len(raw) > maxTokenAddress {
-		bad("login.jwt.audience", "issuer and audience have more than %d bytes together, and every access token carries them; write fewer or shorter ones", maxTokenAddress)
+	if raw, err := json.Marshal(append([]string{j.Issuer}, j.Audience...)); err != nil || len(raw) > session.MaxTokenAddress {
+		bad("login.jwt.audience", "issuer and audience have more than %d bytes together, and every access token carries them; write fewer or shorter ones", session.MaxTokenAddress)
 	}
 	if l := time.Duration(j.Lifetime); l < time.Second || l > maxAccessLifetime {
 		bad("login.jwt.lifetime", "%v is not between 1s and 24h; an access token is to be short-lived, so write for example 5m", l)

@@ -8,6 +8,12 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/setting"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
 )
 
 // maxFields bounds the fields that an owner adds.
@@ -15,34 +21,34 @@ const maxFields = 100
 
 // reservedNames are no names of fields: inputs and answers use them otherwise.
 var reservedNames = []string{
-	"login", paramPassword, "password_confirm", "old_password", "revoke_token", "token", "refresh", "detail", "user",
-	paramUserID, paramTimestamp, paramSignature, paramNext, fieldNonField, "email_verified", "awaits_verification", "source",
+	"login", account.ParamPassword, "password_confirm", "old_password", "revoke_token", "token", "refresh", "detail", "user",
+	sign.ParamUserID, sign.ParamTimestamp, sign.ParamSignature, sign.ParamNext, refusal.NonField, "email_verified", "awaits_verification", "source",
 }
 
 // fieldSetOf builds the fields of the settings. Every wrong one is an error,
 // and the set is there all the same, so that further checks can go on.
-func (s *Settings) fieldSetOf() (*fieldSet, error) {
+func (s *Settings) fieldSetOf() (*field.Set, error) {
 	var errs []error
-	all := slices.Clone(builtinFields)
+	all := slices.Clone(field.Builtins)
 	if len(s.User.Fields) > maxFields {
-		errs = append(errs, settingErrorf("user.field", "there are more than %d fields; remove some", maxFields))
+		errs = append(errs, setting.Errorf("user.field", "there are more than %d fields; remove some", maxFields))
 	}
 	seen := map[string]bool{}
 	for _, fs := range s.User.Fields {
 		if seen[fs.Name] {
-			errs = append(errs, settingErrorf("user.field."+fs.Name, "stands twice; keep one of them"))
+			errs = append(errs, setting.Errorf("user.field."+fs.Name, "stands twice; keep one of them"))
 			continue
 		}
 		seen[fs.Name] = true
-		f, err := newField(fs, reservedNames)
+		f, err := field.New(fs, reservedNames)
 		if err != nil {
 			errs = append(errs, unjoin(err)...)
 		}
-		if _, taken := builtinField(f.name); !taken {
+		if _, taken := field.Builtin(f.Name); !taken {
 			all = append(all, f)
 		}
 	}
-	return newFieldSet(all, s.fieldUse()), errors.Join(errs...)
+	return field.NewSet(all, s.fieldUse()), errors.Join(errs...)
 }
 
 // unjoin takes joined errors apart, so that each gets its own line.
@@ -58,31 +64,31 @@ func (s *Settings) checkFields(bad badFunc) {
 	set, err := s.fieldSetOf()
 	if err != nil {
 		for _, err := range unjoin(err) {
-			if wrong := (*SettingError)(nil); errors.As(err, &wrong) {
+			if wrong := (*setting.Error)(nil); errors.As(err, &wrong) {
 				bad(wrong.Setting, "%s", wrong.Problem)
 			}
 		}
 	}
 	s.fields, s.reserved = set, map[string]bool{}
 	for _, name := range s.Register.ReservedNames {
-		if got, ok := parseUsername(name); !ok || got == "" {
+		if got, ok := field.ParseUsername(name); !ok || got == "" {
 			bad("register.reserved_names", "%q can't be a username as it is; remove it, or write the name alone, of letters, digits and @ . + - _", name)
 		}
-		s.reserved[uniqueKey(name)] = true
+		s.reserved[field.UniqueKey(name)] = true
 	}
-	uniqueNames := strings.Join(set.uniqueNames(), ", ")
+	uniqueNames := strings.Join(set.UniqueNames(), ", ")
 	for i, name := range s.User.LoginFields {
-		f, ok := set.byName[name]
+		f, ok := set.ByName[name]
 		switch {
 		case !ok:
 			bad("user.login_fields", "there is no field %q; possible are: %s", name, uniqueNames)
-		case !f.unique:
+		case !f.Unique:
 			mend := ""
-			if f.extra {
+			if f.Extra {
 				mend = fmt.Sprintf("; write unique into the block of the field %s, or remove it here", name)
 			}
 			bad("user.login_fields", "%q is not unique, so it can't identify an account; possible are: %s%s", name, uniqueNames, mend)
-		case f.readOnly && *s.Register.Enabled:
+		case f.ReadOnly && *s.Register.Enabled:
 			bad("user.login_fields", "%q is read_only, so nobody could sign up with it; remove one of the two, or write: register { enabled off }", name)
 		case slices.Contains(s.User.LoginFields[:i], name):
 			bad("user.login_fields", "%q stands twice; keep one of them", name)
@@ -93,26 +99,26 @@ func (s *Settings) checkFields(bad badFunc) {
 	} {
 		setting := list.setting
 		for _, name := range list.value {
-			f, ok := set.byName[name]
+			f, ok := set.ByName[name]
 			switch {
 			case !ok:
-				bad(setting, "there is no field %q; the fields are: %s", name, strings.Join(set.names(), ", "))
-			case setting == "user.editable_fields" && f.readOnly:
+				bad(setting, "there is no field %q; the fields are: %s", name, strings.Join(set.Names(), ", "))
+			case setting == "user.editable_fields" && f.ReadOnly:
 				bad(setting, "%q can't be changed by the account's owner; remove it from the list", name)
 			}
 		}
 	}
-	if slices.Contains(s.User.EditableFields, fieldEmail) && *s.RegisterEmail.Verification {
+	if slices.Contains(s.User.EditableFields, field.Email) && *s.RegisterEmail.Verification {
 		bad("user.editable_fields", "email would change without being verified; remove it (register-email changes it), or set: register_email { verification off }")
 	}
-	for _, f := range set.all {
-		if f.extra && f.required && !f.hidden && !set.isPublic(f.name) {
-			bad("user.field."+f.name+".required", "nobody could fill it in, because it is not public; add it to public_fields, take it out of hidden_fields, or remove required")
+	for _, f := range set.All {
+		if f.Extra && f.Required && !f.Hidden && !set.IsPublic(f.Name) {
+			bad("user.field."+f.Name+".required", "nobody could fill it in, because it is not public; add it to public_fields, take it out of hidden_fields, or remove required")
 		}
 	}
 }
 
-func (s *Settings) fieldUse() fieldUse {
+func (s *Settings) fieldUse() field.Use {
 	u := s.User
-	return fieldUse{public: u.PublicFields, hidden: u.HiddenFields, editable: u.EditableFields, login: u.LoginFields, email: *s.Register.Verification}
+	return field.Use{Public: u.PublicFields, Hidden: u.HiddenFields, Editable: u.EditableFields, Login: u.LoginFields, Email: *s.Register.Verification}
 }

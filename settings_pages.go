@@ -8,6 +8,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
 
 // PagesSettings turns the built-in HTML pages off, or makes them the owner's.
@@ -61,7 +63,7 @@ func (s *Settings) checkPages(bad badFunc) {
 			return
 		}
 	}
-	if p.Logo != "" && !hasPlaceholder(p.Logo) && logoTypes[strings.ToLower(path.Ext(p.Logo))] == "" {
+	if p.Logo != "" && !hasPlaceholder(p.Logo) && web.LogoTypes[strings.ToLower(path.Ext(p.Logo))] == "" {
 		bad("pages.logo", "%q is no image file that pages can show; name a .svg, .png, .jpg, .webp, .avif or .gif file", p.Logo)
 	}
 	if p.Stylesheet != "" && !hasPlaceholder(p.Stylesheet) && !strings.EqualFold(path.Ext(p.Stylesheet), ".css") {
@@ -97,7 +99,7 @@ func (s *Settings) checkRedirect(target string) error {
 		return nil
 	}
 	// A path has to pass the check of `next`: no browser may read it as a host.
-	if new(originPolicy).safeNext(target) == "" {
+	if new(web.OriginPolicy).SafeNext(target) == "" {
 		return fmt.Errorf("%q is not a path on this site; write for example /welcome/", target)
 	}
 	for _, name := range []string{"verify-registration", "verify-email"} {

@@ -6,13 +6,19 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
+	"github.com/seed-928992b0/caddy-registration/internal/letter"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-// policy is what the rules take of resolved settings.
-func (s *Settings) policy() *Policy {
-	p := &Policy{Fields: s.fields, LoginFields: s.User.LoginFields, SendsMail: s.sendsMail(), Unlimited: s.Throttle.Off, Limits: map[string]budget.Limit{}}
+// Policy is what the rules take of resolved settings.
+func (s *Settings) policy() *account.Policy {
+	p := &account.Policy{Fields: s.fields, LoginFields: s.User.LoginFields, SendsMail: s.sendsMail(), Unlimited: s.Throttle.Off, Limits: map[string]budget.Limit{}}
 	for _, name := range throttleNames {
 		p.Limits[name] = s.Throttle.limit(name).budget()
 	}
@@ -64,16 +70,16 @@ func (l ThrottleLimit) budget() budget.Limit {
 	return budget.Limit{Events: l.Events, Window: time.Duration(l.Window)}
 }
 
-// webOptions is what the endpoints and pages take of resolved settings.
-func (s *Settings) webOptions() *webOptions {
-	o := &webOptions{
+// Options is what the endpoints and pages take of resolved settings.
+func (s *Settings) webOptions() *web.Options {
+	o := &web.Options{
 		Policy: s.policy(), Name: s.Realm, Path: s.Path, BaseURL: s.BaseURL, TrustedOrigins: s.TrustedOrigins,
 		NonFieldErrorsKey: *s.NonFieldErrorsKey, JWT: s.Login.JWT != nil,
-		Mailed: map[Purpose]webMailed{
-			PurposeRegister:      {s.Register.VerificationURL, s.Register.RedirectSettings.web()},
-			PurposeResetPassword: {s.ResetPassword.VerificationURL, s.ResetPassword.RedirectSettings.web()},
-			PurposeRegisterEmail: {s.RegisterEmail.VerificationURL, s.RegisterEmail.RedirectSettings.web()},
-			PurposeUndoEmail:     {URL: s.RegisterEmail.UndoURL},
+		Mailed: map[sign.Purpose]web.Mailed{
+			sign.PurposeRegister:      {URL: s.Register.VerificationURL, Redirect: s.Register.RedirectSettings.web()},
+			sign.PurposeResetPassword: {URL: s.ResetPassword.VerificationURL, Redirect: s.ResetPassword.RedirectSettings.web()},
+			sign.PurposeRegisterEmail: {URL: s.RegisterEmail.VerificationURL, Redirect: s.RegisterEmail.RedirectSettings.web()},
+			sign.PurposeUndoEmail:     {URL: s.RegisterEmail.UndoURL},
 		},
 	}
 	o.Cookie.Name, o.Cookie.Domain, o.Cookie.SameSite = s.Session.CookieName, s.Session.CookieDomain, s.Session.SameSite
@@ -82,28 +88,30 @@ func (s *Settings) webOptions() *webOptions {
 	return o
 }
 
-func (s RedirectSettings) web() webRedirect { return webRedirect{s.SuccessRedirect, s.FailureRedirect} }
+func (s RedirectSettings) web() web.Redirect {
+	return web.Redirect{Success: s.SuccessRedirect, Failure: s.FailureRedirect}
+}
 
-func (s *JWTSettings) policy() tokenPolicy {
-	return tokenPolicy{Issuer: s.Issuer, Audience: s.Audience, Lifetime: time.Duration(s.Lifetime), KeyLifetime: time.Duration(s.KeyLifetime)}
+func (s *JWTSettings) policy() session.TokenPolicy {
+	return session.TokenPolicy{Issuer: s.Issuer, Audience: s.Audience, Lifetime: time.Duration(s.Lifetime), KeyLifetime: time.Duration(s.KeyLifetime)}
 }
 
 // letters is what the mails take of resolved settings.
-func (s *Settings) letters() letterOptions {
-	files := func(m MailSettings) letterFiles { return letterFiles(m) }
-	return letterOptions{
+func (s *Settings) letters() letter.Options {
+	files := func(m MailSettings) letter.Files { return letter.Files(m) }
+	return letter.Options{
 		From: s.From, ReplyTo: s.ReplyTo, Templates: s.Templates, Fields: s.fields,
-		Files: map[MailKind]letterFiles{
-			MailVerifyRegistration: files(s.Register.Mail), MailResetPassword: files(s.ResetPassword.Mail), MailVerifyEmail: files(s.RegisterEmail.Mail),
+		Files: map[store.MailKind]letter.Files{
+			store.MailVerifyRegistration: files(s.Register.Mail), store.MailResetPassword: files(s.ResetPassword.Mail), store.MailVerifyEmail: files(s.RegisterEmail.Mail),
 		},
 	}
 }
 
 // letterLinks are the links in mails, each with where it leads.
-func (r *realm) letterLinks() map[Purpose]letterLink {
-	links := map[Purpose]letterLink{}
-	for purpose, l := range r.mailedLinks() {
-		links[purpose] = letterLink{l.url, l.period}
+func (r *realm) letterLinks() map[sign.Purpose]letter.Link {
+	links := map[sign.Purpose]letter.Link{}
+	for purpose, l := range r.MailedLinks() {
+		links[purpose] = letter.Link{URL: l.Url, Period: l.Period}
 	}
 	return links
 }

@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
 )
 
 func throttled(s *Settings) { s.Throttle = ThrottleSettings{} }
@@ -55,7 +58,7 @@ func TestThrottleAnswer(t *testing.T) {
 	require.Equal(t, http.StatusTooManyRequests, res.StatusCode, "an account has a budget whatever the address")
 	require.Equal(t, "That was too often. Please try again in 7 seconds.", res.json(t)["detail"])
 	for wait, want := range map[int64]string{1: "1 second.", 119: "119 seconds.", 120: "2 minutes.", 121: "3 minutes.", 3600: "60 minutes."} {
-		require.Equal(t, "That was too often. Please try again in "+want, refusalText(english(t).locales[0], CodeThrottled, Params{"seconds": wait}))
+		require.Equal(t, "That was too often. Please try again in "+want, refusal.Text(english(t).Locales[0], refusal.CodeThrottled, text.Params{"seconds": wait}))
 	}
 	require.Equal(t, "7", res.Header.Get("Retry-After"))
 	require.Equal(t, "no-store", res.Header.Get("Cache-Control"))

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
 
 func TestTimingFileMailer(t *testing.T) {
@@ -24,12 +26,12 @@ func TestTimingFileMailer(t *testing.T) {
 		s.Password.Argon2id = &Argon2idSettings{Memory: 256, Passes: 1, Lanes: 1}
 		s.User.LoginFields = []string{"username", "email"}
 	})
-	s.accounts.store.(*BoltStore).file.db.NoSync = true // the files of the mails keep the disk busy enough
+	s.accounts.Store.(*bolt.Store).File.Db.NoSync = true // the files of the mails keep the disk busy enough
 	for _, name := range []string{"ada", "eve"} {
 		s.member(name)
 	}
 	filed := *s.realm.postman
-	filed.mailer = &FileMailer{dir: t.TempDir()}
+	filed.Mailer = &FileMailer{dir: t.TempDir()}
 	s.realm.engine.start(&filed)
 	defer s.realm.engine.finish(&filed)
 	ask := func(endpoint, login string) func() *answer {

@@ -16,6 +16,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/bcrypt"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
 
 // welch returns the t value of two samples (B. L. Welch, Biometrika 34, 1947).
@@ -82,7 +85,7 @@ func TestTiming(t *testing.T) {
 		s.Password.Argon2id = &Argon2idSettings{Memory: 256, Passes: 1, Lanes: 1}
 		s.User.LoginFields = []string{"username", "email"}
 	})
-	s.accounts.store.(*BoltStore).file.db.NoSync = true // the disk's own noise
+	s.accounts.Store.(*bolt.Store).File.Db.NoSync = true // the disk's own noise
 	go func() {
 		for range s.mailer.sent {
 		}
@@ -92,22 +95,22 @@ func TestTiming(t *testing.T) {
 		require.Equal(t, 201, res.StatusCode)
 		id := uuidOf(t, s, name)
 		on := true
-		if _, err := s.accounts.Administer(t.Context(), id, AdminChange{IsActive: &on}); err != nil {
+		if _, err := s.accounts.Administer(t.Context(), id, account.AdminChange{IsActive: &on}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	disabled := false
-	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "off"), AdminChange{IsActive: &disabled})
+	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "off"), account.AdminChange{IsActive: &disabled})
 	require.NoError(t, err)
 	weak, err := bcrypt.GenerateFromPassword([]byte(testPassword), bcrypt.MinCost)
 	require.NoError(t, err)
-	require.NoError(t, s.accounts.update(t.Context(), func(tx *txn) error {
+	require.NoError(t, s.accounts.Update(t.Context(), func(tx *account.Txn) error {
 		u, err := tx.User(uuidOf(t, s, "imported"))
 		if err != nil {
 			return err
 		}
 		u.PasswordHash = string(weak)
-		return s.accounts.putUser(tx, u)
+		return s.accounts.PutUser(tx, u)
 	}))
 	wrong := func(login string) func(int) (string, data) {
 		return func(int) (string, data) { return "login", data{"login": login, "password": "not the passphrase"} }

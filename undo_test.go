@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 )
 
 const changedSubject = "Your e-mail address at example.com was changed"
@@ -119,7 +121,7 @@ func TestFormerAddressIsReserved(t *testing.T) {
 	s.member("ada")
 	s.member("bob")
 	undo = s.move(s.signedIn("ada"), "ada@example.org", "new@example.org")
-	s.travel(undoReserved)
+	s.travel(account.UndoReserved)
 	s.move(s.signedIn("bob"), "bob@example.org", "ada@example.org")
 	requireError(t, s.browser().problems().post("/accounts/undo-email", undo), 400, "signature_invalid")
 	back := s.move(s.signedIn("bob"), "ada@example.org", "bob2@example.org")
@@ -163,7 +165,7 @@ func TestUndoOfADisabledAccount(t *testing.T) {
 	s := newSite(t)
 	s.member("ada")
 	undo := s.move(s.signedIn("ada"), "ada@example.org", "new@example.org")
-	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "ada"), AdminChange{IsActive: off()})
+	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "ada"), account.AdminChange{IsActive: off()})
 	require.NoError(t, err)
 	require.Equal(t, 200, s.browser().post("/accounts/undo-email", undo).StatusCode)
 	s.noMail()
@@ -195,7 +197,7 @@ func TestFormerAddressesAreBounded(t *testing.T) {
 	s.member("ada")
 	b := s.signedIn("ada")
 	first := s.move(b, "ada@example.org", "t0@example.net")
-	for i := range maxFormer - 1 {
+	for i := range account.MaxFormer - 1 {
 		s.move(b, fmt.Sprintf("t%d@example.net", i), fmt.Sprintf("t%d@example.net", i+1))
 	}
 	require.Equal(t, 200, b.post("/accounts/register-email", data{"email": "more@example.net"}).StatusCode)

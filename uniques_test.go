@@ -16,11 +16,17 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
 
 func TestFieldBecomesUnique(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "registration.db")
-	plain, unique := FieldSettings{Name: "nick", Type: "text"}, FieldSettings{Name: "nick", Type: "text", Unique: true}
+	plain, unique := field.Spec{Name: "nick", Type: "text"}, field.Spec{Name: "nick", Type: "text", Unique: true}
 	s := newSiteAt(t, path, noVerification, withFields(plain))
 	s.withNicks(map[string]string{"ada": "one", "bob": "Two", "cyd": "two", "eve": ""})
 	s.close()
@@ -28,7 +34,7 @@ func TestFieldBecomesUnique(t *testing.T) {
 	module := &BoltModule{path: path, logger: zap.NewNop()}
 	settings := resolvedTestSettings(t, noVerification, withFields(unique))
 	_, err := newRealm(settings, module, nil, zap.NewNop())
-	clash := (*ClashError)(nil)
+	clash := (*field.ClashError)(nil)
 	require.ErrorAs(t, err, &clash)
 	require.ErrorContains(t, err, "user.field.nick")
 	require.NotContains(t, err.Error(), "two", "a value is personal")
@@ -69,7 +75,7 @@ func (s *site) profileID(name string) string {
 // both. One that fails half-way leaves the other as it was.
 func TestUniqueFieldsOverReload(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "registration.db")
-	plain, unique := FieldSettings{Name: "nick", Type: "text"}, FieldSettings{Name: "nick", Type: "text", Unique: true}
+	plain, unique := field.Spec{Name: "nick", Type: "text"}, field.Spec{Name: "nick", Type: "text", Unique: true}
 	old := newSiteAt(t, path, noVerification, withFields(plain))
 	old.withNicks(map[string]string{"ada": "one"})
 	fresh := newSiteAt(t, path, noVerification, withFields(unique))
@@ -104,35 +110,35 @@ func TestUniqueFieldsOverReload(t *testing.T) {
 
 // More accounts than a batch get their keys, and a second start writes nothing.
 func TestKeysAreBuiltInBatches(t *testing.T) {
-	file, err := OpenBoltFile(filepath.Join(t.TempDir(), "r.db"), lockWait)
+	file, err := bolt.Open(filepath.Join(t.TempDir(), "r.db"), lockWait)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, file.Close()) })
-	store, err := file.Realm("default")
+	db, err := file.Realm("default")
 	require.NoError(t, err)
 	ctx := context.Background()
-	plain := resolvedTestSettings(t, withFields(FieldSettings{Name: "number", Type: "integer"})).fields
-	unique := resolvedTestSettings(t, withFields(FieldSettings{Name: "number", Type: "integer", Unique: true})).fields
-	const n = 2*keyBatch + 17
-	require.NoError(t, store.Update(ctx, func(tx Tx) error {
+	plain := resolvedTestSettings(t, withFields(field.Spec{Name: "number", Type: "integer"})).fields
+	unique := resolvedTestSettings(t, withFields(field.Spec{Name: "number", Type: "integer", Unique: true})).fields
+	const n = 2*field.KeyBatch + 17
+	require.NoError(t, db.Update(ctx, func(tx store.Tx) error {
 		for i := range n {
-			u := &User{ID: uuid.Must(uuid.NewV7()), Username: fmt.Sprint("u", i)}
+			u := &store.User{ID: uuid.Must(uuid.NewV7()), Username: fmt.Sprint("u", i)}
 			if i%3 != 0 {
 				u.Extra = map[string]any{"number": int64(i)}
 			}
-			if err := tx.PutUser(u, newUniques().keysOf(u)); err != nil {
+			if err := tx.PutUser(u, field.NewKeyIndex().KeysOf(u)); err != nil {
 				return err
 			}
 		}
 		return nil
 	}))
-	q := newUniques()
-	require.NoError(t, q.enter(ctx, store, plain, zap.NewNop()))
-	require.NoError(t, q.enter(ctx, store, unique, zap.NewNop()))
-	require.NoError(t, store.View(ctx, func(tx Tx) error {
+	q := field.NewKeyIndex()
+	require.NoError(t, q.Enter(ctx, db, plain, zap.NewNop()))
+	require.NoError(t, q.Enter(ctx, db, unique, zap.NewNop()))
+	require.NoError(t, db.View(ctx, func(tx store.Tx) error {
 		for i := range n {
 			u, err := tx.UserByKey("number.integer", fmt.Sprint(i))
 			if i%3 == 0 {
-				require.ErrorIs(t, err, ErrNotFound)
+				require.ErrorIs(t, err, store.ErrNotFound)
 				continue
 			}
 			require.NoError(t, err)
@@ -140,23 +146,23 @@ func TestKeysAreBuiltInBatches(t *testing.T) {
 		}
 		return nil
 	}))
-	done, err := keptIn(ctx, store)
+	done, err := field.KeptIn(ctx, db)
 	require.NoError(t, err)
-	require.Equal(t, []string{"number.integer"}, done.spaces)
-	written, err := newUniques().build(ctx, store, nil)
+	require.Equal(t, []string{"number.integer"}, done.Spaces)
+	written, err := field.NewKeyIndex().Build(ctx, db, nil)
 	require.NoError(t, err)
 	require.Zero(t, written)
-	require.NoError(t, q.leave(ctx, store, unique))
-	done, err = keptIn(ctx, store)
+	require.NoError(t, q.Leave(ctx, db, unique))
+	done, err = field.KeptIn(ctx, db)
 	require.NoError(t, err)
-	require.Empty(t, done.spaces)
+	require.Empty(t, done.Spaces)
 }
 
 // putNick writes an account as an act of a configuration does.
-func putNick(a *Accounts, name, nick string, during func()) error {
-	u := &User{ID: uuid.Must(uuid.NewV7()), Username: name, Email: name + "@example.org", IsActive: true, Extra: map[string]any{"nick": nick}}
-	return a.update(context.Background(), func(t *txn) error {
-		err := a.putUser(t, u)
+func putNick(a *account.Accounts, name, nick string, during func()) error {
+	u := &store.User{ID: uuid.Must(uuid.NewV7()), Username: name, Email: name + "@example.org", IsActive: true, Extra: map[string]any{"nick": nick}}
+	return a.Update(context.Background(), func(t *account.Txn) error {
+		err := a.PutUser(t, u)
 		if during != nil {
 			during()
 		}
@@ -166,22 +172,22 @@ func putNick(a *Accounts, name, nick string, during func()) error {
 
 // An act that is under way when a field becomes unique has computed its keys before.
 func TestAnActUnderWayGetsTheNewKeys(t *testing.T) {
-	plain, unique := FieldSettings{Name: "nick", Type: "text"}, FieldSettings{Name: "nick", Type: "text", Unique: true}
+	plain, unique := field.Spec{Name: "nick", Type: "text"}, field.Spec{Name: "nick", Type: "text", Unique: true}
 	a := newSite(t, noVerification, withFields(plain)).accounts
 	set := resolvedTestSettings(t, noVerification, withFields(unique)).fields
 	entered := make(chan error, 1)
 	var once sync.Once
 	require.NoError(t, putNick(a, "ada", "one", func() {
 		once.Do(func() {
-			combined := a.uniques.keyed.Load()
-			go func() { entered <- a.uniques.enter(context.Background(), a.store, set, zap.NewNop()) }()
-			for a.uniques.keyed.Load() == combined { // the commit waits for the disk meanwhile
+			combined := a.Uniques.Keyed.Load()
+			go func() { entered <- a.Uniques.Enter(context.Background(), a.Store, set, zap.NewNop()) }()
+			for a.Uniques.Keyed.Load() == combined { // the commit waits for the disk meanwhile
 				runtime.Gosched()
 			}
 		})
 	}))
 	require.NoError(t, <-entered)
-	refusal := (*Error)(nil)
+	refusal := (*refusal.Error)(nil)
 	require.ErrorAs(t, putNick(a, "bob", "ONE", nil), &refusal, "two accounts hold one unique value")
 	require.Equal(t, "nick", refusal.Fields[0].Field)
 }
@@ -189,11 +195,11 @@ func TestAnActUnderWayGetsTheNewKeys(t *testing.T) {
 // diesAtUpdate is a store whose process ends before a write; before that, somebody
 // else's act is done.
 type diesAtUpdate struct {
-	Store
+	store.Store
 	before func()
 }
 
-func (d *diesAtUpdate) Update(context.Context, func(Tx) error) error {
+func (d *diesAtUpdate) Update(context.Context, func(store.Tx) error) error {
 	d.before()
 	return errors.New("killed here")
 }
@@ -201,18 +207,18 @@ func (d *diesAtUpdate) Update(context.Context, func(Tx) error) error {
 // What is no longer kept up leaves the store's list before it leaves the acts: a
 // crash in between must not let duplicates in after the next start.
 func TestACrashBetweenTwoConfigurations(t *testing.T) {
-	plain, unique := FieldSettings{Name: "nick", Type: "text"}, FieldSettings{Name: "nick", Type: "text", Unique: true}
-	for name, crash := range map[string]func(a *Accounts, old, plainSet *fieldSet, dying Store) error{
-		"a configuration leaves": func(a *Accounts, old, _ *fieldSet, dying Store) error {
-			return a.uniques.leave(context.Background(), dying, old)
+	plain, unique := field.Spec{Name: "nick", Type: "text"}, field.Spec{Name: "nick", Type: "text", Unique: true}
+	for name, crash := range map[string]func(a *account.Accounts, old, plainSet *field.Set, dying store.Store) error{
+		"a configuration leaves": func(a *account.Accounts, old, _ *field.Set, dying store.Store) error {
+			return a.Uniques.Leave(context.Background(), dying, old)
 		},
-		"one comes after the last has left": func(a *Accounts, old, plainSet *fieldSet, dying Store) error {
-			for _, set := range []*fieldSet{a.policy.Fields, old} {
-				if err := a.uniques.leave(context.Background(), a.store, set); err != nil {
+		"one comes after the last has left": func(a *account.Accounts, old, plainSet *field.Set, dying store.Store) error {
+			for _, set := range []*field.Set{a.Policy.Fields, old} {
+				if err := a.Uniques.Leave(context.Background(), a.Store, set); err != nil {
 					return err
 				}
 			}
-			return a.uniques.enter(context.Background(), dying, plainSet, zap.NewNop())
+			return a.Uniques.Enter(context.Background(), dying, plainSet, zap.NewNop())
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -220,15 +226,15 @@ func TestACrashBetweenTwoConfigurations(t *testing.T) {
 			old := newSiteAt(t, path, noVerification, withFields(unique)).realm.settings.fields
 			a := newSiteAt(t, path, noVerification, withFields(plain)).accounts
 			n := 0
-			dying := &diesAtUpdate{a.store, func() {
+			dying := &diesAtUpdate{a.Store, func() {
 				n++
 				require.NoError(t, putNick(a, fmt.Sprint("ada", n), fmt.Sprint("one", n), nil))
 			}}
 			_ = crash(a, old, resolvedTestSettings(t, noVerification, withFields(plain)).fields, dying)
 			require.NotZero(t, n)
 			// The next start has the field unique.
-			a.uniques = newUniques()
-			require.NoError(t, a.uniques.enter(t.Context(), a.store, resolvedTestSettings(t, noVerification, withFields(unique)).fields, zap.NewNop()))
+			a.Uniques = field.NewKeyIndex()
+			require.NoError(t, a.Uniques.Enter(t.Context(), a.Store, resolvedTestSettings(t, noVerification, withFields(unique)).fields, zap.NewNop()))
 			require.Error(t, putNick(a, "bob", "ONE1", nil))
 		})
 	}

@@ -15,6 +15,11 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/letter"
+	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
 
 func resolvedTestSettings(t testing.TB, configure ...func(*Settings)) *Settings {
@@ -29,7 +34,7 @@ func resolvedTestSettings(t testing.TB, configure ...func(*Settings)) *Settings 
 }
 
 // withFields adds fields to the settings.
-func withFields(fields ...FieldSettings) func(*Settings) {
+func withFields(fields ...field.Spec) func(*Settings) {
 	return func(s *Settings) { s.User.Fields = append(s.User.Fields, fields...) }
 }
 
@@ -53,7 +58,7 @@ func fieldCodes(t testing.TB, a *answer, field string) string {
 
 func TestFieldTypes(t *testing.T) {
 	cases := []struct {
-		field FieldSettings
+		Field field.Spec
 		// good: what is sent, and what the profile then shows, both as JSON.
 		good map[string]string
 		// bad: what is sent, and the code.
@@ -61,70 +66,70 @@ func TestFieldTypes(t *testing.T) {
 		unset string
 	}{
 		{
-			FieldSettings{Type: "text", MinLength: 2, MaxLength: 5, Pattern: "a.*|b"},
+			field.Spec{Type: "text", MinLength: 2, MaxLength: 5, Pattern: "a.*|b"},
 			map[string]string{`"abc"`: `"abc"`, `"  abc "`: `"abc"`, `"aéééé"`: `"aéééé"`, `""`: `""`, `"  "`: `""`},
 			map[string]string{`"a"`: "min_length", `"abcdef"`: "max_length", `"xa"`: "invalid", `"ab\ncd"`: "invalid", `"a\u0000"`: "invalid", `true`: "invalid", `[]`: "invalid", `{}`: "invalid", `null`: "null", `12`: "invalid"},
 			`""`,
 		},
 		{
-			FieldSettings{Type: "text"},
+			field.Spec{Type: "text"},
 			map[string]string{`"abc"`: `"abc"`, `12`: `"12"`, `1e3`: `"1e3"`, `"小明"`: `"小明"`},
 			map[string]string{`"` + strings.Repeat("x", 256) + `"`: "max_length"},
 			`""`,
 		},
 		{
-			FieldSettings{Type: "email", Pattern: `.*@example\.org`},
+			field.Spec{Type: "email", Pattern: `.*@example\.org`},
 			map[string]string{`"Ada@Example.ORG"`: `"Ada@example.org"`, `""`: `""`},
 			map[string]string{`"ada"`: "invalid", `"a@example.com"`: "invalid", `true`: "invalid", `null`: "null"},
 			`""`,
 		},
 		{
-			FieldSettings{Type: "url"},
+			field.Spec{Type: "url"},
 			map[string]string{`"HTTPS://Example.ORG/Path?q=1#f"`: `"https://example.org/Path?q=1#f"`, `"http://[::1]:8080/"`: `"http://[::1]:8080/"`, `""`: `""`},
 			map[string]string{`"javascript:alert(1)"`: "invalid", `"//example.org"`: "invalid", `"/path"`: "invalid", `"https://"`: "invalid", `"https://u:p@example.org"`: "invalid", `"https://a b"`: "invalid", `"https://a\\b"`: "invalid", `"ftp://example.org"`: "invalid", `"https://%zz"`: "invalid"},
 			`""`,
 		},
 		{
-			FieldSettings{Type: "integer"},
+			field.Spec{Type: "integer"},
 			map[string]string{`0`: `0`, `-0`: `0`, `7`: `7`, `"7"`: `7`, `" 007 "`: `7`, `"+7"`: `7`, `1e3`: `1000`, `1.0`: `1`, `10.50e1`: `105`, `9223372036854775807`: `9223372036854775807`, `-9223372036854775808`: `-9223372036854775808`, `9.223372036854775807e18`: `9223372036854775807`, `null`: `null`, `""`: `null`},
 			map[string]string{`1.5`: "invalid", `9223372036854775808`: "invalid", `1e99`: "invalid", `1e999999999`: "invalid", `"1_000"`: "invalid", `"0x10"`: "invalid", `"1/1"`: "invalid", `"seven"`: "invalid", `"٣"`: "invalid", `true`: "invalid", `[7]`: "invalid", `"NaN"`: "invalid"},
 			`null`,
 		},
 		{
-			FieldSettings{Type: "integer", Min: jsonText(`-3`), Max: jsonText(`9007199254740993`)},
+			field.Spec{Type: "integer", Min: jsonText(`-3`), Max: jsonText(`9007199254740993`)},
 			map[string]string{`-3`: `-3`, `9007199254740993`: `9007199254740993`},
 			map[string]string{`-4`: "min_value", `9007199254740994`: "max_value"},
 			`null`,
 		},
 		{
-			FieldSettings{Type: "number", Min: jsonText(`-1.5`), Max: jsonText(`1e20`)},
+			field.Spec{Type: "number", Min: jsonText(`-1.5`), Max: jsonText(`1e20`)},
 			map[string]string{`0.1`: `0.1`, `"1.50"`: `1.5`, `-1.5`: `-1.5`, `1e20`: `100000000000000000000`, `-0.0`: `0`, `null`: `null`, `".5"`: `0.5`, `"5."`: `5`},
 			map[string]string{`-1.6`: "min_value", `1e21`: "max_value", `1e400`: "invalid", `9007199254740993`: "invalid", `0.1000000000000000055511151231257827`: "invalid", `"inf"`: "invalid", `"0x1p-2"`: "invalid", `"1,5"`: "invalid", `true`: "invalid"},
 			`null`,
 		},
 		{
-			FieldSettings{Type: "boolean"},
+			field.Spec{Type: "boolean"},
 			map[string]string{`true`: `true`, `false`: `false`, `"on"`: `true`, `"No"`: `false`, `1`: `true`, `0`: `false`, `""`: `false`},
 			map[string]string{`2`: "invalid", `"maybe"`: "invalid", `null`: "null", `[]`: "invalid"},
 			`false`,
 		},
 		{
-			FieldSettings{Type: "date", Min: jsonText(`"1900-01-01"`), Max: jsonText(`"2030-12-31"`)},
+			field.Spec{Type: "date", Min: jsonText(`"1900-01-01"`), Max: jsonText(`"2030-12-31"`)},
 			map[string]string{`"2000-02-29"`: `"2000-02-29"`, `null`: `null`, `""`: `null`, `"1900-01-01"`: `"1900-01-01"`},
 			map[string]string{`"1899-12-31"`: "min_value", `"2031-01-01"`: "max_value", `"2001-02-29"`: "invalid", `"29.2.2000"`: "invalid", `"2000-2-9"`: "invalid", `20000229`: "invalid", `"2000-02-29T00:00:00Z"`: "invalid", `"0000-01-01"`: "invalid", `true`: "invalid"},
 			`null`,
 		},
 		{
-			FieldSettings{Type: "choice", Choices: []string{"small", "x large", "2"}},
+			field.Spec{Type: "choice", Choices: []string{"small", "x large", "2"}},
 			map[string]string{`"small"`: `"small"`, `" x large "`: `"x large"`, `2`: `"2"`, `null`: `null`, `""`: `null`},
 			map[string]string{`"Small"`: "invalid_choice", `"huge"`: "invalid_choice", `true`: "invalid", `["small"]`: "invalid"},
 			`null`,
 		},
 	}
 	for i, c := range cases {
-		t.Run(fmt.Sprintf("%d %s", i, c.field.Type), func(t *testing.T) {
-			c.field.Name = "extra"
-			s := newSite(t, withFields(c.field), noVerification)
+		t.Run(fmt.Sprintf("%d %s", i, c.Field.Type), func(t *testing.T) {
+			c.Field.Name = "extra"
+			s := newSite(t, withFields(c.Field), noVerification)
 			s.member("ada")
 			b := s.signedIn("ada").problems()
 			b.header.Set("Content-Type", "application/json")
@@ -144,8 +149,8 @@ func TestFieldTypes(t *testing.T) {
 				require.Equal(t, want, fieldCodes(t, b.do(http.MethodPatch, "/accounts/profile", `{"extra":`+sent+`}`), "extra"), sent)
 			}
 			// The same at sign-up, where a required one has to be there.
-			c.field.Required = true
-			s = newSite(t, withFields(c.field), noVerification)
+			c.Field.Required = true
+			s = newSite(t, withFields(c.Field), noVerification)
 			b = s.browser().problems()
 			require.Equal(t, "required", fieldCodes(t, b.post("/accounts/register", newcomer("eve")), "extra"))
 			require.Equal(t, "blank", fieldCodes(t, b.post("/accounts/register", with(newcomer("eve"), data{"extra": " "})), "extra"))
@@ -170,9 +175,9 @@ func TestFieldTypes(t *testing.T) {
 // What a field is not allowed to hold is told together with all other errors.
 func TestFieldErrorsComeTogether(t *testing.T) {
 	s := newSite(t, withFields(
-		FieldSettings{Name: "age", Type: "integer", Required: true, Min: jsonText("18")},
-		FieldSettings{Name: "size", Type: "choice", Choices: []string{"s", "m"}},
-		FieldSettings{Name: "nick", Type: "text", Unique: true},
+		field.Spec{Name: "age", Type: "integer", Required: true, Min: jsonText("18")},
+		field.Spec{Name: "size", Type: "choice", Choices: []string{"s", "m"}},
+		field.Spec{Name: "nick", Type: "text", Unique: true},
 	), noVerification)
 	res := s.browser().post("/accounts/register", with(newcomer("ada"), data{"age": 20, "nick": "Ada"}))
 	require.Equal(t, http.StatusCreated, res.StatusCode, res.body)
@@ -184,10 +189,10 @@ func TestFieldErrorsComeTogether(t *testing.T) {
 
 func TestFieldsOfTheirOwners(t *testing.T) {
 	s := newSite(t, withFields(
-		FieldSettings{Name: "nick", Type: "text"},
-		FieldSettings{Name: "plan", Type: "choice", Choices: []string{"free", "paid"}, ReadOnly: true, Default: jsonText(`"free"`)},
-		FieldSettings{Name: "score", Type: "integer", Hidden: true, Default: jsonText(`5`)},
-		FieldSettings{Name: "terms", Type: "boolean", Default: jsonText(`true`)},
+		field.Spec{Name: "nick", Type: "text"},
+		field.Spec{Name: "plan", Type: "choice", Choices: []string{"free", "paid"}, ReadOnly: true, Default: jsonText(`"free"`)},
+		field.Spec{Name: "score", Type: "integer", Hidden: true, Default: jsonText(`5`)},
+		field.Spec{Name: "terms", Type: "boolean", Default: jsonText(`true`)},
 	))
 	res := s.browser().post("/accounts/register", with(newcomer("ada"), data{"nick": "countess", "plan": "paid", "score": 9, "shoe": 1}))
 	require.Equal(t, http.StatusCreated, res.StatusCode, res.body)
@@ -215,10 +220,10 @@ func TestFieldsOfTheirOwners(t *testing.T) {
 // empty where nothing was chosen.
 func TestFieldsInForms(t *testing.T) {
 	s := newSite(t, noVerification, withFields(
-		FieldSettings{Name: "news", Type: "boolean", Default: jsonText(`true`), Label: "Send me news"},
-		FieldSettings{Name: "size", Type: "choice", Choices: []string{"small", "x large"}},
-		FieldSettings{Name: "born", Type: "date", Max: jsonText(`"2020-01-01"`)},
-		FieldSettings{Name: "age", Type: "integer", Min: jsonText(`1`)},
+		field.Spec{Name: "news", Type: "boolean", Default: jsonText(`true`), Label: "Send me news"},
+		field.Spec{Name: "size", Type: "choice", Choices: []string{"small", "x large"}},
+		field.Spec{Name: "born", Type: "date", Max: jsonText(`"2020-01-01"`)},
+		field.Spec{Name: "age", Type: "integer", Min: jsonText(`1`)},
 	))
 	b := s.browser().likeBrowser()
 	page := b.get("/accounts/register/").body
@@ -253,9 +258,9 @@ func TestFieldInMailPlaceholderAndAdmin(t *testing.T) {
 	folder := t.TempDir()
 	writeFile(t, filepath.Join(folder, "hello.txt"), "{{.User.Extra.nick}}/{{.User.Extra.size}}/{{.User.Extra.secret}} {{.Link}}")
 	s := newSite(t, withFields(
-		FieldSettings{Name: "nick", Type: "text"},
-		FieldSettings{Name: "size", Type: "choice", Choices: []string{"s"}},
-		FieldSettings{Name: "secret", Type: "integer", Hidden: true, Default: jsonText("42")},
+		field.Spec{Name: "nick", Type: "text"},
+		field.Spec{Name: "size", Type: "choice", Choices: []string{"s"}},
+		field.Spec{Name: "secret", Type: "integer", Hidden: true, Default: jsonText("42")},
 	), func(s *Settings) {
 		s.Templates, s.Register.Mail.TextBody, s.ResetPassword.Mail.TextBody = folder, "hello.txt", "hello.txt"
 	})
@@ -266,7 +271,7 @@ func TestFieldInMailPlaceholderAndAdmin(t *testing.T) {
 	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-registration", linkOf(m, t)).StatusCode)
 	s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
 	require.Contains(t, s.mail().Text, "countess//42 http")
-	u := &User{Extra: map[string]any{"nick": "x"}}
+	u := &store.User{Extra: map[string]any{"nick": "x"}}
 	for name, want := range map[string]any{"nick": "x", "size": ""} {
 		got, ok := s.realm.placeholder(u, name)
 		require.True(t, ok, name)
@@ -276,7 +281,7 @@ func TestFieldInMailPlaceholderAndAdmin(t *testing.T) {
 	require.False(t, ok, "what is hidden is no placeholder")
 	// A template with a field that isn't there fails when it is loaded.
 	writeFile(t, filepath.Join(folder, "hello.txt"), "{{.User.Extra.nikc}}")
-	_, err := newMailRenderer(s.realm.settings.letters(), s.realm.languages, "example.com", s.realm.now)
+	_, err := letter.NewRenderer(s.realm.settings.letters(), s.realm.Languages, "example.com", s.realm.Now)
 	require.ErrorContains(t, err, "nikc")
 	require.ErrorContains(t, err, ".Extra.<name>")
 }
@@ -284,8 +289,8 @@ func TestFieldInMailPlaceholderAndAdmin(t *testing.T) {
 // An added unique field identifies an account just as the username does.
 func TestSignInByAddedField(t *testing.T) {
 	s := newSite(t, withFields(
-		FieldSettings{Name: "number", Type: "integer", Unique: true, Required: true},
-		FieldSettings{Name: "nick", Type: "text", Unique: true},
+		field.Spec{Name: "number", Type: "integer", Unique: true, Required: true},
+		field.Spec{Name: "nick", Type: "text", Unique: true},
 	), func(s *Settings) {
 		s.User.LoginFields = []string{"username", "number", "nick", "email"}
 		s.Throttle = ThrottleSettings{Login: &ThrottleLimit{Events: 5, Window: 3600e9}, Register: &ThrottleLimit{Events: 1000, Window: 1e9}}
@@ -316,7 +321,7 @@ func TestSignInByAddedField(t *testing.T) {
 	// Nobody takes a value by which another signs in, whatever the field.
 	for name, c := range map[string]struct {
 		change data
-		field  string
+		Field  string
 	}{
 		"username is a number":      {data{"username": "007", "nick": "x", "number": 9}, "username"},
 		"username is a nick":        {data{"username": "countess", "nick": "x", "number": 9}, "username"},
@@ -325,14 +330,14 @@ func TestSignInByAddedField(t *testing.T) {
 		"the same number":           {data{"nick": "y", "number": "7"}, "number"},
 		"the same nick, other case": {data{"nick": "COUNTESS", "number": 9}, "nick"},
 	} {
-		require.Equal(t, "unique", fieldCodes(t, b.post("/accounts/register", with(newcomer("bob"), c.change)), c.field), name)
+		require.Equal(t, "unique", fieldCodes(t, b.post("/accounts/register", with(newcomer("bob"), c.change)), c.Field), name)
 	}
 	require.Equal(t, "invalid", fieldCodes(t, b.post("/accounts/register", with(newcomer("bob"), data{"nick": "ada@example.org", "number": 9})), "nick"), "an address of somebody's")
 }
 
 // However a number is written, the tries at its account are counted together.
 func TestSpellingsOfALoginShareABudget(t *testing.T) {
-	s := newSite(t, withFields(FieldSettings{Name: "number", Type: "integer", Unique: true}), noVerification, func(s *Settings) {
+	s := newSite(t, withFields(field.Spec{Name: "number", Type: "integer", Unique: true}), noVerification, func(s *Settings) {
 		s.User.LoginFields = []string{"username", "number"}
 		s.Throttle = ThrottleSettings{Login: &ThrottleLimit{Events: 3, Window: 3600e9}, Register: &ThrottleLimit{Events: 1000, Window: 1e9}}
 	})
@@ -349,7 +354,7 @@ func TestSpellingsOfALoginShareABudget(t *testing.T) {
 }
 
 func TestPasswordLikeAnAddedField(t *testing.T) {
-	s := newSite(t, withFields(FieldSettings{Name: "pet", Type: "text"}))
+	s := newSite(t, withFields(field.Spec{Name: "pet", Type: "text"}))
 	body := with(newcomer("ada"), data{"pet": "schnurrdiburr", "password": "Schnurrdiburr1", "password_confirm": "Schnurrdiburr1"})
 	requireError(t, s.browser().problems().post("/accounts/register", body), http.StatusBadRequest, "password:password_too_similar")
 }
@@ -370,8 +375,8 @@ func TestFieldsOfASiteChange(t *testing.T) {
 	s := newSiteAt(t, path, noVerification)
 	id := s.member("ada")
 	s.close()
-	nick := FieldSettings{Name: "nick", Type: "text"}
-	s = newSiteAt(t, path, noVerification, withFields(nick, FieldSettings{Name: "level", Type: "integer", Default: jsonText("1"), Required: true}))
+	nick := field.Spec{Name: "nick", Type: "text"}
+	s = newSiteAt(t, path, noVerification, withFields(nick, field.Spec{Name: "level", Type: "integer", Default: jsonText("1"), Required: true}))
 	b := s.signedIn("ada")
 	require.Equal(t, []any{"", float64(1)}, []any{b.get("/accounts/profile").json(t)["nick"], b.get("/accounts/profile").json(t)["level"]})
 	require.Equal(t, http.StatusOK, b.do(http.MethodPatch, "/accounts/profile", data{"nick": "12"}).StatusCode)
@@ -381,10 +386,10 @@ func TestFieldsOfASiteChange(t *testing.T) {
 	require.Equal(t, http.StatusOK, s.signedIn("ada").do(http.MethodPatch, "/accounts/profile", data{"first_name": "Ada"}).StatusCode)
 	require.Equal(t, "12", s.stored(id).Extra["nick"], "it is kept")
 	s.close()
-	s = newSiteAt(t, path, noVerification, withFields(FieldSettings{Name: "nick", Type: "integer"}))
+	s = newSiteAt(t, path, noVerification, withFields(field.Spec{Name: "nick", Type: "integer"}))
 	require.InEpsilon(t, 12, s.signedIn("ada").get("/accounts/profile").json(t)["nick"], 0)
 	s.close()
-	s = newSiteAt(t, path, noVerification, withFields(FieldSettings{Name: "nick", Type: "date", Default: jsonText(`"2000-01-01"`)}))
+	s = newSiteAt(t, path, noVerification, withFields(field.Spec{Name: "nick", Type: "date", Default: jsonText(`"2000-01-01"`)}))
 	require.Equal(t, "2000-01-01", s.signedIn("ada").get("/accounts/profile").json(t)["nick"], "what is no date counts as unset")
 }
 
@@ -394,13 +399,13 @@ func FuzzFieldValues(f *testing.F) {
 	for _, seed := range []string{"", "abc", "1e3", "-0", "9007199254740993", "0x1", "HTTPS://EXAMPLE.org/ü?#", "http://[::1%25eth0]/", "2000-02-29", "true", "Ada@BÜCHER.example", ".5", "1e-400", "http://a/%2f", "00000"} {
 		f.Add(seed)
 	}
-	var fields []*field
-	for _, kind := range fieldKinds {
-		s := FieldSettings{Name: "x", Type: string(kind)}
-		if kind == kindChoice {
+	var fields []*field.Field
+	for _, kind := range field.FieldKinds {
+		s := field.Spec{Name: "x", Type: string(kind)}
+		if kind == field.KindChoice {
 			s.Choices = []string{"abc", "ä"}
 		}
-		made, err := newField(s, reservedNames)
+		made, err := field.New(s, reservedNames)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -408,33 +413,33 @@ func FuzzFieldValues(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in string) {
 		for _, f := range fields {
-			v, refusal := f.read(value{kind: valueText, text: in}, false)
+			v, refusal := f.Read(field.Value{Kind: field.ValueText, Text: in}, false)
 			if refusal != nil {
 				continue
 			}
-			u := &User{}
-			f.assign(u, v)
-			record, err := encodeUser(u, nil)
+			u := &store.User{}
+			f.Assign(u, v)
+			record, err := bolt.EncodeUser(u, nil)
 			require.NoError(t, err)
-			back, _, err := decodeUser(uuid.Nil, record)
+			back, _, err := bolt.DecodeUser(uuid.Nil, record)
 			require.NoError(t, err)
-			shown := f.get(back)
-			require.Equal(t, f.get(u), shown, f.kind)
+			shown := f.Get(back)
+			require.Equal(t, f.Get(u), shown, f.Kind)
 			if v == nil || v == "" {
 				require.Empty(t, u.Extra)
 				continue
 			}
-			require.Equal(t, v, shown, f.kind)
+			require.Equal(t, v, shown, f.Kind)
 			_, err = json.Marshal(shown)
 			require.NoError(t, err)
-			again, refusal := f.read(value{kind: valueText, text: textOf(v)}, true)
-			require.Nil(t, refusal, "%s %v", f.kind, v)
-			require.Equal(t, v, again, f.kind)
-			if f.kind == kindBoolean {
+			again, refusal := f.Read(field.Value{Kind: field.ValueText, Text: field.TextOf(v)}, true)
+			require.Nil(t, refusal, "%s %v", f.Kind, v)
+			require.Equal(t, v, again, f.Kind)
+			if f.Kind == field.KindBoolean {
 				continue // never unique
 			}
-			require.Equal(t, f.key(u), f.keyOf(in), f.kind)
-			require.Equal(t, f.key(u), f.keyOf(textOf(v)), f.kind)
+			require.Equal(t, f.Key(u), f.KeyOf(in), f.Kind)
+			require.Equal(t, f.Key(u), f.KeyOf(field.TextOf(v)), f.Kind)
 		}
 	})
 }

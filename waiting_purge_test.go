@@ -13,13 +13,18 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-// purge moves the clock and makes one round of the sweep.
+// Purge moves the clock and makes one round of the sweep.
 func (s *site) purge(t testing.TB, d time.Duration) int {
 	t.Helper()
 	s.travel(d)
-	n, err := s.realm.engine.purger.purge(t.Context(), s.realm.postman)
+	n, err := s.realm.engine.purger.Purge(t.Context(), s.realm.postman)
 	require.NoError(t, err)
 	return n
 }
@@ -27,7 +32,7 @@ func (s *site) purge(t testing.TB, d time.Duration) int {
 // wait lets time pass in the steps in which the sweep goes its rounds.
 func (s *site) wait(t testing.TB, d time.Duration) (removed int) {
 	t.Helper()
-	step := 2 * purgeEvery(s.realm.postman.unconfirmed)
+	step := 2 * account.PurgeEvery(s.realm.postman.Unconfirmed)
 	removed = s.purge(t, 0)
 	for ; d > 0; d -= step {
 		removed += s.purge(t, min(d, step))
@@ -41,7 +46,7 @@ func (s *site) exists(t testing.TB, name string) bool {
 	t.Helper()
 	_, err := s.accounts.Lookup(t.Context(), name)
 	if err != nil {
-		require.Equal(t, CodeUserNotFound, asRefusal(err).Code, err)
+		require.Equal(t, refusal.CodeUserNotFound, web.AsRefusal(err).Code, err)
 	}
 	return err == nil
 }
@@ -67,9 +72,9 @@ func TestUnconfirmedAccountsAreRemoved(t *testing.T) {
 // The default is the verification period.
 func TestUnconfirmedLifetimeFollowsTheVerificationPeriod(t *testing.T) {
 	s := newSite(t, func(s *Settings) { s.Register.VerificationPeriod = caddy.Duration(5 * time.Hour) })
-	require.Equal(t, 5*time.Hour, s.realm.postman.unconfirmed)
+	require.Equal(t, 5*time.Hour, s.realm.postman.Unconfirmed)
 	s = newSite(t)
-	require.Equal(t, 7*day, s.realm.postman.unconfirmed)
+	require.Equal(t, 7*day, s.realm.postman.Unconfirmed)
 }
 
 // The time counts from the last mail, three lifetimes at most in all; the row of a
@@ -105,7 +110,7 @@ func TestUnconfirmedLifetimeCountsFromTheLastMail(t *testing.T) {
 func (s *site) drain(t testing.TB) {
 	t.Helper()
 	require.Eventually(t, func() bool {
-		err := s.accounts.store.View(t.Context(), func(tx Tx) error { _, err := tx.NextMail(); return err })
+		err := s.accounts.Store.View(t.Context(), func(tx store.Tx) error { _, err := tx.NextMail(); return err })
 		return err != nil
 	}, patience, time.Millisecond)
 	for len(s.mailer.sent) > 0 {
@@ -135,24 +140,24 @@ func TestOnlyWhatASignUpLeftWaitingIsRemoved(t *testing.T) {
 		s.mail()
 	}
 	for name, active := range map[string]*bool{"enabled": on(), "disabled": off()} {
-		_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, name), AdminChange{IsActive: active})
+		_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, name), account.AdminChange{IsActive: active})
 		require.NoError(t, err)
 	}
 	require.Equal(t, "200", s.problem("send-reset-password-link", data{"login": "reset"}))
 	require.Equal(t, "200", s.problem("reset-password", with(linkOf(s.mail(), t), data{"password": "an even longer passphrase"})))
 	s.wait(t, 9*time.Hour)
 	// As an import or a later version could make them.
-	odd := map[string]func(*User){
-		"signed in once": func(u *User) { u.LastLogin = s.accounts.time() },
-		"active":         func(u *User) { u.IsActive = true },
-		"confirmed once": func(u *User) { u.EmailVerified = true },
-		"disabled":       func(u *User) { u.AwaitsVerification = false },
-		"no time known":  func(u *User) { u.WaitingSince, u.WaitingFrom = time.Time{}, time.Time{} },
+	odd := map[string]func(*store.User){
+		"signed in once": func(u *store.User) { u.LastLogin = s.accounts.Time() },
+		"active":         func(u *store.User) { u.IsActive = true },
+		"confirmed once": func(u *store.User) { u.EmailVerified = true },
+		"disabled":       func(u *store.User) { u.AwaitsVerification = false },
+		"no time known":  func(u *store.User) { u.WaitingSince, u.WaitingFrom = time.Time{}, time.Time{} },
 	}
 	ids := map[string]uuid.UUID{}
-	require.NoError(t, s.accounts.store.Update(t.Context(), func(tx Tx) error {
+	require.NoError(t, s.accounts.Store.Update(t.Context(), func(tx store.Tx) error {
 		for name, change := range odd {
-			u := &User{ID: uuid.Must(uuid.NewV7()), AwaitsVerification: true, WaitingFrom: s.accounts.time(), WaitingSince: s.accounts.time()}
+			u := &store.User{ID: uuid.Must(uuid.NewV7()), AwaitsVerification: true, WaitingFrom: s.accounts.Time(), WaitingSince: s.accounts.Time()}
 			change(u)
 			ids[name] = u.ID
 			if err := tx.PutUser(u, nil); err != nil {
@@ -228,13 +233,13 @@ func TestPurgeGoesInParts(t *testing.T) {
 	before := s.storeFile(t)
 	require.Zero(t, s.purge(t, 10*time.Minute))
 	require.Equal(t, before, s.storeFile(t), "nobody waits: nothing is written")
-	const n = 3*purgeChunk + 7
-	require.NoError(t, s.accounts.store.Update(t.Context(), func(tx Tx) error {
+	const n = 3*account.PurgeChunk + 7
+	require.NoError(t, s.accounts.Store.Update(t.Context(), func(tx store.Tx) error {
 		for i := range n {
-			u := &User{ID: uuid.Must(uuid.NewV7()), Username: fmt.Sprint("w", i), Email: "ada@example.org", EmailPending: true, AwaitsVerification: true}
-			u.WaitingFrom = s.accounts.time()
+			u := &store.User{ID: uuid.Must(uuid.NewV7()), Username: fmt.Sprint("w", i), Email: "ada@example.org", EmailPending: true, AwaitsVerification: true}
+			u.WaitingFrom = s.accounts.Time()
 			u.WaitingSince = u.WaitingFrom
-			if err := tx.PutUser(u, s.accounts.uniques.keysOf(u)); err != nil {
+			if err := tx.PutUser(u, s.accounts.Uniques.KeysOf(u)); err != nil {
 				return err
 			}
 		}
@@ -286,7 +291,7 @@ func TestRaceOfConfirmationAgainstPurge(t *testing.T) {
 	}
 	wg.Go(func() {
 		<-start
-		removed, err = s.realm.engine.purger.purge(t.Context(), s.realm.postman)
+		removed, err = s.realm.engine.purger.Purge(t.Context(), s.realm.postman)
 	})
 	close(start)
 	wg.Wait()

@@ -19,7 +19,8 @@ import (
 	"github.com/google/uuid"
 	"go.etcd.io/bbolt"
 
-	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
 
 func million(ctx context.Context, b *bench) error {
@@ -221,12 +222,12 @@ func (b *bench) costs(ctx context.Context, large, few *seeded) error {
 func (b *bench) writes(ctx context.Context, large, few *seeded) error {
 	type side struct {
 		*seeded
-		store        registration.Store
+		store        store.Store
 		write, sweep []float64 // ms
 	}
 	var sides []*side
 	for _, s := range []*seeded{few, large} {
-		file, err := registration.OpenBoltFile(s.path, time.Second)
+		file, err := bolt.Open(s.path, time.Second)
 		if err != nil {
 			return err
 		}
@@ -248,12 +249,12 @@ func (b *bench) writes(ctx context.Context, large, few *seeded) error {
 		for i := range sides {
 			sd := sides[(i+n)%2]
 			name := "new" + strconv.Itoa(n*4871233%10_000_000)
-			u := &registration.User{
+			u := &store.User{
 				ID: uuid.Must(uuid.NewV7()), Username: name, Email: name + "@example.org", PasswordHash: hash, IsActive: true, DateJoined: time.Now(),
 			}
-			keys := []registration.Key{{Field: "username", Value: u.Username}, {Field: "email", Value: u.Email}}
+			keys := []store.Key{{Field: "username", Value: u.Username}, {Field: "email", Value: u.Email}}
 			if err := timed(&sd.write, func() error {
-				return sd.store.Update(ctx, func(tx registration.Tx) error { return tx.PutUser(u, keys) })
+				return sd.store.Update(ctx, func(tx store.Tx) error { return tx.PutUser(u, keys) })
 			}); err != nil {
 				return err
 			}
@@ -265,9 +266,9 @@ func (b *bench) writes(ctx context.Context, large, few *seeded) error {
 	for n := range b.rounds {
 		for i := range sides {
 			sd := sides[(i+n)%2]
-			var removed []registration.TokenHash
+			var removed []store.TokenHash
 			if err := timed(&sd.sweep, func() error {
-				return sd.store.Update(ctx, func(tx registration.Tx) (err error) {
+				return sd.store.Update(ctx, func(tx store.Tx) (err error) {
 					removed, err = tx.DeleteExpiredSessions(later, swept)
 					return err
 				})
@@ -277,7 +278,7 @@ func (b *bench) writes(ctx context.Context, large, few *seeded) error {
 			if len(removed) != swept {
 				return fmt.Errorf("%d sessions swept, not %d", len(removed), swept)
 			}
-			if err := sd.store.Update(ctx, func(tx registration.Tx) error { return freshSessions(tx, sd.seeded, swept) }); err != nil {
+			if err := sd.store.Update(ctx, func(tx store.Tx) error { return freshSessions(tx, sd.seeded, swept) }); err != nil {
 				return err
 			}
 		}
@@ -301,12 +302,12 @@ const sweepNote = "The sweep: sessions are kept by the hash of their token, whic
 	"The sweep runs every 10 minutes beside the requests, and its work is that of the sessions that have ended, however many there are."
 
 // freshSessions signs n users in.
-func freshSessions(tx registration.Tx, s *seeded, n int) error {
+func freshSessions(tx store.Tx, s *seeded, n int) error {
 	now := time.Now()
 	for i := range n {
 		var token [32]byte
 		_, _ = rand.Read(token[:]) // never fails
-		if err := tx.PutSession(&registration.Session{
+		if err := tx.PutSession(&store.Session{
 			Hash: sha256.Sum256(token[:]), User: s.ids[i*s.n/n], Created: now, LastUsed: now, Expires: now.Add(14 * 24 * time.Hour),
 			Address: "203.0.113.7", UserAgent: userAgents[0],
 		}); err != nil {

@@ -23,7 +23,8 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/crypto/argon2"
 
-	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
 
 // The parameters of Argon2id, which are the plugin's defaults, and the password
@@ -113,19 +114,19 @@ func inMemory(dir, name string) (string, error) {
 }
 
 func (s *seeded) fill(ctx context.Context, path string) error {
-	file, err := registration.OpenBoltFile(path, time.Second)
+	file, err := bolt.Open(path, time.Second)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = file.Close() }()
-	store, err := file.Realm("default")
+	db, err := file.Realm("default")
 	if err != nil {
 		return err
 	}
 	hash, now := hashes(16), time.Now()
 	order := mrand.New(mrand.NewPCG(1, 2)).Perm(s.n) //nolint:gosec // an order, no secret
 	for first := 0; first < s.n; first += s.step(first) {
-		if err := store.Update(ctx, func(tx registration.Tx) error {
+		if err := db.Update(ctx, func(tx store.Tx) error {
 			for i := first; i < min(first+s.step(first), s.n); i++ {
 				if err := s.putUser(tx, i, hash[i%len(hash)], now); err != nil {
 					return err
@@ -140,7 +141,7 @@ func (s *seeded) fill(ctx context.Context, path string) error {
 		// In the order of their hashes a transaction goes through the tree once;
 		// which pages it fills is the same.
 		group := order[first:min(first+s.step(first), s.n)]
-		hashOf := make(map[int]registration.TokenHash, len(group))
+		hashOf := make(map[int]store.TokenHash, len(group))
 		for _, i := range group {
 			hashOf[i] = sha256.Sum256([]byte(s.token(i)))
 		}
@@ -149,7 +150,7 @@ func (s *seeded) fill(ctx context.Context, path string) error {
 			return bytes.Compare(x[:], y[:])
 		})
 		at := now.Add(time.Duration(first-s.n) * time.Millisecond)
-		if err := store.Update(ctx, func(tx registration.Tx) error {
+		if err := db.Update(ctx, func(tx store.Tx) error {
 			for _, i := range group {
 				if err := s.putSession(tx, i, hashOf[i], at); err != nil {
 					return err
@@ -173,22 +174,22 @@ func (s *seeded) step(written int) int {
 	return min(256+written/400, 2048)
 }
 
-func (s *seeded) putUser(tx registration.Tx, i int, hash string, now time.Time) (err error) {
+func (s *seeded) putUser(tx store.Tx, i int, hash string, now time.Time) (err error) {
 	if s.ids[i] == uuid.Nil {
 		if s.ids[i], err = uuid.NewV7(); err != nil {
 			return err
 		}
 	}
 	name := s.name(i)
-	u := &registration.User{
+	u := &store.User{
 		ID: s.ids[i], Username: name, Email: name + "@example.org", FirstName: "Augusta", LastName: "Lovelace",
 		PasswordHash: hash, IsActive: true, EmailVerified: true, DateJoined: now, LastLogin: now,
 	}
-	return tx.PutUser(u, []registration.Key{{Field: "username", Value: u.Username}, {Field: "email", Value: u.Email}})
+	return tx.PutUser(u, []store.Key{{Field: "username", Value: u.Username}, {Field: "email", Value: u.Email}})
 }
 
-func (s *seeded) putSession(tx registration.Tx, i int, hash registration.TokenHash, at time.Time) error {
-	return tx.PutSession(&registration.Session{
+func (s *seeded) putSession(tx store.Tx, i int, hash store.TokenHash, at time.Time) error {
+	return tx.PutSession(&store.Session{
 		Hash: hash, User: s.ids[i], Created: at, LastUsed: at, Expires: at.Add(14 * 24 * time.Hour),
 		Address: fmt.Sprintf("203.0.%d.%d", i>>8&0xff, i&0xff), UserAgent: userAgents[i%len(userAgents)],
 	})

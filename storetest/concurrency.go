@@ -15,7 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 const crowd = 100
@@ -56,14 +56,14 @@ var errUsed = errors.New("used already")
 var concurrencyPromises = []promise{
 	{"of many that claim one key, one gets it", func(t *testing.T, open opener) {
 		s := open(t)
-		users := make([]*registration.User, crowd)
+		users := make([]*store.User, crowd)
 		for i := range users {
 			users[i] = newUser("anna")
 		}
 		errs := together(crowd, func(i int) error {
-			return s.Update(t.Context(), func(tx registration.Tx) error { return tx.PutUser(users[i], keysOf(users[i])) })
+			return s.Update(t.Context(), func(tx store.Tx) error { return tx.PutUser(users[i], keysOf(users[i])) })
 		})
-		won, taken, others := count(errs, registration.ErrTaken)
+		won, taken, others := count(errs, store.ErrTaken)
 		require.Empty(t, others)
 		require.Equal(t, 1, won)
 		require.Equal(t, crowd-1, taken)
@@ -79,7 +79,7 @@ var concurrencyPromises = []promise{
 		u.AwaitsVerification = true
 		putUsers(t, s, u)
 		errs := together(crowd, func(int) error {
-			return s.Update(t.Context(), func(tx registration.Tx) error {
+			return s.Update(t.Context(), func(tx store.Tx) error {
 				u, err := tx.User(u.ID)
 				if err != nil {
 					return err
@@ -98,9 +98,9 @@ var concurrencyPromises = []promise{
 	}},
 	{"no read-modify-write is lost", func(t *testing.T, open opener) {
 		s := open(t)
-		update(t, s, func(tx registration.Tx) error { return tx.PutValue("n", []byte("0")) })
+		update(t, s, func(tx store.Tx) error { return tx.PutValue("n", []byte("0")) })
 		errs := together(crowd, func(int) error {
-			return s.Update(t.Context(), func(tx registration.Tx) error {
+			return s.Update(t.Context(), func(tx store.Tx) error {
 				v, err := tx.Value("n")
 				if err != nil {
 					return err
@@ -118,7 +118,7 @@ var concurrencyPromises = []promise{
 	}},
 	{"acts that fail do not fail others, though functions run twice", func(t *testing.T, open opener) {
 		s := open(t)
-		users, mails := make([]*registration.User, crowd), make([]*registration.Mail, crowd)
+		users, mails := make([]*store.User, crowd), make([]*store.Mail, crowd)
 		for i := range users {
 			users[i] = newUser(fmt.Sprint("user", i))
 			mails[i] = newMail(users[i].Email, now)
@@ -131,7 +131,7 @@ var concurrencyPromises = []promise{
 			}
 		}
 		errs := together(crowd, func(i int) error {
-			return s.Update(t.Context(), func(tx registration.Tx) error {
+			return s.Update(t.Context(), func(tx store.Tx) error {
 				if err := tx.PutUser(users[i], keysOf(users[i])); err != nil {
 					return err
 				}
@@ -150,7 +150,7 @@ var concurrencyPromises = []promise{
 				require.ErrorIs(t, err, mine[i])
 				require.Zero(t, mails[i].Seq)
 				_, err = user(t, s, users[i].ID)
-				require.ErrorIs(t, err, registration.ErrNotFound)
+				require.ErrorIs(t, err, store.ErrNotFound)
 				continue
 			}
 			require.NoError(t, err)
@@ -170,7 +170,7 @@ var concurrencyPromises = []promise{
 					panics.Add(1)
 				}
 			}()
-			return s.Update(t.Context(), func(tx registration.Tx) error {
+			return s.Update(t.Context(), func(tx store.Tx) error {
 				if i%10 == 0 {
 					panic("oops")
 				}
@@ -189,7 +189,7 @@ var concurrencyPromises = []promise{
 	{"a caller whose goroutine ends within its act does not disturb others", func(t *testing.T, open opener) {
 		s := open(t)
 		together(crowd, func(i int) error {
-			return s.Update(t.Context(), func(tx registration.Tx) error {
+			return s.Update(t.Context(), func(tx store.Tx) error {
 				if i%10 == 0 {
 					runtime.Goexit() // what t.FailNow does
 				}
@@ -205,7 +205,7 @@ var concurrencyPromises = []promise{
 	{"readers see whole acts while writers write", func(t *testing.T, open opener) {
 		s := open(t)
 		write := func(n int) error {
-			return s.Update(t.Context(), func(tx registration.Tx) error {
+			return s.Update(t.Context(), func(tx store.Tx) error {
 				for _, name := range []string{"a", "b", "c"} {
 					if err := tx.PutValue(name, []byte(strconv.Itoa(n))); err != nil {
 						return err
@@ -222,7 +222,7 @@ var concurrencyPromises = []promise{
 		for r := range reads {
 			wg.Go(func() {
 				for {
-					readErrs[r] = s.View(t.Context(), func(tx registration.Tx) error {
+					readErrs[r] = s.View(t.Context(), func(tx store.Tx) error {
 						var seen [3]string
 						for i, name := range []string{"a", "b", "c"} {
 							v, err := tx.Value(name)

@@ -11,20 +11,20 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-func newMail(to string, due time.Time) *registration.Mail {
-	return &registration.Mail{
-		MessageID: uuid.NewString() + "@example.org", Kind: registration.MailVerifyRegistration, Tried: 71*time.Hour + 3*time.Millisecond,
+func newMail(to string, due time.Time) *store.Mail {
+	return &store.Mail{
+		MessageID: uuid.NewString() + "@example.org", Kind: store.MailVerifyRegistration, Tried: 71*time.Hour + 3*time.Millisecond,
 		To: to, User: uuid.Must(uuid.NewV7()), State: []byte{1, 2, 3}, Language: "nb",
 		Queued: now, Due: due, Attempts: 2,
 	}
 }
 
-func putMail(t *testing.T, s registration.Store, mails ...*registration.Mail) {
+func putMail(t *testing.T, s store.Store, mails ...*store.Mail) {
 	t.Helper()
-	update(t, s, func(tx registration.Tx) error {
+	update(t, s, func(tx store.Tx) error {
 		for _, m := range mails {
 			if err := tx.PutMail(m); err != nil {
 				return err
@@ -34,21 +34,21 @@ func putMail(t *testing.T, s registration.Store, mails ...*registration.Mail) {
 	})
 }
 
-func deleteMail(t *testing.T, s registration.Store, seq uint64) {
+func deleteMail(t *testing.T, s store.Store, seq uint64) {
 	t.Helper()
-	update(t, s, func(tx registration.Tx) error { return tx.DeleteMail(seq) })
+	update(t, s, func(tx store.Tx) error { return tx.DeleteMail(seq) })
 }
 
-func due(t *testing.T, s registration.Store, at time.Time, limit int) (mails []*registration.Mail) {
+func due(t *testing.T, s store.Store, at time.Time, limit int) (mails []*store.Mail) {
 	t.Helper()
-	view(t, s, func(tx registration.Tx) (err error) {
+	view(t, s, func(tx store.Tx) (err error) {
 		mails, err = tx.DueMail(at, limit)
 		return err
 	})
 	return mails
 }
 
-func dueSeqs(t *testing.T, s registration.Store, at time.Time, limit int) (seqs []uint64) {
+func dueSeqs(t *testing.T, s store.Store, at time.Time, limit int) (seqs []uint64) {
 	t.Helper()
 	for _, m := range due(t, s, at, limit) {
 		seqs = append(seqs, m.Seq)
@@ -56,9 +56,9 @@ func dueSeqs(t *testing.T, s registration.Store, at time.Time, limit int) (seqs 
 	return seqs
 }
 
-func nextMail(t *testing.T, s registration.Store) (at time.Time, err error) {
+func nextMail(t *testing.T, s store.Store) (at time.Time, err error) {
 	t.Helper()
-	view(t, s, func(tx registration.Tx) error {
+	view(t, s, func(tx store.Tx) error {
 		at, err = tx.NextMail()
 		return nil
 	})
@@ -69,9 +69,9 @@ var mailPromises = []promise{
 	{"every field is read back", func(t *testing.T, open opener) {
 		s := open(t)
 		full := newMail("Åsa@example.org", now)
-		bare := &registration.Mail{Kind: registration.MailEmailInUse, To: "b@example.org", Queued: now, Due: now.Add(time.Second)}
+		bare := &store.Mail{Kind: store.MailEmailInUse, To: "b@example.org", Queued: now, Due: now.Add(time.Second)}
 		putMail(t, s, full, bare)
-		require.Equal(t, []*registration.Mail{full, bare}, due(t, s, now.Add(time.Hour), 10))
+		require.Equal(t, []*store.Mail{full, bare}, due(t, s, now.Add(time.Hour), 10))
 	}},
 	{"records are copies", func(t *testing.T, open opener) {
 		s := open(t)
@@ -81,9 +81,9 @@ var mailPromises = []promise{
 		want.State = []byte{1, 2, 3}
 		m.State[0], m.To = 9, "changed"
 		got := due(t, s, now, 1)
-		require.Equal(t, []*registration.Mail{&want}, got)
+		require.Equal(t, []*store.Mail{&want}, got)
 		got[0].State[0] = 9
-		require.Equal(t, []*registration.Mail{&want}, due(t, s, now, 1))
+		require.Equal(t, []*store.Mail{&want}, due(t, s, now, 1))
 	}},
 	{"Seq grows and is never used again", func(t *testing.T, open opener) {
 		s := open(t)
@@ -101,7 +101,7 @@ var mailPromises = []promise{
 	{"a mail of a failed act is queued anew by the next one", func(t *testing.T, open opener) {
 		s := open(t)
 		m, failed := newMail("a@example.org", now), errors.New("failed")
-		require.ErrorIs(t, s.Update(t.Context(), func(tx registration.Tx) error {
+		require.ErrorIs(t, s.Update(t.Context(), func(tx store.Tx) error {
 			return errors.Join(tx.PutMail(m), failed)
 		}), failed)
 		require.Zero(t, m.Seq, "nothing is left behind, in the record neither")
@@ -109,7 +109,7 @@ var mailPromises = []promise{
 		putMail(t, s, other)
 		putMail(t, s, m)
 		require.Greater(t, m.Seq, other.Seq)
-		require.Equal(t, []*registration.Mail{other, m}, due(t, s, now, 10))
+		require.Equal(t, []*store.Mail{other, m}, due(t, s, now, 10))
 	}},
 	{"due mail comes in the order of its due times", func(t *testing.T, open opener) {
 		s := open(t)
@@ -150,22 +150,22 @@ var mailPromises = []promise{
 		putMail(t, s, first)
 		require.Equal(t, seq, first.Seq)
 		require.Empty(t, dueSeqs(t, s, now, 10))
-		require.Equal(t, []*registration.Mail{first}, due(t, s, now.Add(20*time.Minute), 10))
+		require.Equal(t, []*store.Mail{first}, due(t, s, now.Add(20*time.Minute), 10))
 		second.Due = now.Add(-time.Hour) // behind the first one: still waits
 		putMail(t, s, second)
 		require.Empty(t, dueSeqs(t, s, now, 10))
 		deleteMail(t, s, first.Seq)
-		require.Equal(t, []*registration.Mail{second}, due(t, s, now, 10))
+		require.Equal(t, []*store.Mail{second}, due(t, s, now, 10))
 	}},
 	{"what is due too far ahead was written under a wrong clock: it is due", func(t *testing.T, open opener) {
 		s := open(t)
 		far, further := newMail("a@example.org", now.Add(73*time.Hour)), newMail("b@example.org", now.Add(80*365*24*time.Hour))
-		behind, near, limit := newMail("a@example.org", now), newMail("c@example.org", now), newMail("d@example.org", now.Add(registration.MailFarAhead))
+		behind, near, limit := newMail("a@example.org", now), newMail("c@example.org", now), newMail("d@example.org", now.Add(store.MailFarAhead))
 		putMail(t, s, far, further, behind, near, limit)
 		require.Equal(t, near.Seq, dueSeqs(t, s, now, 1)[0], "what is due comes first")
 		require.ElementsMatch(t, []uint64{far.Seq, further.Seq, near.Seq}, dueSeqs(t, s, now, 10))
 		require.Len(t, dueSeqs(t, s, now, 2), 2)
-		require.ElementsMatch(t, []uint64{far.Seq, further.Seq, near.Seq, limit.Seq}, dueSeqs(t, s, now.Add(registration.MailFarAhead), 10))
+		require.ElementsMatch(t, []uint64{far.Seq, further.Seq, near.Seq, limit.Seq}, dueSeqs(t, s, now.Add(store.MailFarAhead), 10))
 		deleteMail(t, s, far.Seq)
 		require.ElementsMatch(t, []uint64{behind.Seq, further.Seq, near.Seq}, dueSeqs(t, s, now, 10))
 	}},
@@ -182,7 +182,7 @@ var mailPromises = []promise{
 	{"NextMail is the earliest due time of the mails that nothing holds back", func(t *testing.T, open opener) {
 		s := open(t)
 		_, err := nextMail(t, s)
-		require.ErrorIs(t, err, registration.ErrNotFound)
+		require.ErrorIs(t, err, store.ErrNotFound)
 		late, early := newMail("a@example.org", now.Add(20*time.Minute)), newMail("b@example.org", now.Add(time.Minute))
 		putMail(t, s, late, early)
 		at, err := nextMail(t, s)
@@ -206,19 +206,19 @@ var mailPromises = []promise{
 		require.Equal(t, now, at)
 		deleteMail(t, s, behind.Seq)
 		_, err = nextMail(t, s)
-		require.ErrorIs(t, err, registration.ErrNotFound)
+		require.ErrorIs(t, err, store.ErrNotFound)
 	}},
 	{"an unknown Seq is ErrNotFound", func(t *testing.T, open opener) {
 		s := open(t)
-		require.ErrorIs(t, s.Update(t.Context(), func(tx registration.Tx) error {
+		require.ErrorIs(t, s.Update(t.Context(), func(tx store.Tx) error {
 			return tx.DeleteMail(77)
-		}), registration.ErrNotFound)
+		}), store.ErrNotFound)
 		m := newMail("a@example.org", now)
 		putMail(t, s, m)
 		deleteMail(t, s, m.Seq)
-		require.ErrorIs(t, s.Update(t.Context(), func(tx registration.Tx) error {
+		require.ErrorIs(t, s.Update(t.Context(), func(tx store.Tx) error {
 			return tx.PutMail(m)
-		}), registration.ErrNotFound, "a mail that was removed meanwhile does not come back")
+		}), store.ErrNotFound, "a mail that was removed meanwhile does not come back")
 		require.Empty(t, dueSeqs(t, s, now, 10))
 	}},
 }

@@ -12,27 +12,27 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-func hash(name string) registration.TokenHash { return sha256.Sum256([]byte(name)) }
+func hash(name string) store.TokenHash { return sha256.Sum256([]byte(name)) }
 
 // newSession makes a session whose UserAgent is its name.
-func newSession(name string, user uuid.UUID) *registration.Session {
-	return &registration.Session{
+func newSession(name string, user uuid.UUID) *store.Session {
+	return &store.Session{
 		Hash: hash(name), User: user, Created: now, LastUsed: now.Add(time.Minute),
 		Expires: now.Add(time.Hour), Address: "2001:db8::1", UserAgent: name,
 	}
 }
 
-func putSession(t *testing.T, s registration.Store, session *registration.Session) {
+func putSession(t *testing.T, s store.Store, session *store.Session) {
 	t.Helper()
-	update(t, s, func(tx registration.Tx) error { return tx.PutSession(session) })
+	update(t, s, func(tx store.Tx) error { return tx.PutSession(session) })
 }
 
-func session(t *testing.T, s registration.Store, name string) (got *registration.Session, err error) {
+func session(t *testing.T, s store.Store, name string) (got *store.Session, err error) {
 	t.Helper()
-	view(t, s, func(tx registration.Tx) error {
+	view(t, s, func(tx store.Tx) error {
 		got, err = tx.Session(hash(name))
 		return nil
 	})
@@ -40,10 +40,10 @@ func session(t *testing.T, s registration.Store, name string) (got *registration
 }
 
 // sessionNames returns the sorted names of an account's sessions.
-func sessionNames(t *testing.T, s registration.Store, user uuid.UUID) (names []string) {
+func sessionNames(t *testing.T, s store.Store, user uuid.UUID) (names []string) {
 	t.Helper()
-	var all []*registration.Session
-	view(t, s, func(tx registration.Tx) (err error) {
+	var all []*store.Session
+	view(t, s, func(tx store.Tx) (err error) {
 		all, err = tx.Sessions(user, 1000)
 		return err
 	})
@@ -56,14 +56,14 @@ func sessionNames(t *testing.T, s registration.Store, user uuid.UUID) (names []s
 	return names
 }
 
-func deleteExpired(t *testing.T, s registration.Store, at time.Time, limit int) int {
+func deleteExpired(t *testing.T, s store.Store, at time.Time, limit int) int {
 	t.Helper()
 	return len(deleteExpiredHashes(t, s, at, limit))
 }
 
-func deleteExpiredHashes(t *testing.T, s registration.Store, at time.Time, limit int) (hashes []registration.TokenHash) {
+func deleteExpiredHashes(t *testing.T, s store.Store, at time.Time, limit int) (hashes []store.TokenHash) {
 	t.Helper()
-	update(t, s, func(tx registration.Tx) (err error) {
+	update(t, s, func(tx store.Tx) (err error) {
 		hashes, err = tx.DeleteExpiredSessions(at, limit)
 		return err
 	})
@@ -75,11 +75,11 @@ var sessionPromises = []promise{
 		s := open(t)
 		one := newSession("Mozilla/5.0 \xff not UTF-8"[:12], uuid.Must(uuid.NewV7()))
 		two := newSession("token", one.User)
-		two.Kind, two.Address = registration.KindToken, ""
+		two.Kind, two.Address = store.KindToken, ""
 		three := newSession("family", one.User)
-		three.Kind, three.Refresh, three.Previous, three.Rotated = registration.KindRefresh, hash("now"), hash("before"), now
+		three.Kind, three.Refresh, three.Previous, three.Rotated = store.KindRefresh, hash("now"), hash("before"), now
 		three.Epoch = 1<<32 - 1
-		for _, want := range []*registration.Session{one, two, three} {
+		for _, want := range []*store.Session{one, two, three} {
 			putSession(t, s, want)
 			got, err := session(t, s, want.UserAgent)
 			require.NoError(t, err)
@@ -112,9 +112,9 @@ var sessionPromises = []promise{
 	{"unknown hashes are ErrNotFound", func(t *testing.T, open opener) {
 		s := open(t)
 		_, err := session(t, s, "nothing")
-		require.ErrorIs(t, err, registration.ErrNotFound)
-		err = s.Update(t.Context(), func(tx registration.Tx) error { return tx.DeleteSession(hash("nothing")) })
-		require.ErrorIs(t, err, registration.ErrNotFound)
+		require.ErrorIs(t, err, store.ErrNotFound)
+		err = s.Update(t.Context(), func(tx store.Tx) error { return tx.DeleteSession(hash("nothing")) })
+		require.ErrorIs(t, err, store.ErrNotFound)
 	}},
 	{"records are copies", func(t *testing.T, open opener) {
 		s := open(t)
@@ -148,7 +148,7 @@ var sessionPromises = []promise{
 			putSession(t, s, newSession(fmt.Sprint("s", i), u))
 		}
 		first := func(limit int) (names []string) {
-			view(t, s, func(tx registration.Tx) error {
+			view(t, s, func(tx store.Tx) error {
 				some, err := tx.Sessions(u, limit)
 				for _, one := range some {
 					names = append(names, one.UserAgent)
@@ -164,7 +164,7 @@ var sessionPromises = []promise{
 		require.Equal(t, five, first(5))
 		require.Equal(t, five, first(7)[:5])
 		// What comes in the place of those that are gone was behind them.
-		update(t, s, func(tx registration.Tx) error { return tx.DeleteSession(hash(five[1])) })
+		update(t, s, func(tx store.Tx) error { return tx.DeleteSession(hash(five[1])) })
 		require.Equal(t, slices.Delete(slices.Clone(five), 1, 2), first(5)[:4])
 	}},
 	{"PutSession replaces, also the account and the end", func(t *testing.T, open opener) {
@@ -193,9 +193,9 @@ var sessionPromises = []promise{
 		u := uuid.Must(uuid.NewV7())
 		putSession(t, s, newSession("one", u))
 		putSession(t, s, newSession("two", u))
-		update(t, s, func(tx registration.Tx) error { return tx.DeleteSession(hash("one")) })
+		update(t, s, func(tx store.Tx) error { return tx.DeleteSession(hash("one")) })
 		_, err := session(t, s, "one")
-		require.ErrorIs(t, err, registration.ErrNotFound)
+		require.ErrorIs(t, err, store.ErrNotFound)
 		require.Equal(t, []string{"two"}, sessionNames(t, s, u))
 		require.Equal(t, 1, deleteExpired(t, s, now.AddDate(1, 0, 0), 10))
 	}},
@@ -217,14 +217,14 @@ var sessionPromises = []promise{
 		at := now.Add(4 * time.Second)
 		swept := deleteExpiredHashes(t, s, at, 3)
 		require.Len(t, swept, 3)
-		require.Subset(t, []registration.TokenHash{hash("s0"), hash("s1"), hash("s2"), hash("s3"), hash("s4")}, swept)
+		require.Subset(t, []store.TokenHash{hash("s0"), hash("s1"), hash("s2"), hash("s3"), hash("s4")}, swept)
 		for _, h := range swept {
-			require.ErrorIs(t, s.View(t.Context(), func(tx registration.Tx) error { _, err := tx.Session(h); return err }), registration.ErrNotFound)
+			require.ErrorIs(t, s.View(t.Context(), func(tx store.Tx) error { _, err := tx.Session(h); return err }), store.ErrNotFound)
 		}
 		require.Len(t, sessionNames(t, s, u), 7)
 		require.Equal(t, 2, deleteExpired(t, s, at, 100))
 		require.Equal(t, []string{"s5", "s6", "s7", "s8", "s9"}, sessionNames(t, s, u))
 		_, err := session(t, s, "s4")
-		require.ErrorIs(t, err, registration.ErrNotFound)
+		require.ErrorIs(t, err, store.ErrNotFound)
 	}},
 }

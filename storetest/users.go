@@ -13,11 +13,11 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-func fullUser() *registration.User {
-	return &registration.User{
+func fullUser() *store.User {
+	return &store.User{
 		ID: uuid.Must(uuid.NewV7()), Username: "Åsa", Email: "asa@example.org",
 		FirstName: "Åsa 🌱", LastName: "O'Neill", PasswordHash: "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA",
 		IsActive: true, AwaitsVerification: true, EmailVerified: true, IsStaff: true,
@@ -29,7 +29,7 @@ func fullUser() *registration.User {
 		EmailChanges: 3, Generation: 1 << 40,
 		SessionEpoch: 4, TokenEpoch: 1<<32 - 1,
 		EmailPending: true, WaitingFrom: now.Add(-time.Hour), WaitingSince: now.Add(time.Minute),
-		Former: []registration.FormerEmail{
+		Former: []store.FormerEmail{
 			{Email: "Old@example.org", Serial: 2, Until: now.Add(time.Hour)}, {Email: "older@example.org", Until: now, Unproven: true},
 		},
 	}
@@ -48,10 +48,10 @@ var userPromises = []promise{
 		s := open(t)
 		full := fullUser()
 		putUsers(t, s, full)
-		for name, get := range map[string]func() (*registration.User, error){
-			"by id":       func() (*registration.User, error) { return user(t, s, full.ID) },
-			"by username": func() (*registration.User, error) { return userByKey(t, s, "username", "Åsa") },
-			"by email":    func() (*registration.User, error) { return userByKey(t, s, "email", "asa@example.org") },
+		for name, get := range map[string]func() (*store.User, error){
+			"by id":       func() (*store.User, error) { return user(t, s, full.ID) },
+			"by username": func() (*store.User, error) { return userByKey(t, s, "username", "Åsa") },
+			"by email":    func() (*store.User, error) { return userByKey(t, s, "email", "asa@example.org") },
 		} {
 			got, err := get()
 			require.NoError(t, err, name)
@@ -66,19 +66,19 @@ var userPromises = []promise{
 		for range 100 {
 			nested = map[string]any{"x": nested}
 		}
-		for name, change := range map[string]func(*registration.User){
-			"200 000 groups":  func(u *registration.User) { u.Groups = make([]string, 200_000) },
-			"10 MiB of text":  func(u *registration.User) { u.FirstName = strings.Repeat("x", 10<<20) },
-			"200 000 values":  func(u *registration.User) { u.Extra = manyValues(200_000) },
-			"a nested value":  func(u *registration.User) { u.Extra = map[string]any{"x": nested} },
-			"10 000 groups":   func(u *registration.User) { u.Groups = make([]string, 10_000) },
-			"a MiB of text":   func(u *registration.User) { u.FirstName = strings.Repeat("x", 1<<20) },
-			"a hundred texts": func(u *registration.User) { u.Extra = manyValues(100) },
+		for name, change := range map[string]func(*store.User){
+			"200 000 groups":  func(u *store.User) { u.Groups = make([]string, 200_000) },
+			"10 MiB of text":  func(u *store.User) { u.FirstName = strings.Repeat("x", 10<<20) },
+			"200 000 values":  func(u *store.User) { u.Extra = manyValues(200_000) },
+			"a nested value":  func(u *store.User) { u.Extra = map[string]any{"x": nested} },
+			"10 000 groups":   func(u *store.User) { u.Groups = make([]string, 10_000) },
+			"a MiB of text":   func(u *store.User) { u.FirstName = strings.Repeat("x", 1<<20) },
+			"a hundred texts": func(u *store.User) { u.Extra = manyValues(100) },
 		} {
 			u := *kept
 			change(&u)
 			var err error
-			update(t, s, func(tx registration.Tx) error { err = tx.PutUser(&u, keysOf(&u)); return nil })
+			update(t, s, func(tx store.Tx) error { err = tx.PutUser(&u, keysOf(&u)); return nil })
 			got, readErr := user(t, s, kept.ID)
 			require.NoError(t, readErr, name)
 			if err == nil {
@@ -86,16 +86,16 @@ var userPromises = []promise{
 				putUsers(t, s, kept)
 				continue
 			}
-			require.ErrorIs(t, err, registration.ErrTooLarge, name)
+			require.ErrorIs(t, err, store.ErrTooLarge, name)
 			require.Equal(t, kept, got, name)
 		}
 		large := newSession("large", kept.ID)
 		large.Address = strings.Repeat("x", 10<<20)
 		m := newMail("a@example.org", now)
 		m.State = make([]byte, 10<<20)
-		update(t, s, func(tx registration.Tx) error {
+		update(t, s, func(tx store.Tx) error {
 			for _, err := range []error{tx.PutSession(large), tx.PutMail(m)} {
-				if !errors.Is(err, registration.ErrTooLarge) {
+				if !errors.Is(err, store.ErrTooLarge) {
 					return fmt.Errorf("not refused: %w", err)
 				}
 			}
@@ -105,12 +105,12 @@ var userPromises = []promise{
 	}},
 	{"each flag is its own", func(t *testing.T, open opener) {
 		s := open(t)
-		for i, set := range []func(*registration.User){
-			func(u *registration.User) { u.IsActive = true },
-			func(u *registration.User) { u.AwaitsVerification = true },
-			func(u *registration.User) { u.EmailVerified = true },
-			func(u *registration.User) { u.IsStaff = true },
-			func(u *registration.User) { u.EmailPending = true },
+		for i, set := range []func(*store.User){
+			func(u *store.User) { u.IsActive = true },
+			func(u *store.User) { u.AwaitsVerification = true },
+			func(u *store.User) { u.EmailVerified = true },
+			func(u *store.User) { u.IsStaff = true },
+			func(u *store.User) { u.EmailPending = true },
 		} {
 			u := newUser(fmt.Sprint("user", i))
 			u.IsActive = false
@@ -123,8 +123,8 @@ var userPromises = []promise{
 	}},
 	{"an account with nothing but an id stays so", func(t *testing.T, open opener) {
 		s := open(t)
-		u := &registration.User{ID: uuid.Must(uuid.NewV7())}
-		update(t, s, func(tx registration.Tx) error { return tx.PutUser(u, nil) })
+		u := &store.User{ID: uuid.Must(uuid.NewV7())}
+		update(t, s, func(tx store.Tx) error { return tx.PutUser(u, nil) })
 		got, err := user(t, s, u.ID)
 		require.NoError(t, err)
 		require.True(t, got.DateJoined.IsZero())
@@ -149,8 +149,8 @@ var userPromises = []promise{
 		u := newUser("anna")
 		putUsers(t, s, u)
 		_, err := user(t, s, uuid.Must(uuid.NewV7()))
-		require.ErrorIs(t, err, registration.ErrNotFound)
-		for _, k := range []registration.Key{
+		require.ErrorIs(t, err, store.ErrNotFound)
+		for _, k := range []store.Key{
 			{Field: "username", Value: "ann"},
 			{Field: "username", Value: "annaa"},
 			{Field: "username", Value: ""},
@@ -159,10 +159,10 @@ var userPromises = []promise{
 			{Field: "", Value: "anna"},
 		} {
 			_, err := userByKey(t, s, k.Field, k.Value)
-			require.ErrorIs(t, err, registration.ErrNotFound, k)
+			require.ErrorIs(t, err, store.ErrNotFound, k)
 		}
-		err = s.Update(t.Context(), func(tx registration.Tx) error { return tx.DeleteUser(uuid.Must(uuid.NewV7())) })
-		require.ErrorIs(t, err, registration.ErrNotFound)
+		err = s.Update(t.Context(), func(tx store.Tx) error { return tx.DeleteUser(uuid.Must(uuid.NewV7())) })
+		require.ErrorIs(t, err, store.ErrNotFound)
 	}},
 	{"records are copies", func(t *testing.T, open opener) {
 		s := open(t)
@@ -173,7 +173,7 @@ var userPromises = []promise{
 			want.Extra[k] = v
 		}
 		keys := keysOf(given)
-		update(t, s, func(tx registration.Tx) error {
+		update(t, s, func(tx store.Tx) error {
 			if err := tx.PutUser(given, keys); err != nil {
 				return err
 			}
@@ -212,36 +212,36 @@ var userPromises = []promise{
 		anna, bert := newUser("anna"), newUser("bert")
 		putUsers(t, s, anna)
 		var put error
-		update(t, s, func(tx registration.Tx) error {
+		update(t, s, func(tx store.Tx) error {
 			// The first key is free, the second one is not.
-			put = tx.PutUser(bert, []registration.Key{{Field: "username", Value: "bert"}, {Field: "email", Value: anna.Email}})
+			put = tx.PutUser(bert, []store.Key{{Field: "username", Value: "bert"}, {Field: "email", Value: anna.Email}})
 			return nil // what the failed call would have written must not be committed
 		})
-		require.ErrorIs(t, put, registration.ErrTaken)
-		var taken *registration.TakenError
+		require.ErrorIs(t, put, store.ErrTaken)
+		var taken *store.TakenError
 		require.ErrorAs(t, put, &taken)
 		require.Equal(t, "email", taken.Field)
 		require.NotContains(t, put.Error(), anna.Email, "the value is personal data")
 		_, err := user(t, s, bert.ID)
-		require.ErrorIs(t, err, registration.ErrNotFound)
+		require.ErrorIs(t, err, store.ErrNotFound)
 		_, err = userByKey(t, s, "username", "bert")
-		require.ErrorIs(t, err, registration.ErrNotFound)
+		require.ErrorIs(t, err, store.ErrNotFound)
 		got, err := userByKey(t, s, "email", anna.Email)
 		require.NoError(t, err)
 		require.Equal(t, anna.ID, got.ID)
 
 		// The same of a replacement: bert keeps what he has.
 		putUsers(t, s, bert)
-		update(t, s, func(tx registration.Tx) error {
-			put = tx.PutUser(bert, []registration.Key{{Field: "username", Value: "new"}, {Field: "email", Value: anna.Email}})
+		update(t, s, func(tx store.Tx) error {
+			put = tx.PutUser(bert, []store.Key{{Field: "username", Value: "new"}, {Field: "email", Value: anna.Email}})
 			return nil
 		})
-		require.ErrorIs(t, put, registration.ErrTaken)
+		require.ErrorIs(t, put, store.ErrTaken)
 		got, err = userByKey(t, s, "username", "bert")
 		require.NoError(t, err)
 		require.Equal(t, bert, got)
 		_, err = userByKey(t, s, "username", "new")
-		require.ErrorIs(t, err, registration.ErrNotFound)
+		require.ErrorIs(t, err, store.ErrNotFound)
 	}},
 	{"an account may keep its keys", func(t *testing.T, open opener) {
 		s := open(t)
@@ -255,11 +255,11 @@ var userPromises = []promise{
 	{"one value may be in two fields", func(t *testing.T, open opener) {
 		s := open(t)
 		anna, bert := newUser("anna"), newUser("bert")
-		update(t, s, func(tx registration.Tx) error {
-			if err := tx.PutUser(anna, []registration.Key{{Field: "username", Value: "same"}}); err != nil {
+		update(t, s, func(tx store.Tx) error {
+			if err := tx.PutUser(anna, []store.Key{{Field: "username", Value: "same"}}); err != nil {
 				return err
 			}
-			return tx.PutUser(bert, []registration.Key{{Field: "email", Value: "same"}})
+			return tx.PutUser(bert, []store.Key{{Field: "email", Value: "same"}})
 		})
 		got, err := userByKey(t, s, "username", "same")
 		require.NoError(t, err)
@@ -272,17 +272,17 @@ var userPromises = []promise{
 		s := open(t)
 		anna, bert := newUser("anna"), newUser("bert")
 		putUsers(t, s, anna)
-		update(t, s, func(tx registration.Tx) error {
-			return tx.PutUser(anna, []registration.Key{{Field: "username", Value: "anna2"}})
+		update(t, s, func(tx store.Tx) error {
+			return tx.PutUser(anna, []store.Key{{Field: "username", Value: "anna2"}})
 		})
 		for _, k := range keysOf(anna) {
 			_, err := userByKey(t, s, k.Field, k.Value)
-			require.ErrorIs(t, err, registration.ErrNotFound, k)
+			require.ErrorIs(t, err, store.ErrNotFound, k)
 		}
 		got, err := userByKey(t, s, "username", "anna2")
 		require.NoError(t, err)
 		require.Equal(t, anna.ID, got.ID)
-		update(t, s, func(tx registration.Tx) error { return tx.PutUser(bert, keysOf(anna)) })
+		update(t, s, func(tx store.Tx) error { return tx.PutUser(bert, keysOf(anna)) })
 		got, err = userByKey(t, s, "username", "anna")
 		require.NoError(t, err)
 		require.Equal(t, bert.ID, got.ID)
@@ -291,7 +291,7 @@ var userPromises = []promise{
 		s := open(t)
 		anna, bert := newUser("anna"), newUser("bert")
 		putUsers(t, s, anna)
-		update(t, s, func(tx registration.Tx) error {
+		update(t, s, func(tx store.Tx) error {
 			if err := tx.PutUser(anna, nil); err != nil {
 				return err
 			}
@@ -310,10 +310,10 @@ var userPromises = []promise{
 		}
 		ids := map[string]uuid.UUID{}
 		for _, v := range values {
-			u := &registration.User{ID: uuid.Must(uuid.NewV7()), Username: v}
+			u := &store.User{ID: uuid.Must(uuid.NewV7()), Username: v}
 			ids[v] = u.ID
-			update(t, s, func(tx registration.Tx) error {
-				return tx.PutUser(u, []registration.Key{{Field: "username", Value: v}})
+			update(t, s, func(tx store.Tx) error {
+				return tx.PutUser(u, []store.Key{{Field: "username", Value: v}})
 			})
 		}
 		for _, v := range values {
@@ -338,8 +338,8 @@ var userPromises = []promise{
 		for _, limit := range []int{1, 7, 25, 100} {
 			require.Equal(t, want, pages(t, s, limit), limit)
 		}
-		var none, past, between []*registration.User
-		view(t, s, func(tx registration.Tx) (err error) {
+		var none, past, between []*store.User
+		view(t, s, func(tx store.Tx) (err error) {
 			if none, err = tx.Users(uuid.Nil, 0); err != nil {
 				return err
 			}
@@ -366,14 +366,14 @@ var userPromises = []promise{
 		m := newMail(anna.Email, now)
 		m.User = anna.ID
 		putMail(t, s, m)
-		update(t, s, func(tx registration.Tx) error { return tx.DeleteUser(anna.ID) })
+		update(t, s, func(tx store.Tx) error { return tx.DeleteUser(anna.ID) })
 
 		_, err := user(t, s, anna.ID)
-		require.ErrorIs(t, err, registration.ErrNotFound)
+		require.ErrorIs(t, err, store.ErrNotFound)
 		require.Empty(t, sessionNames(t, s, anna.ID))
 		for _, name := range []string{"a1", "a2"} {
 			_, err := session(t, s, name)
-			require.ErrorIs(t, err, registration.ErrNotFound)
+			require.ErrorIs(t, err, store.ErrNotFound)
 		}
 		require.Equal(t, []string{"b1"}, sessionNames(t, s, bert.ID))
 		require.Equal(t, []uuid.UUID{bert.ID}, pages(t, s, 10))
@@ -388,12 +388,12 @@ var userPromises = []promise{
 }
 
 // pages reads all ids with the given page size.
-func pages(t *testing.T, s registration.Store, limit int) (ids []uuid.UUID) {
+func pages(t *testing.T, s store.Store, limit int) (ids []uuid.UUID) {
 	t.Helper()
 	after := uuid.Nil
 	for {
-		var page []*registration.User
-		view(t, s, func(tx registration.Tx) (err error) {
+		var page []*store.User
+		view(t, s, func(tx store.Tx) (err error) {
 			page, err = tx.Users(after, limit)
 			return err
 		})

@@ -12,26 +12,26 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
-	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // far is behind every time that an account waits since.
 var far = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
-func newWaiting(name string, since time.Time) *registration.User {
+func newWaiting(name string, since time.Time) *store.User {
 	u := newUser(name)
 	u.IsActive, u.AwaitsVerification, u.EmailPending = false, true, true
 	u.Email, u.WaitingFrom, u.WaitingSince = "ada@example.org", since, since
 	return u
 }
 
-func waitingKeys(u *registration.User) []registration.Key {
-	return []registration.Key{{Field: "username", Value: u.Username}, {Field: registration.WaitingKey, Value: u.Email}}
+func waitingKeys(u *store.User) []store.Key {
+	return []store.Key{{Field: "username", Value: u.Username}, {Field: store.WaitingKey, Value: u.Email}}
 }
 
-func putWaiting(t *testing.T, s registration.Store, users ...*registration.User) {
+func putWaiting(t *testing.T, s store.Store, users ...*store.User) {
 	t.Helper()
-	update(t, s, func(tx registration.Tx) error {
+	update(t, s, func(tx store.Tx) error {
 		for _, u := range users {
 			if err := tx.PutUser(u, waitingKeys(u)); err != nil {
 				return err
@@ -41,7 +41,7 @@ func putWaiting(t *testing.T, s registration.Store, users ...*registration.User)
 	})
 }
 
-func names(users []*registration.User) []string {
+func names(users []*store.User) []string {
 	out := []string{}
 	for _, u := range users {
 		out = append(out, u.Username)
@@ -49,20 +49,20 @@ func names(users []*registration.User) []string {
 	return out
 }
 
-func waitingFor(t *testing.T, s registration.Store, value string, limit int) []string {
+func waitingFor(t *testing.T, s store.Store, value string, limit int) []string {
 	t.Helper()
-	var users []*registration.User
-	view(t, s, func(tx registration.Tx) (err error) {
+	var users []*store.User
+	view(t, s, func(tx store.Tx) (err error) {
 		users, err = tx.Waiting(value, limit)
 		return err
 	})
 	return names(users)
 }
 
-func waitingSince(t *testing.T, s registration.Store, from, to time.Time, limit int) []string {
+func waitingSince(t *testing.T, s store.Store, from, to time.Time, limit int) []string {
 	t.Helper()
-	var users []*registration.User
-	view(t, s, func(tx registration.Tx) (err error) {
+	var users []*store.User
+	view(t, s, func(tx store.Tx) (err error) {
 		users, err = tx.WaitingSince(from, to, limit)
 		return err
 	})
@@ -72,7 +72,7 @@ func waitingSince(t *testing.T, s registration.Store, from, to time.Time, limit 
 var waitingPromises = []promise{
 	{"several accounts wait for one address, the newest comes first", func(t *testing.T, open opener) {
 		s := open(t)
-		users := []*registration.User{newWaiting("one", now), newWaiting("two", now), newWaiting("three", now)}
+		users := []*store.User{newWaiting("one", now), newWaiting("two", now), newWaiting("three", now)}
 		putWaiting(t, s, users[1], users[0], users[2]) // the id is what counts
 		other := newWaiting("other", now)
 		other.Email = "ada@example.or"
@@ -91,10 +91,10 @@ var waitingPromises = []promise{
 	{"a key to wait by is no unique key", func(t *testing.T, open opener) {
 		s := open(t)
 		putWaiting(t, s, newWaiting("one", now))
-		_, err := userByKey(t, s, registration.WaitingKey, "ada@example.org")
-		require.ErrorIs(t, err, registration.ErrNotFound)
+		_, err := userByKey(t, s, store.WaitingKey, "ada@example.org")
+		require.ErrorIs(t, err, store.ErrNotFound)
 		_, err = userByKey(t, s, "email", "ada@example.org")
-		require.ErrorIs(t, err, registration.ErrNotFound)
+		require.ErrorIs(t, err, store.ErrNotFound)
 		owner := newUser("ada")
 		putUsers(t, s, owner) // with the unique key of the same address
 		got, err := userByKey(t, s, "email", "ada@example.org")
@@ -112,7 +112,7 @@ var waitingPromises = []promise{
 		putUsers(t, s, two)
 		require.Equal(t, []string{"one"}, waitingFor(t, s, one.Email, 10))
 		require.Equal(t, []string{"one"}, waitingSince(t, s, time.Time{}, far, 10))
-		update(t, s, func(tx registration.Tx) error { return tx.DeleteUser(one.ID) })
+		update(t, s, func(tx store.Tx) error { return tx.DeleteUser(one.ID) })
 		require.Empty(t, waitingFor(t, s, one.Email, 10))
 		require.Empty(t, waitingSince(t, s, time.Time{}, far, 10))
 		one.Email = "other@example.org"
@@ -154,7 +154,7 @@ var waitingPromises = []promise{
 		later := *u
 		later.WaitingSince, later.Email = now.Add(time.Hour), "x@example.org"
 		failed := fmt.Errorf("failed")
-		require.ErrorIs(t, s.Update(t.Context(), func(tx registration.Tx) error {
+		require.ErrorIs(t, s.Update(t.Context(), func(tx store.Tx) error {
 			if err := tx.PutUser(&later, waitingKeys(&later)); err != nil {
 				return err
 			}
@@ -175,8 +175,8 @@ var waitingPromises = []promise{
 		m := newMail("a@example.org", now)
 		m.Waiting = uuid.Must(uuid.NewV7())
 		putMail(t, s, m)
-		var due []*registration.Mail
-		view(t, s, func(tx registration.Tx) (err error) {
+		var due []*store.Mail
+		view(t, s, func(tx store.Tx) (err error) {
 			due, err = tx.DueMail(now, 1)
 			return err
 		})

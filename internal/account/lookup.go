@@ -1,0 +1,106 @@
+// lookup.go: which account an administrator means.
+
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// AmbiguousError says that several accounts answer to what an administrator
+// typed: one by its id, one by its username, one by its address.
+type AmbiguousError struct {
+	// IDs are those accounts, the one whose id was typed first.
+	IDs []uuid.UUID
+}
+
+// Error implements error.
+func (e *AmbiguousError) Error() string {
+	ids := make([]string, len(e.IDs))
+	for i, id := range e.IDs {
+		ids[i] = id.String()
+	}
+	return fmt.Sprintf("several accounts answer to this: %s; name one of them by ?id=", strings.Join(ids, ", "))
+}
+
+// maxAmbiguous bounds the accounts that an AmbiguousError names.
+const maxAmbiguous = 20
+
+// Lookup finds an account by its id or the value of a unique field (username,
+// e-mail address, added ones), for an administrator; by an address that nobody
+// owns, who waits to confirm it. An unknown one is
+// CodeUserNotFound, and where it could be several, an *AmbiguousError.
+func (a *Accounts) Lookup(ctx context.Context, text string) (*store.User, error) {
+	return a.lookup(ctx, text, true, true)
+}
+
+// LookupName is Lookup by the unique fields alone: an id is none of them.
+func (a *Accounts) LookupName(ctx context.Context, name string) (*store.User, error) {
+	return a.lookup(ctx, name, false, true)
+}
+
+// LookupID is Lookup by the id alone.
+func (a *Accounts) LookupID(ctx context.Context, id string) (*store.User, error) {
+	return a.lookup(ctx, id, true, false)
+}
+
+func (a *Accounts) lookup(ctx context.Context, text string, byID, byName bool) (*store.User, error) {
+	var found []*store.User
+	err := a.View(ctx, func(tx store.Tx) error {
+		found = nil
+		add := func(u *store.User, err error) error {
+			if errors.Is(err, store.ErrNotFound) {
+				return nil
+			}
+			if err == nil && !slices.ContainsFunc(found, func(have *store.User) bool { return have.ID == u.ID }) {
+				found = append(found, u)
+			}
+			return err
+		}
+		if id, ok := store.ParseID(text); ok && byID {
+			if err := add(tx.User(id)); err != nil {
+				return err
+			}
+		}
+		if !byName {
+			return nil
+		}
+		for _, f := range a.Policy.Fields.Unique {
+			if err := add(tx.UserByKey(f.Keyspace(), f.KeyOf(text))); err != nil {
+				return err
+			}
+		}
+		if len(found) > 0 {
+			return nil
+		}
+		// An address that is nobody's yet names those who wait for it.
+		if _, err := a.addressHolder(tx, text); !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		waiting, err := tx.Waiting(field.EmailKey(text), maxAmbiguous)
+		found = append(found, waiting...)
+		return err
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case len(found) == 0:
+		return nil, refusal.New(refusal.CodeUserNotFound)
+	case len(found) > 1:
+		ambiguous := &AmbiguousError{}
+		for _, u := range found {
+			ambiguous.IDs = append(ambiguous.IDs, u.ID)
+		}
+		return nil, ambiguous
+	}
+	return found[0], nil
+}

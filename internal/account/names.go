@@ -1,0 +1,73 @@
+// names.go: what people may choose as the name by which they sign in. The
+// rules are for sign-up and the profile: a name that is stored stays good, and an
+// owner may give away what nobody can choose.
+
+package account
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/names"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// Choose refuses the names that an account chooses and nobody may have. before is
+// the account as it was, nil at sign-up: what stays as it is was allowed once.
+func (a *Accounts) choose(before, u *store.User, errs *refusal.FieldErrors) {
+	changed := func(f *field.Field) bool {
+		return field.TextOf(f.Get(u)) != "" && !hasField(*errs, f.Name) && (before == nil || field.TextOf(f.Get(before)) != field.TextOf(f.Get(u)))
+	}
+	if f := a.Policy.Fields.ByName[field.Username]; changed(f) {
+		switch {
+		case names.BadStart(u.Username):
+			errs.AddInvalid(f.Name, "invalid.username_start")
+		case a.reservedName(u.Username):
+			errs.AddInvalid(f.Name, "invalid.username_reserved")
+		case a.foreignAddress(u, u.Username):
+			errs.AddInvalid(f.Name, "invalid.foreign_address")
+		}
+	}
+	for _, f := range a.comparedWithEmail() {
+		if changed(f) && a.foreignAddress(u, field.TextOf(f.Get(u))) {
+			errs.AddInvalid(f.Name, "invalid.foreign_address")
+		}
+	}
+}
+
+// comparedWithEmail returns the login fields whose values PutUser compares with
+// addresses: those of every configuration that runs, as newLoginClash does.
+func (a *Accounts) comparedWithEmail() []*field.Field {
+	fields := a.besideEmail()
+	for _, login := range *a.Uniques.Logins.Load() {
+		if !slices.ContainsFunc(login, func(f *field.Field) bool { return f.Name == field.Email }) {
+			continue
+		}
+		for _, f := range login {
+			if f.Name != field.Email && !slices.ContainsFunc(fields, func(have *field.Field) bool { return have.Name == f.Name }) {
+				fields = append(fields, f)
+			}
+		}
+	}
+	return fields
+}
+
+// reservedName reports whether a username is kept back: by the built-in list, by
+// the owner's, or because it can be read as an account's id.
+func (a *Accounts) reservedName(username string) bool {
+	key := field.UniqueKey(username)
+	return names.IsUUID(key) || names.Reserved(key) || a.Policy.Reserved[key]
+}
+
+// foreignAddress reports whether a name is an address other than the account's own,
+// confirmed one. Whether it is anybody's plays no part: "taken" would tell. Where
+// addresses are not confirmed at sign-up, the account's own is as good as it gets.
+func (a *Accounts) foreignAddress(u *store.User, name string) bool {
+	if !field.MeansAddress(name) {
+		return false
+	}
+	confirmed := u.EmailVerified || !a.Policy.Register.Verification
+	return !confirmed || field.EmailKey(strings.TrimSpace(name)) != field.EmailKey(u.Email)
+}

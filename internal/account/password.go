@@ -1,0 +1,306 @@
+// password.go: everything that takes or sets a password: sign-in, the
+// change, the reset.
+
+package account
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/password"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// confirmation returns the repeated password, or nil where none is asked for.
+func (a *Accounts) confirmation(in field.Input, wanted bool, errs *refusal.FieldErrors) *string {
+	if !wanted {
+		return nil
+	}
+	text := in.Password("password_confirm", errs)
+	return &text
+}
+
+// checkNewPassword runs the validators and the comparison, and tells all
+// refusals together.
+func (a *Accounts) checkNewPassword(pass string, confirm *string, u *store.User) error {
+	var errs refusal.FieldErrors
+	own := []string{u.Username, u.Email, u.FirstName, u.LastName}
+	for _, f := range a.Policy.Fields.All {
+		if text, ok := f.Get(u).(string); ok && f.Extra && f.Kind.Textual() {
+			own = append(own, text)
+		}
+	}
+	for _, f := range a.Policy.Validators.Validate(pass, own) {
+		errs.Add("password", refusal.Code(f.Code), text.Params(f.Params))
+	}
+	if confirm != nil && *confirm != pass {
+		errs.Add("password_confirm", refusal.CodePasswordsDoNotMatch)
+	}
+	return errs.Err()
+}
+
+// SignIn checks a password and hands out what the configuration grants: a
+// session, a token, or both. Unknown account and wrong password are one refusal
+// and cost the same time, one hash. Why an account may not sign in is told to who
+// knows its name and its password. old, the session that the browser still
+// carries, ends with it.
+func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, old *store.Session) (*store.User, *session.Grant, error) {
+	var errs refusal.FieldErrors
+	pass := in.Password("password", &errs)
+	m, err := a.match(ctx, in, a.Policy.LoginFields)
+	found := m.user
+	if refused := (*refusal.Error)(nil); errors.As(err, &refused) && len(refused.Fields) > 0 {
+		return nil, nil, append(refusal.FieldErrors(refused.Fields), errs...).Err()
+	}
+	if err = errors.Join(err, errs.Err()); err != nil {
+		return nil, nil, StoreError(err)
+	}
+	if err := client.pay(); err != nil {
+		return nil, nil, err
+	}
+	rehashed, err := a.verify(ctx, found, pass)
+	if err == nil && !found.IsActive {
+		err = whyNot(found, m.byName)
+	}
+	if err != nil {
+		return found, nil, err
+	}
+	var u *store.User
+	var grant *session.Grant
+	err = a.Update(ctx, func(t *Txn) (err error) {
+		if u, err = t.User(found.ID); errors.Is(err, store.ErrNotFound) {
+			return refusal.New(refusal.CodeLoginInvalid)
+		}
+		if err != nil {
+			return err
+		}
+		// The hash took its time: what it was compared with may be gone.
+		switch {
+		case u.PasswordHash != found.PasswordHash:
+			return refusal.New(refusal.CodeLoginInvalid)
+		case !u.IsActive:
+			return whyNot(u, m.byName)
+		}
+		if rehashed != "" {
+			u.PasswordHash = rehashed
+		}
+		if old != nil && old.Kind == store.KindSession {
+			if err := t.endSession(old.Hash); err != nil {
+				return err
+			}
+		}
+		u.LastLogin = a.Time()
+		if grant, err = a.Grant(t, u, client); err != nil {
+			return err
+		}
+		clashes, err := field.LoginClashes(t, a.Policy.Fields.Login, u)
+		if err != nil {
+			return err
+		}
+		grant.Clashes = len(clashes) > 0
+		return a.PutUser(t, u)
+	})
+	if err == nil {
+		err = a.addAccessToken(ctx, u, grant)
+	}
+	return u, grant, err
+}
+
+// Verify compares a password with an account's, nil standing for an unknown
+// one, at the cost of one hash, and returns a new one where the stored one is weaker
+// or foreign.
+func (a *Accounts) verify(ctx context.Context, u *store.User, pass string) (rehashed string, err error) {
+	if u == nil || u.PasswordHash == "" {
+		if err := a.Hasher.VerifyDummy(ctx, pass, a.Policy.Hash); err != nil {
+			return "", HashError(err)
+		}
+		return "", refusal.New(refusal.CodeLoginInvalid)
+	}
+	ok, rehashed, err := a.Hasher.VerifyAndRehash(ctx, u.PasswordHash, pass, a.Policy.Hash)
+	switch {
+	case errors.Is(err, password.ErrFormat), errors.Is(err, password.ErrCost):
+		// An imported hash that can't be used: no password fits it. The owner
+		// gets in by a reset, and the operator sees the cause in the log.
+		return "", &refusal.Error{Code: refusal.CodeLoginInvalid, Cause: err}
+	case err != nil:
+		return "", HashError(err)
+	case !ok:
+		return "", refusal.New(refusal.CodeLoginInvalid)
+	}
+	return rehashed, nil
+}
+
+// ChangePassword sets a new password. The asking session goes on under a new
+// token (an asking API token stays as it is); every other session and token
+// of the account ends.
+func (a *Accounts) ChangePassword(ctx context.Context, p session.Principal, in field.Input, client Client) (*store.User, *session.Grant, error) {
+	var errs refusal.FieldErrors
+	oldPass := in.Password("old_password", &errs)
+	pass := in.Password("password", &errs)
+	confirm := a.confirmation(in, a.Policy.ChangePassword.PasswordConfirm, &errs)
+	if err := errs.Err(); err != nil {
+		return nil, nil, err
+	}
+	var before *store.User
+	err := a.View(ctx, func(tx store.Tx) (err error) { before, err = tx.User(p.User.ID); return notSignedIn(err) })
+	if err != nil {
+		return nil, nil, err
+	}
+	wrong := refusal.FieldErrors{{Field: "old_password", Code: refusal.CodePasswordIncorrect}}.Err()
+	if err := client.pay(); err != nil {
+		return nil, nil, err
+	}
+	ok, err := a.IsPassword(ctx, before, oldPass)
+	if err != nil {
+		return nil, nil, err
+	}
+	refused := a.checkNewPassword(pass, confirm, before)
+	if !ok {
+		refused = refusal.Together(wrong, refused)
+	}
+	if refused != nil {
+		return nil, nil, refused
+	}
+	hash, err := a.Hasher.Hash(ctx, pass, a.Policy.Hash)
+	if err != nil {
+		return nil, nil, HashError(err)
+	}
+	var u *store.User
+	var grant *session.Grant
+	err = a.Update(ctx, func(t *Txn) (err error) {
+		grant = nil
+		if u, err = t.User(before.ID); err != nil {
+			return notSignedIn(err)
+		}
+		if u.PasswordHash != before.PasswordHash {
+			return wrong
+		}
+		asking, err := t.Session(p.Session.Hash)
+		if err != nil { // it was revoked while the hash took its time
+			return notSignedIn(err)
+		}
+		keep := asking.Hash
+		if asking.Kind == store.KindSession {
+			if grant, err = t.renewSession(asking); err != nil {
+				return err
+			}
+			keep = grant.Session.Hash
+		}
+		if err := t.EndSessions(u, &keep); err != nil {
+			return err
+		}
+		u.PasswordHash = hash
+		u.Generation++
+		if err := a.tellOwner(t, store.MailPasswordChanged, u, client); err != nil {
+			return err
+		}
+		return a.PutUser(t, u)
+	})
+	return u, grant, err
+}
+
+// voidUnproven is part of every act that shows the mailbox of u's address, but
+// for the confirmation of the sign-up or change that named it. Where the address
+// was never confirmed, whoever made the account or gave it that address may be a
+// stranger to the mailbox: what he had is void (password, sessions and tokens, and
+// with the generation links and device cookies; the unconfirmed addresses that he
+// could go back to). The address is confirmed now, and an account that waited for
+// that is active. The caller writes u.
+func (a *Accounts) voidUnproven(t *Txn, u *store.User) error {
+	if u.EmailVerified {
+		return nil
+	}
+	u.PasswordHash = ""
+	confirmAccount(u)
+	u.Generation++
+	// A confirmed one stays: it may be the owner's, and this mailbox a thief's.
+	u.Former = slices.DeleteFunc(u.Former, func(f store.FormerEmail) bool { return f.Unproven })
+	return t.EndSessions(u, nil)
+}
+
+// notSignedIn turns a vanished account or session into "sign in first".
+func notSignedIn(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return refusal.New(refusal.CodeNotAuthenticated)
+	}
+	return err
+}
+
+// SendResetPasswordLink queues the mail that lets the owner of an account set a
+// new password. Whether there is such an account is told only where the
+// configuration says so. An account without an address gets no mail. By an
+// address that nobody owns, the newest account that waits for it is found.
+func (a *Accounts) SendResetPasswordLink(ctx context.Context, in field.Input, client Client) error {
+	s := a.Policy.ResetPassword
+	names := a.Policy.LoginFields
+	if s.UseEmail {
+		names = []string{field.Email}
+		in = field.Input{field.Email: in[field.Email]}
+		if in[field.Email].Kind == field.ValueAbsent {
+			return refusal.FieldErrors{{Field: field.Email, Code: refusal.CodeRequired}}.Err()
+		}
+	}
+	m, err := a.match(ctx, in, names)
+	if err != nil {
+		return err
+	}
+	if err := client.pay(); err != nil {
+		return err
+	}
+	usable := func(u *store.User) bool { return u.IsActive || u.AwaitsVerification }
+	if u := m.either(); s.FailWhenUserNotFound && (u == nil || !usable(u)) {
+		return refusal.New(refusal.CodeUserNotFound)
+	}
+	return a.sendLink(ctx, store.MailResetPassword, m, usable, typedLogin(in, names), client)
+}
+
+// ResetPassword sets a new password by a mailed link and ends every session
+// and token of the account. It shows the mailbox of the address: see voidUnproven.
+func (a *Accounts) ResetPassword(ctx context.Context, in field.Input, client Client) (*store.User, error) {
+	var errs refusal.FieldErrors
+	l, err := readLink(in, sign.PurposeResetPassword, &errs)
+	pass := in.Password("password", &errs)
+	confirm := a.confirmation(in, a.Policy.ResetPassword.PasswordConfirm, &errs)
+	if err = errors.Join(errs.Err(), err); err != nil {
+		return nil, StoreError(err)
+	}
+	period := a.Policy.ResetPassword.VerificationPeriod
+	var u *store.User
+	if err := a.View(ctx, func(tx store.Tx) (err error) { u, err = a.checkLink(tx, l, period); return err }); err != nil {
+		return nil, err
+	}
+	if err := a.checkNewPassword(pass, confirm, u); err != nil {
+		return nil, err
+	}
+	hash, err := a.Hasher.Hash(ctx, pass, a.Policy.Hash)
+	if err != nil {
+		return nil, HashError(err)
+	}
+	err = a.Update(ctx, func(t *Txn) (err error) {
+		if u, err = a.checkLink(t, l, period); err != nil {
+			return err
+		}
+		if err := a.voidUnproven(t, u); err != nil {
+			return err
+		}
+		if err := t.EndSessions(u, nil); err != nil {
+			return err
+		}
+		u.PasswordHash = hash
+		u.Generation++
+		if err := a.tellOwner(t, store.MailPasswordChanged, u, client); err != nil {
+			return err
+		}
+		return a.PutUser(t, u)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}

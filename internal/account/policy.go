@@ -1,0 +1,72 @@
+// policy.go: what the rules of an account need to know of a configuration,
+// resolved: no defaults left to fill in, no placeholder, no switch that may be unset.
+
+package account
+
+import (
+	"time"
+
+	"github.com/seed-928992b0/caddy-registration/internal/budget"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/password"
+)
+
+// A Policy is what an owner has decided about his accounts. It doesn't change
+// once accounts use it, and so is safe for concurrent use.
+type Policy struct {
+	// Fields are those of an account; LoginFields the names of those by which
+	// people sign in, in the order in which they are tried.
+	Fields      *field.Set
+	LoginFields []string
+	// Sign-up.
+	Register struct {
+		Enabled             bool
+		Verification        bool
+		PasswordConfirm     bool
+		OneTimeUse          bool
+		AutoLogin           bool
+		VerificationPeriod  time.Duration
+		UnconfirmedLifetime time.Duration
+	}
+	// What a sign-in hands out.
+	Login struct {
+		Session bool
+		Token   bool
+	}
+	// The forgotten password.
+	ResetPassword struct {
+		Enabled              bool
+		OneTimeUse           bool
+		PasswordConfirm      bool
+		UseEmail             bool
+		FailWhenUserNotFound bool
+		VerificationPeriod   time.Duration
+	}
+	// The change of the e-mail address.
+	RegisterEmail struct {
+		Verification       bool
+		SignedIn           bool
+		VerificationPeriod time.Duration
+		MaxAge             time.Duration
+	}
+	// The change of the password.
+	ChangePassword struct {
+		PasswordConfirm bool
+	}
+	// How long a sign-in lasts, and how many an account has of each kind.
+	Session struct {
+		Lifetime time.Duration
+		Idle     time.Duration
+		Max      int
+	}
+	// Limits has the throttles by their names; Unlimited: none counts.
+	Limits    map[string]budget.Limit
+	Unlimited bool
+	// Reserved has the keys of usernames that the owner keeps back.
+	Reserved map[string]bool
+	// SendsMail: somebody delivers what is queued.
+	SendsMail bool
+	// Hash is the cost of a new password hash, Validators what a new password has to be.
+	Hash       password.Params
+	Validators password.Validators
+}

@@ -1,0 +1,218 @@
+// postage.go: how many mails there are, to one address and of the whole site, and
+// which of them go first.
+
+package account
+
+import (
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/seed-928992b0/caddy-registration/internal/budget"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// The ranks of mails: how far each may reach into the budget of links to an address
+// and into that of the site. A notice about others' tries only tells something, and
+// is left out beyond its part. A link was asked for, by somebody. The link that
+// takes an account back is never left out: the act that would make it necessary is
+// refused instead.
+const (
+	noticeShare   = 0.5
+	StrangerShare = 0.9 // of the site's; the last tenth is for known devices
+	confirmShare  = 0.9 // of an address's; the last tenth is for its resets
+	LinkShare     = 1
+	undoShare     = 1.5
+)
+
+// Parts of the budget of an address that mails of one kind may have.
+const (
+	LinkPart   = 2
+	noticePart = 8
+	// devicePart is what resets have that were asked for on a known device, besides.
+	devicePart = 6
+)
+
+// throttleMailDevice is the table of resets that were asked for on a known device.
+const throttleMailDevice = ThrottleMail + "/device"
+
+// throttleMailAsked is that of the links that were asked for again, whichever name
+// of the account was typed.
+const throttleMailAsked = ThrottleMail + "/asked"
+
+// MailTables are the tables of mails that are kept over a restart. That of the
+// whole site has one key.
+func MailTables() []string {
+	tables := []string{"notice", ThrottleMail, ThrottleAllMail, throttleMailDevice, throttleMailAsked}
+	for _, kind := range mailKinds {
+		tables = append(tables, KindTable(kind))
+	}
+	return tables
+}
+
+func KindTable(kind store.MailKind) string { return ThrottleMail + "/" + string(kind) }
+
+// mailKinds are the messages that are counted by kind.
+var mailKinds = []store.MailKind{
+	store.MailVerifyRegistration, store.MailResetPassword, store.MailVerifyEmail, store.MailPasswordChanged, store.MailLoginChanged,
+}
+
+// Mailbox is the key of a mailbox: what stands behind a plus sign in the local
+// part is its owner's to choose, at most providers, and makes no other of it.
+func Mailbox(address string) string {
+	key := field.EmailKey(address)
+	if at := strings.LastIndexByte(key, '@'); at > 0 {
+		if plus := strings.IndexByte(key[:at], '+'); plus > 0 {
+			key = key[:plus] + key[at:]
+		}
+	}
+	return key
+}
+
+// recipientKey is the key of who a mail goes to. An address without a plus sign has
+// budgets of its own, and so has one that its account has confirmed; what else
+// stands for the same mailbox has budgets together. So nobody makes many budgets of
+// one mailbox, and mails to made-up variants take nothing from the address itself.
+func recipientKey(to string, confirmed bool) budget.Key {
+	own, box := field.EmailKey(to), Mailbox(to)
+	if confirmed || own == box {
+		return BudgetKey(ThrottleMail, own)
+	}
+	return BudgetKey(ThrottleMail, "variants", box)
+}
+
+// confirmedFor reports whether an address was confirmed for u, as its own or as one
+// that it can go back to.
+func confirmedFor(u *store.User, to string) bool {
+	if i := formerIndex(u, to); i >= 0 && !u.Former[i].Unproven {
+		return true
+	}
+	return u.EmailVerified && !u.EmailPending && field.EmailKey(u.Email) == field.EmailKey(to)
+}
+
+// A postage decides which mails of an act are queued, each once, however often its
+// transaction runs.
+type postage struct {
+	a *Accounts
+	// rescue: the act takes an account back, and its mail is part of that.
+	rescue bool
+	// Asked names the throttle of an act that asks for a link, by any name of the
+	// account; "": none.
+	asked   string
+	decided map[string]time.Duration
+	paid    []budget.Charge
+}
+
+// of decides for one mail about u. 0: it is queued; else how long it would have to
+// wait.
+func (p *postage) of(kind store.MailKind, u *store.User, to string, client Client) time.Duration {
+	if p == nil || p.a.Policy.Unlimited {
+		return 0
+	}
+	id := string(kind) + " " + to
+	wait, ok := p.decided[id]
+	if !ok {
+		charges := p.ofDevice(kind, u, to, client)
+		if charges == nil || p.a.Throttles.Take(charges...).Wait > 0 {
+			charges = p.charges(kind, u, to)
+			v := p.a.Throttles.Take(charges...)
+			if wait = v.Wait; wait > 0 && p.a.MailHeld != nil {
+				p.a.MailHeld(kind, v)
+			}
+		}
+		if wait == 0 {
+			p.paid = append(p.paid, charges...)
+		}
+		if p.decided == nil {
+			p.decided = map[string]time.Duration{}
+		}
+		p.decided[id] = wait
+	}
+	return wait
+}
+
+// rescues reports whether a mail is the way back into an account.
+func (p *postage) rescues(kind store.MailKind) bool {
+	return p.rescue || Purposes[kind] == sign.PurposeUndoEmail
+}
+
+// Failed gives everything back: the act has failed, and nothing was queued.
+func (p *postage) failed() { p.a.Throttles.Return(p.paid...) }
+
+// ofDevice are the budgets of a reset that was asked for on a device of u, which
+// nobody else spends of; nil where it was not.
+func (p *postage) ofDevice(kind store.MailKind, u *store.User, to string, client Client) []budget.Charge {
+	if kind != store.MailResetPassword || p.rescue || client.Device == uuid.Nil || client.Device != u.ID {
+		return nil
+	}
+	limits := p.a.Policy.Limits
+	return []budget.Charge{
+		{Table: throttleMailDevice, Key: recipientKey(to, confirmedFor(u, to)), Limit: limits[ThrottleMail].Part(devicePart)},
+		{Table: ThrottleAllMail, Limit: limits[ThrottleAllMail], Soft: true},
+	}
+}
+
+// charges are the budgets of a mail. Links, notices of an account's own acts and
+// notices of others' tries spend of nothing together but the site's.
+func (p *postage) charges(kind store.MailKind, u *store.User, to string) []budget.Charge {
+	limits := p.a.Policy.Limits
+	one := limits[ThrottleMail]
+	site := budget.Charge{Table: ThrottleAllMail, Limit: limits[ThrottleAllMail], Soft: true} // looked at when the act began
+	if kind == store.MailDecoy {
+		return []budget.Charge{site}
+	}
+	confirmed := confirmedFor(u, to)
+	key := recipientKey(to, confirmed)
+	together := budget.Charge{Table: ThrottleMail, Key: key, Limit: one, Share: confirmShare}
+	ofKind := budget.Charge{Table: KindTable(kind), Key: key, Limit: one.Part(LinkPart)}
+	_, link := Purposes[kind]
+	switch {
+	case p.rescues(kind):
+		together.Share = undoShare
+		return []budget.Charge{together, site}
+	case kind == store.MailEmailInUse: // see notice
+		site.Share, site.Soft = noticeShare, false
+		return []budget.Charge{site}
+	case !link:
+		// A confirmed address is told whatever the site has sent: strangers could
+		// use that up.
+		site.Share, site.Soft = noticeShare, confirmed
+		ofKind.Limit = one.Part(noticePart)
+		return []budget.Charge{ofKind, site}
+	case kind == store.MailResetPassword:
+		together.Share = LinkShare
+	}
+	charges := []budget.Charge{ofKind, together, site}
+	if p.asked != "" {
+		charges = append(charges, budget.Charge{Table: throttleMailAsked, Key: BudgetKey(p.asked, string(key[:])), Limit: limits[p.asked]})
+	}
+	return charges
+}
+
+// Names of the throttles, as the configuration, the log and the metrics have them.
+const (
+	ThrottleLogin    = "login"
+	ThrottleRegister = "register"
+	ThrottleReset    = "reset"
+	ThrottleEmail    = "email"
+	ThrottleProfile  = "profile"
+	// ThrottleMail and ThrottleAllMail count mails and not requests, see postage.go.
+	ThrottleMail    = "mail"
+	ThrottleAllMail = "all_mail"
+)
+
+// BudgetKey is the key of an account, a recipient or a device. The values are
+// bounded before. Its last bit is from when it told what lasts.
+func BudgetKey(parts ...string) budget.Key {
+	key := budget.Key(sign.StateOf(append([]string{"throttle"}, parts...)...)[:16])
+	key[15] |= 1
+	return key
+}
+
+func TooOften(wait time.Duration) *refusal.Error {
+	return &refusal.Error{Code: refusal.CodeThrottled, RetryAfter: wait, Params: text.Params{"seconds": refusal.Seconds(wait)}}
+}

@@ -1,0 +1,180 @@
+// purge.go: what was never confirmed is removed, with its time.
+
+package account
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/outbox"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// Bounds of the rounds in which those are removed whose time is over.
+const (
+	PurgeChunk      = 256
+	MaxPurgeEvery   = 10 * time.Minute
+	minPurgeEvery   = time.Second
+	purgesALifetime = 10
+)
+
+// PurgeEvery is how often a round is made: short lifetimes need shorter ones.
+func PurgeEvery(lifetime time.Duration) time.Duration {
+	return min(max(lifetime/purgesALifetime, minPurgeEvery), MaxPurgeEvery)
+}
+
+func Earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// A Purger counts the time of the accounts of a store that wait, and removes those
+// whose time is over.
+type Purger struct {
+	store    store.Store
+	sessions *session.Live
+	uniques  *field.KeyIndex
+	// working is whose configuration works; it returns nil where none does.
+	working func() *outbox.Courier
+}
+
+// NewPurger returns the purger of a store.
+func NewPurger(store store.Store, sessions *session.Live, uniques *field.KeyIndex, working func() *outbox.Courier) *Purger {
+	return &Purger{store, sessions, uniques, working}
+}
+
+// Purge removes the accounts that were never confirmed within the lifetime of
+// their last mail, with their usernames and all else, and returns how many. It
+// reads none that is not to be changed.
+func (e *Purger) Purge(ctx context.Context, p *outbox.Courier) (total int, err error) {
+	if p.Unconfirmed <= 0 {
+		return 0, nil
+	}
+	always := time.Unix(1<<40, 0)
+	some := false
+	if err := e.store.View(ctx, func(tx store.Tx) error {
+		first, err := tx.WaitingSince(time.Time{}, always, 1)
+		some = len(first) > 0
+		return err
+	}); err != nil || !some {
+		return 0, err
+	}
+	for {
+		var removed []uuid.UUID
+		more := false
+		err := e.store.Update(ctx, func(tx store.Tx) (err error) {
+			removed, more = nil, false
+			now, err := e.lookAtClock(tx, p)
+			if err != nil {
+				return err
+			}
+			over, err := tx.WaitingSince(time.Time{}, now.Add(time.Second-p.Unconfirmed), PurgeChunk)
+			if err != nil {
+				return err
+			}
+			for _, u := range over {
+				if purgeable(u) {
+					removed = append(removed, u.ID)
+					err = tx.DeleteUser(u.ID)
+				} else { // it may wait once more
+					err = e.waitsSince(tx, u, now)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			// Who began to wait in the future did so while a clock was ahead.
+			ahead, err := tx.WaitingSince(now.Add(time.Second), always, PurgeChunk)
+			if err != nil {
+				return err
+			}
+			for _, u := range ahead {
+				if err := e.waitsSince(tx, u, now); err != nil {
+					return err
+				}
+			}
+			more = len(over) == PurgeChunk || len(ahead) == PurgeChunk
+			return nil
+		})
+		if err != nil {
+			return total, err
+		}
+		e.sessions.Forget(removed, nil)
+		total += len(removed)
+		if !more {
+			return total, nil
+		}
+	}
+}
+
+// purgeable reports whether an account whose time is over is one that a sign-up
+// left waiting and that never signed in, and nothing else.
+func purgeable(u *store.User) bool {
+	return u.AwaitsVerification && !u.IsActive && !u.EmailVerified && u.LastLogin.IsZero() && !u.WaitingSince.IsZero()
+}
+
+// lookAtClock lets the clock of those who wait go on, and reads it.
+func (e *Purger) lookAtClock(tx store.Tx, p *outbox.Courier) (time.Time, error) {
+	clock, err := waitingClock(tx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	now := p.Now()
+	err = look(tx, &clock, now, 2*PurgeEvery(p.Unconfirmed))
+	return clock.At(now), err
+}
+
+// waitsSince counts an account's time from a moment of the clock on.
+func (e *Purger) waitsSince(tx store.Tx, u *store.User, since time.Time) error {
+	u.WaitingSince = since
+	if u.WaitingFrom.IsZero() || u.WaitingFrom.After(since) {
+		u.WaitingFrom = since
+	}
+	return tx.PutUser(u, e.uniques.KeysOf(u))
+}
+
+// MailDone is told of every mail that leaves the queue, in the transaction in
+// which it does: the time of the account that it was for is counted from when it
+// was asked for, three lifetimes at most in all.
+func (e *Purger) MailDone(tx store.Tx, m *store.Mail) error {
+	p := e.working()
+	if m.Waiting == uuid.Nil || p == nil {
+		return nil
+	}
+	u, err := tx.User(m.Waiting)
+	if errors.Is(err, store.ErrNotFound) || err == nil && !u.AwaitsVerification {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	clock, err := waitingClock(tx)
+	if err != nil {
+		return err
+	}
+	since := Earlier(clock.At(m.Queued), clock.At(p.Now())) // it was asked for while a clock was ahead
+	since = Earlier(since, u.WaitingFrom.Add((waitingLifetimes-1)*p.Unconfirmed))
+	if u.WaitingFrom.IsZero() || !since.After(u.WaitingSince) {
+		return nil
+	}
+	return e.waitsSince(tx, u, since)
+}
+
+// PurgeNow is one round with its log lines.
+func (e *Purger) PurgeNow(ctx context.Context, p *outbox.Courier) {
+	removed, err := e.Purge(ctx, p)
+	if err != nil && ctx.Err() == nil {
+		p.Logger.Error("accounts that were never confirmed could not be removed", zap.Error(err))
+	}
+	if removed > 0 {
+		p.Logger.Info("accounts that were never confirmed removed", zap.Int("count", removed))
+	}
+}

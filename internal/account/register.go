@@ -1,0 +1,180 @@
+// register.go: how an account comes to be, and is confirmed.
+
+package account
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// taken adds an error for every unique value that another account has. The
+// final word is PutUser's; this one lets all errors come together, and spares
+// the hash. Of a value that is refused already, as an address is, it says nothing:
+// whether it is somebody's would be told to who can't have it anyway.
+func (a *Accounts) taken(tx store.Tx, u *store.User, errs *refusal.FieldErrors) error {
+	secret := u.EmailPending // whose it is, is not told
+	for _, f := range a.Policy.Fields.Unique {
+		key := f.Key(u)
+		if key == "" || field.HeldBack(u, f) || hasField(*errs, f.Name) {
+			continue
+		}
+		other, err := tx.UserByKey(f.Keyspace(), key)
+		switch {
+		case err == nil && other.ID != u.ID:
+			errs.Add(f.Name, refusal.CodeUnique)
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			return err
+		}
+	}
+	before, err := stored(tx, u)
+	if err != nil {
+		return err
+	}
+	if f := a.Policy.Fields.ByName[field.Username]; isNew(f, before, u) && !hasField(*errs, f.Name) {
+		left, err := a.leftByAnother(tx, u)
+		if err != nil {
+			return err
+		}
+		if left {
+			errs.Add(f.Name, refusal.CodeUnique)
+		}
+	}
+	if secret {
+		return nil
+	}
+	if isNew(a.Policy.Fields.ByName[field.Email], before, u) && !hasField(*errs, field.Email) {
+		left, err := a.emailTaken(tx, u)
+		if err != nil {
+			return err
+		}
+		if left {
+			errs.Add(field.Email, refusal.CodeUnique)
+		}
+	}
+	err = a.newLoginClash(tx, before, u)
+	if clash := (*refusal.Error)(nil); errors.As(err, &clash) {
+		refused := *errs
+		for _, e := range clash.Fields {
+			if !hasField(refused, e.Field) {
+				*errs = append(*errs, e)
+			}
+		}
+		return nil
+	}
+	return err
+}
+
+// Register creates an account. With verification on it waits for its
+// confirmation, by the mail that is queued in the same transaction. An address
+// that is somebody's is then no error, which would tell anybody who has an
+// account: the account waits like any other, and the owner of the address gets a
+// notice in place of that mail.
+func (a *Accounts) Register(ctx context.Context, in field.Input, client Client) (*store.User, error) {
+	var errs refusal.FieldErrors
+	verify := a.Policy.Register.Verification
+	u := &store.User{IsActive: !verify, AwaitsVerification: verify, EmailPending: verify, DateJoined: a.Time()}
+	fields, required := a.registerFields()
+	for _, f := range fields {
+		in.Field(f, required[f.Name], u, &errs)
+	}
+	a.choose(nil, u, &errs)
+	a.someLogin(u, &errs)
+	pass := in.Password("password", &errs)
+	confirm := a.confirmation(in, a.Policy.Register.PasswordConfirm, &errs)
+	if err := a.View(ctx, func(tx store.Tx) error {
+		all := append(refusal.FieldErrors(nil), errs...)
+		if err := a.taken(tx, u, &all); err != nil {
+			return err
+		}
+		return all.Err()
+	}); err != nil {
+		return nil, err
+	}
+	if err := a.checkNewPassword(pass, confirm, u); err != nil {
+		return nil, err
+	}
+	if verify && u.Email == "" {
+		return nil, refusal.New(refusal.CodeEmailRequired)
+	}
+	if err := client.pay(); err != nil {
+		return nil, err
+	}
+	var err error
+	if u.PasswordHash, err = a.Hasher.Hash(ctx, pass, a.Policy.Hash); err != nil {
+		return nil, HashError(err)
+	}
+	if u.ID, err = uuid.NewV7(); err != nil {
+		return nil, refusal.Unavailable(err)
+	}
+	n := a.Notice(store.MailEmailInUse, u.Email)
+	err = a.Update(ctx, func(t *Txn) error {
+		if err := a.claimName(t, u); err != nil {
+			return err
+		}
+		if !verify {
+			return a.PutUser(t, u)
+		}
+		holder, err := a.addressHolder(t, u.Email)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if err := a.waits(t, u); err != nil {
+			return err
+		}
+		if err := a.PutUser(t, u); err != nil {
+			return err
+		}
+		t.waiting = u.ID
+		return a.mailWaiting(t, store.MailVerifyRegistration, u, holder, n, client)
+	})
+	if err != nil {
+		n.Failed()
+		return nil, err
+	}
+	return u, nil
+}
+
+// VerifyRegistration confirms a new account by its mailed link and, with
+// auto-login, signs in; otherwise the returned grant is nil.
+func (a *Accounts) VerifyRegistration(ctx context.Context, in field.Input, client Client) (*store.User, *session.Grant, error) {
+	var errs refusal.FieldErrors
+	l, err := readLink(in, sign.PurposeRegister, &errs)
+	if err = errors.Join(errs.Err(), err); err != nil {
+		return nil, nil, StoreError(err)
+	}
+	period := a.Policy.Register.VerificationPeriod
+	if err := a.View(ctx, func(tx store.Tx) error { _, err := a.checkLink(tx, l, period); return err }); err != nil {
+		return nil, nil, err
+	}
+	var u *store.User
+	var grant *session.Grant
+	err = a.Update(ctx, func(t *Txn) (err error) {
+		if u, err = a.checkLink(t, l, period); err != nil {
+			return err
+		}
+		if u.AwaitsVerification {
+			confirmAccount(u)
+		}
+		if a.Policy.Register.AutoLogin {
+			if grant, err = a.Grant(t, u, client); err != nil {
+				return err
+			}
+		}
+		return a.PutUser(t, u)
+	})
+	if err == nil {
+		err = a.addAccessToken(ctx, u, grant)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return u, grant, nil
+}

@@ -1,0 +1,331 @@
+// self.go: what the owner of an account, or an administrator, does with
+// it besides its password: the profile, the e-mail address, signing out.
+
+package account
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/identity"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// UpdateProfile changes the editable fields that the input mentions. A full
+// update (partial false) needs the required ones to be there.
+func (a *Accounts) UpdateProfile(ctx context.Context, p session.Principal, in field.Input, partial bool, client Client) (*store.User, error) {
+	fields, required := a.editableFields()
+	read := func(u *store.User, errs *refusal.FieldErrors) {
+		before := *u
+		before.Extra = maps.Clone(u.Extra)
+		for _, f := range fields {
+			if !partial || in[f.Name].Kind != field.ValueAbsent {
+				in.Field(f, required[f.Name], u, errs)
+			}
+		}
+		a.choose(&before, u, errs)
+		a.someLogin(u, errs)
+	}
+	stillGood := func(*Txn, *store.User) error { return nil }
+	if a.SetsLogin(p, in) {
+		var err error
+		if stillGood, err = a.reauthenticate(ctx, p, in); err != nil {
+			var errs refusal.FieldErrors
+			try := *p.User
+			try.Extra = maps.Clone(try.Extra)
+			read(&try, &errs)
+			return nil, refusal.Together(errs.Err(), err)
+		}
+	}
+	if err := client.pay(); err != nil {
+		return nil, err
+	}
+	var u *store.User
+	err := a.Update(ctx, func(t *Txn) (err error) {
+		if u, err = t.User(p.User.ID); err != nil {
+			return notSignedIn(err)
+		}
+		if err := stillGood(t, u); err != nil {
+			return err
+		}
+		var errs refusal.FieldErrors
+		email, name, logins := u.Email, u.Username, a.loginsOf(u)
+		read(u, &errs)
+		if err := a.taken(t, u, &errs); err != nil {
+			return err
+		}
+		if err := a.staysClashing(t, in, u, &errs); err != nil {
+			return err
+		}
+		if err := errs.Err(); err != nil {
+			return err
+		}
+		if err := a.rename(t, u, name); err != nil {
+			return err
+		}
+		if !slices.Equal(logins, a.loginsOf(u)) {
+			if err := a.tellOwner(t, store.MailLoginChanged, &store.User{ID: u.ID, Email: email, EmailVerified: u.EmailVerified}, client); err != nil {
+				return err
+			}
+		}
+		if u.Email != email { // only possible where addresses are not verified
+			proven := u.EmailVerified
+			u.EmailVerified = false
+			if err := a.leftEmail(t, u, email, proven, client); err != nil {
+				return err
+			}
+		}
+		return a.PutUser(t, u)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// RegisterEmail asks for a change of the e-mail address: the new one gets a
+// mail with a link, or, if it is somebody else's already, a notice without
+// one, and the answer is the same. Without verification it changes at once.
+// A sign-in older than register_email.max_age needs the password besides.
+func (a *Accounts) RegisterEmail(ctx context.Context, p session.Principal, in field.Input, client Client) error {
+	var errs refusal.FieldErrors
+	f := a.Policy.Fields.ByName[field.Email]
+	wanted := &store.User{}
+	in.Field(f, true, wanted, &errs)
+	stillGood, err := a.reauthenticate(ctx, p, in)
+	if err := refusal.Together(errs.Err(), err); err != nil {
+		return err
+	}
+	if err := client.pay(); err != nil {
+		return err
+	}
+	n := a.Notice(store.MailEmailInUse, wanted.Email)
+	err = a.Update(ctx, func(t *Txn) error {
+		u, err := t.User(p.User.ID)
+		if err != nil {
+			return notSignedIn(err)
+		}
+		if err := stillGood(t, u); err != nil {
+			return err
+		}
+		holder, err := a.addressHolder(t, wanted.Email)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		inUse := err == nil && holder.ID != u.ID
+		switch {
+		case !a.Policy.RegisterEmail.Verification:
+			return a.setEmail(t, u, wanted.Email, false, client)
+		case inUse:
+			return a.tellHolder(t, holder, wanted.Email, n, client)
+		}
+		return a.queueMail(t, store.MailVerifyEmail, u, wanted.Email, client)
+	})
+	if err != nil {
+		n.Failed()
+	}
+	return err
+}
+
+// setEmail gives an account its new address, or refuses one that is taken.
+func (a *Accounts) setEmail(t *Txn, u *store.User, email string, verified bool, client Client) error {
+	old, proven := u.Email, u.EmailVerified
+	u.Email, u.EmailVerified = email, verified
+	giveEmail(u)
+	if err := a.leftEmail(t, u, old, proven, client); err != nil {
+		return err
+	}
+	return a.putEmail(t, u)
+}
+
+// VerifyEmail changes the e-mail address by a mailed link, and tells the old
+// one (account_undo.go).
+func (a *Accounts) VerifyEmail(ctx context.Context, in field.Input, client Client) (*store.User, error) {
+	var errs refusal.FieldErrors
+	l, err := readLink(in, sign.PurposeRegisterEmail, &errs)
+	if err = errors.Join(errs.Err(), err); err != nil {
+		return nil, StoreError(err)
+	}
+	period := a.Policy.RegisterEmail.VerificationPeriod
+	if err := a.View(ctx, func(tx store.Tx) error { _, err := a.checkLink(tx, l, period); return err }); err != nil {
+		return nil, err
+	}
+	var u *store.User
+	err = a.Update(ctx, func(t *Txn) (err error) {
+		if u, err = a.checkLink(t, l, period); err != nil {
+			return err
+		}
+		return a.setEmail(t, u, l.claim.Email, true, client)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// SignOut ends the asking session, or the family of the asking access token.
+// With revoke, the API token that was used ends or, by cookie, all tokens of
+// the account; CodeNoToken says that there was
+// none, and the session has ended all the same.
+func (a *Accounts) SignOut(ctx context.Context, p session.Principal, revoke bool) error {
+	noToken := false
+	err := a.Update(ctx, func(t *Txn) error {
+		noToken = false
+		if p.Session.Kind != store.KindSession {
+			if p.Session.Kind == store.KindToken && !revoke {
+				return nil
+			}
+			return t.endSession(p.Session.Hash)
+		}
+		if err := t.endSession(p.Session.Hash); err != nil || !revoke {
+			return err
+		}
+		u, err := t.User(p.User.ID)
+		if err != nil {
+			return notSignedIn(err)
+		}
+		found, err := t.endTokens(u)
+		noToken = !found
+		if err == nil && t.raised() {
+			err = a.PutUser(t, u)
+		}
+		return err
+	})
+	if err == nil && noToken {
+		return refusal.New(refusal.CodeNoToken)
+	}
+	return err
+}
+
+// An AdminChange is what an administrator may set. Nil: as it is.
+type AdminChange struct {
+	// IsActive false disables the account, ends its sessions, tokens, links and
+	// device cookies at once and for good, and no mailed link brings it back; true
+	// makes it usable, confirmed or not. An account that waited owns its address
+	// from then on, or is refused with CodeEmailAlreadyRegistered where that is
+	// somebody else's by now.
+	IsActive *bool     `json:"is_active,omitempty"`
+	IsStaff  *bool     `json:"is_staff,omitempty"`
+	Groups   *[]string `json:"groups,omitempty"`
+	// Fields are new values of added fields, by name; null empties one. Fields
+	// that are read-only or hidden to the account's owner are set here.
+	Fields field.Input `json:"-"`
+}
+
+// MaxGroups bounds the groups that an account is given.
+const MaxGroups = 500
+
+// Administer changes what only an administrator may change. A field that was
+// not added by the configuration, a group that is none (identity.IsGroup), and
+// more than 500 of them are refused with CodeInvalid.
+func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminChange) (*store.User, error) {
+	var u *store.User
+	err := a.Update(ctx, func(t *Txn) (err error) {
+		if u, err = t.User(id); err != nil {
+			return userNotFound(err)
+		}
+		if change.IsActive != nil {
+			u.IsActive = *change.IsActive
+			if err := a.endWaiting(t, u); err != nil {
+				return err
+			}
+			if !u.IsActive {
+				u.Generation++
+				if err := t.EndSessions(u, nil); err != nil {
+					return err
+				}
+			}
+		}
+		if change.IsStaff != nil {
+			u.IsStaff = *change.IsStaff
+		}
+		var errs refusal.FieldErrors
+		if change.Groups != nil {
+			u.Groups = *change.Groups
+			if len(u.Groups) > MaxGroups || slices.ContainsFunc(u.Groups, func(g string) bool { return !identity.IsGroup(g) }) {
+				errs.Add(field.Groups, refusal.CodeInvalid)
+			}
+		}
+		for name, v := range change.Fields {
+			f, ok := a.Policy.Fields.ByName[name]
+			if !ok || !f.Extra {
+				errs.Add(name, refusal.CodeInvalid)
+				continue
+			}
+			got, wrong := f.Read(v, false)
+			if wrong != nil {
+				errs = append(errs, *wrong)
+				continue
+			}
+			f.Assign(u, got)
+		}
+		if err := errs.Err(); err != nil {
+			return err
+		}
+		return a.PutUser(t, u)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// Delete removes an account with its sessions and tokens, for good.
+func (a *Accounts) Delete(ctx context.Context, id uuid.UUID) error {
+	if err := a.endMany(ctx, id); err != nil {
+		return err
+	}
+	return a.Update(ctx, func(t *Txn) error {
+		u, err := t.User(id)
+		if err != nil {
+			return userNotFound(err)
+		}
+		if err := t.EndSessions(u, nil); err != nil {
+			return err
+		}
+		if !u.AwaitsVerification { // else it has never been anybody's
+			if err := a.leaveName(t, u, u.Username); err != nil {
+				return err
+			}
+		}
+		t.users = append(t.users, id)
+		return t.DeleteUser(id)
+	})
+}
+
+func userNotFound(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return refusal.New(refusal.CodeUserNotFound)
+	}
+	return err
+}
+
+// Profile returns the public fields of an account, in their fixed order.
+func (a *Accounts) Profile(u *store.User) []field.Shown {
+	fields := a.Policy.Fields.Public
+	out := make([]field.Shown, len(fields))
+	for i, f := range fields {
+		out[i] = field.Shown{Name: f.Name, Value: f.Get(u)}
+	}
+	return out
+}
+
+// registerFields are the fields that sign-up takes, and which of them it needs.
+// Neither is to be changed.
+func (a *Accounts) registerFields() (fields []*field.Field, required map[string]bool) {
+	return a.Policy.Fields.Register, a.Policy.Fields.RegisterRequired
+}
+
+// editableFields are the fields that the profile takes, and which of them a
+// full update needs. Neither is to be changed.
+func (a *Accounts) editableFields() (fields []*field.Field, required map[string]bool) {
+	return a.Policy.Fields.Profile, a.Policy.Fields.ProfileRequired
+}

@@ -1,0 +1,227 @@
+// undo.go: the way back after a change of the e-mail address: the old
+// address is told, and its link takes the account back for seven days, however
+// often the address was changed since.
+
+package account
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/outbox"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+const (
+	// UndoPeriod is how long the link in the mail to the old address is good.
+	UndoPeriod = 7 * 24 * time.Hour
+	// UndoReserved is how long nobody else can have the old address: the mail
+	// may be under way for as long as the outbox tries.
+	UndoReserved = UndoPeriod + outbox.MailGiveUp
+	// MaxFormer bounds the addresses that an account can go back to. One more
+	// change is refused: if the oldest made room for it, a thief would change
+	// the address until the owner's is forgotten.
+	MaxFormer = 8
+)
+
+// former returns where in u.Former an address stands, -1 if it is not there or
+// its time is over.
+func (a *Accounts) former(u *store.User, email string) int {
+	i := formerIndex(u, email)
+	if i >= 0 && !a.Now().Before(u.Former[i].Until) {
+		return -1
+	}
+	return i
+}
+
+// formerIndex is former whatever the time.
+func formerIndex(u *store.User, email string) int {
+	key := field.EmailKey(email)
+	return slices.IndexFunc(u.Former, func(f store.FormerEmail) bool { return field.EmailKey(f.Email) == key })
+}
+
+// formerHolder returns the account that can still go back to an address.
+// ErrNotFound: there is none.
+func (a *Accounts) formerHolder(tx store.Tx, email string) (*store.User, error) {
+	u, err := tx.UserByKey(field.FormerEmail, field.EmailKey(email))
+	if err == nil && a.former(u, email) < 0 {
+		return nil, store.ErrNotFound
+	}
+	return u, err
+}
+
+// emailTaken reports whether the address of an account was another's until a
+// short while ago, so that it can't have it. Who has it keeps it: a reservation
+// that was over and is not any more, for the clock was set back, comes too late.
+func (a *Accounts) emailTaken(tx store.Tx, u *store.User) (bool, error) {
+	if u.Email == "" || u.EmailPending {
+		return false, nil
+	}
+	holder, err := a.formerHolder(tx, u.Email)
+	if errors.Is(err, store.ErrNotFound) || err == nil && holder.ID == u.ID {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	owner, err := tx.UserByKey(field.Email, field.EmailKey(u.Email))
+	if err == nil && owner.ID == u.ID {
+		return false, nil
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		err = nil
+	}
+	return true, err
+}
+
+// release ends another account's reservation of the address that u has now.
+func (a *Accounts) release(t *Txn, u *store.User) error {
+	if u.Email == "" || u.EmailPending {
+		return nil
+	}
+	key := field.EmailKey(u.Email)
+	other, err := t.UserByKey(field.FormerEmail, key)
+	if errors.Is(err, store.ErrNotFound) || err == nil && other.ID == u.ID {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	other.Former = slices.DeleteFunc(other.Former, func(f store.FormerEmail) bool { return field.EmailKey(f.Email) == key })
+	return a.putReserved(t, other)
+}
+
+// putReserved writes another account whose reservations alone have changed.
+func (a *Accounts) putReserved(t *Txn, other *store.User) error {
+	theirs, err := a.reserve(t, other)
+	if err != nil {
+		return err
+	}
+	t.users = append(t.users, other.ID)
+	return t.PutUser(other, append(a.Uniques.KeysOf(other), theirs...))
+}
+
+// reserve returns the keys that keep an account's former addresses for it. What
+// is over is forgotten, in this account and in another that had the key.
+func (a *Accounts) reserve(t *Txn, u *store.User) ([]store.Key, error) {
+	u.Former = slices.DeleteFunc(u.Former, func(f store.FormerEmail) bool { return !a.Now().Before(f.Until) })
+	latest := a.Time().Add(UndoReserved)
+	for i := range u.Former {
+		if u.Former[i].Until.After(latest) { // made under a clock that was ahead
+			u.Former[i].Until = latest
+		}
+	}
+	keys := make([]store.Key, len(u.Former))
+	for i, f := range u.Former {
+		keys[i] = store.Key{Field: field.FormerEmail, Value: field.EmailKey(f.Email)}
+		other, err := t.UserByKey(field.FormerEmail, keys[i].Value)
+		if errors.Is(err, store.ErrNotFound) || err == nil && other.ID == u.ID {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := a.putReserved(t, other); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
+}
+
+// leftEmail is part of every change of an address: the account remembers the
+// old one, which gets a mail with the link that brings it back. Where the
+// configuration sends no mail, there is no such way back.
+// proven says whether the old one was confirmed.
+func (a *Accounts) leftEmail(t *Txn, u *store.User, old string, proven bool, client Client) error {
+	u.EmailChanges++
+	if old == "" || field.EmailKey(old) == field.EmailKey(u.Email) || !a.Policy.SendsMail {
+		return nil
+	}
+	now := a.Time()
+	u.Former = slices.DeleteFunc(u.Former, func(f store.FormerEmail) bool { return !now.Before(f.Until) })
+	until := now.Add(UndoReserved)
+	if i := a.former(u, old); i >= 0 {
+		u.Former[i].Until, old = until, u.Former[i].Email
+		u.Former[i].Unproven = u.Former[i].Unproven && !proven
+	} else {
+		if len(u.Former) >= MaxFormer {
+			first := slices.MinFunc(u.Former, func(x, y store.FormerEmail) int { return x.Until.Compare(y.Until) })
+			wait := first.Until.Sub(now)
+			return TooOften(wait)
+		}
+		u.Former = append(u.Former, store.FormerEmail{Email: old, Serial: u.EmailChanges, Until: until, Unproven: !proven})
+	}
+	return a.queueMail(t, store.MailEmailChanged, u, old, client)
+}
+
+// undoState is the state behind the link for a former address, the one at i:
+// that the account can still go back to it. Later changes leave it as it is.
+func undoState(u *store.User, i int) []byte {
+	if i < 0 {
+		return nil
+	}
+	return sign.StateOf(string(sign.PurposeUndoEmail), u.Former[i].Email, strconv.FormatUint(uint64(u.Former[i].Serial), 10))
+}
+
+// UndoEmail brings a former address back by the link that was mailed to it.
+// Whoever changed the address may be signed in and know the password, so
+// everything that the account has handed out ends, the password is void, and the
+// address gets the mail to set a new one (reset_password off: a password stays,
+// unless the restored address was never confirmed). Addresses that came after the
+// restored one can't be gone back to any more. A disabled account stays disabled.
+func (a *Accounts) UndoEmail(ctx context.Context, in field.Input, client Client) (*store.User, error) {
+	var errs refusal.FieldErrors
+	l, err := readLink(in, sign.PurposeUndoEmail, &errs)
+	if err = errors.Join(errs.Err(), err); err != nil {
+		return nil, StoreError(err)
+	}
+	if err := a.View(ctx, func(tx store.Tx) error { _, err := a.checkLink(tx, l, UndoPeriod); return err }); err != nil {
+		return nil, err
+	}
+	var u *store.User
+	err = a.Update(ctx, func(t *Txn) (err error) {
+		if u, err = a.checkLink(t, l, UndoPeriod); err != nil {
+			return err
+		}
+		i := a.former(u, l.claim.Email)
+		u.Email, u.EmailVerified, u.Former = u.Former[i].Email, !u.Former[i].Unproven, u.Former[:i]
+		u.EmailChanges++
+		u.EmailPending = false
+		u.Generation++
+		if err := a.voidUnproven(t, u); err != nil {
+			return err
+		}
+		if err := t.EndSessions(u, nil); err != nil {
+			return err
+		}
+		if a.Policy.ResetPassword.Enabled {
+			u.PasswordHash = ""
+			if u.IsActive || u.AwaitsVerification {
+				t.postage.rescue = true // without it nobody would get in
+				if err := a.queueMail(t, store.MailResetPassword, u, u.Email, client); err != nil {
+					return err
+				}
+			}
+		}
+		return a.putEmail(t, u)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// putEmail is PutUser for an act whose only input is an address.
+func (a *Accounts) putEmail(t *Txn, u *store.User) error {
+	err := a.PutUser(t, u)
+	if refused := (*refusal.Error)(nil); errors.As(err, &refused) && len(refused.Fields) > 0 {
+		return refusal.New(refusal.CodeEmailAlreadyRegistered)
+	}
+	return err
+}

@@ -1,0 +1,177 @@
+// waiting.go: the accounts that wait for their confirmation. Such a one
+// owns its username, for a while; its address is anybody's until somebody shows
+// that he reads it. What is never confirmed is removed.
+
+package account
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/steady"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// waitingClockValue is the name of the store's value that keeps the clock by
+// which accounts wait. It counts the time in which the sweep goes its rounds: a
+// wall clock that is ahead for a moment must not end what can't be brought back.
+const waitingClockValue = "waiting_clock"
+
+// waitingLifetimes is how many lifetimes an account waits at most, however often
+// it asks for its mail.
+const waitingLifetimes = 3
+
+func waitingClock(tx store.Tx) (steady.Clock, error) {
+	var clock steady.Clock
+	raw, err := tx.Value(waitingClockValue)
+	if errors.Is(err, store.ErrNotFound) {
+		return clock, nil
+	}
+	if err != nil {
+		return clock, err
+	}
+	return clock, clock.UnmarshalBinary(raw)
+}
+
+// waits makes a new account wait from now on.
+func (a *Accounts) waits(tx store.Tx, u *store.User) error {
+	clock, err := waitingClock(tx)
+	if err != nil {
+		return err
+	}
+	if clock == (steady.Clock{}) { // the first of all: else the first round would begin it, at whatever time
+		if err := look(tx, &clock, a.Now(), 0); err != nil {
+			return err
+		}
+	}
+	u.WaitingFrom = clock.At(a.Time())
+	u.WaitingSince = u.WaitingFrom
+	return nil
+}
+
+// look counts the time since the last look at the clock, at most step.
+func look(tx store.Tx, clock *steady.Clock, now time.Time, step time.Duration) error {
+	clock.Look(now, step)
+	raw, err := clock.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	return tx.PutValue(waitingClockValue, raw)
+}
+
+// confirmAccount makes an account its owner's, who has shown that he reads its mail.
+func confirmAccount(u *store.User) {
+	u.EmailVerified = true
+	if u.AwaitsVerification {
+		u.IsActive = true
+	}
+	giveEmail(u)
+}
+
+// giveEmail ends the waiting: from now on the address is the account's own.
+func giveEmail(u *store.User) {
+	u.AwaitsVerification, u.EmailPending = false, false
+	u.WaitingFrom, u.WaitingSince = time.Time{}, time.Time{}
+}
+
+// confirmable reports whether an account that waits can still have its address:
+// the first to confirm has it.
+func (a *Accounts) confirmable(tx store.Tx, u *store.User) (bool, error) {
+	if !u.EmailPending {
+		return true, nil
+	}
+	holder, err := a.addressHolder(tx, u.Email)
+	if errors.Is(err, store.ErrNotFound) {
+		return true, nil
+	}
+	return err == nil && holder.ID == u.ID, err
+}
+
+// endWaiting is an administrator's word on an account: one that he enables owns
+// its address, if it still can, one that he disables is kept, without it.
+func (a *Accounts) endWaiting(tx store.Tx, u *store.User) error {
+	if u.IsActive {
+		switch ok, err := a.confirmable(tx, u); {
+		case err != nil:
+			return err
+		case !ok:
+			return refusal.New(refusal.CodeEmailAlreadyRegistered)
+		}
+	}
+	pending := u.EmailPending && !u.IsActive
+	giveEmail(u)
+	u.EmailPending = pending
+	return nil
+}
+
+// mailWaiting queues the mail by which u can be confirmed or, where its address is
+// somebody's by now, the notice to him. holder is the address's, nil: nobody's.
+func (a *Accounts) mailWaiting(t *Txn, kind store.MailKind, u, holder *store.User, n notice, client Client) error {
+	if holder != nil && holder.ID != u.ID {
+		return a.tellHolder(t, holder, u.Email, n, client)
+	}
+	return a.queueMail(t, kind, u, u.Email, client)
+}
+
+// askedThrottle is the throttle that bounds how often a link is asked for: it counts
+// what was typed, and an account has more names than one.
+func askedThrottle(kind store.MailKind) string {
+	if kind == store.MailResetPassword {
+		return ThrottleReset
+	}
+	return ThrottleEmail
+}
+
+// sendLink queues the mail with a link that an input asked for, or does the same
+// work where there is none to send: m says whom the input names, wanted which of
+// them get one. Whatever is queued counts the time of one account anew, once the
+// outbox has dealt with it: a write here would tell by its time who waits.
+func (a *Accounts) sendLink(ctx context.Context, kind store.MailKind, m match, wanted func(*store.User) bool, typed string, client Client) error {
+	id, email := uuid.Nil, typed
+	if u := m.either(); u != nil {
+		id = u.ID
+		if u.Email != "" {
+			email = u.Email
+		}
+	}
+	n := a.Notice(store.MailEmailInUse, email)
+	err := a.Update(ctx, func(t *Txn) error {
+		t.waiting, t.postage.asked = m.counted(), askedThrottle(kind)
+		u, err := t.User(id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		holder, holderErr := a.addressHolder(t, email) // in any case: its time must not tell
+		if holderErr != nil && !errors.Is(holderErr, store.ErrNotFound) {
+			return holderErr
+		}
+		switch {
+		case err != nil, u.Email == "", !wanted(u):
+			return a.decoyMail(t, typed, client)
+		case u.EmailPending:
+			return a.mailWaiting(t, kind, u, holder, n, client)
+		}
+		return a.queueMail(t, kind, u, u.Email, client)
+	})
+	if err != nil {
+		n.Failed()
+	}
+	return err
+}
+
+// whyNot is the refusal of a sign-in with the right password to an account that
+// may not sign in. Why is told to who knows the name: an address that told would
+// tell who has an account.
+func whyNot(u *store.User, byName bool) error {
+	switch {
+	case !byName:
+		return refusal.New(refusal.CodeLoginInvalid)
+	case u.AwaitsVerification:
+		return refusal.New(refusal.CodeNotVerified)
+	}
+	return refusal.New(refusal.CodeDisabled)
+}

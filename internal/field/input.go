@@ -1,0 +1,183 @@
+// input.go: what a client sent, after its encoding (JSON, form, multipart) no
+// longer matters.
+
+package field
+
+import (
+	"encoding/json"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/seed-928992b0/caddy-registration/internal/password"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+type valueKind uint8
+
+const (
+	ValueAbsent valueKind = iota
+	ValueText
+	valueNull
+	valueBool
+	ValueOther // a list, an object, a file
+	ValueForm  // of FormMark alone
+)
+
+// FormMark is the member that a decoded form has besides its own. No client can
+// make one of its kind.
+const FormMark = "\x00form"
+
+// A Value is one member of an input. Numbers count as text, as in a form.
+type Value struct {
+	Kind valueKind
+	Text string
+}
+
+// Input is a decoded request body.
+type Input map[string]Value
+
+// Truthy reads a flag: true in JSON, or one of the words that a form or a
+// script would send for it.
+func (in Input) Truthy(name string) bool {
+	on, _ := ParseBoolean(in[name].Text)
+	return on
+}
+
+// MaxLogin bounds the text by which an account is looked for, in characters: no
+// unique field holds more.
+const MaxLogin = MaxUniqueLength
+
+// Login returns what names an account, of the member with this name.
+func (in Input) Login(name string, errs *refusal.FieldErrors) string {
+	txt := in.Required(name, errs)
+	if len(txt) > MaxLogin*utf8.UTFMax || utf8.RuneCountInString(txt) > MaxLogin {
+		errs.Add(name, refusal.CodeMaxLength, text.Params{"max": MaxLogin})
+		return ""
+	}
+	return txt
+}
+
+// Text returns a trimmed text for display or an optional use; "" if there is none.
+func (in Input) Text(name string) string {
+	if v := in[name]; v.Kind == ValueText {
+		return strings.TrimSpace(v.Text)
+	}
+	return ""
+}
+
+// Required returns a trimmed, non-blank text, or records why there is none.
+func (in Input) Required(name string, errs *refusal.FieldErrors) string {
+	text, ok := in.checked(name, errs)
+	if !ok {
+		return ""
+	}
+	if text = strings.TrimSpace(text); text == "" {
+		errs.Add(name, refusal.CodeBlank)
+	}
+	return text
+}
+
+// Password returns a password as it was sent: never trimmed, not blank, at
+// most 4096 bytes, because hashing more costs time and adds no safety.
+func (in Input) Password(name string, errs *refusal.FieldErrors) string {
+	txt, ok := in.checked(name, errs)
+	switch {
+	case !ok:
+		return ""
+	case txt == "":
+		errs.Add(name, refusal.CodeBlank)
+	case len(txt) > password.MaxLength:
+		errs.Add(name, refusal.CodeMaxLength, text.Params{"max": password.MaxLength})
+	}
+	return txt
+}
+
+// checked returns a text that is there, or records why not.
+func (in Input) checked(name string, errs *refusal.FieldErrors) (string, bool) {
+	v := in[name]
+	switch {
+	case v.Kind == ValueAbsent:
+		errs.Add(name, refusal.CodeRequired)
+	case v.Kind == valueNull:
+		errs.Add(name, refusal.CodeNull)
+	case v.Kind != ValueText:
+		errs.Add(name, refusal.CodeInvalid)
+	default:
+		return v.Text, true
+	}
+	return "", false
+}
+
+// IsForm reports whether the input came from a form, whose unticked boxes are
+// not sent at all.
+func (in Input) IsForm() bool { return in[FormMark].Kind == ValueForm }
+
+// Field reads the value of an account's field into u. present is false where
+// the input does not mention it. A blank optional field is written as empty.
+func (in Input) Field(f *Field, required bool, u *store.User, errs *refusal.FieldErrors) (present bool) {
+	v := in[f.Name]
+	if v.Kind == ValueAbsent && f.Kind == KindBoolean && in.IsForm() {
+		v = Value{Kind: valueBool, Text: "false"}
+	}
+	if v.Kind == ValueAbsent {
+		if required {
+			errs.Add(f.Name, refusal.CodeRequired)
+		}
+		return false
+	}
+	if f.Extra {
+		parsed, refusal := f.Read(v, required)
+		if refusal != nil {
+			*errs = append(*errs, *refusal)
+		} else {
+			f.Assign(u, parsed)
+		}
+		return true
+	}
+	txt, ok := in.checked(f.Name, errs)
+	if !ok {
+		return true
+	}
+	txt = strings.TrimSpace(txt)
+	if txt == "" {
+		if required {
+			errs.Add(f.Name, refusal.CodeBlank)
+		} else {
+			f.set(u, "")
+		}
+		return true
+	}
+	if f.tooLong(txt) {
+		errs.Add(f.Name, refusal.CodeMaxLength, text.Params{"max": f.MaxLength})
+		return true
+	}
+	parsed, ok := f.Parse(txt)
+	switch {
+	case utf8.RuneCountInString(parsed) > f.MaxLength: // normal forms and a domain in ASCII grow
+		errs.Add(f.Name, refusal.CodeMaxLength, text.Params{"max": f.MaxLength})
+	case !ok:
+		errs.AddInvalid(f.Name, f.invalid())
+	default:
+		f.set(u, parsed)
+	}
+	return true
+}
+
+func JsonValue(v any) Value {
+	switch v := v.(type) {
+	case nil:
+		return Value{Kind: valueNull}
+	case string:
+		return Value{Kind: ValueText, Text: v}
+	case json.Number:
+		return Value{Kind: ValueText, Text: v.String()}
+	case bool:
+		if v {
+			return Value{Kind: valueBool, Text: "true"}
+		}
+		return Value{Kind: valueBool, Text: "false"}
+	}
+	return Value{Kind: ValueOther}
+}

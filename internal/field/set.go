@@ -1,0 +1,127 @@
+// set.go: all fields of a realm's accounts, built once when a configuration
+// loads: the built-in ones and those that the owner added, by name and by use.
+
+package field
+
+import (
+	"slices"
+
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// A Set is the fields of a realm. It never changes once built, so it is
+// read without locks.
+type Set struct {
+	// All fields in the order in which they are shown: built-in, then as configured.
+	All    []*Field
+	ByName map[string]*Field
+	// Public are those that an account's owner sees, in the same order.
+	Public    []*Field
+	PublicSet map[string]*Field
+	// Unique are those that have keys; login those by which people sign in, in
+	// the order in which they are tried.
+	Unique, Login []*Field
+	// Register and profile are what sign-up and the profile take; the maps have
+	// what must be there.
+	Register, Profile                 []*Field
+	RegisterRequired, ProfileRequired map[string]bool
+}
+
+// Use says which fields of a realm are for what, by their names.
+type Use struct {
+	// Public are shown to an account's owner unless they are hidden; editable, those that
+	// he changes; login, those by which he signs in.
+	Public, Hidden, Editable, Login []string
+	// Email: a sign-up takes an address whoever sees it, to confirm the account by it.
+	Email bool
+}
+
+func NewSet(all []*Field, use Use) *Set {
+	set := &Set{
+		All: all, ByName: make(map[string]*Field, len(all)), PublicSet: map[string]*Field{},
+		RegisterRequired: map[string]bool{}, ProfileRequired: map[string]bool{},
+	}
+	for _, f := range all {
+		set.ByName[f.Name] = f
+		if f.Unique {
+			set.Unique = append(set.Unique, f)
+		}
+		if slices.Contains(use.Public, f.Name) && !slices.Contains(use.Hidden, f.Name) && !f.Hidden {
+			set.Public = append(set.Public, f)
+			set.PublicSet[f.Name] = f
+		}
+	}
+	for _, name := range use.Login {
+		if f, ok := set.ByName[name]; ok && f.Unique {
+			set.Login = append(set.Login, f)
+		}
+	}
+	for _, f := range all {
+		login := slices.Contains(set.Login, f)
+		required := f.Required || login && (f.Name == Username || len(set.Login) == 1)
+		if f.ReadOnly {
+			continue
+		}
+		if set.IsPublic(f.Name) || login || f.Name == Email && use.Email {
+			set.Register = append(set.Register, f)
+			set.RegisterRequired[f.Name] = required
+		}
+		if set.IsPublic(f.Name) && slices.Contains(use.Editable, f.Name) {
+			set.Profile = append(set.Profile, f)
+			set.ProfileRequired[f.Name] = required
+		}
+	}
+	return set
+}
+
+// IsPublic reports whether a field is shown to the account's owner.
+func (set *Set) IsPublic(name string) bool {
+	_, ok := set.PublicSet[name]
+	return ok
+}
+
+// IsLogin reports whether people sign in by a field.
+func (set *Set) IsLogin(name string) bool {
+	return slices.ContainsFunc(set.Login, func(f *Field) bool { return f.Name == name })
+}
+
+func (set *Set) Names() []string {
+	names := make([]string, len(set.All))
+	for i, f := range set.All {
+		names[i] = f.Name
+	}
+	return names
+}
+
+func (set *Set) UniqueNames() []string {
+	names := make([]string, len(set.Unique))
+	for i, f := range set.Unique {
+		names[i] = f.Name
+	}
+	return names
+}
+
+// ExtraValues are the added fields of an account by name. A null is the empty
+// text: templates would write it as <no value>.
+func (set *Set) ExtraValues(u *store.User) map[string]any {
+	values := map[string]any{}
+	for _, f := range set.All {
+		if !f.Extra {
+			continue
+		}
+		if values[f.Name] = f.Get(u); values[f.Name] == nil {
+			values[f.Name] = ""
+		}
+	}
+	return values
+}
+
+// Guarded reports whether a field changes only with the password or soon after
+// the sign-in.
+func (set *Set) Guarded(f *Field) bool { return f.Name == Email || set.IsLogin(f.Name) }
+
+// Shown is one field of an account as its owner sees it.
+type Shown struct {
+	Name  string
+	Value any
+}

@@ -1,0 +1,321 @@
+// letter.go: the texts of the mails: which templates, what they may mention, and
+// the signed link in them. Checked with sample data when a configuration loads.
+
+package letter
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	htmltemplate "html/template"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+	texttemplate "text/template"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/mail"
+	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/templates"
+)
+
+// MailData is what a mail template can mention.
+type MailData struct {
+	// Site is the host of the site, such as example.com.
+	Site string
+	// Link is the signed link; empty in a notice.
+	Link string
+	// Period is how long the link is good, in words.
+	Period string
+	// Email is the address that is written to.
+	Email string
+	// User is the account that the mail is about.
+	User MailUser
+
+	Loc *text.Locale
+}
+
+// T is the message of the catalogue with this id. It can mention {site},
+// {period}, {email} and {name}.
+func (d MailData) T(id string) (string, error) {
+	return d.Loc.Message(id, text.Params{"site": d.Site, "period": d.Period, "email": d.Email, "name": d.User.Name})
+}
+
+// Lang is the BCP 47 tag of the mail's language.
+func (d MailData) Lang() string { return d.Loc.Name }
+
+// wrap breaks a text at 72 columns, as plain-text mail is read.
+func wrap(text string) string {
+	var out strings.Builder
+	column := 0
+	for i, word := range strings.Fields(text) {
+		width := utf8.RuneCountInString(word)
+		switch {
+		case i == 0:
+		case column+1+width > 72:
+			out.WriteByte('\n')
+			column = 0
+		default:
+			out.WriteByte(' ')
+			column++
+		}
+		out.WriteString(word)
+		column += width
+	}
+	return out.String()
+}
+
+// MailUser is what a mail template can mention of an account. Until the address
+// that is written to is confirmed for it, a stranger may have made the account:
+// then names and added texts are empty (mails_names.go).
+type MailUser struct {
+	Username, Email, FirstName, LastName string
+	// Name is the full name, else the username, else empty; empty also where a mail
+	// program would make a link of it.
+	Name string
+	// Extra has the added fields by name, hidden ones too; what has no value is
+	// the empty text.
+	Extra map[string]any
+}
+
+// mailTemplate is one message's parts. html may be nil; text is nil where it is
+// derived from html.
+type mailTemplate struct {
+	subject, text *texttemplate.Template
+	html          *htmltemplate.Template
+}
+
+// Renderer turns rows of the outbox into messages.
+type Renderer struct {
+	options   Options
+	languages *text.Languages
+	site      string
+	Templates map[string]map[store.MailKind]mailTemplate // by language
+	Links     map[sign.Purpose]Link
+	Signer    *sign.Signer
+	State     func(purpose sign.Purpose, u *store.User, email string) []byte
+	now       func() time.Time
+}
+
+// inLanguageName is the name of a template in one language: body.txt becomes
+// body.de.txt.
+func inLanguageName(name, language string) string {
+	ext := path.Ext(name)
+	return strings.TrimSuffix(name, ext) + "." + language + ext
+}
+
+// readMailTemplate returns a template in a language: the owner's own for it or
+// for one that it rests on, else the one for all languages.
+func readMailTemplate(folder string, l *text.Locale, name string, named bool) (string, error) {
+	if folder != "" {
+		for _, language := range l.Lineage {
+			raw, err := readTemplate(folder, inLanguageName(name, language), false)
+			if !errors.Is(err, fs.ErrNotExist) {
+				return raw, err
+			}
+		}
+	}
+	return readTemplate(folder, name, named)
+}
+
+// readTemplate returns a template file: the owner's if there is one, else the
+// built-in one. named files have to be there.
+func readTemplate(folder, name string, named bool) (string, error) {
+	if folder != "" {
+		if !filepath.IsLocal(filepath.FromSlash(name)) {
+			return "", fmt.Errorf("template %q: write a path inside the templates folder", name)
+		}
+		raw, err := os.ReadFile(filepath.Join(folder, filepath.FromSlash(name))) //nolint:gosec // the owner names the folder; name is local
+		if err == nil {
+			return string(raw), nil
+		}
+		if named || !errors.Is(err, fs.ErrNotExist) {
+			return "", fmt.Errorf("template %q: %w", name, err)
+		}
+	}
+	raw, err := templates.FS.ReadFile(name)
+	if err != nil {
+		return "", fmt.Errorf("template %q: %w", name, err)
+	}
+	return string(raw), nil
+}
+
+// loadMailTemplate reads and parses the parts of one message in one language.
+func loadMailTemplate(folder string, l *text.Locale, kind store.MailKind, s Files) (t mailTemplate, err error) {
+	subject, named := s.Subject, s.Subject != ""
+	if !named {
+		subject = path.Join(string(kind), "subject.txt")
+	}
+	textName, htmlName := s.TextBody, s.HTMLBody
+	switch {
+	case strings.HasSuffix(s.Body, ".html"):
+		htmlName = s.Body
+	case s.Body != "":
+		textName = s.Body
+	}
+	bodyNamed := textName != "" || htmlName != ""
+	if !bodyNamed {
+		textName, htmlName = path.Join(string(kind), "body.txt"), path.Join(string(kind), "body.html")
+	}
+	if t.subject, err = parseMailText(folder, l, subject, named); err != nil {
+		return t, err
+	}
+	if textName != "" {
+		if t.text, err = parseMailText(folder, l, textName, bodyNamed); err != nil {
+			return t, err
+		}
+	}
+	if htmlName != "" {
+		raw, err := readMailTemplate(folder, l, htmlName, bodyNamed)
+		if err != nil {
+			return t, err
+		}
+		layout, err := readMailTemplate(folder, l, mailLayout, false)
+		if err != nil {
+			return t, err
+		}
+		if t.html, err = htmltemplate.New(mailLayout).Option("missingkey=error").Parse(layout); err != nil {
+			return t, fmt.Errorf("template %q: %w", mailLayout, err)
+		}
+		if t.html, err = t.html.New(htmlName).Parse(raw); err != nil {
+			return t, fmt.Errorf("template %q: %w", htmlName, err)
+		}
+	}
+	return t, nil
+}
+
+// mailLayout is the frame of the built-in HTML bodies, which define what stands
+// in it. A body that does not call it stands alone.
+const mailLayout = "mail/layout.html"
+
+func parseMailText(folder string, l *text.Locale, name string, named bool) (*texttemplate.Template, error) {
+	raw, err := readMailTemplate(folder, l, name, named)
+	if err != nil {
+		return nil, err
+	}
+	t, err := texttemplate.New(name).Funcs(texttemplate.FuncMap{"wrap": wrap}).Option("missingkey=error").Parse(raw)
+	if err != nil {
+		return nil, fmt.Errorf("template %q: %w", name, err)
+	}
+	return t, nil
+}
+
+// NewRenderer loads all templates and renders each once with sample data,
+// so that a broken one is an error now and not at the first mail.
+// Options is what an owner has decided about his mails.
+type Options struct {
+	// From and ReplyTo are addresses as the headers have them.
+	From, ReplyTo string
+	// Templates is the owner's folder; "": there is none.
+	Templates string
+	// Files names the owner's files of a message.
+	Files  map[store.MailKind]Files
+	Fields *field.Set
+}
+
+// Files names the files of one message, below the folder. What is empty keeps
+// its built-in file.
+type Files struct {
+	Subject string
+	// Body is the only body: HTML if the name ends in .html, else plain text.
+	Body, TextBody, HTMLBody string
+}
+
+// Link is where the link of a mail leads, and how long it is good.
+type Link struct {
+	URL    string
+	Period time.Duration
+}
+
+func NewRenderer(o Options, l *text.Languages, site string, now func() time.Time) (*Renderer, error) {
+	r := &Renderer{options: o, languages: l, site: site, Templates: map[string]map[store.MailKind]mailTemplate{}, now: now}
+	kinds := []store.MailKind{
+		store.MailVerifyRegistration, store.MailResetPassword,
+		store.MailVerifyEmail, store.MailEmailInUse, store.MailEmailChanged,
+		store.MailPasswordChanged, store.MailLoginChanged,
+	}
+	for _, in := range l.Locales {
+		r.Templates[in.Name] = map[store.MailKind]mailTemplate{}
+		for _, kind := range kinds {
+			t, err := loadMailTemplate(o.Templates, in, kind, o.Files[kind])
+			if err != nil {
+				return nil, err
+			}
+			r.Templates[in.Name][kind] = t
+			sample := MailData{Loc: in, Site: "example.com", Link: "https://example.com/", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}}
+			if _, _, _, err := t.Render(sample); err != nil {
+				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .Period, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
+			}
+		}
+	}
+	return r, nil
+}
+
+func (t mailTemplate) Render(data MailData) (subject, text, html string, err error) {
+	var out bytes.Buffer
+	if err = t.subject.Execute(&out, data); err != nil {
+		return
+	}
+	subject = strings.Join(strings.Fields(out.String()), " ") // one line, whatever a name contains
+	if t.text != nil {
+		out.Reset()
+		if err = t.text.Execute(&out, data); err != nil {
+			return
+		}
+		text = strings.TrimSpace(out.String()) + "\n"
+	}
+	if t.html != nil {
+		out.Reset()
+		if err = t.html.Execute(&out, data); err != nil {
+			return
+		}
+		html = out.String()
+	}
+	return
+}
+
+// Render is the postman's: the link is signed now, with the time of sending,
+// so that a mail that waited for its server still arrives with a good link.
+func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
+	if u == nil {
+		u = &store.User{ID: uuid.Nil}
+	}
+	l := r.languages.Named(m.Language)
+	data := MailData{Loc: l, Site: r.site, Email: m.To, User: r.options.MailUser(u, m.To)}
+	if purpose, ok := account.Purposes[m.Kind]; ok {
+		to := r.Links[purpose]
+		claim := sign.Claim{Purpose: purpose, User: u.ID, Time: r.now(), State: r.State(purpose, u, m.To)}
+		if claim.State == nil { // by the clock, which may be wrong
+			return nil, errors.New("its link would be dead on arrival: its time is over")
+		}
+		if purpose == sign.PurposeRegisterEmail || purpose == sign.PurposeUndoEmail {
+			claim.Email = m.To
+		}
+		link, err := sign.LinkURL(to.URL, claim, r.Signer.Sign(claim), m.Next)
+		if err != nil {
+			return nil, err
+		}
+		data.Link, data.Period = link, l.Text(text.InWords(to.Period))
+	}
+	kind := m.Kind
+	if kind == store.MailDecoy {
+		kind = store.MailResetPassword
+	}
+	subject, text, html, err := r.Templates[l.Name][kind].Render(data)
+	if err != nil {
+		return nil, err
+	}
+	return &mail.Message{
+		ID: m.MessageID, From: r.options.From, ReplyTo: r.options.ReplyTo, To: m.To, Date: m.Queued,
+		Subject: subject, Text: text, HTML: html, Language: l.Name,
+	}, nil
+}

@@ -1,0 +1,326 @@
+// session.go: sessions and API tokens: issued, looked up in under a
+// microsecond, revoked at once.
+
+package session
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// TokenLength is the length of 32 random bytes in unpadded base64url.
+const TokenLength = 43
+
+// MaxUserAgent bounds what a sign-in stores of a header that the client chose.
+const MaxUserAgent = 160
+
+// NewToken returns 256 random bits as text, and the hash that is stored.
+func NewToken() (string, store.TokenHash) {
+	var raw [32]byte
+	_, _ = rand.Read(raw[:]) // never fails (crypto/rand since Go 1.24)
+	token := base64.RawURLEncoding.EncodeToString(raw[:])
+	hash, _ := HashToken(token)
+	return token, hash
+}
+
+// HashToken returns what the store knows of a token. ok is false for a text
+// that can't be one. It does not allocate.
+func HashToken(token string) (hash store.TokenHash, ok bool) {
+	if len(token) != TokenLength {
+		return hash, false
+	}
+	var buf [TokenLength]byte
+	copy(buf[:], token)
+	return sha256.Sum256(buf[:]), true
+}
+
+// A Principal is who a request comes from. Both records are shared: read only.
+type Principal struct {
+	User    *store.User
+	Session *store.Session
+}
+
+// A Grant is what a sign-in hands out. The tokens are shown this once.
+type Grant struct {
+	// Cookie is the token for the session cookie; empty where sessions are off.
+	Cookie string
+	// Session is the session behind Cookie; nil where sessions are off.
+	Session *store.Session
+	// Token is the API token, opaque or an access token; empty where tokens are off.
+	Token string
+	// Refresh is the refresh token, and Family the sign-in that it carries on;
+	// empty where tokens are off or opaque.
+	Refresh string
+	Family  *store.Session
+	// Expires is the end of Token where it is an access token; else zero.
+	Expires time.Time
+	// Clashes says that another account answers to one of the account's sign-in
+	// names, so that it has to choose another.
+	Clashes bool
+}
+
+// Shorten cuts a text to at most n bytes of whole, valid characters.
+func Shorten(text string, n int) string {
+	if len(text) > n {
+		text = text[:n]
+	}
+	for len(text) > 0 && !utf8.ValidString(text) {
+		text = text[:len(text)-1]
+	}
+	return text
+}
+
+// sessions answers who a token belongs to. It keeps the live sessions and
+// their users in memory, exactly: whatever a transaction changes is forgotten
+// between its commit and the answer, so a revoked token fails at the very next
+// request. All configurations that run on one store share one sessions.
+type Live struct {
+	Store store.Store
+	Live  *cache[store.TokenHash, *LiveSession]
+	users *cache[uuid.UUID, *store.User]
+
+	mu sync.Mutex
+	// used collects the sessions whose last use is to be written back.
+	used map[store.TokenHash]*LiveSession
+	// Left are the accounts whose ended sessions still have records.
+	Left chan Leftover
+}
+
+type LiveSession struct {
+	session  store.Session
+	created  int64        // Unix seconds
+	lastUsed atomic.Int64 // Unix seconds
+	saved    atomic.Int64 // the LastUsed in the store, or on its way there
+}
+
+// Limits of the memory that live sessions take: about 300 bytes each.
+const (
+	maxLiveSessions = 1 << 15
+	maxLiveUsers    = 1 << 15
+)
+
+func NewLive(db store.Store) *Live {
+	return &Live{
+		Store: db,
+		Live:  NewCache[store.TokenHash, *LiveSession](maxLiveSessions, func(h store.TokenHash) byte { return h[0] }),
+		users: NewCache[uuid.UUID, *store.User](maxLiveUsers, func(id uuid.UUID) byte { return id[15] }),
+		used:  map[store.TokenHash]*LiveSession{},
+		Left:  make(chan Leftover, maxLeftovers),
+	}
+}
+
+// Lookup returns the active user and the unexpired session or token behind a
+// token, ErrNotFound, or the failure of the store.
+func (s *Live) Lookup(ctx context.Context, token string, kind store.SessionKind, now time.Time, idle time.Duration) (Principal, error) {
+	hash, ok := HashToken(token)
+	if !ok {
+		return Principal{}, store.ErrNotFound
+	}
+	return s.LookupHash(ctx, hash, kind, now, idle)
+}
+
+// LookupHash is lookup for who knows the hash.
+func (s *Live) LookupHash(ctx context.Context, hash store.TokenHash, kind store.SessionKind, now time.Time, idle time.Duration) (Principal, error) {
+	epoch := s.Live.epoch.Load() + s.users.epoch.Load()
+	ls, ok := s.Live.Get(hash)
+	var u *store.User
+	if ok {
+		u, ok = s.users.Get(ls.session.User)
+	}
+	if !ok {
+		var err error
+		if ls, u, err = s.load(ctx, hash, epoch); err != nil {
+			return Principal{}, err
+		}
+	}
+	unix := now.Unix()
+	if ls.created-unix > int64(sign.MaxClockSkew/time.Second) {
+		ls = s.redate(ls, unix)
+	}
+	last := ls.lastUsed.Load()
+	if ls.session.Kind != kind || !u.IsActive || ls.session.Epoch != u.Epoch(kind) || unix >= ls.session.Expires.Unix() || unix-last >= int64(idle/time.Second) {
+		return Principal{}, store.ErrNotFound
+	}
+	if unix > last || last-unix > int64(sign.MaxClockSkew/time.Second) {
+		ls.lastUsed.Store(unix)
+		s.noteUse(ls, unix, idle)
+	}
+	return Principal{User: u, Session: &ls.session}, nil
+}
+
+// LastUse returns the last use of a live session, zero where memory has none.
+func (s *Live) LastUse(hash store.TokenHash) time.Time {
+	ls, ok := s.Live.Get(hash)
+	if !ok {
+		return time.Time{}
+	}
+	return time.Unix(ls.lastUsed.Load(), 0).UTC()
+}
+
+// load reads a session and its user, and remembers them unless something was
+// forgotten meanwhile: what was read may be older than that.
+func (s *Live) load(ctx context.Context, hash store.TokenHash, epoch uint64) (*LiveSession, *store.User, error) {
+	var session *store.Session
+	var u *store.User
+	err := s.Store.View(ctx, func(tx store.Tx) (err error) {
+		if session, err = tx.Session(hash); err != nil {
+			return err
+		}
+		u, err = tx.User(session.User)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	fresh := newLiveSession(session)
+	current := func() bool { return s.Live.epoch.Load()+s.users.epoch.Load() == epoch }
+	ls := s.Live.Put(hash, fresh, current)
+	s.users.Put(u.ID, u, current)
+	return ls, u, nil
+}
+
+func newLiveSession(session *store.Session) *LiveSession {
+	ls := &LiveSession{session: *session, created: session.Created.Unix()}
+	ls.lastUsed.Store(session.LastUsed.Unix())
+	ls.saved.Store(session.LastUsed.Unix())
+	return ls
+}
+
+// redate makes a sign-in of the future one of now, with the lifetime that it was
+// given: it was made under a clock that was ahead, and would be a fresh one, and
+// live, until that time has come. The store learns of it with the next flush.
+func (s *Live) redate(ls *LiveSession, unix int64) *LiveSession {
+	session := ls.session
+	lifetime := session.Expires.Sub(session.Created)
+	session.Created = time.Unix(unix, 0).UTC()
+	session.LastUsed, session.Expires = session.Created, session.Created.Add(lifetime)
+	fresh := newLiveSession(&session)
+	if s.Live.replace(session.Hash, ls, fresh) {
+		s.mu.Lock()
+		s.used[session.Hash] = fresh
+		s.mu.Unlock()
+	}
+	return fresh
+}
+
+// Forget drops what a transaction has changed.
+func (s *Live) Forget(users []uuid.UUID, hashes []store.TokenHash) {
+	for _, id := range users {
+		s.users.Drop(id)
+	}
+	for _, hash := range hashes {
+		s.Live.Drop(hash)
+	}
+}
+
+// noteUse remembers to write a use back, at most once every eighth of the idle
+// time or five minutes: a restart then costs an idle session little, and a
+// request costs no write.
+func (s *Live) noteUse(ls *LiveSession, unix int64, idle time.Duration) {
+	saved := ls.saved.Load()
+	ahead := saved-unix > int64(sign.MaxClockSkew/time.Second) // a use under a clock that was
+	if !ahead && unix-saved < int64(min(idle/8, 5*time.Minute)/time.Second) || !ls.saved.CompareAndSwap(saved, unix) {
+		return
+	}
+	s.mu.Lock()
+	s.used[ls.session.Hash] = ls
+	s.mu.Unlock()
+}
+
+// flushChunk bounds the transactions that write uses back.
+const flushChunk = 256
+
+// Flush writes the noted uses back. A session that was revoked stays revoked.
+func (s *Live) Flush(ctx context.Context) error {
+	s.mu.Lock()
+	used := s.used
+	s.used = map[store.TokenHash]*LiveSession{}
+	s.mu.Unlock()
+	chunk := make([]*LiveSession, 0, min(len(used), flushChunk))
+	// What could not be written is noted again: a full disk must not make
+	// sessions look idle after the next start.
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for hash, ls := range used {
+			if _, ok := s.used[hash]; !ok && len(s.used) < maxLiveSessions {
+				s.used[hash] = ls
+			}
+		}
+	}()
+	write := func() error {
+		defer func() { chunk = chunk[:0] }()
+		err := s.Store.Update(ctx, func(tx store.Tx) error {
+			for _, ls := range chunk {
+				session, err := tx.Session(ls.session.Hash)
+				if errors.Is(err, store.ErrNotFound) {
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				session.LastUsed = time.Unix(ls.lastUsed.Load(), 0).UTC()
+				if ls.session.Created.Before(session.Created) { // see redate
+					session.Created, session.Expires = ls.session.Created, ls.session.Expires
+				}
+				if err := tx.PutSession(session); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err == nil {
+			for _, ls := range chunk {
+				delete(used, ls.session.Hash)
+			}
+		}
+		return err
+	}
+	for _, ls := range used {
+		if chunk = append(chunk, ls); len(chunk) == flushChunk {
+			if err := write(); err != nil {
+				return err
+			}
+		}
+	}
+	if len(chunk) > 0 {
+		return write()
+	}
+	return nil
+}
+
+// SweepChunk bounds the transactions of the sweep, so that nobody waits for it.
+const SweepChunk = 256
+
+// Sweep removes the expired sessions and tokens.
+func (s *Live) Sweep(ctx context.Context, now time.Time) (total int, err error) {
+	for {
+		var removed []store.TokenHash
+		err := s.Store.Update(ctx, func(tx store.Tx) (err error) {
+			removed, err = tx.DeleteExpiredSessions(now, SweepChunk)
+			return err
+		})
+		if err != nil {
+			return total, err
+		}
+		// A session that memory still had would be back as soon as the clock is set
+		// back, and nothing that ends sessions would find it.
+		s.Forget(nil, removed)
+		total += len(removed)
+		if len(removed) < SweepChunk {
+			return total, nil
+		}
+	}
+}

@@ -1,0 +1,151 @@
+// authenticate.go: who a request comes from, by cookie or Authorization, and
+// which origins may ask.
+
+package web
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/setting"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// Authenticate returns who the request comes from: ErrNotFound if nobody is
+// signed in, *Error with CodeTokenInvalid for a token that is not good. strict
+// is for our own endpoints. On guarded routes, the header may belong to the app
+// behind, so an unknown token does not spoil a good cookie there.
+func (r *Realm) Authenticate(req *http.Request, strict bool) (session.Principal, error) {
+	a := r.Accounts.Load()
+	if a == nil {
+		return session.Principal{}, refusal.Unavailable(errors.New("the store is not open"))
+	}
+	now, idle := r.Now(), r.Options.Session.Idle
+	if header := req.Header["Authorization"]; len(header) > 0 {
+		if scheme, token, ok := strings.Cut(header[0], " "); ok {
+			isToken, isBearer := strings.EqualFold(scheme, "Token"), strings.EqualFold(scheme, "Bearer")
+			accept := r.Options.Login.Token && (isToken || isBearer)
+			if accept {
+				p, err := a.ByToken(req.Context(), strings.TrimSpace(token), now, idle)
+				if err == nil || !errors.Is(err, store.ErrNotFound) {
+					return p, account.StoreError(err)
+				}
+			}
+			if strict && (isToken || accept) {
+				return session.Principal{}, refusal.New(refusal.CodeTokenInvalid)
+			}
+		}
+	}
+	if !r.Options.Login.Session {
+		return session.Principal{}, store.ErrNotFound
+	}
+	token, _ := SentCookie(req, r.cookieName(req))
+	if token == "" {
+		return session.Principal{}, store.ErrNotFound
+	}
+	p, err := a.Sessions.Lookup(req.Context(), token, store.KindSession, now, idle)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		err = account.StoreError(err)
+	}
+	return p, err
+}
+
+// OriginPolicy says which other origins may send requests and be sent to.
+type OriginPolicy struct {
+	self    string // scheme://host of base_url, "" if none
+	trusted []string
+	csrf    *http.CrossOriginProtection
+}
+
+func NewOriginPolicy(s *Options) (*OriginPolicy, error) {
+	p := &OriginPolicy{csrf: http.NewCrossOriginProtection()}
+	if u, err := url.Parse(s.BaseURL); err == nil && u.Host != "" {
+		p.self = strings.ToLower(u.Scheme + "://" + u.Host)
+	}
+	for _, origin := range s.TrustedOrigins {
+		origin = strings.ToLower(strings.TrimSuffix(origin, "/"))
+		if err := p.csrf.AddTrustedOrigin(origin); err != nil {
+			return nil, setting.Errorf("trusted_origins", "%v", err)
+		}
+		p.trusted = append(p.trusted, origin)
+	}
+	if p.self != "" {
+		// The page may be reached through a proxy that rewrites Host.
+		if err := p.csrf.AddTrustedOrigin(p.self); err != nil {
+			return nil, setting.Errorf("base_url", "%v", err)
+		}
+	}
+	return p, nil
+}
+
+// cors lets a trusted frontend on another origin read the answer. It returns
+// true where the request was a preflight and is answered.
+// e is the endpoint, nil for an unknown path; a document is anybody's to read.
+func (p *OriginPolicy) cors(w http.ResponseWriter, req *http.Request, e *Endpoint) bool {
+	h := w.Header()
+	if e != nil && e.Document != nil && !e.Off {
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Access-Control-Expose-Headers", "ETag")
+		return p.preflight(w, req, e)
+	}
+	if len(p.trusted) == 0 {
+		return false
+	}
+	h.Add("Vary", "Origin")
+	origin := req.Header.Get("Origin")
+	if !slices.Contains(p.trusted, origin) {
+		return false
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Allow-Credentials", "true")
+	h.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, Allow")
+	return e != nil && !e.Off && p.preflight(w, req, e)
+}
+
+// preflight answers the question of a browser before an unsafe request (Fetch,
+// 3.2.2), and returns true if this is one.
+func (p *OriginPolicy) preflight(w http.ResponseWriter, req *http.Request, e *Endpoint) bool {
+	if req.Method != http.MethodOptions || req.Header.Get("Access-Control-Request-Method") == "" {
+		return false
+	}
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", strings.Join(e.Methods, ", "))
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept, Accept-Language")
+	h.Set("Access-Control-Max-Age", "600")
+	w.WriteHeader(http.StatusNoContent)
+	return true
+}
+
+// MaxNext bounds a `next` target, in bytes.
+const MaxNext = 2048
+
+// SafeNext returns the target if it stays on this site or a trusted origin,
+// else "". A path is taken only in the one form that no browser reads as
+// another host: one slash, then neither slash nor backslash; no control
+// characters, which browsers drop before they parse.
+func (p *OriginPolicy) SafeNext(next string) string {
+	if next == "" || len(next) > MaxNext || strings.ContainsFunc(next, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' || r == 0xfffd }) {
+		return ""
+	}
+	u, err := url.Parse(next)
+	if err != nil || u.User != nil || u.Opaque != "" {
+		return ""
+	}
+	if u.Scheme == "" && u.Host == "" {
+		if next[0] != '/' || strings.HasPrefix(next, "//") {
+			return ""
+		}
+		return next
+	}
+	origin := strings.ToLower(u.Scheme + "://" + u.Host)
+	if (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && (origin == p.self || slices.Contains(p.trusted, origin)) {
+		return next
+	}
+	return ""
+}

@@ -1,0 +1,106 @@
+// cookies.go: the cookies that a browser sends: one reader for the sign-in, the
+// guard, the check of the origin, the device and what one page tells the next.
+
+package web
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+)
+
+// SentCookie returns the value of a cookie without allocating, and whether there
+// is one of this name at all, be it empty or no use. Two different values under one
+// name mean that somebody (a sibling domain, a man in the middle of plain HTTP)
+// planted one; which is not to be known, so there is no value. However many cookies
+// there are, all are looked at (net/http stops at 3,000), and blanks are what RFC
+// 6265bis (5.6) takes them to be: everybody who asks gets the same answer.
+func SentCookie(req *http.Request, name string) (value string, sent bool) {
+	for _, line := range req.Header["Cookie"] {
+		for line != "" {
+			var part string
+			part, line, _ = strings.Cut(line, ";")
+			key, v, ok := strings.Cut(part, "=")
+			if !ok || strings.Trim(key, " \t") != name {
+				continue
+			}
+			v = strings.Trim(v, " \t")
+			if len(v) > 1 && v[0] == '"' && v[len(v)-1] == '"' {
+				v = v[1 : len(v)-1]
+			}
+			if v == "" { // signs nobody in, so it is no rival either, wherever it stands
+				sent = true
+				continue
+			}
+			if sent && value != "" && v != value {
+				return "", true
+			}
+			value, sent = v, true
+		}
+	}
+	return value, sent
+}
+
+func (r *Realm) CookieNames() {
+	const base = "registration"
+	s := r.Options.Cookie
+	r.CookiePlain, r.CookieTLS = base, "__Host-"+base
+	if s.Domain != "" {
+		r.CookieTLS = base
+	}
+	if s.Name != "" {
+		r.CookiePlain, r.CookieTLS = s.Name, s.Name
+	}
+	r.sameSite = map[string]http.SameSite{
+		"lax": http.SameSiteLaxMode, "strict": http.SameSiteStrictMode, "none": http.SameSiteNoneMode,
+	}[s.SameSite]
+}
+
+// Secure reports whether the browser speaks HTTPS, to Caddy or to what
+// terminates TLS before it.
+func (r *Realm) Secure(req *http.Request) bool { return req.TLS != nil || r.Https }
+
+func (r *Realm) cookieName(req *http.Request) string {
+	if r.Secure(req) {
+		return r.CookieTLS
+	}
+	return r.CookiePlain
+}
+
+// setCookie carries a session's token to the browser, for as long as the
+// session lasts; the empty token takes it away.
+func (r *Realm) setCookie(w http.ResponseWriter, req *http.Request, token string) {
+	seconds := int(r.Options.Session.Lifetime / time.Second)
+	if token == "" {
+		seconds = -1
+	}
+	http.SetCookie(w, r.newCookie(req, "", token, seconds))
+}
+
+// newCookie is a cookie named after the session's, with the same attributes.
+func (r *Realm) newCookie(req *http.Request, suffix, value string, seconds int) *http.Cookie {
+	return &http.Cookie{ //nolint:gosec // Secure wherever the browser speaks HTTPS; SameSite is a setting, lax unless set
+		Name: r.cookieName(req) + suffix, Value: value, Path: "/", Domain: r.Options.Cookie.Domain,
+		MaxAge: seconds, Secure: r.Secure(req), HttpOnly: true, SameSite: r.sameSite,
+	}
+}
+
+// Client says where a request came from.
+func (r *Realm) client(req *http.Request) account.Client {
+	return account.Client{Address: r.ClientIP(req), UserAgent: req.UserAgent(), Language: r.Language(req).Name}
+}
+
+// Language is the one that a request asks for, of those that the realm speaks.
+func (r *Realm) Language(req *http.Request) *text.Locale {
+	lines := req.Header["Accept-Language"]
+	size := 0
+	for _, line := range lines {
+		if size += len(line) + 1; size > text.MaxAcceptLanguage {
+			return r.Languages.Choose("")
+		}
+	}
+	return r.Languages.Choose(strings.Join(lines, ","))
+}

@@ -1,0 +1,222 @@
+// decode.go: from the bytes of a request's body to an Input, whatever its
+// encoding. What can't be read is refused before any work is done.
+
+package web
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"time"
+	"unicode/utf8"
+
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+)
+
+// MaxBody bounds a request's body, in bytes.
+const MaxBody = 64 << 10
+
+// MaxMembers bounds how many members a body has: several times the fields that an
+// account can have, and few enough that they cost less than the bytes do.
+const MaxMembers = 500
+
+// Bounds of what a Content-Type says, in bytes. RFC 2046 (5.1.1) allows no longer
+// boundary.
+const (
+	maxContentType = 512
+	maxBoundary    = 70
+)
+
+// bodyPatience is how long a body may take. Its 64 KiB come within it on any
+// line; Caddy by itself waits for ever.
+const bodyPatience = 30 * time.Second
+
+// Malformed refuses a body for the reason with this message id.
+func Malformed(id string) *refusal.Error {
+	return &refusal.Error{Code: refusal.CodeMalformed, Params: text.Params{"reason": text.Say(id)}}
+}
+
+// DecodeBody reads the body of a request. An empty one is an empty input.
+func DecodeBody(w http.ResponseWriter, req *http.Request) (field.Input, error) {
+	header := req.Header.Get("Content-Type")
+	mediaType, params, err := mime.ParseMediaType(header[:min(len(header), maxContentType)])
+	known := err == nil && len(header) <= maxContentType && (mediaType == "application/json" || mediaType == "application/x-www-form-urlencoded" || mediaType == "multipart/form-data")
+	if header != "" && !known {
+		return nil, refusal.New(refusal.CodeUnsupportedMediaType)
+	}
+	tooLarge := &refusal.Error{Code: refusal.CodeTooLarge, Params: text.Params{"max": MaxBody}}
+	if req.ContentLength > MaxBody {
+		return nil, tooLarge
+	}
+	body, err := ReadBody(w, req, bodyPatience)
+	if limit := (*http.MaxBytesError)(nil); errors.As(err, &limit) {
+		return nil, tooLarge
+	}
+	if err != nil {
+		return nil, Malformed("malformed.truncated")
+	}
+	if header == "" {
+		if len(body) > 0 {
+			return nil, refusal.New(refusal.CodeUnsupportedMediaType)
+		}
+		return field.Input{}, nil
+	}
+	if !utf8.Valid(body) {
+		return nil, Malformed("malformed.utf8")
+	}
+	switch mediaType {
+	case "application/json":
+		return DecodeJSON(body)
+	case "multipart/form-data":
+		return decodeMultipart(body, params["boundary"])
+	}
+	return decodeForm(body)
+}
+
+// ReadBody reads at most MaxBody bytes within a time. A client that sends byte
+// after byte holds a connection no longer than that.
+func ReadBody(w http.ResponseWriter, req *http.Request, patience time.Duration) ([]byte, error) {
+	if req.ContentLength == 0 {
+		return nil, nil
+	}
+	conn := http.NewResponseController(w)
+	limited := conn.SetReadDeadline(time.Now().Add(patience)) == nil // HTTP/3 has none: there quic-go's idle time counts
+	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, MaxBody))
+	if limited && err == nil {
+		// The connection goes on, and may be watched for its end during the act.
+		_ = conn.SetReadDeadline(time.Time{})
+	}
+	return body, err
+}
+
+// tooManyMembers refuses a body for how many members it has.
+func tooManyMembers() *refusal.Error {
+	return &refusal.Error{Code: refusal.CodeMalformed, Params: text.Params{"reason": text.Say("malformed.members", text.Params{"max": MaxMembers})}}
+}
+
+// DecodeJSON takes one JSON object. Of a key given twice the last value counts.
+// What stands in a list or an object is not decoded, only checked: no field takes
+// one.
+func DecodeJSON(body []byte) (field.Input, error) {
+	if len(bytes.TrimSpace(body)) == 0 {
+		return field.Input{}, nil
+	}
+	dec := json.NewDecoder(bytes.NewReader(body))
+	first, err := dec.Token()
+	if err != nil {
+		return nil, Malformed("malformed.json")
+	}
+	if first != json.Delim('{') {
+		return nil, noObject(body)
+	}
+	in := field.Input{}
+	for members := 0; dec.More(); members++ {
+		if members == MaxMembers {
+			return nil, tooManyMembers()
+		}
+		name, err := dec.Token()
+		if err != nil {
+			return nil, Malformed("malformed.json")
+		}
+		var raw json.RawMessage
+		if err := dec.Decode(&raw); err != nil {
+			return nil, Malformed("malformed.json")
+		}
+		text, _ := name.(string) // the decoder takes nothing else here
+		in[text] = rawValue(raw)
+	}
+	if _, err := dec.Token(); err != nil { // the closing brace
+		return nil, Malformed("malformed.json")
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return nil, Malformed("malformed.trailing")
+	}
+	return in, nil
+}
+
+// noObject says what is wrong with a body that begins with no brace.
+func noObject(body []byte) error {
+	var raw json.RawMessage
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if err := dec.Decode(&raw); err != nil {
+		return Malformed("malformed.json")
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return Malformed("malformed.trailing")
+	}
+	return refusal.FieldErrors{{Field: refusal.NonField, Code: refusal.CodeNotAnObject}}.Err()
+}
+
+// rawValue is a JSON value that was checked, as an input has it.
+func rawValue(raw json.RawMessage) field.Value {
+	if len(raw) == 0 || raw[0] == '[' || raw[0] == '{' {
+		return field.Value{Kind: field.ValueOther}
+	}
+	var v any
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	if err := dec.Decode(&v); err != nil {
+		return field.Value{Kind: field.ValueOther}
+	}
+	return field.JsonValue(v)
+}
+
+func decodeForm(body []byte) (field.Input, error) {
+	if bytes.Count(body, []byte("&")) >= MaxMembers {
+		return nil, tooManyMembers()
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, Malformed("malformed.form")
+	}
+	in := make(field.Input, len(form)+1)
+	in[field.FormMark] = field.Value{Kind: field.ValueForm}
+	for name, values := range form {
+		text := values[len(values)-1]
+		if !utf8.ValidString(name) || !utf8.ValidString(text) {
+			return nil, Malformed("malformed.utf8")
+		}
+		in[name] = field.Value{Kind: field.ValueText, Text: text}
+	}
+	return in, nil
+}
+
+func decodeMultipart(body []byte, boundary string) (field.Input, error) {
+	if boundary == "" || len(boundary) > maxBoundary {
+		return nil, Malformed("malformed.boundary")
+	}
+	if bytes.Count(body, []byte("--"+boundary)) > MaxMembers+1 {
+		return nil, tooManyMembers()
+	}
+	in := field.Input{field.FormMark: {Kind: field.ValueForm}}
+	reader := multipart.NewReader(bytes.NewReader(body), boundary)
+	for {
+		part, err := reader.NextPart()
+		if errors.Is(err, io.EOF) && bytes.Contains(body, []byte("--"+boundary)) {
+			return in, nil
+		}
+		if err != nil {
+			return nil, Malformed("malformed.multipart")
+		}
+		text, err := io.ReadAll(part)
+		if err != nil {
+			return nil, Malformed("malformed.multipart")
+		}
+		// The body was looked at as it came; a part may be encoded once more.
+		if !utf8.Valid(text) || !utf8.ValidString(part.FormName()) {
+			return nil, Malformed("malformed.utf8")
+		}
+		v := field.Value{Kind: field.ValueText, Text: string(text)}
+		if part.FileName() != "" {
+			v = field.Value{Kind: field.ValueOther}
+		}
+		in[part.FormName()] = v
+	}
+}

@@ -1,0 +1,122 @@
+// describe.go: how an endpoint describes to the OpenAPI document what it takes
+// and answers, and the inputs that several share.
+
+package web
+
+import (
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+)
+
+// An EndpointDoc describes an endpoint to a developer.
+type EndpointDoc struct {
+	Tag, Summary, Description string
+	// Inputs are the members of the body.
+	Inputs []InputDoc
+	// InQuery says that a GET takes them, as parameters.
+	InQuery bool
+	// OneOf names inputs of which the body needs one.
+	OneOf []string
+	// Success is the status, answer the name of the schema of its body.
+	Success int
+	Answer  string
+	// Codes are refusals that neither the row nor an input implies.
+	Codes []refusal.Code
+	// Operation is the operationId; "": made of the name.
+	Operation string
+	// ContentType is that of the success; "": application/json.
+	ContentType string
+	// SetsCookie: the answer sets or takes away the session cookie.
+	SetsCookie bool
+	// versioned: the answer has an ETag, and 304 to who has it already.
+	versioned bool
+}
+
+// An InputDoc is one member of a body.
+type InputDoc struct {
+	Name     string
+	Required bool
+	schema   Object
+}
+
+// PasswordInput is a password, of a confirmation too.
+func PasswordInput(name, description string) InputDoc {
+	return InputDoc{name, true, Object{{"type", "string"}, {"format", "password"}, {"minLength", 1}, {"description", description}, {"examples", []any{exampleText(name)}}}}
+}
+
+// NewPasswordInputs are a new password, twice where it has to be confirmed.
+func NewPasswordInputs(s *Options, confirm bool) []InputDoc {
+	p := PasswordInput(account.ParamPassword, "The new password.")
+	p.schema = p.schema.with("minLength", s.Validators.MinLength)
+	if !confirm {
+		return []InputDoc{p}
+	}
+	return []InputDoc{p, PasswordInput("password_confirm", "The same once more.")}
+}
+
+// CurrentPasswordInput is what a sign-in of some time ago brings besides.
+var CurrentPasswordInput = InputDoc{
+	account.ParamPassword, false, PasswordInput(account.ParamPassword, "The current password; needed where the sign-in is older than `register_email.max_age`.").schema,
+}
+
+// NextInput is where the person wants to go in the end.
+var NextInput = InputDoc{sign.ParamNext, false, Object{
+	{"type", "string"}, {"description", "Where the person wanted to go; it travels in the mailed link. Ignored unless it leads to this site or a trusted origin."},
+}}
+
+// LinkInputs are parts of a mailed link.
+func LinkInputs(names ...string) []InputDoc {
+	list := make([]InputDoc, len(names))
+	for i, name := range names {
+		list[i] = InputDoc{name, true, linkSchemas[name]}
+	}
+	return list
+}
+
+// EmailInput is a new e-mail address.
+func EmailInput() InputDoc {
+	email, _ := field.Builtin(field.Email)
+	return InputDoc{field.Email, true, inputSchema(email, true)}
+}
+
+// FieldInputs are fields of an account.
+func FieldInputs(fields []*field.Field, required map[string]bool) []InputDoc {
+	list := make([]InputDoc, len(fields))
+	for i, f := range fields {
+		list[i] = InputDoc{f.Name, required[f.Name], inputSchema(f, required[f.Name])}
+	}
+	return list
+}
+
+// AccountInputs take an account by `login` or by the own name of a field.
+func AccountInputs(names ...string) (list []InputDoc, oneOf []string) {
+	list = []InputDoc{{"login", false, Object{{"type", "string"}, {"maxLength", field.MaxLogin}, {"description", "The value of one of the login fields."}, {"examples", []any{"ada"}}}}}
+	for _, name := range names {
+		list = append(list, InputDoc{name, false, Object{{"type", "string"}, {"maxLength", field.MaxLogin}, {"description", "In place of `login`."}}})
+	}
+	return list, append([]string{"login"}, names...)
+}
+
+// Tags of the operations.
+const (
+	TagAccount   = "account"
+	TagSignIn    = "sign-in"
+	TagPassword  = "password"
+	TagEmail     = "e-mail"
+	TagDocuments = "documents"
+)
+
+// linkSchemas are the parts of a mailed link.
+var linkSchemas = map[string]Object{
+	sign.ParamUserID:    {{"type", "string"}, {"format", "uuid"}, {"examples", []any{ExampleID}}},
+	sign.ParamEmail:     {{"type", "string"}, {"format", "email"}, {"examples", []any{"ada@example.com"}}},
+	sign.ParamTimestamp: {{"type", []string{"string", "integer"}}, {"description", "Unix seconds."}, {"examples", []any{"1764072000"}}},
+	sign.ParamSignature: {{"type", "string"}, {"examples", []any{"3q2-7wOJ8sQ4m9yXcJt0p1bHk5uVnZaRfLgTeWiDoYs"}}},
+}
+
+// NewInput describes one member of a body.
+func NewInput(name string, required bool, schema Object) InputDoc {
+	return InputDoc{name, required, schema}
+}

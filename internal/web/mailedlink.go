@@ -1,0 +1,221 @@
+// mailedlink.go: what the built-in page of a mailed link asks of the browser that
+// opens it: that it signed up itself or knows the password, that it is signed in.
+
+package web
+
+import (
+	"encoding/hex"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+const (
+	// SignUpSuffix is added to the name of the session cookie: the marker of a
+	// browser that signed up, for SignUpLifetime.
+	SignUpSuffix   = "_signup"
+	SignUpLifetime = 24 * time.Hour
+	// linkSuffix is that of the cookie that keeps a mailed link while its owner
+	// signs in, so that no further address has the signature.
+	linkSuffix   = "_link"
+	linkLifetime = 30 * time.Minute
+	// maxLinkCookie is in bytes.
+	maxLinkCookie = 3000
+)
+
+// markSignUp gives a browser the marker of the account that it has just asked
+// for. It signs nobody in. A form on another site gets none: its owner would know
+// the password.
+func (r *Realm) markSignUp(w http.ResponseWriter, c *Call, u *store.User) {
+	if !r.Options.Pages.Off && r.Origins.csrf.Check(c.Req) == nil {
+		r.setCookieClaim(w, c, SignUpSuffix, sign.Claim{Purpose: sign.PurposeSignUp, User: u.ID, State: cookieState(u)}, SignUpLifetime)
+	}
+}
+
+// AsksOnPage reports whether an act comes from a built-in page that a mailed link
+// has led to. The API, a frontend's own page and redirect mode are no such page.
+func (r *Realm) asksOnPage(c *Call, e *Endpoint) bool {
+	url := strings.TrimSuffix(e.Mailed.Url, "/")
+	return e.Mailed.Purpose != "" && c.In.IsForm() && !e.Redirect.on() && (url == "" || url == r.Options.BaseURL+r.Path+"/"+e.Name)
+}
+
+// MustProve reports whether a browser has to show that it knows the password of
+// the account that it confirms: somebody else may have signed up with this
+// address, and would keep his password.
+func (r *Realm) MustProve(c *Call, owner *store.User) bool {
+	_, marked := r.CookieClaim(c.Req, c.Signer, SignUpSuffix, sign.PurposeSignUp, owner, SignUpLifetime)
+	return !marked
+}
+
+// ProvePassword refuses the confirmation of an account by its page unless the
+// browser signed up for it or brings the password.
+func (c *Call) ProvePassword() error {
+	owner, err := c.LinkOwner(c.Req.Context(), c.In, sign.PurposeRegister)
+	if err != nil {
+		return err
+	}
+	if c.MustProve = c.Realm.MustProve(c, owner); !c.MustProve {
+		return nil
+	}
+	var errs refusal.FieldErrors
+	pass := c.In.Password(account.ParamPassword, &errs)
+	if err := errs.Err(); err != nil {
+		return err
+	}
+	if err := c.guessAt(owner); err != nil {
+		return err
+	}
+	ok, err := c.IsPassword(c.Req.Context(), owner, pass)
+	if err == nil && !ok {
+		err = refusal.FieldErrors{{Field: account.ParamPassword, Code: refusal.CodePasswordIncorrect}}.Err()
+	}
+	return err
+}
+
+// OwnLink refuses the confirmation of a new address unless the owner of the
+// account is who asks.
+func (c *Call) OwnLink() error {
+	owner, err := c.LinkOwner(c.Req.Context(), c.In, sign.PurposeRegisterEmail)
+	switch {
+	case err != nil:
+		return err
+	case c.Who == nil:
+		return refusal.New(refusal.CodeNotAuthenticated)
+	case owner.ID != c.Who.User.ID:
+		return refusal.New(refusal.CodePermissionDenied)
+	}
+	return nil
+}
+
+// keepLink remembers a mailed link for as long as its owner may take to sign in,
+// and returns the address, without it, at which its page goes on.
+func (c *Call) keepLink(w http.ResponseWriter) string {
+	kept := url.Values{}
+	for _, name := range EmailLinkParams {
+		kept.Set(name, c.In.Text(name))
+	}
+	if c.Next != "" && len(c.Next) <= maxLinkCookie/2 {
+		kept.Set(sign.ParamNext, c.Next)
+	}
+	if value := kept.Encode(); len(value) <= maxLinkCookie {
+		http.SetCookie(w, c.Realm.newCookie(c.Req, linkSuffix, value, int(linkLifetime/time.Second)))
+	}
+	return c.Realm.Path + "/verify-email/"
+}
+
+// keptLink returns the link that keepLink remembers, empty where there is none.
+// Who could plant one could as well mail it: it is checked like any.
+func (r *Realm) keptLink(req *http.Request) field.Input {
+	cookie, err := req.Cookie(r.cookieName(req) + linkSuffix)
+	if err != nil || len(cookie.Value) > maxLinkCookie {
+		return nil
+	}
+	values, err := url.ParseQuery(cookie.Value)
+	if err != nil {
+		return nil
+	}
+	return valuesInput(values)
+}
+
+// forgetLink takes a kept link away.
+func (r *Realm) forgetLink(w http.ResponseWriter, req *http.Request) {
+	if _, err := req.Cookie(r.cookieName(req) + linkSuffix); err == nil {
+		http.SetCookie(w, r.newCookie(req, linkSuffix, "", -1))
+	}
+}
+
+// OwnerSignsIn answers in place of the page of a new address unless the account's
+// owner is who opens it.
+func OwnerSignsIn(w http.ResponseWriter, c *Call, owner *store.User) bool {
+	switch {
+	case c.Who == nil:
+		c.signInFirst(w, http.StatusFound)
+	case c.Who.User.ID != owner.ID:
+		c.otherAccount(w)
+	default:
+		return false
+	}
+	return true
+}
+
+// OwnerRefused does so once the act was refused for that (OwnLink).
+func OwnerRefused(w http.ResponseWriter, c *Call, refused *refusal.Error) bool {
+	switch refused.Code { //nolint:exhaustive // the others are the page's
+	case refusal.CodeNotAuthenticated:
+		c.signInFirst(w, http.StatusSeeOther)
+	case refusal.CodePermissionDenied:
+		c.otherAccount(w)
+	default:
+		return false
+	}
+	return true
+}
+
+// signInFirst leads the browser that opened a link to the sign-in and back.
+func (c *Call) signInFirst(w http.ResponseWriter, status int) {
+	back := c.keepLink(w)
+	c.Realm.setFlash(w, c.Req, flash{detail: "detail.sign_in_for_email"})
+	SeeOther(w, status, c.Realm.WithNext("/login/", back))
+}
+
+// otherAccount tells whoever is signed in that the link is not his.
+func (c *Call) otherAccount(w http.ResponseWriter) {
+	back := c.keepLink(w)
+	c.Realm.Pages.Write(w, c, http.StatusForbidden, PageData{
+		Page: "verify-email", Title: c.Loc.Text(text.Say("page.verify_email.title")), Text: []string{c.Loc.Text(text.Say("page.verify_email.other_account"))},
+		Action: &PageLink{c.Realm.WithNext("/logout/", back), c.Loc.Text(text.Say("link.other_account"))},
+	})
+}
+
+// secretParams are the inputs that must not be in a log, whether or not we read
+// them from an address.
+var secretParams = []string{sign.ParamSignature, account.ParamPassword, "password_confirm", account.ParamRefreshToken}
+
+// HasSecret reports whether an address, or one within it (next), names a secret,
+// however it is spelled.
+func HasSecret(address string) bool {
+	const depth = 5 // escapes of escapes
+	for range depth {
+		for _, name := range secretParams {
+			if strings.Contains(address, name+"=") {
+				return true
+			}
+		}
+		plain := unescape(address)
+		if plain == address {
+			return false
+		}
+		address = plain
+	}
+	return true
+}
+
+// unescape decodes every %XX once and leaves what is none: a browser and a server
+// disagree about malformed ones.
+func unescape(text string) string {
+	if !strings.Contains(text, "%") {
+		return text
+	}
+	var out strings.Builder
+	out.Grow(len(text))
+	for i := 0; i < len(text); i++ {
+		if text[i] == '%' && i+2 < len(text) {
+			var b [1]byte
+			if _, err := hex.Decode(b[:], []byte(text[i+1:i+3])); err == nil {
+				out.WriteByte(b[0])
+				i += 2
+				continue
+			}
+		}
+		out.WriteByte(text[i])
+	}
+	return out.String()
+}

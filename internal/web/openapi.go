@@ -1,0 +1,116 @@
+// openapi.go: P/openapi.json: the OpenAPI 3.1 document of exactly what this
+// configuration serves, made of the route table and the settings.
+
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"slices"
+	"sync"
+)
+
+// An openAPIDocument is the document as it is sent.
+type openAPIDocument struct {
+	Body []byte
+	Etag string
+}
+
+// openAPI makes the documents when they are first asked for: one for plain HTTP
+// and one for HTTPS, where the cookie has another name.
+type openAPI [2]func() openAPIDocument
+
+func NewOpenAPI(r *Realm) *openAPI {
+	var out openAPI
+	for i, cookie := range []string{r.CookiePlain, r.CookieTLS} {
+		out[i] = sync.OnceValue(func() openAPIDocument {
+			body, err := r.openAPIBody(cookie)
+			if err != nil { // nothing in it can't be encoded; a test makes it for every setting
+				r.Logger.Error("the OpenAPI document could not be made: " + err.Error())
+			}
+			sum := sha256.Sum256(body)
+			return openAPIDocument{body, `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`}
+		})
+	}
+	return &out
+}
+
+func (r *Realm) openAPIBody(cookie string) ([]byte, error) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", " ")
+	err := enc.Encode(r.openAPIDocument(cookie))
+	return out.Bytes(), err
+}
+
+func (r *Realm) openAPIDocument(cookie string) Object {
+	names := make([]string, 0, len(r.Endpoints))
+	for name, e := range r.Endpoints {
+		if !e.Off {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	var paths Object
+	for _, name := range names {
+		paths = append(paths, member{"/" + name, r.pathItem(r.Endpoints[name])})
+	}
+	server := r.Options.BaseURL + r.Path
+	description := "Bodies are JSON, forms or multipart forms, up to 64 KiB. Each path works with and without a trailing slash."
+	if !r.Options.Pages.Off {
+		description += " A client that prefers `text/html`, as browsers do, gets pages for people under the same paths; this document does not describe them."
+	}
+	return Object{
+		{"openapi", "3.1.1"},
+		{"info", Object{{"title", "Accounts of " + r.SiteName}, {"version", "1.0.0"}, {"description", description}}},
+		{"servers", []Object{{{"url", server}}}},
+		{"tags", []Object{
+			{{"name", TagAccount}, {"description", "Sign-up and the profile."}},
+			{{"name", TagSignIn}, {"description", "Sessions and tokens."}},
+			{{"name", TagPassword}, {"description", "Change and reset of the password."}},
+			{{"name", TagEmail}, {"description", "Change of the e-mail address."}},
+			{{"name", TagDocuments}, {"description", "Files that are anybody's."}},
+		}},
+		{"paths", paths},
+		{"components", Object{{"securitySchemes", r.securitySchemes(cookie)}, {"schemas", r.schemas()}}},
+	}
+}
+
+// The names of the security schemes.
+const (
+	schemeCookie = "cookie"
+	schemeBearer = "bearer"
+	schemeToken  = "token"
+)
+
+func (r *Realm) securitySchemes(cookie string) Object {
+	out := Object{}
+	if r.Options.Login.Session {
+		out = append(out, member{schemeCookie, Object{{"type", "apiKey"}, {"in", "cookie"}, {"name", cookie}, {"description", "The session cookie that a sign-in sets."}}})
+	}
+	if r.Options.Login.Token {
+		bearer := Object{{"type", "http"}, {"scheme", "bearer"}, {"description", "The token that a sign-in answers."}}
+		if r.Options.JWT {
+			bearer = append(bearer, member{"bearerFormat", "JWT"})
+		}
+		out = append(out, member{schemeBearer, bearer}, member{schemeToken, Object{
+			{"type", "apiKey"}, {"in", "header"}, {"name", "Authorization"}, {"description", "`Token`, a space, and the token that a sign-in answers."},
+		}})
+	}
+	return out
+}
+
+// security says how a request to an endpoint may be signed in; each is enough.
+func (r *Realm) security(e *Endpoint) []Object {
+	out := []Object{}
+	if !e.SignedIn {
+		return out
+	}
+	for _, scheme := range r.securitySchemes("") {
+		out = append(out, Object{{scheme.Name, []string{}}})
+	}
+	return out
+}

@@ -1,0 +1,341 @@
+// openapi_schemas.go: JSON Schema (2020-12) of what goes in and comes out: fields
+// with their constraints, and the bodies of answers.
+
+package web
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// with returns a copy in which a member has another value.
+func (o Object) with(name string, value any) Object {
+	o = slices.Clone(o)
+	for i := range o {
+		if o[i].Name == name {
+			o[i].Value = value
+			return o
+		}
+	}
+	return append(o, member{name, value})
+}
+
+// at returns the value of a member, nil if there is none.
+func (o Object) at(name string) any {
+	for _, member := range o {
+		if member.Name == name {
+			return member.Value
+		}
+	}
+	return nil
+}
+
+// The component schemas.
+const (
+	SchemaDetail        = "Detail"
+	SchemaProfile       = "Profile"
+	SchemaSignIn        = "SignIn"
+	SchemaTokens        = "Tokens"
+	SchemaSessions      = "Sessions"
+	SchemaJWKS          = "JWKS"
+	schemaOpenAPI       = "OpenAPI"
+	schemaMessages      = "Messages"
+	schemaProblem       = "Problem"
+	schemaNonFieldError = "NonFieldErrors"
+)
+
+func ref(schema string) Object { return Object{{"$ref", "#/components/schemas/" + schema}} }
+
+const ExampleID = "0199f6a2-7c1e-7d3a-9b54-3f2a1c0de4b7"
+
+// exampleText is a value for a text that people type.
+func exampleText(name string) any {
+	switch name {
+	case field.Username, "login":
+		return "ada"
+	case field.Email:
+		return "ada@example.com"
+	case field.FirstName:
+		return "Ada"
+	case field.LastName:
+		return "Lovelace"
+	case "old_password":
+		return "an old passphrase of mine"
+	case "password", "password_confirm":
+		return "correct horse battery staple"
+	}
+	return nil
+}
+
+// example is a value that the field takes, nil where none is known.
+func fieldExample(f *field.Field) any {
+	if text := exampleText(f.Name); text != nil && !f.Extra {
+		return text
+	}
+	switch f.Kind {
+	case field.KindUUID:
+		return ExampleID
+	case field.KindTime:
+		return "2026-11-25T12:00:00Z"
+	case field.KindList:
+		return []string{"staff"}
+	case field.KindBoolean:
+		return true
+	case field.KindChoice:
+		return f.Choices[0]
+	case field.KindInteger, field.KindNumber, field.KindDate:
+		switch {
+		case f.Min != nil:
+			return f.Min
+		case f.Max != nil:
+			return f.Max
+		case f.Kind == field.KindDate:
+			return "1815-12-10"
+		}
+		return 42
+	case field.KindEmail:
+		if f.Pattern == "" && f.MinLength <= 15 && f.MaxLength >= 15 {
+			return "ada@example.com"
+		}
+	case field.KindURL:
+		if f.Pattern == "" && f.MinLength <= 23 && f.MaxLength >= 23 {
+			return "https://www.example.com"
+		}
+	case field.KindText:
+		if f.Pattern == "" && f.MaxLength > 0 {
+			return strings.Repeat("Text", (f.MinLength+3)/4+1)[:min(max(f.MinLength, 4), f.MaxLength)]
+		}
+	}
+	return nil
+}
+
+// schema is what the kind looks like in JSON, with null where a value may be missing.
+func fieldSchema(f *field.Field, nullable bool) Object {
+	name, format := "string", ""
+	switch f.Kind {
+	case field.KindUUID:
+		format = "uuid"
+	case field.KindTime:
+		format = "date-time"
+	case field.KindDate:
+		format = "date"
+	case field.KindInteger:
+		name = "integer"
+	case field.KindNumber:
+		name = "number"
+	case field.KindBoolean:
+		name = "boolean"
+	case field.KindList:
+		return Object{{"type", "array"}, {"items", Object{{"type", "string"}}}}
+	}
+	out := Object{{"type", name}}
+	if nullable {
+		out[0].Value = []string{name, "null"}
+	}
+	if format != "" {
+		out = append(out, member{"format", format})
+	}
+	return out
+}
+
+// outputSchema is the field in an answer. It has no constraints: an account may
+// be older than they are.
+func outputSchema(f *field.Field) Object {
+	out := fieldSchema(f, f.Kind.Nullable() && f.Kind != field.KindUUID && f.Kind != field.KindList)
+	if f.Label != "" {
+		out = append(out, member{"title", f.Label})
+	}
+	if example := fieldExample(f); example != nil {
+		out = append(out, member{"examples", []any{example}})
+	}
+	return out
+}
+
+// inputSchema is the field in a body, with the constraints that are checked.
+func inputSchema(f *field.Field, required bool) Object {
+	out := fieldSchema(f, !required && f.Kind.Nullable())
+	add := func(name string, value any) { out = append(out, member{name, value}) }
+	if f.Label != "" {
+		add("title", f.Label)
+	}
+	if f.Kind.Textual() && required {
+		add("minLength", max(1, f.MinLength))
+	}
+	if f.Kind.Textual() && f.MaxLength > 0 {
+		add("maxLength", f.MaxLength)
+	}
+	switch {
+	case f.Kind == field.KindEmail && required:
+		add("format", "email")
+	case f.Kind == field.KindURL && required:
+		add("format", "uri")
+	case f.Kind == field.KindChoice:
+		values := make([]any, 0, len(f.Choices)+1)
+		for _, c := range f.Choices {
+			values = append(values, c)
+		}
+		if !required {
+			values = append(values, nil)
+		}
+		add("enum", values)
+	case f.Kind == field.KindInteger || f.Kind == field.KindNumber:
+		if f.Min != nil {
+			add("minimum", f.Min)
+		}
+		if f.Max != nil {
+			add("maximum", f.Max)
+		}
+	}
+	if notes := constraintsInWords(f, required); notes != "" {
+		add("description", notes)
+	}
+	if f.Pattern != "" && required && ecmaPattern(f.Pattern) {
+		add("pattern", "^(?:"+f.Pattern+")$")
+	}
+	if f.Fallback != nil {
+		add("default", f.Fallback)
+	}
+	if example := fieldExample(f); example != nil {
+		add("examples", []any{example})
+	}
+	return out
+}
+
+// constraintsInWords tells what JSON Schema can't: an optional text may be empty,
+// whatever is asked of one that is not.
+func constraintsInWords(f *field.Field, required bool) string {
+	var notes []string
+	if f.Unique {
+		notes = append(notes, "No two accounts have the same value.")
+	}
+	if !required && f.MinLength > 0 {
+		notes = append(notes, "At least "+field.TextOf(int64(f.MinLength))+" characters, unless empty.")
+	}
+	if f.Pattern != "" && (!required || !ecmaPattern(f.Pattern)) {
+		notes = append(notes, "Matches `"+f.Pattern+"` (RE2) as a whole, unless empty.")
+	}
+	if f.Kind == field.KindDate && f.Min != nil {
+		notes = append(notes, "Not before "+field.TextOf(f.Min)+".")
+	}
+	if f.Kind == field.KindDate && f.Max != nil {
+		notes = append(notes, "Not after "+field.TextOf(f.Max)+".")
+	}
+	return strings.Join(notes, " ")
+}
+
+// ecmaPattern reports whether a pattern of Go means the same in JSON Schema,
+// whose patterns are those of ECMA-262.
+func ecmaPattern(pattern string) bool {
+	for _, only := range []string{"(?", `\A`, `\z`, `\p`, `\P`, `\Q`, `\C`, `\a`, `\x{`, "[["} {
+		if strings.Contains(strings.ReplaceAll(pattern, "(?:", "("), only) {
+			return false
+		}
+	}
+	return true
+}
+
+// schemas are the component schemas of this realm.
+func (r *Realm) schemas() Object {
+	s := r.Options
+	txt := func(description string, examples ...any) Object {
+		out := Object{{"type", "string"}}
+		if description != "" {
+			out = append(out, member{"description", description})
+		}
+		if len(examples) > 0 {
+			out = append(out, member{"examples", examples})
+		}
+		return out
+	}
+	closed := func(properties Object, required ...string) Object {
+		return Object{{"type", "object"}, {"properties", properties}, {"required", required}, {"additionalProperties", false}}
+	}
+	all := func(properties Object) Object {
+		names := make([]string, len(properties))
+		for i, p := range properties {
+			names[i] = p.Name
+		}
+		return closed(properties, names...)
+	}
+	detail := Object{{"detail", txt("One sentence for a person, in the language of the request.", "You are signed in.")}}
+	tokens := slices.Clone(detail)
+	if s.Login.Token {
+		token := txt("An opaque token, for `Authorization: Token …` or `Bearer …`.", "b1zsQ1n7Wq0xYc3J0k2mB4f6h8lPpRrTtVvXxZzAa12")
+		if s.JWT {
+			token = txt("A JWT (EdDSA), for `Authorization: Bearer …`.")
+		}
+		tokens = append(tokens, member{"token", token})
+	}
+	if s.JWT {
+		tokens = append(tokens,
+			member{"expires", Object{{"type", "string"}, {"format", "date-time"}, {"description", "When `token` ends."}}},
+			member{account.ParamRefreshToken, txt("For `refresh-token`, once.")})
+	}
+	profile := Object{}
+	for _, f := range s.Fields.Public {
+		profile = append(profile, member{f.Name, outputSchema(f)})
+	}
+	var kinds []any
+	for _, kind := range []store.SessionKind{store.KindSession, store.KindToken, store.KindRefresh} {
+		kinds = append(kinds, account.SessionKinds[kind])
+	}
+	stamp := Object{{"type", "string"}, {"format", "date-time"}}
+	session := all(Object{
+		{"id", txt("For `revoke-session`. It signs nobody in.", "kPq3mX0bSx2yCkAQo1sI7w")},
+		{"kind", Object{{"type", "string"}, {"enum", kinds}}},
+		{"created", stamp}, {"last_used", stamp}, {"expires", stamp},
+		{"address", txt("The client's IP address at sign-in.")},
+		{"user_agent", txt("The client's User-Agent at sign-in.")},
+		{"current", Object{{"type", "boolean"}, {"description", "Whether it is the one that asks."}}},
+	})
+	codes := make([]any, 0, 40)
+	for _, code := range allCodes(r.Languages.Named(text.DefaultLanguage)) {
+		codes = append(codes, code)
+	}
+	code := Object{{"type", "string"}, {"enum", codes}}
+	out := Object{
+		{SchemaDetail, all(detail)},
+		{SchemaProfile, all(profile)},
+		{SchemaSignIn, all(tokens)},
+		{SchemaSessions, Object{{"type", "array"}, {"items", session}}},
+		{schemaOpenAPI, Object{{"type", "object"}, {"required", []string{"openapi"}}, {"properties", Object{{"openapi", Object{{"type", "string"}}}}}}},
+		{schemaMessages, Object{{"type", "array"}, {"minItems", 1}, {"items", Object{{"type", "string"}}}}},
+		{schemaProblem, closed(Object{
+			{"type", txt("", "about:blank")}, {"title", txt("")}, {"status", Object{{"type", "integer"}}}, {"detail", txt("")}, {"code", code},
+			{"errors", Object{{"type", "object"}, {"description", "By field."}, {"additionalProperties", Object{
+				{"type", "array"}, {"minItems", 1}, {"items", all(Object{{"code", code}, {"message", txt("")}})},
+			}}}},
+		}, "type", "title", "status", "detail", "code")},
+	}
+	if s.NonFieldErrorsKey {
+		out = append(out, member{schemaNonFieldError, all(Object{{refusal.NonField, ref(schemaMessages)}})})
+	}
+	if s.JWT {
+		out = append(out, member{SchemaTokens, all(tokens)}, member{SchemaJWKS, all(Object{{"keys", Object{{"type", "array"}, {"items", Object{
+			{"type", "object"}, {"required", []string{"kty", "crv", "x", "kid", "alg", "use"}}, {"properties", Object{
+				{"kty", Object{{"const", "OKP"}}}, {"crv", Object{{"const", "Ed25519"}}}, {"alg", Object{{"const", "EdDSA"}}}, {"use", Object{{"const", "sig"}}},
+				{"x", txt("")}, {"kid", txt("")},
+			}}, {"additionalProperties", false},
+		}}}}})})
+	}
+	return out
+}
+
+// allCodes are the codes of all refusals, sorted: those that the catalogue has
+// a text for.
+func allCodes(l *text.Locale) []string {
+	var codes []string
+	for id := range l.Texts {
+		if code, ok := strings.CutPrefix(id, "error."); ok && code != "see_errors" {
+			codes = append(codes, code)
+		}
+	}
+	slices.Sort(codes)
+	return codes
+}

@@ -1,0 +1,245 @@
+// pages_forms.go: what each page asks for: its title, inputs, button and links,
+// by the configuration.
+
+package web
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// Form is the page that an endpoint shows to a browser.
+type Form struct {
+	Title, Intro, Submit text.Phrase
+	Fields               []FormField
+	// Hidden are taken from the query into hidden inputs: a mailed link.
+	Hidden []string
+	// Links lead on; from a mailed link's page only where it no longer works.
+	Links []FormLink
+	// Retry lead on besides from the page of a refused act, whatever the reason;
+	// asked, from the page that says that a mail was asked for.
+	Retry, Asked []FormLink
+	// Instead answers in place of the page and returns true; nil: never.
+	Instead func(http.ResponseWriter, *Call) bool
+	// Owned answers in place of the page of a good mailed link and returns true;
+	// nil: never. owner is whose link it is.
+	Owned func(w http.ResponseWriter, c *Call, owner *store.User) bool
+	// Refused does so where the act was refused.
+	Refused func(w http.ResponseWriter, c *Call, refusal *refusal.Error) bool
+	// Kept: the mailed link may be in a cookie (keepLink).
+	Kept bool
+	// Value is what an input begins with; nil: nothing.
+	Value func(c *Call, name string) string
+	// Complete adds what the page shows besides; nil: nothing. owner is whose
+	// mailed link leads here, nil if none does.
+	Complete func(c *Call, d *PageData, owner *store.User) error
+	// After is where a browser goes after the act; nil: to the profile.
+	After func(*Call, *Reply) AfterAct
+	// Sent is the id of what a page that asks for a mail says once it has been
+	// asked for; "": the page asks for none.
+	Sent string
+}
+
+// AfterAct is where a browser goes after an act, and what it is told there.
+type AfterAct struct {
+	// Page names the endpoint whose page it is; "": the profile.
+	Page string
+	// Silent: the page says by itself what has been done.
+	Silent bool
+	// Asked: a mail was asked for. The page says so, and its button asks once
+	// more with value as the input.
+	Asked        bool
+	Input, Value string
+	// Next is where the person goes from there, unless he has said it himself.
+	Next string
+}
+
+// AskedFor stays on the page that asks for a mail.
+func AskedFor(c *Call, page string) AfterAct {
+	after := AfterAct{Page: page, Asked: true}
+	for _, name := range append([]string{"login", field.Email}, c.Policy.LoginFields...) {
+		if after.Value = c.In.Text(name); after.Value != "" {
+			after.Input = name
+			break
+		}
+	}
+	return after
+}
+
+// FormField is one input of a form; PageField is what the template sees of it.
+type FormField struct {
+	Name, kind              string
+	Autocomplete, inputMode string
+	label, Hint             text.Phrase
+	Required                bool
+	// verbatim: nothing may correct what is typed (names, addresses).
+	verbatim bool
+	// stale: only a sign-in of some time ago has to fill it in; foreign: only a
+	// browser that did not sign up itself.
+	stale, Foreign bool
+	minLength      int
+	// Options are the choices of a select.
+	options []formOption
+	// Min, max and step are those of a number or a date.
+	min, max, step string
+}
+
+// formOption is one choice of a select.
+type formOption struct {
+	value string
+	label text.Phrase
+}
+
+// FormLink is a link of a page; PageLink is what the template sees of it.
+type FormLink struct {
+	href string
+	text text.Phrase
+}
+
+// LinkTo is a link to a page below the realm's path.
+func LinkTo(page string, text text.Phrase) FormLink { return FormLink{page, text} }
+
+// The kinds of inputs, as HTML names them.
+const (
+	kindInputText     = "text"
+	kindInputEmail    = "email"
+	kindInputPassword = "password"
+	kindInputCheckbox = "checkbox"
+	kindInputSelect   = "select"
+)
+
+const AutocompleteUsername = "username"
+
+// Links that several pages have.
+var (
+	LinkToLogin   = FormLink{"/login/", text.Say("link.login")}
+	LinkToProfile = FormLink{"/profile/", text.Say("link.profile")}
+	LinkToResend  = FormLink{"/resend-verification/", text.Say("link.no_confirmation")}
+)
+
+// LinkParams are what a mailed link carries; EmailLinkParams, one about an address.
+var (
+	LinkParams      = []string{sign.ParamUserID, sign.ParamTimestamp, sign.ParamSignature}
+	EmailLinkParams = append(slices.Clone(LinkParams), sign.ParamEmail)
+)
+
+// LoginField is the input that names an account.
+func LoginField(s *Options) FormField {
+	f := FormField{Name: "login", kind: kindInputText, Autocomplete: AutocompleteUsername, Required: true, verbatim: true}
+	login := s.Fields.Login
+	for i, fld := range login {
+		switch label := labelPhrase(fld); {
+		case i == 0:
+			f.label = label
+		case i == 1 && login[0].Name == field.Email && fld.Name == field.Username:
+			f.label = text.Say("field.email_or_username")
+		case i == 1 && login[0].Name == field.Username && fld.Name == field.Email:
+			f.label = text.Say("field.username_or_email")
+		default:
+			f.label = text.Say("field.either", text.Params{"one": f.label, "other": label})
+		}
+		switch {
+		case fld.Kind == field.KindEmail && len(login) == 1:
+			f.kind = kindInputEmail
+		case fld.Kind == field.KindEmail:
+			f.inputMode = kindInputEmail
+		}
+	}
+	return f
+}
+
+// labelPhrase is what pages call a field.
+func labelPhrase(f *field.Field) text.Phrase {
+	if f.Extra { // the owner's catalogue may have it in the reader's language
+		return text.Phrase{Id: "field." + f.Name, Words: f.Label}
+	}
+	return fieldLabels[f.Name]
+}
+
+func EmailField(label text.Phrase) FormField {
+	return FormField{Name: field.Email, label: label, kind: kindInputEmail, Autocomplete: "email", Required: true, verbatim: true}
+}
+
+func CurrentPassword(name string, label text.Phrase) FormField {
+	return FormField{Name: name, label: label, kind: kindInputPassword, Autocomplete: "current-password", Required: true}
+}
+
+// StalePassword is asked for where the sign-in was some time ago.
+func StalePassword() FormField {
+	f := CurrentPassword(account.ParamPassword, text.Say("field.old_password"))
+	f.stale, f.Hint = true, text.Say("hint.reauthenticate")
+	return f
+}
+
+// NewPasswordFields are the inputs of a new password, twice where so configured.
+func NewPasswordFields(s *Options, twice bool, label, again text.Phrase) []FormField {
+	length := s.Validators.MinLength
+	fields := []FormField{{
+		Name: account.ParamPassword, label: label, kind: kindInputPassword, Autocomplete: "new-password", Required: true,
+		minLength: length, Hint: text.Say("hint.password_length", text.Params{"min": length}),
+	}}
+	if twice {
+		fields = append(fields, FormField{Name: "password_confirm", label: again, kind: kindInputPassword, Autocomplete: "new-password", Required: true, minLength: length})
+	}
+	return fields
+}
+
+var fieldLabels = map[string]text.Phrase{
+	field.Username: text.Say("field.username"), field.Email: text.Say("field.email"),
+	field.FirstName: text.Say("field.first_name"), field.LastName: text.Say("field.last_name"),
+	field.IsActive: text.Say("field.is_active"), field.IsStaff: text.Say("field.is_staff"), field.Groups: text.Say("field.groups"),
+	field.DateJoined: text.Say("field.date_joined"), field.LastLogin: text.Say("field.last_login"),
+}
+
+// ProfileField is the input of a field of an account.
+func ProfileField(f *field.Field, required bool) FormField {
+	out := FormField{Name: f.Name, label: labelPhrase(f), kind: kindInputText, Required: required}
+	switch f.Name {
+	case field.Email:
+		out = EmailField(fieldLabels[field.Email])
+		out.Required = required
+	case field.Username:
+		out.Autocomplete, out.verbatim = AutocompleteUsername, true
+	case field.FirstName:
+		out.Autocomplete = "given-name"
+	case field.LastName:
+		out.Autocomplete = "family-name"
+	default:
+		out.addedField(f)
+	}
+	return out
+}
+
+// addedField sets the attributes for a field that the owner added. Its pattern
+// is left out, because browsers read regular expressions of another kind, and
+// so is its maximal length, beyond which they drop what is pasted.
+func (ff *FormField) addedField(f *field.Field) {
+	ff.minLength, ff.min, ff.max = f.MinLength, field.TextOf(f.Min), field.TextOf(f.Max)
+	switch f.Kind {
+	case field.KindEmail, field.KindURL:
+		ff.kind, ff.verbatim = string(f.Kind), true
+	case field.KindInteger:
+		ff.kind, ff.step = "number", "1"
+	case field.KindNumber:
+		ff.kind, ff.step = "number", "any"
+	case field.KindDate:
+		ff.kind = "date"
+	case field.KindBoolean:
+		// required would mean ticked, where the field only needs an answer, and
+		// an unticked box is one.
+		ff.kind, ff.Required = kindInputCheckbox, false
+	case field.KindChoice:
+		ff.kind, ff.options = kindInputSelect, []formOption{{}}
+		for _, choice := range f.Choices {
+			ff.options = append(ff.options, formOption{choice, text.Phrase{Words: choice}})
+		}
+	case field.KindText, field.KindUUID, field.KindTime, field.KindList:
+	}
+}

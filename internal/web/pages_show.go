@@ -1,0 +1,420 @@
+// pages_show.go: which page a browser sees when: a form, the form again with
+// what is wrong, where it goes after an act, a link that no longer works.
+
+package web
+
+import (
+	"cmp"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// Parameters of pages' own addresses.
+const (
+	// ParamReauth: whoever is signed in is asked to sign in again.
+	ParamReauth = "reauth"
+	// paramSent: a mail has just been asked for.
+	paramSent = "sent"
+)
+
+// Data fills in a form with what was typed or what the account has.
+func (p *pages) Data(c *Call, e *Endpoint, value func(name string) string, refusal *refusal.Error) PageData {
+	f, l := e.Form, c.Loc
+	d := PageData{Page: e.Name, Title: l.Text(f.Title), Form: &PageForm{Action: p.realm.Path + "/" + e.Name + "/", Submit: l.Text(f.Submit)}}
+	if f.Intro.Id != "" {
+		d.Text = []string{l.Text(text.Phrase{Id: f.Intro.Id, Params: text.Params{"email": value(sign.ParamEmail)}})}
+	}
+	errs := map[string][]string{}
+	if refusal != nil {
+		for _, fe := range refusal.Fields {
+			errs[fe.Field] = append(errs[fe.Field], l.Text(fe.Phrase()))
+		}
+	}
+	for _, ff := range f.Fields {
+		if ff.stale && (c.Who == nil || !c.StaleSignIn(c.Who.Session)) || ff.Foreign && !c.MustProve {
+			continue
+		}
+		field := ff.show(l, value(ff.Name))
+		field.Errors = errs[ff.Name]
+		for _, txt := range field.Errors {
+			d.Errors = append(d.Errors, PageError{ff.Name, l.Text(text.Say("page.field_error", text.Params{"field": field.Label, "error": txt}))})
+		}
+		delete(errs, ff.Name)
+		d.Form.Fields = append(d.Form.Fields, field)
+	}
+	if refusal != nil {
+		d.Errors = append(d.Errors, otherErrors(d.Form.Fields, errs, refusal, l)...)
+	}
+	for _, name := range append(slices.Clip(f.Hidden), sign.ParamNext) {
+		if v := value(name); v != "" {
+			d.Form.Hidden = append(d.Form.Hidden, PageHidden{name, v})
+		}
+	}
+	if e.Mailed.Purpose == "" {
+		for _, link := range f.Links {
+			d.Links = append(d.Links, PageLink{p.realm.WithNext(link.href, c.Next), l.Text(link.text)})
+		}
+	}
+	return d
+}
+
+// show is an input with its value. A password's never comes back.
+func (ff FormField) show(l *text.Locale, value string) PageField {
+	field := PageField{
+		Name: ff.Name, Label: l.Text(ff.label), Kind: ff.kind, Autocomplete: ff.Autocomplete, InputMode: ff.inputMode, Hint: l.Text(ff.Hint),
+		Required: ff.Required, Verbatim: ff.verbatim, MinLength: ff.minLength, Min: ff.min, Max: ff.max, Step: ff.step,
+	}
+	if !ff.Required && ff.kind != kindInputCheckbox {
+		field.Optional = l.Text(text.Say("page.optional"))
+	}
+	switch ff.kind {
+	case kindInputPassword:
+	case kindInputCheckbox:
+		field.Checked = value == "true"
+	case kindInputSelect:
+		for _, o := range ff.options {
+			field.Options = append(field.Options, PageOption{o.value, l.Text(o.label), o.value == value})
+		}
+	default:
+		field.Value = value
+	}
+	return field
+}
+
+// otherErrors are those of no input that the form shows: of the whole act, and
+// of what a browser can't have sent.
+func otherErrors(fields []PageField, left map[string][]string, refused *refusal.Error, l *text.Locale) []PageError {
+	if len(refused.Fields) > 0 {
+		var out []PageError
+		for _, name := range slices.Sorted(maps.Keys(left)) {
+			for _, text := range left[name] {
+				out = append(out, PageError{Text: text})
+			}
+		}
+		return out
+	}
+	about := ""
+	switch refused.Code {
+	case refusal.CodeLoginInvalid, refusal.CodeUserNotFound, refusal.CodeNotVerified, refusal.CodeDisabled:
+		about = "login"
+	case refusal.CodeEmailRequired, refusal.CodeEmailAlreadyRegistered:
+		about = field.Email
+	}
+	if !slices.ContainsFunc(fields, func(f PageField) bool { return f.Name == about }) {
+		about = ""
+	}
+	return []PageError{{about, refusal.Text(l, refused.Code, refused.Params)}}
+}
+
+// Facts are the public fields that the profile's form has no input for. The id
+// is left out: it means nothing to a person.
+func Facts(c *Call, f *Form) []PageFact {
+	var facts []PageFact
+	for _, shown := range c.Profile(c.Who.User) {
+		if shown.Name == field.ID || slices.ContainsFunc(f.Fields, func(ff FormField) bool { return ff.Name == shown.Name }) {
+			continue
+		}
+		facts = append(facts, PageFact{c.Loc.Text(labelPhrase(c.Policy.Fields.ByName[shown.Name])), factText(c.Loc, shown.Value)})
+	}
+	return facts
+}
+
+// factText writes a value for a person.
+func factText(l *text.Locale, v any) string {
+	txt := ""
+	switch v := v.(type) {
+	case bool:
+		if v {
+			return l.Text(text.Say("value.yes"))
+		}
+		return l.Text(text.Say("value.no"))
+	case []string:
+		txt = strings.Join(v, ", ")
+	case string:
+		txt = l.Moment(v)
+	default:
+		txt = field.TextOf(v)
+	}
+	if txt == "" {
+		return "–"
+	}
+	return txt
+}
+
+// ProfileValue is what the account has in a field, as an input has it.
+func ProfileValue(c *Call, u *store.User, name string) string {
+	if f, ok := c.Realm.Options.Fields.ByName[name]; ok {
+		return field.TextOf(f.Get(u))
+	}
+	return ""
+}
+
+// Get shows an endpoint's form. It changes nothing, however often a mail
+// scanner asks.
+func (p *pages) get(w http.ResponseWriter, c *Call, e *Endpoint) {
+	// One reading of the query for all that follows: what was checked is what the
+	// form sends.
+	c.In = queryInput(c.Req)
+	if e.Form.Kept && c.In[sign.ParamSignature].Kind == field.ValueAbsent {
+		c.In = p.realm.keptLink(c.Req)
+	}
+	c.Next = p.realm.Origins.SafeNext(c.In.Text(sign.ParamNext))
+	switch {
+	case e.Form.Instead != nil && e.Form.Instead(w, c):
+		return
+	case e.SignedIn && c.Who == nil && e.Mailed.Purpose == "":
+		SeeOther(w, http.StatusFound, p.realm.WithNext("/login/", p.realm.WithNext("/"+e.Name+"/", c.Next)))
+		return
+	}
+	var owner *store.User
+	if e.Mailed.Purpose != "" {
+		var err error
+		if owner, err = c.LinkOwner(c.Req.Context(), c.In, e.Mailed.Purpose); err != nil {
+			p.dead(w, c, e, AsRefusal(err))
+			return
+		}
+		if e.Form.Owned != nil && e.Form.Owned(w, c, owner) {
+			return
+		}
+	}
+	value := func(name string) string {
+		switch {
+		case name == sign.ParamNext:
+			return c.Next
+		case e.Form.Value != nil:
+			return e.Form.Value(c, name)
+		case slices.Contains(e.Form.Hidden, name):
+			return c.In.Text(name)
+		}
+		return ""
+	}
+	d := p.Data(c, e, value, nil)
+	if e.Form.Complete != nil {
+		if err := e.Form.Complete(c, &d, owner); err != nil {
+			p.refusal(w, c.Req, c.Who, AsRefusal(err))
+			return
+		}
+	}
+	sent := c.In[paramSent].Kind != field.ValueAbsent
+	flash := p.realm.takeFlash(w, c.Req, !sent)
+	switch {
+	case sent && e.Form.Sent != "":
+		p.sent(c, e, flash, &d)
+	case flash.detail != "":
+		d.Note = c.Loc.Text(flash.phrase())
+	}
+	p.Write(w, c, http.StatusOK, d)
+}
+
+// Sent turns the page that asks for a mail into the one that says it is on its
+// way, with a button that sends it again.
+func (p *pages) sent(c *Call, e *Endpoint, f flash, d *PageData) {
+	if f.detail == "" {
+		f.detail = e.Form.Sent
+	}
+	d.Title = c.Loc.Text(text.Say("page.check_mail.title"))
+	d.Text = []string{c.Loc.Text(f.phrase()), c.Loc.Text(text.Say("page.check_mail.hint"))}
+	d.Form.Submit, d.Form.Again = c.Loc.Text(text.Say("page.check_mail.submit")), true
+	d.Links = append(d.Links, p.links(c, e.Form.Asked)...)
+	if f.value != "" {
+		d.Form.Fields, d.Form.Hidden = nil, append(d.Form.Hidden, PageHidden{f.name, f.value})
+	}
+}
+
+// Links are links of a form as its page has them.
+func (p *pages) links(c *Call, of []FormLink) (out []PageLink) {
+	for _, link := range of {
+		out = append(out, PageLink{p.realm.WithNext(link.href, c.Next), c.Loc.Text(link.text)})
+	}
+	return out
+}
+
+// SignedOut says that nobody is signed in any more.
+func (p *pages) SignedOut(w http.ResponseWriter, c *Call) {
+	d := PageData{
+		Page: "logout", Title: c.Loc.Text(text.Say("page.logout.done")),
+		Action: &PageLink{p.realm.WithNext("/login/", c.Next), c.Loc.Text(text.Say("link.login_again"))},
+		Links:  []PageLink{{"/", c.Loc.Text(text.Say("link.home"))}},
+	}
+	p.Write(w, c, http.StatusOK, d)
+}
+
+// Failed shows the form again, with the errors next to their fields and what
+// was typed, but never a password.
+func (p *pages) failed(w http.ResponseWriter, c *Call, e *Endpoint, refusal *refusal.Error) {
+	if e.Form.Refused != nil && e.Form.Refused(w, c, refusal) {
+		return
+	}
+	asks := slices.ContainsFunc(e.Form.Fields, func(f FormField) bool { return !f.Foreign || c.MustProve })
+	if e.Mailed.Purpose != "" && StatusOf(refusal.Code) == http.StatusBadRequest && (!asks || aboutLink(refusal)) {
+		p.dead(w, c, e, refusal)
+		return
+	}
+	status := p.realm.errorHeaders(w, c.Req, refusal)
+	value := func(name string) string {
+		if name == sign.ParamNext {
+			return c.Next
+		}
+		return p.typed(c.In, name)
+	}
+	d := p.Data(c, e, value, refusal)
+	if e.Form.Complete != nil {
+		var owner *store.User
+		if e.Mailed.Purpose != "" {
+			owner, _ = c.LinkOwner(c.Req.Context(), c.In, e.Mailed.Purpose) // nil if it has just been used
+		}
+		if err := e.Form.Complete(c, &d, owner); err != nil {
+			p.refusal(w, c.Req, c.Who, AsRefusal(err))
+			return
+		}
+	}
+	d.Links = append(d.Links, p.links(c, e.Form.Retry)...)
+	p.Write(w, c, status, d)
+}
+
+// typed is what was typed into a field, to be shown again; of what is far too long
+// nothing, because no person has typed that.
+func (p *pages) typed(in field.Input, name string) string {
+	limit := field.MaxKeyText
+	if f, ok := p.realm.Options.Fields.ByName[name]; ok {
+		limit = max(limit, f.MaxLength*utf8.UTFMax)
+	}
+	if text := in.Text(name); len(text) <= limit {
+		return text
+	}
+	return ""
+}
+
+// dead is the page of a mailed link that no longer works: its button would only
+// fail, so there are the ways on instead.
+func (p *pages) dead(w http.ResponseWriter, c *Call, e *Endpoint, refused *refusal.Error) {
+	if StatusOf(refused.Code) != http.StatusBadRequest {
+		p.refusal(w, c.Req, c.Who, refused)
+		return
+	}
+	status := p.realm.errorHeaders(w, c.Req, refused)
+	code, params := refused.Code, refused.Params
+	if len(refused.Fields) > 0 {
+		code, params = refusal.CodeSignatureInvalid, nil
+	}
+	if e.Form.Kept {
+		p.realm.forgetLink(w, c.Req)
+	}
+	d := PageData{Page: e.Name, Title: c.Loc.Text(text.Say("page.dead_link.title")), Text: []string{refusal.Text(c.Loc, code, params)}}
+	for i, link := range e.Form.Links {
+		to := PageLink{p.realm.WithNext(link.href, c.Next), c.Loc.Text(link.text)}
+		if i == 0 {
+			d.Action = &to
+		} else {
+			d.Links = append(d.Links, to)
+		}
+	}
+	p.Write(w, c, status, d)
+}
+
+// done sends a browser on after an act, so that a reload repeats nothing.
+func (p *pages) done(w http.ResponseWriter, c *Call, e *Endpoint, rep *Reply) {
+	if rep.SeeOther != "" {
+		SeeOther(w, http.StatusSeeOther, rep.SeeOther)
+		return
+	}
+	after := AfterAct{}
+	if e.After != nil {
+		after = e.After(c, rep)
+	}
+	if e.Form != nil && e.Form.Kept {
+		p.realm.forgetLink(w, c.Req)
+	}
+	after.Page = cmp.Or(after.Page, "profile")
+	next := c.Next
+	next = cmp.Or(next, after.Next)
+	target := p.realm.WithNext("/"+after.Page+"/", next)
+	if after.Asked {
+		target = withQuery(target, paramSent, "1")
+	}
+	if !after.Silent {
+		f := flash{detail: rep.Detail.Id, name: after.Input, value: after.Value}
+		f.email, _ = rep.Detail.Params["email"].(string)
+		p.realm.setFlash(w, c.Req, f)
+	}
+	SeeOther(w, http.StatusSeeOther, target)
+}
+
+// refusal shows an error that belongs to no form. who may be nil.
+func (p *pages) refusal(w http.ResponseWriter, req *http.Request, who *session.Principal, e *refusal.Error) {
+	status := p.realm.errorHeaders(w, req, e)
+	l := p.realm.Language(req)
+	title, known := errorTitles[status]
+	if !known {
+		title = text.Say("page.error.other")
+	}
+	d := PageData{Page: errorPage, Title: l.Text(title), Text: []string{refusal.Text(l, e.Code, e.Params)}, Links: []PageLink{{"/", l.Text(text.Say("link.home"))}}}
+	read := req.Method == http.MethodGet || req.Method == http.MethodHead
+	name := "" // of the endpoint
+	if rest, ok := strings.CutPrefix(req.URL.Path, p.realm.Path+"/"); ok {
+		name = strings.TrimSuffix(rest, "/")
+	}
+	switch {
+	case status == http.StatusUnauthorized:
+		d.Action = &PageLink{p.realm.Path + "/login/", l.Text(text.Say("link.login"))}
+		if p.realm.Endpoints[name] != nil {
+			d.Action.Href = p.realm.WithNext("/login/", p.realm.Path+"/"+name+"/")
+		}
+	case e.Code == refusal.CodePermissionDenied:
+		d.Action = &PageLink{p.realm.Path + "/logout/", l.Text(text.Say("link.other_account"))}
+		if read {
+			d.Action.Href = p.realm.WithNext("/logout/", p.realm.OriginalURI(req))
+		}
+	case !read:
+		if e := p.realm.Endpoints[name]; e != nil && e.Page != "" {
+			name = e.Page
+		}
+		if e := p.realm.Endpoints[name]; e != nil && e.Form != nil {
+			d.Action = &PageLink{p.realm.Path + "/" + name + "/", l.Text(text.Say("link.back"))}
+		}
+	}
+	p.Write(w, &Call{Realm: p.realm, Req: req, Loc: l, Who: who}, status, d)
+}
+
+var errorTitles = map[int]text.Phrase{
+	http.StatusUnauthorized:       text.Say("page.error.401"),
+	http.StatusForbidden:          text.Say("page.error.403"),
+	http.StatusNotFound:           text.Say("page.error.404"),
+	http.StatusTooManyRequests:    text.Say("page.error.429"),
+	http.StatusServiceUnavailable: text.Say("page.error.503"),
+}
+
+// SeeOther sends a browser to another page.
+func SeeOther(w http.ResponseWriter, status int, target string) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Location", target)
+	w.WriteHeader(status)
+}
+
+// WithNext is the address of a page below the realm's path that remembers where
+// the person wanted to go.
+func (r *Realm) WithNext(page, next string) string {
+	if next == "" {
+		return r.Path + page
+	}
+	return r.Path + page + "?" + sign.ParamNext + "=" + url.QueryEscape(next)
+}
+
+// AfterSignIn is where a browser goes once signed in.
+func (r *Realm) AfterSignIn(next string) string {
+	if next != "" {
+		return next
+	}
+	return r.Path + "/profile/"
+}

@@ -1,0 +1,91 @@
+// realm.go: a realm as browsers and programs meet it: what it serves below its path.
+
+package web
+
+import (
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/budget"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"go.uber.org/zap"
+)
+
+// Options is what an owner has decided about the endpoints and pages of a
+// realm, resolved. It doesn't change once they are served.
+type Options struct {
+	*account.Policy
+	// Name is the realm's; Path, where its endpoints live, without a slash at the end.
+	Name, Path string
+	// BaseURL is where people reach the site, without a slash at the end; it may be empty.
+	BaseURL string
+	// TrustedOrigins may ask with the cookie besides the site's own.
+	TrustedOrigins []string
+	// NonFieldErrorsKey: a single refusal stands under non_field_errors.
+	NonFieldErrorsKey bool
+	// JWT: tokens are signed access tokens.
+	JWT bool
+	// Mailed has where the links of mails lead, where that is not our own page,
+	// and the redirect mode of their acts.
+	Mailed map[sign.Purpose]Mailed
+	Cookie struct{ Name, Domain, SameSite string }
+	Pages  struct {
+		Off                     bool
+		Title, Logo, Stylesheet string
+		// Folder has the owner's templates; FolderNamed: he named it, so it has to be there.
+		Folder      string
+		FolderNamed bool
+	}
+}
+
+// Mailed is what an owner has decided about the link of a mail.
+type Mailed struct {
+	URL      string
+	Redirect Redirect
+}
+
+// Redirect is redirect mode: where a browser goes after the act; zero: off.
+type Redirect struct{ Success, Failure string }
+
+func (r Redirect) on() bool { return r.Success != "" }
+
+// Realm is what a realm serves. Its fields are set before it serves and do not
+// change; accounts is nil until the store is open.
+type Realm struct {
+	Name, Path string
+	Options    *Options
+	Logger     *zap.Logger
+	Now        func() time.Time
+	Accounts   atomic.Pointer[account.Accounts]
+	Throttles  *budget.Ledger
+	// Count counts a refusal by the throttle of this name.
+	Count func(throttle string)
+	// ClientIP is the address of who asks, as the trusted proxies tell it.
+	ClientIP func(*http.Request) string
+	// OriginalURI is the address that the client asked for, before any rewrite.
+	OriginalURI func(*http.Request) string
+	// Heed looks at what came through a proxy.
+	Heed func(*http.Request)
+	// SkipLog keeps a request out of the access log.
+	SkipLog func(*http.Request)
+	// SiteName is what mails and pages call the site.
+	SiteName string
+
+	Endpoints   map[string]*Endpoint
+	Openapi     *openAPI
+	Languages   *text.Languages
+	Pages       *pages
+	Origins     *OriginPolicy
+	Https       bool   // base_url is https: cookies are Secure whoever terminates TLS
+	BaseHost    string // host[:port] of base_url, "" if none
+	CookiePlain string
+	CookieTLS   string
+	sameSite    http.SameSite
+	// CopiesIdentity is set where a guard copies identity headers: then what a
+	// client sends under these names is removed on all routes of the site.
+	CopiesIdentity atomic.Bool
+	ToldOfGroups   atomic.Bool // see groupsOf
+}

@@ -1,0 +1,123 @@
+// redirect.go: redirect mode, which an owner may choose: the act behind a mailed
+// link is done by the GET that opens it, and the browser is sent on.
+
+package web
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+)
+
+// actsOnGet reports whether this request is the opening of a mailed link that
+// acts at once. A HEAD is none, nor is what a browser fetches ahead of a click.
+func (e *Endpoint) actsOnGet(req *http.Request) bool {
+	return e.linkActs && req.Method == http.MethodGet && !fetchesAhead(req.Header)
+}
+
+// fetchesAhead reports whether nobody has asked for this yet (prefetch, preview).
+func fetchesAhead(h http.Header) bool {
+	return strings.Contains(h.Get("Sec-Purpose"), "prefetch") || h.Get("Purpose") == "prefetch" ||
+		h.Get("X-Moz") == "prefetch" || h.Get("X-Purpose") == "preview"
+}
+
+// declineToAct answers a HEAD, or a browser that fetches ahead, where a GET
+// would act: it changes nothing, and its answer is not one to keep for the click.
+func (r *Realm) declineToAct(w http.ResponseWriter, req *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if req.Method == http.MethodHead {
+		w.WriteHeader(http.StatusOK)
+		return
+	}
+	r.Refuse(w, req, refusal.New(refusal.CodeUnavailable))
+}
+
+// maxQuery bounds a query that is looked at, in bytes: a mailed link with the
+// longest address and the longest next, each of their bytes escaped.
+const maxQuery = 8 << 10
+
+// QueryOf is a request's query; one that is too long for any of our links is none.
+func QueryOf(req *http.Request) url.Values {
+	if len(req.URL.RawQuery) > maxQuery {
+		return nil
+	}
+	return req.URL.Query()
+}
+
+// queryInput is what a mailed link carries, as an input. Of a parameter given
+// twice the last counts, as in a form.
+func queryInput(req *http.Request) field.Input {
+	return valuesInput(QueryOf(req))
+}
+
+func valuesInput(values url.Values) field.Input {
+	in := make(field.Input, len(values))
+	for name, all := range values {
+		in[name] = field.Value{Kind: field.ValueText, Text: all[len(all)-1]}
+	}
+	return in
+}
+
+// sendOn answers an act behind a mailed link in redirect mode, and returns false
+// where the usual answer is due: outside of it, for a refused new password,
+// which the person can mend, and for a failure that may pass.
+func (r *Realm) sendOn(w http.ResponseWriter, c *Call, e *Endpoint, err error, html bool) bool {
+	if !e.Redirect.on() || e.linkActs && c.Req.Method != http.MethodGet {
+		return false
+	}
+	target := e.Redirect.Success
+	if err != nil {
+		refusal := AsRefusal(err)
+		switch StatusOf(refusal.Code) {
+		case http.StatusBadRequest:
+			if !e.linkActs && !aboutLink(refusal) {
+				return false
+			}
+		case http.StatusUnauthorized, http.StatusForbidden: // register_email.signed_in
+			if !e.linkActs || !html {
+				return false
+			}
+		default:
+			return false
+		}
+		target = e.Redirect.Failure
+	} else if c.Next != "" {
+		target = withQuery(target, sign.ParamNext, c.Next)
+	}
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Referrer-Policy", "no-referrer") // the address has a signature
+	h.Set("Location", target)
+	w.WriteHeader(http.StatusSeeOther)
+	return true
+}
+
+// aboutLink reports whether the mailed link is what was refused.
+func aboutLink(e *refusal.Error) bool {
+	if len(e.Fields) == 0 {
+		return e.Code == refusal.CodeSignatureInvalid || e.Code == refusal.CodeSignatureExpired
+	}
+	for _, f := range e.Fields {
+		switch f.Field {
+		case sign.ParamUserID, sign.ParamTimestamp, sign.ParamSignature:
+			return true
+		}
+	}
+	return false
+}
+
+// withQuery sets a parameter in the query of a URL that was checked before.
+func withQuery(target, name, value string) string {
+	u, err := url.Parse(target)
+	if err != nil {
+		return target
+	}
+	q := u.Query()
+	q.Set(name, value)
+	u.RawQuery = q.Encode()
+	return u.String()
+}

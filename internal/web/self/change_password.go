@@ -1,0 +1,46 @@
+// change_password.go: POST P/change-password: a new password by the old one.
+
+package self
+
+import (
+	"net/http"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+func EndpointChangePassword(r *web.Realm) *web.Endpoint {
+	s := r.Options
+	return &web.Endpoint{
+		Name: "change-password", Methods: web.Post, SignedIn: true, Act: actChangePassword,
+		Spends: web.Spends{Throttle: account.ThrottleLogin, Account: web.WhoAsks, Device: web.WhoAsks},
+		Doc: web.EndpointDoc{
+			Tag: web.TagPassword, Summary: "Change the password", Success: http.StatusOK, Answer: web.SchemaDetail, SetsCookie: true,
+			Description: "This session goes on under a new cookie; all others, and all other tokens, end.",
+			Inputs:      append([]web.InputDoc{web.PasswordInput("old_password", "The current password.")}, web.NewPasswordInputs(s, s.ChangePassword.PasswordConfirm)...),
+		},
+		Form: &web.Form{
+			Title: text.Say("page.change_password.title"), Submit: text.Say("page.change_password.submit"), Links: []web.FormLink{web.LinkToProfile},
+			Fields: append([]web.FormField{web.CurrentPassword("old_password", text.Say("field.old_password"))},
+				web.NewPasswordFields(s, s.ChangePassword.PasswordConfirm, text.Say("field.new_password"), text.Say("field.new_password_confirm"))...),
+			Complete: func(c *web.Call, d *web.PageData, _ *store.User) error {
+				d.Form.Username = web.AccountName(c.Who.User)
+				return nil
+			},
+		},
+	}
+}
+
+func actChangePassword(c *web.Call) (*web.Reply, error) {
+	u, grant, err := c.ChangePassword(c.Req.Context(), *c.Who, c.In, c.Client)
+	if err != nil {
+		return nil, err
+	}
+	rep := &web.Reply{Status: http.StatusOK, Detail: text.Say("detail.password_changed"), User: u}
+	if grant != nil {
+		rep.Cookie = grant.Cookie
+	}
+	return rep, nil
+}

@@ -1,0 +1,52 @@
+// undo_email.go: POST P/undo-email: the mailed link that brings the old address back.
+
+package self
+
+import (
+	"net/http"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+func EndpointUndoEmail(r *web.Realm) *web.Endpoint {
+	s := r.Options
+	e := &web.Endpoint{
+		Name: "undo-email", Methods: web.Post, Off: !s.SendsMail, Act: actUndoEmail,
+		Mailed: web.MailedLink{Purpose: sign.PurposeUndoEmail, Url: s.Mailed[sign.PurposeUndoEmail].URL, Period: account.UndoPeriod},
+		Doc: web.EndpointDoc{
+			Tag: web.TagEmail, Summary: "Take the old e-mail address back by what the mailed link carries", Success: http.StatusOK, Answer: web.SchemaDetail,
+			Description: "Everybody is signed out of the account.",
+			Inputs:      web.LinkInputs(sign.ParamUserID, sign.ParamEmail, sign.ParamTimestamp, sign.ParamSignature),
+			Codes:       []refusal.Code{refusal.CodeSignatureInvalid, refusal.CodeSignatureExpired, refusal.CodeEmailAlreadyRegistered},
+		},
+		Form: &web.Form{
+			Title: text.Say("page.undo_email.title"), Submit: text.Say("page.undo_email.submit"), Intro: text.Say("page.undo_email.intro"),
+			Hidden: web.EmailLinkParams, Links: []web.FormLink{web.LinkToLogin},
+			After: func(*web.Call, *web.Reply) web.AfterAct { return web.AfterAct{Page: "login"} },
+		},
+	}
+	if s.ResetPassword.Enabled {
+		e.Form.Links = append(e.Form.Links, web.LinkTo("/send-reset-password-link/", text.Say("link.forgot_password")))
+	}
+	return e
+}
+
+func actUndoEmail(c *web.Call) (*web.Reply, error) {
+	u, err := c.UndoEmail(c.Req.Context(), c.In, c.Client)
+	if err != nil {
+		return nil, err
+	}
+	rep := &web.Reply{
+		Status: http.StatusOK, User: u, SignedOut: c.Who != nil && c.Who.User.ID == u.ID && c.Who.Session.Kind == store.KindSession,
+		Detail: text.Say("detail.email_restored"),
+	}
+	if !c.Realm.Options.ResetPassword.Enabled {
+		rep.Detail = text.Say("detail.email_restored_change_password")
+	}
+	return rep, nil
+}

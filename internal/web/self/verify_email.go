@@ -1,0 +1,55 @@
+// verify_email.go: POST P/verify-email: the mailed link that changes the address.
+
+package self
+
+import (
+	"net/http"
+
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+)
+
+func EndpointVerifyEmail(r *web.Realm) *web.Endpoint {
+	s := r.Options
+	e := &web.Endpoint{
+		Name: "verify-email", Methods: web.Post, Off: !s.RegisterEmail.Verification, Act: actVerifyEmail, SignedIn: s.RegisterEmail.SignedIn,
+		Mailed: web.MailedLink{Purpose: sign.PurposeRegisterEmail, Url: s.Mailed[sign.PurposeRegisterEmail].URL, Period: s.RegisterEmail.VerificationPeriod},
+		Doc: web.EndpointDoc{
+			Tag: web.TagEmail, Summary: "Confirm the new e-mail address by what the mailed link carries", Success: http.StatusOK, Answer: web.SchemaDetail,
+			Inputs: web.LinkInputs(sign.ParamUserID, sign.ParamEmail, sign.ParamTimestamp, sign.ParamSignature),
+			Codes:  []refusal.Code{refusal.CodeSignatureInvalid, refusal.CodeSignatureExpired, refusal.CodeEmailAlreadyRegistered, refusal.CodeThrottled},
+		},
+		Form: &web.Form{
+			Title: text.Say("page.verify_email.title"), Submit: text.Say("page.verify_email.submit"), Intro: text.Say("page.verify_email.intro"),
+			Hidden: web.EmailLinkParams, Links: []web.FormLink{web.LinkTo("/register-email/", text.Say("link.change_email")), web.LinkToProfile},
+			Kept: true, Owned: web.OwnerSignsIn, Refused: web.OwnerRefused,
+			After: func(c *web.Call, _ *web.Reply) web.AfterAct {
+				if c.Who == nil {
+					return web.AfterAct{Page: "login", Next: c.Realm.Path + "/profile/"}
+				}
+				return web.AfterAct{}
+			},
+		},
+	}
+	e.RedirectActs(s.Mailed[sign.PurposeRegisterEmail].Redirect)
+	if s.RegisterEmail.SignedIn {
+		e.Doc.Description = "Only who is signed in to the account can do this."
+		e.Doc.Codes = append(e.Doc.Codes, refusal.CodePermissionDenied)
+	}
+	return e
+}
+
+func actVerifyEmail(c *web.Call) (*web.Reply, error) {
+	if c.AsksOnPage || c.Policy.RegisterEmail.SignedIn {
+		if err := c.OwnLink(); err != nil {
+			return nil, err
+		}
+	}
+	u, err := c.VerifyEmail(c.Req.Context(), c.In, c.Client)
+	if err != nil {
+		return nil, err
+	}
+	return &web.Reply{Status: http.StatusOK, Detail: text.Say("detail.email_changed"), User: u}, nil
+}

@@ -1,0 +1,312 @@
+// serve.go: what an endpoint is, and the way of a request through one: decoded
+// input -> act -> reply.
+
+package web
+
+import (
+	"cmp"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// An endpoint is one row of the contract.
+type Endpoint struct {
+	Name    string
+	Methods []string
+	// SignedIn: it answers 401 to anybody else.
+	SignedIn bool
+	// GivesCookie: it may sign a browser in, so a foreign page must not post to
+	// it even without a cookie (login CSRF).
+	GivesCookie bool
+	// Off: it answers 404 to everything.
+	Off bool
+	// spends is what a call is counted against.
+	Spends
+	Act func(*Call) (*Reply, error)
+	// Anonymous: who asks doesn't count, so that a client may send along a token
+	// that has expired.
+	Anonymous bool
+	// Document serves a file that is anybody's, in place of act.
+	Document func(http.ResponseWriter, *http.Request, *Realm)
+	// Mailed is the mailed link that leads here; zero: none does.
+	Mailed MailedLink
+	// Form is the page that GET shows to a browser; nil: none.
+	Form *Form
+	// Page names the endpoint whose page has this one's button, where it has no
+	// page of its own.
+	Page string
+	// After is where a browser goes after the act; nil: to the profile.
+	After func(*Call, *Reply) AfterAct
+	// Doc is what the OpenAPI document says besides.
+	Doc EndpointDoc
+	// Redirect is where redirect mode sends a browser after the act; zero: off.
+	Redirect Redirect
+	// linkActs: in redirect mode a GET acts, with what its query says.
+	linkActs bool
+}
+
+// A MailedLink is the link in a mail whose act is an endpoint's.
+type MailedLink struct {
+	Purpose sign.Purpose
+	// Url is where the link leads; "": to the endpoint's own page.
+	Url    string
+	Period time.Duration
+}
+
+// A Call is one request to an endpoint, decoded.
+type Call struct {
+	*account.Accounts
+	Realm  *Realm
+	Req    *http.Request
+	In     field.Input
+	Who    *session.Principal // nil: nobody is signed in
+	Client account.Client
+	Loc    *text.Locale // the language of the answer, and of mail that it causes
+	Next   string       // checked
+	// AsksOnPage: a built-in page behind a mailed link sent this.
+	AsksOnPage bool
+	// MustProve: this browser confirms an account that it did not sign up for.
+	MustProve bool
+}
+
+// A Reply is what an endpoint did: JSON shows the profile where there is one,
+// else the detail; a page shows the detail.
+type Reply struct {
+	Status  int
+	Detail  text.Phrase
+	Profile []field.Shown
+	// Body is shown in place of both where it is not nil.
+	Body  any
+	token string
+	// refresh is the refresh token; expires, the end of the access token.
+	refresh string
+	expires time.Time
+	// Cookie is a new session's token for the browser; SignedOut takes it away.
+	Cookie    string
+	SignedOut bool
+	// KnownDevice gives the browser a device cookie, though it may not be signed in.
+	KnownDevice bool
+	// SignedUp gives the browser the marker of the account that it asked for.
+	SignedUp bool
+	// User is the account that acted or was acted on, for the log.
+	User *store.User
+	// SeeOther is where a browser goes next; "": to a page that tells the detail.
+	SeeOther string
+}
+
+// Grants takes the tokens of a sign-in into the reply.
+func (rep *Reply) Grants(g *session.Grant) {
+	rep.token, rep.refresh, rep.expires = g.Token, g.Refresh, g.Expires
+}
+
+// Post are the methods of an endpoint that acts alone.
+var Post = []string{http.MethodPost}
+
+// Routes makes the endpoints that this configuration serves, by name.
+func (r *Realm) Routes(endpoints []func(*Realm) *Endpoint) map[string]*Endpoint {
+	routes := make(map[string]*Endpoint, len(endpoints))
+	for _, make := range endpoints {
+		e := make(r)
+		if e.Form != nil && e.After == nil {
+			e.After = e.Form.After
+		}
+		routes[e.Name] = e
+	}
+	return routes
+}
+
+// MailedLinks are the links in mails, each with where it leads.
+func (r *Realm) MailedLinks() map[sign.Purpose]MailedLink {
+	links := map[sign.Purpose]MailedLink{}
+	for name, e := range r.Endpoints {
+		if e.Mailed.Purpose != "" {
+			e.Mailed.Url = cmp.Or(e.Mailed.Url, r.Options.BaseURL+r.Path+"/"+name+"/")
+			links[e.Mailed.Purpose] = e.Mailed
+		}
+	}
+	return links
+}
+
+// RedirectActs makes a GET act where the owner has chosen redirect mode.
+func (e *Endpoint) RedirectActs(s Redirect) {
+	if e.Redirect = s; s.on() {
+		e.linkActs, e.Methods = true, []string{http.MethodGet, http.MethodHead, http.MethodPost}
+	}
+}
+
+// Serve answers a request below the realm's path. The order of the refusals is
+// part of the contract: 404, 405, 403, 401, 415, 413 and 400 by the body.
+func (r *Realm) Serve(w http.ResponseWriter, req *http.Request, name string) {
+	if HasSecret(req.URL.RawQuery) {
+		r.skipAccessLog(req)
+	} else {
+		defer func() { // the log has the answer's headers too
+			if HasSecret(w.Header().Get("Location")) {
+				r.skipAccessLog(req)
+			}
+		}()
+	}
+	html := !r.Options.Pages.Off && AcceptsHTML(req.Header)
+	read := req.Method == http.MethodGet || req.Method == http.MethodHead
+	if !r.Options.Pages.Off && read {
+		if name == "" {
+			http.Redirect(w, req, r.Path+"/profile/", http.StatusFound)
+			return
+		}
+		if r.Pages.file(w, req, name) {
+			return
+		}
+	}
+	e, ok := r.Endpoints[name]
+	if r.Origins.cors(w, req, e) {
+		return
+	}
+	if !ok || e.Off {
+		r.Refuse(w, req, refusal.New(refusal.CodeNotFound))
+		return
+	}
+	page := html && read && e.Form != nil && !e.linkActs
+	if !page && !slices.Contains(e.Methods, req.Method) {
+		w.Header().Set("Allow", strings.Join(e.Methods, ", "))
+		r.Refuse(w, req, refusal.New(refusal.CodeMethodNotAllowed))
+		return
+	}
+	if e.Document != nil {
+		e.Document(w, req, r)
+		return
+	}
+	_, hasCookie := SentCookie(req, r.cookieName(req))
+	if (hasCookie || e.GivesCookie) && r.Origins.csrf.Check(req) != nil {
+		r.Refuse(w, req, refusal.New(refusal.CodeCrossOrigin))
+		return
+	}
+	r.Heed(req)
+	c := &Call{Accounts: r.Accounts.Load(), Realm: r, Req: req, Client: r.client(req)}
+	if c.Accounts == nil {
+		r.Refuse(w, req, refusal.Unavailable(errors.New("the store is not open")))
+		return
+	}
+	c.Loc = r.Languages.Named(c.Client.Language)
+	if e.Anonymous {
+		// nobody is asked who it is
+	} else if who, err := r.Authenticate(req, true); err == nil {
+		c.Who = &who
+	} else if !errors.Is(err, store.ErrNotFound) {
+		r.Refuse(w, req, err)
+		return
+	}
+	switch {
+	case page:
+		r.Pages.get(w, c, e)
+		return
+	case e.actsOnGet(req):
+		c.In = queryInput(req)
+	case e.linkActs && read:
+		r.declineToAct(w, req)
+		return
+	}
+	if e.SignedIn && c.Who == nil && !(html && e.Mailed.Purpose != "") { // the page of a link leads to the sign-in
+		r.Refuse(w, req, refusal.New(refusal.CodeNotAuthenticated))
+		return
+	}
+	if !read {
+		var err error
+		if c.In, err = DecodeBody(w, req); err != nil {
+			r.misspelt(c, e, err)
+			r.Refuse(w, req, err)
+			return
+		}
+	}
+	c.Next = r.Origins.SafeNext(c.In.Text(sign.ParamNext))
+	c.Client.Next = c.Next
+	c.AsksOnPage = html && r.asksOnPage(c, e)
+	r.finish(w, c, e, html)
+}
+
+// finish does the act, writes its log line and answers.
+func (r *Realm) finish(w http.ResponseWriter, c *Call, e *Endpoint, html bool) {
+	var rep *Reply
+	pays, err := r.newToll(c, e)
+	if err == nil {
+		c.Client.Spend = pays.pay
+		if pays.device != nil {
+			c.Client.Device = pays.device.account
+		}
+		rep, err = e.Act(c)
+		pays.settle(err)
+	}
+	if e.linkActs || c.Req.Method != http.MethodGet && c.Req.Method != http.MethodHead {
+		r.logAct(c, e, rep, err)
+	}
+	if rep != nil && (rep.Cookie != "" || rep.SignedOut) {
+		r.setCookie(w, c.Req, rep.Cookie)
+	}
+	if rep != nil && (rep.Cookie != "" || rep.KnownDevice) {
+		r.rememberDevice(w, c, rep.User)
+	}
+	if rep != nil && rep.SignedUp {
+		r.markSignUp(w, c, rep.User)
+	}
+	if r.sendOn(w, c, e, err, html) {
+		return
+	}
+	if err != nil {
+		if html && e.Form != nil {
+			r.Pages.failed(w, c, e, AsRefusal(err))
+		} else {
+			r.Refuse(w, c.Req, err)
+		}
+		return
+	}
+	if html {
+		r.Pages.done(w, c, e, rep)
+		return
+	}
+	r.writeReply(w, c.Loc, rep)
+}
+
+// logAct writes one line for an act: what, with which outcome, on which account,
+// from where. What was typed stays out of it. What a throttle refuses has a line
+// an incident (throttled).
+func (r *Realm) logAct(c *Call, e *Endpoint, rep *Reply, err error) {
+	fields := []zap.Field{zap.String("realm", r.Name), zap.String("act", e.Name), zap.String("client_ip", c.Client.Address)}
+	if rep != nil && rep.User != nil {
+		fields = append(fields, zap.Stringer("user", rep.User.ID))
+	} else if c.Who != nil {
+		fields = append(fields, zap.Stringer("user", c.Who.User.ID))
+	}
+	if err == nil {
+		r.Logger.Info("act done", fields...)
+		return
+	}
+	refusal := AsRefusal(err)
+	if refusal.Counted { // a flood would be as many lines
+		return
+	}
+	codes := []string{string(refusal.Code)}
+	for _, f := range refusal.Fields {
+		codes = append(codes, f.Field+":"+string(f.Code))
+	}
+	r.Logger.Info("act refused", append(fields, zap.Strings("codes", codes))...)
+}
+
+// skipAccessLog keeps a request out of Caddy's access log: its address carries a
+// secret, and the log would keep it.
+func (r *Realm) skipAccessLog(req *http.Request) {
+	r.SkipLog(req)
+	r.Logger.Info("mailed link opened; the request is left out of the access log, because its address has a signature",
+		zap.String("realm", r.Name), zap.String("path", req.URL.Path), zap.String("client_ip", r.client(req).Address))
+}

@@ -1,0 +1,88 @@
+// login.go: POST P/login: a sign-in.
+
+package signin
+
+import (
+	"net/http"
+
+	"go.uber.org/zap"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+func EndpointLogin(r *web.Realm) *web.Endpoint {
+	s := r.Options
+	e := &web.Endpoint{
+		Name: "login", Methods: web.Post, Act: actLogin, GivesCookie: s.Login.Session,
+		Spends: web.Spends{
+			Throttle: account.ThrottleLogin, Target: web.ThrottleTarget(append([]string{"login"}, s.LoginFields...)...),
+			Device: func(c *web.Call) *store.User { return r.Named(c, c.In, s.LoginFields) },
+		},
+		Doc: web.EndpointDoc{
+			Tag: web.TagSignIn, Summary: "Sign in", Success: http.StatusOK, Answer: web.SchemaSignIn, Codes: []refusal.Code{refusal.CodeLoginInvalid, refusal.CodeNotVerified, refusal.CodeDisabled},
+		},
+		Form: &web.Form{
+			Title: text.Say("page.login.title"), Submit: text.Say("page.login.submit"),
+			Fields:   []web.FormField{web.LoginField(s), web.CurrentPassword(account.ParamPassword, text.Say("field.password"))},
+			Instead:  skipSignIn,
+			Complete: askAgain,
+			Value: func(c *web.Call, name string) string {
+				if name == "login" && c.Who != nil {
+					return web.ProfileValue(c, c.Who.User, s.LoginFields[0])
+				}
+				return ""
+			},
+		},
+	}
+	e.Doc.Inputs, e.Doc.OneOf = web.AccountInputs(s.LoginFields...)
+	e.Doc.Inputs = append(e.Doc.Inputs, web.PasswordInput(account.ParamPassword, "The account's password."))
+	if s.Register.Enabled {
+		e.Form.Links = append(e.Form.Links, web.LinkTo("/register/", text.Say("link.register")))
+	}
+	if s.ResetPassword.Enabled {
+		e.Form.Links = append(e.Form.Links, web.LinkTo("/send-reset-password-link/", text.Say("link.forgot_password")))
+	}
+	if s.Register.Verification { // whoever it is: a link only for those who wait would tell
+		e.Form.Retry = []web.FormLink{web.LinkToResend}
+	}
+	return e
+}
+
+// skipSignIn sends on who is signed in already, unless he is asked to sign in anew.
+func skipSignIn(w http.ResponseWriter, c *web.Call) bool {
+	if c.Who == nil || c.Who.Session.Kind != store.KindSession || c.In.Text(web.ParamReauth) != "" {
+		return false
+	}
+	web.SeeOther(w, http.StatusFound, c.Realm.AfterSignIn(c.Next))
+	return true
+}
+
+// askAgain tells who is signed in why he is asked to sign in.
+func askAgain(c *web.Call, d *web.PageData, _ *store.User) error {
+	if c.Who != nil {
+		d.Text, d.Links = append(d.Text, c.Loc.Text(text.Say("page.login.reauth"))), nil
+	}
+	return nil
+}
+
+func actLogin(c *web.Call) (*web.Reply, error) {
+	var old *store.Session
+	if c.Who != nil {
+		old = c.Who.Session
+	}
+	u, grant, err := c.SignIn(c.Req.Context(), c.In, c.Client, old)
+	if err != nil {
+		return &web.Reply{User: u}, err
+	}
+	rep := &web.Reply{Status: http.StatusOK, Detail: text.Say("detail.logged_in"), User: u, Cookie: grant.Cookie, SeeOther: c.Realm.AfterSignIn(c.Next)}
+	if grant.Clashes {
+		c.Realm.Logger.Warn("signed in by an account to whose sign-in name another one answers; it has been asked to choose another", zap.String("user", u.ID.String()))
+		rep.Detail, rep.SeeOther = text.Say("detail.logged_in_clash"), "" // to the profile, which says so
+	}
+	rep.Grants(grant)
+	return rep, nil
+}

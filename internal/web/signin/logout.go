@@ -1,0 +1,43 @@
+// logout.go: POST P/logout: a sign-out.
+
+package signin
+
+import (
+	"net/http"
+
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+func EndpointLogout(*web.Realm) *web.Endpoint {
+	return &web.Endpoint{
+		Name: "logout", Methods: web.Post, SignedIn: true, Act: actLogout,
+		Doc: web.EndpointDoc{
+			Tag: web.TagSignIn, Summary: "Sign out", Success: http.StatusOK, Answer: web.SchemaDetail, SetsCookie: true,
+			Inputs: []web.InputDoc{web.NewInput("revoke_token", false, web.NewObject("type", "boolean", "default", false, "description", "Ends the API token of this request or, by cookie, all tokens of the account."))},
+			Codes:  []refusal.Code{refusal.CodeNoToken},
+		},
+		Form: &web.Form{
+			Title: text.Say("page.logout.title"), Submit: text.Say("page.logout.submit"), Links: []web.FormLink{web.LinkToProfile},
+			Instead: func(w http.ResponseWriter, c *web.Call) bool {
+				if c.Who != nil {
+					return false
+				}
+				c.Realm.Pages.SignedOut(w, c)
+				return true
+			},
+			After: func(*web.Call, *web.Reply) web.AfterAct { return web.AfterAct{Page: "logout", Silent: true} },
+		},
+	}
+}
+
+func actLogout(c *web.Call) (*web.Reply, error) {
+	err := c.SignOut(c.Req.Context(), *c.Who, c.In.Truthy("revoke_token"))
+	if err != nil && web.AsRefusal(err).Code != refusal.CodeNoToken {
+		return nil, err
+	}
+	rep := &web.Reply{Status: http.StatusOK, Detail: text.Say("detail.logged_out"), User: c.Who.User, SignedOut: c.Who.Session.Kind == store.KindSession}
+	return rep, err
+}

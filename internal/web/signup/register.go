@@ -1,0 +1,77 @@
+// register.go: POST P/register: an account comes to be.
+
+package signup
+
+import (
+	"net/http"
+	"slices"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+func EndpointRegister(r *web.Realm) *web.Endpoint {
+	s := r.Options
+	verify := s.Register.Verification
+	e := &web.Endpoint{
+		Name: "register", Methods: web.Post, Off: !s.Register.Enabled, Act: actRegister,
+		Spends: web.Spends{Throttle: account.ThrottleRegister, Mails: verify},
+	}
+	if verify { // else nobody is written to
+		e.Target = web.ThrottleTarget(field.Email)
+	}
+	list, required := s.Fields.Register, s.Fields.RegisterRequired
+	e.Doc = web.EndpointDoc{
+		Tag: web.TagAccount, Summary: "Create an account", Success: http.StatusCreated, Answer: web.SchemaProfile,
+		Inputs: append(append(web.FieldInputs(list, required), web.NewPasswordInputs(s, s.Register.PasswordConfirm)...), web.NextInput),
+	}
+	if verify {
+		e.Doc.Description = "The account is inactive until the link in the mail to its address was followed."
+		e.Doc.Codes = []refusal.Code{refusal.CodeEmailRequired}
+		for i := range e.Doc.Inputs {
+			e.Doc.Inputs[i].Required = e.Doc.Inputs[i].Required || e.Doc.Inputs[i].Name == field.Email
+		}
+	}
+	e.Form = &web.Form{
+		Title: text.Say("page.register.title"), Submit: text.Say("page.register.submit"), Links: []web.FormLink{web.LinkTo("/login/", text.Say("link.have_account"))},
+		Value: func(c *web.Call, name string) string { return web.ProfileValue(c, &store.User{}, name) }, // the defaults of added fields
+		After: func(_ *web.Call, rep *web.Reply) web.AfterAct {
+			email, _ := rep.Detail.Params["email"].(string)
+			if !rep.User.AwaitsVerification {
+				return web.AfterAct{Page: "login"}
+			}
+			return web.AfterAct{Page: "resend-verification", Asked: true, Input: field.Email, Value: email}
+		},
+	}
+	for _, fld := range list {
+		e.Form.Fields = append(e.Form.Fields, web.ProfileField(fld, required[fld.Name] || fld.Name == field.Email && verify))
+	}
+	if !slices.ContainsFunc(e.Form.Fields, func(f web.FormField) bool { return f.Autocomplete == web.AutocompleteUsername }) {
+		for i := range e.Form.Fields { // the address is what the password is kept under
+			if e.Form.Fields[i].Name == field.Email {
+				e.Form.Fields[i].Autocomplete = web.AutocompleteUsername
+			}
+		}
+	}
+	e.Form.Fields = append(e.Form.Fields, web.NewPasswordFields(s, s.Register.PasswordConfirm, text.Say("field.password"), text.Say("field.password_confirm"))...)
+	return e
+}
+
+func actRegister(c *web.Call) (*web.Reply, error) {
+	u, err := c.Register(c.Req.Context(), c.In, c.Client)
+	if err != nil {
+		return nil, err
+	}
+	rep := &web.Reply{Status: http.StatusCreated, Profile: c.Profile(u), User: u}
+	if u.AwaitsVerification {
+		rep.SignedUp = true
+		rep.Detail = text.Say("detail.confirm_account", text.Params{"email": u.Email})
+	} else {
+		rep.Detail = text.Say("detail.account_ready")
+	}
+	return rep, nil
+}

@@ -1,0 +1,82 @@
+// verify_registration.go: POST P/verify-registration: the mailed link that confirms an account.
+
+package signup
+
+import (
+	"net/http"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+func EndpointVerifyRegistration(r *web.Realm) *web.Endpoint {
+	s := r.Options
+	pass := web.CurrentPassword(account.ParamPassword, text.Say("field.password"))
+	pass.Foreign = true
+	e := &web.Endpoint{
+		Name: "verify-registration", Methods: web.Post, Off: !s.Register.Verification, Act: actVerifyRegistration,
+		GivesCookie: s.Register.AutoLogin && r.Options.Login.Session,
+		Mailed:      web.MailedLink{Purpose: sign.PurposeRegister, Url: s.Mailed[sign.PurposeRegister].URL, Period: s.Register.VerificationPeriod},
+		Doc: web.EndpointDoc{
+			Tag: web.TagAccount, Summary: "Confirm an account by what the mailed link carries", Success: http.StatusOK, Answer: web.SchemaDetail,
+			Inputs: web.LinkInputs(sign.ParamUserID, sign.ParamTimestamp, sign.ParamSignature), Codes: []refusal.Code{refusal.CodeSignatureInvalid, refusal.CodeSignatureExpired},
+		},
+		Form: &web.Form{
+			Title: text.Say("page.verify_registration.title"), Submit: text.Say("page.verify_registration.submit"), Intro: text.Say("page.verify_registration.intro"),
+			Hidden: web.LinkParams, Links: []web.FormLink{web.LinkTo("/resend-verification/", text.Say("link.resend_verification")), web.LinkToLogin},
+			Fields: []web.FormField{pass}, Complete: askForPassword,
+			Owned: func(_ http.ResponseWriter, c *web.Call, owner *store.User) bool {
+				c.MustProve = r.MustProve(c, owner)
+				return false
+			},
+			After: func(*web.Call, *web.Reply) web.AfterAct { return web.AfterAct{Page: "login"} },
+		},
+	}
+	if s.Register.Enabled { // the account may be gone with its time
+		e.Form.Links = append(e.Form.Links, web.LinkTo("/register/", text.Say("link.register")))
+	}
+	e.RedirectActs(s.Mailed[sign.PurposeRegister].Redirect)
+	if s.Register.AutoLogin {
+		e.Doc.Answer = web.SchemaSignIn
+	}
+	return e
+}
+
+// askForPassword says why a browser that did not sign up needs the password, and
+// leads on whoever did not choose it.
+func askForPassword(c *web.Call, d *web.PageData, owner *store.User) error {
+	if !c.MustProve {
+		return nil
+	}
+	d.Text = []string{c.Loc.Text(text.Say("page.verify_registration.password"))}
+	if owner != nil {
+		d.Form.Username = web.AccountName(owner)
+	}
+	if c.Policy.ResetPassword.Enabled {
+		d.Links = []web.PageLink{{Href: c.Realm.WithNext("/send-reset-password-link/", c.Next), Text: c.Loc.Text(text.Say("link.forgot_password"))}}
+	}
+	return nil
+}
+
+func actVerifyRegistration(c *web.Call) (*web.Reply, error) {
+	if c.AsksOnPage {
+		if err := c.ProvePassword(); err != nil {
+			return nil, err
+		}
+	}
+	u, grant, err := c.VerifyRegistration(c.Req.Context(), c.In, c.Client)
+	if err != nil {
+		return nil, err
+	}
+	rep := &web.Reply{Status: http.StatusOK, Detail: text.Say("detail.account_confirmed"), User: u}
+	if grant != nil {
+		rep.Cookie = grant.Cookie
+		rep.Grants(grant)
+		rep.SeeOther = c.Realm.AfterSignIn(c.Next)
+	}
+	return rep, nil
+}

@@ -1,0 +1,296 @@
+// throttle.go: what a call spends: which budgets of which throttle, and when. How
+// budgets are counted is in internal/budget.
+
+package web
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/budget"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/password"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// ThrottleTables are the throttles that count requests.
+var ThrottleTables = func() map[string]*budget.Throttle {
+	tables := map[string]*budget.Throttle{}
+	for _, name := range []string{account.ThrottleLogin, account.ThrottleRegister, account.ThrottleReset, account.ThrottleEmail, account.ThrottleProfile} {
+		tables[name] = budget.NewThrottle(name)
+	}
+	return tables
+}()
+
+// LastingTables are those whose budgets are kept over a restart.
+func LastingTables() []string {
+	var names []string
+	for _, t := range ThrottleTables {
+		names = append(names, t.Lasting()...)
+	}
+	return append(names, account.MailTables()...)
+}
+
+// NewThrottles returns the budgets of a realm.
+func NewThrottles(now func() time.Time) *budget.Ledger { return budget.New(now, LastingTables()...) }
+
+// Spends says what a call to an endpoint is counted against.
+type Spends struct {
+	// Throttle names the budgets; "": none.
+	Throttle string
+	// Target is the account or recipient that has budgets of its own; nil: none. It
+	// looks in the order in which the act looks for the account: a second name in
+	// the body must not be what is counted.
+	Target func(*Call) string
+	// Account is the one that has a budget, where there is no doubt which: that
+	// which is signed in; nil: none. alone: and no client is counted.
+	Account func(*Call) *store.User
+	Alone   bool
+	// Mails: it mails somebody.
+	Mails bool
+	// Device returns the account whose known devices have budgets of their own, nil
+	// for none.
+	Device func(*Call) *store.User
+}
+
+// A KnownDevice is a browser that the account signed in on before.
+type knownDevice struct {
+	account uuid.UUID
+	name    string
+}
+
+// A toll is what one call spends. A call that is refused for its form alone (a
+// field is missing or can't be read, a new password is refused) spends of nothing
+// but a wide budget of the client's. All others spend of the client's budgets and
+// the target's at one moment: before a password is hashed or a mail is queued.
+//
+// A device that signed in to the account before is counted by itself: whatever
+// others do, at whatever address, its owner gets in, and has his turn to hash.
+// The client's budgets are spent by it too, as far as they go, and all devices of
+// an account have one budget together: many stolen cookies are no more tries.
+type toll struct {
+	realm  *Realm
+	call   *Call
+	e      *Endpoint
+	device *knownDevice
+	// free: nothing is counted.
+	free bool
+	// paid is what was spent.
+	paid []budget.Charge
+}
+
+// newToll looks whether there is anything left for a call.
+func (r *Realm) newToll(c *Call, e *Endpoint) (*toll, error) {
+	t := &toll{realm: r, call: c, e: e}
+	if t.free = e.Throttle == "" || r.Options.Unlimited || e.reads(c.Req); t.free {
+		return t, nil
+	}
+	if e.Device != nil {
+		if t.device = r.knownDevice(c, e.Device(c)); t.device != nil {
+			c.Req = c.Req.WithContext(password.Preferred(c.Req.Context()))
+			return t, nil
+		}
+	}
+	limit := r.Options.Limits[e.Throttle]
+	tables := ThrottleTables[e.Throttle]
+	ahead := tables.Form(c.Client.Address, limit)
+	if !e.Alone {
+		ahead = append(ahead, tables.Client(c.Client.Address, limit)...)
+	}
+	return t, r.throttled(c, e.Throttle, e.Name, r.Throttles.Look(ahead...))
+}
+
+// reads reports whether a request to an endpoint only shows something.
+func (e *Endpoint) reads(req *http.Request) bool {
+	return (req.Method == http.MethodGet || req.Method == http.MethodHead) && !e.linkActs
+}
+
+// pay spends once, however often it is called. A nil toll is paid: the caller is
+// no request.
+func (t *toll) pay() error {
+	if t == nil || t.free || t.paid != nil {
+		return nil
+	}
+	r := t.realm
+	if t.e.Mails {
+		if err := r.siteMail(t.call, t.e, t.device != nil); err != nil {
+			return err
+		}
+	}
+	paid, err := r.charge(t.call, t.e.Name, t.e.Spends, t.device)
+	t.paid = paid
+	return err
+}
+
+// charge counts one event. A signed-in account has its own budget. A known device
+// has one, and all of an account have one together; where they are used up, it is
+// counted as everybody is: against the client's budgets, which it has spent of
+// before, and the target's.
+func (r *Realm) charge(c *Call, act string, s Spends, device *knownDevice) ([]budget.Charge, error) {
+	limit, tables := r.Options.Limits[s.Throttle], ThrottleTables[s.Throttle]
+	var clients []budget.Charge
+	if !s.Alone {
+		clients = tables.Client(c.Client.Address, limit)
+	}
+	take := func(charges ...budget.Charge) ([]budget.Charge, error) {
+		if v := r.Throttles.Take(charges...); v.Wait > 0 {
+			return nil, r.throttled(c, s.Throttle, act, v)
+		}
+		return charges, nil
+	}
+	if s.Account != nil {
+		if device != nil {
+			clients = budget.Soft(clients)
+		}
+		own := budget.Charge{Table: tables.Target, Key: account.BudgetKey(s.Throttle, "account", s.Account(c).ID.String()), Limit: limit}
+		return take(append(clients, own)...)
+	}
+	if device != nil {
+		charges := append(budget.Soft(clients),
+			budget.Charge{Table: tables.Device, Key: account.BudgetKey(s.Throttle, "device", device.account.String(), device.name), Limit: limit.Part(2)},
+			budget.Charge{Table: tables.Devices, Key: account.BudgetKey(s.Throttle, "devices", device.account.String()), Limit: limit})
+		if r.Throttles.Take(charges...).Wait == 0 {
+			return charges, nil
+		}
+	}
+	if s.Target != nil {
+		if target := s.Target(c); target != "" {
+			clients = append(clients, r.targets(s.Throttle, target, limit)...)
+		}
+	}
+	return take(clients...)
+}
+
+// misspelt counts a body that can't be read as a failure of form.
+func (r *Realm) misspelt(c *Call, e *Endpoint, err error) {
+	if e.Throttle != "" && !r.Options.Unlimited {
+		(&toll{realm: r, call: c, e: e}).settle(err)
+	}
+}
+
+// settle sees to what a call did not use, or used without paying.
+func (t *toll) settle(err error) {
+	refused := (*refusal.Error)(nil)
+	if t.free || !errors.As(err, &refused) || refused.Code == refusal.CodeThrottled {
+		return
+	}
+	r := t.realm
+	formal := len(refused.Fields) > 0 || StatusOf(refused.Code) < http.StatusInternalServerError
+	switch {
+	case t.paid != nil && errors.Is(err, password.ErrBusy) && t.call.Req.Context().Err() == nil:
+		r.Throttles.Return(t.paid...) // nothing was tried
+		return
+	case t.paid != nil && len(refused.Fields) > 0 && t.e.Alone:
+		r.Throttles.Return(t.paid...)
+	case t.paid != nil || !formal:
+		return
+	}
+	limit, tables := r.Options.Limits[t.e.Throttle], ThrottleTables[t.e.Throttle]
+	charges := tables.Form(t.call.Client.Address, limit)
+	if slices.ContainsFunc(refused.Fields, func(f refusal.FieldError) bool { return f.Code == refusal.CodeUnique }) {
+		charges = tables.Client(t.call.Client.Address, limit) // it has learnt something of others
+	}
+	r.Throttles.Take(budget.Soft(charges)...)
+}
+
+// targets are the budgets of a typed target: one for each form in which an
+// account can be found by it, so that 7, 07 and 7.0 are no three tries.
+func (r *Realm) targets(throttle, target string, limit budget.Limit) []budget.Charge {
+	keys := []budget.Key{account.BudgetKey(throttle, "target", field.UniqueKey(target))}
+	for _, f := range append([]*field.Field{r.Options.Fields.ByName[field.Email]}, r.Options.Fields.Login...) {
+		if key := account.BudgetKey(throttle, "target", f.KeyOf(target)); !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	charges := make([]budget.Charge, len(keys))
+	for i, key := range keys {
+		charges[i] = budget.Charge{Table: ThrottleTables[throttle].Target, Key: key, Limit: limit}
+	}
+	return charges
+}
+
+// maxIncidents bounds the log lines about throttles: a flood from many addresses
+// is one incident for each.
+var maxIncidents = budget.Limit{Events: 60, Window: time.Minute}
+
+// throttled counts and logs a refusal, and makes it the answer.
+func (r *Realm) throttled(c *Call, throttle, act string, v budget.Verdict) error {
+	if v.Wait == 0 {
+		return nil
+	}
+	r.Count(throttle)
+	if v.First && r.Throttles.Take(budget.Charge{Table: "log", Limit: maxIncidents}).Wait == 0 {
+		r.Logger.Warn("throttled", zap.String("realm", r.Name), zap.String("throttle", throttle), zap.String("budget", v.Table), zap.String("act", act),
+			zap.String("client_ip", c.Client.Address), zap.Duration("retry_after", v.Wait))
+	}
+	refusal := account.TooOften(v.Wait)
+	refusal.Counted = true
+	return refusal
+}
+
+// ThrottleTarget is the account or recipient that an input names.
+func ThrottleTarget(names ...string) func(*Call) string {
+	return func(c *Call) string {
+		for _, name := range names {
+			if text := c.In.Text(name); text != "" {
+				return text
+			}
+		}
+		return ""
+	}
+}
+
+// Guess counts a try of the current password as one to sign in to the account.
+func (c *Call) Guess() error {
+	if !c.StaleSignIn(c.Who.Session) || c.In[account.ParamPassword].Kind == field.ValueAbsent {
+		return nil
+	}
+	return c.guessAt(c.Who.User)
+}
+
+// guessAt counts a try of u's password as one to sign in to the account.
+func (c *Call) guessAt(u *store.User) error {
+	if c.Realm.Options.Unlimited {
+		return nil
+	}
+	tries := Spends{Throttle: account.ThrottleLogin, Account: func(*Call) *store.User { return u }}
+	device := c.Realm.knownDevice(c, u)
+	if device != nil {
+		c.Req = c.Req.WithContext(password.Preferred(c.Req.Context()))
+	}
+	_, err := c.Realm.charge(c, "current password", tries, device)
+	return err
+}
+
+// WhoAsks is the account that is signed in.
+func WhoAsks(c *Call) *store.User { return c.Who.User }
+
+// siteMail refuses an act that mails something while the site has no mail left.
+// That is told alike whoever is asked about.
+func (r *Realm) siteMail(c *Call, e *Endpoint, known bool) error {
+	charge := budget.Charge{Table: account.ThrottleAllMail, Limit: r.Options.Limits[account.ThrottleAllMail], Share: account.StrangerShare}
+	if known {
+		charge.Share = account.LinkShare
+	}
+	return r.throttled(c, account.ThrottleAllMail, e.Name, r.Throttles.Look(charge))
+}
+
+// MailHeld counts and logs a mail that was left out, once an incident.
+func (r *Realm) MailHeld(kind store.MailKind, v budget.Verdict) {
+	throttle := account.ThrottleMail
+	if v.Table == account.ThrottleAllMail {
+		throttle = account.ThrottleAllMail
+	}
+	r.Count(throttle)
+	if v.First && r.Throttles.Take(budget.Charge{Table: "log", Limit: maxIncidents}).Wait == 0 {
+		r.Logger.Warn("mail left out: there were too many", zap.String("realm", r.Name), zap.String("throttle", throttle),
+			zap.String("budget", v.Table), zap.String("kind", string(kind)), zap.Duration("next_in", v.Wait))
+	}
+}

@@ -1,0 +1,388 @@
+// records.go: how the embedded store writes its records: one byte of
+// format version, then CBOR with small integers as keys.
+
+package bolt
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fxamacker/cbor/v2"
+	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// The format versions of the records. A change that an older plugin would
+// misread raises the number and teaches the decoder both.
+const (
+	userFormat    = 1
+	sessionFormat = 1
+	mailFormat    = 1
+	valueFormat   = 1
+	budgetFormat  = 1
+)
+
+// maxRecord bounds a record, in bytes.
+const maxRecord = 8 << 20
+
+// ErrDamaged says that two buckets contradict each other or that a record
+// cannot be read.
+var ErrDamaged = errors.New("the account store is damaged; restore its file from a backup")
+
+// recordDecoder keeps strings that are not UTF-8 (a User-Agent may be
+// anything) and gives the integers of User.Extra as int64.
+var recordDecoder = func() cbor.DecMode {
+	mode, err := cbor.DecOptions{
+		UTF8:   cbor.UTF8DecodeInvalid,
+		IntDec: cbor.IntDecConvertSignedOrBigInt,
+	}.DecMode()
+	if err != nil {
+		panic(err) // the options are constant
+	}
+	return mode
+}()
+
+// userRecord is a User without its id, which is the record's key. The flags
+// take one byte together. The password hash is in shorthand.
+type userRecord struct {
+	Username     string         `cbor:"1,keyasint,omitempty"`
+	Email        string         `cbor:"2,keyasint,omitempty"`
+	FirstName    string         `cbor:"3,keyasint,omitempty"`
+	LastName     string         `cbor:"4,keyasint,omitempty"`
+	PasswordHash string         `cbor:"5,keyasint,omitempty"`
+	Flags        uint8          `cbor:"6,keyasint,omitempty"`
+	Groups       []string       `cbor:"7,keyasint,omitempty"`
+	DateJoined   *int64         `cbor:"8,keyasint,omitempty"` // unix seconds
+	LastLogin    *int64         `cbor:"9,keyasint,omitempty"` // unix seconds
+	Extra        map[string]any `cbor:"10,keyasint,omitempty"`
+	// Keys are the unique keys, field and value in turn, so that the next
+	// PutUser knows which ones to free. The two usual ones are flags.
+	Keys         []string `cbor:"11,keyasint,omitempty"`
+	EmailChanges uint32   `cbor:"12,keyasint,omitempty"`
+	// Former is there for some days after a change of the address.
+	Former     []formerRecord `cbor:"13,keyasint,omitempty"`
+	Generation uint64         `cbor:"17,keyasint,omitempty"`
+	NamesLeft  []int64        `cbor:"21,keyasint,omitempty"` // unix seconds
+	// Unproven are the serials of the former addresses that were never confirmed.
+	Unproven     []uint32 `cbor:"25,keyasint,omitempty"`
+	SessionEpoch uint32   `cbor:"23,keyasint,omitempty"`
+	TokenEpoch   uint32   `cbor:"24,keyasint,omitempty"`
+	WaitingFrom  *int64   `cbor:"19,keyasint,omitempty"` // unix seconds
+	WaitingSince *int64   `cbor:"20,keyasint,omitempty"` // unix seconds
+}
+
+type formerRecord struct {
+	_      struct{} `cbor:",toarray"`
+	Email  string
+	Serial uint32
+	Until  int64 // unix seconds
+}
+
+const (
+	flagActive = 1 << iota
+	flagAwaitsVerification
+	flagEmailVerified
+	flagStaff
+	flagUsernameKey // holds {"username", lowerASCII(Username)}
+	flagEmailKey    // holds {"email", lowerASCII(Email)}
+	flagEmailPending
+	flagWaitingKey // holds {"waiting", lowerASCII(Email)}
+)
+
+// usualKeys are the keys that nearly every account has; a flag stands for them
+// where their value follows from the record.
+var usualKeys = []struct {
+	flag  uint8
+	Field string
+	value func(*userRecord) string
+}{
+	{flagUsernameKey, "username", func(r *userRecord) string { return lowerASCII(r.Username) }},
+	{flagEmailKey, "email", func(r *userRecord) string { return lowerASCII(r.Email) }},
+	{flagWaitingKey, store.WaitingKey, func(r *userRecord) string { return lowerASCII(r.Email) }},
+}
+
+// lowerASCII folds A to Z only. Unlike strings.ToLower it gives the same for
+// ever, whatever the Unicode tables of a later Go say.
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
+}
+
+type sessionRecord struct {
+	User      uuid.UUID         `cbor:"1,keyasint"`
+	Kind      store.SessionKind `cbor:"2,keyasint,omitempty"`
+	Created   *int64            `cbor:"3,keyasint,omitempty"` // unix seconds
+	LastUsed  *int64            `cbor:"4,keyasint,omitempty"` // unix seconds
+	Expires   *int64            `cbor:"5,keyasint,omitempty"` // unix seconds
+	Address   string            `cbor:"6,keyasint,omitempty"`
+	UserAgent string            `cbor:"7,keyasint,omitempty"` // in shorthand
+	Refresh   []byte            `cbor:"8,keyasint,omitempty"`
+	Previous  []byte            `cbor:"9,keyasint,omitempty"`
+	Rotated   *int64            `cbor:"10,keyasint,omitempty"` // unix seconds
+	Epoch     uint32            `cbor:"11,keyasint,omitempty"`
+}
+
+type mailRecord struct {
+	MessageID string         `cbor:"1,keyasint,omitempty"`
+	Kind      store.MailKind `cbor:"2,keyasint"`
+	To        string         `cbor:"3,keyasint"`
+	User      uuid.UUID      `cbor:"4,keyasint"`
+	State     []byte         `cbor:"5,keyasint,omitempty"`
+	Language  string         `cbor:"6,keyasint,omitempty"`
+	Queued    *int64         `cbor:"7,keyasint,omitempty"` // unix milliseconds
+	Due       *int64         `cbor:"8,keyasint,omitempty"` // unix milliseconds
+	Attempts  int            `cbor:"9,keyasint,omitempty"`
+	Next      string         `cbor:"10,keyasint,omitempty"`
+	Tried     int64          `cbor:"11,keyasint,omitempty"` // milliseconds
+	Waiting   []byte         `cbor:"16,keyasint,omitempty"`
+}
+
+func EncodeUser(u *store.User, keys []store.Key) ([]byte, error) {
+	r := userRecord{
+		Username: u.Username, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName,
+		PasswordHash: toShorthand(u.PasswordHash), Groups: u.Groups, Extra: u.Extra,
+		DateJoined: unixSeconds(u.DateJoined), LastLogin: unixSeconds(u.LastLogin), EmailChanges: u.EmailChanges, Generation: u.Generation,
+		SessionEpoch: u.SessionEpoch, TokenEpoch: u.TokenEpoch,
+		WaitingFrom: unixSeconds(u.WaitingFrom), WaitingSince: unixSeconds(u.WaitingSince),
+	}
+	for _, at := range u.NamesLeft {
+		r.NamesLeft = append(r.NamesLeft, at.Unix())
+	}
+	for _, f := range u.Former {
+		r.Former = append(r.Former, formerRecord{Email: f.Email, Serial: f.Serial, Until: f.Until.Unix()})
+		if f.Unproven {
+			r.Unproven = append(r.Unproven, f.Serial)
+		}
+	}
+	for flag, on := range map[uint8]bool{
+		flagActive: u.IsActive, flagAwaitsVerification: u.AwaitsVerification,
+		flagEmailVerified: u.EmailVerified, flagStaff: u.IsStaff, flagEmailPending: u.EmailPending,
+	} {
+		if on {
+			r.Flags |= flag
+		}
+	}
+nextKey:
+	for _, k := range keys {
+		for _, usual := range usualKeys {
+			if k.Field == usual.Field && k.Value == usual.value(&r) {
+				r.Flags |= usual.flag
+				continue nextKey
+			}
+		}
+		r.Keys = append(r.Keys, k.Field, k.Value)
+	}
+	return encodeRecord(userFormat, &r)
+}
+
+func DecodeUser(id uuid.UUID, data []byte) (*store.User, []store.Key, error) {
+	var r userRecord
+	if err := decodeRecord("user", userFormat, data, &r); err != nil {
+		return nil, nil, err
+	}
+	if len(r.Keys)%2 != 0 {
+		return nil, nil, fmt.Errorf("user record with half a key: %w", ErrDamaged)
+	}
+	keys := make([]store.Key, 0, len(r.Keys)/2+len(usualKeys))
+	for _, usual := range usualKeys {
+		if r.Flags&usual.flag != 0 {
+			keys = append(keys, store.Key{Field: usual.Field, Value: usual.value(&r)})
+		}
+	}
+	for i := 0; i < len(r.Keys); i += 2 {
+		keys = append(keys, store.Key{Field: r.Keys[i], Value: r.Keys[i+1]})
+	}
+	var namesLeft []time.Time
+	for _, at := range r.NamesLeft {
+		namesLeft = append(namesLeft, time.Unix(at, 0).UTC())
+	}
+	var former []store.FormerEmail
+	for _, f := range r.Former {
+		former = append(former, store.FormerEmail{
+			Email: f.Email, Serial: f.Serial, Until: time.Unix(f.Until, 0).UTC(), Unproven: slices.Contains(r.Unproven, f.Serial),
+		})
+	}
+	return &store.User{
+		ID: id, Former: former, NamesLeft: namesLeft, Username: r.Username, Email: r.Email, FirstName: r.FirstName, LastName: r.LastName,
+		PasswordHash: fromShorthand(r.PasswordHash), Groups: r.Groups, Extra: r.Extra,
+		IsActive: r.Flags&flagActive != 0, AwaitsVerification: r.Flags&flagAwaitsVerification != 0,
+		EmailVerified: r.Flags&flagEmailVerified != 0, IsStaff: r.Flags&flagStaff != 0,
+		DateJoined: fromUnixSeconds(r.DateJoined), LastLogin: fromUnixSeconds(r.LastLogin), EmailChanges: r.EmailChanges, Generation: r.Generation,
+		SessionEpoch: r.SessionEpoch, TokenEpoch: r.TokenEpoch,
+		EmailPending: r.Flags&flagEmailPending != 0, WaitingFrom: fromUnixSeconds(r.WaitingFrom), WaitingSince: fromUnixSeconds(r.WaitingSince),
+	}, keys, nil
+}
+
+func encodeSession(s *store.Session) ([]byte, error) {
+	return encodeRecord(sessionFormat, &sessionRecord{
+		User: s.User, Kind: s.Kind, Address: s.Address, UserAgent: toShorthand(s.UserAgent),
+		Created: unixSeconds(s.Created), LastUsed: unixSeconds(s.LastUsed), Expires: unixSeconds(s.Expires),
+		Refresh: hashBytes(s.Refresh), Previous: hashBytes(s.Previous), Rotated: unixSeconds(s.Rotated), Epoch: s.Epoch,
+	})
+}
+
+func decodeSession(hash store.TokenHash, data []byte) (*store.Session, error) {
+	var r sessionRecord
+	if err := decodeRecord("session", sessionFormat, data, &r); err != nil {
+		return nil, err
+	}
+	return &store.Session{
+		Hash: hash, User: r.User, Kind: r.Kind, Address: r.Address, UserAgent: fromShorthand(r.UserAgent),
+		Created: fromUnixSeconds(r.Created), LastUsed: fromUnixSeconds(r.LastUsed), Expires: fromUnixSeconds(r.Expires),
+		Refresh: fromHashBytes(r.Refresh), Previous: fromHashBytes(r.Previous), Rotated: fromUnixSeconds(r.Rotated), Epoch: r.Epoch,
+	}, nil
+}
+
+// hashBytes is nil for no hash, so that the record leaves the field out.
+func hashBytes(h store.TokenHash) []byte {
+	if h == (store.TokenHash{}) {
+		return nil
+	}
+	return h[:]
+}
+
+// fromHashBytes gives the zero hash, which no token has, for what is none.
+func fromHashBytes(b []byte) (h store.TokenHash) {
+	if len(b) == len(h) {
+		copy(h[:], b)
+	}
+	return h
+}
+
+func encodeMail(m *store.Mail) ([]byte, error) {
+	var waiting []byte
+	if m.Waiting != uuid.Nil {
+		waiting = m.Waiting[:]
+	}
+	return encodeRecord(mailFormat, &mailRecord{
+		MessageID: m.MessageID, Kind: m.Kind, To: m.To, User: m.User, State: m.State,
+		Language: m.Language, Attempts: m.Attempts, Next: m.Next, Waiting: waiting, Queued: millis(m.Queued), Due: millis(m.Due),
+		Tried: m.Tried.Milliseconds(),
+	})
+}
+
+func decodeMail(seq uint64, data []byte) (*store.Mail, error) {
+	var r mailRecord
+	if err := decodeRecord("mail", mailFormat, data, &r); err != nil {
+		return nil, err
+	}
+	var waiting uuid.UUID
+	if len(r.Waiting) == len(waiting) {
+		waiting = uuid.UUID(r.Waiting)
+	}
+	return &store.Mail{
+		Waiting: waiting, Seq: seq, MessageID: r.MessageID, Kind: r.Kind, To: r.To, User: r.User, State: r.State,
+		Language: r.Language, Attempts: r.Attempts, Next: r.Next, Queued: fromMillis(r.Queued), Due: fromMillis(r.Due),
+		Tried: time.Duration(r.Tried) * time.Millisecond,
+	}, nil
+}
+
+func encodeRecord(format byte, record any) ([]byte, error) {
+	body, err := cbor.Marshal(record)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a record: %w", err)
+	}
+	// The decoder has bounds that the encoder has not: what is written has to be
+	// read again.
+	if len(body) > maxRecord {
+		return nil, fmt.Errorf("%w: %d bytes", store.ErrTooLarge, len(body))
+	}
+	if err := recordDecoder.Wellformed(body); err != nil {
+		return nil, fmt.Errorf("%w: %w", store.ErrTooLarge, err)
+	}
+	return append([]byte{format}, body...), nil
+}
+
+func decodeRecord(kind string, format byte, data []byte, into any) error {
+	body, err := recordBody(kind, format, data)
+	if err != nil {
+		return err
+	}
+	if err := recordDecoder.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("%s record: %w: %w", kind, ErrDamaged, err)
+	}
+	return nil
+}
+
+// recordBody checks the format byte and returns what is behind it.
+func recordBody(kind string, format byte, data []byte) ([]byte, error) {
+	switch {
+	case len(data) == 0 || data[0] == 0:
+		return nil, fmt.Errorf("%s record without a format: %w", kind, ErrDamaged)
+	case data[0] > format:
+		return nil, fmt.Errorf("%s record has format %d, this plugin knows up to %d: %w",
+			kind, data[0], format, store.ErrNewerSchema)
+	}
+	return data[1:], nil
+}
+
+// unixSeconds is nil for the zero time: the record then leaves the field out, and
+// the epoch stays a time like any other.
+func unixSeconds(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	return new(t.Unix())
+}
+
+func fromUnixSeconds(s *int64) time.Time {
+	if s == nil {
+		return time.Time{}
+	}
+	return time.Unix(*s, 0).UTC()
+}
+
+func millis(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	return new(t.UnixMilli())
+}
+
+func fromMillis(ms *int64) time.Time {
+	if ms == nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(*ms).UTC()
+}
+
+// sortable turns a signed number into eight bytes in its order: times before
+// 1970 come first.
+func sortable(n int64) []byte {
+	return binary.BigEndian.AppendUint64(nil, uint64(n)^1<<63) //nolint:gosec // the bits are meant, not the number
+}
+
+func fromSortable(b []byte) int64 {
+	return int64(binary.BigEndian.Uint64(b) ^ 1<<63) //nolint:gosec // as above, back again
+}
+
+func seqBytes(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
+
+// indexKey is the key of the index of unique values. A field name has no NUL,
+// so the first one ends it.
+func indexKey(field, value string) []byte { return []byte(field + "\x00" + value) }
+
+func userSessionKey(user uuid.UUID, hash store.TokenHash) []byte { return append(user[:], hash[:]...) }
+
+func sessionExpiryKey(s *store.Session) []byte {
+	return append(sortable(s.Expires.Unix()), s.Hash[:]...)
+}
+
+func mailDueKey(m *store.Mail) []byte {
+	return append(sortable(m.Due.UnixMilli()), seqBytes(m.Seq)...)
+}
+
+// mailToPrefix begins the keys of all queued mails of a recipient. Mail systems
+// do not tell the case of an address apart, so neither does the order.
+func mailToPrefix(to string) []byte { return []byte(strings.ToLower(to) + "\x00") }
+
+func mailToKey(m *store.Mail) []byte { return append(mailToPrefix(m.To), seqBytes(m.Seq)...) }

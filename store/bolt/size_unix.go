@@ -1,0 +1,23 @@
+//go:build unix
+
+// size_unix.go: the size of an open file, without an allocation.
+
+package bolt
+
+import (
+	"os"
+	"syscall"
+)
+
+func FileSize(f *os.File) (int64, error) {
+	var stat syscall.Stat_t
+	var err error
+	conn, connErr := f.SyscallConn()
+	if connErr != nil {
+		return 0, connErr
+	}
+	if ctlErr := conn.Control(func(fd uintptr) { err = syscall.Fstat(int(fd), &stat) }); ctlErr != nil { //nolint:gosec // a descriptor is small
+		return 0, ctlErr
+	}
+	return stat.Size, err
+}

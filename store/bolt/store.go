@@ -1,0 +1,338 @@
+// store.go: the embedded store, the default. One bbolt file holds the
+// accounts of all realms of a Caddy process; its layout is in bolttx.go.
+
+package bolt
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// boltSchema is the version of the layout of buckets. A change that an older
+// plugin would misread raises it and adds a step to boltMigrations.
+const boltSchema = 2
+
+// boltMigrations holds the steps from schema n (the key) to n+1. They run on
+// opening, in one transaction together with the new number.
+var boltMigrations = map[uint64]func(*bolt.Tx) error{1: migrateWaiting}
+
+// The top level of the file: one bucket about the file and one per realm. The
+// prefix lets a realm have any name, "meta" too.
+const (
+	bucketMeta  = "meta"
+	keySchema   = "schema"
+	realmPrefix = "realm/"
+)
+
+const (
+	// growStep is by how much the (sparse) file grows; every step costs one
+	// more fsync.
+	growStep = 4 << 20
+)
+
+// File is one open bbolt file that holds the accounts of one or more
+// realms. Only one File at a time can have a file open, in this process or
+// another one; share it. It is safe for concurrent use.
+type File struct {
+	Db       *bolt.DB
+	Path     string
+	Health   BoltHealth
+	commits  committer
+	pageSize int
+	warnings []string
+	closed   atomic.Bool
+}
+
+// Open opens the account file at path. A missing one is created with
+// mode 0600, missing parent folders with 0700. A file that others may read is
+// tightened to 0600, see Warnings.
+//
+// If another process holds the file, it waits at most wait and gives
+// ErrStoreLocked. A file of a newer plugin gives ErrNewerSchema. All errors
+// name the path and the mend.
+func Open(path string, wait time.Duration) (*File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, openError(path, err)
+	}
+	if err := checkBoltFile(path); err != nil {
+		return nil, openError(path, err)
+	}
+	wasEmpty := isEmpty(path)
+	db, err := openBolt(path, &bolt.Options{
+		Timeout: wait,
+		// The map type sorts all free pages at every commit: measured, four times
+		// the CPU of a small act once a sweep has left some thousand of them.
+		FreelistType:    bolt.FreelistArrayType,
+		InitialMmapSize: initialMmapSize(runtime.GOOS, strconv.IntSize),
+	})
+	if err != nil {
+		return nil, openError(path, err)
+	}
+	db.AllocSize = growStep
+	f := &File{Db: db, Path: path, pageSize: db.Info().PageSize}
+	f.commits.db, f.commits.health = db, &f.Health
+	f.commits.fewest.Store(math.MaxInt64)
+	if wasEmpty {
+		f.warnings = append(f.warnings, fmt.Sprintf("account file %s was empty and begins without accounts; if it had some, restore it from a backup", path))
+	}
+	if err := f.tighten(); err != nil {
+		f.warnings = append(f.warnings, err.Error())
+	}
+	if err := noPanic(func() error { return setSchema(db, boltSchema, boltMigrations) }); err != nil {
+		return nil, errors.Join(openError(path, err), db.Close())
+	}
+	if err := f.Health.Watch(path); err != nil {
+		return nil, errors.Join(openError(path, err), db.Close())
+	}
+	return f, nil
+}
+
+// initialMmapSize reserves address space, not memory, so that the map is not
+// moved before the file has 1 GiB (about 1.5 million users): moving it waits
+// for all readers. On Windows the file itself would get that size.
+func initialMmapSize(goos string, intSize int) int {
+	if goos == "windows" || intSize < 64 {
+		return 0
+	}
+	return 1 << 30
+}
+
+// tighten takes the rights of group and others away. Password hashes and mail
+// addresses are in the file.
+func (f *File) tighten() error {
+	info, err := os.Stat(f.Path)
+	if err != nil || runtime.GOOS == "windows" || info.Mode().Perm()&0o077 == 0 {
+		return err
+	}
+	if err := os.Chmod(f.Path, 0o600); err != nil {
+		return fmt.Errorf("account file %s has mode %04o, so other users of this machine may read it; set it to 0600: %w",
+			f.Path, info.Mode().Perm(), err)
+	}
+	return fmt.Errorf("account file %s had mode %04o, so other users of this machine may have read it; it is 0600 now",
+		f.Path, info.Mode().Perm())
+}
+
+// Warnings returns what the administrator should know about opening the file,
+// one sentence each: it was readable by others, or empty.
+func (f *File) Warnings() []string { return f.warnings }
+
+// Close waits for running acts and closes the file. Later calls of the file and
+// of its realms' stores fail with an error that matches fs.ErrClosed. It may be
+// called twice, but not within an act.
+func (f *File) Close() error {
+	if f.closed.Swap(true) {
+		return nil
+	}
+	if err := f.Health.closeWithin(time.Second, f.Db.Close); err != nil {
+		return fmt.Errorf("account file %s: %w", f.Path, err)
+	}
+	return nil
+}
+
+// Realm returns the store of one realm, which it creates if the file does not
+// have it yet. The data of two realms never meet. Calling it twice with one
+// name gives two stores of the same data.
+func (f *File) Realm(name string) (*Store, error) {
+	if name == "" {
+		return nil, errors.New("a realm needs a name")
+	}
+	s := &Store{File: f, bucket: []byte(realmPrefix + name)}
+	if f.hasRealm(s.bucket) {
+		return s, nil
+	}
+	_, err := f.commits.do(func(tx *bolt.Tx, u *undo) error {
+		u.lost = true
+		realm, err := tx.CreateBucketIfNotExists(s.bucket)
+		if err != nil {
+			return err
+		}
+		for _, b := range realmBuckets {
+			if _, err := realm.CreateBucketIfNotExists([]byte(b)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, f.failure(err)
+	}
+	return s, nil
+}
+
+// hasRealm saves the write transaction of every start but the first, and the first
+// of a version with a new bucket.
+func (f *File) hasRealm(bucket []byte) (found bool) {
+	_ = f.view(func(tx *bolt.Tx) {
+		realm := tx.Bucket(bucket)
+		found = realm != nil && !slices.ContainsFunc(realmBuckets, func(b string) bool { return realm.Bucket([]byte(b)) == nil })
+	})
+	return found
+}
+
+// View runs fn in a read transaction.
+func (f *File) view(fn func(*bolt.Tx)) error {
+	began := false
+	return f.Health.read(&began, func() error {
+		return f.Db.View(func(tx *bolt.Tx) error {
+			began = true
+			fn(tx)
+			return nil
+		})
+	})
+}
+
+// Failure names the file in an error of the storage itself.
+func (f *File) failure(err error) error {
+	switch {
+	case errors.Is(err, bolterrors.ErrDatabaseNotOpen):
+		return fmt.Errorf("account file %s: %w", f.Path, fs.ErrClosed)
+	case errors.Is(err, syscall.ENOSPC):
+		return fmt.Errorf("account file %s: the disk is full; nothing of this act was written, free some space: %w", f.Path, err)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("account file %s: it can't be written any more; nothing of this act was, give Caddy's user write access again: %w", f.Path, err)
+	case errors.Is(err, syscall.EROFS):
+		return fmt.Errorf("account file %s: its file system is read-only now; nothing of this act was written, see why (often a failing disk) and mount it writable: %w", f.Path, err)
+	}
+	return fmt.Errorf("account file %s: %w", f.Path, err)
+}
+
+// Store is the Store of one realm in a File.
+//
+// Updates that wait at the same time share one commit. Reads neither wait for
+// writes nor hold them up.
+type Store struct {
+	File   *File
+	bucket []byte
+	closed atomic.Bool
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Close ends this view of the file: later calls fail with an error that matches
+// fs.ErrClosed. The file and its other stores stay open, see File.Close.
+func (s *Store) Close() error {
+	s.closed.Store(true)
+	return nil
+}
+
+// View implements Store.
+func (s *Store) View(ctx context.Context, fn func(store.Tx) error) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	var fnErr error
+	if err := s.File.view(func(tx *bolt.Tx) { fnErr = s.run(tx, nil, nil, fn) }); err != nil {
+		return s.File.failure(err)
+	}
+	if errors.Is(fnErr, ErrDamaged) {
+		return s.File.failure(fnErr)
+	}
+	return fnErr
+}
+
+// Update implements Store.
+func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
+	if err := s.ready(ctx); err != nil {
+		return err
+	}
+	// A Seq that was assigned in a run that came to nothing must not survive
+	// it: the next run would take it for that of a mail in the queue, and
+	// overwrite somebody else's.
+	var queued []*store.Mail
+	reset := func() {
+		for _, m := range queued {
+			m.Seq = 0
+		}
+		queued = nil
+	}
+	defer func() { reset() }()
+	fromFn, err := s.File.commits.do(func(tx *bolt.Tx, u *undo) error {
+		reset()
+		return s.run(tx, &queued, u, fn)
+	})
+	switch {
+	case err == nil:
+		queued = nil
+		return nil
+	case fromFn:
+		return err
+	}
+	return s.File.failure(err)
+}
+
+func (s *Store) ready(ctx context.Context) error {
+	if s.closed.Load() {
+		return fmt.Errorf("account store in %s: %w", s.File.Path, fs.ErrClosed)
+	}
+	return ctx.Err()
+}
+
+func (s *Store) run(tx *bolt.Tx, queued *[]*store.Mail, u *undo, fn func(store.Tx) error) error {
+	t := &boltTx{tx: tx, realm: tx.Bucket(s.bucket), queued: queued, undo: u}
+	defer t.end()
+	return fn(t)
+}
+
+// setSchema reads the schema version, refuses a newer one, and brings an older
+// one up to date, all steps in one transaction.
+func setSchema(db *bolt.DB, current uint64, migrations map[uint64]func(*bolt.Tx) error) error {
+	var found uint64
+	var foreign bool
+	err := db.View(func(tx *bolt.Tx) error {
+		if meta := tx.Bucket([]byte(bucketMeta)); meta != nil {
+			if v := meta.Get([]byte(keySchema)); len(v) == 8 {
+				found = binary.BigEndian.Uint64(v)
+			}
+		}
+		if found == 0 {
+			name, _ := tx.Cursor().First()
+			foreign = name != nil
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return err
+	case foreign:
+		return errForeign
+	case found > current:
+		return fmt.Errorf("%w: it has schema %d, this plugin knows up to %d; run the newer plugin, or restore the backup from before its first start",
+			store.ErrNewerSchema, found, current)
+	case found == current:
+		return nil
+	}
+	return db.Update(func(tx *bolt.Tx) error {
+		// A new file has no schema and needs no steps.
+		for v := found; v != 0 && v < current; v++ {
+			step := migrations[v]
+			if step == nil {
+				return fmt.Errorf("there is no migration from schema %d to %d", v, v+1)
+			}
+			if err := step(tx); err != nil {
+				return fmt.Errorf("migrating from schema %d to %d (nothing was changed): %w", v, v+1, err)
+			}
+		}
+		meta, err := tx.CreateBucketIfNotExists([]byte(bucketMeta))
+		if err != nil {
+			return err
+		}
+		return meta.Put([]byte(keySchema), binary.BigEndian.AppendUint64(nil, current))
+	})
+}

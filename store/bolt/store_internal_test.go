@@ -1,0 +1,491 @@
+// store_internal_test.go: the embedded store's inner promises: schema,
+// formats, contradictions, group commit.
+
+package bolt
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+var testTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func testFile(t testing.TB) *File {
+	t.Helper()
+	f, err := Open(filepath.Join(t.TempDir(), "accounts.db"), testLockWait)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+func testRealm(t testing.TB) *Store {
+	t.Helper()
+	s, err := testFile(t).Realm("default")
+	require.NoError(t, err)
+	return s
+}
+
+// raw changes a bucket behind the store's back.
+func raw(t *testing.T, s *Store, bucket string, fn func(*bolt.Bucket) error) {
+	t.Helper()
+	require.NoError(t, s.File.Db.Update(func(tx *bolt.Tx) error {
+		return fn(tx.Bucket(s.bucket).Bucket([]byte(bucket)))
+	}))
+}
+
+func setSchemaNumber(t *testing.T, db *bolt.DB, n uint64) {
+	t.Helper()
+	require.NoError(t, db.Update(func(tx *bolt.Tx) error {
+		return tx.Bucket([]byte(bucketMeta)).Put([]byte(keySchema), binary.BigEndian.AppendUint64(nil, n))
+	}))
+}
+
+func schemaNumber(t *testing.T, db *bolt.DB) (n uint64) {
+	t.Helper()
+	require.NoError(t, db.View(func(tx *bolt.Tx) error {
+		n = binary.BigEndian.Uint64(tx.Bucket([]byte(bucketMeta)).Get([]byte(keySchema)))
+		return nil
+	}))
+	return n
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	f := testFile(t)
+	require.Equal(t, uint64(boltSchema), schemaNumber(t, f.Db))
+	setSchemaNumber(t, f.Db, 7)
+	require.NoError(t, f.Close())
+	_, err := Open(f.Path, testLockWait)
+	require.ErrorIs(t, err, store.ErrNewerSchema)
+	require.ErrorContains(t, err, f.Path)
+	require.ErrorContains(t, err, "schema 7, this plugin knows up to 2")
+	require.ErrorContains(t, err, "restore the backup")
+	// The refusal has let go of the file and has not touched it.
+	db, err := bolt.Open(f.Path, 0o600, &bolt.Options{Timeout: time.Second})
+	require.NoError(t, err)
+	require.Equal(t, uint64(7), schemaNumber(t, db))
+	require.NoError(t, db.Close())
+}
+
+func TestMigrationsRunInOneTransaction(t *testing.T) {
+	f := testFile(t)
+	setSchemaNumber(t, f.Db, 1)
+	mark := func(name string) func(*bolt.Tx) error {
+		return func(tx *bolt.Tx) error {
+			_, err := tx.CreateBucket([]byte(name))
+			return err
+		}
+	}
+	failed := errors.New("failed")
+	steps := map[uint64]func(*bolt.Tx) error{1: mark("first"), 2: func(*bolt.Tx) error { return failed }}
+	err := setSchema(f.Db, 3, steps)
+	require.ErrorIs(t, err, failed)
+	require.ErrorContains(t, err, "from schema 2 to 3 (nothing was changed)")
+	require.Equal(t, uint64(1), schemaNumber(t, f.Db))
+	require.ErrorContains(t, setSchema(f.Db, 3, nil), "no migration from schema 1 to 2")
+
+	// That the bucket "first" can be made again shows that nothing was left.
+	steps[2] = mark("second")
+	require.NoError(t, setSchema(f.Db, 3, steps))
+	require.Equal(t, uint64(3), schemaNumber(t, f.Db))
+	require.NoError(t, setSchema(f.Db, 3, steps), "they run once")
+}
+
+func TestEverySchemaHasItsMigration(t *testing.T) {
+	require.Len(t, boltMigrations, boltSchema-1)
+	for v := uint64(1); v < boltSchema; v++ {
+		require.Contains(t, boltMigrations, v)
+	}
+}
+
+func TestLaterRecordFormatsAreRefused(t *testing.T) {
+	s := testRealm(t)
+	u := &store.User{ID: uuid.Must(uuid.NewV7())}
+	session := &store.Session{Hash: store.TokenHash{1}, User: u.ID, Expires: testTime}
+	mail := &store.Mail{To: "a@example.org", Due: testTime}
+	require.NoError(t, s.Update(t.Context(), func(tx store.Tx) error {
+		return errors.Join(tx.PutUser(u, []store.Key{{Field: "username", Value: "anna"}}), tx.PutSession(session), tx.PutMail(mail), tx.PutValue("key", []byte("v")))
+	}))
+	acts := map[string]struct {
+		bucket string
+		key    []byte
+		acts   map[string]func(store.Tx) error
+	}{
+		"user": {bucketUsers, u.ID[:], map[string]func(store.Tx) error{
+			"User":       func(tx store.Tx) error { _, err := tx.User(u.ID); return err },
+			"UserByKey":  func(tx store.Tx) error { _, err := tx.UserByKey("username", "anna"); return err },
+			"Users":      func(tx store.Tx) error { _, err := tx.Users(uuid.Nil, 1); return err },
+			"PutUser":    func(tx store.Tx) error { return tx.PutUser(u, nil) },
+			"DeleteUser": func(tx store.Tx) error { return tx.DeleteUser(u.ID) },
+		}},
+		"session": {bucketSessions, session.Hash[:], map[string]func(store.Tx) error{
+			"Session":               func(tx store.Tx) error { _, err := tx.Session(session.Hash); return err },
+			"Sessions":              func(tx store.Tx) error { _, err := tx.Sessions(u.ID, 9); return err },
+			"PutSession":            func(tx store.Tx) error { return tx.PutSession(session) },
+			"DeleteSession":         func(tx store.Tx) error { return tx.DeleteSession(session.Hash) },
+			"DeleteExpiredSessions": func(tx store.Tx) error { _, err := tx.DeleteExpiredSessions(testTime, 1); return err },
+			"DeleteUser":            func(tx store.Tx) error { return tx.DeleteUser(u.ID) },
+		}},
+		"mail": {bucketOutbox, seqBytes(mail.Seq), map[string]func(store.Tx) error{
+			"DueMail":    func(tx store.Tx) error { _, err := tx.DueMail(testTime, 1); return err },
+			"PutMail":    func(tx store.Tx) error { return tx.PutMail(mail) },
+			"PutMail 2":  func(tx store.Tx) error { return tx.PutMail(&store.Mail{To: mail.To}) },
+			"DeleteMail": func(tx store.Tx) error { return tx.DeleteMail(mail.Seq) },
+		}},
+		"value": {bucketValues, []byte("key"), map[string]func(store.Tx) error{
+			"Value": func(tx store.Tx) error { _, err := tx.Value("key"); return err },
+		}},
+	}
+	for kind, c := range acts {
+		var good []byte
+		raw(t, s, c.bucket, func(b *bolt.Bucket) error {
+			good = append(good, b.Get(c.key)...)
+			require.Equal(t, byte(1), good[0])
+			return b.Put(c.key, append([]byte{9}, good[1:]...))
+		})
+		for name, act := range c.acts {
+			err := s.Update(t.Context(), act)
+			require.ErrorIs(t, err, store.ErrNewerSchema, name)
+			require.ErrorContains(t, err, kind+" record has format 9", name)
+		}
+		for _, bad := range [][]byte{{}, {0, 1}, {1}, {1, 0xff}} {
+			if kind == "value" && len(bad) > 0 && bad[0] == 1 {
+				continue // a value may be any bytes
+			}
+			raw(t, s, c.bucket, func(b *bolt.Bucket) error { return b.Put(c.key, bad) })
+			for name, act := range c.acts {
+				require.ErrorIs(t, s.Update(t.Context(), act), ErrDamaged, name)
+			}
+		}
+		raw(t, s, c.bucket, func(b *bolt.Bucket) error { return b.Put(c.key, good) })
+	}
+}
+
+// An index that names a missing record is damage, not absence: an answer
+// ErrNotFound would hide it.
+func TestContradictionsAreDamage(t *testing.T) {
+	id := uuid.Must(uuid.NewV7())
+	for name, c := range map[string]struct {
+		bucket string
+		key    []byte
+		value  []byte
+		act    func(store.Tx) error
+	}{
+		"key without user":    {bucketKeys, indexKey("f", "v"), id[:], func(tx store.Tx) error { _, err := tx.UserByKey("f", "v"); return err }},
+		"key without id":      {bucketKeys, indexKey("f", "v"), []byte("x"), func(tx store.Tx) error { _, err := tx.UserByKey("f", "v"); return err }},
+		"user with half key":  {bucketUsers, id[:], []byte("\x01\xa1\x0b\x81\x61a"), func(tx store.Tx) error { _, err := tx.User(id); return err }},
+		"user with a bad id":  {bucketUsers, []byte("x"), []byte{1}, func(tx store.Tx) error { _, err := tx.Users(uuid.Nil, 1); return err }},
+		"user's session":      {bucketUserSessions, userSessionKey(id, store.TokenHash{}), nil, func(tx store.Tx) error { _, err := tx.Sessions(id, 9); return err }},
+		"user's bad session":  {bucketUserSessions, append(id[:], 1), nil, func(tx store.Tx) error { _, err := tx.Sessions(id, 9); return err }},
+		"expiring session":    {bucketSessionExpiry, make([]byte, 40), nil, func(tx store.Tx) error { _, err := tx.DeleteExpiredSessions(testTime, 1); return err }},
+		"bad expiry":          {bucketSessionExpiry, []byte("x"), nil, func(tx store.Tx) error { _, err := tx.DeleteExpiredSessions(testTime, 1); return err }},
+		"due mail":            {bucketOutboxDue, make([]byte, 16), nil, func(tx store.Tx) error { _, err := tx.DueMail(testTime, 1); return err }},
+		"bad due":             {bucketOutboxDue, []byte("x"), nil, func(tx store.Tx) error { _, err := tx.DueMail(testTime, 1); return err }},
+		"bad next":            {bucketOutboxDue, []byte("x"), nil, func(tx store.Tx) error { _, err := tx.NextMail(); return err }},
+		"mail to a recipient": {bucketOutboxTo, []byte("a\x0012345678"), nil, func(tx store.Tx) error { return tx.PutMail(&store.Mail{To: "A"}) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := testRealm(t)
+			raw(t, s, c.bucket, func(b *bolt.Bucket) error { return b.Put(c.key, c.value) })
+			err := s.Update(t.Context(), c.act)
+			require.ErrorIs(t, err, ErrDamaged)
+			require.NotErrorIs(t, err, store.ErrNotFound)
+		})
+	}
+}
+
+func TestBadInputIsRefusedBeforeAnythingIsWritten(t *testing.T) {
+	s := testRealm(t)
+	id := uuid.Must(uuid.NewV7())
+	long := strings.Repeat("x", bolt.MaxKeySize)
+	for name, c := range map[string]struct {
+		act  func(store.Tx) error
+		want string
+	}{
+		"no id": {func(tx store.Tx) error { return tx.PutUser(&store.User{}, nil) }, "needs an id"},
+		"NUL in a field": {func(tx store.Tx) error {
+			return tx.PutUser(&store.User{ID: id}, []store.Key{{Field: "a\x00", Value: "b"}})
+		}, "contains a NUL"},
+		"long key": {func(tx store.Tx) error {
+			return tx.PutUser(&store.User{ID: id}, []store.Key{{Field: "a", Value: long}})
+		}, "field a is too long"},
+		"unknown type": {func(tx store.Tx) error {
+			return tx.PutUser(&store.User{ID: id, Extra: map[string]any{"a": func() {}}}, nil)
+		}, "encoding"},
+		"long recipient": {func(tx store.Tx) error { return tx.PutMail(&store.Mail{To: long}) }, "recipient of a mail is too long"},
+		"nameless value": {func(tx store.Tx) error { return tx.PutValue("", nil) }, "needs a name"},
+	} {
+		var got error
+		require.NoError(t, s.Update(t.Context(), func(tx store.Tx) error {
+			got = c.act(tx)
+			return nil
+		}), name)
+		require.ErrorContains(t, got, c.want, name)
+	}
+	require.NoError(t, s.View(t.Context(), func(tx store.Tx) error {
+		for _, b := range realmBuckets {
+			require.Zero(t, tx.(*boltTx).bucket(b).Stats().KeyN, b)
+		}
+		_, err := tx.UserByKey("a\x00", "b")
+		require.ErrorIs(t, err, store.ErrNotFound)
+		return nil
+	}))
+}
+
+func TestKeysMayHoldANUL(t *testing.T) {
+	s := testRealm(t)
+	a, b := &store.User{ID: uuid.Must(uuid.NewV7())}, &store.User{ID: uuid.Must(uuid.NewV7())}
+	require.NoError(t, s.Update(t.Context(), func(tx store.Tx) error {
+		return errors.Join(
+			tx.PutUser(a, []store.Key{{Field: "f", Value: "x\x00y"}, {Field: "empty", Value: ""}}),
+			tx.PutUser(b, []store.Key{{Field: "f", Value: "x"}, {Field: "empty", Value: ""}}), // an empty value is no key
+			tx.PutMail(&store.Mail{To: "A", Due: testTime}), tx.PutMail(&store.Mail{To: "A\x0012345678", Due: testTime}),
+			tx.PutMail(&store.Mail{To: "a", Due: testTime}), // the same recipient as A
+		)
+	}))
+	require.NoError(t, s.View(t.Context(), func(tx store.Tx) error {
+		u, err := tx.UserByKey("f", "x\x00y")
+		require.NoError(t, err)
+		require.Equal(t, a.ID, u.ID)
+		_, err = tx.UserByKey("empty", "")
+		require.ErrorIs(t, err, store.ErrNotFound)
+		mails, err := tx.DueMail(testTime, 9)
+		require.NoError(t, err)
+		require.Len(t, mails, 2)
+		return nil
+	}))
+	require.NoError(t, s.Update(t.Context(), func(tx store.Tx) error { return tx.DeleteMail(1) }))
+	require.NoError(t, s.View(t.Context(), func(tx store.Tx) error {
+		mails, err := tx.DueMail(testTime, 9)
+		require.NoError(t, err)
+		require.Len(t, mails, 2)
+		require.Equal(t, uint64(3), mails[1].Seq)
+		return nil
+	}))
+}
+
+func TestRecordsKeepStringsThatAreNotUTF8(t *testing.T) {
+	s := testRealm(t)
+	session := &store.Session{Hash: store.TokenHash{1}, UserAgent: "\xff\xfe", Created: testTime, LastUsed: testTime, Expires: testTime}
+	require.NoError(t, s.Update(t.Context(), func(tx store.Tx) error { return tx.PutSession(session) }))
+	require.NoError(t, s.View(t.Context(), func(tx store.Tx) error {
+		got, err := tx.Session(session.Hash)
+		require.NoError(t, err)
+		require.Equal(t, session, got)
+		return nil
+	}))
+}
+
+func TestATxIsDeadAfterItsAct(t *testing.T) {
+	s := testRealm(t)
+	for _, act := range []func(store.Tx) error{
+		func(tx store.Tx) error { _, err := tx.User(uuid.Nil); return err },
+		func(tx store.Tx) error { return tx.PutValue("a", nil) },
+	} {
+		var kept store.Tx
+		require.NoError(t, s.Update(t.Context(), func(tx store.Tx) error { kept = tx; return nil }))
+		require.PanicsWithValue(t, "registration: a store.Tx was used after its function had returned", func() { _ = act(kept) })
+	}
+}
+
+// DueMail must not read rows that it does not return: neither those of later
+// recipients nor those that wait behind an older one.
+func TestDueMailReadsOnlyWhatItReturns(t *testing.T) {
+	s := testRealm(t)
+	require.NoError(t, s.Update(t.Context(), func(tx store.Tx) error {
+		for i := range 10_000 {
+			m := &store.Mail{To: fmt.Sprintf("%d@example.org", i%100), Due: testTime.Add(-time.Duration(i) * time.Second)}
+			if i < 50 {
+				m.Due = testTime.Add(store.MailFarAhead) // half of the recipients have a head that is put off
+			}
+			if err := tx.PutMail(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	require.NoError(t, s.View(t.Context(), func(tx store.Tx) error {
+		require.Equal(t, 100, tx.(*boltTx).bucket(bucketOutboxDue).Stats().KeyN)
+		mails, err := tx.DueMail(testTime, 1000)
+		require.NoError(t, err)
+		require.Len(t, mails, 50)
+		return nil
+	}))
+}
+
+// Followers share the leader's commit; a failing one leaves nothing in it, costs
+// the others no second run, and the Seq it got does not survive.
+func TestActsShareACommit(t *testing.T) {
+	s := testRealm(t)
+	c := &s.File.commits
+	const followers = 20
+	failed := errors.New("failed")
+	mails := make([]*store.Mail, followers)
+	errs := make([]error, followers)
+	runs := make([]int, followers)
+	before := lastCommit(t, s)
+	var wg sync.WaitGroup
+	require.NoError(t, s.Update(t.Context(), func(store.Tx) error {
+		if c.queueLen() > 0 {
+			return nil // a second run
+		}
+		for i := range followers {
+			mails[i] = &store.Mail{To: fmt.Sprint(i)}
+			wg.Go(func() {
+				errs[i] = s.Update(t.Context(), func(tx store.Tx) error {
+					runs[i]++
+					if err := tx.PutMail(mails[i]); err != nil {
+						return err
+					}
+					if i == 7 {
+						return failed
+					}
+					return nil
+				})
+			})
+		}
+		for c.queueLen() < followers {
+			runtime.Gosched() // until all of them wait for this act
+		}
+		return nil
+	}))
+	wg.Wait()
+	require.Equal(t, 1, lastCommit(t, s)-before)
+	seen := map[uint64]bool{}
+	for i, err := range errs {
+		if i == 7 {
+			require.ErrorIs(t, err, failed)
+			require.Equal(t, 1, runs[i])
+			require.Zero(t, mails[i].Seq)
+			continue
+		}
+		require.NoError(t, err)
+		require.Equal(t, 1, runs[i])
+		require.False(t, seen[mails[i].Seq], "two mails share a Seq")
+		seen[mails[i].Seq] = true
+	}
+	require.NoError(t, s.View(t.Context(), func(tx store.Tx) error {
+		all, err := tx.DueMail(testTime, 100)
+		require.Len(t, all, followers-1)
+		return err
+	}))
+}
+
+// lastCommit returns the number of the last committed transaction.
+func lastCommit(t *testing.T, s *Store) (id int) {
+	t.Helper()
+	require.NoError(t, s.File.Db.View(func(tx *bolt.Tx) error {
+		id = tx.ID()
+		return nil
+	}))
+	return id
+}
+
+func (c *committer) queueLen() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.waiting)
+}
+
+// A group takes no more than its limit; the rest come next.
+func TestGroupsAreBounded(t *testing.T) {
+	c := &committer{}
+	for range maxGroup + 10 {
+		c.waiting = append(c.waiting, &act{})
+	}
+	c.waiting[3].alone = true
+	require.Len(t, c.gather([]*act{{}}), maxGroup)
+	require.Len(t, c.waiting, 11)
+	require.True(t, c.waiting[0].alone)
+}
+
+func TestTheMapIsReservedOnlyWhereItCostsNothing(t *testing.T) {
+	require.Equal(t, 1<<30, initialMmapSize("linux", 64))
+	require.Zero(t, initialMmapSize("linux", 32))
+	require.Zero(t, initialMmapSize("windows", 64))
+}
+
+func TestSortableKeepsTheOrder(t *testing.T) {
+	numbers := []int64{math.MinInt64, -62135596800, -1, 0, 1, 1 << 40, math.MaxInt64}
+	for i, n := range numbers {
+		require.Equal(t, n, fromSortable(sortable(n)))
+		if i > 0 {
+			require.Less(t, string(sortable(numbers[i-1])), string(sortable(n)))
+		}
+	}
+}
+
+func TestShorthandIsReversible(t *testing.T) {
+	require.Less(t, len(fragments), 32, "more would be printable bytes")
+	for _, s := range []string{
+		"", "curl/8.5", "\xff\xfe", "\x00", "\x01", "a\x1fb", "\x00Mozilla/5.0 (", "\t", "é\x7f",
+		"Mozilla/5.0 (Mozilla/5.0 (", strings.Join(fragments, ""), "$argon2id$v=19$m=65536,t=3,p=4$c2FsdA$aGFzaA",
+	} {
+		require.Equal(t, s, fromShorthand(toShorthand(s)), "%q", s)
+	}
+	for i, f := range fragments {
+		require.Equal(t, []byte{byte(i + 1)}, []byte(toShorthand(f)), f)
+	}
+	agent := benchSession(0, uuid.Nil).UserAgent
+	require.Less(t, len(toShorthand(agent)), 20)
+}
+
+// The fragments are part of the format: entries may be added, never changed.
+func TestShorthandIsStable(t *testing.T) {
+	require.Equal(t, "\x01salt$hash", toShorthand("$argon2id$v=19$m=19456,t=2,p=1$salt$hash"))
+	require.Equal(t, "\x03\x04\x0a142\x0c", toShorthand(
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"))
+	require.Equal(t, "\x03\x06\x12140.0\x10140.0", toShorthand(
+		"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"))
+}
+
+func TestUserRecordsKnowTheirKeys(t *testing.T) {
+	u := &store.User{Username: "AnnaÅ\xff", Email: "Anna@Example.org"}
+	for _, keys := range [][]store.Key{
+		{},
+		{{Field: "username", Value: "annaÅ\xff"}, {Field: "email", Value: "anna@example.org"}},
+		{{Field: "email", Value: "anna@example.org"}},
+		{{Field: "username", Value: "annaå"}, {Field: "email", Value: "Anna@Example.org"}},
+		{{Field: "email", Value: "annaÅ\xff"}, {Field: "username", Value: "anna@example.org"}, {Field: "username", Value: "second"}, {Field: "phone", Value: "1"}},
+	} {
+		data, err := EncodeUser(u, keys)
+		require.NoError(t, err)
+		got, gotKeys, err := DecodeUser(u.ID, data)
+		require.NoError(t, err)
+		require.Equal(t, u, got)
+		require.ElementsMatch(t, keys, gotKeys)
+	}
+	data, err := EncodeUser(u, []store.Key{{Field: "email", Value: "anna@example.org"}})
+	require.NoError(t, err)
+	require.NotContains(t, string(data), "anna@", "a usual key takes a bit")
+}
+
+// Damage and unreadable times must not be mistaken for files that are missing.
+func TestFailuresNameTheFile(t *testing.T) {
+	f := &File{Path: "/the/path"}
+	for want, err := range map[string]error{
+		"the disk is full": &fs.PathError{Op: "write", Path: "p", Err: syscall.ENOSPC},
+		"/the/path":        errors.New("other"),
+		"closed":           bolterrors.ErrDatabaseNotOpen,
+	} {
+		got := f.failure(err)
+		require.ErrorContains(t, got, want)
+		require.ErrorContains(t, got, "/the/path")
+	}
+}

@@ -1,0 +1,384 @@
+// tx.go: one transaction of the embedded store: accounts, sessions, values.
+// The outbox is in boltoutbox.go.
+
+package bolt
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// The buckets of a realm. The number in front of a due or expiry time is big
+// endian with its sign bit turned, so that byte order is time order.
+const (
+	bucketUsers         = "users"          // id → format, CBOR of record and keys
+	bucketKeys          = "keys"           // field NUL value → id
+	bucketSessions      = "sessions"       // hash → format, CBOR
+	bucketUserSessions  = "user_sessions"  // user id, hash → nothing
+	bucketSessionExpiry = "session_expiry" // unix seconds, hash → nothing
+	bucketOutbox        = "outbox"         // seq → format, CBOR
+	bucketOutboxDue     = "outbox_due"     // unix ms, seq → nothing; the oldest mail of each recipient only
+	bucketOutboxTo      = "outbox_to"      // lower-case recipient NUL seq → nothing
+	bucketValues        = "values"         // name → format, value
+	bucketLeftNames     = "left_names"     // HMAC of the name → format, user id, unix seconds
+	bucketLeftUntil     = "left_until"     // unix seconds, HMAC of the name → nothing
+	bucketBudgets       = "budgets"        // table NUL key → format, unix ms
+	bucketWaiting       = "waiting"        // unix seconds of WaitingSince, id → nothing
+	bucketWaitingKeys   = "waiting_keys"   // value NUL id → nothing
+)
+
+var realmBuckets = []string{
+	bucketUsers, bucketKeys, bucketSessions, bucketUserSessions, bucketSessionExpiry,
+	bucketOutbox, bucketOutboxDue, bucketOutboxTo, bucketValues, bucketBudgets, bucketWaiting, bucketWaitingKeys,
+	bucketLeftNames, bucketLeftUntil,
+}
+
+// boltTx implements Tx. A failing write method has written nothing unless the
+// error is a damaged file; records are encoded before the first write.
+type boltTx struct {
+	tx    *bolt.Tx
+	realm *bolt.Bucket
+	// queued collects the mails that got a Seq, see Store.Update.
+	queued *[]*store.Mail
+	// undo collects what is overwritten; nil in a View.
+	undo *undo
+}
+
+func (t *boltTx) bucket(name string) table {
+	if t.tx == nil {
+		// bbolt would read unmapped memory, which ends the process.
+		panic("registration: a store.Tx was used after its function had returned")
+	}
+	b := t.realm.Bucket([]byte(name))
+	switch name {
+	case bucketUsers, bucketSessionExpiry, bucketOutbox, bucketOutboxDue, bucketWaiting:
+		// Keys come in (nearly) rising order, so a split page is not written to again.
+		// The rest is room for a record that grows: its first sign-in adds some bytes.
+		b.FillPercent = 0.95
+	}
+	return table{b, t.undo}
+}
+
+func (t *boltTx) writable() error {
+	if t.tx != nil && !t.tx.Writable() {
+		return store.ErrReadOnly
+	}
+	return nil
+}
+
+// end makes later calls fail loudly.
+func (t *boltTx) end() { t.tx, t.realm = nil, nil }
+
+// User implements Tx.
+func (t *boltTx) User(id uuid.UUID) (*store.User, error) {
+	u, _, err := t.userAndKeys(id)
+	return u, err
+}
+
+// nobody is an ordinary account's record, decoded where there is no account:
+// the time of an answer must not tell.
+var nobody = func() []byte {
+	data, err := EncodeUser(&store.User{
+		Username: "nobody", Email: "nobody@example.com", IsActive: true, EmailVerified: true, DateJoined: time.Unix(1_800_000_000, 0), LastLogin: time.Unix(1_800_000_000, 0),
+		PasswordHash: "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+	}, []store.Key{{Field: "username", Value: "nobody"}, {Field: "email", Value: "nobody@example.com"}})
+	if err != nil {
+		panic(err)
+	}
+	return data
+}()
+
+func (t *boltTx) userAndKeys(id uuid.UUID) (*store.User, []store.Key, error) {
+	data := t.bucket(bucketUsers).Get(id[:])
+	if data == nil {
+		_, _, _ = DecodeUser(id, nobody)
+		return nil, nil, store.ErrNotFound
+	}
+	return DecodeUser(id, data)
+}
+
+// UserByKey implements Tx.
+func (t *boltTx) UserByKey(field, key string) (*store.User, error) {
+	if strings.Contains(field, "\x00") || field == store.WaitingKey {
+		return nil, store.ErrNotFound
+	}
+	data := t.bucket(bucketKeys).Get(indexKey(field, key))
+	if data == nil {
+		return t.User(uuid.Nil) // there is none, and finding that takes as long as an account does
+	}
+	id, err := uuid.FromBytes(data)
+	if err != nil {
+		return nil, fmt.Errorf("key of field %s: %w: %w", field, ErrDamaged, err)
+	}
+	u, err := t.User(id)
+	if errors.Is(err, store.ErrNotFound) {
+		// Not %w: the key exists, so this must not look like an absence.
+		return nil, fmt.Errorf("key of field %s without its user: %w", field, ErrDamaged)
+	}
+	return u, err
+}
+
+// Users implements Tx.
+func (t *boltTx) Users(after uuid.UUID, limit int) ([]*store.User, error) {
+	var users []*store.User
+	c := t.bucket(bucketUsers).Cursor()
+	k, v := c.Seek(after[:])
+	if bytes.Equal(k, after[:]) {
+		k, v = c.Next()
+	}
+	for ; k != nil && len(users) < limit; k, v = c.Next() {
+		id, err := uuid.FromBytes(k)
+		if err != nil {
+			return nil, fmt.Errorf("user id: %w: %w", ErrDamaged, err)
+		}
+		u, _, err := DecodeUser(id, v)
+		if err != nil {
+			return nil, err
+		}
+		users = append(users, u)
+	}
+	return users, nil
+}
+
+// PutUser implements Tx. Keys with an empty value are left out.
+func (t *boltTx) PutUser(u *store.User, keys []store.Key) error {
+	if err := t.writable(); err != nil {
+		return err
+	}
+	if u.ID == uuid.Nil {
+		return errors.New("an account needs an id")
+	}
+	keys = slices.DeleteFunc(slices.Clone(keys), func(k store.Key) bool { return k.Value == "" })
+	index := t.bucket(bucketKeys)
+	for _, k := range keys {
+		if strings.Contains(k.Field, "\x00") {
+			return fmt.Errorf("field name %q contains a NUL", k.Field)
+		}
+		key := indexKey(k.Field, k.Value)
+		if len(key)+len(u.ID) > bolt.MaxKeySize {
+			return fmt.Errorf("the value of field %s is too long for a unique key (%d bytes)", k.Field, len(k.Value))
+		}
+		if k.Field == store.WaitingKey {
+			continue
+		}
+		if owner := index.Get(key); owner != nil && !bytes.Equal(owner, u.ID[:]) {
+			return &store.TakenError{Field: k.Field}
+		}
+	}
+	data, err := EncodeUser(u, keys)
+	if err != nil {
+		return err
+	}
+	before, old, err := t.userAndKeys(u.ID)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	for _, k := range old {
+		if !slices.Contains(keys, k) {
+			if err := t.removeKey(k, u.ID); err != nil {
+				return err
+			}
+		}
+	}
+	for _, k := range keys {
+		// An unchanged key costs no page.
+		if slices.Contains(old, k) {
+			continue
+		}
+		if k.Field == store.WaitingKey {
+			err = t.bucket(bucketWaitingKeys).Put(waitingKey(k.Value, u.ID), nil)
+		} else {
+			err = index.Put(indexKey(k.Field, k.Value), u.ID[:])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := t.orderWaiting(before, u); err != nil {
+		return err
+	}
+	return t.bucket(bucketUsers).Put(u.ID[:], data)
+}
+
+// DeleteUser implements Tx.
+func (t *boltTx) DeleteUser(id uuid.UUID) error {
+	if err := t.writable(); err != nil {
+		return err
+	}
+	u, keys, err := t.userAndKeys(id)
+	if err != nil {
+		return err
+	}
+	sessions, err := t.Sessions(id, math.MaxInt)
+	if err != nil {
+		return err
+	}
+	for _, s := range sessions {
+		if err := t.removeSession(s); err != nil {
+			return err
+		}
+	}
+	for _, k := range keys {
+		if err := t.removeKey(k, id); err != nil {
+			return err
+		}
+	}
+	if err := t.orderWaiting(u, nil); err != nil {
+		return err
+	}
+	return t.bucket(bucketUsers).Delete(id[:])
+}
+
+// Session implements Tx.
+func (t *boltTx) Session(hash store.TokenHash) (*store.Session, error) {
+	data := t.bucket(bucketSessions).Get(hash[:])
+	if data == nil {
+		return nil, store.ErrNotFound
+	}
+	return decodeSession(hash, data)
+}
+
+// Sessions implements Tx.
+func (t *boltTx) Sessions(user uuid.UUID, limit int) ([]*store.Session, error) {
+	var sessions []*store.Session
+	c := t.bucket(bucketUserSessions).Cursor()
+	for k, _ := c.Seek(user[:]); bytes.HasPrefix(k, user[:]) && len(sessions) < limit; k, _ = c.Next() {
+		s, err := t.indexedSession(k[len(user):])
+		if err != nil {
+			return nil, err
+		}
+		sessions = append(sessions, s)
+	}
+	return sessions, nil
+}
+
+// indexedSession returns a session that an index names, so it must exist.
+func (t *boltTx) indexedSession(hash []byte) (*store.Session, error) {
+	if len(hash) != len(store.TokenHash{}) {
+		return nil, fmt.Errorf("session index: %w", ErrDamaged)
+	}
+	s, err := t.Session(store.TokenHash(hash))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, fmt.Errorf("session index without its session: %w", ErrDamaged)
+	}
+	return s, err
+}
+
+// PutSession implements Tx.
+func (t *boltTx) PutSession(s *store.Session) error {
+	if err := t.writable(); err != nil {
+		return err
+	}
+	data, err := encodeSession(s)
+	if err != nil {
+		return err
+	}
+	byUser, byExpiry := userSessionKey(s.User, s.Hash), sessionExpiryKey(s)
+	old, err := t.Session(s.Hash)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		old = nil
+	case err != nil:
+		return err
+	case old.User == s.User && bytes.Equal(sessionExpiryKey(old), byExpiry):
+		// The usual case, a new LastUsed: the indexes stay as they are.
+		return t.bucket(bucketSessions).Put(s.Hash[:], data)
+	}
+	if old != nil {
+		if err := t.removeSession(old); err != nil {
+			return err
+		}
+	}
+	return errors.Join(
+		t.bucket(bucketUserSessions).Put(byUser, nil),
+		t.bucket(bucketSessionExpiry).Put(byExpiry, nil),
+		t.bucket(bucketSessions).Put(s.Hash[:], data),
+	)
+}
+
+// DeleteSession implements Tx.
+func (t *boltTx) DeleteSession(hash store.TokenHash) error {
+	if err := t.writable(); err != nil {
+		return err
+	}
+	s, err := t.Session(hash)
+	if err != nil {
+		return err
+	}
+	return t.removeSession(s)
+}
+
+func (t *boltTx) removeSession(s *store.Session) error {
+	return errors.Join(
+		t.bucket(bucketUserSessions).Delete(userSessionKey(s.User, s.Hash)),
+		t.bucket(bucketSessionExpiry).Delete(sessionExpiryKey(s)),
+		t.bucket(bucketSessions).Delete(s.Hash[:]),
+	)
+}
+
+// DeleteExpiredSessions implements Tx.
+func (t *boltTx) DeleteExpiredSessions(now time.Time, limit int) ([]store.TokenHash, error) {
+	if err := t.writable(); err != nil {
+		return nil, err
+	}
+	// Deleting moves a cursor, so the sessions are collected first.
+	var expired []*store.Session
+	c := t.bucket(bucketSessionExpiry).Cursor()
+	for k, _ := c.First(); k != nil && len(expired) < limit; k, _ = c.Next() {
+		if len(k) < 8 {
+			return nil, fmt.Errorf("session expiry: %w", ErrDamaged)
+		}
+		if fromSortable(k[:8]) > now.Unix() {
+			break
+		}
+		s, err := t.indexedSession(k[8:])
+		if err != nil {
+			return nil, err
+		}
+		expired = append(expired, s)
+	}
+	hashes := make([]store.TokenHash, len(expired))
+	for i, s := range expired {
+		if err := t.removeSession(s); err != nil {
+			return nil, err
+		}
+		hashes[i] = s.Hash
+	}
+	return hashes, nil
+}
+
+// Value implements Tx.
+func (t *boltTx) Value(name string) ([]byte, error) {
+	data := t.bucket(bucketValues).Get([]byte(name))
+	if data == nil {
+		return nil, store.ErrNotFound
+	}
+	body, err := recordBody("value", valueFormat, data)
+	if err != nil {
+		return nil, err
+	}
+	// bytes.Clone(empty) is not nil: a set value is never nil.
+	return bytes.Clone(body), nil
+}
+
+// PutValue implements Tx.
+func (t *boltTx) PutValue(name string, value []byte) error {
+	if err := t.writable(); err != nil {
+		return err
+	}
+	if name == "" {
+		return errors.New("a value needs a name")
+	}
+	// bbolt keeps what it is given until the commit: a copy.
+	return t.bucket(bucketValues).Put([]byte(name), append([]byte{valueFormat}, value...))
+}

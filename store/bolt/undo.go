@@ -1,0 +1,99 @@
+// undo.go: the buckets as transactions see them. What an act has written can
+// be taken back, so that one that is refused costs those that share its
+// transaction nothing.
+
+package bolt
+
+import (
+	"bytes"
+	"errors"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// An undo has what an act has overwritten, in order. bbolt has no savepoints.
+type undo struct {
+	steps []undoStep
+	// lost says that the act has done what can't be taken back.
+	lost bool
+}
+
+type undoStep struct {
+	bucket     *bolt.Bucket
+	key, value []byte
+	had        bool
+}
+
+var errNoWayBack = errors.New("the writes of the act can't be taken back")
+
+// back takes the act's writes back. An error means that the transaction has to be
+// rolled back.
+func (u *undo) back() error {
+	if u.lost {
+		return errNoWayBack
+	}
+	for i := len(u.steps) - 1; i >= 0; i-- {
+		var err error
+		if s := u.steps[i]; s.had {
+			err = s.bucket.Put(s.key, bytes.Clone(s.value))
+		} else {
+			err = s.bucket.Delete(s.key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	u.steps = nil
+	return nil
+}
+
+// A table is a bucket of a realm. All writes go through it.
+type table struct {
+	bucket *bolt.Bucket
+	undo   *undo // nil in a View
+}
+
+// A tableCursor walks over a table; it is a bolt.Cursor that can't write.
+type tableCursor interface {
+	First() (key, value []byte)
+	Next() (key, value []byte)
+	Seek(seek []byte) (key, value []byte)
+	Last() (key, value []byte)
+	Prev() (key, value []byte)
+}
+
+// Get returns the value of a key, nil if there is none.
+func (t table) Get(key []byte) []byte { return t.bucket.Get(key) }
+
+// Cursor walks over the keys in their order.
+func (t table) Cursor() tableCursor { return t.bucket.Cursor() }
+
+// Stats counts what is in the table.
+func (t table) Stats() bolt.BucketStats { return t.bucket.Stats() }
+
+// NextSequence returns a number that no earlier act was given. Of one that is
+// refused it is lost.
+func (t table) NextSequence() (uint64, error) { return t.bucket.NextSequence() }
+
+// Put sets the value of a key.
+func (t table) Put(key, value []byte) error {
+	t.remember(key)
+	return t.bucket.Put(key, value)
+}
+
+// Delete removes a key, if it is there.
+func (t table) Delete(key []byte) error {
+	t.remember(key)
+	return t.bucket.Delete(key)
+}
+
+func (t table) remember(key []byte) {
+	if t.undo == nil {
+		return
+	}
+	// Not Get, which gives nil for an empty value too. The value stays valid as
+	// long as the transaction.
+	k, v := t.bucket.Cursor().Seek(key)
+	had := bytes.Equal(k, key)
+	t.undo.steps = append(t.undo.steps, undoStep{t.bucket, bytes.Clone(key), v, had})
+}

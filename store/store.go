@@ -1,0 +1,400 @@
+// store.go: the contract between the account rules and whatever keeps the
+// records. The embedded default is in boltstore.go.
+
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Errors of a Store. Implementations return them (wrapped or not), so callers
+// compare with errors.Is.
+var (
+	// ErrNotFound says that no record has this id, key or hash.
+	ErrNotFound = errors.New("not found")
+	// ErrTaken says that a unique key belongs to another user. The error that
+	// PutUser returns is a *TakenError, which names the field.
+	ErrTaken = errors.New("already taken")
+	// ErrTooLarge says that a record is too large to be read back.
+	ErrTooLarge = errors.New("the record is too large")
+	// ErrReadOnly says that a View function tried to write.
+	ErrReadOnly = errors.New("read-only transaction")
+	// ErrStoreLocked says that another process has the store open.
+	ErrStoreLocked = errors.New("the store is in use by another process")
+	// ErrNewerSchema says that a later version of this plugin wrote the store;
+	// it is refused rather than misread.
+	ErrNewerSchema = errors.New("the store was written by a newer version of this plugin")
+)
+
+// TakenError names the field whose value another user already has. It matches
+// ErrTaken under errors.Is.
+type TakenError struct {
+	Field string
+}
+
+// Error implements error. The value itself is left out: it is personal data.
+func (e *TakenError) Error() string { return fmt.Sprintf("%s is already taken", e.Field) }
+
+// Is reports whether target is ErrTaken.
+func (e *TakenError) Is(target error) bool { return target == ErrTaken }
+
+// A Store keeps the accounts of one realm. It is safe for concurrent use.
+//
+// An act is one transaction: what must hold together (a user and the mail that
+// verifies him) is written by one Update. An Update that returned nil is on
+// stable storage. One that returned an error has left nothing behind.
+//
+// The function given to Update or View may run more than once (a batched
+// commit, a serialisation retry), so it must have no effect outside the Tx
+// and must set, not add to, the variables that it captures. It must not keep
+// the Tx, start another transaction, or do anything slow: hashing, templates
+// and the network come before or after.
+//
+// An error that the function returns is handed to the caller unchanged, under
+// errors.Is and errors.As; any other error is a failure of the storage itself.
+type Store interface {
+	// View runs fn on a consistent snapshot. Writes in it fail with ErrReadOnly.
+	// The context is looked at before fn starts; a started act is finished.
+	View(ctx context.Context, fn func(Tx) error) error
+	// Update runs fn and commits what it wrote, all or nothing.
+	// Updates are serialisable: of two that claim one key, one gets ErrTaken.
+	Update(ctx context.Context, fn func(Tx) error) error
+	// Close releases the store. Later calls fail; Close may be called twice.
+	Close() error
+}
+
+// A Tx is one transaction of a Store. It is used by one goroutine and is
+// invalid once the function that it was given to has returned. The records
+// that it returns are copies: they stay valid, and changing them changes
+// nothing until they are put back.
+type Tx interface {
+	// User returns the account with this id, or ErrNotFound.
+	User(id uuid.UUID) (*User, error)
+	// UserByKey returns the account that holds the unique key, or ErrNotFound.
+	UserByKey(field, key string) (*User, error)
+	// Users returns up to limit accounts in order of id, beginning behind
+	// after (the zero UUID: from the first).
+	Users(after uuid.UUID, limit int) ([]*User, error)
+	// PutUser inserts or replaces an account. Like PutSession and PutMail it takes
+	// what it can give back: a record of more than 8 MiB, or with lists or nested
+	// values that could not be read again, is refused with ErrTooLarge. keys is the complete list of its
+	// unique keys; keys that it held before and that are not in the list are
+	// freed. A key of another account gives a *TakenError, and nothing of this
+	// call is written. Keys of the field WaitingKey are nobody's alone.
+	PutUser(u *User, keys []Key) error
+	// Waiting returns up to limit of the accounts that have a key of the field
+	// WaitingKey with this value, the newest (the largest id) first.
+	Waiting(value string, limit int) ([]*User, error)
+	// WaitingSince returns up to limit of the accounts with AwaitsVerification
+	// whose WaitingSince is not before from and before to, in order of it and of
+	// their ids. It reads no others.
+	WaitingSince(from, to time.Time, limit int) ([]*User, error)
+	// DeleteUser removes an account with its keys, sessions and tokens; its
+	// queued mail stays, and the outbox drops it. Unknown id: ErrNotFound.
+	DeleteUser(id uuid.UUID) error
+
+	// Session returns the session or token with this hash, expired or not, or
+	// ErrNotFound.
+	Session(hash TokenHash) (*Session, error)
+	// Sessions returns up to limit sessions and tokens of an account, expired
+	// ones too, in an order of the store's own that does not change: while the
+	// first ones stay, a second call returns them again.
+	Sessions(user uuid.UUID, limit int) ([]*Session, error)
+	// PutSession inserts or replaces a session or token.
+	PutSession(s *Session) error
+	// DeleteSession removes a session or token, or returns ErrNotFound.
+	DeleteSession(hash TokenHash) error
+	// DeleteExpiredSessions removes up to limit sessions and tokens whose
+	// Expires is not after now, and returns their hashes: whoever remembers a
+	// session has to forget it.
+	DeleteExpiredSessions(now time.Time, limit int) ([]TokenHash, error)
+
+	// PutMail queues a message (Seq zero: a new, larger Seq is assigned and set
+	// in m) or replaces the one with this Seq, or returns ErrNotFound if it is
+	// no longer there. If the act fails or is run again, the Seq that it
+	// assigned is set back to zero.
+	PutMail(m *Mail) error
+	// DueMail returns up to limit messages whose Due is not after now, the
+	// longest due first, and then those whose Due is more than MailFarAhead after
+	// now: nothing is put off for as long, so the clock was wrong when they were
+	// written. A message is left out while an older one (smaller Seq) to the same
+	// To waits: a recipient gets his mail in order.
+	DueMail(now time.Time, limit int) ([]*Mail, error)
+	// NextMail returns the earliest Due of the messages that no older one to
+	// the same To holds back, that is, when DueMail will return something; or
+	// ErrNotFound if the queue is empty.
+	NextMail() (time.Time, error)
+	// DeleteMail removes a message from the queue, or returns ErrNotFound.
+	DeleteMail(seq uint64) error
+
+	// Budgets returns up to limit budgets of throttles that are not over at now,
+	// in no particular order.
+	Budgets(now time.Time, limit int) ([]*Budget, error)
+	// PutBudget inserts a budget or replaces the one with its table and key.
+	PutBudget(b *Budget) error
+	// DeleteBudgets removes up to limit budgets that are over at now, and returns
+	// how many it removed.
+	DeleteBudgets(now time.Time, limit int) (int, error)
+
+	// Value returns one of the realm's own small values (the generated signing
+	// key), or ErrNotFound.
+	Value(name string) ([]byte, error)
+	// PutValue sets one of the realm's own small values.
+	PutValue(name string, value []byte) error
+
+	// PutLeftName says whose a name was that nobody has now; what it said before of
+	// the name is replaced.
+	PutLeftName(hash NameHash, left LeftName) error
+	// LeftName returns what PutLeftName said, over or not, or ErrNotFound.
+	LeftName(hash NameHash) (LeftName, error)
+	// DeleteLeftNames removes up to limit of them whose Until is not after now, the
+	// longest over first, and returns how many it removed.
+	DeleteLeftNames(now time.Time, limit int) (int, error)
+}
+
+// A Key is one unique value of an account: two accounts of a realm never hold
+// the same one. Value is already normalised (case-folded); a field with an
+// empty value has no key.
+type Key struct {
+	Field string `cbor:"1,keyasint"`
+	Value string `cbor:"2,keyasint"`
+}
+
+// WaitingKey is the field of the only keys that several accounts may have at
+// once: the address that an account waits to confirm. UserByKey finds none by
+// them, Tx.Waiting does.
+const WaitingKey = "waiting"
+
+// TokenHash is the SHA-256 of a session or API token. The token itself is
+// never stored, so a copied store signs nobody in.
+type TokenHash [32]byte
+
+// NameHash is the HMAC-SHA-256 of a username under a key of the realm: a copied
+// store does not say which names people have left.
+type NameHash [32]byte
+
+// LeftName is a name that an account has left by another name or by its end.
+type LeftName struct {
+	// User is that account; it may be gone.
+	User uuid.UUID
+	// Until is when anybody can have the name, with a resolution of one second.
+	Until time.Time
+}
+
+// User is one account. Times are UTC with a resolution of one second in the
+// store; a zero time means never.
+type User struct {
+	// ID is a UUIDv7; it is never used again.
+	ID uuid.UUID `cbor:"-"`
+	// Username is NFKC-normalised and keeps its case.
+	Username  string `cbor:"2,keyasint,omitempty"`
+	Email     string `cbor:"3,keyasint,omitempty"`
+	FirstName string `cbor:"4,keyasint,omitempty"`
+	LastName  string `cbor:"5,keyasint,omitempty"`
+	// PasswordHash is a PHC string (or a foreign format that
+	// internal/password can verify); empty: no password signs in.
+	PasswordHash string `cbor:"6,keyasint,omitempty"`
+	// IsActive says whether the account may sign in. With AwaitsVerification
+	// it is a new account that has not confirmed its address yet; inactive
+	// without it is an account that an administrator has disabled, which no
+	// link brings back.
+	IsActive           bool `cbor:"7,keyasint,omitempty"`
+	AwaitsVerification bool `cbor:"8,keyasint,omitempty"`
+	// EmailVerified says whether Email was confirmed by a mailed link.
+	EmailVerified bool      `cbor:"9,keyasint,omitempty"`
+	IsStaff       bool      `cbor:"10,keyasint,omitempty"`
+	Groups        []string  `cbor:"11,keyasint,omitempty"`
+	DateJoined    time.Time `cbor:"12,keyasint"`
+	LastLogin     time.Time `cbor:"13,keyasint,omitzero"`
+	// Extra holds the values of configured fields by name: string, int64,
+	// float64 or bool. Values of fields that are no longer configured stay.
+	Extra map[string]any `cbor:"14,keyasint,omitempty"`
+	// EmailChanges counts the changes of Email. It is part of the state that a
+	// link to change the address is bound to, so that a used link stays used
+	// even if the old address comes back.
+	EmailChanges uint32 `cbor:"15,keyasint,omitempty"`
+	// Former are the addresses that a mailed link can still bring back, the
+	// oldest first.
+	Former []FormerEmail `cbor:"16,keyasint,omitempty"`
+	// Generation counts the acts that end what the account has handed out: a new
+	// password, a reset, the end of all other sign-ins, disabling, the use of an
+	// undo link. It is part of the state of the links and device cookies that
+	// end with them (Accounts.state).
+	Generation uint64 `cbor:"17,keyasint,omitempty"`
+	// NamesLeft is when the account left its former usernames, for as long as they
+	// are kept from others.
+	NamesLeft []time.Time `cbor:"21,keyasint,omitempty"`
+	// SessionEpoch and TokenEpoch number what Session.Epoch of the account's live
+	// sessions, and of its API and refresh tokens, has to be. Raising one ends all
+	// of them at once, however many records there are.
+	SessionEpoch uint32 `cbor:"23,keyasint,omitempty"`
+	TokenEpoch   uint32 `cbor:"24,keyasint,omitempty"`
+	// EmailPending says that Email was given at a sign-up and nobody has shown yet
+	// that he reads it: it is not the account's own, and others may have the same.
+	EmailPending bool `cbor:"18,keyasint,omitempty"`
+	// WaitingFrom is when an account that awaits its verification began to, and
+	// WaitingSince from when on its time is counted; both by the store's steady
+	// clock (account_waiting.go), zero in other accounts.
+	WaitingFrom  time.Time `cbor:"19,keyasint,omitzero"`
+	WaitingSince time.Time `cbor:"20,keyasint,omitzero"`
+}
+
+// FormerEmail is an address that an account had and can have back.
+type FormerEmail struct {
+	Email string `cbor:"1,keyasint"`
+	// Serial is User.EmailChanges after the change that left it, so that a used
+	// link stays used if the address is left again.
+	Serial uint32 `cbor:"2,keyasint"`
+	// Until is when it is forgotten; before, nobody else can have it.
+	Until time.Time `cbor:"3,keyasint"`
+	// Unproven says that it was never confirmed by a mailed link.
+	Unproven bool `cbor:"4,keyasint,omitempty"`
+}
+
+// A Budget says how much of the budget of a throttle is spent, for one account,
+// recipient or device. Each is a row of its own, so that who writes one leaves the
+// others as they are. Lost ones are no harm but a few tries more.
+type Budget struct {
+	// Table names the throttle and what it counts; at most 64 bytes, no NUL.
+	Table string
+	// Key is a hash of what is counted.
+	Key [16]byte
+	// Whole is when nothing will be missing from it, with a resolution of one
+	// millisecond. It is over when Whole is not after now.
+	Whole time.Time
+}
+
+// SessionKind tells a browser's session from an API token.
+type SessionKind uint8
+
+const (
+	// KindSession is carried by the session cookie.
+	KindSession SessionKind = iota
+	// KindToken is carried by the Authorization header.
+	KindToken
+	// KindRefresh is a sign-in that lives on by refresh tokens: the family of
+	// all that follow from it, and of the access tokens (JWT) that they give.
+	KindRefresh
+)
+
+// Session is one sign-in of one account: a browser's session, an API token or
+// a family of refresh tokens.
+// Times are UTC with a resolution of one second in the store.
+type Session struct {
+	Hash     TokenHash   `cbor:"-"`
+	User     uuid.UUID   `cbor:"1,keyasint"`
+	Kind     SessionKind `cbor:"2,keyasint,omitempty"`
+	Created  time.Time   `cbor:"3,keyasint"`
+	LastUsed time.Time   `cbor:"4,keyasint"`
+	// Expires is the absolute end, whatever the use.
+	Expires time.Time `cbor:"5,keyasint"`
+	// Address is the client's IP address at sign-in.
+	Address string `cbor:"6,keyasint,omitempty"`
+	// UserAgent is the client's User-Agent at sign-in, at most 160 bytes.
+	UserAgent string `cbor:"7,keyasint,omitempty"`
+	// Refresh and Previous are the hashes of the second halves of the refresh
+	// token that is good now and of the one before it, which was used at
+	// Rotated. They are zero where the kind is not KindRefresh.
+	Refresh  TokenHash `cbor:"8,keyasint,omitzero"`
+	Previous TokenHash `cbor:"9,keyasint,omitzero"`
+	Rotated  time.Time `cbor:"10,keyasint,omitzero"`
+	// Epoch is User.SessionEpoch, or User.TokenEpoch where the kind is not
+	// KindSession, at the sign-in. With another one the sign-in has ended.
+	Epoch uint32 `cbor:"11,keyasint,omitempty"`
+}
+
+// MailFarAhead is beyond what any message is put off, see Tx.DueMail.
+const MailFarAhead = 30 * time.Minute
+
+// MailKind names the message that is to be sent. The text is rendered and the
+// link signed when it is sent, so the queue holds no live link.
+type MailKind string
+
+// The messages that the outbox can send.
+const (
+	MailVerifyRegistration MailKind = "register"
+	MailResetPassword      MailKind = "reset_password"
+	MailVerifyEmail        MailKind = "register_email"
+	MailEmailInUse         MailKind = "email_in_use"
+	// MailEmailChanged goes to the old address, with the link that brings it back.
+	MailEmailChanged MailKind = "email_changed"
+	// MailPasswordChanged and MailLoginChanged tell the owner of an account that
+	// how one signs in to it has changed. They have no link.
+	MailPasswordChanged MailKind = "password_changed"
+	MailLoginChanged    MailKind = "login_changed"
+)
+
+// Mail is one row of the outbox.
+type Mail struct {
+	// Seq orders the queue; assigned by PutMail.
+	Seq uint64 `cbor:"-"`
+	// MessageID is the Message-ID without its angle brackets; it stays the
+	// same over retries, so a receiver can drop a second copy.
+	MessageID string   `cbor:"1,keyasint"`
+	Kind      MailKind `cbor:"2,keyasint"`
+	To        string   `cbor:"3,keyasint"`
+	// User is the account that the message is about; zero for none.
+	User uuid.UUID `cbor:"4,keyasint"`
+	// State fingerprints what the act behind the link would change. If the
+	// account no longer matches when the message is sent, it is dropped.
+	State []byte `cbor:"5,keyasint,omitempty"`
+	// Language is the BCP 47 tag of the request that caused the message.
+	Language string `cbor:"6,keyasint,omitempty"`
+	// Queued is when the act happened; Due is when the next try may start.
+	Queued time.Time `cbor:"7,keyasint"`
+	Due    time.Time `cbor:"8,keyasint"`
+	// Attempts counts the tries that failed for this message.
+	Attempts int `cbor:"9,keyasint,omitempty"`
+	// Next is where the person wanted to go when the act was asked for; it
+	// travels in the link. Empty: nowhere in particular.
+	Next string `cbor:"10,keyasint,omitempty"`
+	// Tried is for how long the message has been tried: the waits between its
+	// tries, by no clock. Kept to the millisecond.
+	Tried time.Duration `cbor:"11,keyasint,omitempty"`
+	// Waiting is the account that awaits its verification and for whose sake the
+	// message was asked for; zero: none. Its time is counted anew from Queued.
+	Waiting uuid.UUID `cbor:"16,keyasint,omitzero"`
+}
+
+// ParseID reads an account's id in its one written form.
+func ParseID(text string) (uuid.UUID, bool) {
+	id, err := uuid.Parse(text)
+	return id, err == nil && len(text) == 36
+}
+
+// Text is a hash in base64url.
+func (h TokenHash) Text() string { return base64.RawURLEncoding.EncodeToString(h[:]) }
+
+func ParseTokenHash(text string) (h TokenHash, ok bool) {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || len(raw) != len(h) {
+		return h, false
+	}
+	return TokenHash(raw), true
+}
+
+// PublicID names a session to its owner: 128 bits of a second hash, so that
+// what is shown leads neither to the token nor to the store's record.
+func (h TokenHash) PublicID() string {
+	sum := sha256.Sum256(append([]byte("session id\x00"), h[:]...))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// MailDecoy is a row that the outbox takes off again without sending anything:
+// the work of a mail, in the request and after it, where there is none to send.
+const MailDecoy MailKind = "decoy"
+
+// Epoch is what Session.Epoch of the account's live sessions of a kind is.
+func (u *User) Epoch(kind SessionKind) uint32 {
+	if kind == KindSession {
+		return u.SessionEpoch
+	}
+	return u.TokenEpoch
+}
