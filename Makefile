@@ -8,7 +8,7 @@ FUZZTIME ?= 10s
 COVERDIR := $(CURDIR)/dist/cover
 RACE := $(shell command -v $${CC:-gcc} >/dev/null && echo -race)
 OTHERS = $$($(GO) list ./... | grep -v -e /integration -e '^'$$($(GO) list .)'$$')
-COVERED = -cover -covermode=atomic -coverpkg=.,./internal/...
+COVERED = -cover -covermode=atomic -coverpkg=.,./internal/...,./store/...,./mail/...
 
 .PHONY: attack faults test lint cover bench gobench fuzz timing
 
@@ -66,7 +66,7 @@ lint:
 # The coverage that the last `make test` has left.
 cover:
 	$(GO) tool covdata textfmt -i=$(COVERDIR)/unit,$(COVERDIR)/built -o $(COVERDIR)/profile
-	@grep -v -E '/(cmd|storetest|bench)/' $(COVERDIR)/profile > $(COVERDIR)/own
+	@grep -v -E '/(cmd|store/storetest|bench)/' $(COVERDIR)/profile > $(COVERDIR)/own
 	@$(GO) tool cover -func=$(COVERDIR)/own | tail -1
 	@$(GO) tool cover -func=$(COVERDIR)/own | awk '/^total/ { sub("%","",$$3); if ($$3+0 < $(COVER_MIN)) { print "under $(COVER_MIN) %"; exit 1 } }'
 
@@ -80,7 +80,7 @@ bench:
 
 # The benchmarks beside the code; docs/performance.md has a recipe for benchstat.
 gobench:
-	$(GO) test -run '^$$' -bench . -benchmem . ./internal/...
+	$(GO) test -run '^$$' -bench . -benchmem . ./internal/... ./store/...
 
 # Each fuzz target for FUZZTIME, six at a time. Only our own packages are
 # instrumented: `go test -fuzz` would compile all of Caddy anew for it.

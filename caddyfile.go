@@ -229,22 +229,26 @@ func moduleOption(namespace string, to *json.RawMessage, example string) option 
 	}
 }
 
+// mailOption is the block of one message's templates.
+func mailOption(m *MailSettings) option {
+	return blockOption(map[string]option{
+		"subject":   textOption(&m.Subject, "register/subject.txt"),
+		"body":      textOption(&m.Body, "register/body.txt"),
+		"text_body": textOption(&m.TextBody, "register/body.txt"),
+		"html_body": textOption(&m.HTMLBody, "register/body.html"),
+	})
+}
+
+// redirectOptions adds the settings of redirect mode to a block.
+func redirectOptions(options map[string]option, r *RedirectSettings) map[string]option {
+	options["success_redirect"] = textOption(&r.SuccessRedirect, "https://app.example.com/welcome/")
+	options["failure_redirect"] = textOption(&r.FailureRedirect, "https://app.example.com/link-failed/")
+	return options
+}
+
 // option lists the settings of the directive.
 func (h *Handler) options() map[string]option {
-	mail := func(m *MailSettings) option {
-		return blockOption(map[string]option{
-			"subject":   textOption(&m.Subject, "register/subject.txt"),
-			"body":      textOption(&m.Body, "register/body.txt"),
-			"text_body": textOption(&m.TextBody, "register/body.txt"),
-			"html_body": textOption(&m.HTMLBody, "register/body.html"),
-		})
-	}
 	const page = "https://app.example.com/verify/"
-	redirect := func(options map[string]option, r *RedirectSettings) map[string]option {
-		options["success_redirect"] = textOption(&r.SuccessRedirect, "https://app.example.com/welcome/")
-		options["failure_redirect"] = textOption(&r.FailureRedirect, "https://app.example.com/link-failed/")
-		return options
-	}
 	return map[string]option{
 		"realm":           textOption(&h.Realm, "default"),
 		"base_url":        textOption(&h.BaseURL, "https://example.com"),
@@ -263,7 +267,7 @@ func (h *Handler) options() map[string]option {
 			"editable_fields": listOption(&h.User.EditableFields, "first_name last_name"),
 			"field":           fieldOption(&h.User.Fields),
 		}),
-		"register": blockOption(redirect(map[string]option{
+		"register": blockOption(redirectOptions(map[string]option{
 			"enabled":              switchOption(&h.Register.Enabled),
 			"password_confirm":     switchOption(&h.Register.PasswordConfirm),
 			"verification":         switchOption(&h.Register.Verification),
@@ -273,13 +277,13 @@ func (h *Handler) options() map[string]option {
 			"one_time_use":         switchOption(&h.Register.OneTimeUse),
 			"auto_login":           switchOption(&h.Register.AutoLogin),
 			"reserved_names":       listOption(&h.Register.ReservedNames, "support billing"),
-			"mail":                 mail(&h.Register.Mail),
+			"mail":                 mailOption(&h.Register.Mail),
 		}, &h.Register.RedirectSettings)),
 		"login": blockOption(map[string]option{
 			"session": switchOption(&h.Login.Session),
 			"token":   tokenOption(&h.Login),
 		}),
-		"reset_password": blockOption(redirect(map[string]option{
+		"reset_password": blockOption(redirectOptions(map[string]option{
 			"enabled":                  switchOption(&h.ResetPassword.Enabled),
 			"verification_url":         textOption(&h.ResetPassword.VerificationURL, page),
 			"verification_period":      durationOption(&h.ResetPassword.VerificationPeriod),
@@ -287,16 +291,16 @@ func (h *Handler) options() map[string]option {
 			"password_confirm":         switchOption(&h.ResetPassword.PasswordConfirm),
 			"use_email":                switchOption(&h.ResetPassword.UseEmail),
 			"fail_when_user_not_found": switchOption(&h.ResetPassword.FailWhenUserNotFound),
-			"mail":                     mail(&h.ResetPassword.Mail),
+			"mail":                     mailOption(&h.ResetPassword.Mail),
 		}, &h.ResetPassword.RedirectSettings)),
-		"register_email": blockOption(redirect(map[string]option{
+		"register_email": blockOption(redirectOptions(map[string]option{
 			"verification":        switchOption(&h.RegisterEmail.Verification),
 			"verification_url":    textOption(&h.RegisterEmail.VerificationURL, page),
 			"verification_period": durationOption(&h.RegisterEmail.VerificationPeriod),
 			"max_age":             durationOption(&h.RegisterEmail.MaxAge),
 			"signed_in":           switchOption(&h.RegisterEmail.SignedIn),
 			"undo_url":            textOption(&h.RegisterEmail.UndoURL, "https://app.example.com/undo/"),
-			"mail":                mail(&h.RegisterEmail.Mail),
+			"mail":                mailOption(&h.RegisterEmail.Mail),
 		}, &h.RegisterEmail.RedirectSettings)),
 		"change_password": blockOption(map[string]option{
 			"password_confirm": switchOption(&h.ChangePassword.PasswordConfirm),

@@ -317,12 +317,7 @@ func (r *Realm) schemas() Object {
 		out = append(out, member{schemaNonFieldError, all(Object{{refusal.NonField, ref(schemaMessages)}})})
 	}
 	if s.JWT {
-		out = append(out, member{SchemaTokens, all(tokens)}, member{SchemaJWKS, all(Object{{"keys", Object{{"type", "array"}, {"items", Object{
-			{"type", "object"}, {"required", []string{"kty", "crv", "x", "kid", "alg", "use"}}, {"properties", Object{
-				{"kty", Object{{"const", "OKP"}}}, {"crv", Object{{"const", "Ed25519"}}}, {"alg", Object{{"const", "EdDSA"}}}, {"use", Object{{"const", "sig"}}},
-				{"x", txt("")}, {"kid", txt("")},
-			}}, {"additionalProperties", false},
-		}}}}})})
+		out = append(out, member{SchemaTokens, all(tokens)}, member{SchemaJWKS, all(Object{{"keys", Object{{"type", "array"}, {"items", keySchema(txt(""))}}}})})
 	}
 	return out
 }
@@ -338,4 +333,14 @@ func allCodes(l *text.Locale) []string {
 	}
 	slices.Sort(codes)
 	return codes
+}
+
+// keySchema is a public key of access tokens (RFC 8037).
+func keySchema(text Object) Object {
+	return Object{
+		{"type", "object"}, {"required", []string{"kty", "crv", "x", "kid", "alg", "use"}}, {"properties", Object{
+			{"kty", Object{{"const", "OKP"}}}, {"crv", Object{{"const", "Ed25519"}}}, {"alg", Object{{"const", "EdDSA"}}}, {"use", Object{{"const", "sig"}}},
+			{"x", text}, {"kid", text},
+		}}, {"additionalProperties", false},
+	}
 }

@@ -150,15 +150,7 @@ func (e *Endpoint) RedirectActs(s Redirect) {
 // Serve answers a request below the realm's path. The order of the refusals is
 // part of the contract: 404, 405, 403, 401, 415, 413 and 400 by the body.
 func (r *Realm) Serve(w http.ResponseWriter, req *http.Request, name string) {
-	if HasSecret(req.URL.RawQuery) {
-		r.skipAccessLog(req)
-	} else {
-		defer func() { // the log has the answer's headers too
-			if HasSecret(w.Header().Get("Location")) {
-				r.skipAccessLog(req)
-			}
-		}()
-	}
+	defer r.keepSecrets(w, req)()
 	html := !r.Options.Pages.Off && AcceptsHTML(req.Header)
 	read := req.Method == http.MethodGet || req.Method == http.MethodHead
 	if !r.Options.Pages.Off && read {
@@ -194,6 +186,27 @@ func (r *Realm) Serve(w http.ResponseWriter, req *http.Request, name string) {
 		return
 	}
 	r.Heed(req)
+	r.call(w, req, e, html, page)
+}
+
+// keepSecrets keeps a request out of the access log if its address names a secret,
+// or its answer's does: the log has the answer's headers too. That is what the
+// function looks for that it returns.
+func (r *Realm) keepSecrets(w http.ResponseWriter, req *http.Request) (after func()) {
+	if HasSecret(req.URL.RawQuery) {
+		r.skipAccessLog(req)
+		return func() {}
+	}
+	return func() {
+		if HasSecret(w.Header().Get("Location")) {
+			r.skipAccessLog(req)
+		}
+	}
+}
+
+// call is a request that an endpoint, or its page, takes: who asks, with what.
+func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html, page bool) {
+	read := req.Method == http.MethodGet || req.Method == http.MethodHead
 	c := &Call{Accounts: r.Accounts.Load(), Realm: r, Req: req, Client: r.client(req)}
 	if c.Accounts == nil {
 		r.Refuse(w, req, refusal.Unavailable(errors.New("the store is not open")))

@@ -17,7 +17,7 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
-	"github.com/seed-928992b0/caddy-registration/storetest"
+	"github.com/seed-928992b0/caddy-registration/store/storetest"
 )
 
 // testLockWait is how long tests wait for a file that somebody has open.
