@@ -169,10 +169,10 @@ func TestThrottlesStayBounded(t *testing.T) {
 
 func TestAGrowingTableKeepsAll(t *testing.T) {
 	l, _ := newLedger()
-	for i := range 10_000 {
+	for i := range 3_000 {
 		takes(l, 10, charge("t", strconv.Itoa(i), minute))
 	}
-	for i := range 10_000 {
+	for i := range 3_000 {
 		require.Zero(t, takes(l, 1, charge("t", strconv.Itoa(i), minute)), i)
 	}
 }
