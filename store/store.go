@@ -163,8 +163,8 @@ type Tx interface {
 // the same one. Value is already normalised (case-folded); a field with an
 // empty value has no key.
 type Key struct {
-	Field string `cbor:"1,keyasint"`
-	Value string `cbor:"2,keyasint"`
+	Field string
+	Value string
 }
 
 // WaitingKey is the field of the only keys that several accounts may have at
@@ -192,70 +192,70 @@ type LeftName struct {
 // store; a zero time means never.
 type User struct {
 	// ID is a UUIDv7; it is never used again.
-	ID uuid.UUID `cbor:"-"`
+	ID uuid.UUID
 	// Username is NFKC-normalised and keeps its case.
-	Username  string `cbor:"2,keyasint,omitempty"`
-	Email     string `cbor:"3,keyasint,omitempty"`
-	FirstName string `cbor:"4,keyasint,omitempty"`
-	LastName  string `cbor:"5,keyasint,omitempty"`
+	Username  string
+	Email     string
+	FirstName string
+	LastName  string
 	// PasswordHash is a PHC string (or a foreign format that
 	// internal/password can verify); empty: no password signs in.
-	PasswordHash string `cbor:"6,keyasint,omitempty"`
+	PasswordHash string
 	// IsActive says whether the account may sign in. With AwaitsVerification
 	// it is a new account that has not confirmed its address yet; inactive
 	// without it is an account that an administrator has disabled, which no
 	// link brings back.
-	IsActive           bool `cbor:"7,keyasint,omitempty"`
-	AwaitsVerification bool `cbor:"8,keyasint,omitempty"`
+	IsActive           bool
+	AwaitsVerification bool
 	// EmailVerified says whether Email was confirmed by a mailed link.
-	EmailVerified bool      `cbor:"9,keyasint,omitempty"`
-	IsStaff       bool      `cbor:"10,keyasint,omitempty"`
-	Groups        []string  `cbor:"11,keyasint,omitempty"`
-	DateJoined    time.Time `cbor:"12,keyasint"`
-	LastLogin     time.Time `cbor:"13,keyasint,omitzero"`
+	EmailVerified bool
+	IsStaff       bool
+	Groups        []string
+	DateJoined    time.Time
+	LastLogin     time.Time
 	// Extra holds the values of configured fields by name: string, int64,
 	// float64 or bool. Values of fields that are no longer configured stay.
-	Extra map[string]any `cbor:"14,keyasint,omitempty"`
+	Extra map[string]any
 	// EmailChanges counts the changes of Email. It is part of the state that a
 	// link to change the address is bound to, so that a used link stays used
 	// even if the old address comes back.
-	EmailChanges uint32 `cbor:"15,keyasint,omitempty"`
+	EmailChanges uint32
 	// Former are the addresses that a mailed link can still bring back, the
 	// oldest first.
-	Former []FormerEmail `cbor:"16,keyasint,omitempty"`
+	Former []FormerEmail
 	// Generation counts the acts that end what the account has handed out: a new
 	// password, a reset, the end of all other sign-ins, disabling, the use of an
 	// undo link. It is part of the state of the links and device cookies that
 	// end with them (Accounts.state).
-	Generation uint64 `cbor:"17,keyasint,omitempty"`
+	Generation uint64
 	// NamesLeft is when the account left its former usernames, for as long as they
 	// are kept from others.
-	NamesLeft []time.Time `cbor:"21,keyasint,omitempty"`
+	NamesLeft []time.Time
 	// SessionEpoch and TokenEpoch number what Session.Epoch of the account's live
 	// sessions, and of its API and refresh tokens, has to be. Raising one ends all
 	// of them at once, however many records there are.
-	SessionEpoch uint32 `cbor:"23,keyasint,omitempty"`
-	TokenEpoch   uint32 `cbor:"24,keyasint,omitempty"`
+	SessionEpoch uint32
+	TokenEpoch   uint32
 	// EmailPending says that Email was given at a sign-up and nobody has shown yet
 	// that he reads it: it is not the account's own, and others may have the same.
-	EmailPending bool `cbor:"18,keyasint,omitempty"`
+	EmailPending bool
 	// WaitingFrom is when an account that awaits its verification began to, and
 	// WaitingSince from when on its time is counted; both by the store's steady
 	// clock (account_waiting.go), zero in other accounts.
-	WaitingFrom  time.Time `cbor:"19,keyasint,omitzero"`
-	WaitingSince time.Time `cbor:"20,keyasint,omitzero"`
+	WaitingFrom  time.Time
+	WaitingSince time.Time
 }
 
 // FormerEmail is an address that an account had and can have back.
 type FormerEmail struct {
-	Email string `cbor:"1,keyasint"`
+	Email string
 	// Serial is User.EmailChanges after the change that left it, so that a used
 	// link stays used if the address is left again.
-	Serial uint32 `cbor:"2,keyasint"`
+	Serial uint32
 	// Until is when it is forgotten; before, nobody else can have it.
-	Until time.Time `cbor:"3,keyasint"`
+	Until time.Time
 	// Unproven says that it was never confirmed by a mailed link.
-	Unproven bool `cbor:"4,keyasint,omitempty"`
+	Unproven bool
 }
 
 // A Budget says how much of the budget of a throttle is spent, for one account,
@@ -288,26 +288,26 @@ const (
 // a family of refresh tokens.
 // Times are UTC with a resolution of one second in the store.
 type Session struct {
-	Hash     TokenHash   `cbor:"-"`
-	User     uuid.UUID   `cbor:"1,keyasint"`
-	Kind     SessionKind `cbor:"2,keyasint,omitempty"`
-	Created  time.Time   `cbor:"3,keyasint"`
-	LastUsed time.Time   `cbor:"4,keyasint"`
+	Hash     TokenHash
+	User     uuid.UUID
+	Kind     SessionKind
+	Created  time.Time
+	LastUsed time.Time
 	// Expires is the absolute end, whatever the use.
-	Expires time.Time `cbor:"5,keyasint"`
+	Expires time.Time
 	// Address is the client's IP address at sign-in.
-	Address string `cbor:"6,keyasint,omitempty"`
+	Address string
 	// UserAgent is the client's User-Agent at sign-in, at most 160 bytes.
-	UserAgent string `cbor:"7,keyasint,omitempty"`
+	UserAgent string
 	// Refresh and Previous are the hashes of the second halves of the refresh
 	// token that is good now and of the one before it, which was used at
 	// Rotated. They are zero where the kind is not KindRefresh.
-	Refresh  TokenHash `cbor:"8,keyasint,omitzero"`
-	Previous TokenHash `cbor:"9,keyasint,omitzero"`
-	Rotated  time.Time `cbor:"10,keyasint,omitzero"`
+	Refresh  TokenHash
+	Previous TokenHash
+	Rotated  time.Time
 	// Epoch is User.SessionEpoch, or User.TokenEpoch where the kind is not
 	// KindSession, at the sign-in. With another one the sign-in has ended.
-	Epoch uint32 `cbor:"11,keyasint,omitempty"`
+	Epoch uint32
 }
 
 // MailFarAhead is beyond what any message is put off, see Tx.DueMail.
@@ -334,33 +334,33 @@ const (
 // Mail is one row of the outbox.
 type Mail struct {
 	// Seq orders the queue; assigned by PutMail.
-	Seq uint64 `cbor:"-"`
+	Seq uint64
 	// MessageID is the Message-ID without its angle brackets; it stays the
 	// same over retries, so a receiver can drop a second copy.
-	MessageID string   `cbor:"1,keyasint"`
-	Kind      MailKind `cbor:"2,keyasint"`
-	To        string   `cbor:"3,keyasint"`
+	MessageID string
+	Kind      MailKind
+	To        string
 	// User is the account that the message is about; zero for none.
-	User uuid.UUID `cbor:"4,keyasint"`
+	User uuid.UUID
 	// State fingerprints what the act behind the link would change. If the
 	// account no longer matches when the message is sent, it is dropped.
-	State []byte `cbor:"5,keyasint,omitempty"`
+	State []byte
 	// Language is the BCP 47 tag of the request that caused the message.
-	Language string `cbor:"6,keyasint,omitempty"`
+	Language string
 	// Queued is when the act happened; Due is when the next try may start.
-	Queued time.Time `cbor:"7,keyasint"`
-	Due    time.Time `cbor:"8,keyasint"`
+	Queued time.Time
+	Due    time.Time
 	// Attempts counts the tries that failed for this message.
-	Attempts int `cbor:"9,keyasint,omitempty"`
+	Attempts int
 	// Next is where the person wanted to go when the act was asked for; it
 	// travels in the link. Empty: nowhere in particular.
-	Next string `cbor:"10,keyasint,omitempty"`
+	Next string
 	// Tried is for how long the message has been tried: the waits between its
 	// tries, by no clock. Kept to the millisecond.
-	Tried time.Duration `cbor:"11,keyasint,omitempty"`
+	Tried time.Duration
 	// Waiting is the account that awaits its verification and for whose sake the
 	// message was asked for; zero: none. Its time is counted anew from Queued.
-	Waiting uuid.UUID `cbor:"16,keyasint,omitzero"`
+	Waiting uuid.UUID
 }
 
 // ParseID reads an account's id in its one written form.
