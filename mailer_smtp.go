@@ -1,5 +1,5 @@
 // mailer_smtp.go: the mailer that speaks SMTP, as a Caddy module: its settings,
-// and its one connection. The conversation itself is in mailer_smtpconn.go.
+// and its defaults. The conversation itself is in mail/smtp.
 
 package registration
 

@@ -11,13 +11,13 @@
 // the running configuration (app.go); guards (guard.go) and the admin API
 // (adminapi.go) find it there by name.
 //
-// A request to an endpoint is routed and decoded by handlers.go, done by
-// Accounts (account.go and its siblings, which know neither Caddy nor HTTP),
-// and answered by respond.go as JSON or by pages.go as HTML. An act is one
-// transaction of the Store (store.go; boltstore.go is the default): the
-// account, its sessions and the mail that the act needs are written together.
-// The outbox (outbox.go) sends that mail afterwards through a Mailer
-// (mailer.go), with a link that signer.go has signed.
+// A request to an endpoint (handlers.go lists them) is routed, decoded and
+// answered by internal/web, and done by internal/account, which knows neither
+// Caddy nor HTTP. An act is one transaction of the store (package store;
+// store/bolt is the default): the account, its sessions and the mail that the act
+// needs are written together. internal/outbox sends that mail afterwards through
+// a mailer (mailer.go), with a link that internal/sign has signed.
+// docs/architecture.md has the whole tree.
 //
 // The open store, the live sessions and the outbox outlive a reload; engine.go
 // holds them.

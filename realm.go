@@ -5,7 +5,6 @@ package registration
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -31,19 +30,6 @@ import (
 	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
-
-// A StoreModule is a guest module in http.registration.stores: it opens the
-// stores of realms.
-type StoreModule interface {
-	// StoreKey identifies what is opened, so that it is opened once a process:
-	// an absolute path, a database address. It is called after Provision.
-	StoreKey() string
-	// OpenStore opens the store of a realm. It waits at most wait for another
-	// process to let go of it, and then returns an error that matches
-	// ErrStoreLocked. release gives back what the store rests on; it is called
-	// once, after the store's Close, and may be nil.
-	OpenStore(realm string, wait time.Duration) (store store.Store, release func() error, err error)
-}
 
 // Pools of what outlives a reload. They hold no settings.
 var (
@@ -252,41 +238,6 @@ func (s *Settings) site() string {
 		return addr.Address[strings.LastIndexByte(addr.Address, '@')+1:]
 	}
 	return "localhost"
-}
-
-// signingKey is the name of the generated key among the store's values.
-const signingKey = "signing_key"
-
-// newSigner uses the configured secrets, or the key in the store, made at the
-// first start.
-func (r *realm) newSigner() (*sign.Signer, error) {
-	var secrets [][]byte
-	for _, s := range r.settings.Secrets {
-		secrets = append(secrets, []byte(s))
-	}
-	if len(secrets) > 0 {
-		return sign.NewSigner(r.Name, secrets...)
-	}
-	var key []byte
-	err := r.engine.store.View(context.Background(), func(tx store.Tx) (err error) {
-		key, err = tx.Value(signingKey)
-		return err
-	})
-	if errors.Is(err, store.ErrNotFound) {
-		fresh := make([]byte, sign.SecretBytes)
-		_, _ = rand.Read(fresh) // never fails
-		err = r.engine.store.Update(context.Background(), func(tx store.Tx) (err error) {
-			if key, err = tx.Value(signingKey); !errors.Is(err, store.ErrNotFound) {
-				return err
-			}
-			key = fresh
-			return tx.PutValue(signingKey, key)
-		})
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the signing key in the store: %w", err)
-	}
-	return sign.NewSigner(r.Name, key)
 }
 
 // NameKeys is the signer that hashes left names: the configured secrets, and after

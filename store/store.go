@@ -1,5 +1,5 @@
 // store.go: the contract between the account rules and whatever keeps the
-// records. The embedded default is in boltstore.go.
+// records. The embedded default is store/bolt.
 
 package store
 
@@ -241,7 +241,7 @@ type User struct {
 	EmailPending bool
 	// WaitingFrom is when an account that awaits its verification began to, and
 	// WaitingSince from when on its time is counted; both by the store's steady
-	// clock (account_waiting.go), zero in other accounts.
+	// clock (internal/account), zero in other accounts.
 	WaitingFrom  time.Time
 	WaitingSince time.Time
 }

@@ -1,6 +1,6 @@
 // account.go: the rules of one realm: how an account comes to be, is confirmed,
-// found and shown. What its owner does with it later stands in account_self.go
-// and account_password.go. No HTTP and no Caddy in here.
+// found and shown. What its owner does with it later stands in self.go
+// and password.go. No HTTP and no Caddy in here.
 
 package account
 

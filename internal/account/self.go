@@ -147,7 +147,7 @@ func (a *Accounts) setEmail(t *Txn, u *store.User, email string, verified bool, 
 }
 
 // VerifyEmail changes the e-mail address by a mailed link, and tells the old
-// one (account_undo.go).
+// one (undo.go).
 func (a *Accounts) VerifyEmail(ctx context.Context, in field.Input, client Client) (*store.User, error) {
 	var errs refusal.FieldErrors
 	l, err := readLink(in, sign.PurposeRegisterEmail, &errs)

@@ -76,7 +76,7 @@ func wrap(text string) string {
 
 // MailUser is what a mail template can mention of an account. Until the address
 // that is written to is confirmed for it, a stranger may have made the account:
-// then names and added texts are empty (mails_names.go).
+// then names and added texts are empty (names.go).
 type MailUser struct {
 	Username, Email, FirstName, LastName string
 	// Name is the full name, else the username, else empty; empty also where a mail

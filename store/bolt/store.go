@@ -1,5 +1,5 @@
 // store.go: the embedded store, the default. One bbolt file holds the
-// accounts of all realms of a Caddy process; its layout is in bolttx.go.
+// accounts of all realms of a Caddy process; its layout is in tx.go.
 
 package bolt
 

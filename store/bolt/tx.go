@@ -1,5 +1,5 @@
 // tx.go: one transaction of the embedded store: accounts, sessions, values.
-// The outbox is in boltoutbox.go.
+// The outbox is in outbox.go.
 
 package bolt
 

@@ -1,4 +1,4 @@
-// boltmodule.go: the embedded store as a Caddy module: one open file a process,
+// store.go: stores as Caddy modules, and the embedded one: one open file a process,
 // however many realms and configurations use it.
 
 package registration
@@ -111,3 +111,16 @@ var (
 	_ caddy.Provisioner     = (*BoltModule)(nil)
 	_ caddyfile.Unmarshaler = (*BoltModule)(nil)
 )
+
+// A StoreModule is a guest module in http.registration.stores: it opens the
+// stores of realms.
+type StoreModule interface {
+	// StoreKey identifies what is opened, so that it is opened once a process:
+	// an absolute path, a database address. It is called after Provision.
+	StoreKey() string
+	// OpenStore opens the store of a realm. It waits at most wait for another
+	// process to let go of it, and then returns an error that matches
+	// ErrStoreLocked. release gives back what the store rests on; it is called
+	// once, after the store's Close, and may be nil.
+	OpenStore(realm string, wait time.Duration) (store store.Store, release func() error, err error)
+}
