@@ -33,7 +33,7 @@ import (
 func TestAGrowingFileIsNotDamaged(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.db")
 	require.NoError(t, os.WriteFile(path, make([]byte, 4096), 0o600))
-	h := &bolt.BoltHealth{}
+	h := &bolt.Health{}
 	require.NoError(t, h.Watch(path))
 	t.Cleanup(func() { _ = h.File.Close() })
 	inner := false

@@ -397,7 +397,7 @@ func TestSMTPNoDescriptorLeak(t *testing.T) {
 		}
 		return openFiles(t) <= before
 	}, 10*time.Second, 10*time.Millisecond, "open before: %d, now: %d", before, openFiles(t))
-	smtp.SmtpDials.Range(func(number, _ any) bool {
+	smtp.SMTPDials.Range(func(number, _ any) bool {
 		require.Fail(t, "a dial is still registered", number)
 		return false
 	})

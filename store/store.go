@@ -372,6 +372,7 @@ func ParseID(text string) (uuid.UUID, bool) {
 // Text is a hash in base64url.
 func (h TokenHash) Text() string { return base64.RawURLEncoding.EncodeToString(h[:]) }
 
+// ParseTokenHash reads what Text has written; ok is false for anything else.
 func ParseTokenHash(text string) (h TokenHash, ok bool) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
 	if err != nil || len(raw) != len(h) {

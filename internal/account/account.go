@@ -113,6 +113,8 @@ func (a *Accounts) Update(ctx context.Context, fn func(*Txn) error) error {
 	return nil
 }
 
+// View runs fn in a transaction that only reads. A failure of the store is
+// CodeUnavailable.
 func (a *Accounts) View(ctx context.Context, fn func(store.Tx) error) error {
 	return StoreError(a.Store.View(ctx, fn))
 }

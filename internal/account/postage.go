@@ -54,6 +54,7 @@ func MailTables() []string {
 	return tables
 }
 
+// KindTable counts the mails of one kind to a mailbox.
 func KindTable(kind store.MailKind) string { return ThrottleMail + "/" + string(kind) }
 
 // mailKinds are the messages that are counted by kind.
@@ -213,6 +214,7 @@ func BudgetKey(parts ...string) budget.Key {
 	return key
 }
 
+// TooOften refuses what is over a budget until wait has passed.
 func TooOften(wait time.Duration) *refusal.Error {
 	return &refusal.Error{Code: refusal.CodeThrottled, RetryAfter: wait, Params: text.Params{"seconds": refusal.Seconds(wait)}}
 }

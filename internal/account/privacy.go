@@ -39,7 +39,7 @@ func typedLogin(in field.Input, names []string) string {
 	return ""
 }
 
-// A Notice is a mail that an address gets at most once an hour.
+// A notice is a mail that an address gets at most once an hour.
 type notice struct {
 	// Due decides once, however often a transaction runs.
 	Due func() bool
@@ -56,6 +56,8 @@ func noticeKey(kind store.MailKind, to string) budget.Key {
 	return BudgetKey("notice", string(kind), "variants", box)
 }
 
+// Notice is what tells an address of somebody else's try, unless it was told within
+// the hour. Addresses of one mailbox share theirs.
 func (a *Accounts) Notice(kind store.MailKind, to string) notice {
 	charge := budget.Charge{Table: "notice", Key: noticeKey(kind, to), Limit: NoticeLimit}
 	spent := false

@@ -29,6 +29,7 @@ func PurgeEvery(lifetime time.Duration) time.Duration {
 	return min(max(lifetime/purgesALifetime, minPurgeEvery), MaxPurgeEvery)
 }
 
+// Earlier is the first of two times; a where they are the same.
 func Earlier(a, b time.Time) time.Time {
 	if b.Before(a) {
 		return b

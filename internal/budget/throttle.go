@@ -5,7 +5,7 @@ package budget
 
 import "net/netip"
 
-// Names of the tables of a throttle, each kind of key with its own.
+// A Throttle has the names of its tables, one for each kind of key.
 type Throttle struct {
 	// Name is the throttle's.
 	Name string

@@ -16,6 +16,7 @@ import (
 
 type valueKind uint8
 
+// What a value was in the body. A member that was not sent is ValueAbsent.
 const (
 	ValueAbsent valueKind = iota
 	ValueText
@@ -165,7 +166,9 @@ func (in Input) Field(f *Field, required bool, u *store.User, errs *refusal.Fiel
 	return true
 }
 
-func JsonValue(v any) Value {
+// JSONValue is a decoded member of a JSON body. Numbers have to be json.Number: they
+// are texts as they were written.
+func JSONValue(v any) Value {
 	switch v := v.(type) {
 	case nil:
 		return Value{Kind: valueNull}

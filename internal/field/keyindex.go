@@ -31,7 +31,7 @@ const (
 // would keep a million accounts' pages in memory until the commit.
 const KeyBatch = 2000
 
-// uniques knows the unique fields of all configurations that run on one store:
+// A KeyIndex knows the unique fields of all configurations that run on one store:
 // while a reload is under way, the accounts that the old one writes get the
 // keys of the new one too, and are compared by the login fields of both. It is
 // safe for concurrent use.
@@ -44,6 +44,7 @@ type KeyIndex struct {
 	Logins atomic.Pointer[[][]*Field]
 }
 
+// NewKeyIndex is one without configurations; each enters its own set.
 func NewKeyIndex() *KeyIndex {
 	u := &KeyIndex{}
 	u.combine()

@@ -36,6 +36,8 @@ type Use struct {
 	Email bool
 }
 
+// NewSet sorts all fields, built-in ones too, by what they are used for. A name
+// that is no field's is left out.
 func NewSet(all []*Field, use Use) *Set {
 	set := &Set{
 		All: all, ByName: make(map[string]*Field, len(all)), PublicSet: map[string]*Field{},
@@ -85,6 +87,7 @@ func (set *Set) IsLogin(name string) bool {
 	return slices.ContainsFunc(set.Login, func(f *Field) bool { return f.Name == name })
 }
 
+// Names are those of all fields, in their order.
 func (set *Set) Names() []string {
 	names := make([]string, len(set.All))
 	for i, f := range set.All {
@@ -93,6 +96,7 @@ func (set *Set) Names() []string {
 	return names
 }
 
+// UniqueNames are those of the fields whose values no two accounts share.
 func (set *Set) UniqueNames() []string {
 	names := make([]string, len(set.Unique))
 	for i, f := range set.Unique {

@@ -196,9 +196,11 @@ func scalarValue(raw json.RawMessage) Value {
 	if err := dec.Decode(&v); err != nil {
 		return Value{Kind: ValueOther}
 	}
-	return JsonValue(v)
+	return JSONValue(v)
 }
 
+// ScalarText is a JSON text or number as somebody would type it; "" for anything
+// else, a boolean too.
 func ScalarText(raw json.RawMessage) string {
 	if v := scalarValue(raw); v.Kind == ValueText {
 		return strings.TrimSpace(v.Text)

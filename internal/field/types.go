@@ -23,6 +23,7 @@ import (
 // pages and the API's description.
 type Kind string
 
+// The kinds that can be configured, as the setting `type` has them.
 const (
 	KindText    Kind = "text"
 	KindEmail   Kind = "email"
@@ -32,7 +33,8 @@ const (
 	KindBoolean Kind = "boolean"
 	KindDate    Kind = "date"
 	KindChoice  Kind = "choice"
-	// The kinds of built-in fields alone; none of them is ever an input.
+	// KindUUID, KindTime and KindList are kinds of built-in fields alone; none of
+	// them is ever an input.
 	KindUUID Kind = "uuid"
 	KindTime Kind = "time"
 	KindList Kind = "list"
@@ -41,6 +43,7 @@ const (
 // FieldKinds are those that can be configured.
 var FieldKinds = []Kind{KindText, KindEmail, KindURL, KindInteger, KindNumber, KindBoolean, KindDate, KindChoice}
 
+// KindNames lists FieldKinds for a message.
 func KindNames() string {
 	names := make([]string, len(FieldKinds))
 	for i, k := range FieldKinds {

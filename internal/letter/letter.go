@@ -209,8 +209,6 @@ func parseMailText(folder string, l *text.Locale, name string, named bool) (*tex
 	return t, nil
 }
 
-// NewRenderer loads all templates and renders each once with sample data,
-// so that a broken one is an error now and not at the first mail.
 // Options is what an owner has decided about his mails.
 type Options struct {
 	// From and ReplyTo are addresses as the headers have them.
@@ -236,6 +234,8 @@ type Link struct {
 	Period time.Duration
 }
 
+// NewRenderer loads all templates and renders each once with sample data,
+// so that a broken one is an error now and not at the first mail.
 func NewRenderer(o Options, l *text.Languages, site string, now func() time.Time) (*Renderer, error) {
 	r := &Renderer{options: o, languages: l, site: site, Templates: map[string]map[store.MailKind]mailTemplate{}, now: now}
 	kinds := []store.MailKind{

@@ -80,6 +80,8 @@ type mailJob struct {
 	done chan struct{}
 }
 
+// NewWorker is a worker at rest. It asks current for the courier of every mail, as a
+// reload brings another.
 func NewWorker(store store.Store, current func() *Courier) *Worker {
 	return &Worker{store: store, wake: make(chan struct{}, 1), postman: current}
 }

@@ -137,7 +137,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Cause }
 
-// refuse is a single refusal.
+// New is a refusal that is about no field.
 func New(code Code) *Error { return &Error{Code: code} }
 
 // Unavailable is a failure that is not the client's and may pass.
@@ -148,6 +148,7 @@ func Unavailable(cause error) *Error {
 // FieldErrors collects the refusals of an input.
 type FieldErrors []FieldError
 
+// Add refuses a field. Of params, which the message needs, at most one is taken.
 func (fe *FieldErrors) Add(field string, code Code, params ...text.Params) {
 	e := FieldError{Field: field, Code: code}
 	if len(params) > 0 {

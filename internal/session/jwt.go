@@ -66,6 +66,8 @@ type TokenPolicy struct {
 	Lifetime, KeyLifetime time.Duration
 }
 
+// NewAccessTokens makes tokens by a policy. The store has the list of
+// their keys, which are derived from the secrets of signer.
 func NewAccessTokens(store store.Store, signer *sign.Signer, p TokenPolicy) *AccessTokens {
 	a := &AccessTokens{issuer: p.Issuer, audience: p.Audience, lifetime: p.Lifetime}
 	a.keyring = keyring{Store: store, signer: signer, keyLifetime: p.KeyLifetime, tokenLifetime: a.lifetime}

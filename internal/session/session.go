@@ -82,10 +82,10 @@ func Shorten(text string, n int) string {
 	return text
 }
 
-// sessions answers who a token belongs to. It keeps the live sessions and
+// Live answers who a token belongs to. It keeps the live sessions and
 // their users in memory, exactly: whatever a transaction changes is forgotten
 // between its commit and the answer, so a revoked token fails at the very next
-// request. All configurations that run on one store share one sessions.
+// request. All configurations that run on one store share one.
 type Live struct {
 	Store store.Store
 	Live  *cache[store.TokenHash, *LiveSession]
@@ -98,6 +98,7 @@ type Live struct {
 	Left chan Leftover
 }
 
+// A LiveSession is one in memory, with what a request may change of it.
 type LiveSession struct {
 	session  store.Session
 	created  int64        // Unix seconds
@@ -111,6 +112,7 @@ const (
 	maxLiveUsers    = 1 << 15
 )
 
+// NewLive has none in memory yet: each is read when its token is first sent.
 func NewLive(db store.Store) *Live {
 	return &Live{
 		Store: db,

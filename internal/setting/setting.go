@@ -17,6 +17,7 @@ type Error struct {
 // Error implements error.
 func (e *Error) Error() string { return fmt.Sprintf("%s: %s", e.Setting, e.Problem) }
 
+// Errorf is an Error about a setting, whose problem is worded as by fmt.Sprintf.
 func Errorf(setting, format string, args ...any) *Error {
 	return &Error{Setting: setting, Problem: fmt.Sprintf(format, args...)}
 }

@@ -63,6 +63,8 @@ type OriginPolicy struct {
 	csrf    *http.CrossOriginProtection
 }
 
+// NewOriginPolicy trusts the origin of base_url, if there is one, and those of
+// trusted_origins. The error is the first that is no origin.
 func NewOriginPolicy(s *Options) (*OriginPolicy, error) {
 	p := &OriginPolicy{csrf: http.NewCrossOriginProtection()}
 	if u, err := url.Parse(s.BaseURL); err == nil && u.Host != "" {

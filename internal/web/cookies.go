@@ -44,6 +44,8 @@ func SentCookie(req *http.Request, name string) (value string, sent bool) {
 	return value, sent
 }
 
+// CookieNames sets how the cookies are called and guarded: __Host-registration over
+// HTTPS and registration over HTTP, unless a name or a domain is configured.
 func (r *Realm) CookieNames() {
 	const base = "registration"
 	s := r.Options.Cookie

@@ -165,7 +165,7 @@ func rawValue(raw json.RawMessage) field.Value {
 	if err := dec.Decode(&v); err != nil {
 		return field.Value{Kind: field.ValueOther}
 	}
-	return field.JsonValue(v)
+	return field.JSONValue(v)
 }
 
 func decodeForm(body []byte) (field.Input, error) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 )
 
+// EndpointOpenAPI is the description of the others, as they are configured.
 func EndpointOpenAPI(*Realm) *Endpoint {
 	return &Endpoint{
 		Name: "openapi.json", Methods: []string{http.MethodGet, http.MethodHead}, Document: serveOpenAPI,

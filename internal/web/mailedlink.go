@@ -21,7 +21,8 @@ import (
 const (
 	// SignUpSuffix is added to the name of the session cookie: the marker of a
 	// browser that signed up, for SignUpLifetime.
-	SignUpSuffix   = "_signup"
+	SignUpSuffix = "_signup"
+	// SignUpLifetime is how long a browser has that marker.
 	SignUpLifetime = 24 * time.Hour
 	// linkSuffix is that of the cookie that keeps a mailed link while its owner
 	// signs in, so that no further address has the signature.

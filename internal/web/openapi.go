@@ -22,6 +22,7 @@ type openAPIDocument struct {
 // and one for HTTPS, where the cookie has another name.
 type openAPI [2]func() openAPIDocument
 
+// NewOpenAPI makes nothing yet. The names of the realm's cookies have to be set.
 func NewOpenAPI(r *Realm) *openAPI {
 	var out openAPI
 	for i, cookie := range []string{r.CookiePlain, r.CookieTLS} {

@@ -52,6 +52,7 @@ const (
 
 func ref(schema string) Object { return Object{{"$ref", "#/components/schemas/" + schema}} }
 
+// ExampleID is the account of the examples; there is none of that id.
 const ExampleID = "0199f6a2-7c1e-7d3a-9b54-3f2a1c0de4b7"
 
 // exampleText is a value for a text that people type.
@@ -281,19 +282,6 @@ func (r *Realm) schemas() Object {
 	for _, f := range s.Fields.Public {
 		profile = append(profile, member{f.Name, outputSchema(f)})
 	}
-	var kinds []any
-	for _, kind := range []store.SessionKind{store.KindSession, store.KindToken, store.KindRefresh} {
-		kinds = append(kinds, account.SessionKinds[kind])
-	}
-	stamp := Object{{"type", "string"}, {"format", "date-time"}}
-	session := all(Object{
-		{"id", txt("For `revoke-session`. It signs nobody in.", "kPq3mX0bSx2yCkAQo1sI7w")},
-		{"kind", Object{{"type", "string"}, {"enum", kinds}}},
-		{"created", stamp}, {"last_used", stamp}, {"expires", stamp},
-		{"address", txt("The client's IP address at sign-in.")},
-		{"user_agent", txt("The client's User-Agent at sign-in.")},
-		{"current", Object{{"type", "boolean"}, {"description", "Whether it is the one that asks."}}},
-	})
 	codes := make([]any, 0, 40)
 	for _, code := range allCodes(r.Languages.Named(text.DefaultLanguage)) {
 		codes = append(codes, code)
@@ -303,11 +291,15 @@ func (r *Realm) schemas() Object {
 		{SchemaDetail, all(detail)},
 		{SchemaProfile, all(profile)},
 		{SchemaSignIn, all(tokens)},
-		{SchemaSessions, Object{{"type", "array"}, {"items", session}}},
+		{SchemaSessions, Object{{"type", "array"}, {"items", all(sessionMembers(txt))}}},
 		{schemaOpenAPI, Object{{"type", "object"}, {"required", []string{"openapi"}}, {"properties", Object{{"openapi", Object{{"type", "string"}}}}}}},
 		{schemaMessages, Object{{"type", "array"}, {"minItems", 1}, {"items", Object{{"type", "string"}}}}},
 		{schemaProblem, closed(Object{
-			{"type", txt("", "about:blank")}, {"title", txt("")}, {"status", Object{{"type", "integer"}}}, {"detail", txt("")}, {"code", code},
+			{"type", txt("", "about:blank")},
+			{"title", txt("")},
+			{"status", Object{{"type", "integer"}}},
+			{"detail", txt("")},
+			{"code", code},
 			{"errors", Object{{"type", "object"}, {"description", "By field."}, {"additionalProperties", Object{
 				{"type", "array"}, {"minItems", 1}, {"items", all(Object{{"code", code}, {"message", txt("")}})},
 			}}}},
@@ -320,6 +312,25 @@ func (r *Realm) schemas() Object {
 		out = append(out, member{SchemaTokens, all(tokens)}, member{SchemaJWKS, all(Object{{"keys", Object{{"type", "array"}, {"items", keySchema(txt(""))}}}})})
 	}
 	return out
+}
+
+// sessionMembers are those of a sign-in in the list; txt makes the schema of a text.
+func sessionMembers(txt func(description string, examples ...any) Object) Object {
+	var kinds []any
+	for _, kind := range []store.SessionKind{store.KindSession, store.KindToken, store.KindRefresh} {
+		kinds = append(kinds, account.SessionKinds[kind])
+	}
+	stamp := Object{{"type", "string"}, {"format", "date-time"}}
+	return Object{
+		{"id", txt("For `revoke-session`. It signs nobody in.", "kPq3mX0bSx2yCkAQo1sI7w")},
+		{"kind", Object{{"type", "string"}, {"enum", kinds}}},
+		{"created", stamp},
+		{"last_used", stamp},
+		{"expires", stamp},
+		{"address", txt("The client's IP address at sign-in.")},
+		{"user_agent", txt("The client's User-Agent at sign-in.")},
+		{"current", Object{{"type", "boolean"}, {"description", "Whether it is the one that asks."}}},
+	}
 }
 
 // allCodes are the codes of all refusals, sorted: those that the catalogue has
@@ -339,8 +350,12 @@ func allCodes(l *text.Locale) []string {
 func keySchema(text Object) Object {
 	return Object{
 		{"type", "object"}, {"required", []string{"kty", "crv", "x", "kid", "alg", "use"}}, {"properties", Object{
-			{"kty", Object{{"const", "OKP"}}}, {"crv", Object{{"const", "Ed25519"}}}, {"alg", Object{{"const", "EdDSA"}}}, {"use", Object{{"const", "sig"}}},
-			{"x", text}, {"kid", text},
+			{"kty", Object{{"const", "OKP"}}},
+			{"crv", Object{{"const", "Ed25519"}}},
+			{"alg", Object{{"const", "EdDSA"}}},
+			{"use", Object{{"const", "sig"}}},
+			{"x", text},
+			{"kid", text},
 		}}, {"additionalProperties", false},
 	}
 }

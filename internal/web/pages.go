@@ -176,6 +176,8 @@ type PageOption struct {
 	Selected     bool
 }
 
+// NewPages reads the templates and the logo, so that what is wrong with them is an error
+// now; with pages off it reads nothing. The endpoints have to be set.
 func NewPages(r *Realm) (*pages, error) {
 	p := &pages{realm: r, site: r.Options.Pages.Title, templates: map[string]*template.Template{}, Files: map[string]*pageFile{}}
 	p.site = cmp.Or(p.site, r.SiteName)
@@ -416,7 +418,7 @@ func AccountName(u *store.User) string {
 	return u.Username
 }
 
-// The types of a logo, by the name's end.
+// LogoTypes are the media types that a logo may have, by the end of its name.
 var LogoTypes = map[string]string{
 	".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
 	".webp": "image/webp", ".avif": "image/avif", ".gif": "image/gif",

@@ -115,6 +115,7 @@ const (
 	kindInputSelect   = "select"
 )
 
+// AutocompleteUsername tells a browser which input its password manager knows people by.
 const AutocompleteUsername = "username"
 
 // Links that several pages have.
@@ -163,10 +164,12 @@ func labelPhrase(f *field.Field) text.Phrase {
 	return fieldLabels[f.Name]
 }
 
+// EmailField asks for an address, which must not be missing.
 func EmailField(label text.Phrase) FormField {
 	return FormField{Name: field.Email, label: label, kind: kindInputEmail, Autocomplete: "email", Required: true, verbatim: true}
 }
 
+// CurrentPassword asks for the password that an account has; browsers fill it in.
 func CurrentPassword(name string, label text.Phrase) FormField {
 	return FormField{Name: name, label: label, kind: kindInputPassword, Autocomplete: "current-password", Required: true}
 }

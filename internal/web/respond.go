@@ -40,6 +40,7 @@ var Statuses = map[refusal.Code]int{
 	refusal.CodeUnavailable:          http.StatusServiceUnavailable,
 }
 
+// StatusOf is the HTTP status of a refusal: 400 unless Statuses has another.
 func StatusOf(code refusal.Code) int {
 	if status, ok := Statuses[code]; ok {
 		return status
@@ -95,6 +96,8 @@ func AcceptsHTML(h http.Header) bool {
 	return html > 0 && html > acceptedQuality(accept, "application/json", "application/problem+json")
 }
 
+// AcceptsProblem reports whether the client names application/problem+json and likes
+// it no less than JSON.
 func AcceptsProblem(h http.Header) bool {
 	accept := h["Accept"]
 	problem := acceptedQuality(accept, "application/problem+json")
@@ -121,7 +124,7 @@ type member struct {
 	Value any
 }
 
-// An object marshals in the order of its members.
+// An Object marshals in the order of its members.
 type Object []member
 
 // objectOf is a profile as an answer has it.
@@ -225,12 +228,12 @@ func (r *Realm) Challenge() string {
 	return `Bearer realm="` + r.Name + `", Token realm="` + r.Name + `"`
 }
 
-// refuse answers with a refusal, in HTML for a browser.
+// Refuse answers with a refusal, in HTML for a browser.
 func (r *Realm) Refuse(w http.ResponseWriter, req *http.Request, err error) {
 	r.RefuseTo(w, req, nil, err)
 }
 
-// RefuseTo is refuse for somebody who is signed in.
+// RefuseTo is Refuse for somebody who is signed in.
 func (r *Realm) RefuseTo(w http.ResponseWriter, req *http.Request, who *session.Principal, err error) {
 	e := AsRefusal(err)
 	if !r.Options.Pages.Off && AcceptsHTML(req.Header) {

@@ -22,7 +22,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-// An endpoint is one row of the contract.
+// An Endpoint is one row of the contract.
 type Endpoint struct {
 	Name    string
 	Methods []string

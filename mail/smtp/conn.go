@@ -62,6 +62,7 @@ type smtpClient interface {
 // smtpStep is a part of the conversation.
 type smtpStep int
 
+// The steps in their order.
 const (
 	stepDial smtpStep = iota // up to and with the sign-in
 	StepMail                 // the sender
@@ -132,7 +133,8 @@ type smtpDial struct {
 }
 
 var (
-	SmtpDials   sync.Map     // of *smtpDial, by their number
+	// SMTPDials has the *smtpDial that are under way, by their number as a text.
+	SMTPDials   sync.Map
 	smtpDialNo  atomic.Int64 // the last number, above firstDialNo
 	dialForeign = gomail.NetDialTimeout
 )
@@ -144,7 +146,7 @@ const firstDialNo = 1 << 16
 // dialSMTP opens a connection that has a deadline from its first byte on; the
 // library sets none before the server has greeted.
 func dialSMTP(network, address string, timeout time.Duration) (net.Conn, error) {
-	v, ours := SmtpDials.Load(address[strings.LastIndexByte(address, ':')+1:])
+	v, ours := SMTPDials.Load(address[strings.LastIndexByte(address, ':')+1:])
 	if !ours {
 		return dialForeign(network, address, timeout)
 	}
@@ -162,8 +164,8 @@ func dialSMTP(network, address string, timeout time.Duration) (net.Conn, error) 
 func (s *Server) dial(ctx context.Context) (*Conn, error) {
 	number := firstDialNo + int(smtpDialNo.Add(1))
 	dial := &smtpDial{ctx: ctx, address: net.JoinHostPort(s.Host, s.Port)}
-	SmtpDials.Store(strconv.Itoa(number), dial)
-	defer SmtpDials.Delete(strconv.Itoa(number))
+	SMTPDials.Store(strconv.Itoa(number), dial)
+	defer SMTPDials.Delete(strconv.Itoa(number))
 
 	d := gomail.NewDialer(s.Host, number, s.Username, s.Password) // a new one each time: it keeps its Auth
 	d.SSL = s.Tls == SmtpImplicit

@@ -21,7 +21,8 @@ import (
 )
 
 var (
-	errForeign    = errors.New("it is a bbolt file of another program")
+	errForeign = errors.New("it is a bbolt file of another program")
+	// ErrTruncated says that the end of the file is missing.
 	ErrTruncated  = errors.New("it is shorter than its own header says")
 	errBadPage    = errors.New("a page is not what its header says")
 	errNotRegular = errors.New("it is not a regular file")

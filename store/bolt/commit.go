@@ -31,7 +31,7 @@ var errGone = errors.New("the act's function did not return")
 // goroutine of its caller.
 type committer struct {
 	db     *bolt.DB
-	health *BoltHealth
+	health *Health
 	// fewest is how many free pages there were at least after the commits since it
 	// was last looked at.
 	fewest atomic.Int64
@@ -105,7 +105,7 @@ func (a *act) refuse(err error) bool {
 }
 
 // follow runs fn for the leader, who is told even if fn panics.
-func (a *act) follow(health *BoltHealth, tx *bolt.Tx) {
+func (a *act) follow(health *Health, tx *bolt.Tx) {
 	err := errGone
 	defer func() { a.ran <- err }()
 	err = health.part(func() error { return a.run(tx) })

@@ -22,8 +22,8 @@ import (
 // What can't be survived: a page that was overwritten by another sound-looking
 // page, or with lengths that make bbolt ask for more memory than there is.
 
-// A BoltHealth knows whether an open file can still be used.
-type BoltHealth struct {
+// Health knows whether an open file can still be used.
+type Health struct {
 	File *os.File // of its own, for its size alone
 	Stat func(*os.File) (int64, error)
 	// Size is what the file has had; bbolt never shrinks one.
@@ -36,7 +36,7 @@ type BoltHealth struct {
 }
 
 // Watch begins to watch the open file at path.
-func (h *BoltHealth) Watch(path string) (err error) {
+func (h *Health) Watch(path string) (err error) {
 	if h.File, err = os.Open(path); err != nil { //nolint:gosec // the owner names the file
 		return err
 	}
@@ -46,7 +46,7 @@ func (h *BoltHealth) Watch(path string) (err error) {
 
 // Check returns an error if the file is shorter than it was. It costs a
 // microsecond, and spares the map most faults, among them those under a lock.
-func (h *BoltHealth) Check() error {
+func (h *Health) Check() error {
 	if h.stuck.Load() {
 		return fmt.Errorf("%w (restart Caddy after that)", ErrDamaged)
 	}
@@ -69,13 +69,13 @@ func (h *BoltHealth) Check() error {
 	return nil
 }
 
-func (h *BoltHealth) freeze(err error) {
+func (h *Health) freeze(err error) {
 	err = fmt.Errorf("nothing is written to it any more until Caddy is restarted on a sound file: %w", err)
 	h.frozen.CompareAndSwap(nil, &err)
 }
 
 // writable returns why nothing is to be written, nil if nothing is in the way.
-func (h *BoltHealth) writable() error {
+func (h *Health) writable() error {
 	if err := h.frozen.Load(); err != nil {
 		return *err
 	}
@@ -88,7 +88,7 @@ func (h *BoltHealth) writable() error {
 
 // Read runs fn, a read transaction. began says that bbolt has begun it, after
 // which a panic leaves no lock behind.
-func (h *BoltHealth) read(began *bool, fn func() error) (err error) {
+func (h *Health) read(began *bool, fn func() error) (err error) {
 	if err := h.Check(); err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (h *BoltHealth) read(began *bool, fn func() error) (err error) {
 }
 
 // Write runs fn, a write transaction, and freezes the file if it met damage.
-func (h *BoltHealth) write(fn func() error) (err error) {
+func (h *Health) write(fn func() error) (err error) {
 	if err := h.writable(); err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (h *BoltHealth) write(fn func() error) (err error) {
 }
 
 // part runs fn, which is one act's part in another's write transaction.
-func (h *BoltHealth) part(fn func() error) (err error) {
+func (h *Health) part(fn func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
@@ -132,7 +132,7 @@ func (h *BoltHealth) part(fn func() error) (err error) {
 
 // closeWithin runs bbolt's Close. After a panic it may wait for a lock that
 // nobody gives back; then the file stays open until the process ends.
-func (h *BoltHealth) closeWithin(limit time.Duration, closeDB func() error) error {
+func (h *Health) closeWithin(limit time.Duration, closeDB func() error) error {
 	if h.File != nil {
 		_ = h.File.Close()
 	}

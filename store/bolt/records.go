@@ -146,6 +146,7 @@ type mailRecord struct {
 	Waiting   []byte         `cbor:"16,keyasint,omitempty"`
 }
 
+// EncodeUser is the record of an account and of the keys by which it is found.
 func EncodeUser(u *store.User, keys []store.Key) ([]byte, error) {
 	r := userRecord{
 		Username: u.Username, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName,
@@ -184,6 +185,8 @@ nextKey:
 	return encodeRecord(userFormat, &r)
 }
 
+// DecodeUser is the account of a record, and its keys. The id is that of the row. The
+// error wraps ErrDamaged or store.ErrNewerSchema.
 func DecodeUser(id uuid.UUID, data []byte) (*store.User, []store.Key, error) {
 	var r userRecord
 	if err := decodeRecord("user", userFormat, data, &r); err != nil {

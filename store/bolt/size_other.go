@@ -6,7 +6,8 @@ package bolt
 
 import "os"
 
-func fileSize(f *os.File) (int64, error) {
+// FileSize is the size of an open file, in bytes.
+func FileSize(f *os.File) (int64, error) {
 	info, err := f.Stat()
 	if err != nil {
 		return 0, err

@@ -9,6 +9,7 @@ import (
 	"syscall"
 )
 
+// FileSize is the size of an open file, in bytes.
 func FileSize(f *os.File) (int64, error) {
 	var stat syscall.Stat_t
 	var err error

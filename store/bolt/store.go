@@ -53,7 +53,7 @@ const (
 type File struct {
 	Db       *bolt.DB
 	Path     string
-	Health   BoltHealth
+	Health   Health
 	commits  committer
 	pageSize int
 	warnings []string

@@ -164,7 +164,7 @@ func BenchmarkCommit(b *testing.B) {
 					_, err := tx.CreateBucket([]byte("b"))
 					return err
 				}))
-				c := &committer{db: db, health: new(BoltHealth)}
+				c := &committer{db: db, health: new(Health)}
 				commit := map[string]func(func(*bolt.Tx) error) error{
 					"committer": func(fn func(*bolt.Tx) error) error {
 						_, err := c.do(func(tx *bolt.Tx, _ *undo) error { return fn(tx) })

@@ -11,6 +11,8 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
+// EndpointChangePassword sets a new password for who knows the old one, and ends all
+// other sign-ins.
 func EndpointChangePassword(r *web.Realm) *web.Endpoint {
 	s := r.Options
 	return &web.Endpoint{

@@ -14,6 +14,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
+// EndpointProfile shows the account of who asks, and changes its editable fields.
 func EndpointProfile(r *web.Realm) *web.Endpoint {
 	set := r.Options.Fields
 	list, required := set.Profile, set.ProfileRequired

@@ -12,6 +12,8 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
 
+// EndpointRegisterEmail changes the address: at once, or, where addresses are verified,
+// by a link that is mailed to the new one.
 func EndpointRegisterEmail(r *web.Realm) *web.Endpoint {
 	verify := r.Options.RegisterEmail.Verification
 	e := &web.Endpoint{

@@ -12,6 +12,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
+// EndpointResetPassword sets a new password by the mailed link, and ends all sign-ins.
 func EndpointResetPassword(r *web.Realm) *web.Endpoint {
 	s := r.Options
 	return &web.Endpoint{

@@ -13,6 +13,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
+// EndpointSendResetPasswordLink mails the link that sets a new password.
 func EndpointSendResetPasswordLink(r *web.Realm) *web.Endpoint {
 	s := r.Options
 	names, login := append([]string{"login"}, s.LoginFields...), web.LoginField(s)

@@ -13,6 +13,8 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
+// EndpointUndoEmail takes the address back by the link that was mailed to the old one,
+// and signs everybody out. It is off where no mail is sent.
 func EndpointUndoEmail(r *web.Realm) *web.Endpoint {
 	s := r.Options
 	e := &web.Endpoint{

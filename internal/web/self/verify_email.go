@@ -11,6 +11,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
 
+// EndpointVerifyEmail confirms a new address by the link that was mailed to it.
 func EndpointVerifyEmail(r *web.Realm) *web.Endpoint {
 	s := r.Options
 	e := &web.Endpoint{

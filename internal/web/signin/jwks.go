@@ -15,6 +15,7 @@ import (
 // far less than a key is published before it signs.
 const jwksMaxAge = 5 * time.Minute
 
+// EndpointJWKS publishes the keys of the access tokens. It is off without JWT.
 func EndpointJWKS(r *web.Realm) *web.Endpoint {
 	return &web.Endpoint{
 		Name: ".well-known/jwks.json", Methods: []string{http.MethodGet, http.MethodHead}, Off: !r.Options.JWT, Document: serveJWKS,

@@ -14,6 +14,8 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
+// EndpointLogin signs in by a login field and the password: with a cookie, a token or
+// a pair of tokens, as configured.
 func EndpointLogin(r *web.Realm) *web.Endpoint {
 	s := r.Options
 	e := &web.Endpoint{

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
+// EndpointLogout ends the session that asks and, with revoke_token, API tokens.
 func EndpointLogout(*web.Realm) *web.Endpoint {
 	return &web.Endpoint{
 		Name: "logout", Methods: web.Post, SignedIn: true, Act: actLogout,

@@ -11,6 +11,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
 
+// EndpointRefreshToken takes a refresh token for the next pair. It is off without JWT.
 func EndpointRefreshToken(r *web.Realm) *web.Endpoint {
 	return &web.Endpoint{
 		Name: "refresh-token", Methods: web.Post, Off: !r.Options.JWT, Anonymous: true, Act: actRefreshToken,

@@ -12,6 +12,8 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
+// EndpointRevokeSession ends one sign-in of who asks, or all others. Its buttons are on
+// the page of the sessions.
 func EndpointRevokeSession(*web.Realm) *web.Endpoint {
 	return &web.Endpoint{
 		Name: "revoke-session", Methods: web.Post, SignedIn: true, Act: actRevokeSession,

@@ -15,6 +15,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
+// EndpointSessions lists where the account is signed in, the latest used first.
 func EndpointSessions(*web.Realm) *web.Endpoint {
 	return &web.Endpoint{
 		Name: "sessions", Methods: []string{http.MethodGet, http.MethodHead}, SignedIn: true, Act: actSessions,

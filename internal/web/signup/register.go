@@ -14,6 +14,8 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
+// EndpointRegister creates an account. With verification it is inactive until its
+// mailed link was followed.
 func EndpointRegister(r *web.Realm) *web.Endpoint {
 	s := r.Options
 	verify := s.Register.Verification

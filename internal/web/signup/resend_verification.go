@@ -12,6 +12,8 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
 
+// EndpointResendVerification mails the link of a sign-up again. Its answer is the same
+// where nobody waits for one. It is off without verification.
 func EndpointResendVerification(r *web.Realm) *web.Endpoint {
 	s := r.Options
 	names := slices.Clone(s.LoginFields)

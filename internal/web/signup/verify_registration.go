@@ -13,6 +13,8 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
+// EndpointVerifyRegistration makes an account active by its mailed link. It is off without
+// verification.
 func EndpointVerifyRegistration(r *web.Realm) *web.Endpoint {
 	s := r.Options
 	pass := web.CurrentPassword(account.ParamPassword, text.Say("field.password"))
