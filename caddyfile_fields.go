@@ -77,6 +77,7 @@ func scalarOption(to *json.RawMessage, kind field.Kind, example string) option {
 			if v, ok := field.ParseBoolean(text); ok {
 				raw = strconv.AppendBool(nil, v)
 			}
+		default: // a text
 		}
 		*to = raw
 		return nil

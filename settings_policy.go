@@ -76,9 +76,9 @@ func (s *Settings) webOptions() *web.Options {
 		Policy: s.policy(), Name: s.Realm, Path: s.Path, BaseURL: s.BaseURL, TrustedOrigins: s.TrustedOrigins,
 		NonFieldErrorsKey: *s.NonFieldErrorsKey, JWT: s.Login.JWT != nil,
 		Mailed: map[sign.Purpose]web.Mailed{
-			sign.PurposeRegister:      {URL: s.Register.VerificationURL, Redirect: s.Register.RedirectSettings.web()},
-			sign.PurposeResetPassword: {URL: s.ResetPassword.VerificationURL, Redirect: s.ResetPassword.RedirectSettings.web()},
-			sign.PurposeRegisterEmail: {URL: s.RegisterEmail.VerificationURL, Redirect: s.RegisterEmail.RedirectSettings.web()},
+			sign.PurposeRegister:      {URL: s.Register.VerificationURL, Redirect: s.Register.web()},
+			sign.PurposeResetPassword: {URL: s.ResetPassword.VerificationURL, Redirect: s.ResetPassword.web()},
+			sign.PurposeRegisterEmail: {URL: s.RegisterEmail.VerificationURL, Redirect: s.RegisterEmail.web()},
 			sign.PurposeUndoEmail:     {URL: s.RegisterEmail.UndoURL},
 		},
 	}

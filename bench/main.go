@@ -34,7 +34,6 @@ type bench struct {
 	started              time.Time
 	rows                 []row
 	notes                []string
-	seeded               *seeded
 }
 
 // small is the number of users of the store that the large one is compared with.

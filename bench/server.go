@@ -86,10 +86,10 @@ func (s *server) stop() error {
 		return err
 	}
 	select {
-	case <-s.done:
+	case <-s.done: //nolint:errcheck // it was told to end
 	case <-time.After(20 * time.Second):
 		_ = s.cmd.Process.Kill()
-		<-s.done
+		<-s.done //nolint:errcheck // it was killed
 	}
 	return s.log.Close()
 }
@@ -108,7 +108,7 @@ func (s *server) cpu() (total time.Duration, err error) {
 	}
 	for _, path := range children {
 		text, _ := os.ReadFile(path) //nolint:gosec // of /proc
-		for _, pid := range strings.Fields(string(text)) {
+		for pid := range strings.FieldsSeq(string(text)) {
 			more, err := filepath.Glob("/proc/" + pid + "/task/*/schedstat")
 			if err != nil {
 				return 0, err

@@ -242,7 +242,7 @@ func (a *Accounts) State(purpose sign.Purpose, u *store.User, email string) []by
 		oneTime = a.Policy.Register.OneTimeUse
 	case sign.PurposeResetPassword:
 		oneTime = a.Policy.ResetPassword.OneTimeUse
-	case sign.PurposeRegisterEmail, sign.PurposeUndoEmail:
+	default: // used once
 	}
 	return a.linkState(purpose, u, email, oneTime)
 }

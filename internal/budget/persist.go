@@ -196,7 +196,7 @@ func (l *Ledger) Inherit(raw []byte) error {
 		if every == 0 || every > uint64(MaxWindow) || events == 0 || events > 1_000_000 {
 			continue
 		}
-		window := min(time.Duration(every)*time.Duration(events), MaxWindow) //nolint:gosec // at most a week
+		window := min(time.Duration(every)*time.Duration(events), MaxWindow)
 		if every > uint64(MaxWindow)/uint64(events) {
 			window = MaxWindow
 		}

@@ -237,6 +237,7 @@ func (f *Field) parseText(text string) (any, refusal.Code) {
 			return nil, refusal.CodeInvalidChoice
 		}
 		return text, ""
+	case KindUUID, KindTime, KindList: // never an input
 	}
 	if !ok {
 		return nil, refusal.CodeInvalid
@@ -273,6 +274,7 @@ func (f *Field) KeyOf(text string) string {
 		}
 	case KindChoice:
 		return text
+	case KindText, KindBoolean, KindUUID, KindTime, KindList:
 	}
 	return UniqueKey(text)
 }

@@ -19,8 +19,7 @@ func below(t reflect.Type, prefix string) []string {
 		return nil
 	}
 	var paths []string
-	for i := range t.NumField() {
-		f := t.Field(i)
+	for f := range t.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case f.Anonymous && name == "" && f.IsExported():

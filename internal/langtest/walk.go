@@ -38,7 +38,7 @@ const (
 	likeProblem = "application/problem+json"
 	likeAPI     = "application/json"
 	form        = "application/x-www-form-urlencoded"
-	password    = "xkqz wvrt pfgh 42"
+	password    = "xkqz wvrt pfgh 42" //nolint:gosec // of accounts that a test makes
 )
 
 var linkIn = regexp.MustCompile(`https?://\S+`)

@@ -149,7 +149,7 @@ func OwnerSignsIn(w http.ResponseWriter, c *Call, owner *store.User) bool {
 
 // OwnerRefused does so once the act was refused for that (OwnLink).
 func OwnerRefused(w http.ResponseWriter, c *Call, refused *refusal.Error) bool {
-	switch refused.Code { //nolint:exhaustive // the others are the page's
+	switch refused.Code {
 	case refusal.CodeNotAuthenticated:
 		c.signInFirst(w, http.StatusSeeOther)
 	case refusal.CodePermissionDenied:

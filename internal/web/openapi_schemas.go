@@ -132,6 +132,7 @@ func fieldSchema(f *field.Field, nullable bool) Object {
 		name = "number"
 	case field.KindBoolean:
 		name = "boolean"
+	case field.KindText, field.KindEmail, field.KindURL, field.KindChoice: // a string of no format
 	case field.KindList:
 		return Object{{"type", "array"}, {"items", Object{{"type", "string"}}}}
 	}

@@ -110,6 +110,7 @@ func otherErrors(fields []PageField, left map[string][]string, refused *refusal.
 		about = "login"
 	case refusal.CodeEmailRequired, refusal.CodeEmailAlreadyRegistered:
 		about = field.Email
+	default: // the whole form
 	}
 	if !slices.ContainsFunc(fields, func(f PageField) bool { return f.Name == about }) {
 		about = ""

@@ -231,7 +231,7 @@ func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html
 		r.declineToAct(w, req)
 		return
 	}
-	if e.SignedIn && c.Who == nil && !(html && e.Mailed.Purpose != "") { // the page of a link leads to the sign-in
+	if e.SignedIn && c.Who == nil && (!html || e.Mailed.Purpose == "") { // the page of a link leads to the sign-in
 		r.Refuse(w, req, refusal.New(refusal.CodeNotAuthenticated))
 		return
 	}

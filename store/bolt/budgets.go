@@ -41,7 +41,7 @@ func (t *boltTx) PutBudget(b *store.Budget) error {
 	if b.Table == "" || len(b.Table) > maxBudgetTable || strings.Contains(b.Table, "\x00") {
 		return errors.New("a budget needs the name of a table, of at most 64 bytes")
 	}
-	value := binary.BigEndian.AppendUint64([]byte{budgetFormat}, uint64(b.Whole.UnixMilli())) //nolint:gosec // read back as signed
+	value := binary.BigEndian.AppendUint64([]byte{budgetFormat}, uint64(b.Whole.UnixMilli()))
 	return t.bucket(bucketBudgets).Put(append([]byte(b.Table+"\x00"), b.Key[:]...), value)
 }
 

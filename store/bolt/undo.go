@@ -7,6 +7,7 @@ package bolt
 import (
 	"bytes"
 	"errors"
+	"slices"
 
 	bolt "go.etcd.io/bbolt"
 )
@@ -32,9 +33,9 @@ func (u *undo) back() error {
 	if u.lost {
 		return errNoWayBack
 	}
-	for i := len(u.steps) - 1; i >= 0; i-- {
+	for _, s := range slices.Backward(u.steps) {
 		var err error
-		if s := u.steps[i]; s.had {
+		if s.had {
 			err = s.bucket.Put(s.key, bytes.Clone(s.value))
 		} else {
 			err = s.bucket.Delete(s.key)

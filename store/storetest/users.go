@@ -5,6 +5,7 @@ package storetest
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -169,9 +170,7 @@ var userPromises = []promise{
 		given := fullUser()
 		want := *given
 		want.Groups, want.Extra = slices.Clone(given.Groups), map[string]any{}
-		for k, v := range given.Extra {
-			want.Extra[k] = v
-		}
+		maps.Copy(want.Extra, given.Extra)
 		keys := keysOf(given)
 		update(t, s, func(tx store.Tx) error {
 			if err := tx.PutUser(given, keys); err != nil {
