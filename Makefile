@@ -27,11 +27,11 @@ test:
 	@if command -v npm >/dev/null; then cd integration/web && npm ci --no-audit --no-fund --loglevel=error; fi
 	rm -rf $(COVERDIR) && mkdir -p $(COVERDIR)/unit $(COVERDIR)/built
 	$(GO) vet ./...
-	$(GO) test $(RACE) -shuffle=on -timeout 12m $(COVERED) $(OTHERS) -args -test.gocoverdir=$(COVERDIR)/unit
+	$(GO) test $(RACE) -shuffle=on -timeout 40m $(COVERED) $(OTHERS) -args -test.gocoverdir=$(COVERDIR)/unit
 	$(GO) test -c $(RACE) $(COVERED) -o $(COVERDIR)/unit.test .
 	@set -o pipefail; $(COVERDIR)/unit.test -test.list . | grep -E '^(Test|Fuzz|Example)' | awk '{ half[NR % 2] = half[NR % 2] "|" $$0 } END { for (i in half) print "^(" substr(half[i], 2) ")$$" }' | \
-	  xargs -d '\n' -P 2 -I{} $(COVERDIR)/unit.test -test.run {} -test.shuffle on -test.timeout 12m -test.gocoverdir=$(COVERDIR)/unit
-	REGISTRATION_COVERDIR=$(COVERDIR)/built $(GO) test -count=1 -shuffle=on -timeout 14m ./integration
+	  xargs -d '\n' -P 2 -I{} $(COVERDIR)/unit.test -test.run {} -test.shuffle on -test.timeout 40m -test.gocoverdir=$(COVERDIR)/unit
+	REGISTRATION_COVERDIR=$(COVERDIR)/built $(GO) test -count=1 -shuffle=on -timeout 40m ./integration
 
 # What a fault does to the server, at full length: some 45 minutes, 30 of them the
 # soak. One fault alone: make faults RUN=Overload (or Killed, Stopped, Administration, Clock, DiskFull, ReadOnly,
