@@ -70,7 +70,7 @@ func (a *App) define(name, settings, source string, build func() (*realm, error)
 	return r, nil
 }
 
-// Leave gives a realm back; the last one releases what it holds.
+// leave gives a realm back; the last one releases what it holds.
 func (a *App) leave(r *realm) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -93,7 +93,7 @@ func (a *App) need(g guardRef) {
 	}
 }
 
-// Realm returns a realm by name, nil if there is none.
+// realm returns a realm by name, nil if there is none.
 func (a *App) realm(name string) *realm {
 	a.mu.RLock()
 	defer a.mu.RUnlock()

@@ -195,7 +195,7 @@ func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, 
 	w.WriteHeader(http.StatusFound)
 }
 
-// Wanted is the `next` that a sign-in page is given: where the person wanted to go.
+// wanted is the `next` that a sign-in page is given: where the person wanted to go.
 // A page on another host needs it with its origin. That is the request's, if it is
 // one that the realm sends anybody to: the request's Host alone decides nothing.
 // Else, and where it is longer than one that is followed, it is left out.
@@ -217,7 +217,7 @@ func (r *realm) wanted(req *http.Request, page string) string {
 	return r.Origins.SafeNext(scheme + req.Host + uri)
 }
 
-// OriginalURI is the address that the client asked for, before any rewrite.
+// originalURI is the address that the client asked for, before any rewrite.
 func originalURI(req *http.Request) string {
 	if original, ok := req.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
 		return original.RequestURI

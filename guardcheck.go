@@ -16,7 +16,7 @@ func unknownRealm(g guardRef) error {
 	return fmt.Errorf("%s: require_login guards with the realm %q, which no registration directive defines; add `registration` to a site, or name one that exists: require_login { realm <name> }", orUnknown(g.source), g.realm)
 }
 
-// Check refuses a guard whose realm is neither defined nor going to be. Caddy
+// check refuses a guard whose realm is neither defined nor going to be. Caddy
 // provisions the routes of an HTTP app one by one; the handlers that are still
 // to come stand in the app as raw JSON. Where the guard sits elsewhere, the app's
 // Start has the last word.

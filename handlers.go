@@ -9,7 +9,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/web/signup"
 )
 
-// Endpoints are all that there are. Each is one value in a file of its own, made
+// endpoints are all that there are. Each is one value in a file of its own, made
 // for a configuration.
 var endpoints = []func(*web.Realm) *web.Endpoint{
 	signup.EndpointRegister, signup.EndpointVerifyRegistration, signup.EndpointResendVerification,

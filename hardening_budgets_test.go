@@ -360,7 +360,7 @@ func TestHardeningUndoIsNotStarved(t *testing.T) {
 	s.noMail()
 }
 
-// User is the account with a username.
+// user is the account with a username.
 func (s *site) user(name string) (u *store.User) {
 	s.t.Helper()
 	require.NoError(s.t, s.accounts.Store.View(context.Background(), func(tx store.Tx) (err error) { u, err = tx.UserByKey(field.Username, name); return err }))

@@ -55,7 +55,7 @@ type handOut struct {
 	owner, holder *browser
 	// undo takes the account back to its first address, for the act that does.
 	undo data
-	// Address is the account's.
+	// address is the account's.
 	address string
 	link    data
 	token   string

@@ -193,7 +193,7 @@ func (s *site) browser() *browser {
 	return &browser{site: s, cookie: map[string]string{}, header: http.Header{}, ip: "192.0.2.1"}
 }
 
-// Answer is a response with its body read.
+// answer is a response with its body read.
 type answer struct {
 	*http.Response
 	body string
@@ -281,7 +281,7 @@ func (b *browser) likeBrowser() *browser {
 	return b
 }
 
-// Data is a JSON body.
+// data is a JSON body.
 type data = map[string]any
 
 const testPassword = "a long enough passphrase"
@@ -302,7 +302,7 @@ func (s *site) mail() *mail.Message {
 	}
 }
 
-// Notice waits for the next notice of a changed password or name.
+// notice waits for the next notice of a changed password or name.
 func (s *site) notice() *mail.Message {
 	s.t.Helper()
 	select {
@@ -358,7 +358,7 @@ func (s *site) member(name string) string {
 	return id
 }
 
-// SignedIn is the browser of a member who has signed in.
+// signedIn is the browser of a member who has signed in.
 func (s *site) signedIn(name string) *browser {
 	s.t.Helper()
 	b := s.browser()
@@ -384,12 +384,12 @@ func with(base data, changes data) data {
 func on() *bool  { v := true; return &v }
 func off() *bool { v := false; return &v }
 
-// Message is the English text of a code, as answers have it.
+// message is the English text of a code, as answers have it.
 func message(code refusal.Code, params text.Params) string {
 	return words(refusal.FieldError{Code: code, Params: params}.Phrase())
 }
 
-// Words is a phrase in English.
+// words is a phrase in English.
 func words(p text.Phrase) string {
 	l, err := text.NewLanguages("", "en")
 	if err != nil {

@@ -176,7 +176,7 @@ func (p *postOffice) hangUp() {
 	})
 }
 
-// Mailer is one that the server fits.
+// mailer is one that the server fits.
 func (p *postOffice) mailer(t testing.TB) *SMTPMailer {
 	t.Helper()
 	return readyMailer(t, &SMTPMailer{Address: p.address, TLS: p.tls, TrustedCA: p.caFile, Timeout: farTimeout})

@@ -21,7 +21,7 @@ func newMetrics() *metrics {
 	}, []string{"realm", "throttle"})}
 }
 
-// Register enters the counters in a registry, or takes over those that another
+// register enters the counters in a registry, or takes over those that another
 // realm of the configuration has entered.
 func (m *metrics) register(registry prometheus.Registerer) error {
 	err := registry.Register(m.throttled)

@@ -32,7 +32,7 @@ func formOf(body data) url.Values {
 	return form
 }
 
-// Mailed is the path and query of the next mailed link, and its query alone.
+// mailed is the path and query of the next mailed link, and its query alone.
 func (s *site) mailed() (string, url.Values) {
 	s.t.Helper()
 	link, err := url.Parse(linkInMail.FindString(s.mail().Text))

@@ -44,7 +44,7 @@ type pooledHasher struct{ *password.Pool }
 
 func (pooledHasher) Destruct() error { return nil }
 
-// Realm is a realm of one configuration. Its fields are set before it serves
+// realm is a realm of one configuration. Its fields are set before it serves
 // and do not change; accounts is nil until the store is open.
 type realm struct {
 	*web.Realm
@@ -240,7 +240,7 @@ func (s *Settings) site() string {
 	return "localhost"
 }
 
-// NameKeys is the signer that hashes left names: the configured secrets, and after
+// nameKeys is the signer that hashes left names: the configured secrets, and after
 // them the generated key, if the store has one from the time before. A first
 // `secret` must not free all names.
 func (r *realm) nameKeys(signer *sign.Signer) (*sign.Signer, error) {

@@ -176,7 +176,7 @@ func TestManySignInsEndAtOnce(t *testing.T) {
 	for name, c := range map[string]struct {
 		kind store.SessionKind
 		act  func(s *site, b *browser, id uuid.UUID)
-		// Left are the records of the account in the end.
+		// left are the records of the account in the end.
 		left int
 	}{
 		"new password": {store.KindSession, func(s *site, b *browser, _ uuid.UUID) {

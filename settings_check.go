@@ -26,7 +26,7 @@ import (
 
 var realmName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
-// Check returns every wrong setting as a *Error, joined, or nil.
+// check returns every wrong setting as a *Error, joined, or nil.
 // Values with placeholders are looked at again once these are replaced.
 func (s *Settings) check() error {
 	var errs []error
@@ -72,7 +72,7 @@ func (s *Settings) check() error {
 
 type badFunc func(setting, format string, args ...any)
 
-// Named is a value with the setting that it comes from.
+// named is a value with the setting that it comes from.
 type named[T any] struct {
 	setting string
 	value   T

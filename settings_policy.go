@@ -111,7 +111,7 @@ func (s *Settings) letters() letter.Options {
 func (r *realm) letterLinks() map[sign.Purpose]letter.Link {
 	links := map[sign.Purpose]letter.Link{}
 	for purpose, l := range r.MailedLinks() {
-		links[purpose] = letter.Link{URL: l.Url, Period: l.Period}
+		links[purpose] = letter.Link{URL: l.URL, Period: l.Period}
 	}
 	return links
 }

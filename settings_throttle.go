@@ -57,7 +57,7 @@ type ThrottleLimit struct {
 // throttleNames are the throttles, in the order of the documentation.
 var throttleNames = []string{account.ThrottleLogin, account.ThrottleRegister, account.ThrottleReset, account.ThrottleEmail, account.ThrottleProfile, account.ThrottleMail, account.ThrottleAllMail}
 
-// Named returns where the limit of a throttle stands, nil for an unknown one.
+// named returns where the limit of a throttle stands, nil for an unknown one.
 func (s *ThrottleSettings) named(name string) **ThrottleLimit {
 	switch name {
 	case account.ThrottleLogin:

@@ -20,7 +20,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-// Purge moves the clock and makes one round of the sweep.
+// purge moves the clock and makes one round of the sweep.
 func (s *site) purge(t testing.TB, d time.Duration) int {
 	t.Helper()
 	s.travel(d)

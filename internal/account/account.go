@@ -80,7 +80,7 @@ type Txn struct {
 	store.Tx
 	users    []uuid.UUID
 	sessions []store.TokenHash
-	// Left are accounts with more sign-ins to remove than one transaction should.
+	// left are accounts with more sign-ins to remove than one transaction should.
 	left    []uuid.UUID
 	mail    bool
 	postage *postage

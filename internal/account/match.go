@@ -31,9 +31,9 @@ func (a *Accounts) ResendVerification(ctx context.Context, in field.Input, clien
 
 // A match is what an input that names an account leads to.
 type match struct {
-	// User is the account found by a unique key; nil: none.
+	// user is the account found by a unique key; nil: none.
 	user *store.User
-	// ByName says that it was found by something other than an address.
+	// byName says that it was found by something other than an address.
 	byName bool
 	// waiting is the newest account that waits to confirm what was typed, where
 	// that can be an address; nil: none.
@@ -48,7 +48,7 @@ func (m match) either() *store.User {
 	return m.waiting
 }
 
-// Counted is the account that waits and whose time a request counts anew: by an
+// counted is the account that waits and whose time a request counts anew: by an
 // address the newest that waits for it, whoever gets the mail. If it were only
 // where the address is nobody's, an account that waits would tell by its end
 // whose it is.

@@ -14,7 +14,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-// Choose refuses the names that an account chooses and nobody may have. before is
+// choose refuses the names that an account chooses and nobody may have. before is
 // the account as it was, nil at sign-up: what stays as it is was allowed once.
 func (a *Accounts) choose(before, u *store.User, errs *refusal.FieldErrors) {
 	changed := func(f *field.Field) bool {

@@ -112,7 +112,7 @@ func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, ol
 	return u, grant, err
 }
 
-// Verify compares a password with an account's, nil standing for an unknown
+// verify compares a password with an account's, nil standing for an unknown
 // one, at the cost of one hash, and returns a new one where the stored one is weaker
 // or foreign.
 func (a *Accounts) verify(ctx context.Context, u *store.User, pass string) (rehashed string, err error) {

@@ -101,7 +101,7 @@ type postage struct {
 	a *Accounts
 	// rescue: the act takes an account back, and its mail is part of that.
 	rescue bool
-	// Asked names the throttle of an act that asks for a link, by any name of the
+	// asked names the throttle of an act that asks for a link, by any name of the
 	// account; "": none.
 	asked   string
 	decided map[string]time.Duration
@@ -141,7 +141,7 @@ func (p *postage) rescues(kind store.MailKind) bool {
 	return p.rescue || Purposes[kind] == sign.PurposeUndoEmail
 }
 
-// Failed gives everything back: the act has failed, and nothing was queued.
+// failed gives everything back: the act has failed, and nothing was queued.
 func (p *postage) failed() { p.a.Throttles.Return(p.paid...) }
 
 // ofDevice are the budgets of a reset that was asked for on a device of u, which

@@ -105,7 +105,7 @@ func OfKey(keyspace string) string {
 	return name
 }
 
-// Kept is what the store's two values say.
+// kept is what the store's two values say.
 type kept struct {
 	Spaces, pairs []string // sorted
 }
@@ -237,7 +237,7 @@ func (q *KeyIndex) remove(set *Set) {
 	q.combine()
 }
 
-// Write records the lists, if they are others than before.
+// write records the lists, if they are others than before.
 func (k kept) write(ctx context.Context, db store.Store, before kept) error {
 	if k.equal(before) {
 		return nil

@@ -335,7 +335,7 @@ func (o *Worker) addressee(ctx context.Context, p *Courier, m *store.Mail) (u *s
 	return u, "", nil
 }
 
-// Failed reacts to a failure by its scope.
+// failed reacts to a failure by its scope.
 func (o *Worker) failed(ctx context.Context, p *Courier, m *store.Mail, err error, log *zap.Logger) bool {
 	var mailErr *mail.Error
 	isMail := errors.As(err, &mailErr)

@@ -13,7 +13,7 @@ const cacheShards = 16
 // cache is a bounded map in shards. When a shard is full, any entry makes
 // room: what is in use comes back with the next read.
 type cache[K, V comparable] struct {
-	// Epoch counts the drops. A reader notes it before it reads the store and
+	// epoch counts the drops. A reader notes it before it reads the store and
 	// puts only if it is still the same.
 	epoch  atomic.Uint64
 	shard  func(K) byte

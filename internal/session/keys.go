@@ -128,7 +128,7 @@ func over(keys []AccessKey, i int, now time.Time) bool {
 	return i+1 < len(keys) && !now.Before(keys[i+1].SignsFrom.Add(keys[i].Tokens))
 }
 
-// Due returns the list as it should be now, and whether it differs: keys that
+// due returns the list as it should be now, and whether it differs: keys that
 // are over are gone, and the next key is there early enough.
 func (r *keyring) due(keys []AccessKey, now time.Time) (out []AccessKey, changed bool) {
 	for i, k := range keys {

@@ -106,7 +106,7 @@ func readCatalogue(raw []byte) (catalogue, error) {
 	return c, nil
 }
 
-// Check says what is wrong with a catalogue: a message that nobody shows, or a
+// check says what is wrong with a catalogue: a message that nobody shows, or a
 // placeholder that is never filled in. A label of an added field, field.<name>,
 // may be there: the English catalogue can't know it.
 func (c catalogue) check() error {

@@ -90,7 +90,7 @@ func (r *Realm) newCookie(req *http.Request, suffix, value string, seconds int) 
 	}
 }
 
-// Client says where a request came from.
+// client says where a request came from.
 func (r *Realm) client(req *http.Request) account.Client {
 	return account.Client{Address: r.ClientIP(req), UserAgent: req.UserAgent(), Language: r.Language(req).Name}
 }

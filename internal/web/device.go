@@ -89,7 +89,7 @@ func (r *Realm) setCookieClaim(w http.ResponseWriter, c *Call, suffix string, cl
 	http.SetCookie(w, r.newCookie(c.Req, suffix, value, int(lifetime/time.Second)))
 }
 
-// KnownDevice is the device that a call comes from, if u signed in on it before.
+// knownDevice is the device that a call comes from, if u signed in on it before.
 func (r *Realm) knownDevice(c *Call, u *store.User) *knownDevice {
 	if u == nil {
 		return nil

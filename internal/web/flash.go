@@ -22,11 +22,11 @@ const (
 
 // flash is what has been done.
 type flash struct {
-	// Detail is the id of the message; "": there is nothing to tell.
+	// detail is the id of the message; "": there is nothing to tell.
 	detail string
-	// Email is the address that the message mentions.
+	// email is the address that the message mentions.
 	email string
-	// Name and value are the input that would ask for the mail again.
+	// name and value are the input that would ask for the mail again.
 	name, value string
 }
 

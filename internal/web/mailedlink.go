@@ -41,10 +41,10 @@ func (r *Realm) markSignUp(w http.ResponseWriter, c *Call, u *store.User) {
 	}
 }
 
-// AsksOnPage reports whether an act comes from a built-in page that a mailed link
+// asksOnPage reports whether an act comes from a built-in page that a mailed link
 // has led to. The API, a frontend's own page and redirect mode are no such page.
 func (r *Realm) asksOnPage(c *Call, e *Endpoint) bool {
-	url := strings.TrimSuffix(e.Mailed.Url, "/")
+	url := strings.TrimSuffix(e.Mailed.URL, "/")
 	return e.Mailed.Purpose != "" && c.In.IsForm() && !e.Redirect.on() && (url == "" || url == r.Options.BaseURL+r.Path+"/"+e.Name)
 }
 

@@ -78,7 +78,7 @@ func (r *Realm) operation(e *Endpoint, method string) Object {
 	return append(out, member{"responses", r.responses(e, acts)})
 }
 
-// Body is the schema of what an endpoint reads, and an example. Nothing is
+// body is the schema of what an endpoint reads, and an example. Nothing is
 // required of a partial one.
 func (d EndpointDoc) body(partial bool) (schema, example Object) {
 	properties, required := Object{}, []string{}

@@ -42,7 +42,7 @@ const (
 // errorPage is the name of the page of errors.
 const errorPage = "error"
 
-// Pages renders the HTML of one realm. It does not change once loaded.
+// pages renders the HTML of one realm. It does not change once loaded.
 type pages struct {
 	realm     *Realm
 	templates map[string]*template.Template // by page
@@ -217,7 +217,7 @@ func NewPages(r *Realm) (*pages, error) {
 	return p, p.parse(folder)
 }
 
-// Read returns a template of the pages: the owner's if there is one, else ours.
+// read returns a template of the pages: the owner's if there is one, else ours.
 func (p *pages) read(folder, name string) (string, error) {
 	if folder != "" {
 		raw, err := os.ReadFile(filepath.Join(folder, name)) //nolint:gosec // the owner names the folder; the name is ours
@@ -254,7 +254,7 @@ func (p *pages) checkFolder(folder string, named bool) error {
 	return nil
 }
 
-// Parse reads all templates and renders every page with sample data, so that a
+// parse reads all templates and renders every page with sample data, so that a
 // broken one is an error now and not at the first visit.
 func (p *pages) parse(folder string) error {
 	wrong := func(err error) error {
@@ -352,7 +352,7 @@ func (p *pages) serveFile(name, contentType string, body []byte) string {
 	return p.realm.Path + "/" + name + "?v=" + version
 }
 
-// File answers with a file of the pages, or returns false.
+// file answers with a file of the pages, or returns false.
 func (p *pages) file(w http.ResponseWriter, req *http.Request, name string) bool {
 	f, ok := p.Files[name]
 	if !ok {

@@ -85,9 +85,9 @@ type FormField struct {
 	// browser that did not sign up itself.
 	stale, Foreign bool
 	minLength      int
-	// Options are the choices of a select.
+	// options are the choices of a select.
 	options []formOption
-	// Min, max and step are those of a number or a date.
+	// min, max and step are those of a number or a date.
 	min, max, step string
 }
 

@@ -161,7 +161,7 @@ func ProfileValue(c *Call, u *store.User, name string) string {
 	return ""
 }
 
-// Get shows an endpoint's form. It changes nothing, however often a mail
+// get shows an endpoint's form. It changes nothing, however often a mail
 // scanner asks.
 func (p *pages) get(w http.ResponseWriter, c *Call, e *Endpoint) {
 	// One reading of the query for all that follows: what was checked is what the
@@ -218,7 +218,7 @@ func (p *pages) get(w http.ResponseWriter, c *Call, e *Endpoint) {
 	p.Write(w, c, http.StatusOK, d)
 }
 
-// Sent turns the page that asks for a mail into the one that says it is on its
+// sent turns the page that asks for a mail into the one that says it is on its
 // way, with a button that sends it again.
 func (p *pages) sent(c *Call, e *Endpoint, f flash, d *PageData) {
 	if f.detail == "" {
@@ -233,7 +233,7 @@ func (p *pages) sent(c *Call, e *Endpoint, f flash, d *PageData) {
 	}
 }
 
-// Links are links of a form as its page has them.
+// links are links of a form as its page has them.
 func (p *pages) links(c *Call, of []FormLink) (out []PageLink) {
 	for _, link := range of {
 		out = append(out, PageLink{p.realm.WithNext(link.href, c.Next), c.Loc.Text(link.text)})
@@ -251,7 +251,7 @@ func (p *pages) SignedOut(w http.ResponseWriter, c *Call) {
 	p.Write(w, c, http.StatusOK, d)
 }
 
-// Failed shows the form again, with the errors next to their fields and what
+// failed shows the form again, with the errors next to their fields and what
 // was typed, but never a password.
 func (p *pages) failed(w http.ResponseWriter, c *Call, e *Endpoint, refusal *refusal.Error) {
 	if e.Form.Refused != nil && e.Form.Refused(w, c, refusal) {

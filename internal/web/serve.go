@@ -61,8 +61,8 @@ type Endpoint struct {
 // A MailedLink is the link in a mail whose act is an endpoint's.
 type MailedLink struct {
 	Purpose sign.Purpose
-	// Url is where the link leads; "": to the endpoint's own page.
-	Url    string
+	// URL is where the link leads; "": to the endpoint's own page.
+	URL    string
 	Period time.Duration
 }
 
@@ -133,7 +133,7 @@ func (r *Realm) MailedLinks() map[sign.Purpose]MailedLink {
 	links := map[sign.Purpose]MailedLink{}
 	for name, e := range r.Endpoints {
 		if e.Mailed.Purpose != "" {
-			e.Mailed.Url = cmp.Or(e.Mailed.Url, r.Options.BaseURL+r.Path+"/"+name+"/")
+			e.Mailed.URL = cmp.Or(e.Mailed.URL, r.Options.BaseURL+r.Path+"/"+name+"/")
 			links[e.Mailed.Purpose] = e.Mailed
 		}
 	}

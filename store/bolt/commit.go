@@ -48,7 +48,7 @@ type act struct {
 	// error that it returned there, after which that was taken back.
 	undo    undo
 	refused error
-	// Alone says that fn failed inside of a group. It is run again as a leader,
+	// alone says that fn failed inside of a group. It is run again as a leader,
 	// because what it stumbled over may have been rolled back since.
 	alone bool
 	turn  chan turn  // leader to follower
@@ -114,7 +114,7 @@ func (a *act) follow(health *Health, tx *bolt.Tx) {
 // errAllRefused rolls back a transaction that nobody has written in.
 var errAllRefused = errors.New("all acts were refused")
 
-// Lead runs a and those who wait. One that fails leaves the transaction as it was;
+// lead runs a and those who wait. One that fails leaves the transaction as it was;
 // where that can't be, the group gets shorter, so the loop ends.
 func (c *committer) lead(a *act) (fromFn bool, err error) {
 	group := []*act{a}
@@ -173,7 +173,7 @@ func (c *committer) lead(a *act) (fromFn bool, err error) {
 	}
 }
 
-// Answer tells the followers of a transaction how it ended. What has refused an act
+// answer tells the followers of a transaction how it ended. What has refused an act
 // may have been another's write, so a refusal holds only if that was committed.
 func (c *committer) answer(followers []*act, err error) {
 	rolledBack := err != nil && !errors.Is(err, errAllRefused)
@@ -193,7 +193,7 @@ func (c *committer) answer(followers []*act, err error) {
 	c.putBack(again)
 }
 
-// Update is a write transaction, refused where the file can't be trusted.
+// update is a write transaction, refused where the file can't be trusted.
 func (c *committer) update(fn func(*bolt.Tx) error) error {
 	err := c.health.write(func() error { return c.db.Update(fn) })
 	if err == nil {

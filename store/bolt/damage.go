@@ -86,7 +86,7 @@ func (h *Health) writable() error {
 	return err
 }
 
-// Read runs fn, a read transaction. began says that bbolt has begun it, after
+// read runs fn, a read transaction. began says that bbolt has begun it, after
 // which a panic leaves no lock behind.
 func (h *Health) read(began *bool, fn func() error) (err error) {
 	if err := h.Check(); err != nil {
@@ -104,7 +104,7 @@ func (h *Health) read(began *bool, fn func() error) (err error) {
 	return fn()
 }
 
-// Write runs fn, a write transaction, and freezes the file if it met damage.
+// write runs fn, a write transaction, and freezes the file if it met damage.
 func (h *Health) write(fn func() error) (err error) {
 	if err := h.writable(); err != nil {
 		return err

@@ -139,7 +139,7 @@ func (f *File) failureOf(err error) error {
 	return f.failure(err)
 }
 
-// Pages is how many pages the file has in use or free.
+// pages is how many pages the file has in use or free.
 func (f *File) pages() (n int, err error) {
 	err = f.view(func(tx *bolt.Tx) { n = int(tx.Size() / int64(f.pageSize)) })
 	return n, f.failureOf(err)

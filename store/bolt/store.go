@@ -186,7 +186,7 @@ func (f *File) hasRealm(bucket []byte) (found bool) {
 	return found
 }
 
-// View runs fn in a read transaction.
+// view runs fn in a read transaction.
 func (f *File) view(fn func(*bolt.Tx)) error {
 	began := false
 	return f.Health.read(&began, func() error {
@@ -198,7 +198,7 @@ func (f *File) view(fn func(*bolt.Tx)) error {
 	})
 }
 
-// Failure names the file in an error of the storage itself.
+// failure names the file in an error of the storage itself.
 func (f *File) failure(err error) error {
 	switch {
 	case errors.Is(err, bolterrors.ErrDatabaseNotOpen):

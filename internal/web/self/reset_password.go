@@ -17,7 +17,7 @@ func EndpointResetPassword(r *web.Realm) *web.Endpoint {
 	s := r.Options
 	return &web.Endpoint{
 		Name: "reset-password", Methods: web.Post, Off: !s.ResetPassword.Enabled, Act: actResetPassword, Redirect: s.Mailed[sign.PurposeResetPassword].Redirect,
-		Mailed: web.MailedLink{Purpose: sign.PurposeResetPassword, Url: s.Mailed[sign.PurposeResetPassword].URL, Period: s.ResetPassword.VerificationPeriod},
+		Mailed: web.MailedLink{Purpose: sign.PurposeResetPassword, URL: s.Mailed[sign.PurposeResetPassword].URL, Period: s.ResetPassword.VerificationPeriod},
 		Doc: web.EndpointDoc{
 			Tag: web.TagPassword, Summary: "Set a new password by what the mailed link carries", Success: http.StatusOK, Answer: web.SchemaDetail,
 			Description: "Every session and token of the account ends.",

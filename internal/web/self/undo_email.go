@@ -19,7 +19,7 @@ func EndpointUndoEmail(r *web.Realm) *web.Endpoint {
 	s := r.Options
 	e := &web.Endpoint{
 		Name: "undo-email", Methods: web.Post, Off: !s.SendsMail, Act: actUndoEmail,
-		Mailed: web.MailedLink{Purpose: sign.PurposeUndoEmail, Url: s.Mailed[sign.PurposeUndoEmail].URL, Period: account.UndoPeriod},
+		Mailed: web.MailedLink{Purpose: sign.PurposeUndoEmail, URL: s.Mailed[sign.PurposeUndoEmail].URL, Period: account.UndoPeriod},
 		Doc: web.EndpointDoc{
 			Tag: web.TagEmail, Summary: "Take the old e-mail address back by what the mailed link carries", Success: http.StatusOK, Answer: web.SchemaDetail,
 			Description: "Everybody is signed out of the account.",

@@ -16,7 +16,7 @@ func EndpointVerifyEmail(r *web.Realm) *web.Endpoint {
 	s := r.Options
 	e := &web.Endpoint{
 		Name: "verify-email", Methods: web.Post, Off: !s.RegisterEmail.Verification, Act: actVerifyEmail, SignedIn: s.RegisterEmail.SignedIn,
-		Mailed: web.MailedLink{Purpose: sign.PurposeRegisterEmail, Url: s.Mailed[sign.PurposeRegisterEmail].URL, Period: s.RegisterEmail.VerificationPeriod},
+		Mailed: web.MailedLink{Purpose: sign.PurposeRegisterEmail, URL: s.Mailed[sign.PurposeRegisterEmail].URL, Period: s.RegisterEmail.VerificationPeriod},
 		Doc: web.EndpointDoc{
 			Tag: web.TagEmail, Summary: "Confirm the new e-mail address by what the mailed link carries", Success: http.StatusOK, Answer: web.SchemaDetail,
 			Inputs: web.LinkInputs(sign.ParamUserID, sign.ParamEmail, sign.ParamTimestamp, sign.ParamSignature),

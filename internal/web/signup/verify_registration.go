@@ -22,7 +22,7 @@ func EndpointVerifyRegistration(r *web.Realm) *web.Endpoint {
 	e := &web.Endpoint{
 		Name: "verify-registration", Methods: web.Post, Off: !s.Register.Verification, Act: actVerifyRegistration,
 		GivesCookie: s.Register.AutoLogin && r.Options.Login.Session,
-		Mailed:      web.MailedLink{Purpose: sign.PurposeRegister, Url: s.Mailed[sign.PurposeRegister].URL, Period: s.Register.VerificationPeriod},
+		Mailed:      web.MailedLink{Purpose: sign.PurposeRegister, URL: s.Mailed[sign.PurposeRegister].URL, Period: s.Register.VerificationPeriod},
 		Doc: web.EndpointDoc{
 			Tag: web.TagAccount, Summary: "Confirm an account by what the mailed link carries", Success: http.StatusOK, Answer: web.SchemaDetail,
 			Inputs: web.LinkInputs(sign.ParamUserID, sign.ParamTimestamp, sign.ParamSignature), Codes: []refusal.Code{refusal.CodeSignatureInvalid, refusal.CodeSignatureExpired},
