@@ -3,6 +3,7 @@
 package registration
 
 import (
+	"encoding/json"
 	"errors"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
+	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
@@ -139,6 +141,34 @@ func TestBrokenTemplates(t *testing.T) {
 				require.ErrorContains(t, err, filepath.Join(s.Templates, "pages"))
 				require.Regexp(t, `\.html:[12]:[0-9]+`, err.Error(), "file and line")
 			}
+		})
+	}
+}
+
+// TestCheckChangesNothing: what is built of the settings is built by resolve.
+func TestCheckChangesNothing(t *testing.T) {
+	for name, options := range map[string][]func(*Settings){
+		"good": {withFields(field.Spec{Name: "code", Type: "text", Unique: true}), func(s *Settings) {
+			s.Register.ReservedNames, s.Login.Token, s.Login.JWT = []string{"Ada"}, new(true), new(JWTSettings)
+		}},
+		"wrong": {withFields(field.Spec{Name: "code", Type: "text", MaxLength: -1}), func(s *Settings) {
+			s.Register.ReservedNames, s.From, s.User.LoginFields = []string{" "}, "", []string{"none"}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := testSettings()
+			for _, option := range options {
+				option(s)
+			}
+			s.setDefaults()
+			before := *s
+			written, err := json.Marshal(s)
+			require.NoError(t, err)
+			require.Equal(t, name == "good", s.check() == nil)
+			require.Equal(t, before, *s)
+			after, err := json.Marshal(s)
+			require.NoError(t, err)
+			require.JSONEq(t, string(written), string(after))
 		})
 	}
 }

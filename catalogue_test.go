@@ -109,25 +109,7 @@ func usedMessages(t *testing.T) map[string]string {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
 		}
-		parsed, err := goparser.ParseFile(token.NewFileSet(), file, nil, 0)
-		require.NoError(t, err)
-		ast.Inspect(parsed, func(n ast.Node) bool {
-			switch n := n.(type) {
-			case *ast.ValueSpec:
-				if kind, ok := n.Type.(*ast.Ident); ok && kind.Name == "Code" {
-					for _, value := range n.Values {
-						if text, err := strconv.Unquote(value.(*ast.BasicLit).Value); err == nil {
-							used["error."+text] = file
-						}
-					}
-				}
-			case *ast.BasicLit:
-				if text, err := strconv.Unquote(n.Value); n.Kind == token.STRING && err == nil && looksLikeID.MatchString(text) && filepath.Ext(text) != ".html" {
-					used[text] = file
-				}
-			}
-			return true
-		})
+		addMessagesOfGo(t, file, used)
 	}
 	require.NoError(t, fs.WalkDir(templates.FS, ".", func(file string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() || strings.HasPrefix(file, text.LocalesFolder) {
@@ -140,6 +122,30 @@ func usedMessages(t *testing.T) map[string]string {
 		return err
 	}))
 	return used
+}
+
+// addMessagesOfGo adds the ids that a Go file writes out or makes from its codes.
+func addMessagesOfGo(t *testing.T, file string, used map[string]string) {
+	t.Helper()
+	parsed, err := goparser.ParseFile(token.NewFileSet(), file, nil, 0)
+	require.NoError(t, err)
+	ast.Inspect(parsed, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.ValueSpec:
+			if kind, ok := n.Type.(*ast.Ident); ok && kind.Name == "Code" {
+				for _, value := range n.Values {
+					if text, err := strconv.Unquote(value.(*ast.BasicLit).Value); err == nil {
+						used["error."+text] = file
+					}
+				}
+			}
+		case *ast.BasicLit:
+			if text, err := strconv.Unquote(n.Value); n.Kind == token.STRING && err == nil && looksLikeID.MatchString(text) && filepath.Ext(text) != ".html" {
+				used[text] = file
+			}
+		}
+		return true
+	})
 }
 
 // TestMessagesAreUsed: no message that nobody shows, no id without a message.

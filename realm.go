@@ -65,7 +65,8 @@ type realm struct {
 	started         bool
 }
 
-// resolve returns the settings with their placeholders replaced. Each that is
+// resolve returns the settings with their placeholders and defaults filled in, and
+// with what is built of them; the receiver stays as it is. A placeholder that is
 // unset is an error: an empty secret or address must not slip in.
 func (s *Settings) resolve() (*Settings, error) {
 	repl := caddy.NewReplacer()
@@ -118,7 +119,12 @@ func (s *Settings) resolve() (*Settings, error) {
 		return nil, err
 	}
 	out.setDefaults()
-	return &out, out.check()
+	if err := out.check(); err != nil {
+		return nil, err
+	}
+	fields, err := out.fieldSetOf()
+	out.fields, out.reserved = fields, out.reservedKeys()
+	return &out, err
 }
 
 // newRealm puts a realm together and opens its store. If another process has

@@ -97,7 +97,7 @@ type Settings struct {
 	// the Caddyfile adapter fills it in.
 	Source string `json:"source,omitempty"`
 
-	// fields is built by check, and so is reserved, the keys of ReservedNames.
+	// fields and reserved, the keys of ReservedNames, are those of resolved settings.
 	fields   *field.Set
 	reserved map[string]bool
 }

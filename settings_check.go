@@ -83,7 +83,17 @@ func (s *Settings) sendsMail() bool {
 	return *s.Register.Enabled && *s.Register.Verification || *s.ResetPassword.Enabled || *s.RegisterEmail.Verification
 }
 
+// checkMail finds what is wrong with the settings of the mails, and of where their
+// links lead.
 func (s *Settings) checkMail(bad badFunc) {
+	s.checkBaseURL(s.checkLinks(bad), bad)
+	s.checkSender(bad)
+	s.checkMailTemplates(bad)
+}
+
+// checkLinks finds what is wrong with where the mailed links lead. It returns the
+// last block of settings with a link to a page of ours, "" if there is none.
+func (s *Settings) checkLinks(bad badFunc) (builtIn string) {
 	links := []struct {
 		setting, url string
 		on           bool
@@ -94,20 +104,24 @@ func (s *Settings) checkMail(bad badFunc) {
 		{"register_email.verification_url", s.RegisterEmail.VerificationURL, *s.RegisterEmail.Verification, s.RegisterEmail.on()},
 		{"register_email.undo_url", s.RegisterEmail.UndoURL, s.sendsMail(), false},
 	}
-	builtIn := ""
 	for _, link := range links {
-		setting := link.setting
 		switch {
 		case link.url != "" && !hasPlaceholder(link.url):
 			if err := checkHTTPURL(link.url, true); err != nil {
-				bad(setting, "%v", err)
+				bad(link.setting, "%v", err)
 			}
 		case link.url == "" && link.on && s.Pages.Off && !link.acts:
-			bad(setting, "with pages off the mailed link needs a page of your frontend; set it, or turn pages on")
+			bad(link.setting, "with pages off the mailed link needs a page of your frontend; set it, or turn pages on")
 		case link.url == "" && link.on:
 			builtIn, _, _ = strings.Cut(link.setting, ".")
 		}
 	}
+	return builtIn
+}
+
+// checkBaseURL finds what is wrong with base_url; builtIn is the block of settings
+// with a link that needs it.
+func (s *Settings) checkBaseURL(builtIn string, bad badFunc) {
 	switch {
 	case s.BaseURL == "" && builtIn != "":
 		bad("base_url", "missing, but %s mails a link to a built-in page, and its host is never taken from a request; add: base_url https://example.com", builtIn)
@@ -116,6 +130,10 @@ func (s *Settings) checkMail(bad badFunc) {
 			bad("base_url", "%v", err)
 		}
 	}
+}
+
+// checkSender finds what is wrong with who sends the mails, and by what.
+func (s *Settings) checkSender(bad badFunc) {
 	if s.sendsMail() {
 		if s.From == "" {
 			bad("from", "missing, but this configuration sends mail; add: from no-reply@example.com")
@@ -134,6 +152,9 @@ func (s *Settings) checkMail(bad badFunc) {
 			bad(a.setting, "%v", err)
 		}
 	}
+}
+
+func (s *Settings) checkMailTemplates(bad badFunc) {
 	for _, n := range []named[MailSettings]{{"register.mail", s.Register.Mail}, {"reset_password.mail", s.ResetPassword.Mail}, {"register_email.mail", s.RegisterEmail.Mail}} {
 		setting, m := n.setting, n.value
 		if m != (MailSettings{}) && s.Templates == "" {

@@ -69,13 +69,22 @@ func (s *Settings) checkFields(bad badFunc) {
 			}
 		}
 	}
-	s.fields, s.reserved = set, map[string]bool{}
 	for _, name := range s.Register.ReservedNames {
 		if got, ok := field.ParseUsername(name); !ok || got == "" {
 			bad("register.reserved_names", "%q can't be a username as it is; remove it, or write the name alone, of letters, digits and @ . + - _", name)
 		}
-		s.reserved[field.UniqueKey(name)] = true
 	}
+	s.checkLoginFields(set, bad)
+	s.checkFieldLists(set, bad)
+	for _, f := range set.All {
+		if f.Extra && f.Required && !f.Hidden && !set.IsPublic(f.Name) {
+			bad("user.field."+f.Name+".required", "nobody could fill it in, because it is not public; add it to public_fields, take it out of hidden_fields, or remove required")
+		}
+	}
+}
+
+// checkLoginFields finds what is wrong with the fields by which people sign in.
+func (s *Settings) checkLoginFields(set *field.Set, bad badFunc) {
 	uniqueNames := strings.Join(set.UniqueNames(), ", ")
 	for i, name := range s.User.LoginFields {
 		f, ok := set.ByName[name]
@@ -94,6 +103,10 @@ func (s *Settings) checkFields(bad badFunc) {
 			bad("user.login_fields", "%q stands twice; keep one of them", name)
 		}
 	}
+}
+
+// checkFieldLists finds what is wrong with who sees and edits which fields.
+func (s *Settings) checkFieldLists(set *field.Set, bad badFunc) {
 	for _, list := range []named[[]string]{
 		{"user.public_fields", s.User.PublicFields}, {"user.hidden_fields", s.User.HiddenFields}, {"user.editable_fields", s.User.EditableFields},
 	} {
@@ -111,11 +124,15 @@ func (s *Settings) checkFields(bad badFunc) {
 	if slices.Contains(s.User.EditableFields, field.Email) && *s.RegisterEmail.Verification {
 		bad("user.editable_fields", "email would change without being verified; remove it (register-email changes it), or set: register_email { verification off }")
 	}
-	for _, f := range set.All {
-		if f.Extra && f.Required && !f.Hidden && !set.IsPublic(f.Name) {
-			bad("user.field."+f.Name+".required", "nobody could fill it in, because it is not public; add it to public_fields, take it out of hidden_fields, or remove required")
-		}
+}
+
+// reservedKeys are the keys of the names that nobody can choose.
+func (s *Settings) reservedKeys() map[string]bool {
+	keys := map[string]bool{}
+	for _, name := range s.Register.ReservedNames {
+		keys[field.UniqueKey(name)] = true
 	}
+	return keys
 }
 
 func (s *Settings) fieldUse() field.Use {

@@ -99,7 +99,7 @@ func (s *Settings) checkRedirect(target string) error {
 		return nil
 	}
 	// A path has to pass the check of `next`: no browser may read it as a host.
-	if new(web.OriginPolicy).SafeNext(target) == "" {
+	if !web.IsSitePath(target) {
 		return fmt.Errorf("%q is not a path on this site; write for example /welcome/", target)
 	}
 	for _, name := range []string{"verify-registration", "verify-email"} {

@@ -20,19 +20,8 @@ import (
 // the hash. Of a value that is refused already, as an address is, it says nothing:
 // whether it is somebody's would be told to who can't have it anyway.
 func (a *Accounts) taken(tx store.Tx, u *store.User, errs *refusal.FieldErrors) error {
-	secret := u.EmailPending // whose it is, is not told
-	for _, f := range a.Policy.Fields.Unique {
-		key := f.Key(u)
-		if key == "" || field.HeldBack(u, f) || hasField(*errs, f.Name) {
-			continue
-		}
-		other, err := tx.UserByKey(f.Keyspace(), key)
-		switch {
-		case err == nil && other.ID != u.ID:
-			errs.Add(f.Name, refusal.CodeUnique)
-		case err != nil && !errors.Is(err, store.ErrNotFound):
-			return err
-		}
+	if err := a.takenKeys(tx, u, errs); err != nil {
+		return err
 	}
 	before, err := stored(tx, u)
 	if err != nil {
@@ -47,7 +36,7 @@ func (a *Accounts) taken(tx store.Tx, u *store.User, errs *refusal.FieldErrors) 
 			errs.Add(f.Name, refusal.CodeUnique)
 		}
 	}
-	if secret {
+	if u.EmailPending { // whose it is, is not told
 		return nil
 	}
 	if isNew(a.Policy.Fields.ByName[field.Email], before, u) && !hasField(*errs, field.Email) {
@@ -70,6 +59,24 @@ func (a *Accounts) taken(tx store.Tx, u *store.User, errs *refusal.FieldErrors) 
 		return nil
 	}
 	return err
+}
+
+// takenKeys is taken's look at the unique values that accounts have.
+func (a *Accounts) takenKeys(tx store.Tx, u *store.User, errs *refusal.FieldErrors) error {
+	for _, f := range a.Policy.Fields.Unique {
+		key := f.Key(u)
+		if key == "" || field.HeldBack(u, f) || hasField(*errs, f.Name) {
+			continue
+		}
+		other, err := tx.UserByKey(f.Keyspace(), key)
+		switch {
+		case err == nil && other.ID != u.ID:
+			errs.Add(f.Name, refusal.CodeUnique)
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			return err
+		}
+	}
+	return nil
 }
 
 // Register creates an account. With verification on it waits for its

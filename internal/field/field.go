@@ -217,18 +217,27 @@ func parseEmail(v string) (string, bool) {
 		return "", false
 	}
 	domain, err := idna.Lookup.ToASCII(v[at+1:])
-	if err != nil || len(domain) > 253 || domain != "localhost" && !strings.Contains(domain, ".") {
+	if err != nil || !isMailDomain(domain) {
 		return "", false
-	}
-	for label := range strings.SplitSeq(domain, ".") {
-		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
-			strings.ContainsFunc(label, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' }) {
-			return "", false
-		}
 	}
 	v = v[:at] + "@" + domain
 	addr, err := mail.ParseAddress(v)
 	return v, err == nil && addr.Address == v && len(v) <= MaxEmailBytes
+}
+
+// isMailDomain reports whether a lower-case text is a host name (RFC 1123, 2.1) of
+// several labels, or localhost.
+func isMailDomain(domain string) bool {
+	if len(domain) > 253 || domain != "localhost" && !strings.Contains(domain, ".") {
+		return false
+	}
+	for label := range strings.SplitSeq(domain, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
+			strings.ContainsFunc(label, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' }) {
+			return false
+		}
+	}
+	return true
 }
 
 // MaxKeyText bounds what is normalised to a key, in bytes: what a unique field

@@ -83,16 +83,37 @@ func New(s Spec, reserved []string) (*Field, error) {
 		return f, errors.Join(errs...)
 	}
 	f.checkOptions(s, bad)
-	if s.Pattern != "" && f.Kind.Textual() {
-		if len(s.Pattern) > maxPatternLength {
+	f.setPattern(s.Pattern, bad)
+	f.setLengths(bad)
+	f.setBounds(s, bad)
+	if len(errs) == 0 && s.Default != nil {
+		v, refusal := f.Read(scalarValue(s.Default), true)
+		if refusal != nil || v == nil || v == "" {
+			bad("default", "%s is not a value that the field would take; write one, or remove the line", s.Default)
+		}
+		f.Fallback = v
+	}
+	return f, errors.Join(errs...)
+}
+
+// badFunc takes what is wrong with an option of a field, and the mend.
+type badFunc func(option, format string, args ...any)
+
+// setPattern compiles the pattern of a textual field.
+func (f *Field) setPattern(pattern string, bad badFunc) {
+	if pattern != "" && f.Kind.Textual() {
+		if len(pattern) > maxPatternLength {
 			bad("pattern", "is longer than %d bytes; write a shorter one", maxPatternLength)
-		} else if _, err := regexp.Compile(s.Pattern); err != nil {
+		} else if _, err := regexp.Compile(pattern); err != nil {
 			bad("pattern", "%v; see https://pkg.go.dev/regexp/syntax", err)
 		} else {
-			f.matches = regexp.MustCompile(`\A(?:` + s.Pattern + `)\z`)
+			f.matches = regexp.MustCompile(`\A(?:` + pattern + `)\z`)
 		}
 	}
-	f.checkLengths(bad)
+}
+
+// setBounds reads the smallest and the largest value of an ordered field.
+func (f *Field) setBounds(s Spec, bad badFunc) {
 	for _, bound := range []struct {
 		option string
 		raw    json.RawMessage
@@ -115,42 +136,20 @@ func New(s Spec, reserved []string) (*Field, error) {
 	if f.Min != nil && f.Max != nil && compareValues(f.Min, f.Max) > 0 {
 		bad("max", "is smaller than min; swap them")
 	}
-	if len(errs) == 0 && s.Default != nil {
-		v, refusal := f.Read(scalarValue(s.Default), true)
-		if refusal != nil || v == nil || v == "" {
-			bad("default", "%s is not a value that the field would take; write one, or remove the line", s.Default)
-		}
-		f.Fallback = v
-	}
-	return f, errors.Join(errs...)
 }
 
 // checkOptions refuses options that don't go together.
-func (f *Field) checkOptions(s Spec, bad func(setting, format string, args ...any)) {
-	switch {
-	case f.Kind == KindChoice && len(s.Choices) == 0:
-		bad("", "a choice needs its values; add for example: choices small medium large")
-	case f.Kind != KindChoice && s.Choices != nil:
-		bad("choices", "is for the type choice; write: field %s choice", s.Name)
-	case len(s.Choices) > maxChoices:
-		bad("choices", "has more than %d values", maxChoices)
-	}
-	for i, choice := range s.Choices {
-		if _, ok := parseText(choice); !ok || strings.TrimSpace(choice) != choice || choice == "" {
-			bad("choices", "%q is empty, begins or ends with a space, or has a control character; write another", choice)
-		} else if slices.Contains(s.Choices[:i], choice) {
-			bad("choices", "%q stands twice; keep one of them", choice)
-		}
-	}
+func (f *Field) checkOptions(s Spec, bad badFunc) {
+	f.checkChoices(s, bad)
 	if s.Pattern != "" && !f.Kind.Textual() {
 		bad("pattern", "is for text, email and url; for %s remove it", f.Kind)
 	}
 	for _, n := range []struct {
-		setting string
-		value   int
+		option string
+		value  int
 	}{{"min_length", s.MinLength}, {"max_length", s.MaxLength}} {
 		if n.value != 0 && !f.Kind.Textual() {
-			bad(n.setting, "is for text, email and url; for %s remove it", f.Kind)
+			bad(n.option, "is for text, email and url; for %s remove it", f.Kind)
 		}
 	}
 	switch {
@@ -167,7 +166,27 @@ func (f *Field) checkOptions(s Spec, bad func(setting, format string, args ...an
 	}
 }
 
-func (f *Field) checkLengths(bad func(setting, format string, args ...any)) {
+// checkChoices finds what is wrong with the values of a choice.
+func (f *Field) checkChoices(s Spec, bad badFunc) {
+	switch {
+	case f.Kind == KindChoice && len(s.Choices) == 0:
+		bad("", "a choice needs its values; add for example: choices small medium large")
+	case f.Kind != KindChoice && s.Choices != nil:
+		bad("choices", "is for the type choice; write: field %s choice", s.Name)
+	case len(s.Choices) > maxChoices:
+		bad("choices", "has more than %d values", maxChoices)
+	}
+	for i, choice := range s.Choices {
+		if _, ok := parseText(choice); !ok || strings.TrimSpace(choice) != choice || choice == "" {
+			bad("choices", "%q is empty, begins or ends with a space, or has a control character; write another", choice)
+		} else if slices.Contains(s.Choices[:i], choice) {
+			bad("choices", "%q stands twice; keep one of them", choice)
+		}
+	}
+}
+
+// setLengths checks the bounds of a text's length, and sets the default of the upper one.
+func (f *Field) setLengths(bad badFunc) {
 	if !f.Kind.Textual() {
 		return
 	}

@@ -170,23 +170,32 @@ func (f *Field) Read(v Value, required bool) (any, *refusal.FieldError) {
 	if code != "" {
 		return wrong(code)
 	}
+	if code, params := f.beyond(parsed); code != "" {
+		return wrong(code, params)
+	}
+	return parsed, nil
+}
+
+// beyond says which bound of the field a value of its kind breaks, with the
+// parameters of the message; "" if it keeps them all.
+func (f *Field) beyond(parsed any) (refusal.Code, text.Params) {
 	if s, ok := parsed.(string); ok && f.Kind.Textual() {
 		switch n := utf8.RuneCountInString(s); { // an e-mail's domain may have grown
 		case n > f.MaxLength, f.Unique && len(f.KeyOf(s)) > MaxKeyText: // a store's index takes no more
-			return wrong(refusal.CodeMaxLength, text.Params{"max": f.MaxLength})
+			return refusal.CodeMaxLength, text.Params{"max": f.MaxLength}
 		case n < f.MinLength:
-			return wrong(refusal.CodeMinLength, text.Params{"min": f.MinLength})
+			return refusal.CodeMinLength, text.Params{"min": f.MinLength}
 		case f.matches != nil && !f.matches.MatchString(s):
-			return wrong(refusal.CodeInvalid)
+			return refusal.CodeInvalid, nil
 		}
 	}
 	switch {
 	case f.Min != nil && compareValues(parsed, f.Min) < 0:
-		return wrong(refusal.CodeMinValue, text.Params{"min": TextOf(f.Min)})
+		return refusal.CodeMinValue, text.Params{"min": TextOf(f.Min)}
 	case f.Max != nil && compareValues(parsed, f.Max) > 0:
-		return wrong(refusal.CodeMaxValue, text.Params{"max": TextOf(f.Max)})
+		return refusal.CodeMaxValue, text.Params{"max": TextOf(f.Max)}
 	}
-	return parsed, nil
+	return "", nil
 }
 
 // invalid is the message about a text that is none of the field's kind: it says

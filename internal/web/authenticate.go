@@ -127,22 +127,38 @@ func (p *OriginPolicy) preflight(w http.ResponseWriter, req *http.Request, e *En
 // MaxNext bounds a `next` target, in bytes.
 const MaxNext = 2048
 
-// SafeNext returns the target if it stays on this site or a trusted origin,
-// else "". A path is taken only in the one form that no browser reads as
-// another host: one slash, then neither slash nor backslash; no control
-// characters, which browsers drop before they parse.
-func (p *OriginPolicy) SafeNext(next string) string {
+// parseNext reads a `next` target, nil for one that is never followed. A path is
+// taken only in the one form that no browser reads as another host: one slash,
+// then neither slash nor backslash; no control characters, which browsers drop
+// before they parse.
+func parseNext(next string) *url.URL {
 	if next == "" || len(next) > MaxNext || strings.ContainsFunc(next, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\\' || r == 0xfffd }) {
-		return ""
+		return nil
 	}
 	u, err := url.Parse(next)
 	if err != nil || u.User != nil || u.Opaque != "" {
+		return nil
+	}
+	if u.Scheme == "" && u.Host == "" && (next[0] != '/' || strings.HasPrefix(next, "//")) {
+		return nil
+	}
+	return u
+}
+
+// IsSitePath reports whether a `next` target is a path on this site.
+func IsSitePath(next string) bool {
+	u := parseNext(next)
+	return u != nil && u.Scheme == "" && u.Host == ""
+}
+
+// SafeNext returns the target if it stays on this site or a trusted origin,
+// else "".
+func (p *OriginPolicy) SafeNext(next string) string {
+	u := parseNext(next)
+	if u == nil {
 		return ""
 	}
 	if u.Scheme == "" && u.Host == "" {
-		if next[0] != '/' || strings.HasPrefix(next, "//") {
-			return ""
-		}
 		return next
 	}
 	origin := strings.ToLower(u.Scheme + "://" + u.Host)

@@ -106,8 +106,8 @@ func (d EndpointDoc) body(partial bool) (schema, example Object) {
 	return schema, example
 }
 
-// responses are all answers of an operation, by status.
-func (r *Realm) responses(e *Endpoint, acts bool) Object {
+// refusalsOf are the codes with which an operation can refuse, by status.
+func (r *Realm) refusalsOf(e *Endpoint, acts bool) map[int][]refusal.Code {
 	d := e.Doc
 	codes := map[int][]refusal.Code{}
 	add := func(list ...refusal.Code) {
@@ -116,25 +116,31 @@ func (r *Realm) responses(e *Endpoint, acts bool) Object {
 			codes[status] = append(codes[status], code)
 		}
 	}
-	if e.Document == nil {
-		if acts {
-			add(refusal.CodeMalformed, refusal.CodeNotAnObject, refusal.CodeCrossOrigin, refusal.CodeTooLarge, refusal.CodeUnsupportedMediaType)
-			add(d.Codes...)
-		}
-		if e.SignedIn {
-			add(refusal.CodeNotAuthenticated)
-		}
-		if r.Options.Login.Token && !e.Anonymous {
-			add(refusal.CodeTokenInvalid)
-		}
-		throttled := e.Throttle != "" || slices.ContainsFunc(d.Inputs, func(in InputDoc) bool { return in.Name == account.ParamPassword && !in.Required })
-		if acts && throttled && !r.Options.Unlimited && !slices.Contains(d.Codes, refusal.CodeThrottled) {
-			add(refusal.CodeThrottled)
-		}
-		add(refusal.CodeInternal, refusal.CodeUnavailable)
-	} else {
+	if e.Document != nil {
+		add(d.Codes...)
+		return codes
+	}
+	if acts {
+		add(refusal.CodeMalformed, refusal.CodeNotAnObject, refusal.CodeCrossOrigin, refusal.CodeTooLarge, refusal.CodeUnsupportedMediaType)
 		add(d.Codes...)
 	}
+	if e.SignedIn {
+		add(refusal.CodeNotAuthenticated)
+	}
+	if r.Options.Login.Token && !e.Anonymous {
+		add(refusal.CodeTokenInvalid)
+	}
+	throttled := e.Throttle != "" || slices.ContainsFunc(d.Inputs, func(in InputDoc) bool { return in.Name == account.ParamPassword && !in.Required })
+	if acts && throttled && !r.Options.Unlimited && !slices.Contains(d.Codes, refusal.CodeThrottled) {
+		add(refusal.CodeThrottled)
+	}
+	add(refusal.CodeInternal, refusal.CodeUnavailable)
+	return codes
+}
+
+// responses are all answers of an operation, by status.
+func (r *Realm) responses(e *Endpoint, acts bool) Object {
+	codes := r.refusalsOf(e, acts)
 	out := Object{}
 	switch {
 	case e.Redirect.on() && (!acts || !e.linkActs):
@@ -143,9 +149,9 @@ func (r *Realm) responses(e *Endpoint, acts bool) Object {
 			delete(codes, http.StatusBadRequest)
 		}
 	default:
-		out = append(out, member{strconv.Itoa(d.Success), r.success(e)})
+		out = append(out, member{strconv.Itoa(e.Doc.Success), r.success(e)})
 	}
-	if d.versioned {
+	if e.Doc.versioned {
 		out = append(out, member{"304", Object{{"description", "It has not changed since the one that `If-None-Match` names."}}})
 	}
 	statuses := make([]int, 0, len(codes))

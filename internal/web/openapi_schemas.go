@@ -91,27 +91,36 @@ func fieldExample(f *field.Field) any {
 	case field.KindChoice:
 		return f.Choices[0]
 	case field.KindInteger, field.KindNumber, field.KindDate:
-		switch {
-		case f.Min != nil:
-			return f.Min
-		case f.Max != nil:
-			return f.Max
-		case f.Kind == field.KindDate:
-			return "1815-12-10"
-		}
-		return 42
+		return orderedExample(f)
 	case field.KindEmail:
-		if f.Pattern == "" && f.MinLength <= 15 && f.MaxLength >= 15 {
-			return "ada@example.com"
-		}
+		return fitting(f, "ada@example.com")
 	case field.KindURL:
-		if f.Pattern == "" && f.MinLength <= 23 && f.MaxLength >= 23 {
-			return "https://www.example.com"
-		}
+		return fitting(f, "https://www.example.com")
 	case field.KindText:
 		if f.Pattern == "" && f.MaxLength > 0 {
 			return strings.Repeat("Text", (f.MinLength+3)/4+1)[:min(max(f.MinLength, 4), f.MaxLength)]
 		}
+	}
+	return nil
+}
+
+// orderedExample is a value between the bounds of a number or a date.
+func orderedExample(f *field.Field) any {
+	switch {
+	case f.Min != nil:
+		return f.Min
+	case f.Max != nil:
+		return f.Max
+	case f.Kind == field.KindDate:
+		return "1815-12-10"
+	}
+	return 42
+}
+
+// fitting is the text if the field takes one of its length, whatever it is; else nil.
+func fitting(f *field.Field, text string) any {
+	if f.Pattern == "" && f.MinLength <= len(text) && f.MaxLength >= len(text) {
+		return text
 	}
 	return nil
 }
@@ -166,6 +175,26 @@ func inputSchema(f *field.Field, required bool) Object {
 	if f.Label != "" {
 		add("title", f.Label)
 	}
+	out = append(out, inputBounds(f, required)...)
+	if notes := constraintsInWords(f, required); notes != "" {
+		add("description", notes)
+	}
+	if f.Pattern != "" && required && ecmaPattern(f.Pattern) {
+		add("pattern", "^(?:"+f.Pattern+")$")
+	}
+	if f.Fallback != nil {
+		add("default", f.Fallback)
+	}
+	if example := fieldExample(f); example != nil {
+		add("examples", []any{example})
+	}
+	return out
+}
+
+// inputBounds are the constraints of a field's kind.
+func inputBounds(f *field.Field, required bool) Object {
+	var out Object
+	add := func(name string, value any) { out = append(out, member{name, value}) }
 	if f.Kind.Textual() && required {
 		add("minLength", max(1, f.MinLength))
 	}
@@ -193,18 +222,6 @@ func inputSchema(f *field.Field, required bool) Object {
 		if f.Max != nil {
 			add("maximum", f.Max)
 		}
-	}
-	if notes := constraintsInWords(f, required); notes != "" {
-		add("description", notes)
-	}
-	if f.Pattern != "" && required && ecmaPattern(f.Pattern) {
-		add("pattern", "^(?:"+f.Pattern+")$")
-	}
-	if f.Fallback != nil {
-		add("default", f.Fallback)
-	}
-	if example := fieldExample(f); example != nil {
-		add("examples", []any{example})
 	}
 	return out
 }
