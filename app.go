@@ -6,6 +6,7 @@ package registration
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 
@@ -98,6 +99,13 @@ func (a *App) realm(name string) *realm {
 	a.mu.RLock()
 	defer a.mu.RUnlock()
 	return a.realms[name]
+}
+
+// names returns the names of all realms, sorted.
+func (a *App) names() []string {
+	a.mu.RLock()
+	defer a.mu.RUnlock()
+	return slices.Sorted(maps.Keys(a.realms))
 }
 
 // Start refuses guards without a realm, and sets the realms to work.

@@ -31,7 +31,7 @@ var floors = [][]string{
 	{"internal/field", "internal/session"},
 	{"internal/account"},
 	{"internal/letter", "internal/web"},
-	{"internal/web/signup", "internal/web/signin", "internal/web/self"},
+	{"internal/web/signup", "internal/web/signin", "internal/web/self", "internal/web/adminapi"},
 	{""},
 	{"cmd/caddy", "bench", "integration"},
 }
