@@ -109,8 +109,8 @@ func TestFieldTypes(t *testing.T) {
 		},
 		{
 			field.Spec{Type: "boolean"},
-			map[string]string{`true`: `true`, `false`: `false`, `"on"`: `true`, `"No"`: `false`, `1`: `true`, `0`: `false`, `""`: `false`},
-			map[string]string{`2`: "invalid", `"maybe"`: "invalid", `null`: "null", `[]`: "invalid"},
+			map[string]string{`true`: `true`, `false`: `false`, `"on"`: `true`, `"No"`: `false`, `1`: `true`, `0`: `false`, `"T"`: `true`, `"f"`: `false`, `"Y"`: `true`, `" n "`: `false`, `"OFF"`: `false`, `"yes"`: `true`},
+			map[string]string{`2`: "invalid", `"maybe"`: "invalid", `null`: "null", `[]`: "invalid", `""`: "blank", `"  "`: "blank", `"truex"`: "invalid", `1.5`: "invalid"},
 			`false`,
 		},
 		{
@@ -211,9 +211,8 @@ func TestFieldsOfTheirOwners(t *testing.T) {
 	require.Equal(t, false, res.json(t)["terms"])
 	u := s.stored(profile["id"].(string))
 	require.Equal(t, map[string]any{"nick": "countess", "terms": false}, u.Extra)
-	// Emptying a field with a default shows empty, not the default again.
-	res = b.do(http.MethodPatch, "/accounts/profile", data{"terms": ""})
-	require.Equal(t, false, res.json(t)["terms"])
+	// An empty text is neither yes nor no.
+	require.Equal(t, "blank", fieldCodes(t, b.problems().do(http.MethodPatch, "/accounts/profile", data{"terms": ""}), "terms"))
 }
 
 // A form doesn't send an unticked box; a page's select, number and date come

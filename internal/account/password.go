@@ -39,7 +39,7 @@ func (a *Accounts) checkNewPassword(pass string, confirm *string, u *store.User)
 	for _, f := range a.Policy.Validators.Validate(pass, own) {
 		errs.Add("password", refusal.Code(f.Code), text.Params(f.Params))
 	}
-	if confirm != nil && *confirm != pass {
+	if confirm != nil && password.Normal(*confirm) != password.Normal(pass) {
 		errs.Add("password_confirm", refusal.CodePasswordsDoNotMatch)
 	}
 	return errs.Err()
@@ -47,7 +47,7 @@ func (a *Accounts) checkNewPassword(pass string, confirm *string, u *store.User)
 
 // SignIn checks a password and hands out what the configuration grants: a
 // session, a token, or both. Unknown account and wrong password are one refusal
-// and cost the same time, one hash. Why an account may not sign in is told to who
+// and cost the same time. Why an account may not sign in is told to who
 // knows its name and its password. old, the session that the browser still
 // carries, ends with it.
 func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, old *store.Session) (*store.User, *session.Grant, error) {
@@ -113,7 +113,7 @@ func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, ol
 }
 
 // verify compares a password with an account's, nil standing for an unknown
-// one, at the cost of one hash, and returns a new one where the stored one is weaker
+// one, at the same cost, and returns a new one where the stored one is weaker
 // or foreign.
 func (a *Accounts) verify(ctx context.Context, u *store.User, pass string) (rehashed string, err error) {
 	if u == nil || u.PasswordHash == "" {

@@ -39,12 +39,24 @@ type Value struct {
 // Input is a decoded request body.
 type Input map[string]Value
 
-// Truthy reads a flag: true in JSON, or one of the words that a form or a
-// script would send for it.
-func (in Input) Truthy(name string) bool {
-	on, _ := ParseBoolean(in[name].Text)
-	return on
+// Switch reads a flag: true or false in JSON, or one of the words that a form or a
+// script would send for it (ParseBoolean). One that was not sent is off. What is no
+// flag is recorded, and then the act must not happen: taken for off, it would let a
+// client believe that it has got what it asked for.
+func (in Input) Switch(name string, errs *refusal.FieldErrors) bool {
+	v := in[name]
+	if v.Kind == ValueAbsent {
+		return false
+	}
+	on, wrong := switches(name).Read(v, false)
+	if wrong != nil {
+		*errs = append(*errs, *wrong)
+	}
+	return on == true
 }
+
+// switches is a boolean field that no account has.
+func switches(name string) *Field { return &Field{Name: name, Kind: KindBoolean} }
 
 // MaxLogin bounds the text by which an account is looked for, in characters: no
 // unique field holds more.

@@ -155,7 +155,7 @@ func (f *Field) Read(v Value, required bool) (any, *refusal.FieldError) {
 	}
 	txt := strings.TrimSpace(v.Text)
 	if txt == "" {
-		if required {
+		if required || f.Kind == KindBoolean { // neither yes nor no
 			return wrong(refusal.CodeBlank)
 		}
 		return f.Kind.Empty(), nil
@@ -215,7 +215,9 @@ func (f *Field) invalid() string {
 		return "invalid.number"
 	case KindDate:
 		return "invalid.date"
-	case KindText, KindBoolean, KindChoice, KindUUID, KindTime, KindList:
+	case KindBoolean:
+		return "invalid.boolean"
+	case KindText, KindChoice, KindUUID, KindTime, KindList:
 	}
 	return ""
 }
@@ -388,15 +390,16 @@ func exactly(text string, maxExponent int) (*big.Rat, bool) {
 	return new(big.Rat).SetString(text)
 }
 
-// ParseBoolean takes the words that forms and scripts use.
+// ParseBoolean takes the words that forms and scripts use, in any case: true/false,
+// 1/0, t/f, y/n, yes/no, on/off.
 func ParseBoolean(text string) (value, ok bool) {
 	if len(text) > len("false") {
 		return false, false
 	}
 	switch strings.ToLower(text) {
-	case "true", "1", "on", "yes":
+	case "true", "1", "t", "y", "yes", "on":
 		return true, true
-	case "false", "0", "off", "no":
+	case "false", "0", "f", "n", "no", "off":
 		return false, true
 	}
 	return false, false

@@ -6,10 +6,10 @@
 // once, and the validators that refuse weak ones. It knows neither accounts nor
 // HTTP.
 //
-// Passwords are taken as the bytes they are: no truncation (bcrypt's own apart)
-// and no composition rules, as NIST SP 800-63B-4 section 3.1.1 asks. It also
-// suggests Unicode normalisation, which is not done here: it would make hashes
-// unverifiable that were imported from systems without it, Django among them.
+// Passwords are taken whole: no truncation (bcrypt's own apart) and no composition
+// rules, as NIST SP 800-63B-4 section 3.1.1 asks. They are hashed in the normal form
+// that it suggests (Normal). Hashes that were made without it, by Django or an
+// older version of this package, are verified by a second try.
 package password
 
 import (
@@ -37,7 +37,8 @@ var (
 	ErrTooLong = fmt.Errorf("password is longer than %d bytes", MaxLength)
 )
 
-// Hash returns the Argon2id hash (RFC 9106) of password as a PHC string,
+// Hash returns the Argon2id hash (RFC 9106) of the normal form of password as a PHC
+// string,
 //
 //	$argon2id$v=19$m=…,t=…,p=…$salt$key
 //
@@ -49,10 +50,11 @@ func Hash(password string, p Params) (string, error) {
 	if err := hashable(password, p); err != nil {
 		return "", err
 	}
-	return hash(password, p), nil
+	return hash(Normal(password), p), nil
 }
 
-// Verify reports whether password is the one that encoded was made from. It
+// Verify reports whether password is the one that encoded was made from: first in
+// its normal form and then, where that differs, as it came. It
 // reads every format of this package, whatever the present settings: the
 // Argon2id of Hash, bcrypt ($2a$, $2b$, $2y$) and Django's pbkdf2_sha256.
 // Comparison takes constant time.
@@ -65,7 +67,19 @@ func Verify(encoded, password string) (bool, error) {
 	if err != nil || len(password) > MaxLength {
 		return false, err
 	}
-	return s.matches(password)
+	ok, _, err := matchesAny(s, candidates(password))
+	return ok, err
+}
+
+// matchesAny compares a hash with each candidate until one matches. other says
+// that it was none but the first.
+func matchesAny(s stored, candidates []string) (ok, other bool, err error) {
+	for i, password := range candidates {
+		if ok, err = s.matches(password); ok || err != nil {
+			return ok, i > 0, err
+		}
+	}
+	return false, false, nil
 }
 
 // NeedsRehash reports whether encoded should be replaced, at the next chance

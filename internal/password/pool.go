@@ -62,7 +62,7 @@ func (p *Pool) Hash(ctx context.Context, password string, params Params) (string
 	}
 	var encoded string
 	err := p.do(ctx, func() error {
-		encoded = hash(password, params)
+		encoded = hash(Normal(password), params)
 		return nil
 	})
 	return encoded, err
@@ -71,23 +71,24 @@ func (p *Pool) Hash(ctx context.Context, password string, params Params) (string
 // Verify is the function Verify in a slot of the pool; it also fails with
 // ErrBusy.
 func (p *Pool) Verify(ctx context.Context, encoded, password string) (bool, error) {
-	ok, _, err := p.verify(ctx, encoded, password, func(stored) string { return "" })
+	ok, _, err := p.verify(ctx, encoded, password, func(stored, bool) string { return "" })
 	return ok, err
 }
 
 // VerifyAndRehash is Verify and, where the password matches and encoded has
-// aged (NeedsRehash), a fresh Hash with params, both in one slot. rehashed is
+// aged (NeedsRehash) or was made of other bytes than its normal form, a fresh Hash
+// with params, both in one slot. rehashed is
 // empty unless there is such a hash, which the caller then stores instead of
 // encoded. It fails as Verify does, and for params as Validate does.
 func (p *Pool) VerifyAndRehash(ctx context.Context, encoded, password string, params Params) (ok bool, rehashed string, err error) {
 	if err := params.Validate(); err != nil {
 		return false, "", err
 	}
-	return p.verify(ctx, encoded, password, func(s stored) string {
-		if !s.weakerThan(params) {
+	return p.verify(ctx, encoded, password, func(s stored, other bool) string {
+		if !other && !s.weakerThan(params) {
 			return ""
 		}
-		return hash(password, params)
+		return hash(Normal(password), params)
 	})
 }
 
@@ -108,16 +109,19 @@ func (p *Pool) VerifyDummy(ctx context.Context, password string, params Params) 
 }
 
 // verify parses outside the slot, which costs next to nothing, and hashes
-// inside; after a match it calls then in the same slot.
-func (p *Pool) verify(ctx context.Context, encoded, password string, then func(stored) string) (ok bool, after string, err error) {
+// inside; after a match it calls then in the same slot, and says whether it was the
+// bytes as they came that matched. How many hashes a wrong password costs hangs on
+// the password alone: one, or two where it is not in its normal form.
+func (p *Pool) verify(ctx context.Context, encoded, password string, then func(s stored, other bool) string) (ok bool, after string, err error) {
 	s, err := parse(encoded)
 	if err != nil || len(password) > MaxLength {
 		return false, "", err
 	}
 	err = p.do(ctx, func() error {
+		var other bool
 		var err error
-		if ok, err = s.matches(password); ok {
-			after = then(s)
+		if ok, other, err = matchesAny(s, candidates(password)); ok {
+			after = then(s, other)
 		}
 		return err
 	})

@@ -42,12 +42,14 @@ type Validators struct {
 // nothing but the password guards the account.
 var DefaultValidators = Validators{MinLength: 8, Numeric: true, Common: true, Similar: true}
 
-// Validate returns every reason to refuse password, in a fixed order, or nil.
+// Validate returns every reason to refuse password, in a fixed order, or nil. It
+// judges the normal form, which is what is hashed.
 // userValues are the user's own field values, such as username, e-mail address
 // and names; empty ones count for nothing. The work is linear in the length of
 // all that is given. Safe for concurrent use. The first use with Common on
 // loads the list.
 func (v Validators) Validate(password string, userValues []string) []Failure {
+	password = Normal(password)
 	var failures []Failure
 	if utf8.RuneCountInString(password) < v.MinLength {
 		failures = append(failures, Failure{CodeTooShort, map[string]any{"min": v.MinLength}})

@@ -12,7 +12,9 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/seed-928992b0/caddy-registration/internal/field"
@@ -68,12 +70,13 @@ func DecodeBody(w http.ResponseWriter, req *http.Request) (field.Input, error) {
 		}
 		return field.Input{}, nil
 	}
+	if mediaType == "application/json" {
+		return DecodeJSON(body)
+	}
 	if !utf8.Valid(body) {
 		return nil, Malformed("malformed.utf8")
 	}
 	switch mediaType {
-	case "application/json":
-		return DecodeJSON(body)
 	case "multipart/form-data":
 		return decodeMultipart(body, params["boundary"])
 	}
@@ -105,6 +108,9 @@ func tooManyMembers() *refusal.Error {
 // What stands in a list or an object is not decoded, only checked: no field takes
 // one.
 func DecodeJSON(body []byte) (field.Input, error) {
+	if !utf8.Valid(body) || loneSurrogate(body) {
+		return nil, Malformed("malformed.utf8")
+	}
 	if len(bytes.TrimSpace(body)) == 0 {
 		return field.Input{}, nil
 	}
@@ -139,6 +145,44 @@ func DecodeJSON(body []byte) (field.Input, error) {
 		return nil, Malformed("malformed.trailing")
 	}
 	return in, nil
+}
+
+// loneSurrogate reports whether an escape in a JSON text stands for half a
+// character: there is no UTF-8 for that, and encoding/json would make the same
+// U+FFFD of each, so that many passwords were one.
+func loneSurrogate(body []byte) bool {
+	for i := 0; i < len(body); i++ {
+		if body[i] != '\\' {
+			continue
+		}
+		i++ // what is escaped
+		first, ok := escapedUnit(body[i:])
+		if !ok {
+			continue
+		}
+		i += 4
+		if !utf16.IsSurrogate(first) {
+			continue
+		}
+		if i+1 >= len(body) || body[i+1] != '\\' {
+			return true
+		}
+		second, ok := escapedUnit(body[i+2:])
+		if !ok || utf16.DecodeRune(first, second) == utf8.RuneError {
+			return true
+		}
+		i += 6
+	}
+	return false
+}
+
+// escapedUnit reads the uXXXX behind a backslash.
+func escapedUnit(b []byte) (rune, bool) {
+	if len(b) < 5 || b[0] != 'u' {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(string(b[1:5]), 16, 16)
+	return rune(n), err == nil
 }
 
 // noObject says what is wrong with a body that begins with no brace.

@@ -12,13 +12,11 @@ import (
 )
 
 // EndpointLogout ends the session that asks and, with revoke_token, API tokens.
-func EndpointLogout(*web.Realm) *web.Endpoint {
-	return &web.Endpoint{
+func EndpointLogout(r *web.Realm) *web.Endpoint {
+	e := &web.Endpoint{
 		Name: "logout", Methods: web.Post, SignedIn: true, Act: actLogout,
 		Doc: web.EndpointDoc{
 			Tag: web.TagSignIn, Summary: "Sign out", Success: http.StatusOK, Answer: web.SchemaDetail, SetsCookie: true,
-			Inputs: []web.InputDoc{web.NewInput("revoke_token", false, web.NewObject("type", "boolean", "default", false, "description", "Ends the API token of this request or, by cookie, all tokens of the account."))},
-			Codes:  []refusal.Code{refusal.CodeNoToken},
 		},
 		Form: &web.Form{
 			Title: text.Say("page.logout.title"), Submit: text.Say("page.logout.submit"), Links: []web.FormLink{web.LinkToProfile},
@@ -32,10 +30,21 @@ func EndpointLogout(*web.Realm) *web.Endpoint {
 			After: func(*web.Call, *web.Reply) web.AfterAct { return web.AfterAct{Page: "logout", Silent: true} },
 		},
 	}
+	if r.Options.Login.Token {
+		e.Doc.Inputs = []web.InputDoc{web.NewInput("revoke_token", false, web.NewObject("type", "boolean", "default", false, "description", "Ends the API token of this request or, by cookie, all tokens of the account."))}
+		e.Doc.Codes = []refusal.Code{refusal.CodeNoToken}
+	}
+	return e
 }
 
 func actLogout(c *web.Call) (*web.Reply, error) {
-	err := c.SignOut(c.Req.Context(), *c.Who, c.In.Truthy("revoke_token"))
+	var errs refusal.FieldErrors
+	// Without tokens it is a member that means nothing, like any unknown one.
+	revoke := c.Realm.Options.Login.Token && c.In.Switch("revoke_token", &errs)
+	if err := errs.Err(); err != nil {
+		return nil, err
+	}
+	err := c.SignOut(c.Req.Context(), *c.Who, revoke)
 	if err != nil && web.AsRefusal(err).Code != refusal.CodeNoToken {
 		return nil, err
 	}

@@ -36,7 +36,12 @@ func EndpointRevokeSession(*web.Realm) *web.Endpoint {
 }
 
 func actRevokeSession(c *web.Call) (*web.Reply, error) {
-	if c.In.Truthy(account.ParamOthers) {
+	var errs refusal.FieldErrors
+	others := c.In.Switch(account.ParamOthers, &errs)
+	if err := errs.Err(); err != nil {
+		return nil, err
+	}
+	if others {
 		// A device that was known stays so: it is where the owner is.
 		_, known := c.Realm.Device(c.Req, c.Signer, c.Who.User)
 		u, err := c.EndOtherSessions(c.Req.Context(), *c.Who)
