@@ -1,13 +1,24 @@
-// command.go: what the program takes on its command line: `caddy registration …`.
+// command.go: what the program takes on its command line: `caddy registration …`,
+// and how that reaches the accounts: over the admin endpoint of the server that runs,
+// or, where none does, in the store itself.
 
 package registration
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 
+	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/seed-928992b0/caddy-registration/internal/command"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
 )
@@ -27,7 +38,7 @@ func init() {
 		// Called where Caddy's own command line runs, and nowhere else: a program
 		// that embeds Caddy, or a test, would not know what to make of our arguments.
 		CobraFunc: func(cmd *cobra.Command) {
-			cmd.Hidden = true // until it has commands for people
+			command.AddTo(cmd, connect)
 			cmd.AddCommand(&cobra.Command{
 				Use: hashCommand, Short: "Hashes passwords for the server, which starts this by itself", Hidden: true, Args: cobra.NoArgs,
 				RunE: func(cmd *cobra.Command, _ []string) error {
@@ -50,5 +61,175 @@ func checkHashing() error {
 	if v := os.Getenv(hashingVariable); v != "" && v != hashingOff {
 		return setting.Errorf(hashingVariable, "the environment has the value %q, which means nothing; write off, so that passwords are hashed in the server alone, or remove it", v)
 	}
+	return nil
+}
+
+// connect finds the accounts that a command is about.
+func connect(ctx context.Context, flags *command.Flags) (command.Connection, error) {
+	if flags.Store == "" {
+		address, err := caddycmd.DetermineAdminAPIAddress(flags.Address, nil, flags.Config, flags.Adapter)
+		if err != nil {
+			return nil, err
+		}
+		running, err := dialAdmin(ctx, address)
+		if err == nil || flags.Address != "" {
+			return running, err
+		}
+	}
+	return openOffline(flags)
+}
+
+// adminClient speaks to Caddy's admin endpoint.
+type adminClient struct {
+	http.Client
+	address caddy.NetworkAddress
+}
+
+// dialAdmin fails where nothing listens.
+func dialAdmin(ctx context.Context, address string) (command.Connection, error) {
+	parsed, err := caddy.ParseNetworkAddress(address)
+	if err != nil || parsed.PortRangeSize() > 1 {
+		return nil, fmt.Errorf("%s is no address of an admin endpoint: %w", address, err)
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, parsed.Network, parsed.JoinHostPort(0))
+	}
+	conn, err := dial(ctx, "", "")
+	if err != nil {
+		return nil, fmt.Errorf("no server answers at %s: %w", address, err)
+	}
+	_ = conn.Close()
+	return &adminClient{http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}, parsed}, nil
+}
+
+// Do implements command.Connection. The endpoint wants its own origin.
+func (c *adminClient) Do(req *http.Request) (*http.Response, error) {
+	host := "127.0.0.1"
+	if !c.address.IsUnixNetwork() && !c.address.IsFdNetwork() {
+		host = c.address.JoinHostPort(0)
+		req.Header.Set("Origin", "http://"+host)
+	}
+	req.URL.Host, req.Host = host, host
+	return c.Client.Do(req)
+}
+
+// Close implements command.Connection.
+func (c *adminClient) Close() error {
+	c.CloseIdleConnections()
+	return nil
+}
+
+// offline is the app of a configuration that no server runs.
+type offline struct {
+	app    *App
+	cancel context.CancelFunc
+}
+
+// openOffline makes the realm of a configuration and opens its store, as a server
+// would at its start; nothing else of the configuration is touched.
+func openOffline(flags *command.Flags) (command.Connection, error) {
+	var handlers []json.RawMessage
+	if flags.Store != "" {
+		handler, err := json.Marshal(map[string]any{
+			"realm": flags.Realm, "base_url": "http://localhost", "from": "no-reply@localhost", "mailer": map[string]string{"module": "log"},
+			"store": map[string]string{"module": "bbolt", "path": flags.Store},
+		})
+		if err != nil {
+			return nil, err
+		}
+		handlers = append(handlers, handler)
+	} else {
+		config, file, _, err := caddycmd.LoadConfig(flags.Config, flags.Adapter)
+		if err != nil {
+			return nil, err
+		}
+		if file == "" {
+			return nil, errors.New("no server runs here, and there is no configuration: name it by --config, or the store by --store")
+		}
+		var tree any
+		if err := json.Unmarshal(config, &tree); err != nil {
+			return nil, err
+		}
+		handlers = registrationHandlers(tree, handlers)
+	}
+	ctx, err := caddy.ProvisionContext(&caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}, Logging: quietLogging()})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := caddy.NewContext(ctx)
+	o := &offline{cancel: cancel}
+	if err := o.open(ctx, flags.Realm, handlers); err != nil {
+		cancel()
+		return nil, err
+	}
+	return o, nil
+}
+
+// quietLogging keeps the log of the store's opening off the terminal, but for errors.
+func quietLogging() *caddy.Logging {
+	level := caddy.CustomLog{}
+	level.Level = "ERROR"
+	return &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": &level}}
+}
+
+func (o *offline) open(ctx caddy.Context, realm string, handlers []json.RawMessage) error {
+	for _, raw := range handlers {
+		var named struct{ Realm string }
+		if err := json.Unmarshal(raw, &named); err != nil {
+			return err
+		}
+		setDefault(&named.Realm, "default")
+		if named.Realm != realm {
+			continue
+		}
+		loaded, err := ctx.LoadModuleByID("http.handlers.registration", raw)
+		if err != nil {
+			return err
+		}
+		h := loaded.(*Handler)
+		o.app = h.app
+		return h.realm.open(0)
+	}
+	return fmt.Errorf("the configuration has no registration of the realm %s", realm)
+}
+
+// registrationHandlers are those of a configuration, wherever they stand in it.
+func registrationHandlers(node any, found []json.RawMessage) []json.RawMessage {
+	switch node := node.(type) {
+	case map[string]any:
+		if node["handler"] == "registration" {
+			settings := map[string]any{}
+			for name, value := range node {
+				if name != "handler" {
+					settings[name] = value
+				}
+			}
+			if raw, err := json.Marshal(settings); err == nil {
+				found = append(found, raw)
+			}
+		}
+		for _, child := range node {
+			found = registrationHandlers(child, found)
+		}
+	case []any:
+		for _, child := range node {
+			found = registrationHandlers(child, found)
+		}
+	}
+	return found
+}
+
+// Do implements command.Connection.
+func (o *offline) Do(req *http.Request) (*http.Response, error) {
+	rec := httptest.NewRecorder()
+	if err := o.app.administration().Serve(rec, req); err != nil {
+		return nil, err
+	}
+	return rec.Result(), nil
+}
+
+// Close implements command.Connection.
+func (o *offline) Close() error {
+	o.cancel()
 	return nil
 }

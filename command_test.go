@@ -21,7 +21,9 @@ func TestCommandOfTheHashingProcess(t *testing.T) {
 	root.AddCommand(sub)
 	root.SetArgs([]string{commandName, hashCommand})
 	require.ErrorContains(t, root.Execute(), "starts it by itself", "by hand it says what it is")
-	require.True(t, sub.Hidden)
+	hidden, _, err := sub.Find([]string{hashCommand})
+	require.NoError(t, err)
+	require.True(t, hidden.Hidden)
 }
 
 func TestHashingVariable(t *testing.T) {

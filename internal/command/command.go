@@ -1,0 +1,125 @@
+// command.go: what the subcommands share: how they reach the accounts, and how
+// they say what went wrong.
+
+// Package command has the subcommands of `caddy registration`. They speak HTTP to
+// what package adminapi serves: to the server that runs, over Caddy's admin
+// endpoint, or, where none runs, to the same operations in their own process.
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	"github.com/spf13/cobra"
+)
+
+// A Connection is a way to the operations. Do is http.Client's; Close releases
+// what it holds.
+type Connection interface {
+	Do(*http.Request) (*http.Response, error)
+	Close() error
+}
+
+// Flags are those that each subcommand has, as they were given.
+type Flags struct {
+	Address, Config, Adapter, Store, Realm string
+	JSON                                   bool
+}
+
+// Connect finds the way, once for a command.
+type Connect func(ctx context.Context, flags *Flags) (Connection, error)
+
+// AddTo gives a command its subcommands.
+func AddTo(parent *cobra.Command, connect Connect) {
+	c := &common{connect: connect}
+	f := parent.PersistentFlags()
+	f.StringVar(&c.flags.Address, "address", "", "The address of Caddy's admin endpoint, if not the configuration's")
+	f.StringVarP(&c.flags.Config, "config", "c", "", "The configuration file, from which the address and the store are taken")
+	f.StringVarP(&c.flags.Adapter, "adapter", "a", "", "The adapter of the configuration file, if it isn't a Caddyfile")
+	f.StringVar(&c.flags.Store, "store", "", "A bbolt file to open where no server runs")
+	f.StringVar(&c.flags.Realm, "realm", "default", "The realm")
+	f.BoolVar(&c.flags.JSON, "json", false, "Print JSON, an object a line")
+	parent.AddCommand(c.list(), c.show())
+}
+
+// common is what a subcommand needs.
+type common struct {
+	connect Connect
+	flags   Flags
+	conn    Connection
+}
+
+// run makes of fn what cobra runs: connected, and without the usage under an error
+// that isn't about it.
+func (c *common) run(fn func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) (err error) {
+		cmd.SilenceUsage = true
+		if c.conn, err = c.connect(cmd.Context(), &c.flags); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, c.conn.Close()) }()
+		return fn(cmd, args)
+	}
+}
+
+// path is the path of an operation on the realm, its parts escaped.
+func (c *common) path(parts ...string) string {
+	path := "/registration/" + url.PathEscape(c.flags.Realm)
+	for _, part := range parts {
+		path += "/" + url.PathEscape(part)
+	}
+	return path
+}
+
+// account is the path of an operation on one account; below is empty for the
+// account itself. A login that no path can have is named in the query.
+func (c *common) account(login, below string) string {
+	path := c.path("users")
+	if below != "" {
+		path += "/" + below
+	}
+	return path + "?name=" + url.QueryEscape(login)
+}
+
+// ask asks for an operation; body is sent as JSON unless it is nil. The answer's
+// body is the caller's to close. A refusal is an error that has its message alone.
+func (c *common) ask(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var content io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		content = bytes.NewReader(raw)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, content)
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	res, err := c.conn.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode < http.StatusBadRequest {
+		return res, nil
+	}
+	defer func() { _ = res.Body.Close() }()
+	var refused struct{ Error string }
+	raw, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	if err != nil {
+		return nil, err
+	}
+	if json.Unmarshal(raw, &refused) != nil || refused.Error == "" {
+		return nil, fmt.Errorf("the server answered %s: %.200q", res.Status, raw)
+	}
+	return nil, errors.New(refused.Error)
+}
