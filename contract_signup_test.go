@@ -412,7 +412,7 @@ func TestContractSessionsEnd(t *testing.T) {
 }
 
 func TestContractForeignOrigins(t *testing.T) {
-	s := newSite(t, func(s *Settings) { s.TrustedOrigins = []string{"https://app.example.net"} })
+	s := newSite(t, func(s *Settings) { s.TrustedOrigins = []string{"https://app.example.net", "https://*.example.org"} })
 	s.member("ada")
 	b := s.signedIn("ada").problems()
 	for name, c := range map[string]struct {
@@ -426,13 +426,17 @@ func TestContractForeignOrigins(t *testing.T) {
 		"cross-site by name": {"Sec-Fetch-Site", "cross-site", 403},
 		"same-origin":        {"Sec-Fetch-Site", "same-origin", 200},
 		"trusted":            {"Origin", "https://app.example.net", 200},
+		"trusted, any label": {"Origin", "https://anything.example.org", 200},
+		"two labels":         {"Origin", "https://any.thing.example.org", 403},
+		"no label":           {"Origin", "https://example.org", 403},
+		"plain HTTP":         {"Origin", "http://anything.example.org", 403},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b.header.Set(c.header, c.value)
 			defer b.header.Del(c.header)
 			res := b.do("PATCH", "/accounts/profile", data{"first_name": "x"})
 			require.Equal(t, c.status, res.StatusCode, res.body)
-			if name == "trusted" {
+			if strings.HasPrefix(name, "trusted") {
 				require.Equal(t, c.value, res.Header.Get("Access-Control-Allow-Origin"))
 			} else {
 				require.Empty(t, res.Header.Get("Access-Control-Allow-Origin"))
@@ -442,9 +446,17 @@ func TestContractForeignOrigins(t *testing.T) {
 	stranger := s.browser().problems()
 	stranger.header.Set("Origin", "https://evil.example")
 	requireError(t, stranger.post("/accounts/login", data{"login": "ada", "password": testPassword}), 403, "cross_origin")
-	stranger.header.Set("Origin", "https://app.example.net")
 	stranger.header.Set("Access-Control-Request-Method", "POST")
-	res := stranger.do("OPTIONS", "/accounts/login", nil)
-	require.Equal(t, 204, res.StatusCode)
-	require.Equal(t, "true", res.Header.Get("Access-Control-Allow-Credentials"))
+	for _, origin := range []string{"https://app.example.net", "https://anything.example.org"} {
+		stranger.header.Set("Origin", origin)
+		res := stranger.do("OPTIONS", "/accounts/login", nil)
+		require.Equal(t, 204, res.StatusCode)
+		require.Equal(t, origin, res.Header.Get("Access-Control-Allow-Origin"))
+		require.Equal(t, "true", res.Header.Get("Access-Control-Allow-Credentials"))
+	}
+	for next, want := range map[string]string{"https://anything.example.org/x": "https://anything.example.org/x", "https://any.thing.example.org/x": "/accounts/profile/"} {
+		b := s.browser().likeBrowser()
+		res := b.post("/accounts/login/", url.Values{"login": {"ada"}, "password": {testPassword}, "next": {next}})
+		require.Equal(t, want, res.Header.Get("Location"))
+	}
 }

@@ -63,7 +63,8 @@ type Settings struct {
 
 	// Origins besides the site's own (`https://app.example.com`) that may send
 	// requests with the session cookie, read the answers (CORS), and be the
-	// target of `next`. Default: none.
+	// target of `next`. `https://*.example.com` is every name with one label before
+	// `example.com`. Default: none.
 	TrustedOrigins []string `json:"trusted_origins,omitempty"`
 
 	// The fields of an account.

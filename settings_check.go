@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/net/publicsuffix"
 
+	"github.com/seed-928992b0/caddy-registration/internal/origin"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
@@ -62,8 +63,8 @@ func (s *Settings) check() error {
 			bad("secret", "a key has fewer than %d bytes; make one with: openssl rand -base64 32", sign.MinSecret)
 		}
 	}
-	for _, origin := range s.TrustedOrigins {
-		if err := checkOrigin(origin); err != nil && !hasPlaceholder(origin) {
+	for _, trusted := range s.TrustedOrigins {
+		if err := origin.Check(trusted); err != nil && !hasPlaceholder(trusted) {
 			bad("trusted_origins", "%v", err)
 		}
 	}
@@ -307,16 +308,6 @@ func checkHTTPURL(raw string, page bool) error {
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil ||
 		!page && (u.Fragment != "" || u.RawQuery != "") {
 		return fmt.Errorf("%q is not an absolute http or https URL; write for example https://example.com", raw)
-	}
-	return nil
-}
-
-func checkOrigin(raw string) error {
-	if err := checkHTTPURL(raw, false); err != nil {
-		return err
-	}
-	if u, _ := url.Parse(raw); u.Path != "" {
-		return fmt.Errorf("%q is not an origin; write it without a path, for example https://app.example.com", raw)
 	}
 	return nil
 }

@@ -107,11 +107,13 @@ var settingCases = []settingCase{
 		require.Contains(t, with.browser().get("/accounts/login/").body, `lang="de"`)
 		require.Contains(t, plain.browser().get("/accounts/login/").body, `lang="en"`)
 	}},
-	{"trusted_origins", "trusted_origins https://app.example.net", func(t *testing.T, with, plain *place) {
-		for p, want := range map[*place]string{with: "https://app.example.net", plain: ""} {
-			c := p.client()
-			c.header.Set("Origin", "https://app.example.net")
-			require.Equal(t, want, c.get(profilePath).Header.Get("Access-Control-Allow-Origin"))
+	{"trusted_origins", "trusted_origins https://app.example.net https://*.example.org", func(t *testing.T, with, plain *place) {
+		for _, origin := range []string{"https://app.example.net", "https://anything.example.org"} {
+			for p, want := range map[*place]string{with: origin, plain: ""} {
+				c := p.client()
+				c.header.Set("Origin", origin)
+				require.Equal(t, want, c.get(profilePath).Header.Get("Access-Control-Allow-Origin"))
+			}
 		}
 	}},
 	{"user.login_fields", "user {\n login_fields email\n }", func(t *testing.T, with, plain *place) {

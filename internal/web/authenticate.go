@@ -7,10 +7,10 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/origin"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
@@ -59,7 +59,7 @@ func (r *Realm) Authenticate(req *http.Request, strict bool) (session.Principal,
 // OriginPolicy says which other origins may send requests and be sent to.
 type OriginPolicy struct {
 	self    string // scheme://host of base_url, "" if none
-	trusted []string
+	trusted origin.Set
 	csrf    *http.CrossOriginProtection
 }
 
@@ -68,14 +68,11 @@ type OriginPolicy struct {
 func NewOriginPolicy(s *Options) (*OriginPolicy, error) {
 	p := &OriginPolicy{csrf: http.NewCrossOriginProtection()}
 	if u, err := url.Parse(s.BaseURL); err == nil && u.Host != "" {
-		p.self = strings.ToLower(u.Scheme + "://" + u.Host)
+		p.self = origin.Of(u)
 	}
-	for _, origin := range s.TrustedOrigins {
-		origin = strings.ToLower(strings.TrimSuffix(origin, "/"))
-		if err := p.csrf.AddTrustedOrigin(origin); err != nil {
-			return nil, setting.Errorf("trusted_origins", "%v", err)
-		}
-		p.trusted = append(p.trusted, origin)
+	var err error
+	if p.trusted, err = origin.NewSet(s.TrustedOrigins); err != nil {
+		return nil, setting.Errorf("trusted_origins", "%v", err)
 	}
 	if p.self != "" {
 		// The page may be reached through a proxy that rewrites Host.
@@ -84,6 +81,11 @@ func NewOriginPolicy(s *Options) (*OriginPolicy, error) {
 		}
 	}
 	return p, nil
+}
+
+// foreign reports whether an unsafe request comes from a page that may not send it.
+func (p *OriginPolicy) foreign(req *http.Request) bool {
+	return p.csrf.Check(req) != nil && !p.trusted.Has(req.Header.Get("Origin"))
 }
 
 // cors lets a trusted frontend on another origin read the answer. It returns
@@ -96,15 +98,15 @@ func (p *OriginPolicy) cors(w http.ResponseWriter, req *http.Request, e *Endpoin
 		h.Set("Access-Control-Expose-Headers", "ETag")
 		return p.preflight(w, req, e)
 	}
-	if len(p.trusted) == 0 {
+	if len(p.trusted.Sources()) == 0 {
 		return false
 	}
 	h.Add("Vary", "Origin")
-	origin := req.Header.Get("Origin")
-	if !slices.Contains(p.trusted, origin) {
+	from := req.Header.Get("Origin")
+	if !p.trusted.Has(from) {
 		return false
 	}
-	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Allow-Origin", from)
 	h.Set("Access-Control-Allow-Credentials", "true")
 	h.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, Allow")
 	return e != nil && !e.Off && p.preflight(w, req, e)
@@ -161,8 +163,8 @@ func (p *OriginPolicy) SafeNext(next string) string {
 	if u.Scheme == "" && u.Host == "" {
 		return next
 	}
-	origin := strings.ToLower(u.Scheme + "://" + u.Host)
-	if (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && (origin == p.self || slices.Contains(p.trusted, origin)) {
+	to := origin.Of(u)
+	if (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && (to == p.self || p.trusted.Has(to)) {
 		return next
 	}
 	return ""

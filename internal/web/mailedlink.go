@@ -36,7 +36,7 @@ const (
 // for. It signs nobody in. A form on another site gets none: its owner would know
 // the password.
 func (r *Realm) markSignUp(w http.ResponseWriter, c *Call, u *store.User) {
-	if !r.Options.Pages.Off && r.Origins.csrf.Check(c.Req) == nil {
+	if !r.Options.Pages.Off && !r.Origins.foreign(c.Req) {
 		r.setCookieClaim(w, c, SignUpSuffix, sign.Claim{Purpose: sign.PurposeSignUp, User: u.ID, State: cookieState(u)}, SignUpLifetime)
 	}
 }

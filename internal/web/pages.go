@@ -207,7 +207,7 @@ func NewPages(r *Realm) (*pages, error) {
 		return nil, err
 	}
 	// form-action also governs where an answer to a form may redirect.
-	actions := append([]string{"'self'"}, r.Origins.trusted...)
+	actions := append([]string{"'self'"}, r.Origins.trusted.Sources()...)
 	for _, target := range []string{r.Options.Mailed[sign.PurposeResetPassword].Redirect.Success, r.Options.Mailed[sign.PurposeResetPassword].Redirect.Failure} {
 		if u, err := url.Parse(target); err == nil && u.Host != "" {
 			actions = append(actions, u.Scheme+"://"+u.Host)

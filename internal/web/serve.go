@@ -181,7 +181,7 @@ func (r *Realm) Serve(w http.ResponseWriter, req *http.Request, name string) {
 		return
 	}
 	_, hasCookie := SentCookie(req, r.cookieName(req))
-	if (hasCookie || e.GivesCookie) && r.Origins.csrf.Check(req) != nil {
+	if (hasCookie || e.GivesCookie) && r.Origins.foreign(req) {
 		r.Refuse(w, req, refusal.New(refusal.CodeCrossOrigin))
 		return
 	}
