@@ -44,8 +44,9 @@ func init() {
 // `{http.auth.user.groups}` | The groups, separated by commas
 // `{http.auth.user.*}` | Every public field by its name
 //
-// Otherwise a browser's navigation (GET or HEAD that accepts HTML) is sent to
-// the sign-in page with `?next=`, and anything else gets 401.
+// Otherwise a browser's navigation is sent to the sign-in page with `?next=`, and
+// anything else gets 401. A navigation is a GET or HEAD with `Sec-Fetch-Mode: navigate`
+// or, without Fetch Metadata, one that accepts HTML and has no `X-Requested-With`.
 type Guard struct {
 	// The realm whose accounts count. Default: `default`.
 	Realm string `json:"realm,omitempty"`
@@ -178,7 +179,7 @@ func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, 
 			target += "?" + web.ParamReauth + "=1"
 		}
 	}
-	if target == "" || req.Method != http.MethodGet && req.Method != http.MethodHead || !web.AcceptsHTML(req.Header) {
+	if target == "" || !web.Navigates(req) {
 		r.Refuse(w, req, refusal.New(refusal.CodeNotAuthenticated))
 		return
 	}

@@ -38,12 +38,18 @@ func (s *site) checker() *apicheck.Checker {
 	return s.checked
 }
 
+// isPage reports whether an answer is the page for who takes anything, which the
+// document doesn't have.
+func isPage(req *http.Request, res *http.Response) bool {
+	return strings.Contains(req.Header.Get("Accept"), "*/*") && res.StatusCode == http.StatusOK && res.Header.Get("Content-Type") == "text/html; charset=utf-8"
+}
+
 // checkAnswer holds an answer against the document, unless it is a page or a
 // redirect for a browser.
 func (s *site) checkAnswer(req *http.Request, res *http.Response, body string) {
 	s.t.Helper()
 	path, ok := strings.CutPrefix(req.URL.Path, s.realm.Path)
-	if !ok || path != "" && path[0] != '/' || web.AcceptsHTML(req.Header) {
+	if !ok || path != "" && path[0] != '/' || web.WantsPage(req.Header) || isPage(req, res) {
 		return
 	}
 	if s.realm.Pages.Files[strings.TrimPrefix(path, "/")] != nil { // the pages' style sheet, logo

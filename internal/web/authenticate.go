@@ -49,7 +49,12 @@ func (r *Realm) Authenticate(req *http.Request, strict bool) (session.Principal,
 	if token == "" {
 		return session.Principal{}, store.ErrNotFound
 	}
-	p, err := a.Sessions.Lookup(req.Context(), token, store.KindSession, now, idle)
+	return r.bySession(req, token)
+}
+
+// bySession is who a session cookie's value belongs to.
+func (r *Realm) bySession(req *http.Request, token string) (session.Principal, error) {
+	p, err := r.Accounts.Load().Sessions.Lookup(req.Context(), token, store.KindSession, r.Now(), r.Options.Session.Idle)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		err = account.StoreError(err)
 	}

@@ -171,6 +171,9 @@ func (p *pages) get(w http.ResponseWriter, c *Call, e *Endpoint) {
 		c.In = p.realm.keptLink(c.Req)
 	}
 	c.Next = p.realm.Origins.SafeNext(c.In.Text(sign.ParamNext))
+	if _, sent := SentCookie(c.Req, p.realm.cookieName(c.Req)); sent && c.Who == nil {
+		forgetPages(w) // its session has ended elsewhere, or by time
+	}
 	switch {
 	case e.Form.Instead != nil && e.Form.Instead(w, c):
 		return

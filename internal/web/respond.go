@@ -236,7 +236,7 @@ func (r *Realm) Refuse(w http.ResponseWriter, req *http.Request, err error) {
 // RefuseTo is Refuse for somebody who is signed in.
 func (r *Realm) RefuseTo(w http.ResponseWriter, req *http.Request, who *session.Principal, err error) {
 	e := AsRefusal(err)
-	if !r.Options.Pages.Off && AcceptsHTML(req.Header) {
+	if !r.Options.Pages.Off && WantsPage(req.Header) {
 		r.Pages.refusal(w, req, who, e)
 		return
 	}

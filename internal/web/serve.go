@@ -151,8 +151,8 @@ func (e *Endpoint) RedirectActs(s Redirect) {
 // part of the contract: 404, 405, 403, 401, 415, 413 and 400 by the body.
 func (r *Realm) Serve(w http.ResponseWriter, req *http.Request, name string) {
 	defer r.keepSecrets(w, req)()
-	html := !r.Options.Pages.Off && AcceptsHTML(req.Header)
-	read := req.Method == http.MethodGet || req.Method == http.MethodHead
+	html := !r.Options.Pages.Off && WantsPage(req.Header)
+	read := isRead(req)
 	if !r.Options.Pages.Off && read {
 		if name == "" {
 			http.Redirect(w, req, r.Path+"/profile/", http.StatusFound)
@@ -170,7 +170,7 @@ func (r *Realm) Serve(w http.ResponseWriter, req *http.Request, name string) {
 		r.Refuse(w, req, refusal.New(refusal.CodeNotFound))
 		return
 	}
-	page := html && read && e.Form != nil && !e.linkActs
+	page := read && e.Form != nil && !e.linkActs && (html || !r.Options.Pages.Off && !slices.Contains(e.Methods, http.MethodGet) && takesPage(req.Header))
 	if !page && !slices.Contains(e.Methods, req.Method) {
 		w.Header().Set("Allow", strings.Join(e.Methods, ", "))
 		r.Refuse(w, req, refusal.New(refusal.CodeMethodNotAllowed))
@@ -206,7 +206,7 @@ func (r *Realm) keepSecrets(w http.ResponseWriter, req *http.Request) (after fun
 
 // call is a request that an endpoint, or its page, takes: who asks, with what.
 func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html, page bool) {
-	read := req.Method == http.MethodGet || req.Method == http.MethodHead
+	read := isRead(req)
 	c := &Call{Accounts: r.Accounts.Load(), Realm: r, Req: req, Client: r.client(req)}
 	if c.Accounts == nil {
 		r.Refuse(w, req, refusal.Unavailable(errors.New("the store is not open")))
@@ -263,6 +263,9 @@ func (r *Realm) finish(w http.ResponseWriter, c *Call, e *Endpoint, html bool) {
 	}
 	if e.linkActs || c.Req.Method != http.MethodGet && c.Req.Method != http.MethodHead {
 		r.logAct(c, e, rep, err)
+	}
+	if r.leavesPages(c, rep, err) {
+		forgetPages(w)
 	}
 	if rep != nil && (rep.Cookie != "" || rep.SignedOut) {
 		r.setCookie(w, c.Req, rep.Cookie)
