@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/inside"
 	"github.com/seed-928992b0/caddy-registration/internal/letter"
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
@@ -320,4 +321,57 @@ func clientIP(req *http.Request) string {
 
 func skipAccessLog(req *http.Request) {
 	caddyhttp.SetVar(req.Context(), caddyhttp.LogSkipVar, true)
+}
+
+func init() {
+	inside.Open = openInside
+	inside.Resolve = func(settings any) (any, error) { return settings.(*Settings).resolve() }
+	inside.Letters = func(settings any) letter.Options { return settings.(*Settings).letters() }
+}
+
+// openInside is the door for the tests of other packages, see internal/inside.
+func openInside(o inside.Options) (*inside.Realm, error) {
+	resolved, err := o.Settings.(*Settings).resolve()
+	if err != nil {
+		return nil, err
+	}
+	r, err := newRealm(resolved, &BoltModule{path: o.Path, logger: zap.NewNop()}, o.Mailer, o.Logger)
+	if err != nil {
+		return nil, err
+	}
+	a, e := r.Accounts.Load(), r.engine
+	if a == nil { // somebody else has the file open
+		return nil, errors.Join(store.ErrStoreLocked, r.close())
+	}
+	if o.Hasher != nil {
+		a.Hasher = o.Hasher
+	}
+	if o.Now != nil {
+		r.Now, a.Now, r.postman.Now = o.Now, o.Now, o.Now
+		e.throttles = web.NewThrottles(o.Now)
+		r.Throttles, a.Throttles = e.throttles, e.throttles
+		r.postman.Render = func(m *store.Mail, u *store.User) (*mail.Message, error) {
+			renderer, err := letter.NewRenderer(resolved.letters(), r.Languages, r.SiteName, o.Now)
+			if err != nil {
+				return nil, err
+			}
+			renderer.Signer, renderer.State, renderer.Links = a.Signer, a.State, r.letterLinks()
+			return renderer.Render(m, u)
+		}
+	}
+	app := &App{realms: map[string]*realm{r.Name: r}}
+	return &inside.Realm{
+		Realm: r.Realm, Settings: resolved, Letters: resolved.letters(), Courier: r.postman,
+		Engine: &inside.Engine{
+			Store: e.store, Sessions: e.sessions, Outbox: e.outbox, Throttles: e.throttles, Uniques: e.uniques, Purger: e.purger,
+			Start: e.start, Finish: e.finish, Working: e.postman, Flush: e.flush,
+		},
+		Handler: &Handler{app: app, realm: r},
+		NewGuard: func() any {
+			g := &Guard{logger: zap.NewNop()}
+			g.app, g.name = app, r.Name
+			return g
+		},
+		Start: r.start, Stop: r.stop, Close: r.close,
+	}, nil
 }
