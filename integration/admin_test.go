@@ -215,3 +215,46 @@ func TestAdminNamesOneAccount(t *testing.T) {
 	require.Equal(t, grace, id(users+"/7"), "what is left has it alone")
 	require.Equal(t, 3, strings.Count(ask(http.MethodGet, users, "").body, "\n"))
 }
+
+// What the owner does with accounts is in force at their next request.
+func TestAdminActs(t *testing.T) {
+	t.Parallel()
+	s := run(t, adminSite)
+	act := func(status int, path, body string) *answer {
+		t.Helper()
+		res := s.adminRequest(http.MethodPost, "/registration/default/users"+path, "application/json", body)
+		require.Equal(t, status, res.StatusCode, "%s %s: %s", path, body, res.body)
+		return res
+	}
+	made := act(http.StatusOK, "", `{"username": "admin", "email": "ada@example.org", "groups": ["admins"], "password": "`+testPassword+`", "fields": {"plan": "paid", "seat": 7}}`).json(t)
+	require.Equal(t, "paid", made["plan"])
+	require.Equal(t, true, made["email_verified"])
+	ada := s.client()
+	ada.signIn("admin")
+	for body, part := range map[string]string{
+		`{"username": "admin"}`:                        "unique",
+		`{"username": "eve", "is_staff": true}`:        "is_staff",
+		`{"username": "eve", "password": "secret"}`:    "password_too_short",
+		`{"username": "eve", "fields": {"plan": "x"}}`: "invalid_choice",
+		`{"username": "eve"`:                           "it is an object like",
+		`[]`:                                           "it is an object like",
+	} {
+		res := act(http.StatusBadRequest, "", body)
+		require.Contains(t, res.body, part)
+		require.NotContains(t, res.body, "secret")
+	}
+	for _, name := range []string{"set-password", "set-email", "set-username", "groups", "enable", "disable", "sign-out"} {
+		act(http.StatusNotFound, "/nobody/"+name, `{}`)
+	}
+	act(http.StatusOK, "/admin/sign-out", "")
+	require.Equal(t, http.StatusUnauthorized, ada.get("/accounts/profile").StatusCode)
+	act(http.StatusOK, "/admin/set-username", `{"username": "countess"}`)
+	act(http.StatusOK, "/countess/groups", `{"add": ["a"], "remove": ["admins"]}`)
+	act(http.StatusOK, "/countess/disable", "")
+	require.Equal(t, []any{"a"}, act(http.StatusOK, "/countess/enable", "").json(t)["groups"])
+	act(http.StatusOK, "/countess/set-password", `{"password": "another of the eight"}`)
+	act(http.StatusOK, "/countess/set-email", `{"email": "lady@example.org"}`)
+	require.Equal(t, "lady@example.org", s.administer(http.MethodGet, "countess", "").json(t)["email"])
+	document := s.adminRequest(http.MethodGet, "/registration/openapi.json", "", "").json(t)
+	require.Contains(t, document["paths"], "/registration/{realm}/users/{account}/set-password")
+}

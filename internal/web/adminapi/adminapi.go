@@ -79,9 +79,10 @@ var Answered any = new(int)
 
 // A Call is one request for an operation.
 type Call struct {
-	W     http.ResponseWriter
-	Req   *http.Request
-	Query url.Values
+	Operation *Operation
+	W         http.ResponseWriter
+	Req       *http.Request
+	Query     url.Values
 	// Realm and Accounts are nil where the path names no realm, User where it names
 	// no account.
 	Realm    *Realm
@@ -104,7 +105,7 @@ func (s *Server) Serve(w http.ResponseWriter, req *http.Request) error {
 		}
 		return err
 	}
-	c := &Call{W: w, Req: req}
+	c := &Call{Operation: op, W: w, Req: req}
 	who, err := c.readQuery(op, parts)
 	if err != nil {
 		return err

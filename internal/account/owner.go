@@ -1,0 +1,275 @@
+// owner.go: what the owner of a site does with accounts: he makes one, and sets
+// what people set for themselves otherwise. He may give away reserved names, and
+// what he says of an address counts as confirmed.
+
+package account
+
+import (
+	"context"
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/identity"
+	"github.com/seed-928992b0/caddy-registration/internal/names"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// A NewAccount is what an owner says of an account that he makes.
+type NewAccount struct {
+	Username string
+	// Email may be empty. It counts as confirmed.
+	Email  string
+	Groups []string
+	// Password is empty where the person is to set one by a link (ResetLink): until
+	// then nobody signs in.
+	Password string
+	// Fields are values of other fields, by name, as a form has them. What is
+	// required at sign-up may be missing.
+	Fields field.Input
+}
+
+// Create makes an account that is active at once. Refusals come together, by field.
+func (a *Accounts) Create(ctx context.Context, wanted NewAccount) (*store.User, error) {
+	u := &store.User{IsActive: true, DateJoined: a.Time(), EmailVerified: wanted.Email != "", Groups: slices.Clone(wanted.Groups)}
+	var errs refusal.FieldErrors
+	in := field.Input{field.Username: textValue(wanted.Username), field.Email: textValue(wanted.Email)}
+	for name, v := range wanted.Fields {
+		in[name] = v
+	}
+	a.readAsOwner(in, u, &errs)
+	a.chooseAsOwner(u, &errs)
+	checkGroups(u.Groups, &errs)
+	a.someLogin(u, &errs)
+	if err := a.View(ctx, func(tx store.Tx) error {
+		all := slices.Clone(errs)
+		if err := a.takenAsOwner(tx, u, &all); err != nil {
+			return err
+		}
+		return all.Err()
+	}); err != nil {
+		return nil, err
+	}
+	var err error
+	if wanted.Password != "" {
+		if u.PasswordHash, err = a.newHash(ctx, wanted.Password, u); err != nil {
+			return nil, err
+		}
+	}
+	if u.ID, err = uuid.NewV7(); err != nil {
+		return nil, refusal.Unavailable(err)
+	}
+	err = a.Update(ctx, func(t *Txn) error {
+		var errs refusal.FieldErrors
+		if err := a.takenAsOwner(t, u, &errs); err != nil {
+			return err
+		}
+		if err := errs.Err(); err != nil {
+			return err
+		}
+		return a.PutUser(t, u)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+// newHash is the hash of a password that the validators find nothing wrong with.
+func (a *Accounts) newHash(ctx context.Context, pass string, u *store.User) (string, error) {
+	if err := a.checkNewPassword(pass, nil, u); err != nil {
+		return "", err
+	}
+	hash, err := a.Hasher.Hash(ctx, pass, a.Policy.Hash)
+	if err != nil {
+		return "", HashError(err)
+	}
+	return hash, nil
+}
+
+// readAsOwner reads the fields that an input mentions: those of the configuration,
+// and of the built-in ones the names and the address.
+func (a *Accounts) readAsOwner(in field.Input, u *store.User, errs *refusal.FieldErrors) {
+	for name := range in {
+		f, ok := a.Policy.Fields.ByName[name]
+		if !ok || !f.Extra && !slices.Contains([]string{field.Username, field.Email, field.FirstName, field.LastName}, name) {
+			errs.Add(name, refusal.CodeInvalid)
+			continue
+		}
+		in.Field(f, false, u, errs)
+	}
+}
+
+// chooseAsOwner is choose for an owner, who may give away names that are kept back.
+func (a *Accounts) chooseAsOwner(u *store.User, errs *refusal.FieldErrors) {
+	if u.Username == "" || hasField(*errs, field.Username) {
+		return
+	}
+	switch {
+	case names.BadStart(u.Username):
+		errs.AddInvalid(field.Username, "invalid.username_start")
+	case names.IsUUID(field.UniqueKey(u.Username)):
+		errs.AddInvalid(field.Username, "invalid.username_reserved")
+	case a.foreignAddress(u, u.Username):
+		errs.AddInvalid(field.Username, "invalid.foreign_address")
+	}
+}
+
+// takenAsOwner is taken for an owner, who may give away a name that somebody has left.
+func (a *Accounts) takenAsOwner(tx store.Tx, u *store.User, errs *refusal.FieldErrors) error {
+	if err := a.takenKeys(tx, u, errs); err != nil {
+		return err
+	}
+	if u.Email != "" && !hasField(*errs, field.Email) {
+		switch left, err := a.emailTaken(tx, u); {
+		case err != nil:
+			return err
+		case left:
+			errs.Add(field.Email, refusal.CodeUnique)
+		}
+	}
+	return nil
+}
+
+func checkGroups(groups []string, errs *refusal.FieldErrors) {
+	if len(groups) > MaxGroups || slices.ContainsFunc(groups, func(g string) bool { return !identity.IsGroup(g) }) {
+		errs.Add(field.Groups, refusal.CodeInvalid)
+	}
+}
+
+// SetPassword gives an account a password that the owner names, and ends its
+// sign-ins, links and known devices. The person is told by mail.
+func (a *Accounts) SetPassword(ctx context.Context, id uuid.UUID, pass string, client Client) (*store.User, error) {
+	before, err := a.LookupID(ctx, id.String())
+	if err != nil {
+		return nil, err
+	}
+	hash, err := a.newHash(ctx, pass, before)
+	if err != nil {
+		return nil, err
+	}
+	return a.change(ctx, id, func(t *Txn, u *store.User) error {
+		u.PasswordHash = hash
+		u.Generation++
+		if err := t.EndSessions(u, nil); err != nil {
+			return err
+		}
+		return a.tellOwner(t, store.MailPasswordChanged, u, client)
+	})
+}
+
+// SetUsername renames an account and tells it by mail. Its sign-ins stay.
+func (a *Accounts) SetUsername(ctx context.Context, id uuid.UUID, username string, client Client) (*store.User, error) {
+	return a.change(ctx, id, func(t *Txn, u *store.User) error {
+		old := u.Username
+		var errs refusal.FieldErrors
+		a.readAsOwner(field.Input{field.Username: textValue(username)}, u, &errs)
+		a.chooseAsOwner(u, &errs)
+		a.someLogin(u, &errs)
+		if err := a.takenAsOwner(t, u, &errs); err != nil {
+			return err
+		}
+		if err := errs.Err(); err != nil {
+			return err
+		}
+		if err := a.rename(t, u, old); err != nil {
+			return err
+		}
+		if u.Username == old {
+			return nil
+		}
+		return a.tellOwner(t, store.MailLoginChanged, u, client)
+	})
+}
+
+// SetEmail gives an account another address, which counts as confirmed, or none.
+// The old one gets the mail that can take it back; the account's sign-ins end.
+func (a *Accounts) SetEmail(ctx context.Context, id uuid.UUID, email string, client Client) (*store.User, error) {
+	return a.change(ctx, id, func(t *Txn, u *store.User) error {
+		old, proven := u.Email, u.EmailVerified
+		var errs refusal.FieldErrors
+		a.readAsOwner(field.Input{field.Email: textValue(email)}, u, &errs)
+		a.someLogin(u, &errs)
+		u.EmailVerified = u.Email != ""
+		if err := a.takenAsOwner(t, u, &errs); err != nil {
+			return err
+		}
+		if err := errs.Err(); err != nil {
+			return err
+		}
+		waited := u.AwaitsVerification
+		giveEmail(u)
+		u.IsActive = u.IsActive || waited
+		if field.EmailKey(old) == field.EmailKey(u.Email) {
+			return nil
+		}
+		u.Generation++
+		if err := t.EndSessions(u, nil); err != nil {
+			return err
+		}
+		return a.leftEmail(t, u, old, proven, client)
+	})
+}
+
+// SetGroups adds an account to groups and takes it out of others.
+func (a *Accounts) SetGroups(ctx context.Context, id uuid.UUID, add, remove []string) (*store.User, error) {
+	return a.change(ctx, id, func(_ *Txn, u *store.User) error {
+		groups := slices.DeleteFunc(slices.Clone(u.Groups), func(g string) bool { return slices.Contains(remove, g) })
+		for _, g := range add {
+			if !slices.Contains(groups, g) {
+				groups = append(groups, g)
+			}
+		}
+		var errs refusal.FieldErrors
+		checkGroups(groups, &errs)
+		u.Groups = groups
+		return errs.Err()
+	})
+}
+
+// EndSignIns signs an account out everywhere: sessions, tokens, links and known devices.
+func (a *Accounts) EndSignIns(ctx context.Context, id uuid.UUID) (*store.User, error) {
+	if err := a.endMany(ctx, id); err != nil {
+		return nil, err
+	}
+	return a.change(ctx, id, func(t *Txn, u *store.User) error {
+		u.Generation++
+		return t.EndSessions(u, nil)
+	})
+}
+
+// SignInsOf returns the sign-ins of an account that have not ended, as ListSessions does.
+func (a *Accounts) SignInsOf(ctx context.Context, u *store.User) (list []*store.Session, err error) {
+	err = a.View(ctx, func(tx store.Tx) (err error) {
+		all, err := tx.Sessions(u.ID, maxShownSignIns)
+		list = slices.DeleteFunc(all, func(s *store.Session) bool {
+			return s.Epoch != u.Epoch(s.Kind) || !s.Expires.After(a.Now())
+		})
+		return err
+	})
+	return list, err
+}
+
+// maxShownSignIns bounds what SignInsOf reads.
+const maxShownSignIns = 500
+
+// change is an owner's act on one account.
+func (a *Accounts) change(ctx context.Context, id uuid.UUID, act func(*Txn, *store.User) error) (u *store.User, err error) {
+	err = a.Update(ctx, func(t *Txn) (err error) {
+		if u, err = t.User(id); err != nil {
+			return userNotFound(err)
+		}
+		if err := act(t, u); err != nil {
+			return err
+		}
+		return a.PutUser(t, u)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
+}
+
+func textValue(s string) field.Value { return field.Value{Kind: field.ValueText, Text: s} }

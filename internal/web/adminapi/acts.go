@@ -1,0 +1,143 @@
+// acts.go: what an owner does with one account beside its fields, and how he makes one.
+
+package adminapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+type (
+	createBody struct {
+		Username string         `json:"username"`
+		Email    string         `json:"email,omitempty"`
+		Groups   []string       `json:"groups,omitempty"`
+		Password string         `json:"password,omitempty"`
+		Fields   map[string]any `json:"fields,omitempty"`
+	}
+	passwordBody struct {
+		Password string `json:"password"`
+	}
+	emailBody struct {
+		Email string `json:"email"`
+	}
+	usernameBody struct {
+		Username string `json:"username"`
+	}
+	groupsBody struct {
+		Add    []string `json:"add,omitempty"`
+		Remove []string `json:"remove,omitempty"`
+	}
+)
+
+var actOperations = []Operation{
+	{
+		Method: http.MethodPost, Path: "{realm}/users", Summary: "Makes an account, active at once; without a password nobody signs in until one is set",
+		Body: createBody{Username: "ada", Email: "ada@example.com", Groups: []string{"members"}}, Do: createUser,
+	},
+	{
+		Method: http.MethodPost, Path: "{realm}/users/{account}/set-password", Summary: "Sets a password and ends all sign-ins",
+		Body: passwordBody{"…"}, Do: act(func(c *Call, body passwordBody) (*store.User, error) {
+			return c.Accounts.SetPassword(c.Context(), c.User.ID, body.Password, c.client())
+		}),
+	},
+	{
+		Method: http.MethodPost, Path: "{realm}/users/{account}/set-email", Summary: "Sets the e-mail address, which counts as confirmed, and ends all sign-ins",
+		Body: emailBody{"ada@example.com"}, Do: act(func(c *Call, body emailBody) (*store.User, error) {
+			return c.Accounts.SetEmail(c.Context(), c.User.ID, body.Email, c.client())
+		}),
+	},
+	{
+		Method: http.MethodPost, Path: "{realm}/users/{account}/set-username", Summary: "Renames an account",
+		Body: usernameBody{"ada"}, Do: act(func(c *Call, body usernameBody) (*store.User, error) {
+			return c.Accounts.SetUsername(c.Context(), c.User.ID, body.Username, c.client())
+		}),
+	},
+	{
+		Method: http.MethodPost, Path: "{realm}/users/{account}/groups", Summary: "Adds to groups and takes out of groups",
+		Body: groupsBody{Add: []string{"members"}}, Do: act(func(c *Call, body groupsBody) (*store.User, error) {
+			return c.Accounts.SetGroups(c.Context(), c.User.ID, body.Add, body.Remove)
+		}),
+	},
+	{Method: http.MethodPost, Path: "{realm}/users/{account}/enable", Summary: "Lets an account sign in", Do: setActive(true)},
+	{Method: http.MethodPost, Path: "{realm}/users/{account}/disable", Summary: "Ends all sign-ins and lets nobody sign in", Do: setActive(false)},
+	{
+		Method: http.MethodPost, Path: "{realm}/users/{account}/sign-out", Summary: "Ends all sign-ins, links and known devices",
+		Do: func(c *Call) (any, error) {
+			u, err := c.Accounts.EndSignIns(c.Context(), c.User.ID)
+			return c.shown(u, err)
+		},
+	},
+}
+
+// act makes an operation of what is done with its body.
+func act[B any](do func(*Call, B) (*store.User, error)) func(*Call) (any, error) {
+	return func(c *Call) (any, error) {
+		var body B
+		if err := c.read(&body); err != nil {
+			return nil, err
+		}
+		u, err := do(c, body)
+		return c.shown(u, err)
+	}
+}
+
+func setActive(active bool) func(*Call) (any, error) {
+	return func(c *Call) (any, error) {
+		u, err := c.Accounts.Administer(c.Context(), c.User.ID, account.AdminChange{IsActive: &active})
+		return c.shown(u, err)
+	}
+}
+
+func createUser(c *Call) (any, error) {
+	var body createBody
+	if err := c.read(&body); err != nil {
+		return nil, err
+	}
+	wanted := account.NewAccount{Username: body.Username, Email: body.Email, Groups: body.Groups, Password: body.Password, Fields: field.Input{}}
+	for name, v := range body.Fields {
+		wanted.Fields[name] = field.JSONValue(v)
+	}
+	u, err := c.Accounts.Create(c.Context(), wanted)
+	return c.shown(u, err)
+}
+
+// client is where an owner's act comes from, as far as the mails that it causes need
+// it: they are in the realm's first language.
+func (c *Call) client() account.Client { return account.Client{} }
+
+func (c *Call) shown(u *store.User, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	return shown(c.Accounts, u), nil
+}
+
+// read decodes the body of an operation. A member that it doesn't know is refused.
+func (c *Call) read(body any) error {
+	raw, err := io.ReadAll(http.MaxBytesReader(c.W, c.Req.Body, web.MaxBody))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		return errorf(http.StatusRequestEntityTooLarge, "the body is longer than %d bytes", tooLarge.Limit)
+	}
+	if err == nil {
+		dec := json.NewDecoder(bytes.NewReader(raw))
+		dec.DisallowUnknownFields()
+		dec.UseNumber()
+		if err = dec.Decode(body); err == nil && dec.More() {
+			err = errors.New("something follows the object")
+		}
+	}
+	if err != nil {
+		example, _ := json.Marshal(c.Operation.Body) // never what was sent: it may have a password
+		return errorf(http.StatusBadRequest, "the body can't be read, it is an object like %s: %v", example, err)
+	}
+	return nil
+}

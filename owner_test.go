@@ -1,0 +1,96 @@
+// owner_test.go: what the owner of a site does with accounts.
+
+package registration
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+)
+
+func refusedFields(t *testing.T, err error) map[string]refusal.Code {
+	t.Helper()
+	var refused *refusal.Error
+	require.ErrorAs(t, err, &refused)
+	codes := map[string]refusal.Code{}
+	for _, e := range refused.Fields {
+		codes[e.Field] = e.Code
+	}
+	return codes
+}
+
+func TestOwnerMakesAccounts(t *testing.T) {
+	s := newSite(t, withFields(field.Spec{Name: "plan", Type: "text", Required: true, MaxLength: 5}))
+	ctx := t.Context()
+	u, err := s.accounts.Create(ctx, account.NewAccount{Username: "admin", Email: "ada@example.org", Groups: []string{"admins"}})
+	require.NoError(t, err, "a reserved name, and no plan")
+	require.True(t, u.IsActive && u.EmailVerified)
+	require.Empty(t, u.PasswordHash)
+	for name, test := range map[string]struct {
+		wanted account.NewAccount
+		codes  map[string]refusal.Code
+	}{
+		"taken":       {account.NewAccount{Username: "Admin", Email: "ADA@example.org"}, map[string]refusal.Code{"username": refusal.CodeUnique, "email": refusal.CodeUnique}},
+		"nothing":     {account.NewAccount{}, map[string]refusal.Code{"username": refusal.CodeRequired}},
+		"dots":        {account.NewAccount{Username: ".."}, map[string]refusal.Code{"username": refusal.CodeInvalid}},
+		"no address":  {account.NewAccount{Username: "bob", Email: "bob"}, map[string]refusal.Code{"email": refusal.CodeInvalid}},
+		"a group":     {account.NewAccount{Username: "bob", Groups: []string{"a b"}}, map[string]refusal.Code{"groups": refusal.CodeInvalid}},
+		"password":    {account.NewAccount{Username: "bob", Password: "short"}, map[string]refusal.Code{"password": refusal.CodePasswordTooShort}},
+		"no field":    {account.NewAccount{Username: "bob", Fields: field.Input{"is_staff": {Kind: field.ValueText, Text: "true"}}}, map[string]refusal.Code{"is_staff": refusal.CodeInvalid}},
+		"field":       {account.NewAccount{Username: "bob", Fields: field.Input{"plan": {Kind: field.ValueText, Text: "longer"}}}, map[string]refusal.Code{"plan": refusal.CodeMaxLength}},
+		"other's":     {account.NewAccount{Username: "eve@example.org"}, map[string]refusal.Code{"username": refusal.CodeInvalid}},
+		"all at once": {account.NewAccount{Username: "-", Email: "x", Groups: []string{""}}, map[string]refusal.Code{"username": refusal.CodeInvalid, "email": refusal.CodeInvalid, "groups": refusal.CodeInvalid}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := s.accounts.Create(ctx, test.wanted)
+			require.Equal(t, test.codes, refusedFields(t, err))
+		})
+	}
+}
+
+func TestOwnerChangesAccounts(t *testing.T) {
+	s := newSite(t)
+	ctx := t.Context()
+	u, err := s.accounts.Create(ctx, account.NewAccount{Username: "ada", Email: "ada@example.org", Password: testPassword})
+	require.NoError(t, err)
+	in := func(login, pass string) error {
+		_, _, err := s.accounts.SignIn(ctx, field.Input{"username": {Kind: field.ValueText, Text: login}, "password": {Kind: field.ValueText, Text: pass}}, account.Client{}, nil)
+		return err
+	}
+	signIns := func() int {
+		now, err := s.accounts.LookupID(ctx, u.ID.String())
+		require.NoError(t, err)
+		list, err := s.accounts.SignInsOf(ctx, now)
+		require.NoError(t, err)
+		return len(list)
+	}
+	require.NoError(t, in("ada", testPassword))
+	require.Equal(t, 1, signIns())
+	_, err = s.accounts.SetPassword(ctx, u.ID, "another of the 8", account.Client{})
+	require.NoError(t, err)
+	require.Zero(t, signIns())
+	require.Error(t, in("ada", testPassword))
+	require.NoError(t, in("ada", "another of the 8"))
+	_, err = s.accounts.SetUsername(ctx, u.ID, "countess", account.Client{})
+	require.NoError(t, err)
+	require.Equal(t, 1, signIns())
+	require.NoError(t, in("countess", "another of the 8"))
+	_, err = s.accounts.SetEmail(ctx, u.ID, "lady@example.org", account.Client{})
+	require.NoError(t, err)
+	require.Zero(t, signIns())
+	got, err := s.accounts.SetGroups(ctx, u.ID, []string{"a", "b"}, nil)
+	require.NoError(t, err)
+	got, err = s.accounts.SetGroups(ctx, u.ID, []string{"c"}, []string{"a"})
+	require.NoError(t, err)
+	require.Equal(t, []string{"b", "c"}, got.Groups)
+	require.Equal(t, "lady@example.org", got.Email)
+	require.True(t, got.EmailVerified)
+	require.NoError(t, in("countess", "another of the 8"))
+	_, err = s.accounts.EndSignIns(ctx, u.ID)
+	require.NoError(t, err)
+	require.Zero(t, signIns())
+}
