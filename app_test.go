@@ -5,6 +5,7 @@ package registration
 import (
 	"encoding/json"
 	"errors"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -171,4 +172,20 @@ func TestCheckChangesNothing(t *testing.T) {
 			require.JSONEq(t, string(written), string(after))
 		})
 	}
+}
+
+func TestWholeTrip(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	stranger := s.browser()
+	require.Equal(t, http.StatusUnauthorized, stranger.get("/members/").StatusCode)
+	b := s.signedIn("ada")
+	res := b.get("/members/")
+	require.Equal(t, protectedPage, res.body)
+	require.Equal(t, "private, no-cache", res.Header.Get("Cache-Control"))
+	require.Equal(t, http.StatusOK, b.get("/accounts/profile").StatusCode)
+	saved := b.cookie["registration"]
+	require.Equal(t, http.StatusOK, b.post("/accounts/logout", nil).StatusCode)
+	b.cookie["registration"] = saved
+	require.Equal(t, http.StatusUnauthorized, b.get("/members/").StatusCode)
 }

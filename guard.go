@@ -151,11 +151,11 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 		r.RefuseTo(w, req, &who, refusal.New(refusal.CodePermissionDenied))
 		return nil
 	}
-	r.publish(req, p.User)
 	if g.CopyHeaders {
 		r.copyIdentity(req.Header, p.User)
 	}
-	private := &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}}
+	private := &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, who: signedIn{r, p.User}}
+	publish(req, &private.who)
 	err = next.ServeHTTP(private, req)
 	if err != nil && !private.wroteHeader {
 		// Caddy's error routes answer, past this writer; a cache may keep a 404 too.
@@ -242,84 +242,14 @@ func (r *realm) copyIdentity(h http.Header, u *store.User) {
 	set(identity.ID, u.ID.String())
 	set(identity.Email, u.Email)
 	set(identity.Name, strings.TrimSpace(u.FirstName+" "+u.LastName))
-	set(identity.Groups, r.groupsOf(u))
-}
-
-// groupsOf is the list of an account's groups as headers and placeholders have it.
-// A stored name that the rule of today refuses could forge another in that list:
-// it is left out, which the log says once.
-func (r *realm) groupsOf(u *store.User) string {
-	list, all := identity.JoinGroups(u.Groups)
-	if !all && !r.ToldOfGroups.Swap(true) {
-		r.Logger.Warn("a group has a name that is none any more, so it is left out of Remote-Groups and {http.auth.user.groups}; give the account groups of "+identity.GroupRule+" by the admin API",
-			zap.String("user", u.ID.String()))
-	}
-	return list
-}
-
-// userVar is the request variable that holds the signed-in user.
-const userVar = "registration.user"
-
-const userPlaceholder = "http.auth.user."
-
-// publish makes the placeholders. They are looked up only when asked for; the
-// latest guard on the way of a request counts.
-func (r *realm) publish(req *http.Request, u *store.User) {
-	repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return
-	}
-	vars, ok := req.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
-	if !ok {
-		return
-	}
-	_, again := vars[userVar]
-	vars[userVar] = u
-	// What an authentication before us has set would hide ours, and mix two
-	// people. (Setting the id instead would make the replacer's map, per request.)
-	repl.DeleteByPrefix(userPlaceholder)
-	if again {
-		return
-	}
-	repl.Map(func(key string) (any, bool) {
-		name, ok := strings.CutPrefix(key, userPlaceholder)
-		if !ok {
-			return nil, false
-		}
-		u, ok := vars[userVar].(*store.User)
-		if !ok {
-			return nil, false
-		}
-		return r.placeholder(u, name)
-	})
-}
-
-// placeholder is the value of {http.auth.user.<name>}.
-func (r *realm) placeholder(u *store.User, name string) (any, bool) {
-	switch name {
-	case field.ID:
-		return u.ID.String(), true
-	case field.Username:
-		return u.Username, true
-	case field.Email:
-		return u.Email, true
-	case field.Groups:
-		return r.groupsOf(u), true
-	}
-	f, ok := r.settings.fields.PublicSet[name]
-	if !ok {
-		return nil, false
-	}
-	if v := f.Get(u); v != nil {
-		return v, true
-	}
-	return "", true
+	set(identity.Groups, strings.Join(r.groupsOf(u), ","))
 }
 
 // privateWriter sets Cache-Control, unless the handler decides by itself.
 type privateWriter struct {
 	caddyhttp.ResponseWriterWrapper
 	wroteHeader bool
+	who         signedIn // here, so that a guarded request makes one thing of both
 }
 
 func (w *privateWriter) WriteHeader(status int) {
@@ -388,6 +318,7 @@ func (p *Provider) Authenticate(w http.ResponseWriter, req *http.Request) (caddy
 		}
 		return caddyauth.User{}, false, nil
 	}
+	publish(req, &signedIn{r, who.User})
 	meta := map[string]string{}
 	for _, f := range r.settings.fields.All {
 		if v, ok := r.placeholder(who.User, f.Name); ok && f.Name != field.ID {

@@ -20,6 +20,7 @@ import (
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/jsonpaths"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
 
 // allSettings are those of the directive, the guard and the guest modules.
@@ -189,7 +190,7 @@ func TestEveryCodeIsDocumented(t *testing.T) {
 		code, err := strconv.Unquote(lit.Value)
 		require.NoError(t, err)
 		codes++
-		status := registration.StatusOf(refusal.Code(code))
+		status := web.StatusOf(refusal.Code(code))
 		row := regexp.MustCompile(`(?m)^\| ` + "`" + code + "`" + ` \| ` + strconv.Itoa(status) + ` \| .+ \|$`)
 		require.True(t, row.Match(raw), "docs/errors.md has no row for %s with status %d", code, status)
 		return true

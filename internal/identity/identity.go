@@ -162,9 +162,10 @@ func IsGroup(name string) bool {
 	return n > 0 && n <= maxGroup
 }
 
-// JoinGroups is the value of the groups' header. A name that is none by today's
-// rule, which an older version may have stored, is left out, and all is false.
-func JoinGroups(groups []string) (list string, all bool) {
+// ValidGroups are the groups of an account as the app learns of them. A name that is
+// none by today's rule, which an older version may have stored, is left out, and all
+// is false. Else the list is the one that it was given.
+func ValidGroups(groups []string) (list []string, all bool) {
 	all = true
 	for _, g := range groups {
 		all = all && IsGroup(g)
@@ -172,5 +173,5 @@ func JoinGroups(groups []string) (list string, all bool) {
 	if !all {
 		groups = slices.DeleteFunc(slices.Clone(groups), func(g string) bool { return !IsGroup(g) })
 	}
-	return strings.Join(groups, ","), all
+	return groups, all
 }

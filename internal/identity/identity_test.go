@@ -98,13 +98,15 @@ func TestGroups(t *testing.T) {
 	for _, g := range []string{"", " ", "a b", "a,admin", "x\r\ny", "a\x00", "\xff", "a;b", "a\"", "a@b", "a+b", "a\u00a0b", "a\u2028b", "\u0301x", strings.Repeat("x", 65), "a,b"} {
 		require.False(t, IsGroup(g), g)
 	}
-	list, all := JoinGroups([]string{"staff", "editors"})
-	require.Equal(t, "staff,editors", list)
+	list, all := ValidGroups([]string{"staff", "editors"})
+	require.Equal(t, []string{"staff", "editors"}, list)
 	require.True(t, all)
-	list, all = JoinGroups([]string{"staff", "x,admins", "editors"})
-	require.Equal(t, "staff,editors", list)
+	stored := []string{"staff", "x,admins", "editors"}
+	list, all = ValidGroups(stored)
+	require.Equal(t, []string{"staff", "editors"}, list)
 	require.False(t, all)
-	list, all = JoinGroups(nil)
+	require.Equal(t, []string{"staff", "x,admins", "editors"}, stored, "others read it")
+	list, all = ValidGroups(nil)
 	require.Empty(t, list)
 	require.True(t, all)
 }

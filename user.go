@@ -1,0 +1,138 @@
+// user.go: who is signed in, for the handlers behind a guard: as placeholders for
+// those of Caddy, and as a User for those of other plugins.
+
+package registration
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/identity"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// A User is the account that a request comes from, as it was when the guard looked.
+type User struct {
+	// Realm is the name of the accounts that it belongs to.
+	Realm string
+	// ID stays the same for as long as the account exists, and is nobody else's
+	// ever. Keep what is somebody's under it: the names below can change.
+	ID uuid.UUID
+	// Username is "" where nobody has one.
+	Username string
+	// Email is "" where the account has none. Somebody has shown that he reads it
+	// only if EmailVerified is true.
+	Email         string
+	EmailVerified bool
+	// Groups are the names of the groups that an administrator has put it in.
+	Groups []string
+	// Public has every field that the configuration calls public, by its name. The
+	// values are as in JSON: string, bool, int64, float64, []string, or nil where
+	// there is none.
+	Public map[string]any
+}
+
+// UserFrom returns who is signed in, for handlers behind `require_login` (or behind
+// `authentication` with our provider). ok is false where no guard has let the request
+// through. Of several guards on the way of a request the last counts. The User is
+// the caller's own, made anew by each call.
+func UserFrom(req *http.Request) (user User, ok bool) {
+	vars, _ := req.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	who, ok := vars[userVar].(*signedIn)
+	if !ok {
+		return User{}, false
+	}
+	u := who.user
+	user = User{
+		Realm: who.realm.Name, ID: u.ID, Username: u.Username, Email: u.Email, EmailVerified: u.EmailVerified,
+		Groups: slices.Clone(who.realm.groupsOf(u)), Public: map[string]any{},
+	}
+	for name, f := range who.realm.settings.fields.PublicSet {
+		user.Public[name] = f.Get(u)
+	}
+	return user, true
+}
+
+// userVar is the request variable that holds a *signedIn.
+const userVar = "registration.user"
+
+// signedIn is who a guard has let through, and whose accounts he is of.
+type signedIn struct {
+	realm *realm
+	user  *store.User
+}
+
+const userPlaceholder = "http.auth.user."
+
+// publish tells the handlers behind who is signed in. Of several guards the latest
+// counts. Placeholders are looked up only when asked for.
+func publish(req *http.Request, who *signedIn) {
+	repl, ok := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return
+	}
+	vars, ok := req.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	if !ok {
+		return
+	}
+	_, again := vars[userVar]
+	vars[userVar] = who
+	// What an authentication before us has set would hide ours, and mix two
+	// people. (Setting the id instead would make the replacer's map, per request.)
+	repl.DeleteByPrefix(userPlaceholder)
+	if again {
+		return
+	}
+	repl.Map(func(key string) (any, bool) {
+		name, ok := strings.CutPrefix(key, userPlaceholder)
+		if !ok {
+			return nil, false
+		}
+		who, ok := vars[userVar].(*signedIn)
+		if !ok {
+			return nil, false
+		}
+		return who.realm.placeholder(who.user, name)
+	})
+}
+
+// placeholder is the value of {http.auth.user.<name>}.
+func (r *realm) placeholder(u *store.User, name string) (any, bool) {
+	switch name {
+	case field.ID:
+		return u.ID.String(), true
+	case field.Username:
+		return u.Username, true
+	case field.Email:
+		return u.Email, true
+	case field.Groups:
+		return strings.Join(r.groupsOf(u), ","), true
+	}
+	f, ok := r.settings.fields.PublicSet[name]
+	if !ok {
+		return nil, false
+	}
+	if v := f.Get(u); v != nil {
+		return v, true
+	}
+	return "", true
+}
+
+// groupsOf are an account's groups as the handlers behind learn of them. A stored
+// name that the rule of today refuses could forge another in the list of a header:
+// it is left out, which the log says once.
+func (r *realm) groupsOf(u *store.User) []string {
+	groups, all := identity.ValidGroups(u.Groups)
+	if !all && !r.ToldOfGroups.Swap(true) {
+		r.Logger.Warn("a group has a name that is none any more, so it is left out of Remote-Groups and {http.auth.user.groups}; give the account groups of "+identity.GroupRule+" by the admin API",
+			zap.String("user", u.ID.String()))
+	}
+	return groups
+}
