@@ -3,6 +3,8 @@
 package registration
 
 import (
+	"net/http"
+	"net/url"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -48,6 +50,53 @@ func TestOwnerMakesAccounts(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := s.accounts.Create(ctx, test.wanted)
 			require.Equal(t, test.codes, refusedFields(t, err))
+		})
+	}
+}
+
+// A link that an owner makes sets a password once, also where nobody can ask for one.
+func TestOwnerMakesLinks(t *testing.T) {
+	for name, test := range map[string]struct {
+		configure func(*Settings)
+		endpoint  string
+	}{
+		"reset on":   {func(*Settings) {}, "reset-password"},
+		"used again": {func(s *Settings) { s.ResetPassword.OneTimeUse = off() }, "reset-password"},
+		"reset off":  {func(s *Settings) { s.ResetPassword.Enabled = off() }, "set-password"},
+		"no mailer": {func(s *Settings) {
+			s.ResetPassword.Enabled, s.MailerRaw, s.Register.Verification, s.RegisterEmail.Verification = off(), nil, off(), off()
+		}, "set-password"},
+		"a frontend": {func(s *Settings) { s.ResetPassword.VerificationURL = "https://app.example/new-password" }, "reset-password"},
+		"no page": {func(s *Settings) {
+			s.ResetPassword.Enabled, s.Pages.Off, s.Register.VerificationURL, s.RegisterEmail.VerificationURL, s.RegisterEmail.UndoURL = off(), true, "https://app.example/a", "https://app.example/b", "https://app.example/c"
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, test.configure)
+			u, err := s.accounts.Create(t.Context(), account.NewAccount{Username: "ada"})
+			require.NoError(t, err)
+			link, err := s.accounts.ResetLink(u)
+			if test.endpoint == "" {
+				require.ErrorIs(t, err, account.ErrNoLink)
+				return
+			}
+			require.NoError(t, err)
+			at, err := url.Parse(link)
+			require.NoError(t, err)
+			body := data{"password": testPassword}
+			for name, values := range at.Query() {
+				body[name] = values[0]
+			}
+			b := s.browser()
+			require.Equal(t, http.StatusOK, b.post("/accounts/"+test.endpoint, body).StatusCode)
+			require.Equal(t, "signature_invalid", s.problem(test.endpoint, body), "once")
+			require.Equal(t, http.StatusOK, b.post("/accounts/login", data{"username": "ada", "password": testPassword}).StatusCode)
+			_, err = s.accounts.Administer(t.Context(), u.ID, account.AdminChange{IsActive: new(bool)})
+			require.NoError(t, err)
+			u, err = s.accounts.LookupID(t.Context(), u.ID.String())
+			require.NoError(t, err)
+			_, err = s.accounts.ResetLink(u)
+			require.ErrorContains(t, err, "enable it first")
 		})
 	}
 }

@@ -3,6 +3,7 @@
 package registration
 
 import (
+	"net/url"
 	"path/filepath"
 	"time"
 
@@ -105,6 +106,19 @@ func (s *Settings) letters() letter.Options {
 			store.MailVerifyRegistration: files(s.Register.Mail), store.MailResetPassword: files(s.ResetPassword.Mail), store.MailVerifyEmail: files(s.RegisterEmail.Mail),
 		},
 	}
+}
+
+// linkPages are the pages that mailed links lead to; none where it is not known
+// under which address people reach them.
+func (r *realm) linkPages() map[sign.Purpose]string {
+	pages := map[sign.Purpose]string{}
+	for purpose, l := range r.MailedLinks() {
+		ours := r.Options.Mailed[purpose].URL == ""
+		if u, err := url.Parse(l.URL); err == nil && u.Host != "" && !(ours && r.Options.Pages.Off) {
+			pages[purpose] = l.URL
+		}
+	}
+	return pages
 }
 
 // letterLinks are the links in mails, each with where it leads.

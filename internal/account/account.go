@@ -36,6 +36,8 @@ type Accounts struct {
 	Hasher   *password.Pool
 	// MailDomain is the right-hand side of every Message-ID.
 	MailDomain string
+	// Links has the addresses of the pages that links lead to, by what they do.
+	Links map[sign.Purpose]string
 	// MailQueued tells the outbox that there is something to do.
 	MailQueued func()
 	// Throttles has how many mails an address got lately.
@@ -256,7 +258,7 @@ func (a *Accounts) linkState(purpose sign.Purpose, u *store.User, email string, 
 	switch {
 	case purpose == sign.PurposeRegister && oneTime:
 		parts = append(parts, strconv.FormatBool(u.AwaitsVerification))
-	case purpose == sign.PurposeResetPassword && oneTime:
+	case purpose == sign.PurposeResetPassword && oneTime, purpose == sign.PurposeSetPassword:
 		parts = append(parts, u.PasswordHash)
 	case purpose == sign.PurposeRegisterEmail:
 		parts = append(parts, strconv.FormatUint(uint64(u.EmailChanges), 10))
@@ -368,7 +370,7 @@ func (a *Accounts) checkLink(tx store.Tx, l link, period time.Duration) (*store.
 	case err != nil, !u.IsActive && !u.AwaitsVerification && claim.Purpose != sign.PurposeUndoEmail:
 		return nil, refusal.New(refusal.CodeSignatureInvalid)
 	}
-	if claim.Purpose == sign.PurposeRegister || claim.Purpose == sign.PurposeResetPassword {
+	if claim.Purpose == sign.PurposeRegister || claim.Purpose == sign.PurposeResetPassword || claim.Purpose == sign.PurposeSetPassword {
 		switch ok, err := a.confirmable(tx, u); {
 		case err != nil:
 			return nil, err

@@ -23,7 +23,7 @@ func (a *Accounts) LinkOwner(ctx context.Context, in field.Input, purpose sign.P
 	}
 	period := a.Policy.Register.VerificationPeriod
 	switch purpose { //nolint:exhaustive // the other purposes have no link
-	case sign.PurposeResetPassword:
+	case sign.PurposeResetPassword, sign.PurposeSetPassword:
 		period = a.Policy.ResetPassword.VerificationPeriod
 	case sign.PurposeRegisterEmail:
 		period = a.Policy.RegisterEmail.VerificationPeriod

@@ -6,6 +6,8 @@ package account
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/google/uuid"
@@ -14,6 +16,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/names"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -273,3 +276,24 @@ func (a *Accounts) change(ctx context.Context, id uuid.UUID, act func(*Txn, *sto
 }
 
 func textValue(s string) field.Value { return field.Value{Kind: field.ValueText, Text: s} }
+
+// ErrNoLink says that a link would lead nowhere.
+var ErrNoLink = errors.New("no link can be made, for there is no page that it would lead to; write base_url")
+
+// ResetLink makes a link by which a person sets a new password, once. It ends with
+// its use, with another password and after ResetPassword.VerificationPeriod.
+func (a *Accounts) ResetLink(u *store.User) (string, error) {
+	purpose := sign.PurposeSetPassword
+	if a.Policy.ResetPassword.Enabled {
+		purpose = sign.PurposeResetPassword
+	}
+	page := a.Links[purpose]
+	switch {
+	case page == "":
+		return "", ErrNoLink
+	case !u.IsActive:
+		return "", fmt.Errorf("the account %s may not sign in; enable it first", u.Username)
+	}
+	claim := sign.Claim{Purpose: purpose, User: u.ID, Time: a.Now(), State: a.linkState(purpose, u, "", true)}
+	return sign.LinkURL(page, claim, a.Signer.Sign(claim), "")
+}

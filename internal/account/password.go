@@ -263,8 +263,18 @@ func (a *Accounts) SendResetPasswordLink(ctx context.Context, in field.Input, cl
 // ResetPassword sets a new password by a mailed link and ends every session
 // and token of the account. It shows the mailbox of the address: see voidUnproven.
 func (a *Accounts) ResetPassword(ctx context.Context, in field.Input, client Client) (*store.User, error) {
+	return a.passwordByLink(ctx, in, sign.PurposeResetPassword, client)
+}
+
+// SetPasswordByLink is ResetPassword by a link that the owner of the site has handed
+// out. It shows no mailbox.
+func (a *Accounts) SetPasswordByLink(ctx context.Context, in field.Input, client Client) (*store.User, error) {
+	return a.passwordByLink(ctx, in, sign.PurposeSetPassword, client)
+}
+
+func (a *Accounts) passwordByLink(ctx context.Context, in field.Input, purpose sign.Purpose, client Client) (*store.User, error) {
 	var errs refusal.FieldErrors
-	l, err := readLink(in, sign.PurposeResetPassword, &errs)
+	l, err := readLink(in, purpose, &errs)
 	pass := in.Password("password", &errs)
 	confirm := a.confirmation(in, a.Policy.ResetPassword.PasswordConfirm, &errs)
 	if err = errors.Join(errs.Err(), err); err != nil {
@@ -286,8 +296,10 @@ func (a *Accounts) ResetPassword(ctx context.Context, in field.Input, client Cli
 		if u, err = a.checkLink(t, l, period); err != nil {
 			return err
 		}
-		if err := a.voidUnproven(t, u); err != nil {
-			return err
+		if purpose == sign.PurposeResetPassword {
+			if err := a.voidUnproven(t, u); err != nil {
+				return err
+			}
 		}
 		if err := t.EndSessions(u, nil); err != nil {
 			return err

@@ -30,6 +30,8 @@ const (
 	PurposeResetPassword Purpose = "reset_password"
 	PurposeRegisterEmail Purpose = "register_email"
 	PurposeUndoEmail     Purpose = "undo_email"
+	// PurposeSetPassword is that of a link which no mail has: an owner hands it out.
+	PurposeSetPassword Purpose = "set_password"
 	// PurposeDevice is no link: it is what a device cookie says.
 	PurposeDevice Purpose = "device"
 	// PurposeSignUp is no link: it marks the browser that asked for an account.
@@ -88,7 +90,7 @@ func NewSigner(realm string, secrets ...[]byte) (*Signer, error) {
 			return nil, fmt.Errorf("a signing key has %d bytes; it needs at least %d", len(secret), MinSecret)
 		}
 		derived := make(map[Purpose][]byte, 8)
-		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeDevice, PurposeSignUp, PurposeLeftName, PurposeAccessToken} {
+		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeSetPassword, PurposeDevice, PurposeSignUp, PurposeLeftName, PurposeAccessToken} {
 			key, err := hkdf.Key(sha256.New, secret, []byte("caddy-registration v1"), string(purpose)+"\x00"+realm, sha256.Size)
 			if err != nil {
 				return nil, err

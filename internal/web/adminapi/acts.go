@@ -26,6 +26,9 @@ type (
 	passwordBody struct {
 		Password string `json:"password"`
 	}
+	linkAnswer struct {
+		Link string `json:"link"`
+	}
 	emailBody struct {
 		Email string `json:"email"`
 	}
@@ -66,6 +69,17 @@ var actOperations = []Operation{
 		Body: groupsBody{Add: []string{"members"}}, Do: act(func(c *Call, body groupsBody) (*store.User, error) {
 			return c.Accounts.SetGroups(c.Context(), c.User.ID, body.Add, body.Remove)
 		}),
+	},
+	{
+		Method: http.MethodPost, Path: "{realm}/users/{account}/reset-link", Summary: "Makes a link by which the person sets a new password, once",
+		Answer: linkAnswer{"https://example.com/accounts/reset-password/?…"},
+		Do: func(c *Call) (any, error) {
+			link, err := c.Accounts.ResetLink(c.User)
+			if err != nil {
+				return nil, errorf(http.StatusConflict, "%v", err)
+			}
+			return linkAnswer{link}, nil
+		},
 	},
 	{Method: http.MethodPost, Path: "{realm}/users/{account}/enable", Summary: "Lets an account sign in", Do: setActive(true)},
 	{Method: http.MethodPost, Path: "{realm}/users/{account}/disable", Summary: "Ends all sign-ins and lets nobody sign in", Do: setActive(false)},
