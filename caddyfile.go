@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -197,6 +198,24 @@ func durationOption(to *caddy.Duration) option {
 	}
 }
 
+// ageOption reads how old something may be: a duration, or off (0) for any age.
+func ageOption(set func(caddy.Duration)) option {
+	return func(p *parser, name string) error {
+		text, err := p.arg(name, "10m")
+		if err != nil {
+			return err
+		}
+		d := time.Duration(0)
+		if text != "off" {
+			if d, err = caddy.ParseDuration(text); err != nil || d < 0 {
+				return p.Errf("%s: %q is not a duration; write for example 10m, or off", name, text)
+			}
+		}
+		set(caddy.Duration(d))
+		return nil
+	}
+}
+
 func blockOption(options map[string]option) option {
 	return func(p *parser, name string) error {
 		if args := p.RemainingArgs(); len(args) > 0 {
@@ -297,7 +316,7 @@ func (h *Handler) options() map[string]option {
 			"verification":        switchOption(&h.RegisterEmail.Verification),
 			"verification_url":    textOption(&h.RegisterEmail.VerificationURL, page),
 			"verification_period": durationOption(&h.RegisterEmail.VerificationPeriod),
-			"max_age":             durationOption(&h.RegisterEmail.MaxAge),
+			"max_age":             ageOption(func(d caddy.Duration) { h.RegisterEmail.MaxAge = &d }),
 			"signed_in":           switchOption(&h.RegisterEmail.SignedIn),
 			"undo_url":            textOption(&h.RegisterEmail.UndoURL, "https://app.example.com/undo/"),
 			"mail":                mailOption(&h.RegisterEmail.Mail),
@@ -443,7 +462,7 @@ func parseRequireLogin(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, err
 //		group <name> [<name> …]
 //		copy_headers
 //		login_url <url>
-//		max_age <duration>
+//		max_age <duration>|off
 //	}
 func (g *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	p := &parser{Dispenser: d, directive: "require_login", lines: settingLines{}, seen: map[string]bool{}}
@@ -456,7 +475,7 @@ func (g *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"realm":     textOption(&g.Realm, "default"),
 		"group":     listOption(&g.Groups, "staff"),
 		"login_url": textOption(&g.LoginURL, "https://app.example.com/login"),
-		"max_age":   durationOption(&g.MaxAge),
+		"max_age":   ageOption(func(d caddy.Duration) { g.MaxAge = d }),
 		"copy_headers": func(p *parser, name string) error {
 			if p.NextArg() && p.Val() != "on" || p.NextArg() {
 				return p.Errf("copy_headers takes no value; remove it")

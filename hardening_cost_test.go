@@ -220,7 +220,7 @@ func costSite(t *testing.T, configure ...func(*Settings)) *site {
 		s.User.PublicFields = names
 		s.User.LoginFields = []string{"username", "email", "nickname", "home", "number", "size"}
 		s.User.EditableFields = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == "id" || n == "email" })
-		s.RegisterEmail.MaxAge = caddy.Duration(time.Hour)
+		s.RegisterEmail.MaxAge = age(time.Hour)
 		withJWT(s)
 	}
 	s := newSite(t, append([]func(*Settings){all}, configure...)...)

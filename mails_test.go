@@ -6,7 +6,9 @@ package registration
 
 import (
 	"flag"
+	"html"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -141,4 +143,116 @@ func TestMailTemplatesByLanguage(t *testing.T) {
 		_, err := letter.NewRenderer(settings.letters(), english(t), "example.com", time.Now)
 		require.ErrorContains(t, err, "nothing", name)
 	}
+}
+
+// Where the links lead: to a page by its URL, or below base_url; where it has a
+// fragment, what the link carries goes into that, and no server sees it.
+func TestVerificationURL(t *testing.T) {
+	cases := []struct{ name, set, page, before string }{
+		{"a page", "https://app.example.net/verify/", "https://app.example.net/verify/", "?"},
+		{"with a query", "https://app.example.net/verify/?lang=en", "https://app.example.net/verify/", "?lang=en&"},
+		{"a fragment", "https://app.example.net/#/verify/", "https://app.example.net/#/verify/", "?"},
+		{"a fragment with a query", "https://app.example.net/?v=2#/verify?lang=en", "https://app.example.net/?v=2#/verify", "?lang=en&"},
+		{"an empty fragment", "https://app.example.net/#", "https://app.example.net/#", "?"},
+		{"below base_url", "/verify/", "http://example.com/verify/", "?"},
+		{"a fragment below base_url", "/app/#/verify", "http://example.com/app/#/verify", "?"},
+	}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t, func(s *Settings) {
+				s.Register.VerificationURL, s.ResetPassword.VerificationURL, s.RegisterEmail.VerificationURL, s.RegisterEmail.UndoURL = c.set, c.set, c.set, c.set
+			})
+			next := func(purpose string) data {
+				m := s.mail()
+				link := linkInMail.FindString(m.Text)
+				require.Contains(t, m.HTML, html.EscapeString(link), purpose)
+				query, ok := strings.CutPrefix(link, c.page+"?")
+				require.True(t, ok, "%s: %s", purpose, link)
+				require.NotContains(t, query, "#")
+				values, err := url.ParseQuery(query)
+				require.NoError(t, err)
+				if strings.Contains(c.before, "lang") {
+					require.Equal(t, "en", values.Get("lang"))
+				}
+				out := data{}
+				for _, name := range []string{"user_id", "email", "timestamp", "signature"} {
+					if values.Get(name) != "" {
+						out[name] = values.Get(name)
+					}
+				}
+				return out
+			}
+			b := s.browser()
+			require.Equal(t, 201, b.post("/accounts/register", with(newcomer("ada"), data{"email": "ada+x@example.org"})).StatusCode)
+			require.Equal(t, 200, b.post("/accounts/verify-registration", next("register")).StatusCode)
+			require.Equal(t, 200, b.post("/accounts/send-reset-password-link", data{"login": "ada"}).StatusCode)
+			require.Equal(t, 200, b.post("/accounts/reset-password", with(next("reset"), data{"password": testPassword})).StatusCode)
+			b = s.signedIn("ada")
+			require.Equal(t, 200, b.post("/accounts/register-email", data{"email": "ada+y@example.org"}).StatusCode)
+			require.Equal(t, 200, b.post("/accounts/verify-email", next("new address")).StatusCode)
+			require.Equal(t, 200, b.post("/accounts/undo-email", next("undo")).StatusCode)
+		})
+	}
+}
+
+func TestVerificationURLRefused(t *testing.T) {
+	for set, want := range map[string]string{
+		"verify/": "a path below base_url", "//evil.example/": "no path below base_url", `/\evil.example`: "no path below base_url", "javascript:x": "absolute", "/ver ify": "no path below base_url",
+	} {
+		s := testSettings()
+		s.Register.VerificationURL = set
+		_, err := s.resolve()
+		require.ErrorContains(t, err, want, set)
+	}
+	s := testSettings()
+	s.BaseURL, s.Pages.Off = "", true
+	s.Register.VerificationURL, s.ResetPassword.VerificationURL, s.RegisterEmail.VerificationURL, s.RegisterEmail.UndoURL = "https://a.example", "https://a.example", "https://a.example", "/undo/"
+	_, err := s.resolve()
+	require.ErrorContains(t, err, "register_email.undo_url is a path below it")
+}
+
+// A template can make a link of its own, and mails can name built-in templates
+// without a folder.
+func TestTemplatesOfAnotherKindOfLink(t *testing.T) {
+	const link = "https://app.example.net/verify/{{.UserID}}/{{.Timestamp}}/{{.Signature}}/{{urlquery .Email}}/"
+	dir := templatesFolder(t, map[string]string{"register/body.txt": link, "register/body.html": `<a href="` + link + `">x</a>`, "password_changed/body.txt": "[{{.UserID}}{{.Timestamp}}{{.Signature}}]"})
+	s := newSite(t, func(s *Settings) {
+		s.Templates = dir
+		s.ResetPassword.Mail = MailSettings{Subject: "register_email/subject.txt", TextBody: "reset_password/body.txt"} // both built in
+	})
+	require.Equal(t, 201, s.browser().post("/accounts/register", with(newcomer("ada"), data{"email": "ada+x@example.org"})).StatusCode)
+	m := s.mail()
+	parts := strings.Split(urlOf(t, m).EscapedPath(), "/")
+	require.Len(t, parts, 7)
+	require.Contains(t, m.HTML, "/"+parts[3]+"/"+parts[4]+"/")
+	email, err := url.QueryUnescape(parts[5])
+	require.NoError(t, err)
+	require.Equal(t, "ada+x@example.org", email)
+	require.Equal(t, 200, s.browser().post("/accounts/verify-registration", data{"user_id": parts[2], "timestamp": parts[3], "signature": parts[4]}).StatusCode)
+	require.Equal(t, 200, s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"}).StatusCode)
+	m = s.mail()
+	require.Contains(t, m.Subject, "Confirm your new e-mail address")
+	require.Empty(t, m.HTML)
+	require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(linkOf(m, t), data{"password": testPassword})).StatusCode)
+	require.Contains(t, s.notice().Text, "[]", "a notice has no link")
+}
+
+func TestBuiltInTemplatesWithoutAFolder(t *testing.T) {
+	s := newSite(t, func(s *Settings) {
+		s.Register.Mail = MailSettings{Subject: "register/subject.txt", TextBody: "register/body.txt"}
+	})
+	require.Equal(t, 201, s.browser().post("/accounts/register", newcomer("ada")).StatusCode)
+	m := s.mail()
+	require.NotEmpty(t, m.Subject)
+	require.Contains(t, m.Text, "signature=")
+	require.Empty(t, m.HTML, "only the text is named")
+	for _, name := range []string{"own.txt", "register/body.md", "pages/page.html", "locales/en.json", "../register/body.txt", "register/body.de.txt", "mail/layout.html"} {
+		settings := testSettings()
+		settings.Register.Mail.Body = name
+		_, err := settings.resolve()
+		require.ErrorContains(t, err, "no built-in template", name)
+	}
+	settings := resolvedTestSettings(t, func(s *Settings) { s.Templates, s.Register.Mail.Body = t.TempDir(), "register/bodi.txt" })
+	_, err := letter.NewRenderer(settings.letters(), english(t), "example.com", time.Now)
+	require.ErrorContains(t, err, "register/bodi.txt", "a slip is told")
 }

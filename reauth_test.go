@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
 )
 
@@ -65,13 +66,22 @@ func TestReauthentication(t *testing.T) {
 		s.signedIn("ada3")
 	})
 	t.Run("max_age", func(t *testing.T) {
-		s := newSite(t, func(s *Settings) { s.RegisterEmail.MaxAge = 3600e9 })
+		s := newSite(t, func(s *Settings) { s.RegisterEmail.MaxAge = age(time.Hour) })
 		s.member("ada")
 		b := s.signedIn("ada")
 		s.travel(time.Hour - time.Second)
 		require.Equal(t, 200, register(b, nil).StatusCode)
 		s.travel(time.Second)
 		requireError(t, register(b, nil), 400, "password:reauthentication_required")
+	})
+	t.Run("off", func(t *testing.T) {
+		s := newSite(t, func(s *Settings) { s.RegisterEmail.MaxAge = age(0) })
+		s.member("ada")
+		b := s.signedIn("ada")
+		s.travel(13 * day)
+		require.Equal(t, 200, register(b, nil).StatusCode)
+		require.Equal(t, 200, b.do("PATCH", "/accounts/profile", data{"username": "ada2"}).StatusCode)
+		require.NotContains(t, b.likeBrowser().get("/accounts/profile/").body, "current-password")
 	})
 	t.Run("guesses are as dear as at the sign-in", func(t *testing.T) {
 		s := newSite(t, func(s *Settings) {
@@ -115,3 +125,6 @@ func TestNoticesOfChanges(t *testing.T) {
 	s.noMail()
 	require.Empty(t, s.mailer.told)
 }
+
+// age is a register_email.max_age.
+func age(d time.Duration) *caddy.Duration { return (*caddy.Duration)(&d) }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/mail"
 )
 
 func redirecting(s *Settings) {
@@ -18,9 +20,15 @@ func redirecting(s *Settings) {
 
 func (s *site) mailedPath() string {
 	s.t.Helper()
-	link, err := url.Parse(linkInMail.FindString(s.mail().Text))
-	require.NoError(s.t, err)
-	return link.RequestURI()
+	return urlOf(s.t, s.mail()).RequestURI()
+}
+
+// urlOf is the link in a mail.
+func urlOf(t testing.TB, m *mail.Message) *url.URL {
+	t.Helper()
+	link, err := url.Parse(linkInMail.FindString(m.Text))
+	require.NoError(t, err)
+	return link
 }
 
 func (a *answer) requireRedirect(t *testing.T, to string) {
@@ -107,4 +115,42 @@ func TestRedirectModeIsChosen(t *testing.T) {
 	s := newSite(t)
 	require.Equal(t, 201, s.browser().post("/accounts/register", newcomer("ada")).StatusCode)
 	require.Equal(t, 405, s.browser().get(s.mailedPath()).StatusCode)
+}
+
+// TestRedirectModeWithoutPages: a browser would show a person the JSON of an answer
+// to a form, so a form is always sent on; a script gets its JSON.
+func TestRedirectModeWithoutPages(t *testing.T) {
+	s := newSite(t, redirecting, func(s *Settings) {
+		s.Pages.Off, s.ResetPassword.VerificationURL, s.RegisterEmail.UndoURL = true, "/reset/", "/undo/"
+	})
+	const failed = "https://app.example.net/failed"
+	b := s.browser().likeBrowser()
+	require.Equal(t, 201, s.browser().post("/accounts/register", newcomer("ada")).StatusCode)
+	link, err := url.ParseQuery(urlOf(t, s.mail()).RawQuery)
+	require.NoError(t, err)
+	b.post("/accounts/verify-registration", url.Values{}).requireRedirect(t, failed)
+	b.post("/accounts/verify-registration", link).requireRedirect(t, "/welcome/?from=mail")
+	b.post("/accounts/verify-registration", link).requireRedirect(t, failed)
+
+	require.Equal(t, 200, s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"}).StatusCode)
+	mailed := urlOf(t, s.mail())
+	require.Equal(t, "http://example.com/reset/", mailed.Scheme+"://"+mailed.Host+mailed.Path)
+	form := mailed.Query()
+	form.Set("password", "short")
+	b.post("/accounts/reset-password/", form).requireRedirect(t, failed)
+	require.Equal(t, 400, s.browser().post("/accounts/reset-password/", form).StatusCode, "a script's form")
+	script := s.browser().likeBrowser()
+	require.Equal(t, 400, script.post("/accounts/reset-password/", data{"user_id": form.Get("user_id"), "timestamp": form.Get("timestamp"), "signature": form.Get("signature"), "password": "short"}).StatusCode, "a script's JSON")
+	form.Set("password", "another long passphrase")
+	b.post("/accounts/reset-password/", form).requireRedirect(t, "/welcome/?from=mail")
+}
+
+// TestRedirectToAFragment: what a redirect carries is for the app's router.
+func TestRedirectToAFragment(t *testing.T) {
+	s := newSite(t, redirecting, func(s *Settings) {
+		s.Register.SuccessRedirect = "https://app.example.net/#/welcome"
+		s.TrustedOrigins = []string{"https://app.example.net"}
+	})
+	require.Equal(t, 201, s.browser().post("/accounts/register", with(newcomer("ada"), data{"next": "/members/?a=b"})).StatusCode)
+	s.browser().likeBrowser().get(s.mailedPath()).requireRedirect(t, "https://app.example.net/#/welcome?next=%2Fmembers%2F%3Fa%3Db")
 }

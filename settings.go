@@ -131,8 +131,9 @@ type RegisterSettings struct {
 	// Whether a new account is inactive until its e-mail address is confirmed.
 	// Default: true.
 	Verification *bool `json:"verification,omitempty"`
-	// The page that the mailed link opens, on a frontend of yours. Default: the
-	// built-in page.
+	// The page that the mailed link opens, on a frontend of yours: a URL, or a path
+	// below `base_url`. Where it has a fragment (`https://app.example.com/#/verify/`),
+	// that gets the parameters. Default: the built-in page.
 	VerificationURL string `json:"verification_url,omitempty"`
 	// How long the link is good. Default: 7 days.
 	VerificationPeriod caddy.Duration `json:"verification_period,omitempty"`
@@ -204,8 +205,9 @@ type JWTSettings struct {
 type ResetPasswordSettings struct {
 	// Whether it is offered. Default: true.
 	Enabled *bool `json:"enabled,omitempty"`
-	// The page that the mailed link opens, on a frontend of yours. Default: the
-	// built-in page.
+	// The page that the mailed link opens, on a frontend of yours: a URL, or a path
+	// below `base_url`. Where it has a fragment (`https://app.example.com/#/verify/`),
+	// that gets the parameters. Default: the built-in page.
 	VerificationURL string `json:"verification_url,omitempty"`
 	// How long the link is good. Default: 1 day.
 	VerificationPeriod caddy.Duration `json:"verification_period,omitempty"`
@@ -230,18 +232,20 @@ type ResetPasswordSettings struct {
 type RegisterEmailSettings struct {
 	// Whether the new address counts only once it is confirmed. Default: true.
 	Verification *bool `json:"verification,omitempty"`
-	// The page that the mailed link opens, on a frontend of yours. Default: the
-	// built-in page.
+	// The page that the mailed link opens, on a frontend of yours: a URL, or a path
+	// below `base_url`. Where it has a fragment (`https://app.example.com/#/verify/`),
+	// that gets the parameters. Default: the built-in page.
 	VerificationURL string `json:"verification_url,omitempty"`
 	// How long the link is good. Default: 7 days.
 	VerificationPeriod caddy.Duration `json:"verification_period,omitempty"`
 	// The page of a frontend of yours that the link in the mail to the old
-	// address opens: it brings that address back, for 7 days. Default: the
-	// built-in page.
+	// address opens, as `verification_url`: it brings that address back, for 7 days.
+	// Default: the built-in page.
 	UndoURL string `json:"undo_url,omitempty"`
 	// How long after the sign-in the address, or a login field on the profile,
-	// can be changed without the password. Default: 10 minutes.
-	MaxAge caddy.Duration `json:"max_age,omitempty"`
+	// can be changed without the password; 0: as long as the sign-in lasts.
+	// Default: 10 minutes.
+	MaxAge *caddy.Duration `json:"max_age,omitempty"`
 	// Whether the API takes the mailed link only from who is signed in to the
 	// account, as the built-in page does. Default: false.
 	SignedIn *bool `json:"signed_in,omitempty"`
@@ -364,7 +368,10 @@ func (s *Settings) setDefaults() {
 	setSwitch(&s.ResetPassword.FailWhenUserNotFound, false)
 	setSwitch(&s.RegisterEmail.Verification, true)
 	setDefault(&s.RegisterEmail.VerificationPeriod, caddy.Duration(7*day))
-	setDefault(&s.RegisterEmail.MaxAge, caddy.Duration(10*time.Minute))
+	if s.RegisterEmail.MaxAge == nil {
+		maxAge := caddy.Duration(10 * time.Minute)
+		s.RegisterEmail.MaxAge = &maxAge
+	}
 	setSwitch(&s.RegisterEmail.SignedIn, false)
 	setSwitch(&s.ChangePassword.PasswordConfirm, true)
 	setDefault(&s.Session.Lifetime, caddy.Duration(14*day))

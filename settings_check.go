@@ -17,11 +17,13 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/net/publicsuffix"
 
+	"github.com/seed-928992b0/caddy-registration/internal/letter"
 	"github.com/seed-928992b0/caddy-registration/internal/origin"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/mail"
 )
 
@@ -108,9 +110,7 @@ func (s *Settings) checkLinks(bad badFunc) (builtIn string) {
 	for _, link := range links {
 		switch {
 		case link.url != "" && !hasPlaceholder(link.url):
-			if err := checkHTTPURL(link.url, true); err != nil {
-				bad(link.setting, "%v", err)
-			}
+			s.checkLink(link.setting, link.url, bad)
 		case link.url == "" && link.on && s.Pages.Off && !link.acts:
 			bad(link.setting, "with pages off the mailed link needs a page of your frontend; set it, or turn pages on")
 		case link.url == "" && link.on:
@@ -118,6 +118,19 @@ func (s *Settings) checkLinks(bad badFunc) (builtIn string) {
 		}
 	}
 	return builtIn
+}
+
+// checkLink accepts an absolute URL, or a path below base_url.
+func (s *Settings) checkLink(setting, link string, bad badFunc) {
+	switch err := checkHTTPURL(link, true); {
+	case err == nil:
+	case !strings.HasPrefix(link, "/"):
+		bad(setting, "%v, or a path below base_url, such as /verify/", err)
+	case !web.IsSitePath(link):
+		bad(setting, "%q is no path below base_url; write for example /verify/", link)
+	case s.BaseURL == "":
+		bad("base_url", "missing, but %s is a path below it; add: base_url https://example.com", setting)
+	}
 }
 
 // checkBaseURL finds what is wrong with base_url; builtIn is the block of settings
@@ -158,8 +171,10 @@ func (s *Settings) checkSender(bad badFunc) {
 func (s *Settings) checkMailTemplates(bad badFunc) {
 	for _, n := range []named[MailSettings]{{"register.mail", s.Register.Mail}, {"reset_password.mail", s.ResetPassword.Mail}, {"register_email.mail", s.RegisterEmail.Mail}} {
 		setting, m := n.setting, n.value
-		if m != (MailSettings{}) && s.Templates == "" {
-			bad(setting, "names template files, but there is no folder to find them in; add: templates <folder>")
+		for _, name := range []string{m.Subject, m.Body, m.TextBody, m.HTMLBody} {
+			if name != "" && s.Templates == "" && !letter.IsBuiltIn(name) {
+				bad(setting, "%q is no built-in template, such as register/body.txt, and there is no folder to find it in; add: templates <folder>", name)
+			}
 		}
 		if m.Body != "" && (m.TextBody != "" || m.HTMLBody != "") {
 			bad(setting, "has both body and text_body or html_body; keep body, or the other two")
@@ -179,11 +194,13 @@ func (s *Settings) checkSessions(bad badFunc) {
 		{"register.unconfirmed_lifetime", s.Register.UnconfirmedLifetime},
 		{"reset_password.verification_period", s.ResetPassword.VerificationPeriod},
 		{"register_email.verification_period", s.RegisterEmail.VerificationPeriod},
-		{"register_email.max_age", s.RegisterEmail.MaxAge},
 	} {
 		if time.Duration(d.value) < time.Second {
 			bad(d.setting, "must be at least one second; write for example 14d or 90m")
 		}
+	}
+	if d := time.Duration(*s.RegisterEmail.MaxAge); d != 0 && d < time.Second {
+		bad("register_email.max_age", "must be at least one second, or 0 (off); write for example 10m")
 	}
 	if s.Session.Max < 1 || s.Session.Max > maxSessions {
 		bad("session.max", "%d is not between 1 and %d; write for example: max 50", s.Session.Max, maxSessions)
@@ -291,6 +308,9 @@ func (s *Settings) warnings() []string {
 	}
 	if *s.ResetPassword.FailWhenUserNotFound {
 		out = append(out, "reset_password: fail_when_user_not_found lets anybody probe which accounts exist")
+	}
+	if *s.RegisterEmail.MaxAge == 0 {
+		out = append(out, "register_email: without max_age whoever finds a browser signed in can take the account by another address; set one")
 	}
 	if *s.Register.AutoLogin && s.Register.on() {
 		out = append(out, "register: auto_login with success_redirect signs in whoever opens a mailed link, so a foreign page can sign a visitor in to an account of its own; turn one of them off")

@@ -5,6 +5,7 @@ package registration
 import (
 	"net/url"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
@@ -41,7 +42,7 @@ func (s *Settings) policy() *account.Policy {
 	p.RegisterEmail.Verification = *s.RegisterEmail.Verification
 	p.RegisterEmail.SignedIn = *s.RegisterEmail.SignedIn
 	p.RegisterEmail.VerificationPeriod = time.Duration(s.RegisterEmail.VerificationPeriod)
-	p.RegisterEmail.MaxAge = time.Duration(s.RegisterEmail.MaxAge)
+	p.RegisterEmail.MaxAge = time.Duration(*s.RegisterEmail.MaxAge)
 	p.ChangePassword.PasswordConfirm = *s.ChangePassword.PasswordConfirm
 	p.Session.Lifetime = time.Duration(s.Session.Lifetime)
 	p.Session.Idle = time.Duration(s.Session.Idle)
@@ -77,16 +78,24 @@ func (s *Settings) webOptions() *web.Options {
 		Policy: s.policy(), Name: s.Realm, Path: s.Path, BaseURL: s.BaseURL, TrustedOrigins: s.TrustedOrigins,
 		NonFieldErrorsKey: *s.NonFieldErrorsKey, JWT: s.Login.JWT != nil,
 		Mailed: map[sign.Purpose]web.Mailed{
-			sign.PurposeRegister:      {URL: s.Register.VerificationURL, Redirect: s.Register.web()},
-			sign.PurposeResetPassword: {URL: s.ResetPassword.VerificationURL, Redirect: s.ResetPassword.web()},
-			sign.PurposeRegisterEmail: {URL: s.RegisterEmail.VerificationURL, Redirect: s.RegisterEmail.web()},
-			sign.PurposeUndoEmail:     {URL: s.RegisterEmail.UndoURL},
+			sign.PurposeRegister:      {URL: s.mailed(s.Register.VerificationURL), Redirect: s.Register.web()},
+			sign.PurposeResetPassword: {URL: s.mailed(s.ResetPassword.VerificationURL), Redirect: s.ResetPassword.web()},
+			sign.PurposeRegisterEmail: {URL: s.mailed(s.RegisterEmail.VerificationURL), Redirect: s.RegisterEmail.web()},
+			sign.PurposeUndoEmail:     {URL: s.mailed(s.RegisterEmail.UndoURL)},
 		},
 	}
 	o.Cookie.Name, o.Cookie.Domain, o.Cookie.SameSite = s.Session.CookieName, s.Session.CookieDomain, s.Session.SameSite
 	o.Pages.Off, o.Pages.Title, o.Pages.Logo, o.Pages.Stylesheet = s.Pages.Off, s.Pages.Title, s.Pages.Logo, s.Pages.Stylesheet
 	o.Pages.Folder, o.Pages.FolderNamed = s.pageFolder(), s.Pages.Templates != ""
 	return o
+}
+
+// mailed is where a link leads whose setting may be a path below base_url.
+func (s *Settings) mailed(link string) string {
+	if strings.HasPrefix(link, "/") {
+		return s.BaseURL + link
+	}
+	return link
 }
 
 func (s RedirectSettings) web() web.Redirect {

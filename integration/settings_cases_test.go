@@ -211,7 +211,7 @@ var settingCases = []settingCase{
 			verification_url https://front.example.net/verify
 		}
 		reset_password {
-			verification_url https://front.example.net/reset
+			verification_url https://front.example.net/#/reset
 		}
 		register_email {
 			verification_url https://front.example.net/email
@@ -221,9 +221,11 @@ var settingCases = []settingCase{
 			c := p.member("urls")
 			require.Equal(t, host, p.mailWith("urls@example.org", "/verify").url(t).Hostname())
 			c.post(200, "send-reset-password-link", data{"login": "urls"})
-			require.Equal(t, host, p.mailWith("urls@example.org", "/reset").url(t).Hostname())
+			m := p.mailWith("urls@example.org", "/reset")
+			require.Equal(t, host, m.url(t).Hostname())
+			require.Equal(t, p == with, strings.HasPrefix(m.url(t).Fragment, "/reset?"), "a server must not see the signature")
 			c.post(200, "register-email", data{"email": "new-urls@example.org"})
-			m := p.mail("new-urls@example.org", 1)
+			m = p.mail("new-urls@example.org", 1)
 			require.Equal(t, host, m.url(t).Hostname())
 			c.post(200, "verify-email", m.link(t))
 			require.Equal(t, host, p.mailWith("urls@example.org", "/undo").url(t).Hostname())

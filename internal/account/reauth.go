@@ -22,7 +22,8 @@ const ParamPassword = "password"
 // StaleSignIn reports whether a sign-in is too old to change the e-mail address
 // or a login field without the password (register_email.max_age).
 func (a *Accounts) StaleSignIn(s *store.Session) bool {
-	return a.Now().Sub(s.Created) >= a.Policy.RegisterEmail.MaxAge
+	maxAge := a.Policy.RegisterEmail.MaxAge
+	return maxAge > 0 && a.Now().Sub(s.Created) >= maxAge
 }
 
 // SetsLogin reports whether a profile's input changes what the account is found

@@ -34,6 +34,10 @@ type MailData struct {
 	Site string
 	// Link is the signed link; empty in a notice.
 	Link string
+	// UserID, Timestamp and Signature are what the link carries besides the address
+	// that is written to, for one of the template's own
+	// (https://app.example.com/verify/<id>/<timestamp>/<signature>/); empty in a notice.
+	UserID, Timestamp, Signature string
 	// Period is how long the link is good, in words.
 	Period string
 	// Email is the address that is written to.
@@ -128,7 +132,7 @@ func readMailTemplate(folder string, l *text.Locale, name string, named bool) (s
 }
 
 // readTemplate returns a template file: the owner's if there is one, else the
-// built-in one. named files have to be there.
+// built-in one. A file that the owner names has to be one of the two.
 func readTemplate(folder, name string, named bool) (string, error) {
 	if folder != "" {
 		if !filepath.IsLocal(filepath.FromSlash(name)) {
@@ -138,7 +142,7 @@ func readTemplate(folder, name string, named bool) (string, error) {
 		if err == nil {
 			return string(raw), nil
 		}
-		if named || !errors.Is(err, fs.ErrNotExist) {
+		if !errors.Is(err, fs.ErrNotExist) || named && !IsBuiltIn(name) {
 			return "", fmt.Errorf("template %q: %w", name, err)
 		}
 	}
@@ -147,6 +151,17 @@ func readTemplate(folder, name string, named bool) (string, error) {
 		return "", fmt.Errorf("template %q: %w", name, err)
 	}
 	return string(raw), nil
+}
+
+// IsBuiltIn reports whether there is a built-in mail template of this name, such as
+// register/body.html.
+func IsBuiltIn(name string) bool {
+	switch path.Base(name) {
+	case "subject.txt", "body.txt", "body.html":
+		_, err := fs.Stat(templates.FS, name)
+		return err == nil
+	}
+	return false
 }
 
 // loadMailTemplate reads and parses the parts of one message in one language.
@@ -251,9 +266,9 @@ func NewRenderer(o Options, l *text.Languages, site string, now func() time.Time
 				return nil, err
 			}
 			r.Templates[in.Name][kind] = t
-			sample := MailData{Loc: in, Site: "example.com", Link: "https://example.com/", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}}
+			sample := MailData{Loc: in, Site: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}}
 			if _, _, _, err := t.Render(sample); err != nil {
-				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .Period, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
+				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .UserID, .Timestamp, .Signature, .Period, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
 			}
 		}
 	}
@@ -300,7 +315,8 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 		if purpose == sign.PurposeRegisterEmail || purpose == sign.PurposeUndoEmail {
 			claim.Email = m.To
 		}
-		link, err := sign.LinkURL(to.URL, claim, r.Signer.Sign(claim), m.Next)
+		data.UserID, data.Timestamp, data.Signature = u.ID.String(), claim.Timestamp(), r.Signer.Sign(claim)
+		link, err := sign.LinkURL(to.URL, claim, data.Signature, m.Next)
 		if err != nil {
 			return nil, err
 		}

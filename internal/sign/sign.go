@@ -12,8 +12,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -184,22 +186,42 @@ func StateOf(parts ...string) []byte {
 	return sum[:]
 }
 
-// LinkURL adds the claim and its signature to the query of a page.
+// LinkURL adds the claim and its signature to the address of a page.
 func LinkURL(page string, c Claim, signature, next string) (string, error) {
-	u, err := url.Parse(page)
+	params := url.Values{}
+	params.Set(ParamUserID, c.User.String())
+	if c.Email != "" {
+		params.Set(ParamEmail, c.Email)
+	}
+	params.Set(ParamTimestamp, c.Timestamp())
+	params.Set(ParamSignature, signature)
+	if next != "" {
+		params.Set(ParamNext, next)
+	}
+	return WithParams(page, params)
+}
+
+// Timestamp is the time of the claim as a link has it: Unix seconds.
+func (c Claim) Timestamp() string { return strconv.FormatInt(c.Time.Unix(), 10) }
+
+// WithParams sets parameters in the query of an address or, where it has a fragment
+// (https://app.example.com/#/verify/), in the query of that: it is where the router
+// of an app in the browser looks for them, and no server sees them.
+func WithParams(address string, params url.Values) (string, error) {
+	page, fragment, routed := strings.Cut(address, "#")
+	if routed {
+		separator := "?"
+		if strings.Contains(fragment, "?") {
+			separator = "&"
+		}
+		return page + "#" + fragment + separator + params.Encode(), nil
+	}
+	u, err := url.Parse(address)
 	if err != nil {
 		return "", err
 	}
 	q := u.Query()
-	q.Set(ParamUserID, c.User.String())
-	if c.Email != "" {
-		q.Set(ParamEmail, c.Email)
-	}
-	q.Set(ParamTimestamp, strconv.FormatInt(c.Time.Unix(), 10))
-	q.Set(ParamSignature, signature)
-	if next != "" {
-		q.Set(ParamNext, next)
-	}
+	maps.Copy(q, params)
 	u.RawQuery = q.Encode()
 	return u.String(), nil
 }

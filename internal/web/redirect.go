@@ -64,9 +64,11 @@ func valuesInput(values url.Values) field.Input {
 
 // sendOn answers an act behind a mailed link in redirect mode, and returns false
 // where the usual answer is due: outside of it, for a refused new password,
-// which the person can mend, and for a failure that may pass.
+// which the person can mend on a page of ours, and for a failure that may pass.
 func (r *Realm) sendOn(w http.ResponseWriter, c *Call, e *Endpoint, err error, html bool) bool {
-	if !e.Redirect.on() || e.linkActs && c.Req.Method != http.MethodGet {
+	// Without pages, JSON is all that a person would see of a form's answer.
+	bare := r.Options.Pages.Off && c.In.IsForm() && AcceptsHTML(c.Req.Header)
+	if !e.Redirect.on() || e.linkActs && c.Req.Method != http.MethodGet && !bare {
 		return false
 	}
 	target := e.Redirect.Success
@@ -74,11 +76,11 @@ func (r *Realm) sendOn(w http.ResponseWriter, c *Call, e *Endpoint, err error, h
 		refusal := AsRefusal(err)
 		switch StatusOf(refusal.Code) {
 		case http.StatusBadRequest:
-			if !e.linkActs && !aboutLink(refusal) {
+			if !e.linkActs && !bare && !aboutLink(refusal) {
 				return false
 			}
 		case http.StatusUnauthorized, http.StatusForbidden: // register_email.signed_in
-			if !e.linkActs || !html {
+			if !bare && (!e.linkActs || !html) {
 				return false
 			}
 		default:
@@ -110,14 +112,10 @@ func aboutLink(e *refusal.Error) bool {
 	return false
 }
 
-// withQuery sets a parameter in the query of a URL that was checked before.
+// withQuery sets a parameter in a URL that was checked before.
 func withQuery(target, name, value string) string {
-	u, err := url.Parse(target)
-	if err != nil {
-		return target
+	if with, err := sign.WithParams(target, url.Values{name: {value}}); err == nil {
+		return with
 	}
-	q := u.Query()
-	q.Set(name, value)
-	u.RawQuery = q.Encode()
-	return u.String()
+	return target
 }
