@@ -3,12 +3,16 @@
 package registration
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"io/fs"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
@@ -83,8 +87,8 @@ func TestReloadKeepsTheStore(t *testing.T) {
 	// One that works takes over the engine, the sessions and the outbox.
 	fresh, err := after.define("default", "{}", "", boltRealm(t, path))
 	require.NoError(t, err)
-	require.Same(t, old.engine, fresh.engine)
 	require.NoError(t, after.Start())
+	require.Same(t, old.engine, fresh.engine)
 	require.Same(t, fresh.postman, fresh.engine.postman())
 	require.NoError(t, before.Stop())
 	require.NoError(t, before.leave(old))
@@ -188,4 +192,116 @@ func TestWholeTrip(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.post("/accounts/logout", nil).StatusCode)
 	b.cookie["registration"] = saved
 	require.Equal(t, http.StatusUnauthorized, b.get("/members/").StatusCode)
+}
+
+// Loading a configuration, as `caddy validate` does, makes no file, and changes none:
+// not the rights of one that others can read, nor the layout of an old one.
+func TestLoadingLeavesTheStoreAsItIs(t *testing.T) {
+	old, err := os.ReadFile(oldStore(t, "schema1"))
+	require.NoError(t, err)
+	for name, before := range map[string][]byte{"an old one": old, "an empty one": {}, "none": nil} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			path := filepath.Join(dir, "deep", "r.db")
+			if before != nil {
+				require.NoError(t, os.Mkdir(filepath.Dir(path), 0o700))
+				require.NoError(t, os.WriteFile(path, before, 0o644)) //nolint:gosec // that is what it is about
+			}
+			app := newTestApp()
+			r, err := app.define("default", "{}", "", boltRealm(t, path))
+			require.NoError(t, err)
+			require.NoError(t, app.leave(r))
+			if before == nil {
+				entries, err := os.ReadDir(dir)
+				require.NoError(t, err)
+				require.Empty(t, entries)
+				return
+			}
+			after, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(before, after))
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			require.Equal(t, fs.FileMode(0o644), info.Mode().Perm())
+		})
+	}
+}
+
+// Loading finds what reading can find, with the words of the start.
+func TestLoadingLooksAtTheStore(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(file, []byte(strings.Repeat("no accounts\n", 1000)), 0o600))
+	for path, want := range map[string]string{
+		file: "it is not an account file", dir: "name a file, not a folder", filepath.Join(file, "deep", "r.db"): "name a file, not a folder",
+	} {
+		_, err := boltRealm(t, path)()
+		require.ErrorContains(t, err, want)
+		_, openErr := bolt.Open(path, lockWait)
+		require.ErrorContains(t, openErr, want)
+	}
+}
+
+// Servers may listen before the store is open: who asks then waits for it, and does
+// not for long.
+func TestRequestsWaitForTheStore(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "r.db")
+	unopened := func(t *testing.T) *site {
+		r, err := boltRealm(t, path)()
+		require.NoError(t, err)
+		s := &site{t: t, realm: r, app: newTestApp()}
+		s.app.realms[r.Name] = r
+		s.handler, s.guard = &Handler{app: s.app, realm: r}, &Guard{logger: zap.NewNop()}
+		s.guard.app, s.guard.name = s.app, r.Name
+		t.Cleanup(func() { _ = r.close() })
+		return s
+	}
+	ask := func(s *site) chan int {
+		answers := make(chan int, 3)
+		for _, path := range []string{"/accounts/profile", "/members/", "/accounts/profile/"} {
+			go func() { answers <- s.browser().get(path).StatusCode }()
+		}
+		return answers
+	}
+	t.Run("that opens", func(t *testing.T) {
+		s := unopened(t)
+		answers := ask(s)
+		select {
+		case code := <-answers:
+			require.Fail(t, "it did not wait", code)
+		case <-time.After(50 * time.Millisecond):
+		}
+		require.NoError(t, s.app.Start())
+		for range 3 {
+			require.Equal(t, http.StatusUnauthorized, <-answers)
+		}
+		require.NoError(t, s.app.Stop())
+	})
+	t.Run("that does not", func(t *testing.T) {
+		s := unopened(t)
+		answers := ask(s)
+		require.NoError(t, s.realm.close())
+		for range 3 {
+			require.Equal(t, http.StatusServiceUnavailable, <-answers)
+		}
+	})
+}
+
+// A store of the version before the leases and the audit goes on: who is signed in
+// stays signed in, the mail in the queue is sent, budgets and links hold.
+func TestAccountsOfSchema2GoOn(t *testing.T) {
+	s := newSiteAt(t, oldStore(t, "schema2"), func(s *Settings) {
+		s.Secrets, s.Throttle = []string{"a secret that is long enough for it"}, ThrottleSettings{}
+	})
+	bob := s.mail()
+	require.Equal(t, "bob@example.org", bob.To)
+	ada := s.browser()
+	ada.cookie[sessionCookie] = "cI1EmMUQ9wdIRrcoGQzOO13wpVSMm_vE9KS6xLufc9Q"
+	require.Equal(t, "Ada", ada.get("/accounts/profile").json(t)["first_name"])
+	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-registration", linkOf(bob, t)).StatusCode)
+	for _, name := range []string{"ada", "bob", "carl"} {
+		s.signedIn(name)
+	}
+	require.Equal(t, http.StatusOK, ada.post("/accounts/logout", data{}).StatusCode)
+	require.Equal(t, http.StatusUnauthorized, ada.get("/accounts/profile").StatusCode)
 }

@@ -44,7 +44,7 @@ type engine struct {
 func newEngine(store store.Store, release func() error) *engine {
 	e := &engine{store: store, sessions: session.NewLive(store), throttles: web.NewThrottles(time.Now), uniques: field.NewKeyIndex(), release: release, changed: make(chan struct{}, 1)}
 	e.outbox = outbox.NewWorker(store, e.postman)
-	e.purger = account.NewPurger(store, e.sessions, e.uniques, e.postman)
+	e.purger = account.NewPurger(store, e.uniques, e.postman)
 	e.outbox.Removed = e.purger.MailDone
 	return e
 }

@@ -267,11 +267,7 @@ func TestHardeningTheOldPasswordHasItsOwnBudget(t *testing.T) {
 // count takes what the mailer got within a moment, by subject.
 func (s *site) mails() map[string]int {
 	s.t.Helper()
-	require.Eventually(s.t, func() bool {
-		var err error
-		_ = s.accounts.Store.View(context.Background(), func(tx store.Tx) error { _, err = tx.NextMail(); return nil })
-		return err == store.ErrNotFound //nolint:errorlint // the store's own sentinel
-	}, patience, time.Millisecond)
+	require.Eventually(s.t, func() bool { return queueEmpty(s.accounts.Store) }, patience, time.Millisecond)
 	got := map[string]int{}
 	for {
 		select {

@@ -112,11 +112,7 @@ func (h *handOut) delivered(subject string) bool { return h.deliveredTo(h.addres
 
 func (h *handOut) deliveredTo(to, subject string) bool {
 	h.release()
-	require.Eventually(h.t, func() bool {
-		var err error
-		_ = h.accounts.Store.View(h.t.Context(), func(tx store.Tx) error { _, err = tx.NextMail(); return nil })
-		return err == store.ErrNotFound //nolint:errorlint // the store's own sentinel
-	}, patience, 1e6)
+	require.Eventually(h.t, func() bool { return queueEmpty(h.accounts.Store) }, patience, 1e6)
 	found := false
 	for _, sent := range []chan *mail.Message{h.mailer.sent, h.mailer.told} {
 		for len(sent) > 0 {

@@ -321,7 +321,7 @@ func TestVerificationTurnedOffAndOn(t *testing.T) {
 // A store of the version before: who waited then still can be confirmed, nobody
 // is removed at once, and the row of ada's address waits as it did.
 func TestAccountsOfSchema1GoOn(t *testing.T) {
-	s := newSiteAt(t, oldStore(t))
+	s := newSiteAt(t, oldStore(t, "schema1"))
 	gus := s.mail() // was in the outbox
 	require.Equal(t, "gus@example.org", gus.To)
 	for name, want := range map[string]string{"ada": "200", "fay": "200", "bob": "not_verified", "carl": "disabled", "dora": "disabled", "eve": "login_invalid"} {

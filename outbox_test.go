@@ -30,7 +30,7 @@ func writeTestFile(path, text string) error {
 func (s *site) queued() (rows []*store.Mail) {
 	s.t.Helper()
 	require.NoError(s.t, s.accounts.Store.View(s.t.Context(), func(tx store.Tx) (err error) {
-		rows, err = tx.DueMail(s.realm.Now().Add(365*day), 100)
+		rows, err = tx.Mails(0, 100)
 		return err
 	}))
 	return rows

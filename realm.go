@@ -11,6 +11,7 @@ import (
 	netmail "net/mail"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -59,11 +60,13 @@ type realm struct {
 	engineKey string
 	engine    *engine
 	hasher    *password.Pool
+	renderer  *letter.Renderer
 	postman   *outbox.Courier
 	metrics   *metrics
 	// warnedOfProxies: the log has said that clients can choose their address.
 	warnedOfProxies atomic.Bool
 	started         bool
+	gaveUp          sync.Once // closes Opening
 }
 
 // resolve returns the settings with their placeholders and defaults filled in, and
@@ -128,13 +131,14 @@ func (s *Settings) resolve() (*Settings, error) {
 	return &out, err
 }
 
-// newRealm puts a realm together and opens its store. If another process has
-// the store open, that is left to start: `caddy validate` beside a running
-// server is no mistake.
+// newRealm puts a realm together. It is part of loading a configuration, which may
+// only be looked at (`caddy validate`) or come to nothing while another one runs:
+// so the store is looked at, if it can be, and neither made nor changed. It is
+// opened by start.
 func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logger) (*realm, error) {
 	r := &realm{
 		Realm: &web.Realm{
-			Name: s.Realm, Path: s.Path, Options: s.webOptions(), Logger: logger, Now: time.Now, SiteName: s.site(), ClientIP: clientIP, OriginalURI: originalURI, SkipLog: skipAccessLog,
+			Name: s.Realm, Path: s.Path, Options: s.webOptions(), Logger: logger, Now: time.Now, Opening: make(chan struct{}), SiteName: s.site(), ClientIP: clientIP, OriginalURI: originalURI, SkipLog: skipAccessLog,
 		},
 		settings: s, storeModule: db, mailer: mailer,
 		engineKey: db.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(),
@@ -170,24 +174,36 @@ func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logge
 		return nil, err
 	}
 	r.hasher = hasher.(pooledHasher).Pool
-	err = r.open(time.Second)
-	if errors.Is(err, store.ErrStoreLocked) {
-		logger.Warn("the store is in use by another process; trying again at the start", zap.Error(err))
-		err = nil
-	}
-	if err != nil {
+	if err := r.look(); err != nil {
 		return nil, errors.Join(err, r.close())
 	}
 	return r, nil
 }
 
-// open acquires the engine and builds what rests on it. It is part of loading a
-// configuration, which may come to nothing while another one runs. So it writes
-// only what that one never notices: an empty file or realm; the generated signing
-// key, which is made once and never changed; and the keys of fields that become
-// unique, because two accounts with one value have to refuse the configuration
-// (keys that the store's list doesn't name count for nothing, and uniques.leave
-// puts the list back). All else waits for start.
+// look finds what is wrong with the mails and, as far as reading tells, with the store.
+func (r *realm) look() (err error) {
+	if r.renderer, err = letter.NewRenderer(r.settings.letters(), r.Languages, r.SiteName, r.Now); err != nil {
+		return err
+	}
+	if looker, ok := r.storeModule.(StoreLooker); ok {
+		err := looker.LookAtStore()
+		if errors.Is(err, store.ErrStoreLocked) { // `caddy validate` beside a running server is no mistake
+			r.Logger.Warn("the store is in use by another process; trying again at the start", zap.Error(err))
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("opening the store: %w", err)
+		}
+	}
+	return nil
+}
+
+// open acquires the engine and builds what rests on it. The configuration may still
+// come to nothing (another app fails to start) while another one runs on the same
+// engine. So of what that one sees it changes only the generated signing key, which
+// is made once and stays; and the keys of fields that become unique, because two
+// accounts with one value have to refuse the configuration (keys that the store's
+// list doesn't name count for nothing, and uniques.Leave puts the list back).
 func (r *realm) open(wait time.Duration) error {
 	if r.engine != nil {
 		return nil
@@ -208,10 +224,6 @@ func (r *realm) open(wait time.Duration) error {
 	if err != nil {
 		return err
 	}
-	renderer, err := letter.NewRenderer(r.settings.letters(), r.Languages, r.SiteName, r.Now)
-	if err != nil {
-		return err
-	}
 	nameKeys, err := r.nameKeys(signer)
 	if err != nil {
 		return err
@@ -229,9 +241,10 @@ func (r *realm) open(wait time.Duration) error {
 			return fmt.Errorf("the keys of the access tokens: %w", err)
 		}
 	}
-	renderer.Signer, renderer.State, renderer.Links = signer, a.State, r.letterLinks()
-	r.postman = &outbox.Courier{Render: renderer.Render, Wanted: a.MailWanted, Mailer: r.mailer, Logger: r.Logger.Named("outbox"), Now: r.Now, Unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime)}
+	r.renderer.Signer, r.renderer.State, r.renderer.Links = signer, a.State, r.letterLinks()
+	r.postman = &outbox.Courier{Render: r.renderer.Render, Wanted: a.MailWanted, Mailer: r.mailer, Logger: r.Logger.Named("outbox"), Now: r.Now, Unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime)}
 	r.Accounts.Store(a)
+	r.gaveUp.Do(func() { close(r.Opening) })
 	return nil
 }
 
@@ -272,9 +285,13 @@ func (r *realm) nameKeys(signer *sign.Signer) (*sign.Signer, error) {
 	return sign.NewSigner(r.Name, append(secrets, generated)...)
 }
 
-// start sets the realm to work.
+// startWait is how long a start waits for another process to let go of the store.
+const startWait = 5 * time.Second
+
+// start opens the store and sets the realm to work. Servers may have begun to
+// listen before: Caddy starts its apps in any order, and requests wait (Ready).
 func (r *realm) start() error {
-	if err := r.open(4 * time.Second); err != nil {
+	if err := r.open(startWait); err != nil {
 		return fmt.Errorf("%s: realm %q: %w", orUnknown(r.settings.Source), r.Name, err)
 	}
 	if a := r.Accounts.Load(); a.Access != nil {
@@ -298,6 +315,7 @@ func (r *realm) stop() {
 // close releases what the realm holds, and only that.
 func (r *realm) close() error {
 	r.stop()
+	r.gaveUp.Do(func() { close(r.Opening) })
 	var err error
 	if r.engine != nil {
 		err = r.engine.uniques.Leave(context.Background(), r.engine.store, r.settings.fields)

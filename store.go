@@ -74,6 +74,14 @@ func (m *BoltModule) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // StoreKey implements StoreModule.
 func (m *BoltModule) StoreKey() string { return "bbolt:" + m.path }
 
+// LookAtStore implements StoreLooker.
+func (m *BoltModule) LookAtStore() error {
+	if n, open := boltFiles.References(m.path); open && n > 0 {
+		return nil // by this very process
+	}
+	return bolt.Look(m.path)
+}
+
 type pooledBolt struct{ *bolt.File }
 
 func (p pooledBolt) Destruct() error { return p.Close() }
@@ -108,6 +116,7 @@ func (m *BoltModule) OpenStore(realm string, wait time.Duration) (store.Store, f
 // Interface guards
 var (
 	_ StoreModule           = (*BoltModule)(nil)
+	_ StoreLooker           = (*BoltModule)(nil)
 	_ caddy.Provisioner     = (*BoltModule)(nil)
 	_ caddyfile.Unmarshaler = (*BoltModule)(nil)
 )
@@ -123,4 +132,12 @@ type StoreModule interface {
 	// ErrStoreLocked. release gives back what the store rests on; it is called
 	// once, after the store's Close, and may be nil.
 	OpenStore(realm string, wait time.Duration) (store store.Store, release func() error, err error)
+}
+
+// A StoreLooker is a StoreModule that can tell, without writing anything, why a
+// store can't be opened. It is asked when a configuration is loaded, also by
+// `caddy validate`. A store that isn't there yet is no reason; one that another
+// process has open may be met with ErrStoreLocked, which is only told.
+type StoreLooker interface {
+	LookAtStore() error
 }

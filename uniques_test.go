@@ -33,7 +33,7 @@ func TestFieldBecomesUnique(t *testing.T) {
 
 	module := &BoltModule{path: path, logger: zap.NewNop()}
 	settings := resolvedTestSettings(t, noVerification, withFields(unique))
-	_, err := newRealm(settings, module, nil, zap.NewNop())
+	_, err := openedRealm(settings, module)
 	clash := (*field.ClashError)(nil)
 	require.ErrorAs(t, err, &clash)
 	require.ErrorContains(t, err, "user.field.nick")
@@ -66,6 +66,17 @@ func TestFieldBecomesUnique(t *testing.T) {
 	s.close()
 }
 
+// openedRealm is a realm that has begun to start.
+func openedRealm(s *Settings, db StoreModule) (*realm, error) {
+	r, err := newRealm(s, db, nil, zap.NewNop())
+	if err == nil {
+		if err = r.open(patience); err != nil {
+			err = errors.Join(err, r.close())
+		}
+	}
+	return r, err
+}
+
 func (s *site) profileID(name string) string {
 	s.t.Helper()
 	return s.signedIn(name).get("/accounts/profile").json(s.t)["id"].(string)
@@ -94,7 +105,7 @@ func TestUniqueFieldsOverReload(t *testing.T) {
 	old.withNicks(map[string]string{"eve": "Drei", "fay": "sechs"})
 	require.Equal(t, http.StatusOK, old.signedIn("eve").do(http.MethodPatch, "/accounts/profile", data{"nick": "fünf"}).StatusCode)
 	require.Equal(t, http.StatusOK, old.signedIn("cyd").do(http.MethodPatch, "/accounts/profile", data{"nick": "TWO"}).StatusCode)
-	_, err := newRealm(resolvedTestSettings(t, noVerification, withFields(unique)), &BoltModule{path: path, logger: zap.NewNop()}, nil, zap.NewNop())
+	_, err := openedRealm(resolvedTestSettings(t, noVerification, withFields(unique)), &BoltModule{path: path, logger: zap.NewNop()})
 	require.Error(t, err, "bob and cyd are both two")
 	for name, nick := range map[string]string{"bob": "zwei", "cyd": "drei"} {
 		require.Equal(t, http.StatusOK, old.signedIn(name).do(http.MethodPatch, "/accounts/profile", data{"nick": nick}).StatusCode)

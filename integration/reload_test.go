@@ -4,8 +4,11 @@
 package integration
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -161,6 +164,44 @@ func TestValidateBesideTheRunningServer(t *testing.T) {
 	c.requireMember()
 	c.post(http.StatusCreated, "register", newcomer("bob"))
 	s.mail("bob@example.org", 1)
+}
+
+// Looking at a configuration leaves the store as it is: an old one isn't migrated, and
+// none is made.
+func TestValidateLeavesTheStoreAsItIs(t *testing.T) {
+	t.Parallel()
+	packed, err := os.Open(filepath.Join(repoRoot, "testdata", "stores", "schema1.db.gz"))
+	require.NoError(t, err)
+	defer func() { _ = packed.Close() }()
+	unpacked, err := gzip.NewReader(packed)
+	require.NoError(t, err)
+	old, err := io.ReadAll(unpacked)
+	require.NoError(t, err)
+	s := newServer(t)
+	s.configure(plainSite)
+	path := filepath.Join(s.dataDir(), "registration.db")
+	for _, command := range [][]string{{"validate"}, {"adapt", "--validate"}} {
+		command = append(command, "--config", s.configFile(), "--adapter", "caddyfile")
+		out, err := s.command(command...).CombinedOutput()
+		require.NoError(t, err, string(out))
+		require.NoFileExists(t, path, command)
+
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		require.NoError(t, os.WriteFile(path, old, 0o640)) //nolint:gosec // its mode is left alone, too
+		out, err = s.command(command...).CombinedOutput()
+		require.NoError(t, err, string(out))
+		after, err := os.ReadFile(path) //nolint:gosec // our own
+		require.NoError(t, err)
+		require.True(t, bytes.Equal(old, after), command)
+		info, err := os.Stat(path)
+		require.NoError(t, err)
+		require.Equal(t, fs.FileMode(0o640), info.Mode().Perm())
+		require.NoError(t, os.Remove(path))
+	}
+	// The start migrates it, and nobody who asks meanwhile is turned away.
+	require.NoError(t, os.WriteFile(path, old, 0o600))
+	s.start()
+	s.client().signIn("fay")
 }
 
 func TestSecondCaddyOnTheSameFile(t *testing.T) {

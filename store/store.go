@@ -66,6 +66,33 @@ type Store interface {
 	// Update runs fn and commits what it wrote, all or nothing.
 	// Updates are serialisable: of two that claim one key, one gets ErrTaken.
 	Update(ctx context.Context, fn func(Tx) error) error
+	// ClaimMail leases messages of the queue to a worker, and returns them: up to
+	// c.Limit whose Due is not after c.Now, the longest due first, and then those
+	// whose Due is more than MailFarAhead after c.Now: nothing is put off for as
+	// long, so the clock was wrong when they were written. Left out is what
+	// another worker has leased, and a message while an older one (smaller Seq)
+	// to the same To waits, leased or not: a recipient gets his mail in order,
+	// whoever sends it. Where nothing is returned to one that wanted
+	// some, next is when something will be; zero: the queue is empty.
+	//
+	// A claim replaces the worker's earlier one: what that had and this one has
+	// not is free again. So a worker claims with Limit 0 when it stops. A lease
+	// that has run out is no longer one, nor is one that would last for more than
+	// MaxLease: a clock was wrong. One ends also with its row; PutMail leaves it.
+	// Leases need not outlive the process where no other one can have the store.
+	ClaimMail(ctx context.Context, c Claim) (mails []*Mail, next time.Time, err error)
+	// RenewMail makes all leases of a worker that nobody took meanwhile last until
+	// c.Now plus c.Lease. It returns ErrNotFound if the one of seq is not among
+	// them, or its row is gone.
+	RenewMail(ctx context.Context, c Claim, seq uint64) error
+	// Follow calls fn with every change that acts commit from now on, until stop
+	// has returned. An Update of this store returns after fn was called with what
+	// it changed, so that whoever it is answered to finds nothing older in a
+	// cache; what another handle on the same accounts has changed, on whatever
+	// node, comes within 100 ms. Calls may come at the same time and from any
+	// goroutine; one change may come twice. fn must be quick and use neither the
+	// store nor stop. Follow is meant for a few followers that stay.
+	Follow(fn func(Change)) (stop func())
 	// Close releases the store. Later calls fail; Close may be called twice.
 	Close() error
 }
@@ -121,16 +148,9 @@ type Tx interface {
 	// no longer there. If the act fails or is run again, the Seq that it
 	// assigned is set back to zero.
 	PutMail(m *Mail) error
-	// DueMail returns up to limit messages whose Due is not after now, the
-	// longest due first, and then those whose Due is more than MailFarAhead after
-	// now: nothing is put off for as long, so the clock was wrong when they were
-	// written. A message is left out while an older one (smaller Seq) to the same
-	// To waits: a recipient gets his mail in order.
-	DueMail(now time.Time, limit int) ([]*Mail, error)
-	// NextMail returns the earliest Due of the messages that no older one to
-	// the same To holds back, that is, when DueMail will return something; or
-	// ErrNotFound if the queue is empty.
-	NextMail() (time.Time, error)
+	// Mails returns up to limit messages of the queue, leased and put off ones too,
+	// in order of Seq, beginning behind after (0: from the first).
+	Mails(after uint64, limit int) ([]*Mail, error)
 	// DeleteMail removes a message from the queue, or returns ErrNotFound.
 	DeleteMail(seq uint64) error
 
@@ -310,7 +330,7 @@ type Session struct {
 	Epoch uint32
 }
 
-// MailFarAhead is beyond what any message is put off, see Tx.DueMail.
+// MailFarAhead is beyond what any message is put off, see Store.ClaimMail.
 const MailFarAhead = 30 * time.Minute
 
 // MailKind names the message that is to be sent. The text is rendered and the

@@ -80,8 +80,8 @@ func (c Client) pay() error {
 // Txn is a transaction together with what must happen after its commit.
 type Txn struct {
 	store.Tx
-	users    []uuid.UUID
-	sessions []store.TokenHash
+	// ended counts the sign-ins that the act has ended.
+	ended int
 	// left are accounts with more sign-ins to remove than one transaction should.
 	left    []uuid.UUID
 	mail    bool
@@ -91,7 +91,7 @@ type Txn struct {
 }
 
 // Update runs one act. After the commit, and before the caller answers, what
-// the act changed is gone from the session cache.
+// the act changed is gone from the session cache, which follows the store.
 func (a *Accounts) Update(ctx context.Context, fn func(*Txn) error) error {
 	var t *Txn
 	stamps := &postage{a: a}
@@ -99,9 +99,6 @@ func (a *Accounts) Update(ctx context.Context, fn func(*Txn) error) error {
 		t = &Txn{Tx: tx, postage: stamps}
 		return fn(t)
 	})
-	if t != nil {
-		a.Sessions.Forget(t.users, t.sessions)
-	}
 	if err != nil {
 		stamps.failed()
 		return StoreError(err)
@@ -176,7 +173,6 @@ func (a *Accounts) PutUser(t *Txn, u *store.User) error {
 		errs.Add(field.OfKey(taken.Field), refusal.CodeUnique)
 		return errs.Err()
 	}
-	t.users = append(t.users, u.ID)
 	return err
 }
 

@@ -15,7 +15,7 @@ import (
 
 // endSession ends a session or token; one that has ended already is no error.
 func (t *Txn) endSession(hash store.TokenHash) error {
-	t.sessions = append(t.sessions, hash)
+	t.ended++
 	if err := t.DeleteSession(hash); err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
@@ -32,9 +32,9 @@ func (t *Txn) EndSessions(u *store.User, keep *store.TokenHash) error {
 // endTokens ends the API tokens and refresh tokens of an account, and reports
 // whether there were any. The caller has to put u where its epoch was raised.
 func (t *Txn) endTokens(u *store.User) (found bool, err error) {
-	before := len(t.sessions)
+	before := t.ended
 	err = t.endAll(u, nil, store.KindToken, store.KindRefresh)
-	return t.raised() || len(t.sessions) > before, err
+	return t.raised() || t.ended > before, err
 }
 
 // raised reports whether the act has raised an epoch.
@@ -60,7 +60,7 @@ func (t *Txn) endAll(u *store.User, keep *store.TokenHash, kinds ...store.Sessio
 		u.SessionEpoch++
 	}
 	u.TokenEpoch++
-	t.users, t.left = append(t.users, u.ID), append(t.left, u.ID)
+	t.left = append(t.left, u.ID)
 	if keep == nil {
 		return nil
 	}
@@ -69,7 +69,6 @@ func (t *Txn) endAll(u *store.User, keep *store.TokenHash, kinds ...store.Sessio
 		return err
 	}
 	kept.Epoch = u.Epoch(kept.Kind)
-	t.sessions = append(t.sessions, *keep)
 	return t.PutSession(kept)
 }
 

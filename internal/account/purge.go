@@ -12,7 +12,6 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
-	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -40,16 +39,15 @@ func Earlier(a, b time.Time) time.Time {
 // A Purger counts the time of the accounts of a store that wait, and removes those
 // whose time is over.
 type Purger struct {
-	store    store.Store
-	sessions *session.Live
-	uniques  *field.KeyIndex
+	store   store.Store
+	uniques *field.KeyIndex
 	// working is whose configuration works; it returns nil where none does.
 	working func() *outbox.Courier
 }
 
 // NewPurger returns the purger of a store.
-func NewPurger(store store.Store, sessions *session.Live, uniques *field.KeyIndex, working func() *outbox.Courier) *Purger {
-	return &Purger{store, sessions, uniques, working}
+func NewPurger(store store.Store, uniques *field.KeyIndex, working func() *outbox.Courier) *Purger {
+	return &Purger{store, uniques, working}
 }
 
 // Purge removes the accounts that were never confirmed within the lifetime of
@@ -108,7 +106,6 @@ func (e *Purger) Purge(ctx context.Context, p *outbox.Courier) (total int, err e
 		if err != nil {
 			return total, err
 		}
-		e.sessions.Forget(removed, nil)
 		total += len(removed)
 		if !more {
 			return total, nil

@@ -296,7 +296,6 @@ func (a *Accounts) Delete(ctx context.Context, id uuid.UUID) error {
 				return err
 			}
 		}
-		t.users = append(t.users, id)
 		return t.DeleteUser(id)
 	})
 }

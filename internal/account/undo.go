@@ -103,7 +103,6 @@ func (a *Accounts) putReserved(t *Txn, other *store.User) error {
 	if err != nil {
 		return err
 	}
-	t.users = append(t.users, other.ID)
 	return t.PutUser(other, append(a.Uniques.KeysOf(other), theirs...))
 }
 

@@ -237,21 +237,21 @@ func (q *KeyIndex) remove(set *Set) {
 	q.combine()
 }
 
-// write records the lists, if they are others than before.
+// write records the lists, if they are others than before. What another node has
+// written meanwhile stays: only the difference is taken from and added to it.
 func (k kept) write(ctx context.Context, db store.Store, before kept) error {
 	if k.equal(before) {
 		return nil
 	}
 	err := db.Update(ctx, func(tx store.Tx) error {
-		if !slices.Equal(k.Spaces, before.Spaces) {
-			if err := tx.PutValue(uniqueFieldsValue, []byte(strings.Join(k.Spaces, "\n"))); err != nil {
-				return err
-			}
+		now, err := keptTx(tx)
+		if err != nil {
+			return err
 		}
-		if slices.Equal(k.pairs, before.pairs) {
-			return nil
+		if err := putList(tx, uniqueFieldsValue, now.Spaces, differ(now.Spaces, before.Spaces, k.Spaces)); err != nil {
+			return err
 		}
-		return tx.PutValue(loginFieldsValue, []byte(strings.Join(k.pairs, "\n")))
+		return putList(tx, loginFieldsValue, now.pairs, differ(now.pairs, before.pairs, k.pairs))
 	})
 	if err != nil {
 		return fmt.Errorf("the list of unique fields in the store: %w", err)
@@ -259,24 +259,44 @@ func (k kept) write(ctx context.Context, db store.Store, before kept) error {
 	return nil
 }
 
+// differ changes a sorted list as from was changed to to.
+func differ(list, from, to []string) []string {
+	list = slices.DeleteFunc(slices.Clone(list), func(v string) bool { return slices.Contains(from, v) && !slices.Contains(to, v) })
+	for _, v := range to {
+		if !slices.Contains(from, v) {
+			list = append(list, v)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+func putList(tx store.Tx, name string, before, list []string) error {
+	if slices.Equal(before, list) {
+		return nil
+	}
+	return tx.PutValue(name, []byte(strings.Join(list, "\n")))
+}
+
 // KeptIn reads the lists.
 func KeptIn(ctx context.Context, db store.Store) (k kept, err error) {
-	err = db.View(ctx, func(tx store.Tx) error {
-		for name, list := range map[string]*[]string{uniqueFieldsValue: &k.Spaces, loginFieldsValue: &k.pairs} {
-			*list = nil
-			raw, err := tx.Value(name)
-			switch {
-			case errors.Is(err, store.ErrNotFound):
-			case err != nil:
-				return err
-			case len(raw) > 0:
-				*list = strings.Split(string(raw), "\n")
-			}
-		}
-		return nil
-	})
+	err = db.View(ctx, func(tx store.Tx) (err error) { k, err = keptTx(tx); return err })
 	if err != nil {
 		return k, fmt.Errorf("the list of unique fields in the store: %w", err)
+	}
+	return k, nil
+}
+
+func keptTx(tx store.Tx) (k kept, err error) {
+	for name, list := range map[string]*[]string{uniqueFieldsValue: &k.Spaces, loginFieldsValue: &k.pairs} {
+		raw, err := tx.Value(name)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+		case err != nil:
+			return k, err
+		case len(raw) > 0:
+			*list = strings.Split(string(raw), "\n")
+		}
 	}
 	return k, nil
 }

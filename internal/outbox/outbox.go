@@ -35,6 +35,9 @@ const (
 	mailBatch = 32
 	// mailTimeout bounds one message, whatever the mailer's own limits.
 	mailTimeout = 2 * time.Minute
+	// MailLease is for how long a row is the worker's alone; it is renewed while
+	// the worker lives, so that is how long the rows of a dead one wait.
+	MailLease = 2 * time.Minute
 )
 
 // A Courier is what the worker needs of the running configuration: it turns
@@ -54,7 +57,9 @@ type Courier struct {
 // works is the engine's business. But for notify, TakeOver and leave, its methods
 // are the worker's own.
 type Worker struct {
-	store   store.Store
+	store store.Store
+	// id is the worker's, by which it leases what it sends.
+	id      uuid.UUID
 	wake    chan struct{}
 	postman func() *Courier
 	// unremoved is a mail that was sent and could not be taken off the queue.
@@ -83,7 +88,7 @@ type mailJob struct {
 // NewWorker is a worker at rest. It asks current for the courier of every mail, as a
 // reload brings another.
 func NewWorker(store store.Store, current func() *Courier) *Worker {
-	return &Worker{store: store, wake: make(chan struct{}, 1), postman: current}
+	return &Worker{store: store, id: uuid.New(), wake: make(chan struct{}, 1), postman: current}
 }
 
 // Notify says that a row was written. It never blocks.
@@ -141,6 +146,7 @@ func (o *Worker) begin(ctx context.Context, p *Courier) (sending context.Context
 
 // Run sends what is due until ctx ends.
 func (o *Worker) Run(ctx context.Context) {
+	defer o.letGo(ctx)
 	failures := 0 // of the server as a whole, in a row
 	var before *Courier
 	for ctx.Err() == nil {
@@ -222,21 +228,10 @@ func (o *Worker) DeliverDue(ctx context.Context, p *Courier) (wait time.Duration
 	if m := o.unremoved; m != nil && !o.remove(ctx, m, mailLog(p, m)) {
 		return 0, false
 	}
-	var due []*store.Mail
-	next := p.Now().Add(MailIdle)
-	err := o.store.View(ctx, func(tx store.Tx) (err error) {
-		if due, err = tx.DueMail(p.Now(), mailBatch); err != nil || len(due) > 0 {
-			return err
-		}
-		first, err := tx.NextMail()
-		if err == nil && first.Before(next) {
-			next = first
-		}
-		if errors.Is(err, store.ErrNotFound) {
-			return nil
-		}
-		return err
-	})
+	due, next, err := o.store.ClaimMail(ctx, o.claim(p, mailBatch))
+	if latest := p.Now().Add(MailIdle); next.IsZero() || latest.Before(next) {
+		next = latest
+	}
 	if err != nil {
 		if ctx.Err() == nil {
 			p.Logger.Error("the outbox can't be read; trying again", zap.Error(err))
@@ -254,10 +249,16 @@ func (o *Worker) DeliverDue(ctx context.Context, p *Courier) (wait time.Duration
 		}
 		ok = func() bool {
 			defer end() // whatever panics
-			return o.deliver(ctx, sending, p, m)
+			mine, release := o.hold(sending, p, m)
+			defer release()
+			if mine == nil {
+				return true // another worker has it by now
+			}
+			return o.deliver(ctx, mine, p, m)
 		}()
 		if !ok {
 			o.expire(ctx, p)
+			o.letGo(ctx)
 			return 0, false
 		}
 	}
@@ -304,8 +305,8 @@ func (o *Worker) deliver(ctx, sending context.Context, p *Courier, m *store.Mail
 		o.unremoved, o.down = m, 0
 		return o.remove(ctx, m, log)
 	}
-	if ctx.Err() != nil || o.postman() != p {
-		return true // cut off by the end of the worker or by a reload: the row stays as it is
+	if ctx.Err() != nil || o.postman() != p || errors.Is(context.Cause(sending), errLeaseLost) {
+		return true // cut off by the end of the worker, by a reload or for another worker: the row stays as it is
 	}
 	return o.failed(ctx, p, m, err, log)
 }
@@ -375,15 +376,9 @@ func (o *Worker) expire(ctx context.Context, p *Courier) {
 		return
 	}
 	for ctx.Err() == nil && o.postman() == p {
-		var old []*store.Mail
-		whole := false
-		err := o.store.View(ctx, func(tx store.Tx) error {
-			due, err := tx.DueMail(p.Now(), mailBatch)
-			whole = len(due) == mailBatch
-			old = slices.DeleteFunc(due, func(m *store.Mail) bool { return p.Now().Sub(m.Queued) < MailGiveUp })
-			whole = whole && len(old) == mailBatch
-			return err
-		})
+		old, _, err := o.store.ClaimMail(ctx, o.claim(p, mailBatch))
+		old = slices.DeleteFunc(old, func(m *store.Mail) bool { return p.Now().Sub(m.Queued) < MailGiveUp })
+		whole := len(old) == mailBatch
 		if err == nil && len(old) > 0 {
 			err = o.store.Update(ctx, func(tx store.Tx) error {
 				for _, m := range old {

@@ -86,3 +86,14 @@ func (c *cache[K, V]) Drop(key K) {
 	delete(s.M, key)
 	s.Unlock()
 }
+
+// Clear drops everything.
+func (c *cache[K, V]) Clear() {
+	for i := range c.Shards {
+		s := &c.Shards[i]
+		s.Lock()
+		c.epoch.Add(1)
+		clear(s.M)
+		s.Unlock()
+	}
+}

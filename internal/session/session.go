@@ -83,13 +83,16 @@ func Shorten(text string, n int) string {
 }
 
 // Live answers who a token belongs to. It keeps the live sessions and
-// their users in memory, exactly: whatever a transaction changes is forgotten
-// between its commit and the answer, so a revoked token fails at the very next
+// their users in memory, exactly: what a transaction changes is forgotten between
+// its commit and the answer (store.Store's Follow), so a revoked token fails at the very next
 // request. All configurations that run on one store share one.
 type Live struct {
 	Store store.Store
 	Live  *cache[store.TokenHash, *LiveSession]
 	users *cache[uuid.UUID, *store.User]
+
+	// deaf: changes may be missed, so nothing is remembered.
+	deaf atomic.Bool
 
 	mu sync.Mutex
 	// used collects the sessions whose last use is to be written back.
@@ -112,15 +115,18 @@ const (
 	maxLiveUsers    = 1 << 15
 )
 
-// NewLive has none in memory yet: each is read when its token is first sent.
+// NewLive has none in memory yet: each is read when its token is first sent. It
+// follows the changes of the store for as long as that is open.
 func NewLive(db store.Store) *Live {
-	return &Live{
+	s := &Live{
 		Store: db,
 		Live:  NewCache[store.TokenHash, *LiveSession](maxLiveSessions, func(h store.TokenHash) byte { return h[0] }),
 		users: NewCache[uuid.UUID, *store.User](maxLiveUsers, func(id uuid.UUID) byte { return id[15] }),
 		used:  map[store.TokenHash]*LiveSession{},
 		Left:  make(chan Leftover, maxLeftovers),
 	}
+	db.Follow(s.heed)
+	return s
 }
 
 // Lookup returns the active user and the unexpired session or token behind a
@@ -187,7 +193,7 @@ func (s *Live) load(ctx context.Context, hash store.TokenHash, epoch uint64) (*L
 		return nil, nil, err
 	}
 	fresh := newLiveSession(session)
-	current := func() bool { return s.Live.epoch.Load()+s.users.epoch.Load() == epoch }
+	current := func() bool { return !s.deaf.Load() && s.Live.epoch.Load()+s.users.epoch.Load() == epoch }
 	ls := s.Live.Put(hash, fresh, current)
 	s.users.Put(u.ID, u, current)
 	return ls, u, nil
@@ -217,12 +223,19 @@ func (s *Live) redate(ls *LiveSession, unix int64) *LiveSession {
 	return fresh
 }
 
-// Forget drops what a transaction has changed.
-func (s *Live) Forget(users []uuid.UUID, hashes []store.TokenHash) {
-	for _, id := range users {
+// heed drops what an act has changed. The store calls it between the commit and
+// the answer.
+func (s *Live) heed(change store.Change) {
+	// In this order: what was read while changes were missed is not remembered
+	// after that either.
+	if wasDeaf := s.deaf.Swap(change.Lost); wasDeaf || change.Lost {
+		s.users.Clear()
+		s.Live.Clear()
+	}
+	for _, id := range change.Users {
 		s.users.Drop(id)
 	}
-	for _, hash := range hashes {
+	for _, hash := range change.Sessions {
 		s.Live.Drop(hash)
 	}
 }
@@ -317,9 +330,6 @@ func (s *Live) Sweep(ctx context.Context, now time.Time) (total int, err error) 
 		if err != nil {
 			return total, err
 		}
-		// A session that memory still had would be back as soon as the clock is set
-		// back, and nothing that ends sessions would find it.
-		s.Forget(nil, removed)
 		total += len(removed)
 		if len(removed) < SweepChunk {
 			return total, nil

@@ -114,7 +114,6 @@ func (s *Live) EndLeft(ctx context.Context, l Leftover, now func() time.Time) (t
 		if err != nil {
 			return total, err
 		}
-		s.Forget(nil, over)
 		total += len(over)
 		if len(over) == 0 {
 			return total, nil

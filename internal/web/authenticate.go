@@ -22,7 +22,7 @@ import (
 // is for our own endpoints. On guarded routes, the header may belong to the app
 // behind, so an unknown token does not spoil a good cookie there.
 func (r *Realm) Authenticate(req *http.Request, strict bool) (session.Principal, error) {
-	a := r.Accounts.Load()
+	a := r.Ready(req.Context())
 	if a == nil {
 		return session.Principal{}, refusal.Unavailable(errors.New("the store is not open"))
 	}

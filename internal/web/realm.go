@@ -3,6 +3,7 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -53,14 +54,17 @@ type Redirect struct{ Success, Failure string }
 func (r Redirect) on() bool { return r.Success != "" }
 
 // Realm is what a realm serves. Its fields are set before it serves and do not
-// change; accounts is nil until the store is open.
+// change; Accounts is nil, and Throttles is not to be read, until the store is open.
 type Realm struct {
 	Name, Path string
 	Options    *Options
 	Logger     *zap.Logger
 	Now        func() time.Time
 	Accounts   atomic.Pointer[account.Accounts]
-	Throttles  *budget.Ledger
+	// Opening is closed when the store has been opened, or won't be; nil: it is
+	// not being opened. A request that comes before waits for it, see Ready.
+	Opening   chan struct{}
+	Throttles *budget.Ledger
 	// Count counts a refusal by the throttle of this name.
 	Count func(throttle string)
 	// ClientIP is the address of who asks, as the trusted proxies tell it.
@@ -88,4 +92,28 @@ type Realm struct {
 	// client sends under these names is removed on all routes of the site.
 	CopiesIdentity atomic.Bool
 	ToldOfGroups   atomic.Bool // see groupsOf
+}
+
+// openPatience is how long a request waits for the store to be opened. Servers may
+// listen a moment before that; where it takes longer (the migration of a large
+// store), who asks is told to come again.
+const openPatience = 4 * time.Second
+
+// Ready returns the accounts once the store is open, nil where it isn't soon.
+func (r *Realm) Ready(ctx context.Context) *account.Accounts {
+	if a := r.Accounts.Load(); a != nil || r.Opening == nil {
+		return a
+	}
+	return r.await(ctx)
+}
+
+func (r *Realm) await(ctx context.Context) *account.Accounts {
+	patience := time.NewTimer(openPatience)
+	defer patience.Stop()
+	select {
+	case <-r.Opening:
+	case <-ctx.Done():
+	case <-patience.C:
+	}
+	return r.Accounts.Load()
 }

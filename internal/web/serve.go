@@ -207,7 +207,7 @@ func (r *Realm) keepSecrets(w http.ResponseWriter, req *http.Request) (after fun
 // call is a request that an endpoint, or its page, takes: who asks, with what.
 func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html, page bool) {
 	read := isRead(req)
-	c := &Call{Accounts: r.Accounts.Load(), Realm: r, Req: req, Client: r.client(req)}
+	c := &Call{Accounts: r.Ready(req.Context()), Realm: r, Req: req, Client: r.client(req)}
 	if c.Accounts == nil {
 		r.Refuse(w, req, refusal.Unavailable(errors.New("the store is not open")))
 		return

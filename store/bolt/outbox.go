@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -15,7 +14,7 @@ import (
 )
 
 // The bucket outbox_due lists, of each recipient, the oldest mail only; the
-// others wait behind it. So DueMail reads as many rows as it returns, however
+// others wait behind it. So ClaimMail reads as many rows as it returns, however
 // long the queue behind one slow recipient is.
 
 // PutMail implements Tx. Times are kept to the millisecond.
@@ -37,7 +36,7 @@ func (t *boltTx) PutMail(m *store.Mail) error {
 			return err
 		}
 		m.Seq = seq
-		*t.queued = append(*t.queued, m)
+		t.done.queued = append(t.done.queued, m)
 	} else {
 		old, err := t.mail(m.Seq)
 		if err != nil {
@@ -53,44 +52,25 @@ func (t *boltTx) PutMail(m *store.Mail) error {
 	return outbox.Put(seqBytes(m.Seq), data)
 }
 
-// DueMail implements Tx.
-func (t *boltTx) DueMail(now time.Time, limit int) ([]*store.Mail, error) {
-	var due []*store.Mail
-	c := t.bucket(bucketOutboxDue).Cursor()
-	for k, _ := c.First(); k != nil && len(due) < limit; k, _ = c.Next() {
-		if len(k) != 16 {
-			return nil, fmt.Errorf("outbox order: %w", ErrDamaged)
+// Mails implements Tx.
+func (t *boltTx) Mails(after uint64, limit int) ([]*store.Mail, error) {
+	var mails []*store.Mail
+	c := t.bucket(bucketOutbox).Cursor()
+	k, v := c.Seek(seqBytes(after))
+	if bytes.Equal(k, seqBytes(after)) {
+		k, v = c.Next()
+	}
+	for ; k != nil && len(mails) < limit; k, v = c.Next() {
+		if len(k) != 8 {
+			return nil, fmt.Errorf("outbox: %w", ErrDamaged)
 		}
-		if fromSortable(k[:8]) > now.UnixMilli() {
-			break
-		}
-		m, err := t.indexedMail(binary.BigEndian.Uint64(k[8:]))
+		m, err := decodeMail(binary.BigEndian.Uint64(k), v)
 		if err != nil {
 			return nil, err
 		}
-		due = append(due, m)
+		mails = append(mails, m)
 	}
-	far := now.Add(store.MailFarAhead).UnixMilli()
-	for k, _ := c.Last(); len(k) == 16 && len(due) < limit && fromSortable(k[:8]) > far; k, _ = c.Prev() {
-		m, err := t.indexedMail(binary.BigEndian.Uint64(k[8:]))
-		if err != nil {
-			return nil, err
-		}
-		due = append(due, m)
-	}
-	return due, nil
-}
-
-// NextMail implements Tx.
-func (t *boltTx) NextMail() (time.Time, error) {
-	k, _ := t.bucket(bucketOutboxDue).Cursor().First()
-	switch {
-	case k == nil:
-		return time.Time{}, store.ErrNotFound
-	case len(k) != 16:
-		return time.Time{}, fmt.Errorf("outbox order: %w", ErrDamaged)
-	}
-	return time.UnixMilli(fromSortable(k[:8])).UTC(), nil
+	return mails, nil
 }
 
 // DeleteMail implements Tx.

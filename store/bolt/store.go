@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -58,6 +59,8 @@ type File struct {
 	pageSize int
 	warnings []string
 	closed   atomic.Bool
+	// realms has what the stores of one realm share, by its bucket.
+	realms sync.Map
 }
 
 // Open opens the account file at path. A missing one is created with
@@ -153,7 +156,8 @@ func (f *File) Realm(name string) (*Store, error) {
 	if name == "" {
 		return nil, errors.New("a realm needs a name")
 	}
-	s := &Store{File: f, bucket: []byte(realmPrefix + name)}
+	common, _ := f.realms.LoadOrStore(name, new(shared))
+	s := &Store{File: f, bucket: []byte(realmPrefix + name), shared: common.(*shared)}
 	if f.hasRealm(s.bucket) {
 		return s, nil
 	}
@@ -220,6 +224,7 @@ func (f *File) failure(err error) error {
 type Store struct {
 	File   *File
 	bucket []byte
+	shared *shared
 	closed atomic.Bool
 }
 
@@ -255,26 +260,28 @@ func (s *Store) Update(ctx context.Context, fn func(store.Tx) error) error {
 	// A Seq that was assigned in a run that came to nothing must not survive
 	// it: the next run would take it for that of a mail in the queue, and
 	// overwrite somebody else's.
-	var queued []*store.Mail
+	var done written
 	reset := func() {
-		for _, m := range queued {
+		for _, m := range done.queued {
 			m.Seq = 0
 		}
-		queued = nil
+		done = written{}
 	}
 	defer func() { reset() }()
 	fromFn, err := s.File.commits.do(func(tx *bolt.Tx, u *undo) error {
 		reset()
-		return s.run(tx, &queued, u, fn)
+		return s.run(tx, &done, u, fn)
 	})
-	switch {
-	case err == nil:
-		queued = nil
-		return nil
-	case fromFn:
+	if err != nil && fromFn {
 		return err
 	}
-	return s.File.failure(err)
+	// Of a commit that failed nobody knows what of it is on the disk.
+	s.shared.tell(&done.change)
+	if err != nil {
+		return s.File.failure(err)
+	}
+	done.queued = nil
+	return nil
 }
 
 func (s *Store) ready(ctx context.Context) error {
@@ -284,8 +291,8 @@ func (s *Store) ready(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (s *Store) run(tx *bolt.Tx, queued *[]*store.Mail, u *undo, fn func(store.Tx) error) error {
-	t := &boltTx{tx: tx, realm: tx.Bucket(s.bucket), queued: queued, undo: u}
+func (s *Store) run(tx *bolt.Tx, done *written, u *undo, fn func(store.Tx) error) error {
+	t := &boltTx{tx: tx, realm: tx.Bucket(s.bucket), done: done, undo: u}
 	defer t.end()
 	return fn(t)
 }
@@ -293,30 +300,9 @@ func (s *Store) run(tx *bolt.Tx, queued *[]*store.Mail, u *undo, fn func(store.T
 // setSchema reads the schema version, refuses a newer one, and brings an older
 // one up to date, all steps in one transaction.
 func setSchema(db *bolt.DB, current uint64, migrations map[uint64]func(*bolt.Tx) error) error {
-	var found uint64
-	var foreign bool
-	err := db.View(func(tx *bolt.Tx) error {
-		if meta := tx.Bucket([]byte(bucketMeta)); meta != nil {
-			if v := meta.Get([]byte(keySchema)); len(v) == 8 {
-				found = binary.BigEndian.Uint64(v)
-			}
-		}
-		if found == 0 {
-			name, _ := tx.Cursor().First()
-			foreign = name != nil
-		}
-		return nil
-	})
-	switch {
-	case err != nil:
+	found, err := readSchema(db, current)
+	if err != nil || found == current {
 		return err
-	case foreign:
-		return errForeign
-	case found > current:
-		return fmt.Errorf("%w: it has schema %d, this plugin knows up to %d; run the newer plugin, or restore the backup from before its first start",
-			store.ErrNewerSchema, found, current)
-	case found == current:
-		return nil
 	}
 	return db.Update(func(tx *bolt.Tx) error {
 		// A new file has no schema and needs no steps.
@@ -335,4 +321,32 @@ func setSchema(db *bolt.DB, current uint64, migrations map[uint64]func(*bolt.Tx)
 		}
 		return meta.Put([]byte(keySchema), binary.BigEndian.AppendUint64(nil, current))
 	})
+}
+
+// readSchema returns the schema version, 0 for a new file. It refuses a newer one
+// and a file of another program.
+func readSchema(db *bolt.DB, current uint64) (found uint64, err error) {
+	var foreign bool
+	err = db.View(func(tx *bolt.Tx) error {
+		if meta := tx.Bucket([]byte(bucketMeta)); meta != nil {
+			if v := meta.Get([]byte(keySchema)); len(v) == 8 {
+				found = binary.BigEndian.Uint64(v)
+			}
+		}
+		if found == 0 {
+			name, _ := tx.Cursor().First()
+			foreign = name != nil
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case foreign:
+		return 0, errForeign
+	case found > current:
+		return 0, fmt.Errorf("%w: it has schema %d, this plugin knows up to %d; run the newer plugin, or restore the backup from before its first start",
+			store.ErrNewerSchema, found, current)
+	}
+	return found, nil
 }

@@ -143,7 +143,8 @@ func TestLaterRecordFormatsAreRefused(t *testing.T) {
 			"DeleteUser":            func(tx store.Tx) error { return tx.DeleteUser(u.ID) },
 		}},
 		"mail": {bucketOutbox, seqBytes(mail.Seq), map[string]func(store.Tx) error{
-			"DueMail":    func(tx store.Tx) error { _, err := tx.DueMail(testTime, 1); return err },
+			"Mails":      func(tx store.Tx) error { _, err := tx.Mails(0, 1); return err },
+			"ClaimMail":  claimable,
 			"PutMail":    func(tx store.Tx) error { return tx.PutMail(mail) },
 			"PutMail 2":  func(tx store.Tx) error { return tx.PutMail(&store.Mail{To: mail.To}) },
 			"DeleteMail": func(tx store.Tx) error { return tx.DeleteMail(mail.Seq) },
@@ -177,6 +178,18 @@ func TestLaterRecordFormatsAreRefused(t *testing.T) {
 	}
 }
 
+// claimable is what a claim reads.
+func claimable(tx store.Tx) error {
+	_, _, err := tx.(*boltTx).claimable(testClaim(1), &leases{})
+	return err
+}
+
+var testWorker = uuid.New()
+
+func testClaim(limit int) store.Claim {
+	return store.Claim{Worker: testWorker, Now: testTime, Lease: time.Minute, Limit: limit}
+}
+
 // An index that names a missing record is damage, not absence: an answer
 // ErrNotFound would hide it.
 func TestContradictionsAreDamage(t *testing.T) {
@@ -195,9 +208,9 @@ func TestContradictionsAreDamage(t *testing.T) {
 		"user's bad session":  {bucketUserSessions, append(id[:], 1), nil, func(tx store.Tx) error { _, err := tx.Sessions(id, 9); return err }},
 		"expiring session":    {bucketSessionExpiry, make([]byte, 40), nil, func(tx store.Tx) error { _, err := tx.DeleteExpiredSessions(testTime, 1); return err }},
 		"bad expiry":          {bucketSessionExpiry, []byte("x"), nil, func(tx store.Tx) error { _, err := tx.DeleteExpiredSessions(testTime, 1); return err }},
-		"due mail":            {bucketOutboxDue, make([]byte, 16), nil, func(tx store.Tx) error { _, err := tx.DueMail(testTime, 1); return err }},
-		"bad due":             {bucketOutboxDue, []byte("x"), nil, func(tx store.Tx) error { _, err := tx.DueMail(testTime, 1); return err }},
-		"bad next":            {bucketOutboxDue, []byte("x"), nil, func(tx store.Tx) error { _, err := tx.NextMail(); return err }},
+		"due mail":            {bucketOutboxDue, make([]byte, 16), nil, claimable},
+		"bad due":             {bucketOutboxDue, []byte("x"), nil, claimable},
+		"bad mail number":     {bucketOutbox, []byte("x"), nil, func(tx store.Tx) error { _, err := tx.Mails(0, 1); return err }},
 		"mail to a recipient": {bucketOutboxTo, []byte("a\x0012345678"), nil, func(tx store.Tx) error { return tx.PutMail(&store.Mail{To: "A"}) }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -265,19 +278,16 @@ func TestKeysMayHoldANUL(t *testing.T) {
 		require.Equal(t, a.ID, u.ID)
 		_, err = tx.UserByKey("empty", "")
 		require.ErrorIs(t, err, store.ErrNotFound)
-		mails, err := tx.DueMail(testTime, 9)
-		require.NoError(t, err)
-		require.Len(t, mails, 2)
 		return nil
 	}))
+	mails, _, err := s.ClaimMail(t.Context(), testClaim(9))
+	require.NoError(t, err)
+	require.Len(t, mails, 2)
 	require.NoError(t, s.Update(t.Context(), func(tx store.Tx) error { return tx.DeleteMail(1) }))
-	require.NoError(t, s.View(t.Context(), func(tx store.Tx) error {
-		mails, err := tx.DueMail(testTime, 9)
-		require.NoError(t, err)
-		require.Len(t, mails, 2)
-		require.Equal(t, uint64(3), mails[1].Seq)
-		return nil
-	}))
+	mails, _, err = s.ClaimMail(t.Context(), testClaim(9))
+	require.NoError(t, err)
+	require.Len(t, mails, 2)
+	require.Equal(t, uint64(3), mails[1].Seq)
 }
 
 func TestRecordsKeepStringsThatAreNotUTF8(t *testing.T) {
@@ -304,9 +314,9 @@ func TestATxIsDeadAfterItsAct(t *testing.T) {
 	}
 }
 
-// DueMail must not read rows that it does not return: neither those of later
+// ClaimMail must not read rows that it does not return: neither those of later
 // recipients nor those that wait behind an older one.
-func TestDueMailReadsOnlyWhatItReturns(t *testing.T) {
+func TestClaimMailReadsOnlyWhatItReturns(t *testing.T) {
 	s := testRealm(t)
 	require.NoError(t, s.Update(t.Context(), func(tx store.Tx) error {
 		for i := range 10_000 {
@@ -322,11 +332,11 @@ func TestDueMailReadsOnlyWhatItReturns(t *testing.T) {
 	}))
 	require.NoError(t, s.View(t.Context(), func(tx store.Tx) error {
 		require.Equal(t, 100, tx.(*boltTx).bucket(bucketOutboxDue).Stats().KeyN)
-		mails, err := tx.DueMail(testTime, 1000)
-		require.NoError(t, err)
-		require.Len(t, mails, 50)
 		return nil
 	}))
+	mails, _, err := s.ClaimMail(t.Context(), testClaim(1000))
+	require.NoError(t, err)
+	require.Len(t, mails, 50)
 }
 
 // Followers share the leader's commit; a failing one leaves nothing in it, costs
@@ -381,7 +391,7 @@ func TestActsShareACommit(t *testing.T) {
 		seen[mails[i].Seq] = true
 	}
 	require.NoError(t, s.View(t.Context(), func(tx store.Tx) error {
-		all, err := tx.DueMail(testTime, 100)
+		all, err := tx.Mails(0, 100)
 		require.Len(t, all, followers-1)
 		return err
 	}))

@@ -54,6 +54,13 @@ func TestBoltStoreKeepsTheContractInASharedFile(t *testing.T) {
 	})
 }
 
+func TestBoltStoreKeepsTheContractOfNodes(t *testing.T) {
+	storetest.RunNodes(t, func(t *testing.T) (a, b store.Store) {
+		f := openFile(t, filepath.Join(t.TempDir(), "accounts.db"))
+		return openRealm(t, f, "default"), openRealm(t, f, "default")
+	})
+}
+
 func TestBoltFileCreatesPrivateFileAndFolders(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "new", "deep", "accounts.db")
@@ -112,17 +119,19 @@ func TestBoltFileReopenKeepsEverything(t *testing.T) {
 		gotSession, err := tx.Session(session.Hash)
 		require.NoError(t, err)
 		require.Equal(t, session, gotSession)
-		mails, err := tx.DueMail(at.Add(6*time.Millisecond), 10)
-		require.NoError(t, err)
-		require.Empty(t, mails)
-		mails, err = tx.DueMail(at.Add(7*time.Millisecond), 10)
-		require.NoError(t, err)
-		require.Equal(t, []*store.Mail{mail}, mails)
 		value, err := tx.Value("key")
 		require.NoError(t, err)
 		require.Equal(t, "secret", string(value))
 		return nil
 	}))
+	c := store.Claim{Worker: uuid.New(), Now: at.Add(6 * time.Millisecond), Lease: time.Minute, Limit: 10}
+	mails, _, err := s.ClaimMail(t.Context(), c)
+	require.NoError(t, err)
+	require.Empty(t, mails)
+	c.Now = at.Add(7 * time.Millisecond)
+	mails, _, err = s.ClaimMail(t.Context(), c)
+	require.NoError(t, err)
+	require.Equal(t, []*store.Mail{mail}, mails)
 }
 
 func TestBoltFileKeepsRealmsApart(t *testing.T) {
@@ -153,7 +162,7 @@ func TestBoltFileKeepsRealmsApart(t *testing.T) {
 			all, err := tx.Users(uuid.Nil, 10)
 			require.NoError(t, err)
 			require.Len(t, all, 1)
-			mails, err := tx.DueMail(time.Now(), 10)
+			mails, err := tx.Mails(0, 10)
 			require.NoError(t, err)
 			require.Len(t, mails, 1)
 			require.Equal(t, uint64(1), mails[0].Seq)

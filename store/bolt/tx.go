@@ -43,13 +43,20 @@ var realmBuckets = []string{
 	bucketLeftNames, bucketLeftUntil,
 }
 
+// written is what an act leaves outside of the file: the mails that got a Seq, and
+// what the followers of the store are told of. See Store.Update.
+type written struct {
+	queued []*store.Mail
+	change store.Change
+}
+
 // boltTx implements Tx. A failing write method has written nothing unless the
 // error is a damaged file; records are encoded before the first write.
 type boltTx struct {
 	tx    *bolt.Tx
 	realm *bolt.Bucket
-	// queued collects the mails that got a Seq, see Store.Update.
-	queued *[]*store.Mail
+	// done collects what the act leaves outside of the file; nil in a View.
+	done *written
 	// undo collects what is overwritten; nil in a View.
 	undo *undo
 }
@@ -207,6 +214,7 @@ func (t *boltTx) PutUser(u *store.User, keys []store.Key) error {
 	if err := t.orderWaiting(before, u); err != nil {
 		return err
 	}
+	t.changed(u.ID)
 	return t.bucket(bucketUsers).Put(u.ID[:], data)
 }
 
@@ -236,6 +244,7 @@ func (t *boltTx) DeleteUser(id uuid.UUID) error {
 	if err := t.orderWaiting(u, nil); err != nil {
 		return err
 	}
+	t.changed(id)
 	return t.bucket(bucketUsers).Delete(id[:])
 }
 
@@ -292,6 +301,9 @@ func (t *boltTx) PutSession(s *store.Session) error {
 		return err
 	case old.User == s.User && bytes.Equal(sessionExpiryKey(old), byExpiry):
 		// The usual case, a new LastUsed: the indexes stay as they are.
+		if old.LastUsed = s.LastUsed; *old != *s {
+			t.revoked(s.Hash)
+		}
 		return t.bucket(bucketSessions).Put(s.Hash[:], data)
 	}
 	if old != nil {
@@ -319,6 +331,7 @@ func (t *boltTx) DeleteSession(hash store.TokenHash) error {
 }
 
 func (t *boltTx) removeSession(s *store.Session) error {
+	t.revoked(s.Hash)
 	return errors.Join(
 		t.bucket(bucketUserSessions).Delete(userSessionKey(s.User, s.Hash)),
 		t.bucket(bucketSessionExpiry).Delete(sessionExpiryKey(s)),

@@ -39,10 +39,31 @@ func deleteMail(t *testing.T, s store.Store, seq uint64) {
 	update(t, s, func(tx store.Tx) error { return tx.DeleteMail(seq) })
 }
 
-func due(t *testing.T, s store.Store, at time.Time, limit int) (mails []*store.Mail) {
+// due is what a worker that nobody else works beside can have; it gives it back.
+func due(t *testing.T, s store.Store, at time.Time, limit int) []*store.Mail {
+	t.Helper()
+	w := uuid.New()
+	mails, _ := claim(t, s, w, at, limit)
+	claim(t, s, w, at, 0)
+	return mails
+}
+
+func claim(t *testing.T, s store.Store, worker uuid.UUID, at time.Time, limit int) ([]*store.Mail, time.Time) {
+	t.Helper()
+	mails, next, err := s.ClaimMail(t.Context(), claimOf(worker, at, limit))
+	require.NoError(t, err)
+	return mails, next
+}
+
+func claimOf(worker uuid.UUID, at time.Time, limit int) store.Claim {
+	return store.Claim{Worker: worker, Now: at, Lease: 2 * time.Minute, Limit: limit}
+}
+
+// queue is all that waits.
+func queue(t *testing.T, s store.Store) (mails []*store.Mail) {
 	t.Helper()
 	view(t, s, func(tx store.Tx) (err error) {
-		mails, err = tx.DueMail(at, limit)
+		mails, err = tx.Mails(0, 1000)
 		return err
 	})
 	return mails
@@ -56,13 +77,12 @@ func dueSeqs(t *testing.T, s store.Store, at time.Time, limit int) (seqs []uint6
 	return seqs
 }
 
-func nextMail(t *testing.T, s store.Store) (at time.Time, err error) {
+// nextMail is when there will be something to claim; zero: never.
+func nextMail(t *testing.T, s store.Store) time.Time {
 	t.Helper()
-	view(t, s, func(tx store.Tx) error {
-		at, err = tx.NextMail()
-		return nil
-	})
-	return at, err
+	mails, next := claim(t, s, uuid.New(), now.Add(-time.Minute), 10)
+	require.Empty(t, mails)
+	return next
 }
 
 var mailPromises = []promise{
@@ -179,34 +199,43 @@ var mailPromises = []promise{
 		deleteMail(t, s, first.Seq)
 		require.Equal(t, []uint64{second.Seq, third.Seq}, dueSeqs(t, s, now, 10))
 	}},
-	{"NextMail is the earliest due time of the mails that nothing holds back", func(t *testing.T, open opener) {
+	{"a claim that finds nothing says when there will be something", func(t *testing.T, open opener) {
 		s := open(t)
-		_, err := nextMail(t, s)
-		require.ErrorIs(t, err, store.ErrNotFound)
+		require.Zero(t, nextMail(t, s))
 		late, early := newMail("a@example.org", now.Add(20*time.Minute)), newMail("b@example.org", now.Add(time.Minute))
 		putMail(t, s, late, early)
-		at, err := nextMail(t, s)
-		require.NoError(t, err)
-		require.Equal(t, now.Add(time.Minute), at)
+		require.Equal(t, now.Add(time.Minute), nextMail(t, s))
 
 		// A mail behind late is due, but cannot be sent: whoever sleeps until
-		// NextMail must not be woken for it.
+		// then must not be woken for it.
 		behind := newMail("a@example.org", now)
 		putMail(t, s, behind)
-		at, err = nextMail(t, s)
-		require.NoError(t, err)
-		require.Equal(t, now.Add(time.Minute), at)
+		require.Equal(t, now.Add(time.Minute), nextMail(t, s))
 		deleteMail(t, s, early.Seq)
-		at, err = nextMail(t, s)
-		require.NoError(t, err)
-		require.Equal(t, now.Add(20*time.Minute), at)
+		require.Empty(t, dueSeqs(t, s, now, 10))
 		deleteMail(t, s, late.Seq)
-		at, err = nextMail(t, s)
-		require.NoError(t, err)
-		require.Equal(t, now, at)
+		require.Equal(t, now, nextMail(t, s))
 		deleteMail(t, s, behind.Seq)
-		_, err = nextMail(t, s)
-		require.ErrorIs(t, err, store.ErrNotFound)
+		require.Zero(t, nextMail(t, s))
+	}},
+	{"the whole queue can be read in pages", func(t *testing.T, open opener) {
+		s := open(t)
+		first, second, third := newMail("a@example.org", now.Add(time.Hour)), newMail("a@example.org", now), newMail("b@example.org", now)
+		putMail(t, s, first, second, third)
+		claim(t, s, uuid.New(), now, 1)
+		require.Equal(t, []*store.Mail{first, second, third}, queue(t, s), "by Seq; put off, held back and leased ones too")
+		view(t, s, func(tx store.Tx) error {
+			page, err := tx.Mails(first.Seq, 1)
+			require.NoError(t, err)
+			require.Equal(t, []*store.Mail{second}, page)
+			page, err = tx.Mails(third.Seq, 1)
+			require.NoError(t, err)
+			require.Empty(t, page)
+			page, err = tx.Mails(0, 0)
+			require.NoError(t, err)
+			require.Empty(t, page)
+			return nil
+		})
 	}},
 	{"an unknown Seq is ErrNotFound", func(t *testing.T, open opener) {
 		s := open(t)

@@ -35,6 +35,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"waiting", waitingPromises},
 		{"session", sessionPromises},
 		{"mail", mailPromises},
+		{"lease", leasePromises},
+		{"change", changePromises},
 		{"value", valuePromises},
 		{"budget", budgetPromises},
 		{"left name", leftNamePromises},
@@ -148,11 +150,7 @@ var actPromises = []promise{
 		require.Equal(t, kept, got)
 		require.Equal(t, []string{"kept"}, sessionNames(t, s, kept.ID))
 		require.Empty(t, sessionNames(t, s, lost.ID))
-		view(t, s, func(tx store.Tx) error {
-			_, err = tx.NextMail()
-			return nil
-		})
-		require.ErrorIs(t, err, store.ErrNotFound)
+		require.Empty(t, queue(t, s))
 		view(t, s, func(tx store.Tx) error {
 			_, err = tx.Value("lost")
 			return nil

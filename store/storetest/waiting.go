@@ -177,7 +177,7 @@ var waitingPromises = []promise{
 		putMail(t, s, m)
 		var due []*store.Mail
 		view(t, s, func(tx store.Tx) (err error) {
-			due, err = tx.DueMail(now, 1)
+			due, err = tx.Mails(0, 1)
 			return err
 		})
 		require.Len(t, due, 1)

@@ -28,7 +28,7 @@ func EndpointJWKS(r *web.Realm) *web.Endpoint {
 
 // serveJWKS publishes the keys that verify access tokens (RFC 7517).
 func serveJWKS(w http.ResponseWriter, req *http.Request, r *web.Realm) {
-	a := r.Accounts.Load()
+	a := r.Ready(req.Context())
 	if a == nil || a.Access == nil {
 		r.Refuse(w, req, refusal.Unavailable(nil))
 		return
