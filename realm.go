@@ -357,10 +357,10 @@ func openInside(o inside.Options) (*inside.Realm, error) {
 	if err != nil {
 		return nil, err
 	}
-	a, e := r.Accounts.Load(), r.engine
-	if a == nil { // somebody else has the file open
-		return nil, errors.Join(store.ErrStoreLocked, r.close())
+	if err := r.open(startWait); err != nil {
+		return nil, errors.Join(err, r.close())
 	}
+	a, e := r.Accounts.Load(), r.engine
 	if o.Hasher != nil {
 		a.Hasher = o.Hasher
 	}
