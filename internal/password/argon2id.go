@@ -92,7 +92,7 @@ func parseArgon2idParams(s string) (Params, error) {
 }
 
 func (a argon2id) derive(password string, length int) []byte {
-	return theAside.compute(order{
+	return theSecondProcess.compute(order{
 		Password: []byte(password), Salt: a.salt, Passes: a.params.Passes, Memory: a.params.Memory,
 		Lanes: a.params.Lanes, Length: uint32(length), //nolint:gosec // tens of bytes
 	})

@@ -1,4 +1,4 @@
-// aside_linux.go: the second process: this program once more, at low priority and
+// secondprocess_linux.go: the second process: this program once more, at low priority and
 // without any right, with two pipes to it.
 
 package password
@@ -16,27 +16,27 @@ import (
 )
 
 const (
-	asideOrders  = 3 // descriptors
-	asideResults = 4
+	childOrders  = 3 // descriptors
+	childResults = 4
 	// The least weight, where both want the CPU, in slices of the shortest kind
 	// (Linux 6.12 and later; else the usual ones of 3 ms): who wakes up need not
 	// wait for the end of a long one.
-	asideNice  = 19
-	asideSlice = 100 * time.Microsecond
+	childNice  = 19
+	childSlice = 100 * time.Microsecond
 )
 
-// asideMemory is how the second process treats its memory: what a hash has left is
+// childMemory is how the second process treats its memory: what a hash has left is
 // used again rather than given back to the system and asked for anew, which costs
 // a page fault for each 4 KiB of its 19 MiB; and it is collected after three of
 // them, at which the process has some 140 MB on two cores. There is nothing else in
 // its environment: the server's may hold secrets.
-var asideMemory = []string{"GODEBUG=madvdontneed=0", "GOGC=150"}
+var childMemory = []string{"GODEBUG=madvdontneed=0", "GOGC=150"}
 
 // RunSecondProcess is the second process that UseSecondProcess starts: it hashes
 // what it is told on one pipe, answers on another and returns when there is no
 // more. Anywhere else, it returns an error at once.
 func RunSecondProcess() error {
-	for _, fd := range []int{asideOrders, asideResults} {
+	for _, fd := range []int{childOrders, childResults} {
 		var stat unix.Stat_t
 		if err := unix.Fstat(fd, &stat); err != nil || stat.Mode&unix.S_IFMT != unix.S_IFIFO {
 			return errors.New("this process hashes passwords for a server, which starts it by itself where it needs one")
@@ -44,7 +44,7 @@ func RunSecondProcess() error {
 	}
 	hideMemory()
 	giveWay()
-	return serveOrders(os.NewFile(asideOrders, "orders"), os.NewFile(asideResults, "results"))
+	return serveOrders(os.NewFile(childOrders, "orders"), os.NewFile(childResults, "results"))
 }
 
 // hideMemory keeps the passwords in this process out of core files, and other
@@ -90,16 +90,16 @@ func giveWay() {
 		if err != nil {
 			continue
 		}
-		attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_BATCH, Nice: asideNice, Runtime: uint64(asideSlice)}
+		attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_BATCH, Nice: childNice, Runtime: uint64(childSlice)}
 		if unix.SchedSetAttr(tid, &attr, 0) != nil {
-			_ = unix.Setpriority(unix.PRIO_PROCESS, tid, asideNice)
+			_ = unix.Setpriority(unix.PRIO_PROCESS, tid, childNice)
 		}
 	}
 }
 
-// startAside starts the process. It ends when its orders do: when this process
+// startChild starts the process. It ends when its orders do: when this process
 // ends, however that happens.
-func startAside(args []string) (*asideProcess, error) {
+func startChild(args []string) (*childProcess, error) {
 	ordersOut, ordersIn, err := os.Pipe()
 	if err != nil {
 		return nil, err
@@ -113,9 +113,9 @@ func startAside(args []string) (*asideProcess, error) {
 	// The very program that runs, even if its file was replaced meanwhile.
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = append([]string{"caddy"}, args...)
-	cmd.Env = asideMemory
+	cmd.Env = childMemory
 	if dir := os.Getenv("GOCOVERDIR"); dir != "" {
-		cmd.Env = append([]string{"GOCOVERDIR=" + dir}, asideMemory...)
+		cmd.Env = append([]string{"GOCOVERDIR=" + dir}, childMemory...)
 	}
 	cmd.ExtraFiles = []*os.File{ordersOut, resultsIn}
 	cmd.Stderr = os.Stderr
@@ -129,7 +129,7 @@ func startAside(args []string) (*asideProcess, error) {
 		_ = resultsOut.Close()
 		return nil, err
 	}
-	return newAsideProcess(ordersIn, resultsOut,
+	return newChildProcess(ordersIn, resultsOut,
 		func() { _ = cmd.Process.Kill() },
 		func() { _ = cmd.Wait(); _ = ordersIn.Close(); _ = resultsOut.Close() })
 }

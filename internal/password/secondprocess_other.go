@@ -1,12 +1,12 @@
 //go:build !linux
 
-// aside_other.go: elsewhere, all hashes are computed in the server.
+// secondprocess_other.go: elsewhere, all hashes are computed in the server.
 
 package password
 
 import "errors"
 
-func startAside([]string) (*asideProcess, error) { return nil, errors.ErrUnsupported }
+func startChild([]string) (*childProcess, error) { return nil, errors.ErrUnsupported }
 
 // RunSecondProcess is what UseSecondProcess starts: on Linux.
 func RunSecondProcess() error { return errors.ErrUnsupported }

@@ -1,4 +1,4 @@
-// aside_linux_test.go: the second process that hashes, with real processes: what
+// secondprocess_linux_test.go: the second process that hashes, with real processes: what
 // it computes, and what happens when it dies, hangs or cannot be started.
 
 package password
@@ -43,26 +43,26 @@ func rightKey() []byte {
 }
 
 // running starts a process and returns it when it is in use.
-func (a *aside) inUse(t *testing.T) *asideProcess {
+func (s *secondProcess) inUse(t *testing.T) *childProcess {
 	t.Helper()
-	a.crowd()
-	require.Eventually(t, func() bool { return a.process.Load() != nil }, time.Minute, time.Millisecond)
-	return a.process.Load()
+	s.crowd()
+	require.Eventually(t, func() bool { return s.process.Load() != nil }, time.Minute, time.Millisecond)
+	return s.process.Load()
 }
 
-func TestAsideComputesWhatWeDo(t *testing.T) {
+func TestSecondProcessComputesWhatWeDo(t *testing.T) {
 	t.Parallel()
 	var starts atomic.Int32
-	a := &aside{rest: time.Hour, start: func() (*asideProcess, error) { starts.Add(1); return startAside(hashArgs) }}
-	require.Equal(t, rightKey(), a.compute(anOrder), "without a process")
+	s := &secondProcess{rest: time.Hour, start: func() (*childProcess, error) { starts.Add(1); return startChild(hashArgs) }}
+	require.Equal(t, rightKey(), s.compute(anOrder), "without a process")
 	require.Zero(t, starts.Load())
-	p := a.inUse(t)
+	p := s.inUse(t)
 	var all sync.WaitGroup
 	for i := range 100 {
 		all.Go(func() {
 			o := anOrder
 			o.Length = uint32(16 + i%48)
-			a.crowd()
+			s.crowd()
 			key, ok := p.compute(o)
 			if want := argon2.IDKey(o.Password, o.Salt, o.Passes, o.Memory, o.Lanes, o.Length); !ok || string(key) != string(want) {
 				t.Errorf("order %d: %v %x, want %x", i, ok, key, want)
@@ -75,32 +75,32 @@ func TestAsideComputesWhatWeDo(t *testing.T) {
 	<-p.ended
 }
 
-// TestAsideThatIsComing: a hash waits for the process that is being started, but
+// TestSecondProcessThatIsComing: a hash waits for the process that is being started, but
 // not for long.
-func TestAsideThatIsComing(t *testing.T) {
+func TestSecondProcessThatIsComing(t *testing.T) {
 	t.Parallel()
 	begin, began := make(chan struct{}), make(chan struct{})
 	var computed atomic.Int32
-	a := &aside{rest: time.Hour, start: func() (*asideProcess, error) {
+	s := &secondProcess{rest: time.Hour, start: func() (*childProcess, error) {
 		close(began)
 		<-begin
 		ordersOut, ordersIn := io.Pipe()
 		resultsOut, resultsIn := io.Pipe()
 		counted := &countingWriter{resultsIn, &computed}
 		go func() { _ = serveOrders(ordersOut, counted); _ = resultsIn.Close() }()
-		return newAsideProcess(ordersIn, resultsOut, func() {}, func() {})
+		return newChildProcess(ordersIn, resultsOut, func() {}, func() {})
 	}}
-	a.crowd()
+	s.crowd()
 	<-began
-	require.Equal(t, rightKey(), a.compute(anOrder), "it took too long to come")
+	require.Equal(t, rightKey(), s.compute(anOrder), "it took too long to come")
 	require.Zero(t, computed.Load())
 	key := make(chan []byte)
-	go func() { key <- a.compute(anOrder) }()
+	go func() { key <- s.compute(anOrder) }()
 	close(begin)
 	require.Equal(t, rightKey(), <-key)
-	require.Equal(t, rightKey(), a.compute(anOrder))
+	require.Equal(t, rightKey(), s.compute(anOrder))
 	require.GreaterOrEqual(t, computed.Load(), int32(2), "it came")
-	_ = a.process.Load().orders.Close()
+	_ = s.process.Load().orders.Close()
 }
 
 // countingWriter counts the writes.
@@ -114,36 +114,36 @@ func (w *countingWriter) Write(b []byte) (int, error) {
 	return w.Writer.Write(b)
 }
 
-// TestAsideEndsByItself: nobody waits any more, so it finishes what it has, and ends.
-func TestAsideEndsByItself(t *testing.T) {
+// TestSecondProcessEndsByItself: nobody waits any more, so it finishes what it has, and ends.
+func TestSecondProcessEndsByItself(t *testing.T) {
 	t.Parallel()
-	a := &aside{rest: 300 * time.Millisecond, grace: time.Minute, start: func() (*asideProcess, error) { return startAside(hashArgs) }}
-	p := a.inUse(t)
+	s := &secondProcess{rest: 300 * time.Millisecond, grace: time.Minute, start: func() (*childProcess, error) { return startChild(hashArgs) }}
+	p := s.inUse(t)
 	long := anOrder
 	long.Memory, long.Passes = 64<<10, 20 // longer than the rest
 	key, ok := p.compute(long)
 	require.True(t, ok, "it ended with a hash under way")
 	require.Len(t, key, 32)
 	<-p.ended
-	require.Eventually(t, func() bool { a.mu.Lock(); defer a.mu.Unlock(); return !a.running }, time.Minute, time.Millisecond)
-	require.Nil(t, a.process.Load())
-	require.Equal(t, rightKey(), a.compute(anOrder))
-	again := a.inUse(t)
+	require.Eventually(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !s.running }, time.Minute, time.Millisecond)
+	require.Nil(t, s.process.Load())
+	require.Equal(t, rightKey(), s.compute(anOrder))
+	again := s.inUse(t)
 	require.NotSame(t, p, again, "the next crowd has another one at once")
 	again.kill()
 	<-again.ended
 }
 
-func TestAsideThatDiesIsMadeUpFor(t *testing.T) {
+func TestSecondProcessThatDiesIsMadeUpFor(t *testing.T) {
 	t.Parallel()
-	a := &aside{rest: time.Hour, grace: time.Minute, start: func() (*asideProcess, error) { return startAside(hashArgs) }}
-	p := a.inUse(t)
+	s := &secondProcess{rest: time.Hour, grace: time.Minute, start: func() (*childProcess, error) { return startChild(hashArgs) }}
+	p := s.inUse(t)
 	var all sync.WaitGroup
 	for range 50 {
 		all.Go(func() {
 			long := anOrder
 			long.Memory = 8 << 10
-			if key := a.compute(long); len(key) != 32 {
+			if key := s.compute(long); len(key) != 32 {
 				t.Errorf("a key of %d bytes", len(key))
 			}
 		})
@@ -153,56 +153,56 @@ func TestAsideThatDiesIsMadeUpFor(t *testing.T) {
 	<-p.ended
 	_, ok := p.compute(anOrder)
 	require.False(t, ok)
-	require.Eventually(t, func() bool { a.mu.Lock(); defer a.mu.Unlock(); return !a.running }, time.Minute, time.Millisecond)
-	a.crowd()
-	a.mu.Lock()
-	running := a.running
-	a.mu.Unlock()
+	require.Eventually(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !s.running }, time.Minute, time.Millisecond)
+	s.crowd()
+	s.mu.Lock()
+	running := s.running
+	s.mu.Unlock()
 	require.False(t, running, "no second try right after")
-	require.Equal(t, rightKey(), a.compute(anOrder))
+	require.Equal(t, rightKey(), s.compute(anOrder))
 }
 
-// TestAsideThatHangs: a process that reads orders and gives no results.
-func TestAsideThatHangs(t *testing.T) {
+// TestSecondProcessThatHangs: a process that reads orders and gives no results.
+func TestSecondProcessThatHangs(t *testing.T) {
 	t.Parallel()
 	ordersOut, ordersIn := io.Pipe()
 	resultsOut, resultsIn := io.Pipe()
 	go func() { _ = serveOrders(strings.NewReader(""), resultsIn); _, _ = io.Copy(io.Discard, ordersOut) }()
 	killed := make(chan struct{})
-	p, err := newAsideProcess(ordersIn, resultsOut, sync.OnceFunc(func() { close(killed); _ = resultsIn.Close() }), func() {})
+	p, err := newChildProcess(ordersIn, resultsOut, sync.OnceFunc(func() { close(killed); _ = resultsIn.Close() }), func() {})
 	require.NoError(t, err)
 	p.patience = func(order) time.Duration { return 50 * time.Millisecond }
-	a := new(aside)
-	a.process.Store(p)
-	require.Equal(t, rightKey(), a.compute(anOrder))
+	s := new(secondProcess)
+	s.process.Store(p)
+	require.Equal(t, rightKey(), s.compute(anOrder))
 	<-killed
 	<-p.ended
 }
 
-func TestAsideThatCannotStart(t *testing.T) {
+func TestSecondProcessThatCannotStart(t *testing.T) {
 	t.Parallel()
 	starts := 0
-	a := &aside{rest: time.Hour, start: func() (*asideProcess, error) { starts++; return nil, errors.New("no more processes") }}
+	s := &secondProcess{rest: time.Hour, start: func() (*childProcess, error) { starts++; return nil, errors.New("no more processes") }}
 	for range 3 {
-		a.crowd()
-		require.Eventually(t, func() bool { a.mu.Lock(); defer a.mu.Unlock(); return !a.running }, time.Minute, time.Millisecond)
+		s.crowd()
+		require.Eventually(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !s.running }, time.Minute, time.Millisecond)
 	}
 	require.Equal(t, 1, starts)
-	require.Equal(t, rightKey(), a.compute(anOrder))
+	require.Equal(t, rightKey(), s.compute(anOrder))
 
 	// Not ready: it ends at once, as a program without this plugin would.
 	read, write := io.Pipe()
 	go func() { _ = write.Close() }()
-	_, err := newAsideProcess(nopCloser{io.Discard}, read, func() {}, func() {})
-	require.ErrorIs(t, err, errAside)
+	_, err := newChildProcess(nopCloser{io.Discard}, read, func() {}, func() {})
+	require.ErrorIs(t, err, errNotReady)
 }
 
 type nopCloser struct{ io.Writer }
 
 func (nopCloser) Close() error { return nil }
 
-// TestAsideWithoutOrders: whoever starts it by hand is told what it is.
-func TestAsideWithoutOrders(t *testing.T) {
+// TestSecondProcessWithoutOrders: whoever starts it by hand is told what it is.
+func TestSecondProcessWithoutOrders(t *testing.T) {
 	t.Parallel()
 	out, err := exec.Command(os.Args[0], hashArgs...).CombinedOutput()
 	require.Error(t, err)
@@ -211,10 +211,10 @@ func TestAsideWithoutOrders(t *testing.T) {
 }
 
 // withPid is a running process and its id.
-func withPid(t *testing.T) (*asideProcess, int) {
+func withPid(t *testing.T) (*childProcess, int) {
 	t.Helper()
 	before := children(t)
-	p, err := startAside([]string{"hash-passwords"})
+	p, err := startChild([]string{"hash-passwords"})
 	require.NoError(t, err)
 	for _, pid := range children(t) {
 		if !slices.Contains(before, pid) {
@@ -242,8 +242,8 @@ func children(t *testing.T) []int {
 	return list
 }
 
-// TestAsideHasNoRights: what the kernel says of a real process.
-func TestAsideHasNoRights(t *testing.T) {
+// TestSecondProcessHasNoRights: what the kernel says of a real process.
+func TestSecondProcessHasNoRights(t *testing.T) {
 	p, pid := withPid(t)
 	proc := "/proc/" + strconv.Itoa(pid)
 	raw, err := os.ReadFile(proc + "/status")
@@ -287,51 +287,51 @@ func TestAsideHasNoRights(t *testing.T) {
 	require.NoError(t, p.end(time.Minute))
 }
 
-// TestAsideThatStarves: the process is there and gets no time, as where other
+// TestSecondProcessThatStarves: the process is there and gets no time, as where other
 // programs take all of the machine. Callers get their hash here, soon, and for a
 // while there is no other process.
-func TestAsideThatStarves(t *testing.T) {
+func TestSecondProcessThatStarves(t *testing.T) {
 	p, pid := withPid(t)
 	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
-	a := &aside{rest: time.Hour, grace: time.Minute, start: func() (*asideProcess, error) { return p, nil }}
-	a.inUse(t)
+	s := &secondProcess{rest: time.Hour, grace: time.Minute, start: func() (*childProcess, error) { return p, nil }}
+	s.inUse(t)
 	require.Equal(t, 4*time.Second, order{Memory: 19 << 10, Passes: 2}.patience().Round(time.Second), "the default parameters")
-	require.Equal(t, asidePatience, order{Memory: 1 << 20, Passes: 4}.patience())
-	require.Equal(t, rightKey(), a.compute(anOrder))
-	require.Eventually(t, func() bool { a.mu.Lock(); defer a.mu.Unlock(); return !a.running }, time.Minute, time.Millisecond)
-	require.Nil(t, a.process.Load())
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	require.Equal(t, 1, a.failures)
-	require.Greater(t, time.Until(a.retry), asideRetry/2)
+	require.Equal(t, childPatience, order{Memory: 1 << 20, Passes: 4}.patience())
+	require.Equal(t, rightKey(), s.compute(anOrder))
+	require.Eventually(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !s.running }, time.Minute, time.Millisecond)
+	require.Nil(t, s.process.Load())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	require.Equal(t, 1, s.failures)
+	require.Greater(t, time.Until(s.retry), childRetry/2)
 }
 
-// TestAsideThatDoesNotEnd: its orders are closed and it goes on. It is ended, and
+// TestSecondProcessThatDoesNotEnd: its orders are closed and it goes on. It is ended, and
 // the next crowd has another one.
-func TestAsideThatDoesNotEnd(t *testing.T) {
+func TestSecondProcessThatDoesNotEnd(t *testing.T) {
 	p, pid := withPid(t)
-	a := &aside{rest: time.Millisecond, grace: 10 * time.Millisecond, start: func() (*asideProcess, error) { return p, nil }}
-	a.inUse(t)
+	s := &secondProcess{rest: time.Millisecond, grace: 10 * time.Millisecond, start: func() (*childProcess, error) { return p, nil }}
+	s.inUse(t)
 	require.NoError(t, syscall.Kill(pid, syscall.SIGSTOP))
 	<-p.ended
-	require.Eventually(t, func() bool { a.mu.Lock(); defer a.mu.Unlock(); return !a.running }, time.Minute, time.Millisecond)
-	require.Nil(t, a.process.Load())
+	require.Eventually(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !s.running }, time.Minute, time.Millisecond)
+	require.Nil(t, s.process.Load())
 
 	// One that not even force ends holds nobody up either.
 	ordersOut, ordersIn := io.Pipe()
 	resultsOut, resultsIn := io.Pipe()
 	go func() { _ = serveOrders(strings.NewReader(""), resultsIn); _, _ = io.Copy(io.Discard, ordersOut) }()
-	stuck, err := newAsideProcess(ordersIn, resultsOut, func() {}, func() {})
+	stuck, err := newChildProcess(ordersIn, resultsOut, func() {}, func() {})
 	require.NoError(t, err)
-	require.ErrorIs(t, stuck.end(time.Millisecond), errAside)
+	require.ErrorIs(t, stuck.end(time.Millisecond), errNotReady)
 	_ = resultsIn.Close()
 }
 
-// TestAsideIsOff: until somebody has said how, no process is started.
-func TestAsideIsOff(t *testing.T) {
+// TestSecondProcessIsOff: until somebody has said how, no process is started.
+func TestSecondProcessIsOff(t *testing.T) {
 	t.Parallel()
-	a := new(aside)
-	a.crowd()
-	require.False(t, a.running)
-	require.Equal(t, rightKey(), a.compute(anOrder))
+	s := new(secondProcess)
+	s.crowd()
+	require.False(t, s.running)
+	require.Equal(t, rightKey(), s.compute(anOrder))
 }
