@@ -23,8 +23,8 @@ func init() {
 	caddy.RegisterModule(new(SMTPMailer))
 }
 
-// SMTPMailer sends mail through one SMTP server, over one connection that is
-// kept for 30 seconds. It is safe for concurrent use, one message at a time.
+// SMTPMailer sends mail through one SMTP server. A connection is kept for 30
+// seconds. It is safe for concurrent use.
 type SMTPMailer struct {
 	// The server, `host:port` or `host`. Default port: 587 with `tls` `starttls`,
 	// 465 with `implicit`, 25 with `none`. The host is also the name that the
@@ -41,13 +41,14 @@ type SMTPMailer struct {
 	// How the connection is encrypted. `starttls` (RFC 3207): mandatory, a server
 	// that does not offer it gets no mail; `implicit` (RFC 8314): from the first
 	// byte on; `none`: not at all, and with a password only to this machine.
-	// TLS 1.2 at least; a refused certificate is an error. Default: `starttls`.
+	// TLS 1.2 at least; a refused certificate is an error. Default: `implicit` at port
+	// 465, else `starttls`.
 	TLS string `json:"tls,omitempty"`
-	// How long reaching the server may take, then greeting it and signing in, then
-	// each message. A server that scans mail before it answers may need more.
-	// Default: `10s`.
+	// How long connecting to the server may take. Each later step has the minutes of
+	// RFC 5321, 4.5.3.2: servers scan mail before they answer. Default: `10s`.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
-	// The name that we greet the server with (EHLO). Default: `localhost`.
+	// The name that we greet the server with (EHLO). Default: the host of `base_url`
+	// in ASCII.
 	Hello string `json:"hello,omitempty"`
 	// A PEM file with the certificates that may vouch for the server's, in the
 	// place of the system's: for a mail server with a private CA. Placeholders are
@@ -67,12 +68,6 @@ func (m *SMTPMailer) settings() smtp.Server {
 	s := smtp.Server{
 		Address: m.Address, Username: m.Username, Password: m.Password, Tls: m.TLS, Hello: m.Hello, TrustedCA: m.TrustedCA,
 		Timeout: time.Duration(m.Timeout),
-	}
-	if s.Tls == "" {
-		s.Tls = smtp.SmtpStartTLS
-	}
-	if s.Hello == "" {
-		s.Hello = "localhost"
 	}
 	if s.Timeout == 0 {
 		s.Timeout = 10 * time.Second
@@ -187,6 +182,7 @@ func (m *SMTPMailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 var (
 	_ mail.Mailer           = (*SMTPMailer)(nil)
 	_ mail.Pretender        = (*SMTPMailer)(nil)
+	_ mail.Greeter          = (*SMTPMailer)(nil)
 	_ caddy.Provisioner     = (*SMTPMailer)(nil)
 	_ caddy.Validator       = (*SMTPMailer)(nil)
 	_ caddyfile.Unmarshaler = (*SMTPMailer)(nil)

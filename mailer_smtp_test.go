@@ -69,6 +69,7 @@ func TestSMTPAddress(t *testing.T) {
 		{"mail.example.com", smtp.SmtpStartTLS, "mail.example.com", "587"},
 		{"mail.example.com", smtp.SmtpImplicit, "mail.example.com", "465"},
 		{"mail.example.com", smtp.SmtpNoTLS, "mail.example.com", "25"},
+		{"mail.example.com:465", "", "mail.example.com", "465"},
 		{"mail.example.com:2525", smtp.SmtpImplicit, "mail.example.com", "2525"},
 		{"[::1]:25", smtp.SmtpNoTLS, "::1", "25"},
 		{"[::1]", smtp.SmtpNoTLS, "::1", "25"},
@@ -86,7 +87,11 @@ func TestSMTPDefaults(t *testing.T) {
 	m := readyMailer(t, &SMTPMailer{Address: "localhost"})
 	require.Equal(t, 10*time.Second, m.Server.Timeout)
 	require.Equal(t, "starttls", m.Server.Tls)
-	require.Equal(t, "localhost", m.Server.Hello)
+	require.Empty(t, m.Server.Hello, "the realm says it")
+	for address, want := range map[string]string{"a:465": smtp.SmtpImplicit, "[::1]:465": smtp.SmtpImplicit, "a:587": smtp.SmtpStartTLS, "a:25": smtp.SmtpStartTLS, "a": smtp.SmtpStartTLS} {
+		require.Equal(t, want, readyMailer(t, &SMTPMailer{Address: address}).Server.Tls, address)
+	}
+	require.Equal(t, smtp.SmtpStartTLS, readyMailer(t, &SMTPMailer{Address: "a:465", TLS: "starttls"}).Server.Tls, "who writes it means it")
 	out, err := json.Marshal(m)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"address":"localhost"}`, string(out), "the configuration stays as it is written")

@@ -191,6 +191,12 @@ func readyMailer(t testing.TB, m *SMTPMailer) *SMTPMailer {
 	return m
 }
 
+// hurried is the mailer with so long for each step of a conversation.
+func hurried(m *SMTPMailer, limit time.Duration) *SMTPMailer {
+	m.Server.Limits = smtp.Limits{Greeting: limit, Command: limit, DataStart: limit, DataBlock: limit, DataEnd: limit}
+	return m
+}
+
 // scriptedServer hands each connection to serve, and counts those still open.
 func scriptedServer(t testing.TB, serve func(net.Conn)) (address string, open *atomic.Int64) {
 	t.Helper()

@@ -144,6 +144,9 @@ func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logge
 		engineKey: db.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(),
 	}
 	r.Heed = r.warnOfProxies
+	if g, ok := mailer.(mail.Greeter); ok {
+		g.GreetAs(r.SiteName)
+	}
 	r.Count = func(throttle string) { r.metrics.throttled.WithLabelValues(r.Name, throttle).Inc() }
 	for _, warning := range s.warnings() {
 		logger.Warn(warning)

@@ -5,6 +5,7 @@ package mail
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/mail"
 	"regexp"
@@ -43,10 +44,12 @@ type Mailer interface {
 	// error the message may have been delivered all the same (an answer got
 	// lost), so a message may arrive twice, never less than once.
 	//
-	// It is called by one goroutine at a time. The end of ctx cuts it off.
+	// It is called by a few goroutines at a time: a message that takes long does
+	// not hold up the others. The end of ctx cuts it off; where the cause is
+	// ErrHandedOver, a server that has the whole message may be heard out.
 	Send(ctx context.Context, m *Message) error
 	// Close ends an idle connection. Send may be called again afterwards. Close
-	// may be called while Send runs; it waits for it.
+	// may be called while Send runs; what that uses is closed when it returns.
 	Close() error
 }
 
@@ -61,15 +64,30 @@ type Pretender interface {
 	Pretend(ctx context.Context, m *Message) error
 }
 
-// A Error is a failed delivery and whose failure it is. With neither flag
-// set, this message is to be tried again later.
+// A Greeter is a Mailer that greets mail servers with a name. Before the first Send
+// it is told the host of the site, in ASCII, as the default for that name.
+type Greeter interface {
+	GreetAs(host string)
+}
+
+// ErrHandedOver is the cause of the end of a context where the process goes on
+// with another mailer.
+var ErrHandedOver = errors.New("another configuration goes on with the mail")
+
+// Error is a failed delivery and whose failure it is. With no flag set, this
+// message is to be tried again later, and others go on.
 type Error struct {
 	// Permanent: this message will never be accepted; trying again is useless.
 	// Never set together with Server.
 	Permanent bool
+	// Recipient, with Permanent: nobody reads mail at the recipient's address.
+	Recipient bool
 	// Server: the mail server as a whole can't be used (down, no TLS, sign-in or
 	// sender refused). No message is to blame; all wait.
 	Server bool
+	// Refused: the server has said no for good (5xx), so that it will hardly say
+	// anything else before somebody has mended something.
+	Refused bool
 	// Err is the cause. Its text is for the log and holds no password.
 	Err error
 }

@@ -1,303 +1,234 @@
-// conn.go: one conversation in SMTP (RFC 5321) through go-mail/mail,
-// with every step under a deadline and every failure told by whose it is.
+// conn.go: one conversation in SMTP (RFC 5321), with every step under a deadline
+// and every reply in bounds. It is our own, over net/textproto: what libraries do
+// of it has one deadline for all, asks for SMTPUTF8 wherever it is offered, hangs up
+// after a refused sign-in, and dials through a variable of the whole process.
 
 package smtp
 
 import (
 	"context"
 	"crypto/tls"
-	"encoding/base64"
 	"errors"
-	"fmt"
-	"io"
 	"net"
 	"net/textproto"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
-
-	gomail "github.com/go-mail/mail"
 
 	"github.com/seed-928992b0/caddy-registration/internal/boundconn"
 	"github.com/seed-928992b0/caddy-registration/mail"
 )
 
-func init() {
-	gomail.NetDialTimeout = dialSMTP
+// Limits is how long a server may take for each step of the conversation.
+type Limits struct {
+	// Greeting is for TLS and for the first line.
+	Greeting time.Duration
+	// Command is for EHLO, STARTTLS, AUTH, MAIL and RCPT.
+	Command time.Duration
+	// DataStart is for the answer to DATA, DataBlock for taking each part of the
+	// message, DataEnd for the answer to the whole.
+	DataStart, DataBlock, DataEnd time.Duration
 }
 
-// Conn is a connection that has been greeted and signed in.
-type Conn struct {
-	client smtpClient
-	raw    *boundconn.Conn
-	used   time.Time
-}
+// DefaultLimits are those of RFC 5321, 4.5.3.2.
+var DefaultLimits = Limits{Greeting: 5 * time.Minute, Command: 5 * time.Minute, DataStart: 2 * time.Minute, DataBlock: 3 * time.Minute, DataEnd: 10 * time.Minute}
 
-// Bounds of what is read. RFC 5321 allows a reply lines of 512 bytes; it is
-// the library that keeps a whole reply, and a list of extensions, in memory.
+// Bounds of what is read. RFC 5321 allows a reply lines of 512 bytes; a reply is
+// kept in memory as a whole.
 const (
-	// smtpDialBytes is for all that is said up to the sign-in, with the
-	// certificates of the server.
-	smtpDialBytes = 128 << 10
-	// SmtpReplyBytes is for each reply afterwards.
+	// smtpTLSBytes is for a handshake, with the certificates of the server.
+	smtpTLSBytes = 128 << 10
+	// SmtpReplyBytes is for each reply.
 	SmtpReplyBytes = 32 << 10
-	// SmtpToldBytes is how much of a server's words is told in an error.
-	SmtpToldBytes = 500
-)
-
-// smtpClient is what the library's SendCloser also is. Sent step by step, a
-// failure is known by its step: a refused sender is not a refused recipient.
-type smtpClient interface {
-	Extension(name string) (bool, string)
-	Mail(from string) error
-	Rcpt(to string) error
-	Data() (io.WriteCloser, error)
-	Quit() error
-}
-
-// smtpStep is a part of the conversation.
-type smtpStep int
-
-// The steps in their order.
-const (
-	stepDial smtpStep = iota // up to and with the sign-in
-	StepMail                 // the sender
-	stepRest                 // the recipient and the message
+	// smtpBlock is how much of a message is a part with a time of its own.
+	smtpBlock = 64 << 10
 )
 
 // smtpVerdict is how long a server that has the whole message has to say whether
-// it takes it, when the message is cut off: cut off at once, it would be sent
-// again though it may have been taken.
+// it takes it, when the process ends: cut off at once, it would be sent again
+// though it may have been taken.
 const smtpVerdict = 2 * time.Second
 
+var (
+	errNoStartTLS = errors.New("it does not offer STARTTLS")
+	errInjected   = errors.New("it says more before TLS begins than the answer to STARTTLS: somebody stands between")
+)
+
+// Conn is a connection that has been greeted and signed in.
+type Conn struct {
+	raw        *boundconn.Conn // below TLS
+	text       *textproto.Conn
+	limits     Limits
+	extensions map[string]string // by name in upper case; nil after HELO
+	used       time.Time
+}
+
+// begin gives the next step its time and its bytes.
+func (c *Conn) begin(limit time.Duration, bytes int64) {
+	_ = c.raw.SetDeadline(time.Now().Add(limit)) // fails on a closed connection, as the next step does
+	c.raw.Allow(bytes)
+}
+
+// command sends a line and reads the reply. Its code begins with expect, or the
+// error is a *textproto.Error; 0: any code.
+func (c *Conn) command(limit time.Duration, expect int, line string) (code int, text string, err error) {
+	c.begin(limit, SmtpReplyBytes)
+	if err := c.text.PrintfLine("%s", line); err != nil {
+		return 0, "", err
+	}
+	return c.text.ReadResponse(expect)
+}
+
+// hello greets the server, and learns what it can do.
+func (c *Conn) hello(name string) error {
+	_, text, err := c.command(c.limits.Command, 250, "EHLO "+name)
+	if reply := (*textproto.Error)(nil); errors.As(err, &reply) && (reply.Code == 500 || reply.Code == 502) {
+		_, _, err = c.command(c.limits.Command, 250, "HELO "+name) // it is older than EHLO
+		text = ""
+	}
+	c.extensions = map[string]string{}
+	for i, line := range strings.Split(text, "\n") {
+		// "AUTH=LOGIN" is what some wrote before the standard.
+		if at := strings.IndexAny(line, " ="); i > 0 && at > 0 {
+			name := strings.ToUpper(line[:at])
+			c.extensions[name] = strings.TrimSpace(c.extensions[name] + " " + line[at+1:])
+		} else if i > 0 {
+			c.extensions[strings.ToUpper(line)] = ""
+		}
+	}
+	return err
+}
+
+// secure begins TLS.
+func (c *Conn) secure(config *tls.Config) error {
+	c.begin(c.limits.Greeting, smtpTLSBytes)
+	conn := tls.Client(c.raw, config)
+	c.text = textproto.NewConn(conn)
+	return conn.Handshake()
+}
+
+// open greets and signs in on a new connection. It says at which step it failed.
+func (c *Conn) open(s *Server) (Step, error) {
+	config := &tls.Config{ServerName: s.Host, RootCAs: s.Roots, MinVersion: tls.VersionTLS12}
+	c.text = textproto.NewConn(c.raw)
+	if s.Tls == SmtpImplicit {
+		if err := c.secure(config); err != nil {
+			return StepConnect, err
+		}
+	}
+	c.begin(c.limits.Greeting, SmtpReplyBytes)
+	if _, _, err := c.text.ReadResponse(220); err != nil {
+		return StepConnect, err
+	}
+	if err := c.hello(s.greeting()); err != nil {
+		return StepHello, err
+	}
+	if s.Tls == SmtpStartTLS {
+		if _, offered := c.extensions["STARTTLS"]; !offered {
+			return StepConnect, errNoStartTLS
+		}
+		if _, _, err := c.command(c.limits.Command, 220, "STARTTLS"); err != nil {
+			return StepConnect, err
+		}
+		if c.text.R.Buffered() > 0 {
+			return StepConnect, errInjected
+		}
+		if err := c.secure(config); err != nil {
+			return StepConnect, err
+		}
+		if err := c.hello(s.greeting()); err != nil {
+			return StepHello, err
+		}
+	}
+	if s.Username == "" {
+		return StepMail, nil
+	}
+	return StepAuth, c.signIn(s)
+}
+
+// dial connects, greets and signs in. All its errors are the server's.
+func (s *Server) dial(ctx context.Context) (*Conn, error) {
+	connect := s.Dial
+	if connect == nil {
+		connect = (&net.Dialer{Timeout: s.Timeout}).DialContext
+	}
+	raw, err := connect(ctx, "tcp", net.JoinHostPort(s.Host, s.Port))
+	step := StepConnect
+	if err == nil {
+		c := &Conn{raw: boundconn.New(raw, 0), limits: s.Limits}
+		if c.limits == (Limits{}) {
+			c.limits = DefaultLimits
+		}
+		keep := context.AfterFunc(ctx, func() { _ = raw.Close() })
+		step, err = c.open(s)
+		if keep() && err == nil {
+			return c, nil
+		}
+		_ = raw.Close()
+	}
+	if stopped := mail.Stopped(ctx); stopped != nil {
+		return nil, stopped
+	}
+	return nil, s.Failure(step, err)
+}
+
 // deliver sends one message and says at which step it failed. The end of ctx cuts
-// it off.
-func (c *Conn) deliver(ctx context.Context, file *mail.File, timeout time.Duration) (smtpStep, error) {
+// it off; where the process goes on, a server that has the whole message keeps its
+// time to answer.
+func (c *Conn) deliver(ctx context.Context, file *mail.File) (Step, error) {
 	var mu sync.Mutex
 	ended, whole := false, false
 	stop := context.AfterFunc(ctx, func() {
 		mu.Lock()
 		defer mu.Unlock()
-		if ended = true; whole {
-			_ = c.raw.SetDeadline(time.Now().Add(min(smtpVerdict, timeout)))
-		} else {
+		switch ended = true; {
+		case !whole:
 			_ = c.raw.Close()
+		case !errors.Is(context.Cause(ctx), mail.ErrHandedOver):
+			_ = c.raw.SetDeadline(time.Now().Add(min(smtpVerdict, c.limits.DataEnd)))
 		}
 	})
 	defer stop()
-	_ = c.raw.SetDeadline(time.Now().Add(timeout)) // fails on a closed connection, as the next step does
-	c.raw.Allow(SmtpReplyBytes)
-	if err := c.client.Mail(file.From); err != nil {
+	line := "MAIL FROM:<" + file.From + ">"
+	if _, can := c.extensions["8BITMIME"]; can && slices.ContainsFunc(file.Content, func(b byte) bool { return b >= 0x80 }) {
+		line += " BODY=8BITMIME"
+	}
+	if _, _, err := c.command(c.limits.Command, 250, line); err != nil {
 		return StepMail, err
 	}
-	c.raw.Allow(SmtpReplyBytes)
-	if err := c.client.Rcpt(file.To); err != nil {
-		return stepRest, err
+	if _, _, err := c.command(c.limits.Command, 25, "RCPT TO:<"+file.To+">"); err != nil {
+		return StepRcpt, err
 	}
-	c.raw.Allow(SmtpReplyBytes)
-	w, err := c.client.Data()
-	if err != nil {
-		return stepRest, err
+	if _, _, err := c.command(c.limits.DataStart, 354, "DATA"); err != nil {
+		return StepData, err
 	}
-	if _, err := w.Write(file.Content); err != nil {
-		return stepRest, err // not closed: that would end, and so send, half a message
+	w := c.text.DotWriter()
+	for rest := file.Content; len(rest) > 0; {
+		block := rest[:min(len(rest), smtpBlock)]
+		c.begin(c.limits.DataBlock, SmtpReplyBytes)
+		if _, err := w.Write(block); err != nil {
+			return StepData, err // not closed: that would end, and so send, half a message
+		}
+		rest = rest[len(block):]
 	}
 	mu.Lock()
-	whole = !ended
+	if whole = !ended; whole {
+		c.begin(c.limits.DataEnd, SmtpReplyBytes)
+	}
 	mu.Unlock()
 	if !whole {
-		return stepRest, mail.Stopped(ctx)
+		return StepData, mail.Stopped(ctx)
 	}
-	c.raw.Allow(SmtpReplyBytes)
-	return stepRest, w.Close()
+	if err := w.Close(); err != nil {
+		return StepData, err
+	}
+	_, _, err := c.text.ReadResponse(250)
+	return StepData, err
 }
 
-// smtpDial is a dial under way.
-//
-// The library dials through one function for the whole process, which learns
-// nothing but the address; yet it must know ctx, and the connection must be
-// known where the library forgets to close it: after a failed greeting, and
-// where STARTTLS is missing. So each dial has a number, which goes through the
-// library as the port, where nothing but the dialling uses it. Dials neither
-// wait for each other, as under a mutex, nor meet, as by their addresses. As a
-// by-product, IPv6 addresses work, which the library joins wrongly to a port.
-type smtpDial struct {
-	ctx     context.Context //nolint:containedctx // it passes under a library that knows none
-	address string
-	conn    *boundconn.Conn
-	keep    func() bool // from then on, the end of ctx no longer closes conn; false: it has
-}
-
-var (
-	// SMTPDials has the *smtpDial that are under way, by their number as a text.
-	SMTPDials   sync.Map
-	smtpDialNo  atomic.Int64 // the last number, above firstDialNo
-	dialForeign = gomail.NetDialTimeout
-)
-
-// firstDialNo is no port, so that no other user of the library in this process
-// is mistaken for us.
-const firstDialNo = 1 << 16
-
-// dialSMTP opens a connection that has a deadline from its first byte on; the
-// library sets none before the server has greeted.
-func dialSMTP(network, address string, timeout time.Duration) (net.Conn, error) {
-	v, ours := SMTPDials.Load(address[strings.LastIndexByte(address, ':')+1:])
-	if !ours {
-		return dialForeign(network, address, timeout)
-	}
-	dial := v.(*smtpDial)
-	end := time.Now().Add(timeout)
-	conn, err := (&net.Dialer{Deadline: end}).DialContext(dial.ctx, network, dial.address)
-	if err != nil {
-		return nil, err
-	}
-	dial.conn, dial.keep = boundconn.New(conn, smtpDialBytes), context.AfterFunc(dial.ctx, func() { _ = conn.Close() })
-	return dial.conn, conn.SetDeadline(end)
-}
-
-// dial connects, greets and signs in. All its errors are the server's.
-func (s *Server) dial(ctx context.Context) (*Conn, error) {
-	number := firstDialNo + int(smtpDialNo.Add(1))
-	dial := &smtpDial{ctx: ctx, address: net.JoinHostPort(s.Host, s.Port)}
-	SMTPDials.Store(strconv.Itoa(number), dial)
-	defer SMTPDials.Delete(strconv.Itoa(number))
-
-	d := gomail.NewDialer(s.Host, number, s.Username, s.Password) // a new one each time: it keeps its Auth
-	d.SSL = s.Tls == SmtpImplicit
-	d.StartTLSPolicy = gomail.MandatoryStartTLS
-	if s.Tls == SmtpNoTLS {
-		d.StartTLSPolicy = gomail.NoStartTLS
-	}
-	d.TLSConfig = &tls.Config{ServerName: s.Host, RootCAs: s.Roots, MinVersion: tls.VersionTLS12}
-	d.LocalName = s.Hello // never empty: without it a refused greeting reads as "no STARTTLS"
-	d.Timeout = s.Timeout
-	d.RetryFailure = false
-
-	sender, err := d.Dial()
-	client, ok := sender.(smtpClient)
-	switch {
-	case err != nil:
-	case !ok:
-		err = fmt.Errorf("the library go-mail/mail has changed: %T can't send step by step", sender)
-	case s.Username != "":
-		if ok, _ := client.Extension("AUTH"); !ok { // the library would go on without signing in
-			err = errors.New("it offers no sign-in (AUTH) over this connection; remove username and password, or check address and tls")
-		}
-	}
-	if dial.conn == nil || !dial.keep() {
-		if err := mail.Stopped(ctx); err != nil {
-			return nil, err
-		}
-	}
-	if err == nil {
-		return &Conn{client: client, raw: dial.conn}, nil
-	}
-	if dial.conn != nil {
-		_ = dial.conn.Close()
-	}
-	return nil, s.Failure(stepDial, err)
-}
-
-// codeClosing says that the server is about to close the connection (RFC 5321, 3.8).
-const codeClosing = 421
-
-var (
-	// signInCodes are the replies that ask for another way to sign in (RFC 4954, 6).
-	signInCodes = []int{530, 534, 535, 538}
-	// senderRefused matches the enhanced status codes (RFC 3463, 3.2) that blame
-	// the sender.
-	senderRefused = regexp.MustCompile(`^5\.1\.[78]\b`)
-)
-
-// Failure tells by the step and the server's reply whose failure err is, and
-// names the mend where one is known.
-func (s *Server) Failure(step smtpStep, err error) error {
-	out := &mail.Error{}
-	reply := (*textproto.Error)(nil)
-	switch {
-	case step == stepDial || !errors.As(err, &reply) || reply.Code == codeClosing || reply.Code < 400:
-		out.Server = true
-	case reply.Code < 500:
-	case step == StepMail || slices.Contains(signInCodes, reply.Code) || senderRefused.MatchString(reply.Msg):
-		out.Server = true
-	default:
-		out.Permanent = true
-	}
-	told := &smtpError{cause: err}
-	said := s.redact(err.Error())
-	if said != err.Error() {
-		told.cause = nil // its text has the secret
-	}
-	told.text = fmt.Sprintf("mail server %s: %s%s", net.JoinHostPort(s.Host, s.Port), shortened(said), s.mend(step, err))
-	out.Err = told
-	return out
-}
-
-// smtpError is a failure as it is told: without secrets, and in bounds, whatever
-// the server said.
-type smtpError struct {
-	text  string
-	cause error // nil where its text is not to be told
-}
-
-func (e *smtpError) Error() string { return e.text }
-func (e *smtpError) Unwrap() error { return e.cause }
-
-// shortened cuts a text that is too long for a line of the log.
-func shortened(text string) string {
-	if len(text) <= SmtpToldBytes {
-		return text
-	}
-	return strings.ToValidUTF8(text[:SmtpToldBytes], "") + "…"
-}
-
-// mend returns what to do about err, or nothing.
-func (s *Server) mend(step smtpStep, err error) string {
-	var (
-		refused  *tls.CertificateVerificationError
-		noTLS    tls.RecordHeaderError
-		noStart  gomail.StartTLSUnsupportedError
-		tooLong  *boundconn.TooLongError
-		reply    *textproto.Error
-		netError net.Error
-	)
-	switch {
-	case errors.As(err, &refused):
-		return "; its certificate is refused: write in address a name that the certificate has or, for a private CA, set trusted_ca to the PEM file of that CA"
-	case errors.As(err, &noTLS):
-		return "; it does not begin with TLS: write tls starttls, or check the port"
-	case errors.As(err, &noStart):
-		return "; write tls implicit (mostly at port 465) or, only where nobody can listen in, tls none"
-	case errors.As(err, &tooLong):
-		return "; this is no mail server, or somebody stands between: check address, port and tls"
-	case errors.As(err, &reply) && slices.Contains(signInCodes, reply.Code):
-		return "; check username and password"
-	case errors.As(err, &reply) && step == StepMail && reply.Code >= 500:
-		return "; it refuses the sender: check the setting from, and whether it wants username and password"
-	case s.Tls != SmtpImplicit && s.Port == smtpPorts[SmtpImplicit] && errors.As(err, &netError) && netError.Timeout():
-		return "; servers at port 465 mostly want tls implicit"
-	}
-	return ""
-}
-
-// signatureInText matches the part of a mailed link that makes it one.
-var signatureInText = regexp.MustCompile(`(?i)(signature(?:=|%3d)(?:3d)?)[^\s&"'<>]+`)
-
-// redact takes the password out of a text, as it is and as it went out, and the
-// signatures of links: some servers quote what they refuse.
-func (s *Server) redact(text string) string {
-	text = signatureInText.ReplaceAllString(text, "$1(signature)")
-	if s.Password == "" {
-		return text
-	}
-	plain := "\x00" + s.Username + "\x00" + s.Password // RFC 4616
-	for _, secret := range []string{base64.StdEncoding.EncodeToString([]byte(plain)), base64.StdEncoding.EncodeToString([]byte(s.Password)), s.Password} {
-		text = strings.ReplaceAll(text, secret, "(password)")
-	}
-	return text
+// hangUp says goodbye, with a short time to hear it, and closes the connection.
+func (c *Conn) hangUp() {
+	_, _, _ = c.command(smtpGoodbye, 221, "QUIT")
+	_ = c.raw.Close()
 }

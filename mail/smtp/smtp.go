@@ -1,5 +1,5 @@
-// smtp.go: one SMTP server, and the one connection to it. The conversation
-// itself is in conn.go.
+// smtp.go: one SMTP server, and the connections to it. The conversation itself is
+// in conn.go.
 
 package smtp
 
@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/textproto"
 	"slices"
 	"strconv"
@@ -37,40 +38,61 @@ const (
 	smtpGoodbye = time.Second
 )
 
-// Sender sends mail through one SMTP server, over one connection that is kept
-// for 30 seconds. It is safe for concurrent use, one message at a time.
+// Sender sends mail through one SMTP server. A connection is kept for 30 seconds;
+// messages that are sent at the same time have one each. It is safe for concurrent
+// use.
 type Sender struct {
 	Server Server
 	Now    func() time.Time // nil: time.Now
 
-	mu   sync.Mutex    // held while there is traffic
-	Conn *Conn         // nil: none
-	Took time.Duration // of the last message that was sent
+	mu    sync.Mutex
+	Conn  *Conn         // that nobody uses; nil: none
+	Took  time.Duration // of the last message that was sent
+	epoch int           // counts Close
 }
 
 // Server is an SMTPMailer's configuration, with its defaults and, but for
 // the check of a Caddyfile, without placeholders.
 type Server struct {
 	Address, Username, Password, Tls, Hello, TrustedCA string
-	Timeout                                            time.Duration
-	Host, Port                                         string // of address
-	Roots                                              *x509.CertPool
+	// Timeout is for connecting.
+	Timeout time.Duration
+	Limits  Limits // zero: DefaultLimits
+	// Dial connects; nil: net.Dialer.DialContext with Timeout.
+	Dial       func(ctx context.Context, network, address string) (net.Conn, error)
+	Host, Port string // of address
+	Roots      *x509.CertPool
+}
+
+// greeting is the name for EHLO.
+func (s *Server) greeting() string {
+	if s.Hello == "" {
+		return "localhost"
+	}
+	return s.Hello
 }
 
 // Split takes the address apart. It returns the setting that is wrong, and why.
 func (s *Server) Split() (setting string, err error) {
-	if s.Host, s.Port, err = net.SplitHostPort(s.Address); err != nil { // no port, or nonsense
-		s.Host, s.Port = strings.TrimSuffix(strings.TrimPrefix(s.Address, "["), "]"), smtpPorts[s.Tls]
-		if bracketed := s.Address[:min(1, len(s.Address))] == "["; bracketed != strings.HasSuffix(s.Address, "]") ||
-			strings.Contains(s.Host, ":") && net.ParseIP(s.Host) == nil {
-			s.Host = ""
+	host, port, err := net.SplitHostPort(s.Address)
+	if s.Tls == "" {
+		if s.Tls = SmtpStartTLS; err == nil && port == smtpPorts[SmtpImplicit] {
+			s.Tls = SmtpImplicit
 		}
 	}
-	port, err := strconv.ParseUint(s.Port, 10, 16)
+	if err != nil { // no port, or nonsense
+		host, port = strings.TrimSuffix(strings.TrimPrefix(s.Address, "["), "]"), smtpPorts[s.Tls]
+		if bracketed := s.Address[:min(1, len(s.Address))] == "["; bracketed != strings.HasSuffix(s.Address, "]") ||
+			strings.Contains(host, ":") && net.ParseIP(host) == nil {
+			host = ""
+		}
+	}
+	s.Host, s.Port = host, port
+	number, err := strconv.ParseUint(s.Port, 10, 16)
 	if _, known := smtpPorts[s.Tls]; !known {
 		return "tls", fmt.Errorf("%q is none of starttls, implicit, none", s.Tls)
 	}
-	if err != nil || port == 0 || s.Host == "" || strings.ContainsAny(s.Host, " \t\r\n/@{}[]") {
+	if err != nil || number == 0 || s.Host == "" || strings.ContainsAny(s.Host, " \t\r\n/@{}[]") {
 		return "address", fmt.Errorf("%q is no mail server; write for example mail.example.com:587", s.Address)
 	}
 	return "", nil
@@ -98,39 +120,73 @@ func (s *Server) local() bool {
 	return slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, s.Host)
 }
 
+// GreetAs implements mail.Greeter: it is the default of the name for EHLO. An IP
+// address becomes a literal (RFC 5321, 4.1.3).
+func (m *Sender) GreetAs(host string) {
+	if m.Server.Hello != "" {
+		return
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		if host = "[" + host + "]"; ip.Is6() {
+			host = "[IPv6:" + host[1:]
+		}
+	}
+	m.Server.Hello = host
+}
+
 // Send delivers a message, over the open connection where there is one. A
 // connection that the server has closed meanwhile, which is its right, is
 // replaced once; any other failure is returned, and the connection dropped.
-func (m *Sender) Send(ctx context.Context, message *mail.Message) (err error) {
+func (m *Sender) Send(ctx context.Context, message *mail.Message) error {
 	began := time.Now()
 	file, err := message.Render()
 	if err != nil {
 		return err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	defer func() {
-		if err == nil {
-			m.Took = time.Since(began)
-		}
-	}()
 	if err := mail.Stopped(ctx); err != nil {
 		return err
 	}
-	if m.Conn != nil && m.time().Sub(m.Conn.used) > SmtpIdle {
-		m.hangUp()
-	}
-	if m.Conn != nil {
-		done, err := m.deliver(ctx, file)
+	c, epoch := m.take()
+	if c != nil {
+		done, err := m.deliver(ctx, c, epoch, file, began)
 		if done {
 			return err
 		}
 	}
-	if m.Conn, err = m.Server.dial(ctx); err != nil {
+	if c, err = m.Server.dial(ctx); err != nil {
 		return err
 	}
-	_, err = m.deliver(ctx, file)
+	_, err = m.deliver(ctx, c, epoch, file, began)
 	return err
+}
+
+// take returns the connection that nobody uses, if there is one that the server
+// has not closed by now.
+func (m *Sender) take() (*Conn, int) {
+	m.mu.Lock()
+	c, epoch := m.Conn, m.epoch
+	m.Conn = nil
+	m.mu.Unlock()
+	if c != nil && m.time().Sub(c.used) > SmtpIdle {
+		c.hangUp()
+		c = nil
+	}
+	return c, epoch
+}
+
+// keep puts a connection by for the next message, unless there is one or the sender
+// was closed meanwhile.
+func (m *Sender) keep(c *Conn, epoch int, took time.Duration) {
+	m.mu.Lock()
+	c.used = m.time()
+	m.Took = took
+	if m.Conn == nil && m.epoch == epoch {
+		m.Conn, c = c, nil
+	}
+	m.mu.Unlock()
+	if c != nil {
+		c.hangUp()
+	}
 }
 
 // smtpPretence is the longest that a pretended message takes.
@@ -162,21 +218,21 @@ func (m *Sender) time() time.Time {
 	return time.Now()
 }
 
-// deliver sends over the open connection, and drops it after a failure. done is
-// false where the connection turned out to be dead before the server can have
-// accepted anything.
-func (m *Sender) deliver(ctx context.Context, file *mail.File) (done bool, err error) {
-	c := m.Conn
-	step, err := c.deliver(ctx, file, m.Server.Timeout)
-	if c.used = m.time(); err == nil && ctx.Err() == nil {
+// deliver sends over a connection, and drops it after a failure. done is false
+// where the connection turned out to be dead before the server can have accepted
+// anything.
+func (m *Sender) deliver(ctx context.Context, c *Conn, epoch int, file *mail.File, began time.Time) (done bool, err error) {
+	step, err := c.deliver(ctx, file)
+	if err == nil && ctx.Err() == nil {
+		m.keep(c, epoch, time.Since(began))
 		return true, nil
 	}
 	reply := (*textproto.Error)(nil)
 	answered := errors.As(err, &reply) && reply.Code != codeClosing
 	if answered && ctx.Err() == nil {
-		m.hangUp()
+		c.hangUp()
 	} else {
-		m.drop()
+		_ = c.raw.Close()
 	}
 	switch {
 	case err == nil: // though ctx ended meanwhile
@@ -187,27 +243,16 @@ func (m *Sender) deliver(ctx context.Context, file *mail.File) (done bool, err e
 	return answered || step != StepMail, m.Server.Failure(step, err)
 }
 
-// hangUp says goodbye, with a short time to hear it, and closes the connection.
-func (m *Sender) hangUp() {
-	_ = m.Conn.raw.SetDeadline(time.Now().Add(smtpGoodbye))
-	m.Conn.raw.Allow(SmtpReplyBytes)
-	_ = m.Conn.client.Quit()
-	m.drop()
-}
-
-func (m *Sender) drop() {
-	_ = m.Conn.raw.Close()
-	m.Conn = nil
-}
-
-// Close ends the connection, if there is one. A message under way is finished
-// first; whoever can't wait for it ends its ctx. It never fails and takes a
-// second at most with an idle connection.
+// Close ends the connection that nobody uses, if there is one, which takes a second
+// at most; the others end with their message. It never fails.
 func (m *Sender) Close() error {
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.Conn != nil {
-		m.hangUp()
+	c := m.Conn
+	m.Conn = nil
+	m.epoch++
+	m.mu.Unlock()
+	if c != nil {
+		c.hangUp()
 	}
 	return nil
 }
