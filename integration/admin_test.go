@@ -258,3 +258,47 @@ func TestAdminActs(t *testing.T) {
 	document := s.adminRequest(http.MethodGet, "/registration/openapi.json", "", "").json(t)
 	require.Contains(t, document["paths"], "/registration/{realm}/users/{account}/set-password")
 }
+
+func TestAdminList(t *testing.T) {
+	t.Parallel()
+	s := run(t, adminSite)
+	for _, name := range []string{"ada", "Adam", "grace", "alan"} {
+		s.client().post(http.StatusCreated, "register", newcomer(name))
+	}
+	s.administer(http.MethodPatch, "grace", `{"groups": ["members"], "is_active": false}`)
+	res := s.adminRequest(http.MethodPost, "/registration/default/users", "application/json", `{"username": "linus"}`)
+	require.Equal(t, http.StatusOK, res.StatusCode, res.body)
+	names := func(query string) (list []string, next string) {
+		t.Helper()
+		res := s.adminRequest(http.MethodGet, "/registration/default/users"+query, "", "")
+		require.Equal(t, http.StatusOK, res.StatusCode, "%s: %s", query, res.body)
+		for line := range strings.Lines(res.body) {
+			var account struct{ Username string }
+			require.NoError(t, json.Unmarshal([]byte(line), &account))
+			list = append(list, account.Username)
+		}
+		return list, res.Header.Get("Next-After")
+	}
+	for query, want := range map[string]string{
+		"": "ada Adam grace alan linus", "?search=AD": "ada Adam", "?search=alan@": "alan", "?state=disabled": "grace", "?state=active&search=a": "ada Adam alan",
+		"?group=members": "grace", "?group=no": "", "?hash_format=none": "linus", "?hash_format=argon2id&search=g": "grace", "?hash_format=bcrypt": "",
+	} {
+		got, next := names(query)
+		require.Equal(t, want, strings.Join(got, " "), query)
+		require.Empty(t, next)
+	}
+	var paged []string
+	for after := ""; ; {
+		page, next := names("?limit=2&state=active" + after)
+		require.LessOrEqual(t, len(page), 2)
+		paged = append(paged, page...)
+		if next == "" {
+			break
+		}
+		after = "&after=" + next
+	}
+	require.Equal(t, []string{"ada", "Adam", "alan", "linus"}, paged)
+	for _, query := range []string{"?limit=0", "?limit=x", "?after=ada", "?state=asleep", "?hash_format=md5", "?sort=name", "?limit=1&limit=2"} {
+		require.Equal(t, http.StatusBadRequest, s.adminRequest(http.MethodGet, "/registration/default/users"+query, "", "").StatusCode, query)
+	}
+}

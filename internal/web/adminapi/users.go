@@ -6,17 +6,27 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/google/uuid"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 var userOperations = []Operation{
-	{Method: http.MethodGet, Path: "{realm}/users", Summary: "All accounts, a JSON object a line, in order of id", Do: listUsers},
+	{
+		Method: http.MethodGet, Path: "{realm}/users", Summary: "Accounts, a JSON object a line, in order of id; where limit left some out, the header " + NextAfter + " has the id to go on behind",
+		Query: []Parameter{
+			{"limit", "How many, at most"}, {"after", "The id behind which to begin"}, {"search", "The beginning of a username, an e-mail address, a first or a last name, in any case"},
+			{"state", strings.Join(account.States, ", ")}, {"group", "Members of this group"}, {"hash_format", "The format of the password's hash: " + strings.Join(password.Formats(), ", ") + ", or none"},
+		}, Do: listUsers,
+	},
 	{Method: http.MethodGet, Path: "{realm}/users/{account}", Summary: "One account", Do: showUser},
 	{Method: http.MethodPatch, Path: "{realm}/users/{account}", Summary: "Changes what only an owner may change", Do: changeUser},
 	{Method: http.MethodDelete, Path: "{realm}/users/{account}", Summary: "Removes an account for good", Do: deleteUser},
@@ -67,22 +77,54 @@ func readChange(body io.Reader) (account.AdminChange, error) {
 	return change, err
 }
 
+// NextAfter is the header that says where a list that was cut short goes on.
+const NextAfter = "Next-After"
+
 // listBatch is how many accounts are read in one transaction, so that a list of a
 // million holds back no writer's pages.
 const listBatch = 500
 
-// listUsers writes all accounts, one JSON object a line (NDJSON), in order of id.
-// Who signs up or changes meanwhile may be in it or not, each as a whole. If the
-// store fails on the way, the connection is cut: a short list must not look like a
-// whole one.
+// A listing is what is asked of the list.
+type listing struct {
+	limit  int // 0: all
+	after  uuid.UUID
+	filter account.Filter
+}
+
+func (c *Call) readListing() (l listing, err error) {
+	if text := c.Query.Get("limit"); text != "" {
+		if l.limit, err = strconv.Atoi(text); err != nil || l.limit < 1 {
+			return l, errorf(http.StatusBadRequest, "limit is %q; write a number from 1 on", text)
+		}
+	}
+	if text := c.Query.Get("after"); text != "" {
+		var ok bool
+		if l.after, ok = store.ParseID(text); !ok {
+			return l, errorf(http.StatusBadRequest, "after is %q; write the id of an account", text)
+		}
+	}
+	l.filter = account.Filter{Search: c.Query.Get("search"), State: c.Query.Get("state"), Group: c.Query.Get("group"), HashFormat: c.Query.Get("hash_format")}
+	if err := l.filter.Check(); err != nil {
+		return l, errorf(http.StatusBadRequest, "%v", err)
+	}
+	return l, nil
+}
+
+// listUsers writes accounts, one JSON object a line (NDJSON), in order of id. Who
+// signs up or changes meanwhile may be in it or not, each as a whole. If the store
+// fails on the way, the connection is cut: a short list must not look like a whole
+// one.
 func listUsers(c *Call) (any, error) {
-	var after uuid.UUID
+	l, err := c.readListing()
+	if err != nil {
+		return nil, err
+	}
+	wanted := l.filter.Matches()
+	if l.limit > 0 {
+		return Answered, c.listPage(l, wanted)
+	}
 	for begun := false; ; begun = true {
-		var batch []*store.User
-		err := c.Accounts.View(c.Context(), func(tx store.Tx) (err error) {
-			batch, err = tx.Users(after, listBatch)
-			return err
-		})
+		batch, last, err := c.batch(l.after)
 		switch {
 		case err != nil && !begun:
 			return nil, err
@@ -90,21 +132,71 @@ func listUsers(c *Call) (any, error) {
 			panic(http.ErrAbortHandler)
 		}
 		if !begun {
-			c.W.Header().Set("Content-Type", "application/x-ndjson")
-			c.W.Header().Set("Cache-Control", "no-store")
+			c.beginLines()
 		}
-		for _, u := range batch {
-			line, err := json.Marshal(shown(c.Accounts, u))
-			if err != nil {
-				return nil, err
-			}
-			if _, err := c.W.Write(append(line, '\n')); err != nil {
-				return Answered, nil //nolint:nilerr // the client has gone
-			}
+		if err := c.writeLines(slices.DeleteFunc(batch, func(u *store.User) bool { return !wanted(u) })); err != nil {
+			return Answered, nil //nolint:nilerr // the client has gone
 		}
-		if len(batch) < listBatch {
+		if last == uuid.Nil {
 			return Answered, nil
 		}
-		after = batch[len(batch)-1].ID
+		l.after = last
 	}
+}
+
+// listPage writes one page: it is whole before its header is sent.
+func (c *Call) listPage(l listing, wanted func(*store.User) bool) error {
+	var page []*store.User
+	for len(page) <= l.limit {
+		batch, last, err := c.batch(l.after)
+		if err != nil {
+			return err
+		}
+		for _, u := range batch {
+			if wanted(u) && len(page) <= l.limit {
+				page = append(page, u)
+			}
+		}
+		if last == uuid.Nil {
+			break
+		}
+		l.after = last
+	}
+	if len(page) > l.limit {
+		page = page[:l.limit]
+		c.W.Header().Set(NextAfter, page[l.limit-1].ID.String())
+	}
+	c.beginLines()
+	_ = c.writeLines(page) // the client has gone
+	return nil
+}
+
+// batch reads some accounts; last is where to go on, zero where there are no more.
+func (c *Call) batch(after uuid.UUID) (batch []*store.User, last uuid.UUID, err error) {
+	err = c.Accounts.View(c.Context(), func(tx store.Tx) (err error) {
+		batch, err = tx.Users(after, listBatch)
+		return err
+	})
+	if len(batch) == listBatch {
+		last = batch[len(batch)-1].ID
+	}
+	return batch, last, err
+}
+
+func (c *Call) beginLines() {
+	c.W.Header().Set("Content-Type", "application/x-ndjson")
+	c.W.Header().Set("Cache-Control", "no-store")
+}
+
+func (c *Call) writeLines(users []*store.User) error {
+	for _, u := range users {
+		line, err := json.Marshal(shown(c.Accounts, u))
+		if err != nil {
+			return err
+		}
+		if _, err := c.W.Write(append(line, '\n')); err != nil {
+			return err
+		}
+	}
+	return nil
 }
