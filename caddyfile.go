@@ -461,6 +461,7 @@ func parseRequireLogin(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, err
 //		realm <name>
 //		group <name> [<name> …]
 //		copy_headers
+//		keep_credentials
 //		login_url <url>
 //		max_age <duration>|off
 //	}
@@ -472,17 +473,12 @@ func (g *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return d.Errf("require_login takes a matcher and a block; %q is neither; for a group write: require_login { group %s }", args[0], args[0])
 	}
 	return p.block("", map[string]option{
-		"realm":     textOption(&g.Realm, "default"),
-		"group":     listOption(&g.Groups, "staff"),
-		"login_url": textOption(&g.LoginURL, "https://app.example.com/login"),
-		"max_age":   ageOption(func(d caddy.Duration) { g.MaxAge = d }),
-		"copy_headers": func(p *parser, name string) error {
-			if p.NextArg() && p.Val() != "on" || p.NextArg() {
-				return p.Errf("copy_headers takes no value; remove it")
-			}
-			g.CopyHeaders = true
-			return nil
-		},
+		"realm":            textOption(&g.Realm, "default"),
+		"group":            listOption(&g.Groups, "staff"),
+		"login_url":        textOption(&g.LoginURL, "https://app.example.com/login"),
+		"max_age":          ageOption(func(d caddy.Duration) { g.MaxAge = d }),
+		"copy_headers":     flagOption(&g.CopyHeaders),
+		"keep_credentials": flagOption(&g.KeepCredentials),
 	})
 }
 

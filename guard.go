@@ -61,6 +61,11 @@ type Guard struct {
 	LoginURL string `json:"login_url,omitempty"`
 	// How old the sign-in may be. Default: as old as the session lasts.
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
+	// Leaves our cookies and our opaque token on the request for the handlers behind,
+	// where these are a second Caddy with a guard of the same accounts, or an app that
+	// asks the endpoints for its visitor. Default: they are taken off, so that an app
+	// that is broken into can't act for whoever visits it.
+	KeepCredentials bool `json:"keep_credentials,omitempty"`
 	// Where this was configured; it only makes errors clearer.
 	Source string `json:"source,omitempty"`
 
@@ -137,7 +142,7 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 	if r == nil { // between the start of two apps of one configuration, or never
 		return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("the realm is not ready"))
 	}
-	p, err := r.Authenticate(req, false)
+	p, err := r.authenticate(req)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		r.Refuse(w, req, err)
 		return nil
@@ -154,8 +159,11 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 	if g.CopyHeaders {
 		r.copyIdentity(req.Header, p.User)
 	}
-	private := &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, who: signedIn{r, p.User}}
+	private := &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, who: signedIn{realm: r, user: p.User, session: p.Session}}
 	publish(req, &private.who)
+	if !g.KeepCredentials {
+		private.who.taken = r.Take(req, p.Session.Kind)
+	}
 	err = next.ServeHTTP(private, req)
 	if err != nil && !private.wroteHeader {
 		// Caddy's error routes answer, past this writer; a cache may keep a 404 too.
@@ -288,6 +296,8 @@ func (w *privateWriter) ReadFrom(src io.Reader) (int64, error) {
 type Provider struct {
 	// The realm whose accounts count. Default: `default`.
 	Realm string `json:"realm,omitempty"`
+	// Leaves our cookies and our opaque token on the request, as at the guard.
+	KeepCredentials bool `json:"keep_credentials,omitempty"`
 
 	realmRef
 }
@@ -310,7 +320,7 @@ func (p *Provider) Authenticate(w http.ResponseWriter, req *http.Request) (caddy
 	if r == nil {
 		return caddyauth.User{}, false, errors.New("the realm is not ready")
 	}
-	who, err := r.Authenticate(req, false)
+	who, err := r.authenticate(req)
 	if err != nil {
 		w.Header().Set("WWW-Authenticate", r.Challenge())
 		if refused := (*refusal.Error)(nil); errors.As(err, &refused) && refused.Code == refusal.CodeUnavailable {
@@ -318,7 +328,11 @@ func (p *Provider) Authenticate(w http.ResponseWriter, req *http.Request) (caddy
 		}
 		return caddyauth.User{}, false, nil
 	}
-	publish(req, &signedIn{r, who.User})
+	found := &signedIn{realm: r, user: who.User, session: who.Session}
+	publish(req, found)
+	if !p.KeepCredentials {
+		found.taken = r.Take(req, who.Session.Kind)
+	}
 	meta := map[string]string{}
 	for _, f := range r.settings.fields.All {
 		if v, ok := r.placeholder(who.User, f.Name); ok && f.Name != field.ID {

@@ -4,12 +4,18 @@
 package registration
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/stretchr/testify/require"
 )
 
@@ -143,4 +149,121 @@ func TestPagesSetTheirReferrerPolicyThemselves(t *testing.T) {
 	res := newSite(t).browser().likeBrowser().get("/accounts/login/")
 	require.Contains(t, res.body, `<meta name="referrer" content="strict-origin">`)
 	require.Equal(t, http.StatusOK, res.StatusCode)
+}
+
+// behind asks for a guarded page with a raw Cookie header and shows what the app gets.
+func (s *site) behind(t *testing.T, guards int, header http.Header) (status int, seen http.Header) {
+	t.Helper()
+	app := caddyhttp.Handler(caddyhttp.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) error {
+		seen = req.Header.Clone()
+		return nil
+	}))
+	for range guards {
+		next := app
+		app = caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error { return s.guard.ServeHTTP(w, req, next) })
+	}
+	req := httptest.NewRequest(http.MethodGet, "http://example.com/members/", nil)
+	req.Header = header
+	ctx := context.WithValue(req.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer())
+	rec := httptest.NewRecorder()
+	require.NoError(t, app.ServeHTTP(rec, req.WithContext(context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{}))))
+	return rec.Code, seen
+}
+
+func TestAppGetsNoCredentials(t *testing.T) {
+	s := newSite(t, func(c *Settings) { c.Login.Token = on() })
+	s.member("ada")
+	b := s.signedIn("ada")
+	cookie := b.cookie["registration"]
+	token, _ := s.browser().post("/accounts/login", data{"login": "ada", "password": testPassword}).json(t)["token"].(string)
+	require.NotEmpty(t, token)
+	for name, c := range map[string]struct {
+		sent, want []string
+	}{
+		"alone":                   {[]string{"registration=" + cookie}, nil},
+		"first":                   {[]string{"registration=" + cookie + "; theme=dark; lang=en"}, []string{"theme=dark; lang=en"}},
+		"in the middle":           {[]string{"theme=dark; registration=" + cookie + "; lang=en"}, []string{"theme=dark; lang=en"}},
+		"last":                    {[]string{"theme=dark; registration=" + cookie}, []string{"theme=dark"}},
+		"all of ours":             {[]string{"registration=" + cookie + "; registration_device=x; a=b; registration_flash=y; registration_signup=z; c=d; registration_link=; __Host-registration=old; __Host-registration_device=q"}, []string{"a=b; c=d"}},
+		"several headers":         {[]string{"a=b", "registration=" + cookie, "c=d; registration_device=x"}, []string{"a=b", "c=d"}},
+		"twice":                   {[]string{"registration=" + cookie + "; a=b; registration=" + cookie}, []string{"a=b"}},
+		"quoted":                  {[]string{`a="b c"; registration="` + cookie + `"; d="e"`}, []string{`a="b c"; d="e"`}},
+		"blanks":                  {[]string{"a=b ;\tregistration = " + cookie + " ;c = d"}, []string{"a=b ;c = d"}},
+		"bytes of the app's":      {[]string{"a=%7B;b==;;c; registration=" + cookie + ";d=\"x\\\"; e=\xff ; a=again"}, []string{"a=%7B;b==;;c;d=\"x\\\"; e=\xff ; a=again"}},
+		"similar names":           {[]string{"registration2=a; registration=" + cookie + "; Registration=b; registration_devices=c; my_registration=d; registration_theme=e"}, []string{"registration2=a; Registration=b; registration_devices=c; my_registration=d; registration_theme=e"}},
+		"nothing but blanks left": {[]string{"registration=" + cookie + "; ", "a=b"}, []string{"a=b"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, guards := range []int{1, 2} {
+				sent := slices.Clone(c.sent)
+				status, seen := s.behind(t, guards, http.Header{"Cookie": c.sent})
+				require.Equal(t, 200, status)
+				require.Equal(t, c.want, seen["Cookie"])
+				require.Equal(t, sent, c.sent, "others may hold the slice")
+			}
+			s.guard.KeepCredentials = true
+			_, seen := s.behind(t, 2, http.Header{"Cookie": c.sent})
+			require.Equal(t, c.sent, seen["Cookie"])
+			s.guard.KeepCredentials = false
+		})
+	}
+	for _, scheme := range []string{"Token ", "Bearer ", "bearer "} {
+		_, seen := s.behind(t, 2, http.Header{"Authorization": {scheme + token}, "Cookie": {"a=b; registration=" + cookie}})
+		require.Equal(t, http.Header{"Cookie": {"a=b"}}, seen)
+	}
+	_, seen := s.behind(t, 1, http.Header{"Authorization": {"Basic YTpi"}, "Cookie": {"registration=" + cookie}})
+	require.Equal(t, http.Header{"Authorization": {"Basic YTpi"}}, seen, "the app's own")
+	_, seen = s.behind(t, 1, http.Header{"Authorization": {"Bearer of-the-app"}, "Cookie": {"registration=" + cookie}})
+	require.Equal(t, http.Header{"Authorization": {"Bearer of-the-app"}}, seen, "the app's own")
+	status, seen := s.behind(t, 1, http.Header{"Cookie": {"registration=x"}})
+	require.Equal(t, 401, status)
+	require.Nil(t, seen)
+
+	line := strings.Repeat("registration=;", 1<<16) + "registration=" + cookie // no more than its length in time
+	_, seen = s.behind(t, 1, http.Header{"Cookie": {line}})
+	require.Empty(t, seen)
+}
+
+func TestAccessTokenStays(t *testing.T) {
+	s := newSite(t, func(c *Settings) { c.Login.Token, c.Login.JWT = on(), &JWTSettings{} })
+	s.member("ada")
+	token, _ := s.browser().post("/accounts/login", data{"login": "ada", "password": testPassword}).json(t)["token"].(string)
+	require.Contains(t, token, ".")
+	_, seen := s.behind(t, 2, http.Header{"Authorization": {"Bearer " + token}})
+	require.Equal(t, http.Header{"Authorization": {"Bearer " + token}}, seen)
+}
+
+// What stands behind a guard knows whom that has found: endpoints with all that a
+// browser sent to them, the check of the origin among it.
+func TestEndpointsBehindAGuard(t *testing.T) {
+	s := newSite(t)
+	s.member("ada")
+	ask := func(method, path, cookie string, header ...string) *httptest.ResponseRecorder {
+		req := httptest.NewRequest(method, "http://example.com/accounts/"+path, strings.NewReader("{}"))
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Cookie", "a=b; registration="+cookie)
+		for i := 0; i+1 < len(header); i += 2 {
+			req.Header.Set(header[i], header[i+1])
+		}
+		ctx := context.WithValue(req.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer())
+		req = req.WithContext(context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{caddyhttp.ClientIPVarKey: "192.0.2.1"}))
+		rec := httptest.NewRecorder()
+		require.NoError(t, s.guard.ServeHTTP(rec, req, caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error {
+			p := &Provider{}
+			p.app, p.name = s.app, "default"
+			u, ok, err := p.Authenticate(w, req)
+			require.NoError(t, err)
+			require.True(t, ok)
+			require.Equal(t, "ada", u.Metadata["username"])
+			return s.handler.ServeHTTP(w, req, nil)
+		})))
+		return rec
+	}
+	cookie := s.signedIn("ada").cookie["registration"]
+	require.Equal(t, 200, ask("GET", "profile", cookie).Code)
+	require.Equal(t, 403, ask("POST", "logout", cookie, "Origin", "https://evil.example").Code, "a foreign page that posts with the cookie")
+	res := ask("POST", "logout", cookie)
+	require.Equal(t, 200, res.Code)
+	require.Contains(t, res.Header().Get("Set-Cookie"), "registration=;")
+	require.Equal(t, 401, ask("GET", "profile", cookie).Code)
 }

@@ -151,6 +151,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddy
 		}
 		return next.ServeHTTP(w, req)
 	}
+	h.realm.giveBack(req) // it may stand behind a guard
 	h.realm.Serve(w, req, strings.TrimSuffix(strings.TrimPrefix(rest, "/"), "/"))
 	return nil
 }

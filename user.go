@@ -15,6 +15,8 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -65,8 +67,43 @@ const userVar = "registration.user"
 
 // signedIn is who a guard has let through, and whose accounts he is of.
 type signedIn struct {
-	realm *realm
-	user  *store.User
+	realm   *realm
+	user    *store.User
+	session *store.Session
+	// taken was on the request before the guard.
+	taken web.Credentials
+	// outer was let through before, by another guard on the way.
+	outer *signedIn
+}
+
+// String is all that `{vars.registration.user}` shows.
+func (who *signedIn) String() string { return who.user.ID.String() }
+
+// latestFound is what the latest guard has found, nil where there was none. The
+// variables are in the request's context, and that request's alone.
+func latestFound(req *http.Request) *signedIn {
+	vars, _ := req.Context().Value(caddyhttp.VarsCtxKey).(map[string]any)
+	who, _ := vars[userVar].(*signedIn)
+	return who
+}
+
+// authenticate is Authenticate for who may stand behind a guard of the same accounts.
+func (r *realm) authenticate(req *http.Request) (session.Principal, error) {
+	for who := latestFound(req); who != nil; who = who.outer {
+		if who.realm.Name == r.Name {
+			return session.Principal{User: who.user, Session: who.session}, nil
+		}
+	}
+	return r.Authenticate(req, false)
+}
+
+// giveBack gives an endpoint behind a guard the credentials that a browser sent to it.
+func (r *realm) giveBack(req *http.Request) {
+	for who := latestFound(req); who != nil; who = who.outer {
+		if who.realm.Name == r.Name {
+			who.taken.Give(req)
+		}
+	}
 }
 
 const userPlaceholder = "http.auth.user."
@@ -82,7 +119,8 @@ func publish(req *http.Request, who *signedIn) {
 	if !ok {
 		return
 	}
-	_, again := vars[userVar]
+	outer, again := vars[userVar]
+	who.outer, _ = outer.(*signedIn)
 	vars[userVar] = who
 	// What an authentication before us has set would hide ours, and mix two
 	// people. (Setting the id instead would make the replacer's map, per request.)

@@ -97,10 +97,10 @@ func TestTwoGuards(t *testing.T) {
 	alice := &store.User{Username: "alice", Extra: map[string]any{"nick": "al"}}
 	bob := &store.User{Username: "bob", Extra: map[string]any{"nick": "secret"}}
 	req, repl := caddyRequest(t)
-	publish(req, &signedIn{open.realm, alice})
+	publish(req, &signedIn{realm: open.realm, user: alice})
 	require.Equal(t, "alice al", repl.ReplaceAll("{http.auth.user.username} {http.auth.user.nick}", ""))
 	repl.Set("http.auth.user.first_name", "of another authentication")
-	publish(req, &signedIn{closed.realm, bob})
+	publish(req, &signedIn{realm: closed.realm, user: bob})
 	require.Equal(t, "bob  ", repl.ReplaceAll("{http.auth.user.username} {http.auth.user.nick} {http.auth.user.first_name}", ""))
 	got, ok := UserFrom(req)
 	require.True(t, ok)
@@ -118,8 +118,8 @@ func AsAda(req *http.Request) *http.Request {
 	ctx := context.WithValue(req.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer())
 	req = req.WithContext(context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{}))
 	publish(req, &signedIn{
-		&realm{Realm: &web.Realm{Name: resolved.Realm}, settings: resolved},
-		&store.User{ID: uuid.MustParse(web.ExampleID), Username: "ada", FirstName: "Ada", Groups: []string{"staff"}},
+		realm: &realm{Realm: &web.Realm{Name: resolved.Realm}, settings: resolved},
+		user:  &store.User{ID: uuid.MustParse(web.ExampleID), Username: "ada", FirstName: "Ada", Groups: []string{"staff"}},
 	})
 	return req
 }
