@@ -179,9 +179,9 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, again bool) {
 	target := g.LoginURL
 	if target == "" && !r.settings.Pages.Off {
-		target = r.Path + "/login/"
+		target = r.Address("/login/")
 		if r.settings.Session.CookieDomain != "" && r.BaseHost != "" && !strings.EqualFold(req.Host, r.BaseHost) {
-			target = r.settings.BaseURL + target // the accounts live on a sibling host
+			target = r.settings.BaseURL + r.Path + "/login/" // the accounts live on a sibling host
 		}
 		if again {
 			target += "?" + web.ParamReauth + "=1"
@@ -209,7 +209,7 @@ func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, 
 // one that the realm sends anybody to: the request's Host alone decides nothing.
 // Else, and where it is longer than one that is followed, it is left out.
 func (r *realm) wanted(req *http.Request, page string) string {
-	uri := originalURI(req)
+	uri := web.EscapeNext(originalURI(req))
 	if u, err := url.Parse(page); err == nil && u.Host == "" {
 		if len(uri) > web.MaxNext {
 			return ""
@@ -232,6 +232,14 @@ func originalURI(req *http.Request) string {
 		return original.RequestURI
 	}
 	return req.RequestURI
+}
+
+// originalPath is the path of that address.
+func originalPath(req *http.Request) string {
+	if original, ok := req.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
+		return original.URL.Path
+	}
+	return ""
 }
 
 // copyIdentity tells the handlers behind who is signed in. What Strip took off the

@@ -36,6 +36,7 @@ func testPolicy(t testing.TB) *web.OriginPolicy {
 
 func TestOpenRedirect(t *testing.T) {
 	p := testPolicy(t)
+	require.Equal(t, "/a?b=%5Cc#%5C", p.SafeNext(`/a?b=\c#\`))
 	for _, good := range []string{"/", "/members/", "/a?b=c&d=/e#f", "/a//b", "/%2F%2Fe", "https://example.com/x", "HTTPS://EXAMPLE.com/x", "https://example.com:443/", "https://app.example.net:8443/x", "/a:b", "/a@b"} {
 		require.Equal(t, good, p.SafeNext(good))
 	}

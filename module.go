@@ -28,7 +28,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -140,19 +139,19 @@ func (h *Handler) Cleanup() error {
 
 // ServeHTTP answers what is below the path and passes the rest on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyhttp.Handler) error {
-	rest, ok := strings.CutPrefix(req.URL.Path, h.realm.Path)
-	if !ok || rest != "" && rest[0] != '/' {
+	name, ok := h.realm.Endpoint(req)
+	if !ok {
 		if h.realm.CopiesIdentity.Load() {
 			identity.Strip(req)
 		}
 		if req.URL.Path == "/.well-known/change-password" && !h.realm.settings.Pages.Off {
-			http.Redirect(w, req, h.realm.Path+"/change-password/", http.StatusFound)
+			http.Redirect(w, req, h.realm.Address("/change-password/"), http.StatusFound)
 			return nil
 		}
 		return next.ServeHTTP(w, req)
 	}
 	h.realm.giveBack(req) // it may stand behind a guard
-	h.realm.Serve(w, req, strings.TrimSuffix(strings.TrimPrefix(rest, "/"), "/"))
+	h.realm.Serve(w, req, name)
 	return nil
 }
 

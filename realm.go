@@ -138,7 +138,7 @@ func (s *Settings) resolve() (*Settings, error) {
 func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logger) (*realm, error) {
 	r := &realm{
 		Realm: &web.Realm{
-			Name: s.Realm, Path: s.Path, Options: s.webOptions(), Logger: logger, Now: time.Now, Opening: make(chan struct{}), SiteName: s.site(), ClientIP: clientIP, OriginalURI: originalURI, SkipLog: skipAccessLog,
+			Name: s.Realm, Path: s.Path, Options: s.webOptions(), Logger: logger, Now: time.Now, Opening: make(chan struct{}), SiteName: s.site(), ClientIP: clientIP, OriginalURI: originalURI, OriginalPath: originalPath, SkipLog: skipAccessLog,
 		},
 		settings: s, storeModule: db, mailer: mailer,
 		engineKey: db.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(),

@@ -75,7 +75,7 @@ func (l ThrottleLimit) budget() budget.Limit {
 // Options is what the endpoints and pages take of resolved settings.
 func (s *Settings) webOptions() *web.Options {
 	o := &web.Options{
-		Policy: s.policy(), Name: s.Realm, Path: s.Path, BaseURL: s.BaseURL, TrustedOrigins: s.TrustedOrigins,
+		Policy: s.policy(), Name: s.Realm, Path: s.Path, BaseURL: s.BaseURL, Prefix: web.PrefixOf(s.BaseURL), TrustedOrigins: s.TrustedOrigins,
 		NonFieldErrorsKey: *s.NonFieldErrorsKey, JWT: s.Login.JWT != nil,
 		Mailed: map[sign.Purpose]web.Mailed{
 			sign.PurposeRegister:      {URL: s.mailed(s.Register.VerificationURL), Redirect: s.Register.web()},

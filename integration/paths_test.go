@@ -14,6 +14,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -217,4 +218,95 @@ func TestGuardedAnswersAreNotShared(t *testing.T) {
 			}
 		}
 	}
+}
+
+// seen is what a browser without cookies gets.
+type seen struct {
+	status         int
+	location, body string
+}
+
+// visit asks as a browser does, without following anything.
+func (s *server) visit(host, target string) seen {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.t.Context(), http.MethodGet, s.base()+target, nil)
+	require.NoError(s.t, err)
+	if host != "" {
+		req.Host = host
+	}
+	req.Header.Set("Accept", "text/html,*/*;q=0.8")
+	res, err := http.DefaultTransport.RoundTrip(req)
+	require.NoError(s.t, err)
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	require.NoError(s.t, err)
+	return seen{res.StatusCode, res.Header.Get("Location"), string(body)}
+}
+
+// placedSite is a site whose accounts, with [[base]] at the end of base_url, stand
+// where [[registration]] is in the rest.
+func placedSite(rest, base string) string {
+	accounts := `registration {
+		throttle off
+		base_url http://127.0.0.1:[[port]]` + base + `
+		from no-reply@example.com
+		mailer file [[dir]]/mail
+		password {
+			argon2id 8KiB 1 1
+		}
+	}
+`
+	return "{\n\tadmin 127.0.0.1:[[admin]]\n\tdefault_bind 127.0.0.1\n}\n" + strings.ReplaceAll(rest, "[[registration]]", accounts)
+}
+
+var addressInPage = regexp.MustCompile(`(?:href|action)="(/[^"]*)"`)
+
+// TestAccountsBelowAPrefix: what handle_path or a proxy takes off the path, and
+// base_url has, is in every address that a browser is given.
+func TestAccountsBelowAPrefix(t *testing.T) {
+	for name, rest := range map[string]string{
+		"handle_path":        "http://127.0.0.1:[[port]] {\n\thandle_path /app/* {\n\t\t[[registration]]\n\t\trequire_login /members/*\n\t\trespond inside\n\t}\n\trespond outside\n}\n",
+		"uri strip_prefix":   "http://127.0.0.1:[[port]] {\n\turi strip_prefix /app\n\t[[registration]]\n\trequire_login /members/*\n\trespond inside\n}\n",
+		"a rewrite after it": "http://127.0.0.1:[[port]] {\n\thandle_path /app/* {\n\t\ttry_files {path} /index.html\n\t\t[[registration]]\n\t\trequire_login /members/*\n\t\trespond inside\n\t}\n}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := run(t, placedSite(rest, "/app"))
+			page := s.visit("", "/app/accounts/login/")
+			require.Equal(t, http.StatusOK, page.status)
+			for _, path := range []string{"/app/accounts/login/", "/app/accounts/register/", "/app/accounts/send-reset-password-link/", "/app/accounts/change-password/"} {
+				for _, found := range addressInPage.FindAllStringSubmatch(s.visit("", path).body, -1) {
+					require.True(t, strings.HasPrefix(found[1], "/app/"), found[1])
+				}
+			}
+			style := regexp.MustCompile(`href="(/app/accounts/style\.css[^"]*)"`).FindStringSubmatch(page.body)
+			require.NotNil(t, style, page.body)
+			require.Equal(t, http.StatusOK, s.visit("", style[1]).status)
+			if name != "a rewrite after it" { // which leads /members/ to another file first
+				require.Equal(t, "/app/accounts/login/?next=%2Fapp%2Fmembers%2Fx", s.visit("", "/app/members/x").location)
+			}
+			require.Equal(t, "/app/accounts/profile/", s.visit("", "/app/accounts/").location)
+			require.Equal(t, "/app/accounts/login/?next=%2Fapp%2Faccounts%2Fprofile%2F", s.visit("", "/app/accounts/profile/").location)
+			c := newClient(t, s.base()+"/app", nil)
+			c.post(http.StatusCreated, "register", newcomer("ada"))
+			link := s.mail("ada@example.org", 1).url(t)
+			require.Equal(t, "/app/accounts/verify-registration/", link.Path)
+			require.Equal(t, http.StatusOK, s.visit("", link.RequestURI()).status)
+		})
+	}
+}
+
+// TestAccountsBesideARewrite: the path before a rewrite counts, and letters in any case.
+func TestAccountsBesideARewrite(t *testing.T) {
+	s := run(t, placedSite("http://127.0.0.1:[[port]] {\n\troot * [[dir]]/site\n\ttry_files {path} /index.html\n\t[[registration]]\n\tfile_server\n}\n", ""))
+	require.NoError(t, os.MkdirAll(filepath.Join(s.dir, "site"), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(s.dir, "site", "index.html"), []byte("the single page"), 0o600))
+	for _, path := range []string{"/accounts/login/", "/accounts/login", "/accounts/login?next=/x", "/Accounts/LOGIN/", "/ACCOUNTS/login"} {
+		require.Contains(t, s.visit("", path).body, `name="password"`, path)
+	}
+	require.Equal(t, "/accounts/profile/", s.visit("", "/accounts").location)
+	require.Equal(t, http.StatusNotFound, s.visit("", "/accounts/no-such-page").status)
+	for _, path := range []string{"/", "/route/of/the/app", "/accountsx", "/x/accounts/login"} {
+		require.Equal(t, "the single page", s.visit("", path).body, path)
+	}
+	s.member("ada")
 }

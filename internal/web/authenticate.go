@@ -5,6 +5,7 @@ package web
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -131,8 +132,47 @@ func (p *OriginPolicy) preflight(w http.ResponseWriter, req *http.Request, e *En
 	return true
 }
 
-// MaxNext bounds a `next` target, in bytes.
-const MaxNext = 2048
+// MaxNext bounds a `next` target, in bytes; maxMailedNext, one that a mail carries.
+const (
+	MaxNext       = 8 << 10
+	maxMailedNext = 2 << 10
+)
+
+// EscapeNext writes an address as it came in a request line so that SafeNext takes
+// it: what a URL doesn't have in the clear (backslashes, bytes of other scripts, as
+// some clients send them) is escaped, which means the same to the server.
+func EscapeNext(uri string) string {
+	plain := func(b byte) bool { return b > ' ' && b < 0x7f && b != '\\' }
+	odd := 0
+	for i := range len(uri) {
+		if !plain(uri[i]) {
+			odd++
+		}
+	}
+	if odd == 0 {
+		return uri
+	}
+	var out strings.Builder
+	out.Grow(len(uri) + 2*odd)
+	for i := range len(uri) {
+		if plain(uri[i]) {
+			out.WriteByte(uri[i])
+		} else {
+			fmt.Fprintf(&out, "%%%02X", uri[i])
+		}
+	}
+	return out.String()
+}
+
+// escapeQuery escapes the backslashes behind the path, where no browser reads them
+// as slashes.
+func escapeQuery(next string) string {
+	end := strings.IndexAny(next, "?#")
+	if end < 0 {
+		return next
+	}
+	return next[:end] + strings.ReplaceAll(next[end:], `\`, "%5C")
+}
 
 // parseNext reads a `next` target, nil for one that is never followed. A path is
 // taken only in the one form that no browser reads as another host: one slash,
@@ -161,6 +201,10 @@ func IsSitePath(next string) bool {
 // SafeNext returns the target if it stays on this site or a trusted origin,
 // else "".
 func (p *OriginPolicy) SafeNext(next string) string {
+	if len(next) > MaxNext {
+		return ""
+	}
+	next = escapeQuery(next)
 	u := parseNext(next)
 	if u == nil {
 		return ""

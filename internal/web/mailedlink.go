@@ -109,7 +109,7 @@ func (c *Call) keepLink(w http.ResponseWriter) string {
 	if value := kept.Encode(); len(value) <= maxLinkCookie {
 		http.SetCookie(w, c.Realm.newCookie(c.Req, linkSuffix, value, int(linkLifetime/time.Second)))
 	}
-	return c.Realm.Path + "/verify-email/"
+	return c.Realm.Address("/verify-email/")
 }
 
 // keptLink returns the link that keepLink remembers, empty where there is none.

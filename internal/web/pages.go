@@ -349,7 +349,7 @@ func (p *pages) serveFile(name, contentType string, body []byte) string {
 	sum := sha256.Sum256(body)
 	version := base64.RawURLEncoding.EncodeToString(sum[:6])
 	p.Files[name] = &pageFile{contentType: contentType, version: version, Body: body}
-	return p.realm.Path + "/" + name + "?v=" + version
+	return p.realm.Address("/"+name) + "?v=" + version
 }
 
 // file answers with a file of the pages, or returns false.
@@ -381,7 +381,7 @@ func (p *pages) file(w http.ResponseWriter, req *http.Request, name string) bool
 
 // Write renders a page and sends it.
 func (p *pages) Write(w http.ResponseWriter, c *Call, status int, d PageData) {
-	d.loc, d.Site, d.Path, d.Home = c.Loc, p.site, p.realm.Path, "/"
+	d.loc, d.Site, d.Path, d.Home = c.Loc, p.site, p.realm.Address(""), p.realm.home()
 	d.Style, d.Brand, d.Logo = p.style, p.brand, p.logo
 	if c.Who != nil {
 		d.SignedInAs = AccountName(c.Who.User)

@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -31,7 +30,7 @@ const (
 // Data fills in a form with what was typed or what the account has.
 func (p *pages) Data(c *Call, e *Endpoint, value func(name string) string, refusal *refusal.Error) PageData {
 	f, l := e.Form, c.Loc
-	d := PageData{Page: e.Name, Title: l.Text(f.Title), Form: &PageForm{Action: p.realm.Path + "/" + e.Name + "/", Submit: l.Text(f.Submit)}}
+	d := PageData{Page: e.Name, Title: l.Text(f.Title), Form: &PageForm{Action: p.realm.Address("/" + e.Name + "/"), Submit: l.Text(f.Submit)}}
 	if f.Intro.Id != "" {
 		d.Text = []string{l.Text(text.Phrase{Id: f.Intro.Id, Params: text.Params{"email": value(sign.ParamEmail)}})}
 	}
@@ -249,7 +248,7 @@ func (p *pages) SignedOut(w http.ResponseWriter, c *Call) {
 	d := PageData{
 		Page: "logout", Title: c.Loc.Text(text.Say("page.logout.done")),
 		Action: &PageLink{p.realm.WithNext("/login/", c.Next), c.Loc.Text(text.Say("link.login_again"))},
-		Links:  []PageLink{{"/", c.Loc.Text(text.Say("link.home"))}},
+		Links:  []PageLink{{p.realm.home(), c.Loc.Text(text.Say("link.home"))}},
 	}
 	p.Write(w, c, http.StatusOK, d)
 }
@@ -363,20 +362,17 @@ func (p *pages) refusal(w http.ResponseWriter, req *http.Request, who *session.P
 	if !known {
 		title = text.Say("page.error.other")
 	}
-	d := PageData{Page: errorPage, Title: l.Text(title), Text: []string{refusal.Text(l, e.Code, e.Params)}, Links: []PageLink{{"/", l.Text(text.Say("link.home"))}}}
+	d := PageData{Page: errorPage, Title: l.Text(title), Text: []string{refusal.Text(l, e.Code, e.Params)}, Links: []PageLink{{p.realm.home(), l.Text(text.Say("link.home"))}}}
 	read := req.Method == http.MethodGet || req.Method == http.MethodHead
-	name := "" // of the endpoint
-	if rest, ok := strings.CutPrefix(req.URL.Path, p.realm.Path+"/"); ok {
-		name = strings.TrimSuffix(rest, "/")
-	}
+	name, _ := p.realm.Endpoint(req)
 	switch {
 	case status == http.StatusUnauthorized:
-		d.Action = &PageLink{p.realm.Path + "/login/", l.Text(text.Say("link.login"))}
+		d.Action = &PageLink{p.realm.Address("/login/"), l.Text(text.Say("link.login"))}
 		if p.realm.Endpoints[name] != nil {
-			d.Action.Href = p.realm.WithNext("/login/", p.realm.Path+"/"+name+"/")
+			d.Action.Href = p.realm.WithNext("/login/", p.realm.Address("/"+name+"/"))
 		}
 	case e.Code == refusal.CodePermissionDenied:
-		d.Action = &PageLink{p.realm.Path + "/logout/", l.Text(text.Say("link.other_account"))}
+		d.Action = &PageLink{p.realm.Address("/logout/"), l.Text(text.Say("link.other_account"))}
 		if read {
 			d.Action.Href = p.realm.WithNext("/logout/", p.realm.OriginalURI(req))
 		}
@@ -385,7 +381,7 @@ func (p *pages) refusal(w http.ResponseWriter, req *http.Request, who *session.P
 			name = e.Page
 		}
 		if e := p.realm.Endpoints[name]; e != nil && e.Form != nil {
-			d.Action = &PageLink{p.realm.Path + "/" + name + "/", l.Text(text.Say("link.back"))}
+			d.Action = &PageLink{p.realm.Address("/" + name + "/"), l.Text(text.Say("link.back"))}
 		}
 	}
 	p.Write(w, &Call{Realm: p.realm, Req: req, Loc: l, Who: who}, status, d)
@@ -404,21 +400,4 @@ func SeeOther(w http.ResponseWriter, status int, target string) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Location", target)
 	w.WriteHeader(status)
-}
-
-// WithNext is the address of a page below the realm's path that remembers where
-// the person wanted to go.
-func (r *Realm) WithNext(page, next string) string {
-	if next == "" {
-		return r.Path + page
-	}
-	return r.Path + page + "?" + sign.ParamNext + "=" + url.QueryEscape(next)
-}
-
-// AfterSignIn is where a browser goes once signed in.
-func (r *Realm) AfterSignIn(next string) string {
-	if next != "" {
-		return next
-	}
-	return r.Path + "/profile/"
 }

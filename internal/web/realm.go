@@ -23,6 +23,8 @@ type Options struct {
 	Name, Path string
 	// BaseURL is where people reach the site, without a slash at the end; it may be empty.
 	BaseURL string
+	// Prefix is its path (PrefixOf).
+	Prefix string
 	// TrustedOrigins may ask with the cookie besides the site's own.
 	TrustedOrigins []string
 	// NonFieldErrorsKey: a single refusal stands under non_field_errors.
@@ -71,6 +73,8 @@ type Realm struct {
 	ClientIP func(*http.Request) string
 	// OriginalURI is the address that the client asked for, before any rewrite.
 	OriginalURI func(*http.Request) string
+	// OriginalPath is the path of that, unescaped; "" where it is not known.
+	OriginalPath func(*http.Request) string
 	// Heed looks at what came through a proxy.
 	Heed func(*http.Request)
 	// SkipLog keeps a request out of the access log.

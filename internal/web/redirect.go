@@ -38,7 +38,7 @@ func (r *Realm) declineToAct(w http.ResponseWriter, req *http.Request) {
 
 // maxQuery bounds a query that is looked at, in bytes: a mailed link with the
 // longest address and the longest next, each of their bytes escaped.
-const maxQuery = 8 << 10
+const maxQuery = 4 * MaxNext
 
 // QueryOf is a request's query; one that is too long for any of our links is none.
 func QueryOf(req *http.Request) url.Values {

@@ -155,7 +155,7 @@ func (r *Realm) Serve(w http.ResponseWriter, req *http.Request, name string) {
 	read := isRead(req)
 	if !r.Options.Pages.Off && read {
 		if name == "" {
-			http.Redirect(w, req, r.Path+"/profile/", http.StatusFound)
+			http.Redirect(w, req, r.Address("/profile/"), http.StatusFound)
 			return
 		}
 		if r.Pages.file(w, req, name) {
@@ -244,7 +244,9 @@ func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html
 		}
 	}
 	c.Next = r.Origins.SafeNext(c.In.Text(sign.ParamNext))
-	c.Client.Next = c.Next
+	if len(c.Next) <= maxMailedNext {
+		c.Client.Next = c.Next
+	}
 	c.AsksOnPage = html && r.asksOnPage(c, e)
 	r.finish(w, c, e, html)
 }

@@ -28,7 +28,7 @@ func EndpointVerifyEmail(r *web.Realm) *web.Endpoint {
 			Kept: true, Owned: web.OwnerSignsIn, Refused: web.OwnerRefused,
 			After: func(c *web.Call, _ *web.Reply) web.AfterAct {
 				if c.Who == nil {
-					return web.AfterAct{Page: "login", Next: c.Realm.Path + "/profile/"}
+					return web.AfterAct{Page: "login", Next: c.Realm.Address("/profile/")}
 				}
 				return web.AfterAct{}
 			},

@@ -31,7 +31,7 @@ func EndpointSessions(*web.Realm) *web.Endpoint {
 				list, more, err := shownSessions(c)
 				d.Form, d.Sessions = nil, pageSessions(list)
 				if more {
-					next := c.Realm.Path + "/sessions/?" + paramPage + "=" + strconv.Itoa(pageOf(c.Req)+1)
+					next := c.Realm.Address("/sessions/?") + paramPage + "=" + strconv.Itoa(pageOf(c.Req)+1)
 					d.Links = append([]web.PageLink{{Href: next, Text: c.Loc.Text(text.Say("link.more_sessions"))}}, d.Links...)
 				}
 				return err
