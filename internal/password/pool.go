@@ -30,9 +30,8 @@ const (
 	// A burst is absorbed rather than refused, and nobody waits much longer
 	// than people do before they press the button again, which makes it worse.
 	defaultTurn = 2 * time.Second
-	// Whoever has to be refused knows it within a second: in the overload of
-	// docs/performance.md (two cores, six runs), this wait ends in answers after
-	// 0.88 to 1.0 s, the slowest of each run.
+	// Whoever has to be refused knows it within a second: under a crowd of sign-ins
+	// on two cores, six runs, the slowest of these answers came after 0.88 to 1.0 s.
 	defaultHold = 760 * time.Millisecond
 	defaultWait = 10 * time.Second
 	// Some 40 MiB of waiting requests.

@@ -30,7 +30,10 @@ const DefaultLanguage = "en"
 // LocalesFolder has the catalogues, one file a language, named after its tag.
 const LocalesFolder = "locales"
 
-// catalogue is what one file says.
+// catalogue is what one file says. The plural rules and numbers are those of
+// golang.org/x/text; the rest is no library's, because a file of the owner's has to be
+// refused when it is read if it mentions what a message does not have, and go-i18n's
+// messages are Go templates, which fail when they are shown.
 type catalogue map[string]*messageText
 
 // Shipped are the catalogues that are part of the program, by their tags.

@@ -96,7 +96,9 @@ func (p *OriginPolicy) foreign(req *http.Request) bool {
 
 // cors lets a trusted frontend on another origin read the answer. It returns
 // true where the request was a preflight and is answered.
-// e is the endpoint, nil for an unknown path; a document is anybody's to read.
+// e is the endpoint, nil for an unknown path; everybody may read a document. No
+// library is used, because the rule is an endpoint's: rs/cors would be one handler
+// for each, with origins that are matched a second time beside csrf's.
 func (p *OriginPolicy) cors(w http.ResponseWriter, req *http.Request, e *Endpoint) bool {
 	h := w.Header()
 	if e != nil && e.Document != nil && !e.Off {

@@ -73,7 +73,7 @@ func (r *Realm) openAPIDocument(cookie string) Object {
 			{{"name", TagSignIn}, {"description", "Sessions and tokens."}},
 			{{"name", TagPassword}, {"description", "Change and reset of the password."}},
 			{{"name", TagEmail}, {"description", "Change of the e-mail address."}},
-			{{"name", TagDocuments}, {"description", "Files that are anybody's."}},
+			{{"name", TagDocuments}, {"description", "Files that everybody may read."}},
 		}},
 		{"paths", paths},
 		{"components", Object{{"securitySchemes", r.securitySchemes(cookie)}, {"schemas", r.schemas()}}},

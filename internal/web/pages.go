@@ -359,23 +359,13 @@ func (p *pages) file(w http.ResponseWriter, req *http.Request, name string) bool
 		return false
 	}
 	h := w.Header()
-	h.Set("Content-Type", f.contentType)
 	h.Set("Cache-Control", "no-cache")
 	if req.URL.RawQuery == "v="+f.version {
 		h.Set("Cache-Control", "public, max-age=31536000, immutable")
 	}
-	h.Set("ETag", `"`+f.version+`"`)
-	h.Set("X-Content-Type-Options", "nosniff")
 	// A logo may be an SVG, which could bring a script along when opened by itself.
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
-	if req.Header.Get("If-None-Match") == `"`+f.version+`"` {
-		w.WriteHeader(http.StatusNotModified)
-		return true
-	}
-	h.Set("Content-Length", strconv.Itoa(len(f.Body)))
-	if req.Method != http.MethodHead {
-		_, _ = w.Write(f.Body)
-	}
+	serveVersion(w, req, f.contentType, `"`+f.version+`"`, f.Body)
 	return true
 }
 

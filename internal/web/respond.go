@@ -54,7 +54,9 @@ const maxAccept = 2 << 10
 
 // acceptedQuality returns the quality of the best range in an Accept header
 // that names the media type, and -1 where none does. Wildcards are left out:
-// a client that takes anything gets JSON.
+// a client that takes anything gets JSON. No library is used, because those that
+// choose among types (goautoneg) let wildcards choose too, and
+// read a header of any length.
 func acceptedQuality(accept []string, types ...string) float64 {
 	best := -1.0
 	left := maxAccept

@@ -39,7 +39,7 @@ type Endpoint struct {
 	// Anonymous: who asks doesn't count, so that a client may send along a token
 	// that has expired.
 	Anonymous bool
-	// Document serves a file that is anybody's, in place of act.
+	// Document serves a file that everybody may read, in place of Act.
 	Document func(http.ResponseWriter, *http.Request, *Realm)
 	// Mailed is the mailed link that leads here; zero: none does.
 	Mailed MailedLink
