@@ -15,6 +15,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -45,7 +46,15 @@ func AddTo(parent *cobra.Command, connect Connect) {
 	f.StringVar(&c.flags.Store, "store", "", "A bbolt file to open where no server runs")
 	f.StringVar(&c.flags.Realm, "realm", "default", "The realm")
 	f.BoolVar(&c.flags.JSON, "json", false, "Print JSON, an object a line")
-	parent.AddCommand(c.list(), c.show())
+	parent.AddCommand(
+		c.list(), c.show(), c.create(), c.setPassword(), c.resetLink(), c.group(), c.signIns(),
+		c.setText("email", "address", "Sets the e-mail address, which counts as confirmed, and ends all sign-ins", "%[1]s has the address %[2]s, and is signed out everywhere."),
+		c.setText("username", "name", "Renames an account", "The account is called %[1]s."),
+		c.many("enable", "Lets accounts sign in", "", "%s can sign in."),
+		c.many("disable", "Ends all sign-ins of accounts, and lets nobody sign in to them", "Disable %d accounts?", "%s can't sign in any more."),
+		c.many("sign-out", "Ends all sign-ins of accounts, links and known devices too", "", "%s is signed out everywhere."),
+		c.many("delete", "Removes accounts for good", "Remove %d accounts for good?", "%s has been removed."),
+	)
 }
 
 // common is what a subcommand needs.
@@ -78,13 +87,20 @@ func (c *common) path(parts ...string) string {
 }
 
 // account is the path of an operation on one account; below is empty for the
-// account itself. A login that no path can have is named in the query.
+// account itself. A login that is no part of a path is named in the query.
 func (c *common) account(login, below string) string {
 	path := c.path("users")
+	if strings.Contains(login, "/") || strings.Trim(login, ".") == "" {
+		if below != "" {
+			path += "/" + below
+		}
+		return path + "?name=" + url.QueryEscape(login)
+	}
+	path += "/" + url.PathEscape(login)
 	if below != "" {
 		path += "/" + below
 	}
-	return path + "?name=" + url.QueryEscape(login)
+	return path
 }
 
 // ask asks for an operation; body is sent as JSON unless it is nil. The answer's

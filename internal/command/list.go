@@ -58,7 +58,22 @@ func (c *common) show() *cobra.Command {
 	return &cobra.Command{
 		Use: "show <account>", Short: "Shows one account, by its username, e-mail address or id", Args: cobra.ExactArgs(1),
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
-			res, err := c.ask(cmd.Context(), http.MethodGet, c.path("users", args[0]), nil)
+			res, err := c.ask(cmd.Context(), http.MethodGet, c.account(args[0], ""), nil)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = res.Body.Close() }()
+			_, err = io.Copy(cmd.OutOrStdout(), res.Body)
+			return err
+		}),
+	}
+}
+
+func (c *common) signIns() *cobra.Command {
+	return &cobra.Command{
+		Use: "sessions <account>", Short: "Lists the sign-ins of an account", Args: cobra.ExactArgs(1),
+		RunE: c.run(func(cmd *cobra.Command, args []string) error {
+			res, err := c.ask(cmd.Context(), http.MethodGet, c.account(args[0], "sessions"), nil)
 			if err != nil {
 				return err
 			}

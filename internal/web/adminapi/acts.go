@@ -46,6 +46,7 @@ var actOperations = []Operation{
 		Method: http.MethodPost, Path: "{realm}/users", Summary: "Makes an account, active at once; without a password nobody signs in until one is set",
 		Body: createBody{Username: "ada", Email: "ada@example.com", Groups: []string{"members"}}, Do: createUser,
 	},
+	{Method: http.MethodGet, Path: "{realm}/users/{account}/sessions", Summary: "The sign-ins of an account, a JSON object a line", Do: listSignIns},
 	{
 		Method: http.MethodPost, Path: "{realm}/users/{account}/set-password", Summary: "Sets a password and ends all sign-ins",
 		Body: passwordBody{"…"}, Do: act(func(c *Call, body passwordBody) (*store.User, error) {
@@ -154,4 +155,20 @@ func (c *Call) read(body any) error {
 		return errorf(http.StatusBadRequest, "the body can't be read, it is an object like %s: %v", example, err)
 	}
 	return nil
+}
+
+func listSignIns(c *Call) (any, error) {
+	list, err := c.Accounts.SignInsOf(c.Context(), c.User)
+	if err != nil {
+		return nil, err
+	}
+	c.beginLines()
+	enc := json.NewEncoder(c.W)
+	for _, s := range list {
+		kind := map[store.SessionKind]string{store.KindSession: "session", store.KindToken: "token", store.KindRefresh: "refresh"}[s.Kind]
+		if err := enc.Encode(web.NewObject("id", s.Hash.PublicID(), "kind", kind, "created", s.Created, "last_used", s.LastUsed, "expires", s.Expires, "address", s.Address, "user_agent", s.UserAgent)); err != nil {
+			return Answered, nil //nolint:nilerr // the client has gone
+		}
+	}
+	return Answered, nil
 }
