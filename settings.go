@@ -111,7 +111,8 @@ type UserSettings struct {
 	LoginFields []string `json:"login_fields,omitempty"`
 	// Fields that accounts have besides the built-in ones. Default: none.
 	Fields []field.Spec `json:"fields,omitempty"`
-	// The fields that the profile shows. Default: `id`, `username`, `email`,
+	// The fields that the profile shows, besides `email`, which it always does unless
+	// that is hidden. Default: `id`, `username`, `email`,
 	// `first_name`, `last_name` and the added fields that are not hidden;
 	// without `username` where nobody signs in by it.
 	PublicFields []string `json:"public_fields,omitempty"`

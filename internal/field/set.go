@@ -29,7 +29,8 @@ type Set struct {
 
 // Use says which fields of a realm are for what, by their names.
 type Use struct {
-	// Public are shown to an account's owner unless they are hidden; editable, those that
+	// Public are shown to an account's owner unless they are hidden, as is the
+	// e-mail address; editable, those that
 	// he changes; login, those by which he signs in.
 	Public, Hidden, Editable, Login []string
 	// Email: a sign-up takes an address whoever sees it, to confirm the account by it.
@@ -48,7 +49,8 @@ func NewSet(all []*Field, use Use) *Set {
 		if f.Unique {
 			set.Unique = append(set.Unique, f)
 		}
-		if slices.Contains(use.Public, f.Name) && !slices.Contains(use.Hidden, f.Name) && !f.Hidden {
+		// The address is its owner's business, whatever else he is shown.
+		if (slices.Contains(use.Public, f.Name) || f.Name == Email) && !slices.Contains(use.Hidden, f.Name) && !f.Hidden {
 			set.Public = append(set.Public, f)
 			set.PublicSet[f.Name] = f
 		}
