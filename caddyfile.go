@@ -446,6 +446,21 @@ func argon2idOption(to **Argon2idSettings) option {
 	}
 }
 
+// headersOption reads `copy_headers` or `copy_headers percent`.
+func headersOption(g *Guard) option {
+	return func(p *parser, _ string) error {
+		args := p.RemainingArgs()
+		if len(args) > 1 || len(args) == 1 && args[0] != "on" && args[0] != percentEncoding {
+			return p.Errf("copy_headers takes no value but %s, which makes ASCII of the headers; write: copy_headers", percentEncoding)
+		}
+		g.CopyHeaders = true
+		if len(args) == 1 && args[0] == percentEncoding {
+			g.HeaderEncoding = percentEncoding
+		}
+		return nil
+	}
+}
+
 // parseRequireLogin is the directive `require_login [<matcher>] { … }`.
 func parseRequireLogin(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	g := new(Guard)
@@ -460,7 +475,7 @@ func parseRequireLogin(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, err
 //	require_login [<matcher>] {
 //		realm <name>
 //		group <name> [<name> …]
-//		copy_headers
+//		copy_headers [percent]
 //		keep_credentials
 //		login_url <url>
 //		max_age <duration>|off
@@ -477,7 +492,7 @@ func (g *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"group":            listOption(&g.Groups, "staff"),
 		"login_url":        textOption(&g.LoginURL, "https://app.example.com/login"),
 		"max_age":          ageOption(func(d caddy.Duration) { g.MaxAge = d }),
-		"copy_headers":     flagOption(&g.CopyHeaders),
+		"copy_headers":     headersOption(g),
 		"keep_credentials": flagOption(&g.KeepCredentials),
 	})
 }

@@ -57,6 +57,10 @@ type Guard struct {
 	// `Remote-Name` and `Remote-Groups` for the handlers behind.
 	// What a client sent under these names is removed whether set or not.
 	CopyHeaders bool `json:"copy_headers,omitempty"`
+	// How the values of these headers are written: `percent` makes ASCII of them, a
+	// `%XX` for each other byte of their UTF-8 and for `%`. Default: UTF-8 as it is,
+	// which not every app server reads as such.
+	HeaderEncoding string `json:"header_encoding,omitempty"`
 	// Where a browser is sent to sign in. Default: the realm's own page.
 	LoginURL string `json:"login_url,omitempty"`
 	// How old the sign-in may be. Default: as old as the session lasts.
@@ -129,6 +133,9 @@ func (g *Guard) validate() error {
 			return setting.Errorf("group", "%q can't be a group's name: that is %s", name, identity.GroupRule)
 		}
 	}
+	if g.HeaderEncoding != "" && g.HeaderEncoding != percentEncoding {
+		return setting.Errorf("header_encoding", "%q is no encoding; write %s, or leave it out", g.HeaderEncoding, percentEncoding)
+	}
 	if g.MaxAge < 0 {
 		return setting.Errorf("max_age", "must not be negative; write for example 10m")
 	}
@@ -157,7 +164,7 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 		return nil
 	}
 	if g.CopyHeaders {
-		r.copyIdentity(req.Header, p.User)
+		r.copyIdentity(req.Header, p.User, g.HeaderEncoding == percentEncoding)
 	}
 	private := &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, who: signedIn{realm: r, user: p.User, session: p.Session}}
 	publish(req, &private.who)
@@ -242,16 +249,25 @@ func originalPath(req *http.Request) string {
 	return ""
 }
 
+// percentEncoding is the HeaderEncoding that makes ASCII.
+const percentEncoding = "percent"
+
 // copyIdentity tells the handlers behind who is signed in. What Strip took off the
 // request has left the names free.
-func (r *realm) copyIdentity(h http.Header, u *store.User) {
+// percent: in ASCII. A value with a control character, which no way into the store
+// takes today, is left out.
+func (r *realm) copyIdentity(h http.Header, u *store.User, percent bool) {
 	set := func(name, value string) {
-		if value != "" {
-			h[name] = []string{value}
+		if value == "" || !identity.Plain(value) {
+			return
 		}
+		if percent {
+			value = identity.Percent(value)
+		}
+		h[name] = []string{value}
 	}
 	user := u.Username
-	if user == "" {
+	if user == "" || !identity.Plain(user) {
 		user = u.ID.String()
 	}
 	set(identity.User, user)

@@ -185,13 +185,38 @@ func TestGroupsThatAreNoneAreLeftOut(t *testing.T) {
 	u := &store.User{ID: id, Username: "ada", Groups: []string{"readers", "staff,admins", "x\r\nRemote-User: root", "editors"}}
 	for range 2 {
 		h := http.Header{}
-		s.realm.copyIdentity(h, u)
+		s.realm.copyIdentity(h, u, false)
 		require.Equal(t, "readers,editors", h.Get("Remote-Groups"))
 		groups, _ := s.realm.placeholder(u, "groups")
 		require.Equal(t, "readers,editors", groups)
 	}
 	require.Equal(t, 1, s.logs.FilterMessageSnippet("left out of Remote-Groups").Len(), "said once")
 }
+
+// What a store of an older version or an import has, no header gets: a control
+// character never, and with `percent` ASCII alone.
+func TestIdentityHeadersOfAnyStore(t *testing.T) {
+	s := newSite(t)
+	u := &store.User{ID: uuidOfZero, Username: "zo\u00eb", Email: "a\r\nX: y@example.org", FirstName: "Zo\u00eb", LastName: "\u5c0f 100%", Groups: []string{"\u00e9quipe", "staff"}}
+	h := http.Header{}
+	s.realm.copyIdentity(h, u, false)
+	require.Equal(t, http.Header{"Remote-User": {"zo\u00eb"}, "Remote-Id": {u.ID.String()}, "Remote-Name": {"Zo\u00eb \u5c0f 100%"}, "Remote-Groups": {"\u00e9quipe,staff"}}, h)
+	h = http.Header{}
+	s.realm.copyIdentity(h, u, true)
+	require.Equal(t, http.Header{"Remote-User": {"zo%C3%AB"}, "Remote-Id": {u.ID.String()}, "Remote-Name": {"Zo%C3%AB %E5%B0%8F 100%25"}, "Remote-Groups": {"%C3%A9quipe,staff"}}, h)
+	u.Username, u.LastName = "ada\nroot", "\x1b[31m"
+	h = http.Header{}
+	s.realm.copyIdentity(h, u, false)
+	require.Equal(t, u.ID.String(), h.Get("Remote-User"), "not a name that may be another's")
+	require.NotContains(t, h, "Remote-Name")
+	for _, name := range []string{"username", "email", "last_name"} {
+		v, ok := s.realm.placeholder(u, name)
+		require.True(t, ok)
+		require.Equal(t, "", v, name)
+	}
+}
+
+var uuidOfZero uuid.UUID
 
 // nullWriter is a response that nobody reads.
 type nullWriter struct {

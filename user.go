@@ -143,6 +143,15 @@ func publish(req *http.Request, who *signedIn) {
 
 // placeholder is the value of {http.auth.user.<name>}.
 func (r *realm) placeholder(u *store.User, name string) (any, bool) {
+	v, ok := r.value(u, name)
+	if text, isText := v.(string); isText && !identity.Plain(text) {
+		return "", ok
+	}
+	return v, ok
+}
+
+// value is what stands behind a placeholder.
+func (r *realm) value(u *store.User, name string) (any, bool) {
 	switch name {
 	case field.ID:
 		return u.ID.String(), true

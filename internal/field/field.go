@@ -197,9 +197,13 @@ func mixesScripts(v string) bool {
 }
 
 // parseText refuses control characters: they have no place in a name, and in a
-// header or a log they do harm.
+// header or a log they do harm. So do what separates lines, and what turns the
+// direction of the text that stands behind it (UAX 9, 2: embeddings, overrides,
+// isolates); the marks of one place that Arabic and Hebrew are written with do not.
 func parseText(v string) (string, bool) {
-	return v, !strings.ContainsFunc(v, unicode.IsControl)
+	return v, !strings.ContainsFunc(v, func(r rune) bool {
+		return unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+	})
 }
 
 // parseEmail accepts an RFC 5321 mailbox with a domain name (no address

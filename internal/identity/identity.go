@@ -137,6 +137,36 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Plain reports whether a text can be the value of a header: it has no control
+// character (RFC 9110, 5.5), not even one of those beyond ASCII.
+func Plain(value string) bool { return !strings.ContainsFunc(value, unicode.IsControl) }
+
+// Percent is a text in ASCII: of its UTF-8, each byte that is none of ASCII's
+// visible characters or a space, and each %, is written as %XX. What decodes URLs
+// decodes it, if it leaves + alone.
+func Percent(value string) string {
+	asIs := func(c byte) bool { return c >= ' ' && c <= '~' && c != '%' }
+	n := 0
+	for i := range len(value) {
+		if !asIs(value[i]) {
+			n++
+		}
+	}
+	if n == 0 {
+		return value
+	}
+	const digits = "0123456789ABCDEF"
+	out := make([]byte, 0, len(value)+2*n)
+	for i := range len(value) {
+		if c := value[i]; asIs(c) {
+			out = append(out, c)
+		} else {
+			out = append(out, '%', digits[c>>4], digits[c&15])
+		}
+	}
+	return string(out)
+}
+
 // maxGroup is the length of a group's name in characters.
 const maxGroup = 64
 

@@ -3,6 +3,7 @@ package identity
 import (
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -20,6 +21,25 @@ func TestIs(t *testing.T) {
 		"Rem\x4fte-Usar", "Authorization", "Referer", "\x52emote-Grou\x10s",
 	} {
 		require.False(t, Is(name), name)
+	}
+}
+
+func TestPercent(t *testing.T) {
+	for in, want := range map[string]string{
+		"": "", "ada": "ada", "a b+c,d": "a b+c,d", "100 %": "100 %25", "Zo\u00eb": "Zo%C3%AB", "\u5c0f\u660e": "%E5%B0%8F%E6%98%8E", "a\r\nb\x00\x7f": "a%0D%0Ab%00%7F", "\xff": "%FF",
+	} {
+		got := Percent(in)
+		require.Equal(t, want, got)
+		back, err := url.PathUnescape(got)
+		require.NoError(t, err)
+		require.Equal(t, in, back)
+	}
+}
+
+func TestPlain(t *testing.T) {
+	require.True(t, Plain("Zo\u00eb \u5c0f\u660e"))
+	for _, bad := range []string{"\r\n", "a\x00", "\x1b[31m", "a\u0085", "\x7f", "\t"} {
+		require.False(t, Plain(bad), "%q", bad)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"strings"
 	texttemplate "text/template"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -275,12 +276,20 @@ func NewRenderer(o Options, l *text.Languages, site string, now func() time.Time
 	return r, nil
 }
 
+// oneLine is a subject: one line, whatever a name contains that an older version
+// has stored, without control characters and what turns the direction of the rest.
+func oneLine(text string) string {
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+	}), " ")
+}
+
 func (t mailTemplate) Render(data MailData) (subject, text, html string, err error) {
 	var out bytes.Buffer
 	if err = t.subject.Execute(&out, data); err != nil {
 		return
 	}
-	subject = strings.Join(strings.Fields(out.String()), " ") // one line, whatever a name contains
+	subject = oneLine(out.String())
 	if t.text != nil {
 		out.Reset()
 		if err = t.text.Execute(&out, data); err != nil {
