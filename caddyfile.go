@@ -446,21 +446,6 @@ func argon2idOption(to **Argon2idSettings) option {
 	}
 }
 
-// headersOption reads `copy_headers` or `copy_headers percent`.
-func headersOption(g *Guard) option {
-	return func(p *parser, _ string) error {
-		args := p.RemainingArgs()
-		if len(args) > 1 || len(args) == 1 && args[0] != "on" && args[0] != percentEncoding {
-			return p.Errf("copy_headers takes no value but %s, which makes ASCII of the headers; write: copy_headers", percentEncoding)
-		}
-		g.CopyHeaders = true
-		if len(args) == 1 && args[0] == percentEncoding {
-			g.HeaderEncoding = percentEncoding
-		}
-		return nil
-	}
-}
-
 // parseRequireLogin is the directive `require_login [<matcher>] { … }`.
 func parseRequireLogin(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
 	g := new(Guard)

@@ -252,6 +252,21 @@ func originalPath(req *http.Request) string {
 // percentEncoding is the HeaderEncoding that makes ASCII.
 const percentEncoding = "percent"
 
+// headersOption reads `copy_headers` or `copy_headers percent`.
+func headersOption(g *Guard) option {
+	return func(p *parser, _ string) error {
+		args := p.RemainingArgs()
+		if len(args) > 1 || len(args) == 1 && args[0] != "on" && args[0] != percentEncoding {
+			return p.Errf("copy_headers takes no value but %s, which makes ASCII of the headers; write: copy_headers", percentEncoding)
+		}
+		g.CopyHeaders = true
+		if len(args) == 1 && args[0] == percentEncoding {
+			g.HeaderEncoding = percentEncoding
+		}
+		return nil
+	}
+}
+
 // copyIdentity tells the handlers behind who is signed in. What Strip took off the
 // request has left the names free.
 // percent: in ASCII. A value with a control character, which no way into the store
