@@ -25,6 +25,7 @@ type App struct {
 	mu     sync.RWMutex
 	realms map[string]*realm
 	guards []guardRef
+	ctx    caddy.Context // of the configuration
 }
 
 // guardRef is a guard that needs a realm, where it was configured, and whether
@@ -37,6 +38,12 @@ type guardRef struct {
 // CaddyModule returns the Caddy module information.
 func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{ID: "registration", New: func() caddy.Module { return &App{realms: map[string]*realm{}} }}
+}
+
+// Provision keeps the configuration's context: its routes are all there at the start.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx = ctx
+	return nil
 }
 
 // registrationApp returns the app of the configuration that is being loaded.
@@ -123,6 +130,7 @@ func (a *App) Start() error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	a.surveyRoutes()
 	var started []*realm
 	for _, r := range a.realms {
 		if err := r.start(); err != nil {

@@ -75,6 +75,12 @@ type Guard struct {
 
 	realmRef
 	logger *zap.Logger
+	// behind are the accounts behind this guard, nil until the routes are known.
+	behind atomic.Pointer[accountsBehind]
+	// blind: on a host that it guards, browsers don't send the cookie of its realm.
+	blind atomic.Bool
+	// toldOfAccounts: the log has said that it stands before the accounts.
+	toldOfAccounts atomic.Bool
 }
 
 // realmRef finds its realm in the app of the same configuration. Realms may be
@@ -155,13 +161,14 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 		return nil
 	}
 	if err != nil || g.MaxAge > 0 && r.Now().Sub(p.Session.Created) >= time.Duration(g.MaxAge) {
-		g.signInFirst(w, req, r, err == nil)
-		return nil
+		again := err == nil
+		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) { g.signInFirst(w, req, r, again) })
 	}
 	if len(g.Groups) > 0 && !slices.ContainsFunc(g.Groups, func(group string) bool { return slices.Contains(p.User.Groups, group) }) {
 		who := p // a copy, so that p need not be on the heap where all is well
-		r.RefuseTo(w, req, &who, refusal.New(refusal.CodePermissionDenied))
-		return nil
+		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) {
+			r.RefuseTo(w, req, &who, refusal.New(refusal.CodePermissionDenied))
+		})
 	}
 	if g.CopyHeaders {
 		r.copyIdentity(req.Header, p.User, g.HeaderEncoding == percentEncoding)
@@ -187,12 +194,16 @@ func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, 
 	target := g.LoginURL
 	if target == "" && !r.settings.Pages.Off {
 		target = r.Address("/login/")
-		if r.settings.Session.CookieDomain != "" && r.BaseHost != "" && !strings.EqualFold(req.Host, r.BaseHost) {
+		if g.blind.Load() && r.settings.BaseURL != "" || r.settings.Session.CookieDomain != "" && r.BaseHost != "" && !strings.EqualFold(req.Host, r.BaseHost) {
 			target = r.settings.BaseURL + r.Path + "/login/" // the accounts live on a sibling host
 		}
 		if again {
 			target += "?" + web.ParamReauth + "=1"
 		}
+	}
+	if _, ours := r.Endpoint(req); ours && g.LoginURL == "" && !strings.Contains(target, "://") {
+		g.standsBefore(w, req, r)
+		return
 	}
 	if target == "" || !web.Navigates(req) {
 		r.Refuse(w, req, refusal.New(refusal.CodeNotAuthenticated))
@@ -202,13 +213,31 @@ func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, 
 	if strings.Contains(target, "?") {
 		separator = "&"
 	}
-	if wanted := r.wanted(req, target); wanted != "" {
+	if g.blind.Load() { // it would be sent back and forth
+		if g.LoginURL == "" {
+			target += separator + web.ParamElsewhere + "=1"
+		}
+	} else if wanted := r.wanted(req, target); wanted != "" {
 		target += separator + sign.ParamNext + "=" + url.QueryEscape(wanted)
 	}
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
 	h.Set("Location", target)
 	w.WriteHeader(http.StatusFound)
+}
+
+// standsBefore answers where a request for the accounts themselves is refused: the
+// sign-in page would lead to itself for ever.
+func (g *Guard) standsBefore(w http.ResponseWriter, req *http.Request, r *realm) {
+	if !g.toldOfAccounts.Swap(true) {
+		r.Logger.Warn(orUnknown(g.Source) + ": require_login stands before the accounts of its own realm and can't reach them, so nobody can sign in there: " +
+			"put registration before it, or give it a matcher that leaves " + r.Path + "/* out")
+	}
+	if !r.settings.Pages.Off && web.AcceptsHTML(req.Header) {
+		r.Pages.Misplaced(w, req)
+		return
+	}
+	r.Refuse(w, req, refusal.New(refusal.CodeNotAuthenticated))
 }
 
 // wanted is the `next` that a sign-in page is given: where the person wanted to go.

@@ -310,3 +310,83 @@ func TestAccountsBesideARewrite(t *testing.T) {
 	}
 	s.member("ada")
 }
+
+// follow goes where answers lead, as a browser that keeps no cookie does.
+func (s *server) follow(host, target string) seen {
+	s.t.Helper()
+	for range 6 {
+		got := s.visit(host, target)
+		if got.location == "" {
+			return got
+		}
+		u, err := url.Parse(got.location)
+		require.NoError(s.t, err)
+		if u.Host != "" {
+			host = u.Host
+		}
+		target = u.RequestURI()
+	}
+	require.Fail(s.t, "redirects in circles", target)
+	return seen{}
+}
+
+// TestGuardBeforeTheAccounts: a guard that stands before the accounts of its realm
+// reaches them, and nothing else does anybody without a sign-in; where it can't
+// reach them it says so instead of leading to itself.
+func TestGuardBeforeTheAccounts(t *testing.T) {
+	const signIn = `name="password"`
+	for name, c := range map[string]struct {
+		rest, page string
+		told       bool
+	}{
+		"route":                 {"route {\n\t\trequire_login\n\t\t[[registration]]\n\t\treverse_proxy [[backend]]\n\t}", signIn, false},
+		"handle":                {"handle /accounts/* {\n\t\t[[registration]]\n\t}\n\trequire_login\n\treverse_proxy [[backend]]", signIn, false},
+		"handle, group":         {"handle /accounts/* {\n\t\t[[registration]]\n\t}\n\trequire_login {\n\t\tgroup staff\n\t}\n\treverse_proxy [[backend]]", signIn, false},
+		"two guards, headers":   {"route {\n\t\trequire_login\n\t\theader X-A b\n\t\trequire_login {\n\t\t\tmax_age 1h\n\t\t}\n\t\tencode gzip\n\t\thandle {\n\t\t\t[[registration]]\n\t\t}\n\t\treverse_proxy [[backend]]\n\t}", signIn, false},
+		"kept from the sign-in": {"route {\n\t\trequire_login\n\t\trespond /accounts/login/ closed 403\n\t\t[[registration]]\n\t}", "behind the lock", true},
+		"an app between":        {"route {\n\t\trequire_login\n\t\treverse_proxy [[backend]]\n\t\t[[registration]]\n\t}", "behind the lock", true},
+		"another method":        {"route {\n\t\trequire_login\n\t\t@post method POST\n\t\thandle @post {\n\t\t\t[[registration]]\n\t\t}\n\t\treverse_proxy [[backend]]\n\t}", "behind the lock", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			backend := newPathBackend(t)
+			s := newServer(t)
+			s.values["backend"] = backend.URL
+			s.configure(placedSite("http://127.0.0.1:[[port]] {\n\t"+c.rest+"\n}\n", ""))
+			s.start()
+			mark := s.log.mark()
+			require.Contains(t, s.follow("", "/").body, c.page)
+			require.Contains(t, s.follow("", "/accounts/login/").body, c.page)
+			if c.told {
+				s.logged(mark, "Caddyfile:", "stands before the accounts")
+			} else {
+				require.Equal(t, http.StatusNotFound, s.visit("", "/accounts/no-such-page").status)
+				require.Contains(t, s.visit("", "/accounts/register/").body, signIn)
+			}
+			for _, target := range []string{"/accounts", "/accounts/x", "/accounts/../x", "/Accounts/login", "/accounts%2flogin", "/accountsx/"} {
+				for _, method := range []string{"GET", "POST", "PUT", "OPTIONS"} {
+					_, body := s.raw(method, target)
+					require.NotContains(t, body, "the app", target)
+				}
+			}
+			backend.mu.Lock()
+			defer backend.mu.Unlock()
+			require.Empty(t, backend.seen)
+		})
+	}
+}
+
+// TestGuardThatSeesNoSignIn: a guard on a host to which browsers don't send the cookie
+// is warned of with its line, and nobody goes round in a circle.
+func TestGuardThatSeesNoSignIn(t *testing.T) {
+	s := run(t, placedSite("http://127.0.0.1:[[port]] {\n\t[[registration]]\n\trequire_login /members/*\n\trespond in\n}\nhttp://other.example:[[port]] {\n\trequire_login\n\trespond in\n}\n", ""))
+	s.logged(0, "Caddyfile:", "require_login guards other.example", "cookie_domain")
+	got := s.visit(fmt.Sprintf("other.example:%d", s.port), "/x")
+	require.Equal(t, s.base()+"/accounts/login/?elsewhere=1", got.location)
+	ada := s.member("ada")
+	ada.header.Set("Accept", browserAccept)
+	res := ada.get(strings.TrimPrefix(got.location, s.base()))
+	require.Equal(t, http.StatusOK, res.StatusCode, "it leads nowhere by itself")
+	require.Contains(t, res.body, "another address")
+	require.Equal(t, http.StatusOK, ada.get("/members/").StatusCode)
+	require.NotContains(t, s.log.since(0), "guards 127.0.0.1")
+}

@@ -23,6 +23,9 @@ import (
 const (
 	// ParamReauth: whoever is signed in is asked to sign in again.
 	ParamReauth = "reauth"
+	// ParamElsewhere: whoever signs in can't be led back to where he came from,
+	// because that host doesn't see the sign-in.
+	ParamElsewhere = "elsewhere"
 	// paramSent: a mail has just been asked for.
 	paramSent = "sent"
 )
@@ -385,6 +388,15 @@ func (p *pages) refusal(w http.ResponseWriter, req *http.Request, who *session.P
 		}
 	}
 	p.Write(w, &Call{Realm: p.realm, Req: req, Loc: l, Who: who}, status, d)
+}
+
+// Misplaced says that the accounts stand behind their own guard.
+func (p *pages) Misplaced(w http.ResponseWriter, req *http.Request) {
+	status := p.realm.errorHeaders(w, req, refusal.New(refusal.CodeNotAuthenticated))
+	l := p.realm.Language(req)
+	p.Write(w, &Call{Realm: p.realm, Req: req, Loc: l}, status, PageData{
+		Page: errorPage, Title: l.Text(errorTitles[status]), Text: []string{l.Text(text.Say("page.error.behind_guard"))},
+	})
 }
 
 var errorTitles = map[int]text.Phrase{

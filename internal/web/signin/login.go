@@ -56,7 +56,7 @@ func EndpointLogin(r *web.Realm) *web.Endpoint {
 
 // skipSignIn sends on who is signed in already, unless he is asked to sign in anew.
 func skipSignIn(w http.ResponseWriter, c *web.Call) bool {
-	if c.Who == nil || c.Who.Session.Kind != store.KindSession || c.In.Text(web.ParamReauth) != "" {
+	if c.Who == nil || c.Who.Session.Kind != store.KindSession || c.In.Text(web.ParamReauth) != "" || c.In.Text(web.ParamElsewhere) != "" {
 		return false
 	}
 	web.SeeOther(w, http.StatusFound, c.Realm.AfterSignIn(c.Next))
@@ -65,7 +65,10 @@ func skipSignIn(w http.ResponseWriter, c *web.Call) bool {
 
 // askAgain tells who is signed in why he is asked to sign in.
 func askAgain(c *web.Call, d *web.PageData, _ *store.User) error {
-	if c.Who != nil {
+	if c.In.Text(web.ParamElsewhere) != "" {
+		d.Text = append(d.Text, c.Loc.Text(text.Say("page.login.elsewhere")))
+	}
+	if c.Who != nil && c.In.Text(web.ParamElsewhere) == "" {
 		d.Text, d.Links = append(d.Text, c.Loc.Text(text.Say("page.login.reauth"))), nil
 	}
 	return nil

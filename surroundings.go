@@ -1,0 +1,265 @@
+// surroundings.go: what stands around the accounts in Caddy's configuration: the
+// proxies before them, and the guards and hosts beside them.
+
+package registration
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// chosenAddress reports whether a request came through a trusted proxy that adds
+// to the header in which Caddy looks for the client's address, while Caddy takes
+// its first entry: the one that the client wrote itself. With
+// trusted_proxies_strict it takes the last that is no trusted proxy's.
+func chosenAddress(req *http.Request) bool {
+	if trusted, _ := caddyhttp.GetVar(req.Context(), caddyhttp.TrustedProxyVarKey).(bool); !trusted {
+		return false
+	}
+	server, ok := req.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if !ok || server.TrustedProxiesStrict > 0 {
+		return false
+	}
+	entries := 0
+	for _, name := range server.ClientIPHeaders {
+		for _, line := range req.Header.Values(name) {
+			entries += 1 + strings.Count(line, ",")
+		}
+	}
+	return entries > 1
+}
+
+// warnOfProxies says so in the log, once a configuration.
+func (r *realm) warnOfProxies(req *http.Request) {
+	if r.warnedOfProxies.Load() || !chosenAddress(req) || r.warnedOfProxies.Swap(true) {
+		return
+	}
+	r.Logger.Warn("a trusted proxy adds to the header that names the client, and Caddy takes the first entry of it, which the client "+
+		"may have written itself: throttles and logs can't be relied on. Write trusted_proxies_strict beside trusted_proxies, "+
+		"or let the proxy replace the header", zap.String("realm", r.Name), zap.String("remote_address", req.RemoteAddr))
+}
+
+// harmless are the handlers that answer nothing by themselves and only pass on what
+// they have changed: between a guard and the accounts they may be.
+var harmless = []caddy.ModuleID{
+	"http.handlers.headers", "http.handlers.encode", "http.handlers.vars", "http.handlers.map", "http.handlers.log_append",
+	"http.handlers.tracing", "http.handlers.rewrite", "http.handlers.request_body",
+}
+
+// accountsBehind is what a guard knows of the routes behind it: the way from there to
+// the accounts of its realm, and to nothing else. A guard that stands before
+// the accounts (`route { require_login; registration }`) takes requests for them
+// there, so that people can sign in. This is no exemption by path: every handler on
+// the way that isn't known to be harmless, and the end of it, is the guard's
+// refusal, so no app behind can ever be reached without a sign-in.
+type accountsBehind struct {
+	way    caddyhttp.Handler
+	groups []string // of routes, taken before the guard
+}
+
+// trip is one request on that way.
+type trip struct {
+	realm  *realm
+	groups map[string]bool
+	refuse func(http.ResponseWriter, *http.Request)
+}
+
+type tripKey struct{}
+
+// toAccounts serves a request that the guard doesn't let through if it is for the
+// accounts of its realm and those are behind the guard; else it refuses.
+func (g *Guard) toAccounts(w http.ResponseWriter, req *http.Request, r *realm, refuse func(http.ResponseWriter, *http.Request)) error {
+	behind := g.behind.Load()
+	if _, ok := r.Endpoint(req); !ok || behind == nil {
+		refuse(w, req)
+		return nil
+	}
+	t := &trip{realm: r, groups: map[string]bool{}, refuse: refuse}
+	for _, group := range behind.groups {
+		t.groups[group] = true
+	}
+	return behind.way.ServeHTTP(w, req.WithContext(context.WithValue(req.Context(), tripKey{}, t)))
+}
+
+func tripOf(req *http.Request) *trip { return req.Context().Value(tripKey{}).(*trip) }
+
+// refusal is the end of every way that doesn't lead to the accounts.
+func tripEnds(w http.ResponseWriter, req *http.Request) error {
+	tripOf(req).refuse(w, req)
+	return nil
+}
+
+// survey walks through the routes of a server, the last first, so that what is
+// behind a handler is known when it is met.
+type survey struct {
+	groups []string   // of the routes around
+	hosts  [][]string // that the routes around want; nil: any
+	guards []guardAt
+	served []servedAt
+}
+
+// guardAt is a guard with the hosts that it guards, servedAt accounts with the hosts
+// on which they are; none: any.
+type guardAt struct {
+	guard *Guard
+	hosts []string
+}
+
+type servedAt struct {
+	handler *Handler
+	hosts   []string
+}
+
+func (s *survey) routes(routes caddyhttp.RouteList, next caddyhttp.Handler) caddyhttp.Handler {
+	for _, route := range slices.Backward(routes) {
+		next = s.route(route, next)
+	}
+	return next
+}
+
+func (s *survey) route(route caddyhttp.Route, rest caddyhttp.Handler) caddyhttp.Handler {
+	groups, hosts := s.groups, s.hosts
+	if route.Group != "" {
+		s.groups = append(slices.Clip(groups), route.Group)
+	}
+	if wanted := hostsOf(route.MatcherSets); wanted != nil {
+		s.hosts = append(slices.Clip(hosts), wanted)
+	}
+	inner := rest
+	if route.Terminal {
+		inner = caddyhttp.HandlerFunc(tripEnds)
+	}
+	for _, h := range slices.Backward(route.Handlers) {
+		inner = s.handler(h, inner)
+	}
+	s.groups, s.hosts = groups, hosts
+	return caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error {
+		t := tripOf(req)
+		if t.groups[route.Group] {
+			return rest.ServeHTTP(w, req)
+		}
+		if matches, err := route.MatcherSets.AnyMatchWithError(req); err != nil {
+			return tripEnds(w, req)
+		} else if !matches {
+			return rest.ServeHTTP(w, req)
+		}
+		if route.Group != "" {
+			t.groups[route.Group] = true
+		}
+		return inner.ServeHTTP(w, req)
+	})
+}
+
+func (s *survey) handler(h caddyhttp.MiddlewareHandler, next caddyhttp.Handler) caddyhttp.Handler {
+	switch h := h.(type) {
+	case *Handler:
+		s.served = append(s.served, servedAt{h, s.innermost()})
+		return caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error {
+			if _, ok := h.realm.Endpoint(req); !ok {
+				return next.ServeHTTP(w, req)
+			}
+			if h.realm != tripOf(req).realm {
+				return tripEnds(w, req)
+			}
+			return h.ServeHTTP(w, req, caddyhttp.HandlerFunc(tripEnds))
+		})
+	case *Guard:
+		h.behind.Store(&accountsBehind{next, slices.Clone(s.groups)})
+		s.guards = append(s.guards, guardAt{h, s.innermost()})
+		return caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error {
+			if h.realm() != tripOf(req).realm {
+				return tripEnds(w, req)
+			}
+			return next.ServeHTTP(w, req)
+		})
+	case *caddyhttp.Subroute:
+		return s.routes(h.Routes, next)
+	case caddy.Module:
+		if slices.Contains(harmless, h.CaddyModule().ID) {
+			handler := h.(caddyhttp.MiddlewareHandler)
+			return caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error { return handler.ServeHTTP(w, req, next) })
+		}
+	}
+	return caddyhttp.HandlerFunc(tripEnds)
+}
+
+// innermost are the hosts that the nearest route around asks for.
+func (s *survey) innermost() []string {
+	if len(s.hosts) == 0 {
+		return nil
+	}
+	return s.hosts[len(s.hosts)-1]
+}
+
+// hostsOf are the hosts that matchers ask for, nil where one asks for none.
+func hostsOf(sets caddyhttp.MatcherSets) []string {
+	var out []string
+	for _, set := range sets {
+		var hosts []string
+		for _, m := range set {
+			if match, ok := m.(*caddyhttp.MatchHost); ok {
+				hosts = append(hosts, *match...)
+			}
+		}
+		if hosts == nil {
+			return nil
+		}
+		out = append(out, hosts...)
+	}
+	return out
+}
+
+// surveyRoutes looks at all routes of the configuration once they are there: it shows
+// the guards the accounts behind them, and warns of those that can't see a sign-in.
+func (a *App) surveyRoutes() {
+	if a.ctx.Context == nil { // made by hand
+		return
+	}
+	app, err := a.ctx.AppIfConfigured("http")
+	httpApp, ok := app.(*caddyhttp.App)
+	if err != nil || !ok {
+		return
+	}
+	var s survey
+	for _, server := range httpApp.Servers {
+		s.routes(server.Routes, caddyhttp.HandlerFunc(tripEnds))
+	}
+	for _, at := range s.guards {
+		if r := a.realms[at.guard.name]; r != nil {
+			s.checkGuard(r, at)
+		}
+	}
+}
+
+// checkGuard warns of a guard on a host that can't see the session cookie, and has it
+// send nobody round in a circle. The hosts are those of the configuration.
+func (s *survey) checkGuard(r *realm, at guardAt) {
+	for _, host := range at.hosts {
+		if r.cookieReaches(host) || slices.ContainsFunc(s.served, func(served servedAt) bool {
+			return served.handler.realm == r && (served.hosts == nil || slices.Contains(served.hosts, host))
+		}) {
+			continue
+		}
+		at.guard.blind.Store(true)
+		r.Logger.Warn(fmt.Sprintf("%s: require_login guards %s, but the sign-in at %s sets a cookie that browsers don't send there: nobody gets in. "+
+			"Add `registration` to that site, or let both have one domain: session { cookie_domain <domain> }", orUnknown(at.guard.Source), host, orUnknown(r.settings.BaseURL)))
+	}
+}
+
+// cookieReaches reports whether browsers send the session cookie of base_url to a host.
+func (r *realm) cookieReaches(host string) bool {
+	host = strings.ToLower(host)
+	if domain := strings.ToLower(strings.TrimPrefix(r.settings.Session.CookieDomain, ".")); domain != "" {
+		return host == domain || strings.HasSuffix(host, "."+domain)
+	}
+	u, err := url.Parse(r.settings.BaseURL)
+	return err == nil && strings.ToLower(u.Hostname()) == host
+}
