@@ -45,7 +45,7 @@ func newEngine(store store.Store, release func() error) *engine {
 	e := &engine{store: store, sessions: session.NewLive(store), throttles: web.NewThrottles(time.Now), uniques: field.NewKeyIndex(), release: release, changed: make(chan struct{}, 1)}
 	e.outbox = outbox.NewWorker(store, e.postman)
 	e.purger = account.NewPurger(store, e.uniques, e.postman)
-	e.outbox.Removed = e.purger.MailDone
+	e.outbox.Done = e.purger.MailDone
 	return e
 }
 
@@ -66,7 +66,8 @@ func (e *engine) postman() *outbox.Courier {
 }
 
 // start begins to work for a configuration. From then on its mailer is used, and
-// no other's: a message that one has under way is cut off and sent again.
+// no other's: a message that one has under way is cut off and sent again, unless the
+// server has the whole of it.
 func (e *engine) start(p *outbox.Courier) {
 	defer e.outbox.TakeOver() // without the lock
 	e.mu.Lock()
@@ -118,7 +119,7 @@ func (e *engine) finish(p *outbox.Courier) {
 	case <-atRest:
 		_ = p.Mailer.Close()
 	case <-patience.C: // a dead disk, or a mailer that doesn't heed its context
-		p.Logger.Error("the mailer of the former configuration doesn't let go of a message; it is left behind")
+		p.Logger.Warn("the mailer of the former configuration still waits for the answer about a message; it is closed afterwards")
 		go func() {
 			<-atRest
 			_ = p.Mailer.Close()

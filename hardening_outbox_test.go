@@ -300,11 +300,11 @@ func inBubble(t *testing.T, test func(t *testing.T, b *bench)) {
 
 func TestHardeningReloadTakesOverAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
-		former, next := &benchMailer{takes: 10 * time.Second}, &benchMailer{}
+		former, next := &benchMailer{takes: 4 * time.Second}, &benchMailer{}
 		p1, p2 := b.postman(former), b.postman(next)
 		b.e.start(p1)
 		ids := b.queue(23)
-		time.Sleep(25 * time.Second) // two are sent, the third is under way
+		time.Sleep(10 * time.Second) // two are sent, the third is under way
 		require.Len(t, former.got(), 2)
 		start := time.Now()
 		b.e.start(p2)
@@ -521,6 +521,8 @@ func TestHardeningReloadWithAHangingMailServer(t *testing.T) {
 			})
 			b := newBench(t, emptyStore(t))
 			hanging, next := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: farTimeout}), &benchMailer{}
+			hanging.Server.Limits = smtp.DefaultLimits
+			hanging.Server.Limits.DataEnd = time.Second
 			p1, p2 := b.postman(hanging), b.postman(next)
 			b.e.start(p1)
 			ids := b.queue(2)
@@ -533,7 +535,7 @@ func TestHardeningReloadWithAHangingMailServer(t *testing.T) {
 			if at == "a late answer" {
 				ids = ids[1:]
 			}
-			require.Equal(t, ids, next.got())
+			require.ElementsMatch(t, ids, next.got())
 			b.e.finish(p2)
 		})
 	}
@@ -599,4 +601,119 @@ func TestHardeningMailersPretend(t *testing.T) {
 		require.ErrorIs(t, m.Pretend(ctx, aMail()), context.Canceled)
 		p.require(t, 1, 1)
 	})
+}
+
+// A message over which the server takes long holds up nobody else's, and comes once,
+// over a reload too.
+func TestHardeningSlowMessageIsOvertaken(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		m := &choosyMailer{takes: func(to string) time.Duration {
+			if to == "u0@example.org" {
+				return 9 * time.Minute
+			}
+			return 0
+		}}
+		p := b.postman(m)
+		b.e.start(p)
+		b.queue(5)
+		time.Sleep(outbox.MailPatience + time.Second)
+		require.Equal(t, []string{"u1@example.org", "u2@example.org", "u3@example.org", "u4@example.org"}, m.got())
+		require.Equal(t, 1, b.left())
+		time.Sleep(9 * time.Minute)
+		require.Len(t, m.got(), 5)
+		require.Equal(t, 5, m.tried, "each was tried once")
+		require.Zero(t, b.left())
+		b.e.finish(p)
+	})
+}
+
+// One recipient that a server's policy refuses stops nobody's mail; three of
+// different domains in a row stop the queue, which is probed once a minute and goes
+// on as a whole when the server is mended.
+func TestHardeningRefusedRecipients(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		m := &choosyMailer{refuses: func(to string) bool { return !strings.HasSuffix(to, "@good.example") }}
+		p := b.postman(m)
+		b.e.start(p)
+		b.queueTo("a@one.example", "x@good.example", "b@two.example", "y@good.example", "c@one.example", "d@one.example", "z@good.example")
+		synctest.Wait()
+		require.Equal(t, []string{"x@good.example", "y@good.example", "z@good.example"}, m.got(), "four refused ones wait, and nobody with them")
+		require.Equal(t, 4, b.left())
+		b.e.finish(p)
+	})
+	inBubble(t, func(t *testing.T, b *bench) {
+		mended := false
+		m := &choosyMailer{refuses: func(string) bool { return !mended }}
+		p := b.postman(m)
+		b.e.start(p)
+		b.queueTo("a@one.example", "b@two.example", "c@three.example", "d@four.example", "e@five.example")
+		synctest.Wait()
+		require.Equal(t, 3, m.tried)
+		time.Sleep(10*outbox.MailProbe + time.Second)
+		require.InDelta(t, 13, m.tried, 1, "one a minute")
+		require.Equal(t, 1, b.logs.FilterMessage("the mail server refuses all recipients; all mail waits, one is tried once a minute and all after a reload").Len())
+		mended = true
+		time.Sleep(outbox.MailProbe)
+		require.Len(t, m.got(), 5, "all at once, whatever each had been put off")
+		require.Zero(t, b.left())
+		b.e.finish(p)
+	})
+	inBubble(t, func(t *testing.T, b *bench) {
+		m := &choosyMailer{refuses: func(string) bool { return true }}
+		p := b.postman(m)
+		b.e.start(p)
+		b.queueTo("a@one.example", "b@two.example", "c@three.example", "d@four.example")
+		time.Sleep(time.Hour)
+		next := &choosyMailer{}
+		p2 := b.postman(next)
+		b.e.start(p2)
+		b.e.finish(p)
+		synctest.Wait() // no time passes
+		require.Len(t, next.got(), 4, "at once after a reload")
+		b.e.finish(p2)
+	})
+}
+
+func (b *bench) queueTo(recipients ...string) {
+	b.t.Helper()
+	require.NoError(b.t, b.store.Update(b.t.Context(), func(tx store.Tx) error {
+		for _, to := range recipients {
+			if err := tx.PutMail(&store.Mail{MessageID: uuid.NewString() + "@example.com", Kind: store.MailEmailInUse, To: to, Queued: time.Now(), Due: time.Now()}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	b.e.outbox.Notify()
+}
+
+// choosyMailer decides by the recipient.
+type choosyMailer struct {
+	takes   func(to string) time.Duration
+	refuses func(to string) bool
+	mu      sync.Mutex
+	sent    []string
+	tried   int
+}
+
+func (m *choosyMailer) Send(_ context.Context, msg *mail.Message) error {
+	if m.takes != nil {
+		time.Sleep(m.takes(msg.To))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tried++
+	if m.refuses != nil && m.refuses(msg.To) {
+		return &mail.Error{Refused: true, Err: errors.New("554 5.7.1 no")}
+	}
+	m.sent = append(m.sent, msg.To)
+	return nil
+}
+
+func (m *choosyMailer) Close() error { return nil }
+
+func (m *choosyMailer) got() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]string(nil), m.sent...)
 }

@@ -69,7 +69,7 @@ func TestOutboxTemporaryAndPermanent(t *testing.T) {
 	s.failWith(func(*mail.Message) error { return &mail.Error{Permanent: true, Err: errors.New("550 no")} })
 	s.browser().post("/accounts/register", newcomer("bob"))
 	require.Eventually(t, func() bool { return len(s.queued()) == 0 }, patience, time.Millisecond)
-	require.Equal(t, 1, s.logs.FilterMessage("mail given up: the server refused it for good").Len())
+	require.Equal(t, 1, s.logs.FilterMessage("mail given up: it can't be sent").Len())
 }
 
 func TestOutboxServerDownTouchesNoRow(t *testing.T) {

@@ -16,6 +16,9 @@ type Claim struct {
 	// Now is the time by which messages are due and leases run out. Clocks of
 	// nodes may be apart by less than half a lease.
 	Now time.Time
+	// Keep are rows of the worker's earlier claims that stay leased to it beside those
+	// that it gets, and are not returned again.
+	Keep []uint64
 	// Lease is how long nobody else may claim them, at most MaxLease.
 	Lease time.Duration
 	// Limit is how many messages are wanted.

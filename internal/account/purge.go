@@ -142,7 +142,7 @@ func (e *Purger) waitsSince(tx store.Tx, u *store.User, since time.Time) error {
 // MailDone is told of every mail that leaves the queue, in the transaction in
 // which it does: the time of the account that it was for is counted from when it
 // was asked for, three lifetimes at most in all.
-func (e *Purger) MailDone(tx store.Tx, m *store.Mail) error {
+func (e *Purger) MailDone(tx store.Tx, m *store.Mail, _ outbox.End) error {
 	p := e.working()
 	if m.Waiting == uuid.Nil || p == nil {
 		return nil

@@ -17,9 +17,14 @@ import (
 // errLeaseLost cuts off a message that another worker has taken over.
 var errLeaseLost = errors.New("the lease of the row is lost")
 
-// claim is the worker's wish for up to limit rows.
+// claim is the worker's wish for up to limit rows, beside those that are in its
+// mailers' hands.
 func (o *Worker) claim(p *Courier, limit int) store.Claim {
-	return store.Claim{Worker: o.id, Now: p.Now(), Lease: MailLease, Limit: limit}
+	c := store.Claim{Worker: o.id, Now: p.Now(), Lease: MailLease, Limit: limit}
+	for _, j := range o.slow {
+		c.Keep = append(c.Keep, j.mail.Seq)
+	}
+	return c
 }
 
 // letGo gives the leases back, so that other workers need not wait for their end.
@@ -75,5 +80,5 @@ func (o *Worker) renew(ctx context.Context, p *Courier, m *store.Mail) (err erro
 			err = errors.New("the store panicked")
 		}
 	}()
-	return o.store.RenewMail(ctx, o.claim(p, mailBatch), m.Seq)
+	return o.store.RenewMail(ctx, store.Claim{Worker: o.id, Now: p.Now(), Lease: MailLease, Limit: mailBatch}, m.Seq)
 }

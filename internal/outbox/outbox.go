@@ -26,6 +26,8 @@ const (
 	// MailFirstRetry doubles with each failure, up to MailLastRetry.
 	MailFirstRetry = 5 * time.Second
 	MailLastRetry  = 15 * time.Minute
+	// MailProbe is the longest that a mail server that can't be used is left in peace.
+	MailProbe = time.Minute
 	// storeLastRetry is the longest wait for a store that fails: asking it costs
 	// nobody anything.
 	storeLastRetry = 30 * time.Second
@@ -33,8 +35,9 @@ const (
 	MailIdle = time.Minute
 	// mailBatch is how many rows are read at once.
 	mailBatch = 32
-	// mailTimeout bounds one message, whatever the mailer's own limits.
-	mailTimeout = 2 * time.Minute
+	// mailTimeout bounds one message, whatever the mailer's own limits. It is more
+	// than all minutes of RFC 5321, 4.5.3.2 together.
+	mailTimeout = time.Hour
 	// MailLease is for how long a row is the worker's alone; it is renewed while
 	// the worker lives, so that is how long the rows of a dead one wait.
 	MailLease = 2 * time.Minute
@@ -53,8 +56,8 @@ type Courier struct {
 	Unconfirmed time.Duration
 }
 
-// Worker is the worker of one realm's queue. It outlives reloads: whose postman
-// works is the engine's business. But for notify, TakeOver and leave, its methods
+// Worker is the worker of one realm's queue. It outlives reloads: whose courier
+// works is the engine's business. But for Notify, TakeOver and Leave, its methods
 // are the worker's own.
 type Worker struct {
 	store store.Store
@@ -62,33 +65,40 @@ type Worker struct {
 	id      uuid.UUID
 	wake    chan struct{}
 	postman func() *Courier
-	// unremoved is a mail that was sent and could not be taken off the queue.
+	// unremoved are mails that were sent and could not be taken off the queue.
 	// Before that is done, nothing else is sent.
-	unremoved *store.Mail
-	// down is for how long the mail server has been waited for, by no wall clock;
-	// zero: it is in order.
-	down time.Duration
-	// Removed is told of every row that leaves the queue, in the transaction in
-	// which it does; nil: nobody is.
-	Removed func(store.Tx, *store.Mail) error
+	unremoved []*store.Mail
+	// hasten says that what was put off is to be tried at once.
+	hasten bool
+	pause
+	// Done is told of every row that leaves the queue, in the transaction in
+	// which it does, and how it ended; nil: nobody is.
+	Done func(store.Tx, *store.Mail, End) error
 	// StoreFails says that the last failure was the store's.
 	StoreFails bool
+	storeFails int // in a row
 
-	mu  sync.Mutex
-	job *mailJob // under way; nil: none
+	slow     []*job        // that others overtake
+	finished chan struct{} // one of slow is
+
+	mu    sync.Mutex
+	inUse map[*job]struct{} // whose mailer has not let go of them
 }
 
-// mailJob is a message in a postman's hands.
-type mailJob struct {
-	by   *Courier
-	stop context.CancelFunc
-	done chan struct{}
+// End is how a mail left the queue. The zero End: nobody was asked to take it, or
+// it waited for too long.
+type End struct {
+	// Delivered: the server has taken it.
+	Delivered bool
+	// Unreachable is what the server said where nobody reads mail at the
+	// recipient's address; else empty.
+	Unreachable string
 }
 
 // NewWorker is a worker at rest. It asks current for the courier of every mail, as a
 // reload brings another.
 func NewWorker(store store.Store, current func() *Courier) *Worker {
-	return &Worker{store: store, id: uuid.New(), wake: make(chan struct{}, 1), postman: current}
+	return &Worker{store: store, id: uuid.New(), wake: make(chan struct{}, 1), postman: current, finished: make(chan struct{}, 1), inUse: map[*job]struct{}{}}
 }
 
 // Notify says that a row was written. It never blocks.
@@ -99,55 +109,9 @@ func (o *Worker) Notify() {
 	}
 }
 
-// TakeOver has the present postman work at once: a message that another one has
-// under way is cut off, and whatever the worker waits for is over.
-func (o *Worker) TakeOver() {
-	o.mu.Lock()
-	if o.job != nil && o.job.by != o.postman() {
-		o.job.stop()
-	}
-	o.mu.Unlock()
-	o.Notify()
-}
-
-// Leave is TakeOver where p is no longer among the postmen. The channel is closed
-// when p's mailer is at rest for good.
-func (o *Worker) Leave(p *Courier) <-chan struct{} {
-	o.TakeOver()
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.job != nil && o.job.by == p {
-		return o.job.done
-	}
-	atRest := make(chan struct{})
-	close(atRest)
-	return atRest
-}
-
-// begin puts a message into p's hands, unless another one works by now. ctx ends
-// with the message's time, or when another takes over; end is to be called.
-func (o *Worker) begin(ctx context.Context, p *Courier) (sending context.Context, end func(), ok bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.postman() != p {
-		return nil, nil, false
-	}
-	sending, stop := context.WithTimeout(ctx, mailTimeout)
-	job := &mailJob{by: p, stop: stop, done: make(chan struct{})}
-	o.job = job
-	return sending, func() {
-		stop()
-		o.mu.Lock()
-		o.job = nil
-		o.mu.Unlock()
-		close(job.done)
-	}, true
-}
-
 // Run sends what is due until ctx ends.
 func (o *Worker) Run(ctx context.Context) {
-	defer o.letGo(ctx)
-	failures := 0 // of the server as a whole, in a row
+	defer o.end(ctx)
 	var before *Courier
 	for ctx.Err() == nil {
 		p := o.postman()
@@ -155,33 +119,34 @@ func (o *Worker) Run(ctx context.Context) {
 			return
 		}
 		if p != before { // a reload may have mended what failed
-			before, failures = p, 0
+			before, o.storeFails, o.hasten = p, 0, true
+			o.again()
 		}
 		wait, ok := o.Survive(ctx, p)
 		healthy := ok
 		switch {
 		case ok:
-			failures = 0
+			o.storeFails = 0
 		case o.StoreFails:
-			failures++
-			wait, healthy = min(Backoff(failures), storeLastRetry), true // a new row tells that it works again
+			o.storeFails++
+			wait, healthy = min(Backoff(o.storeFails), storeLastRetry), true // a new row tells that it works again
 		default:
-			failures++
-			wait = Backoff(failures)
+			wait = o.untilProbe()
 		}
 		if wait <= 0 {
 			continue
 		}
 		timer, began := time.NewTimer(wait), time.Now()
 		o.rest(ctx, p, timer.C, healthy)
-		if timer.Stop(); !healthy {
+		if timer.Stop(); o.suspended() {
 			o.down += time.Since(began)
 		}
 	}
 }
 
 // rest waits for the timer or for work. While the server is out of order, a new
-// row is no reason to try it again, but a new postman is.
+// row is no reason to try it again, but a new courier is, and a message that is
+// taken after all.
 func (o *Worker) rest(ctx context.Context, p *Courier, timer <-chan time.Time, healthy bool) {
 	for {
 		select {
@@ -189,6 +154,11 @@ func (o *Worker) rest(ctx context.Context, p *Courier, timer <-chan time.Time, h
 			return
 		case <-timer:
 			return
+		case <-o.finished:
+			o.Notify() // settled in the next round; here it is only looked at
+			if healthy || o.anyTaken() {
+				return
+			}
 		case <-o.wake:
 			if healthy || o.postman() != p {
 				return
@@ -212,6 +182,7 @@ func (o *Worker) Survive(ctx context.Context, p *Courier) (wait time.Duration, o
 	defer func() {
 		if v := recover(); v != nil {
 			p.Logger.Error("the outbox panicked; trying again", zap.Any("panic", v), zap.Stack("stack"))
+			o.failures++
 			wait, ok = 0, false
 		}
 	}()
@@ -219,16 +190,27 @@ func (o *Worker) Survive(ctx context.Context, p *Courier) (wait time.Duration, o
 	return o.DeliverDue(ctx, p)
 }
 
-// DeliverDue sends a batch. It returns how long to wait for the next, and
-// false where the mail server or the store as a whole is out of order.
+// DeliverDue sends a batch, or one message where the queue waits for the server.
+// It returns how long to wait for the next, and false where the mail server or
+// the store as a whole is out of order.
 func (o *Worker) DeliverDue(ctx context.Context, p *Courier) (wait time.Duration, ok bool) {
+	if !o.settleFinished(ctx) {
+		return 0, false
+	}
 	if p.Mailer == nil {
 		return MailIdle, true
 	}
-	if m := o.unremoved; m != nil && !o.remove(ctx, m, mailLog(p, m)) {
-		return 0, false
+	for len(o.unremoved) > 0 {
+		if m := o.unremoved[0]; !o.remove(ctx, m, End{Delivered: true}, mailLog(p, m)) {
+			return 0, false
+		}
 	}
-	due, next, err := o.store.ClaimMail(ctx, o.claim(p, mailBatch))
+	err := o.hastened(ctx, p)
+	var due []*store.Mail
+	var next time.Time
+	if err == nil {
+		due, next, err = o.store.ClaimMail(ctx, o.claim(p, mailBatch))
+	}
 	if latest := p.Now().Add(MailIdle); next.IsZero() || latest.Before(next) {
 		next = latest
 	}
@@ -239,43 +221,56 @@ func (o *Worker) DeliverDue(ctx context.Context, p *Courier) (wait time.Duration
 		o.StoreFails = true
 		return 0, false
 	}
-	for _, m := range due {
-		sending, end, ok := o.begin(ctx, p)
-		if ctx.Err() != nil || !ok {
-			if ok {
-				end()
-			}
+	if len(due) == 0 {
+		return max(next.Sub(p.Now()), time.Millisecond), true
+	}
+	for _, m := range o.probeOf(due) {
+		if o.hands(p) >= MailAtOnce {
+			return MailIdle, true // until one of them is done
+		}
+		if ctx.Err() != nil || o.postman() != p {
 			return 0, true
 		}
-		ok = func() bool {
-			defer end() // whatever panics
-			mine, release := o.hold(sending, p, m)
-			defer release()
-			if mine == nil {
-				return true // another worker has it by now
-			}
-			return o.deliver(ctx, mine, p, m)
-		}()
-		if !ok {
+		if !o.deliver(ctx, p, m) {
 			o.expire(ctx, p)
 			o.letGo(ctx)
 			return 0, false
 		}
 	}
-	if len(due) > 0 {
-		return 0, true
+	return 0, true
+}
+
+// hastened makes what was put off due at once, where that is to be done.
+func (o *Worker) hastened(ctx context.Context, p *Courier) error {
+	for after, more := uint64(0), o.hasten; more; {
+		err := o.store.Update(ctx, func(tx store.Tx) error {
+			rows, err := tx.Mails(after, mailBatch)
+			if more = len(rows) == mailBatch; more {
+				after = rows[mailBatch-1].Seq
+			}
+			for _, m := range rows {
+				if wait := m.Due.Sub(p.Now()); err == nil && wait > 0 {
+					m.Due, m.Tried = p.Now(), max(0, m.Tried-wait)
+					err = tx.PutMail(m)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
 	}
-	return max(next.Sub(p.Now()), time.Millisecond), true
+	o.hasten = false
+	return nil
 }
 
 func mailLog(p *Courier, m *store.Mail) *zap.Logger {
 	return p.Logger.With(zap.String("message_id", m.MessageID), zap.String("kind", string(m.Kind)), zap.Stringer("user", m.User))
 }
 
-// deliver sends one row. It returns false where the server or the store failed
-// as a whole and the row is untouched. The end of sending cuts off the message;
-// what then is to be written is written, unless ctx has ended.
-func (o *Worker) deliver(ctx, sending context.Context, p *Courier, m *store.Mail) bool {
+// deliver sends one row, and leaves it in its mailer's hands where that takes
+// long. It returns false where the server or the store failed as a whole.
+func (o *Worker) deliver(ctx context.Context, p *Courier, m *store.Mail) bool {
 	log := mailLog(p, m)
 	u, reason, err := o.addressee(ctx, p, m)
 	if err != nil {
@@ -285,30 +280,31 @@ func (o *Worker) deliver(ctx, sending context.Context, p *Courier, m *store.Mail
 	}
 	if reason != "" {
 		log.Info("mail dropped: "+reason, zap.Time("queued", m.Queued))
-		return o.remove(ctx, m, log)
+		return o.remove(ctx, m, End{}, log)
 	}
 	message, err := p.Render(m, u)
 	if m.Kind == store.MailDecoy {
 		if err == nil {
 			if pretender, ok := p.Mailer.(mail.Pretender); ok {
-				err = pretender.Pretend(sending, message)
+				err = pretender.Pretend(ctx, message)
 			}
 		}
 		log.Info("no mail: an act that sends one met no account to send it to", zap.Bool("pretended", err == nil))
-		return o.remove(ctx, m, log)
+		return o.remove(ctx, m, End{}, log)
 	}
-	if err == nil {
-		err = p.Mailer.Send(sending, message)
+	if err != nil {
+		return o.failed(ctx, p, m, err, log)
 	}
-	if err == nil {
-		log.Info("mail sent", zap.Int("attempts", m.Attempts+1))
-		o.unremoved, o.down = m, 0
-		return o.remove(ctx, m, log)
+	job := o.begin(ctx, p, m, message)
+	if job == nil {
+		return true
 	}
-	if ctx.Err() != nil || o.postman() != p || errors.Is(context.Cause(sending), errLeaseLost) {
-		return true // cut off by the end of the worker, by a reload or for another worker: the row stays as it is
+	if !job.wait() {
+		log.Warn("the mail server takes long over this mail; others go on meanwhile")
+		o.slow = append(o.slow, job)
+		return true
 	}
-	return o.failed(ctx, p, m, err, log)
+	return o.settle(ctx, job)
 }
 
 // addressee returns the account that a row is about, or why the row is no
@@ -338,23 +334,33 @@ func (o *Worker) addressee(ctx context.Context, p *Courier, m *store.Mail) (u *s
 
 // failed reacts to a failure by its scope.
 func (o *Worker) failed(ctx context.Context, p *Courier, m *store.Mail, err error, log *zap.Logger) bool {
-	var mailErr *mail.Error
+	mailErr := &mail.Error{}
 	isMail := errors.As(err, &mailErr)
-	if isMail && mailErr.Server {
-		log.Error("the mail server can't be used; all mail waits", zap.Error(err))
+	if mailErr.Server {
+		o.suspend(mailErr, log)
 		return false
 	}
-	if isMail {
-		o.down = 0 // it talks about one message
+	if isMail && !mailErr.Permanent && !o.everybody { // it talks about one message
+		domains := o.domains
+		o.resume(log)
+		o.domains = domains
 	}
-	if isMail && mailErr.Permanent {
-		log.Error("mail given up: the server refused it for good", zap.Error(err))
-		return o.remove(ctx, m, log)
+	if mailErr.Permanent {
+		end := End{}
+		if mailErr.Recipient {
+			end.Unreachable = err.Error()
+			o.resume(log) // it knows whose mail it takes
+			log.Error("mail given up: the server knows no such recipient", zap.Error(err))
+		} else {
+			log.Error("mail given up: it can't be sent", zap.Error(err))
+		}
+		return o.remove(ctx, m, end, log)
 	}
 	if m.Tried >= MailGiveUp {
 		log.Error("mail given up: it could not be delivered for three days", zap.Error(err), zap.Time("queued", m.Queued), zap.Int("attempts", m.Attempts+1))
-		return o.remove(ctx, m, log)
+		return o.remove(ctx, m, End{}, log)
 	}
+	fresh := m.Attempts == 0
 	m.Attempts++
 	wait := Backoff(m.Attempts)
 	m.Tried += wait
@@ -365,7 +371,7 @@ func (o *Worker) failed(ctx context.Context, p *Courier, m *store.Mail, err erro
 		o.StoreFails = true
 		return false
 	}
-	return true
+	return !mailErr.Refused || !o.refuses(m.To, fresh, err, log)
 }
 
 // expire bounds the queue of a mail server that stays out of order: once it has
@@ -382,7 +388,7 @@ func (o *Worker) expire(ctx context.Context, p *Courier) {
 		if err == nil && len(old) > 0 {
 			err = o.store.Update(ctx, func(tx store.Tx) error {
 				for _, m := range old {
-					if err := o.takeOff(tx, m); err != nil {
+					if err := o.takeOff(tx, m, End{}); err != nil {
 						return err
 					}
 				}
@@ -406,30 +412,28 @@ func (o *Worker) expire(ctx context.Context, p *Courier) {
 
 // takeOff removes a row in a transaction and tells who wants to know. One that is
 // gone already is no error.
-func (o *Worker) takeOff(tx store.Tx, m *store.Mail) error {
+func (o *Worker) takeOff(tx store.Tx, m *store.Mail, end End) error {
 	err := tx.DeleteMail(m.Seq)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil
-	case err != nil, o.Removed == nil:
+	case err != nil, o.Done == nil:
 		return err
 	}
-	return o.Removed(tx, m)
+	return o.Done(tx, m, end)
 }
 
 // remove takes a row off the queue. If that fails after the message was sent,
 // only the removal is tried again; a message is sent twice only where the process
 // ends in between, and then under the same Message-ID. The write is not cut off
 // by the end of the worker.
-func (o *Worker) remove(ctx context.Context, m *store.Mail, log *zap.Logger) bool {
-	err := o.store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error { return o.takeOff(tx, m) })
+func (o *Worker) remove(ctx context.Context, m *store.Mail, end End, log *zap.Logger) bool {
+	err := o.store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error { return o.takeOff(tx, m, end) })
 	if err != nil {
 		log.Error("the outbox can't be written; trying again", zap.Error(err))
 		o.StoreFails = true
 		return false
 	}
-	if o.unremoved == m {
-		o.unremoved = nil
-	}
+	o.unremoved = slices.DeleteFunc(o.unremoved, func(sent *store.Mail) bool { return sent == m })
 	return true
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -48,6 +49,10 @@ func (s *Store) ClaimMail(ctx context.Context, c store.Claim) (mails []*store.Ma
 		return nil, time.Time{}, err
 	}
 	for seq, lease := range l.rows {
+		if lease.worker == c.Worker && slices.Contains(c.Keep, seq) {
+			l.rows[seq] = mailLease{c.Worker, c.Now.Add(c.Lease)}
+			continue
+		}
 		if _, held := l.of(seq, c); !held || lease.worker == c.Worker {
 			delete(l.rows, seq)
 		}
@@ -73,6 +78,9 @@ func (t *boltTx) claimable(c store.Claim, l *leases) (mails []*store.Mail, next 
 		seq := binary.BigEndian.Uint64(key[8:])
 		if lease, held := l.of(seq, c); held {
 			sooner(lease.until)
+			return nil
+		}
+		if slices.Contains(c.Keep, seq) {
 			return nil
 		}
 		m, err := t.indexedMail(seq)

@@ -86,6 +86,33 @@ var leasePromises = []promise{
 		deleteMail(t, s, m.Seq)
 		require.ErrorIs(t, s.RenewMail(t.Context(), claimOf(one, now, 1), m.Seq), store.ErrNotFound)
 	}},
+	{"what a worker keeps stays its own and is not returned again", func(t *testing.T, open opener) {
+		s := open(t)
+		one, two := uuid.New(), uuid.New()
+		a, behind, b := newMail("a@example.org", now), newMail("a@example.org", now), newMail("b@example.org", now.Add(time.Second))
+		putMail(t, s, a, behind, b)
+		claim(t, s, one, now, 1)
+		keeping := claimOf(one, now, 5)
+		keeping.Keep = []uint64{a.Seq}
+		got, next, err := s.ClaimMail(t.Context(), keeping)
+		require.NoError(t, err)
+		require.Empty(t, got, "nor what waits behind it")
+		require.Equal(t, b.Due, next)
+		keeping.Now, keeping.Limit = now.Add(time.Second), 5
+		got, _, err = s.ClaimMail(t.Context(), keeping)
+		require.NoError(t, err)
+		require.Equal(t, []uint64{b.Seq}, seqsOf(got))
+		keeping.Limit = 0
+		_, _, err = s.ClaimMail(t.Context(), keeping)
+		require.NoError(t, err)
+		got, _ = claim(t, s, two, now.Add(time.Second), 5)
+		require.Equal(t, []uint64{b.Seq}, seqsOf(got), "kept, though nothing was wanted")
+		keeping.Worker = two
+		got, _, err = s.ClaimMail(t.Context(), keeping)
+		require.NoError(t, err)
+		require.Empty(t, got)
+		require.NoError(t, s.RenewMail(t.Context(), claimOf(one, now, 1), a.Seq), "nobody keeps what is another's")
+	}},
 	{"a bad claim is refused", func(t *testing.T, open opener) {
 		s := open(t)
 		_, _, err := s.ClaimMail(t.Context(), store.Claim{Now: now, Lease: time.Minute, Limit: 1})
