@@ -4,10 +4,11 @@ package registration
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,21 +19,50 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/field"
-	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
+
+// shortSettings are those of the shortest configuration, with a cheap hash.
+func shortSettings() *Settings {
+	return &Settings{
+		BaseURL: "http://example.com", From: "Example <no-reply@example.com>", MailerRaw: json.RawMessage(`{"module":"log"}`),
+		Throttle: ThrottleSettings{Off: true},
+		Password: PasswordSettings{Argon2id: &Argon2idSettings{Memory: 8, Passes: 1, Lanes: 1}},
+	}
+}
+
+func moreFields(fields ...field.Spec) func(*Settings) {
+	return func(s *Settings) { s.User.Fields = append(s.User.Fields, fields...) }
+}
+
+func putFile(path, text string) error {
+	return errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600))
+}
+
+func unpack(path string) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	unpacked, err := gzip.NewReader(file)
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(unpacked)
+}
 
 func newTestApp() *App { return &App{realms: map[string]*realm{}} }
 
 // boltRealm builds a realm on a file, as Provision does.
 func boltRealm(t testing.TB, path string) func() (*realm, error) {
 	return func() (*realm, error) {
-		s := testSettings()
+		s := shortSettings()
 		resolved, err := s.resolve()
 		require.NoError(t, err)
 		resolved.Source = "Caddyfile:3"
-		return newRealm(resolved, &BoltModule{path: path, logger: zap.NewNop()}, &memoryMailer{sent: make(chan *mail.Message, 1)}, zap.NewNop())
+		return newRealm(resolved, &BoltModule{path: path, logger: zap.NewNop()}, new(LogMailer), zap.NewNop())
 	}
 }
 
@@ -55,7 +85,7 @@ func TestAppRealms(t *testing.T) {
 	require.NoError(t, app.leave(again))
 	require.NotNil(t, first.engine, "the other handler still has it")
 	require.NoError(t, app.leave(first))
-	file, err := bolt.Open(path, lockWait)
+	file, err := bolt.Open(path, 100*time.Millisecond)
 	require.NoError(t, err, "the file was let go")
 	require.NoError(t, file.Close())
 	_, err = app.define("default", "{}", "", func() (*realm, error) { return nil, errors.New("no") })
@@ -99,7 +129,7 @@ func TestReloadKeepsTheStore(t *testing.T) {
 
 func TestStoreInUseIsTriedAgainAtStart(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "r.db")
-	other, err := bolt.Open(path, lockWait)
+	other, err := bolt.Open(path, 100*time.Millisecond)
 	require.NoError(t, err)
 	app := newTestApp()
 	r, err := app.define("default", "{}", "", boltRealm(t, path))
@@ -115,14 +145,14 @@ func TestStoreInUseIsTriedAgainAtStart(t *testing.T) {
 }
 
 func TestResolveNamesWhatIsUnset(t *testing.T) {
-	s := testSettings()
+	s := shortSettings()
 	s.Secrets, s.BaseURL = []string{"{env.NO_SUCH_VARIABLE}"}, "{env.NEITHER_THIS}"
 	_, err := s.resolve()
 	require.ErrorContains(t, err, "secret: ")
 	require.ErrorContains(t, err, "NO_SUCH_VARIABLE")
 	require.ErrorContains(t, err, "base_url: ")
 	t.Setenv("A_SECRET", "0123456789abcdef")
-	s = testSettings()
+	s = shortSettings()
 	s.Secrets = []string{"{env.A_SECRET}"}
 	resolved, err := s.resolve()
 	require.NoError(t, err)
@@ -134,8 +164,8 @@ func TestBrokenTemplates(t *testing.T) {
 	for name, text := range map[string]string{"register/body.txt": "{{.Nothing}}", "register/subject.txt": "{{", "pages/page.html": "{{.Nothing}}", "pages/login.html": "\n{{if .Form}}{{.Nothing}}{{end}}"} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
-			require.NoError(t, writeTestFile(filepath.Join(dir, filepath.FromSlash(name)), text))
-			s := testSettings()
+			require.NoError(t, putFile(filepath.Join(dir, filepath.FromSlash(name)), text))
+			s := shortSettings()
 			s.Templates = dir
 			resolved, err := s.resolve()
 			require.NoError(t, err)
@@ -153,15 +183,15 @@ func TestBrokenTemplates(t *testing.T) {
 // TestCheckChangesNothing: what is built of the settings is built by resolve.
 func TestCheckChangesNothing(t *testing.T) {
 	for name, options := range map[string][]func(*Settings){
-		"good": {withFields(field.Spec{Name: "code", Type: "text", Unique: true}), func(s *Settings) {
+		"good": {moreFields(field.Spec{Name: "code", Type: "text", Unique: true}), func(s *Settings) {
 			s.Register.ReservedNames, s.Login.Token, s.Login.JWT = []string{"Ada"}, new(true), new(JWTSettings)
 		}},
-		"wrong": {withFields(field.Spec{Name: "code", Type: "text", MaxLength: -1}), func(s *Settings) {
+		"wrong": {moreFields(field.Spec{Name: "code", Type: "text", MaxLength: -1}), func(s *Settings) {
 			s.Register.ReservedNames, s.From, s.User.LoginFields = []string{" "}, "", []string{"none"}
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := testSettings()
+			s := shortSettings()
 			for _, option := range options {
 				option(s)
 			}
@@ -178,26 +208,10 @@ func TestCheckChangesNothing(t *testing.T) {
 	}
 }
 
-func TestWholeTrip(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	stranger := s.browser()
-	require.Equal(t, http.StatusUnauthorized, stranger.get("/members/").StatusCode)
-	b := s.signedIn("ada")
-	res := b.get("/members/")
-	require.Equal(t, protectedPage, res.body)
-	require.Equal(t, "private, no-cache", res.Header.Get("Cache-Control"))
-	require.Equal(t, http.StatusOK, b.get("/accounts/profile").StatusCode)
-	saved := b.cookie["registration"]
-	require.Equal(t, http.StatusOK, b.post("/accounts/logout", nil).StatusCode)
-	b.cookie["registration"] = saved
-	require.Equal(t, http.StatusUnauthorized, b.get("/members/").StatusCode)
-}
-
 // Loading a configuration, as `caddy validate` does, makes no file, and changes none:
 // not the rights of one that others can read, nor the layout of an old one.
 func TestLoadingLeavesTheStoreAsItIs(t *testing.T) {
-	old, err := os.ReadFile(oldStore(t, "schema1"))
+	old, err := unpack("testdata/stores/schema1.db.gz")
 	require.NoError(t, err)
 	for name, before := range map[string][]byte{"an old one": old, "an empty one": {}, "none": nil} {
 		t.Run(name, func(t *testing.T) {
@@ -237,71 +251,12 @@ func TestLoadingLooksAtTheStore(t *testing.T) {
 	} {
 		_, err := boltRealm(t, path)()
 		require.ErrorContains(t, err, want)
-		_, openErr := bolt.Open(path, lockWait)
+		_, openErr := bolt.Open(path, 100*time.Millisecond)
 		require.ErrorContains(t, openErr, want)
 	}
 }
 
 // Servers may listen before the store is open: who asks then waits for it, and does
 // not for long.
-func TestRequestsWaitForTheStore(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "r.db")
-	unopened := func(t *testing.T) *site {
-		r, err := boltRealm(t, path)()
-		require.NoError(t, err)
-		s := &site{t: t, realm: r, app: newTestApp()}
-		s.app.realms[r.Name] = r
-		s.handler, s.guard = &Handler{app: s.app, realm: r}, &Guard{logger: zap.NewNop()}
-		s.guard.app, s.guard.name = s.app, r.Name
-		t.Cleanup(func() { _ = r.close() })
-		return s
-	}
-	ask := func(s *site) chan int {
-		answers := make(chan int, 3)
-		for _, path := range []string{"/accounts/profile", "/members/", "/accounts/profile/"} {
-			go func() { answers <- s.browser().get(path).StatusCode }()
-		}
-		return answers
-	}
-	t.Run("that opens", func(t *testing.T) {
-		s := unopened(t)
-		answers := ask(s)
-		select {
-		case code := <-answers:
-			require.Fail(t, "it did not wait", code)
-		case <-time.After(50 * time.Millisecond):
-		}
-		require.NoError(t, s.app.Start())
-		for range 3 {
-			require.Equal(t, http.StatusUnauthorized, <-answers)
-		}
-		require.NoError(t, s.app.Stop())
-	})
-	t.Run("that does not", func(t *testing.T) {
-		s := unopened(t)
-		answers := ask(s)
-		require.NoError(t, s.realm.close())
-		for range 3 {
-			require.Equal(t, http.StatusServiceUnavailable, <-answers)
-		}
-	})
-}
-
 // A store of the version before the leases and the audit goes on: who is signed in
 // stays signed in, the mail in the queue is sent, budgets and links hold.
-func TestAccountsOfSchema2GoOn(t *testing.T) {
-	s := newSiteAt(t, oldStore(t, "schema2"), func(s *Settings) {
-		s.Secrets, s.Throttle = []string{"a secret that is long enough for it"}, ThrottleSettings{}
-	})
-	bob := s.mail()
-	require.Equal(t, "bob@example.org", bob.To)
-	ada := s.browser()
-	ada.cookie[sessionCookie] = "cI1EmMUQ9wdIRrcoGQzOO13wpVSMm_vE9KS6xLufc9Q"
-	require.Equal(t, "Ada", ada.get("/accounts/profile").json(t)["first_name"])
-	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-registration", linkOf(bob, t)).StatusCode)
-	for _, name := range []string{"ada", "bob", "carl"} {
-		s.signedIn(name)
-	}
-	require.Equal(t, http.StatusOK, ada.post("/accounts/logout", data{}).StatusCode)
-	require.Equal(t, http.StatusUnauthorized, ada.get("/accounts/profile").StatusCode)
-}

@@ -1,7 +1,7 @@
 // bench_test.go: what the plugin adds to a request, and what acts cost beside
 // their hash. Look-ups among a million users are in boltstore_bench_test.go.
 
-package registration
+package registration_test
 
 import (
 	"context"
@@ -13,16 +13,18 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/google/uuid"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 )
 
-func benchGuard(b *testing.B, cookie func(*browser) string, accept string) {
-	s := newSite(b)
-	s.member("ada")
-	value := cookie(s.signedIn("ada"))
+func benchGuard(b *testing.B, cookie func(*sitetest.Browser) string, accept string) {
+	s := sitetest.New(b)
+	s.Member("ada")
+	value := cookie(s.SignedIn("ada"))
 	req, err := http.NewRequest(http.MethodGet, "http://example.com/members/", nil)
 	if err != nil {
 		b.Fatal(err)
@@ -36,7 +38,7 @@ func benchGuard(b *testing.B, cookie func(*browser) string, accept string) {
 	vars := map[string]any{}
 	ctx := context.WithValue(req.Context(), caddyhttp.VarsCtxKey, vars)
 	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(http.StatusOK); return nil })
-	w := &nullWriter{h: http.Header{}}
+	w := &sitetest.NullWriter{H: http.Header{}}
 	// Every request has a replacer of its own, which is not our cost: this one is
 	// set back to the state in which Caddy hands it to the first handler.
 	repl := caddy.NewReplacer()
@@ -46,27 +48,27 @@ func benchGuard(b *testing.B, cookie func(*browser) string, accept string) {
 	b.ReportAllocs()
 	for b.Loop() {
 		*repl = untouched
-		delete(vars, userVar)
-		clear(w.h)
+		delete(vars, registration.UserVar)
+		clear(w.H)
 		if req.Header["Cookie"] = sent; sent == nil {
 			delete(req.Header, "Cookie")
 		}
-		if err := s.guard.ServeHTTP(w, req, next); err != nil {
+		if err := s.Guard.ServeHTTP(w, req, next); err != nil {
 			b.Fatal(err)
 		}
 	}
 }
 
 func BenchmarkGuardHit(b *testing.B) {
-	benchGuard(b, func(br *browser) string { return br.cookie["registration"] }, "text/html")
+	benchGuard(b, func(br *sitetest.Browser) string { return br.Cookie["registration"] }, "text/html")
 }
 
 func BenchmarkGuardMiss(b *testing.B) {
-	benchGuard(b, func(*browser) string { token, _ := session.NewToken(); return token }, "text/html")
+	benchGuard(b, func(*sitetest.Browser) string { token, _ := session.NewToken(); return token }, "text/html")
 }
 
 func BenchmarkGuardAnonymous(b *testing.B) {
-	benchGuard(b, func(*browser) string { return "" }, "text/html")
+	benchGuard(b, func(*sitetest.Browser) string { return "" }, "text/html")
 }
 
 func BenchmarkSignerSign(b *testing.B) {
@@ -99,12 +101,12 @@ func benchSigner(b *testing.B) (*sign.Signer, sign.Claim) {
 // BenchmarkSignInWithoutHash is a sign-in with an 8 KiB hash, which costs a few
 // microseconds: what is left is the store's commit.
 func BenchmarkSignInWithoutHash(b *testing.B) {
-	s := newSite(b)
-	s.member("ada")
-	in := field.Input{"login": {Kind: field.ValueText, Text: "ada"}, "password": {Kind: field.ValueText, Text: testPassword}}
+	s := sitetest.New(b)
+	s.Member("ada")
+	in := field.Input{"login": {Kind: field.ValueText, Text: "ada"}, "password": {Kind: field.ValueText, Text: sitetest.Password}}
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if _, _, err := s.accounts.SignIn(context.Background(), in, account.Client{}, nil); err != nil {
+			if _, _, err := s.Accounts.SignIn(context.Background(), in, account.Client{}, nil); err != nil {
 				b.Error(err)
 			}
 		}
@@ -112,10 +114,10 @@ func BenchmarkSignInWithoutHash(b *testing.B) {
 }
 
 func BenchmarkLoginPage(b *testing.B) {
-	s := newSite(b)
-	br := s.browser().likeBrowser()
+	s := sitetest.New(b)
+	br := s.Browser().LikeBrowser()
 	b.ReportAllocs()
 	for b.Loop() {
-		br.get("/accounts/login/")
+		br.Get("/accounts/login/")
 	}
 }

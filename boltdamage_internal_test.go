@@ -3,7 +3,7 @@
 // boltdamage_internal_test.go: the file of an open store is damaged behind its
 // back; no act panics, none waits for ever, and the errors say what and where.
 
-package registration
+package registration_test
 
 import (
 	"bytes"
@@ -21,6 +21,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
@@ -28,7 +29,7 @@ import (
 // damagedStore is a store with some hundred pages, and its file open for harm.
 func damagedStore(t *testing.T) (*bolt.Store, *os.File) {
 	t.Helper()
-	s := emptyStore(t)
+	s := sitetest.EmptyStore(t)
 	for i := range 100 {
 		require.NoError(t, s.Update(t.Context(), func(tx store.Tx) error {
 			id := uuid.Must(uuid.NewV7())
@@ -50,7 +51,7 @@ func within(t *testing.T, fn func()) {
 	go func() { defer close(done); fn() }()
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(sitetest.Patience):
 		require.FailNow(t, "it hangs")
 	}
 }
@@ -183,7 +184,7 @@ func TestOverwrittenPages(t *testing.T) {
 
 // TestPanicsOfOthersPass: only damage becomes an error.
 func TestPanicsOfOthersPass(t *testing.T) {
-	s := emptyStore(t)
+	s := sitetest.EmptyStore(t)
 	boom := func(store.Tx) error { panic("boom") }
 	require.PanicsWithValue(t, "boom", func() { _ = s.View(context.Background(), boom) })
 	require.PanicsWithValue(t, "boom", func() { _ = s.Update(context.Background(), boom) })

@@ -1,15 +1,13 @@
 // catalogue_test.go: every shipped catalogue is complete and right, every
 // message is used, and what an owner's files get wrong is said clearly.
 
-package registration
+package registration_test
 
 import (
 	"go/ast"
 	goparser "go/parser"
 	"go/token"
 	"io/fs"
-	"maps"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -18,13 +16,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/seed-928992b0/caddy-registration/internal/refusal"
-	"github.com/seed-928992b0/caddy-registration/internal/text"
-	"github.com/seed-928992b0/caddy-registration/internal/web"
-	"github.com/seed-928992b0/caddy-registration/templates"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/text/feature/plural"
 	"golang.org/x/text/language"
+
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/templates"
 )
 
 // formsOf are the plural forms that whole numbers have in a language.
@@ -167,13 +167,13 @@ func TestMessagesAreUsed(t *testing.T) {
 // TestPluralsAndNumbers: numbers are written, and choose their form, as the
 // language wants it.
 func TestPluralsAndNumbers(t *testing.T) {
-	l := english(t)
+	l := sitetest.English(t)
 	for _, c := range []struct {
 		language string
 		period   time.Duration
 		want     string
 	}{
-		{"en", 7 * day, "7 days"},
+		{"en", 7 * sitetest.Day, "7 days"},
 		{"en", time.Hour, "1 hour"},
 		{"de", 24 * time.Hour, "24 Stunden"},
 		{"de", time.Minute, "1 Minute"},
@@ -184,7 +184,7 @@ func TestPluralsAndNumbers(t *testing.T) {
 		{"pl", 22 * time.Minute, "22 minuty"},
 		{"pl", 112 * time.Minute, "112 minut"},
 		{"id", 90 * time.Minute, "90 menit"},
-		{"pt-BR", 1500 * day, "1.500 dias"},
+		{"pt-BR", 1500 * sitetest.Day, "1.500 dias"},
 	} {
 		require.Equal(t, c.want, l.Named(c.language).Text(text.InWords(c.period)))
 	}
@@ -225,25 +225,13 @@ func TestAcceptLanguage(t *testing.T) {
 		{"\x00\xff", "en", "de"},
 		{strings.Repeat("de-", 1000), "en", "de"},
 	} {
-		require.Equal(t, c.want, english(t).Choose(c.header).Name, c.header)
+		require.Equal(t, c.want, sitetest.English(t).Choose(c.header).Name, c.header)
 		require.Equal(t, c.wantWithGerman, german.Choose(c.header).Name, c.header)
 	}
 }
 
-// templatesFolder puts files into a new templates folder.
-func templatesFolder(t testing.TB, files map[string]string) string {
-	t.Helper()
-	dir := t.TempDir()
-	for name, content := range files {
-		file := filepath.Join(dir, filepath.FromSlash(name))
-		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o700))
-		require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
-	}
-	return dir
-}
-
 func TestOwnCatalogues(t *testing.T) {
-	dir := templatesFolder(t, map[string]string{
+	dir := sitetest.TemplatesFolder(t, map[string]string{
 		"locales/de.json":    `{"page.login.title": "Hereinspaziert", "field.nickname": "Spitzname"}`,
 		"locales/de-AT.json": `{"page.logout.title": "Pfiat di"}`,
 		"locales/nl.json":    `{"page.login.title": "Inloggen", "period.days": {"plural": "count", "one": "{count} dag", "other": "{count} dagen"}}`,
@@ -260,7 +248,7 @@ func TestOwnCatalogues(t *testing.T) {
 	require.Equal(t, "Inloggen", txt("nl-BE", "page.login.title"))
 	require.Equal(t, "Se déconnecter", txt("nl", "page.logout.title"), "what it leaves out, in the fallback")
 	require.Equal(t, "Sign in", txt("en", "page.login.title"))
-	require.Equal(t, "2 dagen", l.Named("nl").Text(text.InWords(2*day)))
+	require.Equal(t, "2 dagen", l.Named("nl").Text(text.InWords(2*sitetest.Day)))
 	_, err = text.NewLanguages(dir, "nl")
 	require.NoError(t, err)
 	_, err = text.NewLanguages(dir, "it")
@@ -286,13 +274,13 @@ func TestOwnCataloguesWrong(t *testing.T) {
 		``:                                                                   "line 1, column 1: unexpected EOF",
 		`{"page.more": "x"} {}`:                                              "there is more",
 	} {
-		dir := templatesFolder(t, map[string]string{"locales/de.json": content})
+		dir := sitetest.TemplatesFolder(t, map[string]string{"locales/de.json": content})
 		_, err := text.NewLanguages(dir, "en")
 		require.ErrorContains(t, err, filepath.Join(dir, "locales", "de.json")+": ", content)
 		require.ErrorContains(t, err, want, content)
 	}
 	for name, want := range map[string]string{"deutsch!.json": "not a BCP 47 language tag", "PT-br.json": "name it pt-BR.json", "und.json": "not a BCP 47"} {
-		_, err := text.NewLanguages(templatesFolder(t, map[string]string{"locales/" + name: `{}`}), "en")
+		_, err := text.NewLanguages(sitetest.TemplatesFolder(t, map[string]string{"locales/" + name: `{}`}), "en")
 		require.ErrorContains(t, err, want)
 	}
 }
@@ -300,18 +288,13 @@ func TestOwnCataloguesWrong(t *testing.T) {
 func FuzzAcceptLanguage(f *testing.F) {
 	f.Add("de-AT,de;q=0.9,en;q=0.8,*;q=0.1")
 	f.Add("zh-Hant-TW-u-co-stroke;q=1")
-	l := english(f)
+	l := sitetest.English(f)
 	f.Fuzz(func(t *testing.T, header string) { require.NotNil(t, l.Choose(header)) })
 }
 
 func BenchmarkAcceptLanguage(b *testing.B) {
-	l := english(b)
+	l := sitetest.English(b)
 	for b.Loop() {
 		l.Choose("de-AT,de;q=0.9,en-US;q=0.8,en;q=0.7")
 	}
-}
-
-// otherLanguages are all but English.
-func otherLanguages() []string {
-	return slices.DeleteFunc(slices.Collect(maps.Keys(text.Shipped())), func(name string) bool { return name == text.DefaultLanguage })
 }

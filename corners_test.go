@@ -1,7 +1,7 @@
 // corners_test.go: the rarely used corners: cookies by configuration, templates
 // of one's own, accounts that vanish in the middle of an act, bounds.
 
-package registration
+package registration_test
 
 import (
 	"context"
@@ -16,33 +16,34 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/letter"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 func TestCookieSettings(t *testing.T) {
 	for name, c := range map[string]struct {
-		set          SessionSettings
+		set          registration.SessionSettings
 		plain, https string
 	}{
-		"default": {SessionSettings{}, "registration", "__Host-registration"},
-		"domain":  {SessionSettings{CookieDomain: "example.com"}, "registration", "registration"},
-		"name":    {SessionSettings{CookieName: "sid"}, "sid", "sid"},
+		"default": {registration.SessionSettings{}, "registration", "__Host-registration"},
+		"domain":  {registration.SessionSettings{CookieDomain: "example.com"}, "registration", "registration"},
+		"name":    {registration.SessionSettings{CookieName: "sid"}, "sid", "sid"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, func(s *Settings) { c.set.SameSite = "strict"; s.Session = c.set })
-			require.Equal(t, c.plain, s.realm.CookiePlain)
-			require.Equal(t, c.https, s.realm.CookieTLS)
-			s.member("ada")
-			got := s.browser().post("/accounts/login", data{"login": "ada", "password": testPassword}).Cookies()[0]
+			s := sitetest.New(t, func(s *registration.Settings) { c.set.SameSite = "strict"; s.Session = c.set })
+			require.Equal(t, c.plain, s.Realm.CookiePlain)
+			require.Equal(t, c.https, s.Realm.CookieTLS)
+			s.Member("ada")
+			got := s.Browser().Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}).Cookies()[0]
 			require.Equal(t, c.plain, got.Name)
 			require.Equal(t, c.set.CookieDomain, got.Domain)
 			require.Equal(t, http.SameSiteStrictMode, got.SameSite)
@@ -52,10 +53,10 @@ func TestCookieSettings(t *testing.T) {
 		"?next=https%3A%2F%2Fexample.com%2Fmembers%2F": {"https://example.com"},
 		"": nil, // the sign-in page would not follow it
 	} {
-		sibling := newSite(t, func(s *Settings) {
+		sibling := sitetest.New(t, func(s *registration.Settings) {
 			s.Session.CookieDomain, s.BaseURL, s.TrustedOrigins = "example.com", "https://accounts.example.com", trusted
 		})
-		require.Equal(t, "https://accounts.example.com/accounts/login/"+next, sibling.browser().likeBrowser().get("/members/").Header.Get("Location"))
+		require.Equal(t, "https://accounts.example.com/accounts/login/"+next, sibling.Browser().LikeBrowser().Get("/members/").Header.Get("Location"))
 	}
 }
 
@@ -64,65 +65,67 @@ func TestOwnMailTemplates(t *testing.T) {
 	for name, text := range map[string]string{
 		"mine/subject.txt": "For {{.User.Name}}\n at {{.Site}}", "mine/body.html": `<p>Hello {{.User.FirstName}} <a href="{{.Link}}">here</a></p>`, "mine/body.txt": "go {{.Link}}",
 	} {
-		require.NoError(t, writeTestFile(filepath.Join(dir, filepath.FromSlash(name)), text))
+		require.NoError(t, sitetest.WriteFile(filepath.Join(dir, filepath.FromSlash(name)), text))
 	}
-	body := with(newcomer("ada"), data{"first_name": "<Ada>", "last_name": "L"})
-	s := newSite(t, func(s *Settings) {
-		s.Templates, s.Register.Mail = dir, MailSettings{Subject: "mine/subject.txt", Body: "mine/body.html"}
+	body := sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"first_name": "<Ada>", "last_name": "L"})
+	s := sitetest.New(t, func(s *registration.Settings) {
+		s.Templates, s.Register.Mail = dir, registration.MailSettings{Subject: "mine/subject.txt", Body: "mine/body.html"}
 		s.ResetPassword.Mail = s.Register.Mail
 	})
-	s.browser().post("/accounts/register", body)
-	m := s.mail()
+	s.Browser().Post("/accounts/register", body)
+	m := s.Mail()
 	require.Equal(t, "For ada at example.com", m.Subject, "no names until the address is confirmed")
 	require.Contains(t, m.HTML, "Hello  <a")
-	s.set(uuidOf(t, s, "ada").String(), func(u *store.User) { u.IsActive, u.AwaitsVerification, u.EmailVerified = true, false, true })
-	s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
-	m = s.mail()
+	s.Set(sitetest.UUIDOf(t, s, "ada").String(), func(u *store.User) { u.IsActive, u.AwaitsVerification, u.EmailVerified = true, false, true })
+	s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"})
+	m = s.Mail()
 	require.Equal(t, "For <Ada> L at example.com", m.Subject)
 	require.Contains(t, m.HTML, "Hello &lt;Ada&gt;")
 	require.Empty(t, m.Text, "the mailer derives it")
 	require.Contains(t, m.PlainText(), "http://example.com/accounts/reset-password/?")
-	s = newSite(t, func(s *Settings) { s.Templates, s.Register.Mail = dir, MailSettings{Body: "mine/body.txt"} })
-	s.browser().post("/accounts/register", body)
-	m = s.mail()
+	s = sitetest.New(t, func(s *registration.Settings) {
+		s.Templates, s.Register.Mail = dir, registration.MailSettings{Body: "mine/body.txt"}
+	})
+	s.Browser().Post("/accounts/register", body)
+	m = s.Mail()
 	require.Empty(t, m.HTML)
 	require.True(t, strings.HasPrefix(m.Text, "go http"))
-	for name, mail := range map[string]MailSettings{"missing": {Subject: "no/such.txt"}, "missing html": {HTMLBody: "no.html"}, "outside": {TextBody: "../x"}} {
-		settings := resolvedTestSettings(t, func(s *Settings) { s.Templates, s.Register.Mail = dir, mail })
-		_, err := letter.NewRenderer(settings.letters(), english(t), "example.com", time.Now)
+	for name, mail := range map[string]registration.MailSettings{"missing": {Subject: "no/such.txt"}, "missing html": {HTMLBody: "no.html"}, "outside": {TextBody: "../x"}} {
+		settings := sitetest.Resolved(t, func(s *registration.Settings) { s.Templates, s.Register.Mail = dir, mail })
+		_, err := letter.NewRenderer(sitetest.Letters(settings), sitetest.English(t), "example.com", time.Now)
 		require.ErrorContains(t, err, "template", name)
 	}
 }
 
 func TestAccountVanishesInTheMiddle(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	u, err := s.accounts.Lookup(t.Context(), s.member("bob"))
+	s := sitetest.New(t)
+	s.Member("ada")
+	u, err := s.Accounts.Lookup(t.Context(), s.Member("bob"))
 	require.NoError(t, err)
-	b := s.signedIn("bob")
-	p, err := s.realm.Authenticate(requestWith(t, b.cookie["registration"]), true)
+	b := s.SignedIn("bob")
+	p, err := s.Realm.Authenticate(requestWith(t, b.Cookie["registration"]), true)
 	require.NoError(t, err)
-	change := field.Input{"old_password": {Kind: field.ValueText, Text: testPassword}, "password": {Kind: field.ValueText, Text: "another passphrase"}, "password_confirm": {Kind: field.ValueText, Text: "another passphrase"}}
-	require.NoError(t, s.accounts.SignOut(t.Context(), p, false))
-	_, _, err = s.accounts.ChangePassword(t.Context(), p, change, account.Client{})
+	change := field.Input{"old_password": {Kind: field.ValueText, Text: sitetest.Password}, "password": {Kind: field.ValueText, Text: "another passphrase"}, "password_confirm": {Kind: field.ValueText, Text: "another passphrase"}}
+	require.NoError(t, s.Accounts.SignOut(t.Context(), p, false))
+	_, _, err = s.Accounts.ChangePassword(t.Context(), p, change, account.Client{})
 	require.Equal(t, refusal.CodeNotAuthenticated, web.AsRefusal(err).Code, "the session was revoked meanwhile")
-	require.NoError(t, s.accounts.Delete(t.Context(), u.ID))
-	_, _, err = s.accounts.ChangePassword(t.Context(), p, change, account.Client{})
+	require.NoError(t, s.Accounts.Delete(t.Context(), u.ID))
+	_, _, err = s.Accounts.ChangePassword(t.Context(), p, change, account.Client{})
 	require.Equal(t, refusal.CodeNotAuthenticated, web.AsRefusal(err).Code)
-	_, err = s.accounts.UpdateProfile(t.Context(), p, field.Input{}, true, account.Client{})
+	_, err = s.Accounts.UpdateProfile(t.Context(), p, field.Input{}, true, account.Client{})
 	require.Equal(t, refusal.CodeNotAuthenticated, web.AsRefusal(err).Code)
-	require.Equal(t, refusal.CodeNotAuthenticated, web.AsRefusal(s.accounts.RegisterEmail(t.Context(), p, field.Input{"email": {Kind: field.ValueText, Text: "x@example.org"}}, account.Client{})).Code)
-	_, err = s.accounts.Administer(t.Context(), u.ID, account.AdminChange{})
+	require.Equal(t, refusal.CodeNotAuthenticated, web.AsRefusal(s.Accounts.RegisterEmail(t.Context(), p, field.Input{"email": {Kind: field.ValueText, Text: "x@example.org"}}, account.Client{})).Code)
+	_, err = s.Accounts.Administer(t.Context(), u.ID, account.AdminChange{})
 	require.Equal(t, refusal.CodeUserNotFound, web.AsRefusal(err).Code)
-	require.Equal(t, refusal.CodeUserNotFound, web.AsRefusal(s.accounts.Delete(t.Context(), u.ID)).Code)
+	require.Equal(t, refusal.CodeUserNotFound, web.AsRefusal(s.Accounts.Delete(t.Context(), u.ID)).Code)
 	for _, unknown := range []string{u.ID.String(), "nobody", ""} {
-		_, err = s.accounts.Lookup(t.Context(), unknown)
+		_, err = s.Accounts.Lookup(t.Context(), unknown)
 		require.Equal(t, refusal.CodeUserNotFound, web.AsRefusal(err).Code)
 	}
-	got, err := s.accounts.Lookup(t.Context(), "ADA@example.org")
+	got, err := s.Accounts.Lookup(t.Context(), "ADA@example.org")
 	require.NoError(t, err)
 	staff := true
-	got, err = s.accounts.Administer(t.Context(), got.ID, account.AdminChange{IsStaff: &staff})
+	got, err = s.Accounts.Administer(t.Context(), got.ID, account.AdminChange{IsStaff: &staff})
 	require.NoError(t, err)
 	require.True(t, got.IsStaff)
 }
@@ -145,7 +148,7 @@ func TestErrorTexts(t *testing.T) {
 	require.Equal(t, refusal.CodeNotAuthenticated, web.AsRefusal(store.ErrNotFound).Code)
 	require.EqualValues(t, 2, refusal.Seconds(1500*time.Millisecond))
 	for code := range web.Statuses {
-		require.NotEmpty(t, message(code, nil))
+		require.NotEmpty(t, sitetest.Message(code, nil))
 	}
 	require.Equal(t, "setting: wrong", setting.Errorf("setting", "wrong").Error())
 	require.ErrorIs(t, &store.TakenError{Field: "x"}, store.ErrTaken)
@@ -183,12 +186,12 @@ func TestAcceptedQuality(t *testing.T) {
 }
 
 func TestNonFieldErrorsKey(t *testing.T) {
-	s := newSite(t, func(s *Settings) { s.NonFieldErrorsKey = on() })
-	b := s.browser()
-	require.JSONEq(t, `{"non_field_errors":["`+message(refusal.CodeLoginInvalid, nil)+`"]}`, b.post("/accounts/login", data{"login": "x", "password": "y"}).body)
-	require.Contains(t, b.get("/accounts/profile").body, `"detail"`)
-	b.header.Set("Content-Type", "application/json")
-	require.Contains(t, b.post("/accounts/login", "{").body, `"detail"`)
+	s := sitetest.New(t, func(s *registration.Settings) { s.NonFieldErrorsKey = sitetest.On() })
+	b := s.Browser()
+	require.JSONEq(t, `{"non_field_errors":["`+sitetest.Message(refusal.CodeLoginInvalid, nil)+`"]}`, b.Post("/accounts/login", sitetest.Data{"login": "x", "password": "y"}).Text)
+	require.Contains(t, b.Get("/accounts/profile").Text, `"detail"`)
+	b.Header.Set("Content-Type", "application/json")
+	require.Contains(t, b.Post("/accounts/login", "{").Text, `"detail"`)
 }
 
 func TestSmallParts(t *testing.T) {
@@ -196,23 +199,23 @@ func TestSmallParts(t *testing.T) {
 	require.Empty(t, session.Shorten("\xff\xfe", 5))
 	_, ok := session.HashToken("short")
 	require.False(t, ok)
-	require.NoError(t, (&Guard{}).Validate())
-	require.Error(t, (&Guard{MaxAge: caddy.Duration(-1)}).Validate())
-	s := newSite(t)
-	w := &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: &nullWriter{h: http.Header{}}}}
+	require.NoError(t, (&registration.Guard{}).Validate())
+	require.Error(t, (&registration.Guard{MaxAge: caddy.Duration(-1)}).Validate())
+	s := sitetest.New(t)
+	w := &registration.PrivateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: &sitetest.NullWriter{H: http.Header{}}}}
 	_, err := w.ReadFrom(strings.NewReader("x"))
 	require.NoError(t, err)
 	require.Equal(t, "private, no-cache", w.Header().Get("Cache-Control"))
-	for want, settings := range map[string]Settings{
+	for want, settings := range map[string]registration.Settings{
 		"a.example": {BaseURL: "https://a.example:8443"}, "b.example": {From: "X <x@b.example>"}, "localhost": {},
 	} {
-		require.Equal(t, want, (&settings).site())
+		require.Equal(t, want, (&settings).Site())
 	}
-	_, err = s.accounts.Hasher.Verify(t.Context(), "x", "y")
+	_, err = s.Accounts.Hasher.Verify(t.Context(), "x", "y")
 	require.Equal(t, refusal.CodeUnavailable, web.AsRefusal(account.HashError(err)).Code)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = s.accounts.Lookup(ctx, uuid.NewString())
+	_, err = s.Accounts.Lookup(ctx, uuid.NewString())
 	require.Equal(t, refusal.CodeUnavailable, web.AsRefusal(err).Code)
 	require.Equal(t, "{}", string(must(web.Object(nil).MarshalJSON())))
 	_, err = web.Object{{Name: "x", Value: func() {}}}.MarshalJSON()
@@ -227,59 +230,59 @@ func must[T any](v T, err error) T {
 }
 
 func TestWarnings(t *testing.T) {
-	s := testSettings()
-	s.Register.AutoLogin, s.Register.OneTimeUse, s.ResetPassword.FailWhenUserNotFound = on(), off(), on()
-	s.setDefaults()
-	require.Len(t, s.warnings(), 3)
+	s := sitetest.Settings()
+	s.Register.AutoLogin, s.Register.OneTimeUse, s.ResetPassword.FailWhenUserNotFound = sitetest.On(), sitetest.Off(), sitetest.On()
+	s.SetDefaults()
+	require.Len(t, s.Warnings(), 3)
 	before := *s.Register.Enabled
-	s.setDefaults()
+	s.SetDefaults()
 	require.Equal(t, before, *s.Register.Enabled)
 }
 
 func TestDirectoryAsStore(t *testing.T) {
-	_, _, err := (&BoltModule{path: t.TempDir(), logger: zap.NewNop()}).OpenStore("default", time.Second)
+	_, _, err := registration.NewBolt(t.TempDir()).OpenStore("default", time.Second)
 	require.ErrorContains(t, err, "name a file, not a folder")
 }
 
 func TestFlushFailsLoudly(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	b := s.signedIn("ada")
-	s.travel(time.Hour)
-	require.Equal(t, 200, b.get("/accounts/profile").StatusCode)
-	broken := &brokenStore{Store: s.accounts.Store}
-	s.realm.engine.sessions.Store = broken
-	broken.broken.Store(true)
-	s.realm.engine.flush(t.Context(), s.realm.postman)
-	require.Equal(t, 1, s.logs.FilterMessage("the last uses of sessions could not be written").Len())
-	broken.broken.Store(false)
+	s := sitetest.New(t)
+	s.Member("ada")
+	b := s.SignedIn("ada")
+	s.Travel(time.Hour)
+	require.Equal(t, 200, b.Get("/accounts/profile").StatusCode)
+	broken := &sitetest.BrokenStore{Store: s.Accounts.Store}
+	s.Realm.Engine.Sessions.Store = broken
+	broken.Broken.Store(true)
+	s.Realm.Engine.Flush(t.Context(), s.Realm.Courier)
+	require.Equal(t, 1, s.Logs.FilterMessage("the last uses of sessions could not be written").Len())
+	broken.Broken.Store(false)
 }
 
 func TestFailingReads(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	b := s.signedIn("ada").problems()
-	require.NoError(t, s.accounts.Store.Close())
-	s.realm.engine.sessions.Live = session.NewCache[store.TokenHash, *session.LiveSession](16, func(h store.TokenHash) byte { return h[0] })
-	for path, body := range map[string]data{
-		"/accounts/register":                 newcomer("bob"),
-		"/accounts/login":                    {"login": "ada", "password": testPassword},
+	s := sitetest.New(t)
+	s.Member("ada")
+	b := s.SignedIn("ada").Problems()
+	require.NoError(t, s.Accounts.Store.Close())
+	s.Realm.Engine.Sessions.Live = session.NewCache[store.TokenHash, *session.LiveSession](16, func(h store.TokenHash) byte { return h[0] })
+	for path, body := range map[string]sitetest.Data{
+		"/accounts/register":                 sitetest.Newcomer("bob"),
+		"/accounts/login":                    {"login": "ada", "password": sitetest.Password},
 		"/accounts/send-reset-password-link": {"login": "ada"},
 		"/accounts/resend-verification":      {"login": "ada"},
 		"/accounts/verify-registration":      {"user_id": uuid.NewString(), "timestamp": "1", "signature": "x"},
-		"/accounts/reset-password":           {"user_id": uuid.NewString(), "timestamp": "1", "signature": "x", "password": testPassword},
+		"/accounts/reset-password":           {"user_id": uuid.NewString(), "timestamp": "1", "signature": "x", "password": sitetest.Password},
 		"/accounts/verify-email":             {"user_id": uuid.NewString(), "timestamp": "1", "signature": "x", "email": "x@example.org"},
 	} {
-		b.cookie = map[string]string{}
-		requireError(t, b.post(path, body), 503, "unavailable")
+		b.Cookie = map[string]string{}
+		sitetest.RequireError(t, b.Post(path, body), 503, "unavailable")
 	}
 	token, _ := session.NewToken()
-	b.cookie["registration"] = token
-	requireError(t, b.get("/members/"), 503, "unavailable")
-	provider := &Provider{}
-	provider.app, provider.name = s.app, "default"
-	_, _, err := provider.Authenticate(&nullWriter{h: http.Header{}}, requestWith(t, token))
+	b.Cookie["registration"] = token
+	sitetest.RequireError(t, b.Get("/members/"), 503, "unavailable")
+	provider := &registration.Provider{}
+	provider.Use(s.Handler, "default")
+	_, _, err := provider.Authenticate(&sitetest.NullWriter{H: http.Header{}}, requestWith(t, token))
 	require.Error(t, err, "a technical failure, for Caddy's log")
-	s.realm.Accounts.Store(nil)
-	requireError(t, b.get("/members/"), 503, "unavailable")
+	s.Realm.Accounts.Store(nil)
+	sitetest.RequireError(t, b.Get("/members/"), 503, "unavailable")
 }

@@ -2,7 +2,7 @@
 // people are signed in, a link is on its way, a budget is spent and a mail waits.
 // The clock is the one that tests inject.
 
-package registration
+package registration_test
 
 import (
 	"errors"
@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/mail"
 )
 
@@ -26,80 +27,80 @@ func TestFaultClock(t *testing.T) {
 	}{
 		"a minute back":    {-time.Minute, true, true},
 		"an hour back":     {-time.Hour, true, false}, // a link of the future is none
-		"400 days back":    {-400 * day, true, false},
+		"400 days back":    {-400 * sitetest.Day, true, false},
 		"an hour forward":  {time.Hour, true, true},
-		"2 days forward":   {2 * day, true, false},
-		"400 days forward": {400 * day, false, false},
+		"2 days forward":   {2 * sitetest.Day, true, false},
+		"400 days forward": {400 * sitetest.Day, false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := t.TempDir() + "/r.db"
-			s := newSiteAt(t, path, withJWT, throttled)
+			s := sitetest.NewAt(t, path, sitetest.WithJWT, sitetest.Throttled)
 			for _, name := range []string{"ada", "bob", "eve"} {
-				s.member(name)
+				s.Member(name)
 			}
-			b := s.browser()
-			granted := b.post("/accounts/login", data{"login": "ada", "password": testPassword}).json(t)
-			s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
-			link := with(linkOf(s.mail(), t), data{"password": "an even longer passphrase"})
-			s.attack("bob")
+			b := s.Browser()
+			granted := b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}).JSON(t)
+			s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"})
+			link := sitetest.With(sitetest.LinkOf(s.Mail(), t), sitetest.Data{"password": "an even longer passphrase"})
+			s.Attack("bob")
 			var tried atomic.Int64
-			s.mailer.mu.Lock()
-			s.mailer.fail = func(*mail.Message) error { tried.Add(1); return errors.New("try again later") }
-			s.mailer.mu.Unlock()
-			s.browser().post("/accounts/send-reset-password-link", data{"login": "eve"})
-			require.Eventually(t, func() bool { return tried.Load() > 0 }, patience, time.Millisecond)
-			s.realm.stop() // what was tried is written
+			s.Mailer.Mu.Lock()
+			s.Mailer.Fail = func(*mail.Message) error { tried.Add(1); return errors.New("try again later") }
+			s.Mailer.Mu.Unlock()
+			s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "eve"})
+			require.Eventually(t, func() bool { return tried.Load() > 0 }, sitetest.Patience, time.Millisecond)
+			s.Realm.Stop() // what was tried is written
 
-			s.travel(c.jump)
-			s.mailer.fail = nil
-			require.NoError(t, s.realm.start())
+			s.Travel(c.jump)
+			s.Mailer.Fail = nil
+			require.NoError(t, s.Realm.Start())
 			want := map[bool]int{true: http.StatusOK, false: http.StatusUnauthorized}[c.stays]
-			require.Equal(t, want, b.get("/members/").StatusCode)
-			require.Equal(t, want, b.get("/accounts/profile").StatusCode)
+			require.Equal(t, want, b.Get("/members/").StatusCode)
+			require.Equal(t, want, b.Get("/accounts/profile").StatusCode)
 			if c.jump < 0 && c.jump > -2*outbox.MailLastRetry { // no longer than a retry may take: it waits
-				s.travel(outbox.MailFirstRetry - c.jump)
-				s.realm.engine.outbox.Notify()
+				s.Travel(outbox.MailFirstRetry - c.jump)
+				s.Realm.Engine.Outbox.Notify()
 			}
-			require.Equal(t, "eve@example.org", s.mail().To, "a mail that waits goes out, though it was due in the future, or its three days seem to be over")
+			require.Equal(t, "eve@example.org", s.Mail().To, "a mail that waits goes out, though it was due in the future, or its three days seem to be over")
 			want = map[bool]int{true: http.StatusOK, false: http.StatusBadRequest}[c.link]
-			require.Equal(t, want, s.browser().post("/accounts/reset-password", link).StatusCode)
+			require.Equal(t, want, s.Browser().Post("/accounts/reset-password", link).StatusCode)
 			if !c.link {
-				s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
-				again := with(linkOf(s.mail(), t), data{"password": "an even longer passphrase"})
-				require.Equal(t, http.StatusOK, s.browser().post("/accounts/reset-password", again).StatusCode, "a fresh one is good")
+				s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"})
+				again := sitetest.With(sitetest.LinkOf(s.Mail(), t), sitetest.Data{"password": "an even longer passphrase"})
+				require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/reset-password", again).StatusCode, "a fresh one is good")
 			}
 
 			// Nobody is kept out for longer than a spent budget takes.
-			signIn := func(name, pass string) *answer {
-				return s.browser().from("198.51.100.9").post("/accounts/login", data{"login": name, "password": pass})
+			signIn := func(name, pass string) *sitetest.Answer {
+				return s.Browser().From("198.51.100.9").Post("/accounts/login", sitetest.Data{"login": name, "password": pass})
 			}
-			if res := signIn("bob", testPassword); res.StatusCode != http.StatusOK {
+			if res := signIn("bob", sitetest.Password); res.StatusCode != http.StatusOK {
 				seconds, err := strconv.Atoi(res.Header.Get("Retry-After"))
 				require.NoError(t, err)
 				require.LessOrEqual(t, seconds, 7)
-				s.travel(7 * time.Second)
-				require.Equal(t, http.StatusOK, signIn("bob", testPassword).StatusCode)
+				s.Travel(7 * time.Second)
+				require.Equal(t, http.StatusOK, signIn("bob", sitetest.Password).StatusCode)
 			}
 
 			// Access tokens and their keys, and the refresh of a sign-in.
-			fresh := signIn("ada", "an even longer passphrase").json(t)
-			api := s.browser()
-			api.header.Set("Authorization", "Bearer "+fresh["token"].(string))
-			require.Equal(t, http.StatusOK, api.get("/members/").StatusCode)
-			require.Equal(t, http.StatusOK, s.browser().post("/accounts/refresh-token", data{"refresh_token": fresh["refresh_token"]}).StatusCode)
-			require.Equal(t, http.StatusUnauthorized, s.browser().post("/accounts/refresh-token", data{"refresh_token": granted["refresh_token"]}).StatusCode, "the reset has ended it")
+			fresh := signIn("ada", "an even longer passphrase").JSON(t)
+			api := s.Browser()
+			api.Header.Set("Authorization", "Bearer "+fresh["token"].(string))
+			require.Equal(t, http.StatusOK, api.Get("/members/").StatusCode)
+			require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/refresh-token", sitetest.Data{"refresh_token": fresh["refresh_token"]}).StatusCode)
+			require.Equal(t, http.StatusUnauthorized, s.Browser().Post("/accounts/refresh-token", sitetest.Data{"refresh_token": granted["refresh_token"]}).StatusCode, "the reset has ended it")
 
 			// And back to the right time, with a restart: all serves.
-			s.travel(-c.jump)
-			now := s.now.Load()
-			s.close()
-			s = newSiteAt(t, path, withJWT, throttled)
-			s.now.Store(now)
-			s.member("new")
-			again := s.browser().from("198.51.100.10").post("/accounts/login", data{"login": "ada", "password": "an even longer passphrase"})
-			require.Equal(t, http.StatusOK, again.StatusCode, again.body)
+			s.Travel(-c.jump)
+			now := s.Now.Load()
+			s.Close()
+			s = sitetest.NewAt(t, path, sitetest.WithJWT, sitetest.Throttled)
+			s.Now.Store(now)
+			s.Member("new")
+			again := s.Browser().From("198.51.100.10").Post("/accounts/login", sitetest.Data{"login": "ada", "password": "an even longer passphrase"})
+			require.Equal(t, http.StatusOK, again.StatusCode, again.Text)
 		})
 	}
-	faultResult(t, "the clock set back by a minute, an hour, 400 days; forward by an hour, 2 days, 400 days (injected clock); back to the right time with a restart", "nobody is locked out beyond a spent budget, no mail waits for the old time, no key or link is stuck",
+	sitetest.FaultResult(t, "the clock set back by a minute, an hour, 400 days; forward by an hour, 2 days, 400 days (injected clock); back to the right time with a restart", "nobody is locked out beyond a spent budget, no mail waits for the old time, no key or link is stuck",
 		"who was signed in stays so within the 14 days; fresh links, tokens and keys are good at once; a waiting mail goes out at once (after the minute, where it is one)")
 }

@@ -2,7 +2,7 @@
 // hour of it passes on the clock of a bubble (testing/synctest). Store, outbox,
 // mailer and mail server are the real ones. The other faults are in integration/.
 
-package registration
+package registration_test
 
 import (
 	"context"
@@ -24,26 +24,13 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/mail/smtp"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
-
-// faultResult adds a row to the table of the fault harness, see integration/.
-func faultResult(t testing.TB, fault, goal, seen string) {
-	t.Helper()
-	t.Logf("fault: %s: %s: %s", fault, goal, seen)
-	path := os.Getenv("REGISTRATION_FAULTS_TABLE")
-	if path == "" {
-		return
-	}
-	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	require.NoError(t, err)
-	_, err = fmt.Fprintf(file, "| %s | %s | %s | held |\n", fault, goal, seen)
-	require.NoError(t, err)
-	require.NoError(t, file.Close())
-}
 
 // sorter is a mail server that keeps of each mail who got it and its number.
 type sorter struct {
@@ -129,9 +116,9 @@ func TestFaultMailServerOutForAnHour(t *testing.T) {
 	office := &sorter{got: map[string][]string{}}
 	up := make(chan struct{})
 	address, listens := office.serveLater(t, up)
-	mailer := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS})
+	mailer := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS})
 	core, logs := observer.New(zap.ErrorLevel)
-	db := emptyStore(t)
+	db := sitetest.EmptyStore(t)
 	var before, queued uint64
 	var drained, fetched time.Duration
 	synctest.Test(t, func(t *testing.T) {
@@ -211,7 +198,7 @@ func TestFaultMailServerOutForAnHour(t *testing.T) {
 	require.Less(t, queued, before+flat, "a waiting queue takes memory")
 	require.Less(t, office.heap, before+flat, "draining takes memory")
 	kib := func(n uint64) int64 { return (int64(n) - int64(before)) >> 10 }
-	faultResult(t, fmt.Sprintf("mail server out for an hour of simulated time, %d mails queued meanwhile", mails), "drained in order once it is back, none twice; memory flat",
+	sitetest.FaultResult(t, fmt.Sprintf("mail server out for an hour of simulated time, %d mails queued meanwhile", mails), "drained in order once it is back, none twice; memory flat",
 		fmt.Sprintf("said %d time in the hour; first mail %s after its return (a try a minute), all %s after, each recipient's in order, none twice; heap %+d KB with the queue full, %+d KB while it drained",
 			logs.FilterMessage("the mail server can't be used; all mail waits").Len(), fetched.Round(time.Second), drained.Round(time.Second), kib(queued), kib(office.heap)))
 }

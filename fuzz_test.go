@@ -1,7 +1,7 @@
 // fuzz_test.go: properties of what reads a stranger's bytes: bodies, tokens and
 // cookies; and of the Caddyfile. The others stand beside what they try.
 
-package registration
+package registration_test
 
 import (
 	"encoding/json"
@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
@@ -120,20 +121,20 @@ func FuzzCaddyfile(f *testing.F) {
 		if err != nil || len(tokens) == 0 {
 			return
 		}
-		h := new(Handler)
+		h := new(registration.Handler)
 		if err := h.UnmarshalCaddyfile(caddyfile.NewDispenser(tokens)); err != nil {
 			require.Contains(t, err.Error(), "Caddyfile:")
 			return
 		}
 		raw, err := json.Marshal(h.Settings)
 		require.NoError(t, err)
-		var back Settings
+		var back registration.Settings
 		require.NoError(t, json.Unmarshal(raw, &back))
 		again, err := json.Marshal(back)
 		require.NoError(t, err)
 		require.JSONEq(t, string(raw), string(again))
 		checked := back
-		checked.setDefaults()
-		require.NoError(t, checked.check(), "what the Caddyfile's check lets through, JSON's does")
+		checked.SetDefaults()
+		require.NoError(t, checked.Check(), "what the Caddyfile's check lets through, JSON's does")
 	})
 }

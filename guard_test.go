@@ -1,7 +1,7 @@
 // guard_test.go: whom the guard leads to the sign-in and whom it refuses, what the
 // app behind it sees of a request, and what a browser forgets after a sign-out.
 
-package registration
+package registration_test
 
 import (
 	"context"
@@ -17,18 +17,13 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/stretchr/testify/require"
+
+	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 )
 
-// set is a browser that sends these headers besides.
-func (b *browser) set(namesAndValues ...string) *browser {
-	for i := 0; i+1 < len(namesAndValues); i += 2 {
-		b.header.Set(namesAndValues[i], namesAndValues[i+1])
-	}
-	return b
-}
-
 func TestFetchMetadataFirst(t *testing.T) {
-	s := newSite(t)
+	s := sitetest.New(t)
 	const html = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
 	for name, c := range map[string]struct {
 		method string
@@ -51,26 +46,26 @@ func TestFetchMetadataFirst(t *testing.T) {
 		"an unknown mode is no browser": {"GET", []string{"Accept", html, "Sec-Fetch-Mode", "x"}, 401},
 	} {
 		t.Run(name, func(t *testing.T) {
-			res := s.browser().set(c.header...).do(c.method, "/members/", nil)
+			res := s.Browser().Set(c.header...).Do(c.method, "/members/", nil)
 			require.Equal(t, c.want, res.StatusCode)
 		})
 	}
 	form := url.Values{"login": {"nobody"}, "password": {"wrong"}}
 	for accept, isPage := range map[string]bool{html: true, "*/*": true, "": true, "application/json": false, "application/json, text/html;q=0.1": false} {
-		res := s.browser().set("Accept", accept, "Sec-Fetch-Mode", "navigate").post("/accounts/login/", form)
+		res := s.Browser().Set("Accept", accept, "Sec-Fetch-Mode", "navigate").Post("/accounts/login/", form)
 		require.Equal(t, isPage, res.Header.Get("Content-Security-Policy") != "", "a form's answer for %q", accept)
 	}
-	res := s.browser().set("Accept", "*/*", "Sec-Fetch-Mode", "cors").post("/accounts/login/", form)
+	res := s.Browser().Set("Accept", "*/*", "Sec-Fetch-Mode", "cors").Post("/accounts/login/", form)
 	require.Equal(t, "application/json", res.Header.Get("Content-Type"))
 }
 
 // Monitors and curl take anything: where an endpoint has a page and no other answer to
 // a GET, that is the one.
 func TestPagesForWhoTakesAnything(t *testing.T) {
-	s := newSite(t)
+	s := sitetest.New(t)
 	for path, want := range map[string]int{"login": 200, "register": 200, "send-reset-password-link": 200, "resend-verification": 200, "logout": 200, "profile": 401, "refresh-token": 404, "revoke-session": 405} {
 		for _, method := range []string{"GET", "HEAD"} {
-			res := s.browser().set("Accept", "*/*").do(method, "/accounts/"+path+"/", nil)
+			res := s.Browser().Set("Accept", "*/*").Do(method, "/accounts/"+path+"/", nil)
 			if path == "profile" && method == "HEAD" {
 				continue // as without a page
 			}
@@ -85,7 +80,7 @@ func TestPagesForWhoTakesAnything(t *testing.T) {
 		"says nothing":   {},
 		"wants problems": {"Accept", "application/problem+json, */*"},
 	} {
-		res := s.browser().set(header...).get("/accounts/login/")
+		res := s.Browser().Set(header...).Get("/accounts/login/")
 		require.Equal(t, 405, res.StatusCode, name)
 		require.NotEmpty(t, res.Header.Get("Allow"))
 	}
@@ -93,66 +88,68 @@ func TestPagesForWhoTakesAnything(t *testing.T) {
 
 // However a session ends in a browser, that browser drops its copies of the pages.
 func TestPagesAreForgottenWithTheSession(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	s.member("eve")
-	forgets := func(res *answer) bool { return res.Header.Get("Clear-Site-Data") == `"cache"` }
-	for name, end := range map[string]func(b *browser) *answer{
-		"signs out":        func(b *browser) *answer { return b.post("/accounts/logout", data{}) },
-		"and has no token": func(b *browser) *answer { return b.post("/accounts/logout", data{"revoke_token": true}) },
-		"signs out on the page": func(b *browser) *answer {
-			return b.likeBrowser().post("/accounts/logout/", url.Values{})
+	s := sitetest.New(t)
+	s.Member("ada")
+	s.Member("eve")
+	forgets := func(res *sitetest.Answer) bool { return res.Header.Get("Clear-Site-Data") == `"cache"` }
+	for name, end := range map[string]func(b *sitetest.Browser) *sitetest.Answer{
+		"signs out": func(b *sitetest.Browser) *sitetest.Answer { return b.Post("/accounts/logout", sitetest.Data{}) },
+		"and has no token": func(b *sitetest.Browser) *sitetest.Answer {
+			return b.Post("/accounts/logout", sitetest.Data{"revoke_token": true})
 		},
-		"ends this session": func(b *browser) *answer {
-			var list []data
-			require.NoError(t, json.Unmarshal([]byte(b.get("/accounts/sessions").body), &list))
+		"signs out on the page": func(b *sitetest.Browser) *sitetest.Answer {
+			return b.LikeBrowser().Post("/accounts/logout/", url.Values{})
+		},
+		"ends this session": func(b *sitetest.Browser) *sitetest.Answer {
+			var list []sitetest.Data
+			require.NoError(t, json.Unmarshal([]byte(b.Get("/accounts/sessions").Text), &list))
 			for _, one := range list {
 				if one["current"] == true {
-					return b.post("/accounts/revoke-session", data{"id": one["id"]})
+					return b.Post("/accounts/revoke-session", sitetest.Data{"id": one["id"]})
 				}
 			}
 			return nil
 		},
-		"signs in as another": func(b *browser) *answer {
-			return b.post("/accounts/login", data{"login": "eve", "password": testPassword})
+		"signs in as another": func(b *sitetest.Browser) *sitetest.Answer {
+			return b.Post("/accounts/login", sitetest.Data{"login": "eve", "password": sitetest.Password})
 		},
-		"resets the password": func(b *browser) *answer {
-			require.Equal(t, 200, b.post("/accounts/send-reset-password-link", data{"login": "ada"}).StatusCode)
-			return b.post("/accounts/reset-password", with(linkOf(s.mail(), t), data{"password": testPassword}))
+		"resets the password": func(b *sitetest.Browser) *sitetest.Answer {
+			require.Equal(t, 200, b.Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"}).StatusCode)
+			return b.Post("/accounts/reset-password", sitetest.With(sitetest.LinkOf(s.Mail(), t), sitetest.Data{"password": sitetest.Password}))
 		},
-		"comes back too late": func(b *browser) *answer {
-			s.travel(30 * 24 * time.Hour)
-			return b.likeBrowser().get("/accounts/login/")
+		"comes back too late": func(b *sitetest.Browser) *sitetest.Answer {
+			s.Travel(30 * 24 * time.Hour)
+			return b.LikeBrowser().Get("/accounts/login/")
 		},
-		"was ended elsewhere, and signs in": func(b *browser) *answer {
-			require.Equal(t, 200, s.signedIn("ada").post("/accounts/revoke-session", data{"others": true}).StatusCode)
-			return b.post("/accounts/login", data{"login": "ada", "password": testPassword})
+		"was ended elsewhere, and signs in": func(b *sitetest.Browser) *sitetest.Answer {
+			require.Equal(t, 200, s.SignedIn("ada").Post("/accounts/revoke-session", sitetest.Data{"others": true}).StatusCode)
+			return b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := s.signedIn("ada")
+			b := s.SignedIn("ada")
 			res := end(b)
-			require.Less(t, res.StatusCode, 401, res.body)
+			require.Less(t, res.StatusCode, 401, res.Text)
 			require.True(t, forgets(res), res.Header)
 		})
 	}
-	b := s.browser()
-	require.False(t, forgets(b.likeBrowser().get("/accounts/login/")))
-	require.False(t, forgets(b.post("/accounts/login", data{"login": "ada", "password": testPassword})))
-	require.False(t, forgets(b.get("/accounts/profile/")))
-	require.False(t, forgets(b.post("/accounts/login", data{"login": "ada", "password": "wrong"})))
-	require.False(t, forgets(b.post("/accounts/change-password", data{"old_password": testPassword, "password": "another passphrase", "password_confirm": "another passphrase"})))
-	require.Equal(t, protectedPage, b.get("/members/").body)
+	b := s.Browser()
+	require.False(t, forgets(b.LikeBrowser().Get("/accounts/login/")))
+	require.False(t, forgets(b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password})))
+	require.False(t, forgets(b.Get("/accounts/profile/")))
+	require.False(t, forgets(b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": "wrong"})))
+	require.False(t, forgets(b.Post("/accounts/change-password", sitetest.Data{"old_password": sitetest.Password, "password": "another passphrase", "password_confirm": "another passphrase"})))
+	require.Equal(t, sitetest.ProtectedPage, b.Get("/members/").Text)
 }
 
 func TestPagesSetTheirReferrerPolicyThemselves(t *testing.T) {
-	res := newSite(t).browser().likeBrowser().get("/accounts/login/")
-	require.Contains(t, res.body, `<meta name="referrer" content="strict-origin">`)
+	res := sitetest.New(t).Browser().LikeBrowser().Get("/accounts/login/")
+	require.Contains(t, res.Text, `<meta name="referrer" content="strict-origin">`)
 	require.Equal(t, http.StatusOK, res.StatusCode)
 }
 
 // behind asks for a guarded page with a raw Cookie header and shows what the app gets.
-func (s *site) behind(t *testing.T, guards int, header http.Header) (status int, seen http.Header) {
+func behind(s *sitetest.Site, t *testing.T, guards int, header http.Header) (status int, seen http.Header) {
 	t.Helper()
 	app := caddyhttp.Handler(caddyhttp.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) error {
 		seen = req.Header.Clone()
@@ -160,7 +157,7 @@ func (s *site) behind(t *testing.T, guards int, header http.Header) (status int,
 	}))
 	for range guards {
 		next := app
-		app = caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error { return s.guard.ServeHTTP(w, req, next) })
+		app = caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error { return s.Guard.ServeHTTP(w, req, next) })
 	}
 	req := httptest.NewRequest(http.MethodGet, "http://example.com/members/", nil)
 	req.Header = header
@@ -171,11 +168,11 @@ func (s *site) behind(t *testing.T, guards int, header http.Header) (status int,
 }
 
 func TestAppGetsNoCredentials(t *testing.T) {
-	s := newSite(t, func(c *Settings) { c.Login.Token = on() })
-	s.member("ada")
-	b := s.signedIn("ada")
-	cookie := b.cookie["registration"]
-	token, _ := s.browser().post("/accounts/login", data{"login": "ada", "password": testPassword}).json(t)["token"].(string)
+	s := sitetest.New(t, func(c *registration.Settings) { c.Login.Token = sitetest.On() })
+	s.Member("ada")
+	b := s.SignedIn("ada")
+	cookie := b.Cookie["registration"]
+	token, _ := s.Browser().Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}).JSON(t)["token"].(string)
 	require.NotEmpty(t, token)
 	for name, c := range map[string]struct {
 		sent, want []string
@@ -196,48 +193,50 @@ func TestAppGetsNoCredentials(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for _, guards := range []int{1, 2} {
 				sent := slices.Clone(c.sent)
-				status, seen := s.behind(t, guards, http.Header{"Cookie": c.sent})
+				status, seen := behind(s, t, guards, http.Header{"Cookie": c.sent})
 				require.Equal(t, 200, status)
 				require.Equal(t, c.want, seen["Cookie"])
 				require.Equal(t, sent, c.sent, "others may hold the slice")
 			}
-			s.guard.KeepCredentials = true
-			_, seen := s.behind(t, 2, http.Header{"Cookie": c.sent})
+			s.Guard.KeepCredentials = true
+			_, seen := behind(s, t, 2, http.Header{"Cookie": c.sent})
 			require.Equal(t, c.sent, seen["Cookie"])
-			s.guard.KeepCredentials = false
+			s.Guard.KeepCredentials = false
 		})
 	}
 	for _, scheme := range []string{"Token ", "Bearer ", "bearer "} {
-		_, seen := s.behind(t, 2, http.Header{"Authorization": {scheme + token}, "Cookie": {"a=b; registration=" + cookie}})
+		_, seen := behind(s, t, 2, http.Header{"Authorization": {scheme + token}, "Cookie": {"a=b; registration=" + cookie}})
 		require.Equal(t, http.Header{"Cookie": {"a=b"}}, seen)
 	}
-	_, seen := s.behind(t, 1, http.Header{"Authorization": {"Basic YTpi"}, "Cookie": {"registration=" + cookie}})
+	_, seen := behind(s, t, 1, http.Header{"Authorization": {"Basic YTpi"}, "Cookie": {"registration=" + cookie}})
 	require.Equal(t, http.Header{"Authorization": {"Basic YTpi"}}, seen, "the app's own")
-	_, seen = s.behind(t, 1, http.Header{"Authorization": {"Bearer of-the-app"}, "Cookie": {"registration=" + cookie}})
+	_, seen = behind(s, t, 1, http.Header{"Authorization": {"Bearer of-the-app"}, "Cookie": {"registration=" + cookie}})
 	require.Equal(t, http.Header{"Authorization": {"Bearer of-the-app"}}, seen, "the app's own")
-	status, seen := s.behind(t, 1, http.Header{"Cookie": {"registration=x"}})
+	status, seen := behind(s, t, 1, http.Header{"Cookie": {"registration=x"}})
 	require.Equal(t, 401, status)
 	require.Nil(t, seen)
 
 	line := strings.Repeat("registration=;", 1<<16) + "registration=" + cookie // no more than its length in time
-	_, seen = s.behind(t, 1, http.Header{"Cookie": {line}})
+	_, seen = behind(s, t, 1, http.Header{"Cookie": {line}})
 	require.Empty(t, seen)
 }
 
 func TestAccessTokenStays(t *testing.T) {
-	s := newSite(t, func(c *Settings) { c.Login.Token, c.Login.JWT = on(), &JWTSettings{} })
-	s.member("ada")
-	token, _ := s.browser().post("/accounts/login", data{"login": "ada", "password": testPassword}).json(t)["token"].(string)
+	s := sitetest.New(t, func(c *registration.Settings) {
+		c.Login.Token, c.Login.JWT = sitetest.On(), &registration.JWTSettings{}
+	})
+	s.Member("ada")
+	token, _ := s.Browser().Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}).JSON(t)["token"].(string)
 	require.Contains(t, token, ".")
-	_, seen := s.behind(t, 2, http.Header{"Authorization": {"Bearer " + token}})
+	_, seen := behind(s, t, 2, http.Header{"Authorization": {"Bearer " + token}})
 	require.Equal(t, http.Header{"Authorization": {"Bearer " + token}}, seen)
 }
 
 // What stands behind a guard knows whom that has found: endpoints with all that a
 // browser sent to them, the check of the origin among it.
 func TestEndpointsBehindAGuard(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
+	s := sitetest.New(t)
+	s.Member("ada")
 	ask := func(method, path, cookie string, header ...string) *httptest.ResponseRecorder {
 		req := httptest.NewRequest(method, "http://example.com/accounts/"+path, strings.NewReader("{}"))
 		req.Header.Set("Content-Type", "application/json")
@@ -248,18 +247,18 @@ func TestEndpointsBehindAGuard(t *testing.T) {
 		ctx := context.WithValue(req.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer())
 		req = req.WithContext(context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{caddyhttp.ClientIPVarKey: "192.0.2.1"}))
 		rec := httptest.NewRecorder()
-		require.NoError(t, s.guard.ServeHTTP(rec, req, caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error {
-			p := &Provider{}
-			p.app, p.name = s.app, "default"
+		require.NoError(t, s.Guard.ServeHTTP(rec, req, caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error {
+			p := &registration.Provider{}
+			p.Use(s.Handler, "default")
 			u, ok, err := p.Authenticate(w, req)
 			require.NoError(t, err)
 			require.True(t, ok)
 			require.Equal(t, "ada", u.Metadata["username"])
-			return s.handler.ServeHTTP(w, req, nil)
+			return s.Handler.ServeHTTP(w, req, nil)
 		})))
 		return rec
 	}
-	cookie := s.signedIn("ada").cookie["registration"]
+	cookie := s.SignedIn("ada").Cookie["registration"]
 	require.Equal(t, 200, ask("GET", "profile", cookie).Code)
 	require.Equal(t, 403, ask("POST", "logout", cookie, "Origin", "https://evil.example").Code, "a foreign page that posts with the cookie")
 	res := ask("POST", "logout", cookie)

@@ -1,7 +1,7 @@
 // hardening_bounds_test.go: how long what a client sends may be, what it is told
 // where it is longer, and that everybody reads the same cookies.
 
-package registration
+package registration_test
 
 import (
 	"fmt"
@@ -13,21 +13,24 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/inside"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
 
 // What is too long is told by field, before anything else is done with it.
 func TestTooLongIsToldByField(t *testing.T) {
-	s := newSite(t, func(s *Settings) {
+	s := sitetest.New(t, func(s *registration.Settings) {
 		s.User.Fields = []field.Spec{
 			{Name: "nickname", Type: "text", Unique: true, MaxLength: 500}, {Name: "work", Type: "email"},
 			{Name: "home", Type: "url"}, {Name: "number", Type: "integer"}, {Name: "news", Type: "boolean"},
 		}
 		s.User.PublicFields = []string{"id", "username", "email", "first_name", "last_name", "nickname", "work", "home", "number", "news"}
 	})
-	s.member("ada")
+	s.Member("ada")
 	long := func(unit string, n int) string { return strings.Repeat(unit, n) }
 	for name, c := range map[string]struct {
 		path, Field, value, want string
@@ -52,23 +55,23 @@ func TestTooLongIsToldByField(t *testing.T) {
 		"a password":                   {"login", "password", long("a", 4097), "max_length"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			body := map[string]data{
-				"register": newcomer("eve"), "login": {"login": "ada", "password": testPassword}, "send-reset-password-link": {}, "resend-verification": {},
+			body := map[string]sitetest.Data{
+				"register": sitetest.Newcomer("eve"), "login": {"login": "ada", "password": sitetest.Password}, "send-reset-password-link": {}, "resend-verification": {},
 			}[c.path]
 			if c.Field == "username" && c.path == "login" {
 				delete(body, "login")
 			}
-			res := s.browser().problems().post("/accounts/"+c.path, with(body, data{c.Field: c.value}))
-			require.Equal(t, http.StatusBadRequest, res.StatusCode, res.body)
-			require.Contains(t, res.body, `"errors":{"`+c.Field+`":[{"code":"`+c.want+`"`)
+			res := s.Browser().Problems().Post("/accounts/"+c.path, sitetest.With(body, sitetest.Data{c.Field: c.value}))
+			require.Equal(t, http.StatusBadRequest, res.StatusCode, res.Text)
+			require.Contains(t, res.Text, `"errors":{"`+c.Field+`":[{"code":"`+c.want+`"`)
 		})
 	}
-	requireError(t, s.browser().problems().post("/accounts/login", data{"login": long("a", 500), "password": testPassword}), 400, "login_invalid")
+	sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/login", sitetest.Data{"login": long("a", 500), "password": sitetest.Password}), 400, "login_invalid")
 }
 
 func TestTooManyMembers(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
+	s := sitetest.New(t)
+	s.Member("ada")
 	fields, form, parts := `"x":0`, "x=", ""
 	for i := range web.MaxMembers - 3 {
 		fields += fmt.Sprintf(`,"x%d":0`, i)
@@ -78,21 +81,21 @@ func TestTooManyMembers(t *testing.T) {
 	part := func(name, v string) string {
 		return "--x\r\nContent-Disposition: form-data; name=" + name + "\r\n\r\n" + v + "\r\n"
 	}
-	parts += part("x", "") + part("login", "ada") + part("password", testPassword)
+	parts += part("x", "") + part("login", "ada") + part("password", sitetest.Password)
 	for name, c := range map[string]struct{ contentType, body, more, end string }{
-		"JSON":      {"application/json", `{"login":"ada","password":"` + testPassword + `",` + fields, `,"more":[]`, "}"},
+		"JSON":      {"application/json", `{"login":"ada","password":"` + sitetest.Password + `",` + fields, `,"more":[]`, "}"},
 		"form":      {"application/x-www-form-urlencoded", "login=ada&password=a+long+enough+passphrase&" + form, "&more", ""},
 		"multipart": {"multipart/form-data; boundary=x", parts, part("more", ""), "--x--"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := s.browser().problems()
-			b.header.Set("Content-Type", c.contentType)
-			require.Equal(t, http.StatusOK, b.post("/accounts/login", c.body+c.end).StatusCode)
-			res := s.browser().problems()
-			res.header.Set("Content-Type", c.contentType)
-			refused := res.post("/accounts/login", c.body+c.more+c.end)
-			requireError(t, refused, http.StatusBadRequest, "malformed")
-			require.Contains(t, refused.body, "more than 500 members")
+			b := s.Browser().Problems()
+			b.Header.Set("Content-Type", c.contentType)
+			require.Equal(t, http.StatusOK, b.Post("/accounts/login", c.body+c.end).StatusCode)
+			res := s.Browser().Problems()
+			res.Header.Set("Content-Type", c.contentType)
+			refused := res.Post("/accounts/login", c.body+c.more+c.end)
+			sitetest.RequireError(t, refused, http.StatusBadRequest, "malformed")
+			require.Contains(t, refused.Text, "more than 500 members")
 		})
 	}
 }
@@ -100,43 +103,43 @@ func TestTooManyMembers(t *testing.T) {
 // The check of the origin and the sign-in look at the same cookies: behind
 // thousands of others, and with the blanks that RFC 6265bis takes away.
 func TestCookiesHaveOneReader(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	token := s.signedIn("ada").cookie[sessionCookie]
+	s := sitetest.New(t)
+	s.Member("ada")
+	token := s.SignedIn("ada").Cookie[sitetest.SessionCookie]
 	for name, cookie := range map[string]string{
-		"alone":               sessionCookie + "=" + token,
-		"behind 4,000 others": strings.Repeat("a=b; ", 4000) + sessionCookie + "=" + token,
-		"tab before the name": "a=b;\t" + sessionCookie + "=" + token,
-		"tab before =":        sessionCookie + "\t=" + token,
-		"tab behind =":        sessionCookie + "=\t" + token,
-		"quoted":              sessionCookie + `="` + token + `"`,
-		"beside an empty one": sessionCookie + "=; " + sessionCookie + "=" + token,
+		"alone":               sitetest.SessionCookie + "=" + token,
+		"behind 4,000 others": strings.Repeat("a=b; ", 4000) + sitetest.SessionCookie + "=" + token,
+		"tab before the name": "a=b;\t" + sitetest.SessionCookie + "=" + token,
+		"tab before =":        sitetest.SessionCookie + "\t=" + token,
+		"tab behind =":        sitetest.SessionCookie + "=\t" + token,
+		"quoted":              sitetest.SessionCookie + `="` + token + `"`,
+		"beside an empty one": sitetest.SessionCookie + "=; " + sitetest.SessionCookie + "=" + token,
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := s.browser().problems()
-			b.header.Set("Cookie", cookie)
-			require.Equal(t, http.StatusOK, b.get("/accounts/profile").StatusCode)
-			b.header.Set("Sec-Fetch-Site", "cross-site")
-			requireError(t, b.do(http.MethodPatch, "/accounts/profile", data{"first_name": "Eve"}), http.StatusForbidden, "cross_origin")
+			b := s.Browser().Problems()
+			b.Header.Set("Cookie", cookie)
+			require.Equal(t, http.StatusOK, b.Get("/accounts/profile").StatusCode)
+			b.Header.Set("Sec-Fetch-Site", "cross-site")
+			sitetest.RequireError(t, b.Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"first_name": "Eve"}), http.StatusForbidden, "cross_origin")
 		})
 	}
-	for name, cookie := range map[string]string{"planted": sessionCookie + "=x; " + sessionCookie + "=" + token, "empty": sessionCookie + "="} {
+	for name, cookie := range map[string]string{"planted": sitetest.SessionCookie + "=x; " + sitetest.SessionCookie + "=" + token, "empty": sitetest.SessionCookie + "="} {
 		t.Run(name, func(t *testing.T) {
-			b := s.browser().problems()
-			b.header.Set("Cookie", cookie)
-			require.Equal(t, http.StatusUnauthorized, b.get("/accounts/profile").StatusCode)
-			b.header.Set("Sec-Fetch-Site", "cross-site")
-			requireError(t, b.post("/accounts/logout", nil), http.StatusForbidden, "cross_origin")
+			b := s.Browser().Problems()
+			b.Header.Set("Cookie", cookie)
+			require.Equal(t, http.StatusUnauthorized, b.Get("/accounts/profile").StatusCode)
+			b.Header.Set("Sec-Fetch-Site", "cross-site")
+			sitetest.RequireError(t, b.Post("/accounts/logout", nil), http.StatusForbidden, "cross_origin")
 		})
 	}
 }
 
 // The address that the guard sends back to is as long as one that is followed.
 func TestGuardLeavesOutWhatIsNotFollowed(t *testing.T) {
-	s := newSite(t)
-	b := s.browser().likeBrowser()
-	require.Contains(t, b.get("/members/"+strings.Repeat("x", web.MaxNext-len("/members/"))).Header.Get("Location"), "next=")
-	require.Equal(t, "/accounts/login/", b.get("/members/"+strings.Repeat("x", web.MaxNext)).Header.Get("Location"))
+	s := sitetest.New(t)
+	b := s.Browser().LikeBrowser()
+	require.Contains(t, b.Get("/members/"+strings.Repeat("x", web.MaxNext-len("/members/"))).Header.Get("Location"), "next=")
+	require.Equal(t, "/accounts/login/", b.Get("/members/"+strings.Repeat("x", web.MaxNext)).Header.Get("Location"))
 }
 
 // What a URL has not in the clear comes back escaped, and an address is followed that
@@ -165,7 +168,7 @@ func TestGuardEscapesNext(t *testing.T) {
 // Where the sign-in page is on another host, `next` has the origin of the request,
 // if that is one that the realm sends anybody to.
 func TestNextForASignInPageElsewhere(t *testing.T) {
-	s := newSite(t, func(s *Settings) { s.TrustedOrigins = []string{"http://app.example.net"} })
+	s := sitetest.New(t, func(s *registration.Settings) { s.TrustedOrigins = []string{"http://app.example.net"} })
 	for name, c := range map[string]struct {
 		login, host, uri, want string
 	}{
@@ -182,7 +185,7 @@ func TestNextForASignInPageElsewhere(t *testing.T) {
 		"a page of this host":     {"/sign-in?a=b", "evil.example", "/members/", "/members/"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s.guard.LoginURL = c.login
+			s.Guard.LoginURL = c.login
 			req := httptest.NewRequest(http.MethodGet, "/members/", nil)
 			req.Host, req.RequestURI = c.host, c.uri
 			req.Header.Set("Accept", "text/html")
@@ -218,9 +221,9 @@ func TestCookieNames(t *testing.T) {
 		"an HTTP one over HTTP":  {"__Http-x", "http://example.com", "", "over HTTPS alone"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			settings := testSettings()
+			settings := sitetest.Settings()
 			settings.BaseURL, settings.Session.CookieName, settings.Session.CookieDomain = c.base, c.name, c.domain
-			_, err := settings.resolve()
+			_, err := inside.Resolve(settings)
 			if c.wrong != "" {
 				require.ErrorContains(t, err, c.wrong)
 				return
@@ -234,16 +237,16 @@ func TestCookieNames(t *testing.T) {
 // Before its store is open a realm tells everybody so, at every endpoint.
 func TestEndpointsBeforeTheStoreIsOpen(t *testing.T) {
 	s := costSite(t)
-	open := s.realm.Accounts.Swap(nil)
-	defer s.realm.Accounts.Store(open)
-	for op := range s.operations(t) {
+	open := s.Realm.Accounts.Swap(nil)
+	defer s.Realm.Accounts.Store(open)
+	for op := range s.Operations(t) {
 		if op[1] == "/openapi.json" { // it is about the settings
 			continue
 		}
 		t.Run(op[0]+op[1], func(t *testing.T) {
-			b := s.browser().problems()
-			res := b.do(op[0], "/accounts"+op[1], map[bool]any{true: nil, false: data{account.ParamRefreshToken: "a.b"}}[op[0] == http.MethodGet || op[0] == http.MethodHead])
-			require.Equal(t, http.StatusServiceUnavailable, res.StatusCode, res.body)
+			b := s.Browser().Problems()
+			res := b.Do(op[0], "/accounts"+op[1], map[bool]any{true: nil, false: sitetest.Data{account.ParamRefreshToken: "a.b"}}[op[0] == http.MethodGet || op[0] == http.MethodHead])
+			require.Equal(t, http.StatusServiceUnavailable, res.StatusCode, res.Text)
 			require.NotEmpty(t, res.Header.Get("Retry-After"))
 		})
 	}

@@ -1,7 +1,7 @@
 // hardening_budgets_test.go: floods of keys, of mails and of device cookies: who
 // is kept out by them, and who is not.
 
-package registration
+package registration_test
 
 import (
 	"context"
@@ -20,9 +20,11 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -37,74 +39,74 @@ func TestHardeningFailuresOfForm(t *testing.T) {
 	for name, test := range map[string]struct {
 		path string
 		bad  any
-		good data
+		good sitetest.Data
 		want int
 	}{
-		"an empty sign-up":                {"register", data{"email": "ada@example.org"}, newcomer("ada"), http.StatusCreated},
-		"a sign-up with a weak password":  {"register", with(newcomer("bob"), data{"email": "ada@example.org", "password": "1234", "password_confirm": "1234"}), newcomer("ada"), http.StatusCreated},
-		"no JSON":                         {"register", "{", newcomer("ada"), http.StatusCreated},
-		"a sign-in without a password":    {"login", data{"login": "eve"}, data{"login": "eve", "password": testPassword}, http.StatusOK},
-		"a reset of nobody":               {"send-reset-password-link", data{}, data{"login": "eve"}, http.StatusOK},
-		"a confirmation again, of nobody": {"resend-verification", data{"login": ""}, data{"login": "eve"}, http.StatusOK},
+		"an empty sign-up":                {"register", sitetest.Data{"email": "ada@example.org"}, sitetest.Newcomer("ada"), http.StatusCreated},
+		"a sign-up with a weak password":  {"register", sitetest.With(sitetest.Newcomer("bob"), sitetest.Data{"email": "ada@example.org", "password": "1234", "password_confirm": "1234"}), sitetest.Newcomer("ada"), http.StatusCreated},
+		"no JSON":                         {"register", "{", sitetest.Newcomer("ada"), http.StatusCreated},
+		"a sign-in without a password":    {"login", sitetest.Data{"login": "eve"}, sitetest.Data{"login": "eve", "password": sitetest.Password}, http.StatusOK},
+		"a reset of nobody":               {"send-reset-password-link", sitetest.Data{}, sitetest.Data{"login": "eve"}, http.StatusOK},
+		"a confirmation again, of nobody": {"resend-verification", sitetest.Data{"login": ""}, sitetest.Data{"login": "eve"}, http.StatusOK},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, throttled)
-			s.member("eve")
-			s.travel(time.Hour)
-			b := s.browser()
+			s := sitetest.New(t, sitetest.Throttled)
+			s.Member("eve")
+			s.Travel(time.Hour)
+			b := s.Browser()
 			if _, raw := test.bad.(string); raw {
-				b.header.Set("Content-Type", "application/json")
+				b.Header.Set("Content-Type", "application/json")
 			}
-			events := s.realm.settings.Throttle.limit(s.realm.Endpoints[test.path].Throttle).Events
+			events := s.Realm.Options.Limits[s.Realm.Endpoints[test.path].Throttle].Events
 			for i := range 10 * events {
-				require.Equal(t, http.StatusBadRequest, b.post("/accounts/"+test.path, test.bad).StatusCode, i)
+				require.Equal(t, http.StatusBadRequest, b.Post("/accounts/"+test.path, test.bad).StatusCode, i)
 				if i == 3*events {
-					other := s.browser().from("198.51.100.9")
-					require.Equal(t, test.want, other.post("/accounts/"+test.path, test.good).StatusCode, "the target has spent nothing")
+					other := s.Browser().From("198.51.100.9")
+					require.Equal(t, test.want, other.Post("/accounts/"+test.path, test.good).StatusCode, "the target has spent nothing")
 				}
 			}
 			if _, raw := test.bad.(string); !raw {
-				require.Equal(t, http.StatusTooManyRequests, b.post("/accounts/"+test.path, test.bad).StatusCode, "but not for ever")
+				require.Equal(t, http.StatusTooManyRequests, b.Post("/accounts/"+test.path, test.bad).StatusCode, "but not for ever")
 			}
 		})
 	}
-	s := newSite(t, throttled)
-	b := s.browser()
+	s := sitetest.New(t, sitetest.Throttled)
+	b := s.Browser()
 	for range 100 {
-		b.post("/accounts/register", data{"email": "ada@example.org"})
+		b.Post("/accounts/register", sitetest.Data{"email": "ada@example.org"})
 	}
-	require.Equal(t, http.StatusCreated, b.post("/accounts/register", newcomer("ada")).StatusCode, "nor has the client, of its sign-ups")
+	require.Equal(t, http.StatusCreated, b.Post("/accounts/register", sitetest.Newcomer("ada")).StatusCode, "nor has the client, of its sign-ups")
 }
 
 // Whether a name is taken is something of others: it costs a sign-up.
 func TestHardeningTakenNamesAreNotFree(t *testing.T) {
-	s := newSite(t, throttled)
-	s.member("ada")
-	b := s.browser().from("198.51.100.9")
+	s := sitetest.New(t, sitetest.Throttled)
+	s.Member("ada")
+	b := s.Browser().From("198.51.100.9")
 	for range 20 {
-		b.post("/accounts/register", with(newcomer("ada"), data{"email": "x@example.org"}))
+		b.Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"email": "x@example.org"}))
 	}
-	require.Equal(t, http.StatusTooManyRequests, b.post("/accounts/register", newcomer("bob")).StatusCode)
+	require.Equal(t, http.StatusTooManyRequests, b.Post("/accounts/register", sitetest.Newcomer("bob")).StatusCode)
 }
 
 // An attacker who has a /48 gets no more budgets than 16.
 func TestHardeningOneNetworkIsOneClient(t *testing.T) {
-	s := newSite(t, throttled)
+	s := sitetest.New(t, sitetest.Throttled)
 	codes := map[int]int{}
 	for i := range 400 {
-		codes[s.browser().from(fmt.Sprintf("2001:db8:0:%x::1", i*97)).post("/accounts/login", wrongSignIn("n"+strconv.Itoa(i))).StatusCode]++
+		codes[s.Browser().From(fmt.Sprintf("2001:db8:0:%x::1", i*97)).Post("/accounts/login", sitetest.WrongSignIn("n"+strconv.Itoa(i))).StatusCode]++
 	}
 	require.Equal(t, map[int]int{http.StatusBadRequest: 160, http.StatusTooManyRequests: 240}, codes)
-	require.Equal(t, http.StatusBadRequest, s.browser().from("2001:db9::1").post("/accounts/login", wrongSignIn("x")).StatusCode)
+	require.Equal(t, http.StatusBadRequest, s.Browser().From("2001:db9::1").Post("/accounts/login", sitetest.WrongSignIn("x")).StatusCode)
 }
 
 // flood takes n events of keys of its own from every table of the realm, and then
 // some of every network.
-func (s *site) flood(n int) (keys int) {
-	ledger := s.realm.engine.throttles
+func flood(s *sitetest.Site, n int) (keys int) {
+	ledger := s.Realm.Engine.Throttles
 	tables := web.LastingTables()
 	for _, t := range web.ThrottleTables {
-		limit := s.realm.settings.Throttle.limit(t.Name).budget()
+		limit := s.Realm.Options.Limits[t.Name]
 		for i := range n {
 			address := fmt.Sprintf("2001:%x:%x:%x::1", 0xdb8+i/4096, i%16, i) // 16 networks of /48 for every 4,096
 			ledger.Take(t.Client(address, limit)...)
@@ -115,7 +117,7 @@ func (s *site) flood(n int) (keys int) {
 	for _, table := range tables {
 		limit := account.NoticeLimit
 		if name, _, _ := strings.Cut(table, "/"); name != "notice" {
-			limit = s.realm.settings.Throttle.limit(name).budget()
+			limit = s.Realm.Options.Limits[name]
 		}
 		for i := range n {
 			ledger.Take(budget.Charge{Table: table, Key: account.BudgetKey("flood", strconv.Itoa(i)), Limit: limit})
@@ -133,57 +135,57 @@ func TestHardeningFloodOfKeys(t *testing.T) {
 		n = 1_000_000
 	}
 	begin := time.Now()
-	s := newSite(t, throttled, func(s *Settings) {
-		s.Throttle.AllMail = &ThrottleLimit{Events: 1_000_000, Window: caddy.Duration(time.Second)}
+	s := sitetest.New(t, sitetest.Throttled, func(s *registration.Settings) {
+		s.Throttle.AllMail = &registration.ThrottleLimit{Events: 1_000_000, Window: caddy.Duration(time.Second)}
 	})
 	const people, known = 100, 50
-	browsers := make([]*browser, people)
+	browsers := make([]*sitetest.Browser, people)
 	links := sync.Map{}
-	s.mailer.fail = func(m *mail.Message) error {
+	s.Mailer.Fail = func(m *mail.Message) error {
 		links.Store(m.To, m)
 		return &mail.Error{Err: fmt.Errorf("read"), Permanent: true}
 	}
 	mailTo := func(to string) *mail.Message {
 		var m any
-		require.Eventually(t, func() (ok bool) { m, ok = links.LoadAndDelete(to); return ok }, patience, time.Millisecond)
+		require.Eventually(t, func() (ok bool) { m, ok = links.LoadAndDelete(to); return ok }, sitetest.Patience, time.Millisecond)
 		return m.(*mail.Message)
 	}
 	for i := range browsers {
-		browsers[i] = s.browser().from(fmt.Sprintf("198.%d.100.%d", 18+i, i))
+		browsers[i] = s.Browser().From(fmt.Sprintf("198.%d.100.%d", 18+i, i))
 		name := fmt.Sprintf("person%d", i)
-		require.Equal(t, http.StatusCreated, browsers[i].post("/accounts/register", newcomer(name)).StatusCode)
-		require.Equal(t, http.StatusOK, browsers[i].post("/accounts/verify-registration", linkOf(mailTo(name+"@example.org"), t)).StatusCode)
+		require.Equal(t, http.StatusCreated, browsers[i].Post("/accounts/register", sitetest.Newcomer(name)).StatusCode)
+		require.Equal(t, http.StatusOK, browsers[i].Post("/accounts/verify-registration", sitetest.LinkOf(mailTo(name+"@example.org"), t)).StatusCode)
 		if i < known {
-			require.Equal(t, http.StatusOK, browsers[i].post("/accounts/login", data{"login": name, "password": testPassword}).StatusCode)
-			require.Equal(t, http.StatusOK, browsers[i].post("/accounts/logout", data{}).StatusCode)
+			require.Equal(t, http.StatusOK, browsers[i].Post("/accounts/login", sitetest.Data{"login": name, "password": sitetest.Password}).StatusCode)
+			require.Equal(t, http.StatusOK, browsers[i].Post("/accounts/logout", sitetest.Data{}).StatusCode)
 		}
 	}
-	s.travel(2 * time.Hour)
-	victim := s.browser().from("203.0.113.7")
+	s.Travel(2 * time.Hour)
+	victim := s.Browser().From("203.0.113.7")
 	for range 11 {
-		victim.post("/accounts/login", wrongSignIn("victim"))
+		victim.Post("/accounts/login", sitetest.WrongSignIn("victim"))
 	}
-	require.Equal(t, http.StatusTooManyRequests, victim.post("/accounts/login", wrongSignIn("victim")).StatusCode)
+	require.Equal(t, http.StatusTooManyRequests, victim.Post("/accounts/login", sitetest.WrongSignIn("victim")).StatusCode)
 
 	var keys atomic.Int64
 	flooding := make(chan struct{})
-	go func() { keys.Store(int64(s.flood(n))); close(flooding) }()
+	go func() { keys.Store(int64(flood(s, n))); close(flooding) }()
 	passed := [people]bool{}
 	do := func(i int) bool {
 		b, name := browsers[i], fmt.Sprintf("person%d", i)
 		for _, step := range []struct {
 			path string
-			body data
+			body sitetest.Data
 			want int
 		}{
-			{"login", data{"login": name, "password": testPassword}, http.StatusOK},
-			{"register-email", data{"email": name + "@example.net"}, http.StatusOK},
-			{"logout", data{}, http.StatusOK},
-			{"register", newcomer(fmt.Sprintf("child%d", i)), http.StatusCreated},
-			{"send-reset-password-link", data{"login": name}, http.StatusOK},
+			{"login", sitetest.Data{"login": name, "password": sitetest.Password}, http.StatusOK},
+			{"register-email", sitetest.Data{"email": name + "@example.net"}, http.StatusOK},
+			{"logout", sitetest.Data{}, http.StatusOK},
+			{"register", sitetest.Newcomer(fmt.Sprintf("child%d", i)), http.StatusCreated},
+			{"send-reset-password-link", sitetest.Data{"login": name}, http.StatusOK},
 		} {
-			if res := b.post("/accounts/"+step.path, step.body); res.StatusCode != step.want {
-				t.Logf("person %d: %s: %d %s", i, step.path, res.StatusCode, res.body)
+			if res := b.Post("/accounts/"+step.path, step.body); res.StatusCode != step.want {
+				t.Logf("person %d: %s: %d %s", i, step.path, res.StatusCode, res.Text)
 				return false
 			}
 		}
@@ -194,7 +196,7 @@ func TestHardeningFloodOfKeys(t *testing.T) {
 	}
 	<-flooding
 	for i := range people { // and when it has done its worst
-		passed[i] = passed[i] && browsers[i].post("/accounts/login", data{"login": fmt.Sprintf("person%d", i), "password": testPassword}).StatusCode == http.StatusOK
+		passed[i] = passed[i] && browsers[i].Post("/accounts/login", sitetest.Data{"login": fmt.Sprintf("person%d", i), "password": sitetest.Password}).StatusCode == http.StatusOK
 	}
 	newcomers := 0
 	for i, ok := range passed {
@@ -206,36 +208,36 @@ func TestHardeningFloodOfKeys(t *testing.T) {
 	}
 	t.Logf("%d keys; of 50 people on known devices all passed, of 50 others %d", keys.Load(), newcomers)
 	require.GreaterOrEqual(t, known+newcomers, 95)
-	require.Equal(t, http.StatusTooManyRequests, s.browser().from("203.0.113.8").post("/accounts/login", wrongSignIn("victim")).StatusCode, "what was spent is spent")
+	require.Equal(t, http.StatusTooManyRequests, s.Browser().From("203.0.113.8").Post("/accounts/login", sitetest.WrongSignIn("victim")).StatusCode, "what was spent is spent")
 
-	db := s.accounts.Store
-	require.NoError(t, s.realm.engine.throttles.Flush(t.Context(), budgetStore{db}))
+	db := s.Accounts.Store
+	require.NoError(t, s.Realm.Engine.Throttles.Flush(t.Context(), registration.NewBudgetStore(db)))
 	rows := 0
 	require.NoError(t, db.View(t.Context(), func(tx store.Tx) error {
-		list, err := tx.Budgets(s.accounts.Now(), 1<<30)
+		list, err := tx.Budgets(s.Accounts.Now(), 1<<30)
 		rows = len(list)
 		return err
 	}))
 	require.Positive(t, rows)
-	flushes := 1 + int(time.Since(begin)/flushInterval) // this one and the housekeeping's
+	flushes := 1 + int(time.Since(begin)/(30*time.Second)) // this one and the housekeeping's
 	require.LessOrEqual(t, rows, flushes*256*len(web.LastingTables()), "a flood costs the store a bounded number of writes")
 }
 
 // Many stolen device cookies of an account are one budget, and the address counts.
 func TestHardeningManyDeviceCookies(t *testing.T) {
-	s := newSite(t, throttled)
-	s.member("ada")
-	s.travel(time.Hour)
-	var devices []*browser
+	s := sitetest.New(t, sitetest.Throttled)
+	s.Member("ada")
+	s.Travel(time.Hour)
+	var devices []*sitetest.Browser
 	for range 9 {
-		devices = append(devices, s.signedIn("ada"))
-		s.travel(time.Hour)
+		devices = append(devices, s.SignedIn("ada"))
+		s.Travel(time.Hour)
 	}
 	guesses := func(from func(device, i int) string) (tried int) {
-		s.travel(time.Hour)
+		s.Travel(time.Hour)
 		for d, b := range devices {
 			for i := range 12 {
-				if b.from(from(d, i)).post("/accounts/login", wrongSignIn("ada")).StatusCode == http.StatusBadRequest {
+				if b.From(from(d, i)).Post("/accounts/login", sitetest.WrongSignIn("ada")).StatusCode == http.StatusBadRequest {
 					tried++
 				}
 			}
@@ -244,71 +246,47 @@ func TestHardeningManyDeviceCookies(t *testing.T) {
 	}
 	require.Equal(t, 15, guesses(func(int, int) string { return "192.0.2.1" }), "at one address, which has 10, of which the devices spend")
 	require.Equal(t, 20, guesses(func(d, i int) string { return fmt.Sprintf("192.%d.%d.1", d, i) }), "at one address each: all devices together, and strangers")
-	s.travel(time.Hour)
-	flooder := s.browser().from("192.0.2.1")
+	s.Travel(time.Hour)
+	flooder := s.Browser().From("192.0.2.1")
 	for i := range 12 {
-		flooder.post("/accounts/login", wrongSignIn("nobody"+strconv.Itoa(i)))
+		flooder.Post("/accounts/login", sitetest.WrongSignIn("nobody"+strconv.Itoa(i)))
 	}
-	require.Equal(t, http.StatusOK, devices[3].from("192.0.2.1").post("/accounts/login", data{"login": "ada", "password": testPassword}).StatusCode,
+	require.Equal(t, http.StatusOK, devices[3].From("192.0.2.1").Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}).StatusCode,
 		"a known device gets in where others have used up the address's budget")
 }
 
 // Typing somebody's id is no way to use up his tries of the old password.
 func TestHardeningTheOldPasswordHasItsOwnBudget(t *testing.T) {
-	s := newSite(t, throttled)
-	id := s.member("ada")
-	b := s.signedIn("ada")
+	s := sitetest.New(t, sitetest.Throttled)
+	id := s.Member("ada")
+	b := s.SignedIn("ada")
 	for i := range 12 {
-		s.browser().from(fmt.Sprintf("203.0.113.%d", i)).post("/accounts/login", wrongSignIn(id))
+		s.Browser().From(fmt.Sprintf("203.0.113.%d", i)).Post("/accounts/login", sitetest.WrongSignIn(id))
 	}
-	require.Equal(t, http.StatusOK, b.post("/accounts/change-password", data{"old_password": testPassword, "password": testPassword + "!", "password_confirm": testPassword + "!"}).StatusCode)
-}
-
-// count takes what the mailer got within a moment, by subject.
-func (s *site) mails() map[string]int {
-	s.t.Helper()
-	require.Eventually(s.t, func() bool { return queueEmpty(s.accounts.Store) }, patience, time.Millisecond)
-	got := map[string]int{}
-	for {
-		select {
-		case m := <-s.mailer.sent:
-			got[m.Subject]++
-		case m := <-s.mailer.told:
-			got[m.Subject]++
-		default:
-			return got
-		}
-	}
-}
-
-func total(counts map[string]int) (n int) {
-	for _, c := range counts {
-		n += c
-	}
-	return n
+	require.Equal(t, http.StatusOK, b.Post("/accounts/change-password", sitetest.Data{"old_password": sitetest.Password, "password": sitetest.Password + "!", "password_confirm": sitetest.Password + "!"}).StatusCode)
 }
 
 // 200 changes of a profile don't make 200 mails.
 func TestHardeningNoticesAreBounded(t *testing.T) {
-	s := newSite(t, throttled, withoutVerification, func(s *Settings) {
-		s.Throttle.Profile = &ThrottleLimit{Events: 1000, Window: caddy.Duration(time.Hour)}
+	s := sitetest.New(t, sitetest.Throttled, sitetest.WithoutVerification, func(s *registration.Settings) {
+		s.Throttle.Profile = &registration.ThrottleLimit{Events: 1000, Window: caddy.Duration(time.Hour)}
 	})
-	s.member("eve")
-	b := s.signedIn("eve")
+	s.Member("eve")
+	b := s.SignedIn("eve")
 	for i := range 200 {
-		require.Equal(t, http.StatusOK, b.do(http.MethodPatch, "/accounts/profile", data{"username": "eve" + strconv.Itoa(i%5)}).StatusCode, i)
+		require.Equal(t, http.StatusOK, b.Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"username": "eve" + strconv.Itoa(i%5)}).StatusCode, i)
 	}
-	require.Equal(t, 3, total(s.mails()), "an eighth of 30 an hour")
-	require.NotEmpty(t, s.logs.FilterMessage("mail left out: there were too many").All())
+	require.Equal(t, 3, sitetest.Total(s.Mails()), "an eighth of 30 an hour")
+	require.NotEmpty(t, s.Logs.FilterMessage("mail left out: there were too many").All())
 
-	s = newSite(t, throttled)
-	s.member("ada")
-	b = s.signedIn("ada")
+	s = sitetest.New(t, sitetest.Throttled)
+	s.Member("ada")
+	b = s.SignedIn("ada")
 	for i := range 61 {
 		want := map[bool]int{true: http.StatusOK, false: http.StatusTooManyRequests}[i < 60]
-		require.Equal(t, want, b.do(http.MethodPatch, "/accounts/profile", data{"first_name": "A" + strconv.Itoa(i)}).StatusCode, i)
+		require.Equal(t, want, b.Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"first_name": "A" + strconv.Itoa(i)}).StatusCode, i)
 	}
-	require.Equal(t, http.StatusOK, b.get("/accounts/profile").StatusCode, "reading is free")
+	require.Equal(t, http.StatusOK, b.Get("/accounts/profile").StatusCode, "reading is free")
 }
 
 // Whatever stands behind the plus sign, it is one mailbox; other kinds of mail
@@ -318,59 +296,61 @@ func TestHardeningOneMailboxIsOne(t *testing.T) {
 	require.Equal(t, "+a@example.org", account.Mailbox("+a@example.org"))
 	require.Equal(t, "vic.tim@example.org", account.Mailbox("vic.tim@example.org"))
 	require.Equal(t, "no address", account.Mailbox("no address"))
-	s := newSite(t, throttled)
+	s := sitetest.New(t, sitetest.Throttled)
 	for i := range 100 {
-		body := with(newcomer("u"+strconv.Itoa(i)), data{"email": fmt.Sprintf("victim+%d@example.org", i)})
-		require.Equal(t, http.StatusCreated, s.browser().from(fmt.Sprintf("198.%d.0.1", i)).post("/accounts/register", body).StatusCode)
+		body := sitetest.With(sitetest.Newcomer("u"+strconv.Itoa(i)), sitetest.Data{"email": fmt.Sprintf("victim+%d@example.org", i)})
+		require.Equal(t, http.StatusCreated, s.Browser().From(fmt.Sprintf("198.%d.0.1", i)).Post("/accounts/register", body).StatusCode)
 	}
-	require.Equal(t, 15, total(s.mails()), "half of 30 an hour")
-	require.Equal(t, http.StatusOK, s.browser().post("/accounts/send-reset-password-link", data{"login": "u99"}).StatusCode)
-	require.Equal(t, 1, total(s.mails()), "another kind")
+	require.Equal(t, 15, sitetest.Total(s.Mails()), "half of 30 an hour")
+	require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "u99"}).StatusCode)
+	require.Equal(t, 1, sitetest.Total(s.Mails()), "another kind")
 }
 
 // A link that takes an account back is never left out.
 func TestHardeningUndoIsNotStarved(t *testing.T) {
-	s := newSite(t, throttled, withoutVerification, func(s *Settings) { s.RegisterEmail.Verification = off() })
-	s.member("ada")
-	b := s.signedIn("ada")
+	s := sitetest.New(t, sitetest.Throttled, sitetest.WithoutVerification, func(s *registration.Settings) { s.RegisterEmail.Verification = sitetest.Off() })
+	s.Member("ada")
+	b := s.SignedIn("ada")
 	spend := func(share float64) {
 		for range 100 {
-			s.accounts.Throttles.Take(budget.Charge{Table: account.ThrottleMail, Key: account.BudgetKey(account.ThrottleMail, "ada@example.org"), Limit: s.realm.settings.Throttle.limit(account.ThrottleMail).budget(), Share: share})
+			s.Accounts.Throttles.Take(budget.Charge{Table: account.ThrottleMail, Key: account.BudgetKey(account.ThrottleMail, "ada@example.org"), Limit: s.Realm.Options.Limits[account.ThrottleMail], Share: share})
 		}
 	}
 	spend(1)
-	require.Equal(t, http.StatusOK, b.post("/accounts/register-email", data{"email": "thief@example.org"}).StatusCode)
-	undo := s.mail()
+	require.Equal(t, http.StatusOK, b.Post("/accounts/register-email", sitetest.Data{"email": "thief@example.org"}).StatusCode)
+	undo := s.Mail()
 	require.Equal(t, "ada@example.org", undo.To)
-	require.Equal(t, http.StatusOK, s.browser().post("/accounts/undo-email", linkOf(undo, t)).StatusCode)
-	require.Equal(t, "ada@example.org", s.mail().To, "and so is what lets its owner in")
+	require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/undo-email", sitetest.LinkOf(undo, t)).StatusCode)
+	require.Equal(t, "ada@example.org", s.Mail().To, "and so is what lets its owner in")
 
-	s.member("bob")
-	b = s.signedIn("bob")
+	s.Member("bob")
+	b = s.SignedIn("bob")
 	for range 100 {
-		s.accounts.Throttles.Take(budget.Charge{Table: account.ThrottleMail, Key: account.BudgetKey(account.ThrottleMail, "bob@example.org"), Limit: s.realm.settings.Throttle.limit(account.ThrottleMail).budget(), Share: 1.5})
+		s.Accounts.Throttles.Take(budget.Charge{Table: account.ThrottleMail, Key: account.BudgetKey(account.ThrottleMail, "bob@example.org"), Limit: s.Realm.Options.Limits[account.ThrottleMail], Share: 1.5})
 	}
-	res := b.post("/accounts/register-email", data{"email": "thief@example.net"})
+	res := b.Post("/accounts/register-email", sitetest.Data{"email": "thief@example.net"})
 	require.Equal(t, http.StatusTooManyRequests, res.StatusCode)
-	require.Equal(t, "bob@example.org", s.user("bob").Email)
-	s.noMail()
+	require.Equal(t, "bob@example.org", user(s, "bob").Email)
+	s.NoMail()
 }
 
 // user is the account with a username.
-func (s *site) user(name string) (u *store.User) {
-	s.t.Helper()
-	require.NoError(s.t, s.accounts.Store.View(context.Background(), func(tx store.Tx) (err error) { u, err = tx.UserByKey(field.Username, name); return err }))
+func user(s *sitetest.Site, name string) (u *store.User) {
+	s.T.Helper()
+	require.NoError(s.T, s.Accounts.Store.View(context.Background(), func(tx store.Tx) (err error) { u, err = tx.UserByKey(field.Username, name); return err }))
 	return u
 }
 
 func TestHardeningAllMailOfTheSite(t *testing.T) {
-	s := newSite(t, throttled, func(s *Settings) { s.Throttle.AllMail = &ThrottleLimit{Events: 20, Window: caddy.Duration(time.Hour)} })
-	s.member("ada")
-	known := s.signedIn("ada")
-	s.travel(2 * time.Hour)
+	s := sitetest.New(t, sitetest.Throttled, func(s *registration.Settings) {
+		s.Throttle.AllMail = &registration.ThrottleLimit{Events: 20, Window: caddy.Duration(time.Hour)}
+	})
+	s.Member("ada")
+	known := s.SignedIn("ada")
+	s.Travel(2 * time.Hour)
 	sent := 0
 	for i := range 100 {
-		res := s.browser().from(fmt.Sprintf("198.%d.0.1", i)).post("/accounts/register", newcomer("u"+strconv.Itoa(i)))
+		res := s.Browser().From(fmt.Sprintf("198.%d.0.1", i)).Post("/accounts/register", sitetest.Newcomer("u"+strconv.Itoa(i)))
 		if res.StatusCode == http.StatusCreated {
 			sent++
 		} else {
@@ -378,21 +358,21 @@ func TestHardeningAllMailOfTheSite(t *testing.T) {
 		}
 	}
 	require.Equal(t, 18, sent)
-	require.Equal(t, 18, total(s.mails()))
-	require.Len(t, s.logs.FilterMessage("throttled").All(), 1, "one line an incident")
-	reset := data{"login": "ada"}
-	require.Equal(t, http.StatusTooManyRequests, s.browser().from("198.99.1.1").post("/accounts/send-reset-password-link", reset).StatusCode)
-	require.Equal(t, http.StatusOK, known.from("198.99.2.1").post("/accounts/send-reset-password-link", reset).StatusCode, "the last are for who is known")
-	require.Equal(t, 1, total(s.mails()))
+	require.Equal(t, 18, sitetest.Total(s.Mails()))
+	require.Len(t, s.Logs.FilterMessage("throttled").All(), 1, "one line an incident")
+	reset := sitetest.Data{"login": "ada"}
+	require.Equal(t, http.StatusTooManyRequests, s.Browser().From("198.99.1.1").Post("/accounts/send-reset-password-link", reset).StatusCode)
+	require.Equal(t, http.StatusOK, known.From("198.99.2.1").Post("/accounts/send-reset-password-link", reset).StatusCode, "the last are for who is known")
+	require.Equal(t, 1, sitetest.Total(s.Mails()))
 }
 
 // The budgets that an earlier version kept together are taken over once.
 func TestBudgetsOfAnEarlierVersion(t *testing.T) {
 	path := t.TempDir() + "/r.db"
-	s := newSiteAt(t, path, throttled)
-	s.member("ada")
+	s := sitetest.NewAt(t, path, sitetest.Throttled)
+	s.Member("ada")
 	key := account.BudgetKey(account.ThrottleLogin, "target", "ada")
-	now := s.accounts.Now()
+	now := s.Accounts.Now()
 	old := append([]byte{1}, key[:]...)
 	for _, n := range []uint64{uint64(now.UnixNano()), uint64(6 * time.Second)} {
 		for shift := 56; shift >= 0; shift -= 8 {
@@ -400,29 +380,29 @@ func TestBudgetsOfAnEarlierVersion(t *testing.T) {
 		}
 	}
 	old = append(old, 0, 0, 0, 10)
-	require.NoError(t, s.accounts.Store.Update(t.Context(), func(tx store.Tx) error { return tx.PutValue(throttlesValue, old) }))
-	s.close()
+	require.NoError(t, s.Accounts.Store.Update(t.Context(), func(tx store.Tx) error { return tx.PutValue("throttles", old) }))
+	s.Close()
 	for range 2 {
-		s = newSiteAt(t, path, throttled)
-		res := s.browser().post("/accounts/login", data{"login": "ada", "password": testPassword})
+		s = sitetest.NewAt(t, path, sitetest.Throttled)
+		res := s.Browser().Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password})
 		require.Equal(t, http.StatusTooManyRequests, res.StatusCode)
-		require.NoError(t, s.accounts.Store.View(t.Context(), func(tx store.Tx) error {
-			have, err := tx.Value(throttlesValue)
-			require.Equal(t, noThrottles, have)
+		require.NoError(t, s.Accounts.Store.View(t.Context(), func(tx store.Tx) error {
+			have, err := tx.Value("throttles")
+			require.Equal(t, []byte{1}, have)
 			return err
 		}))
-		s.close()
+		s.Close()
 	}
 }
 
 // What is over leaves the store.
 func TestBudgetsAreSwept(t *testing.T) {
-	s := newSite(t, throttled)
-	s.attack("ada")
-	ledger, db := s.realm.engine.throttles, s.accounts.Store
+	s := sitetest.New(t, sitetest.Throttled)
+	s.Attack("ada")
+	ledger, db := s.Realm.Engine.Throttles, s.Accounts.Store
 	rows := func() (n int) {
-		require.NoError(t, ledger.Flush(t.Context(), budgetStore{db}))
-		require.NoError(t, sweepThrottles(t.Context(), ledger, db, s.accounts.Now()))
+		require.NoError(t, ledger.Flush(t.Context(), registration.NewBudgetStore(db)))
+		require.NoError(t, registration.SweepThrottles(t.Context(), ledger, db, s.Accounts.Now()))
 		require.NoError(t, db.View(t.Context(), func(tx store.Tx) error {
 			list, err := tx.Budgets(time.Unix(0, 0), 100)
 			n = len(list)
@@ -431,7 +411,7 @@ func TestBudgetsAreSwept(t *testing.T) {
 		return n
 	}
 	require.Equal(t, 1, rows())
-	s.travel(time.Hour)
+	s.Travel(time.Hour)
 	require.Zero(t, rows())
 }
 
@@ -451,7 +431,7 @@ func TestHardeningChosenAddresses(t *testing.T) {
 		"no server":                           {nil, true, []string{"203.0.113.1, 198.51.100.1"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
+			s := sitetest.New(t)
 			if test.server != nil && test.server.ClientIPHeaders == nil {
 				test.server.ClientIPHeaders = []string{"X-Forwarded-For"} // Caddy's default
 			}
@@ -463,10 +443,10 @@ func TestHardeningChosenAddresses(t *testing.T) {
 				if test.server != nil {
 					ctx = context.WithValue(ctx, caddyhttp.ServerCtxKey, test.server)
 				}
-				s.realm.Serve(httptest.NewRecorder(), req.WithContext(ctx), "login")
+				s.Realm.Serve(httptest.NewRecorder(), req.WithContext(ctx), "login")
 			}
 			lines := 0
-			for _, l := range s.logs.All() {
+			for _, l := range s.Logs.All() {
 				if strings.Contains(l.Message, "trusted_proxies_strict") {
 					lines++
 				}

@@ -2,7 +2,7 @@
 // tokens, pending changes, queued mail), each made before and tried after every
 // act that may end it, and compared with the table that SECURITY.md shows.
 
-package registration
+package registration_test
 
 import (
 	"net/http"
@@ -15,8 +15,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -49,44 +51,44 @@ func capabilitiesTable(t *testing.T) (acts, names []string, cells map[[2]string]
 // A handOut is one cell in the making: an account, the browser that has or asked
 // for what is tried, and another one of its owner's.
 type handOut struct {
-	*site
+	*sitetest.Site
 	t             *testing.T
 	id            uuid.UUID
-	owner, holder *browser
+	owner, holder *sitetest.Browser
 	// undo takes the account back to its first address, for the act that does.
-	undo data
+	undo sitetest.Data
 	// address is the account's.
 	address string
-	link    data
+	link    sitetest.Data
 	token   string
 	release func()
 }
 
 func (h *handOut) user() *store.User {
 	var u *store.User
-	_ = h.accounts.View(h.t.Context(), func(tx store.Tx) (err error) { u, err = tx.User(h.id); return err })
+	_ = h.Accounts.View(h.t.Context(), func(tx store.Tx) (err error) { u, err = tx.User(h.id); return err })
 	return u
 }
 
 // signed makes the link that a mail would have now.
-func (h *handOut) signed(purpose sign.Purpose, email string) data {
-	now, u := h.accounts.Now(), h.user()
-	claim := sign.Claim{Purpose: purpose, User: u.ID, Time: now, State: h.accounts.State(purpose, u, email)}
-	out := data{"user_id": u.ID.String(), "timestamp": strconv.FormatInt(now.Unix(), 10)}
+func (h *handOut) signed(purpose sign.Purpose, email string) sitetest.Data {
+	now, u := h.Accounts.Now(), h.user()
+	claim := sign.Claim{Purpose: purpose, User: u.ID, Time: now, State: h.Accounts.State(purpose, u, email)}
+	out := sitetest.Data{"user_id": u.ID.String(), "timestamp": strconv.FormatInt(now.Unix(), 10)}
 	if purpose == sign.PurposeRegisterEmail || purpose == sign.PurposeUndoEmail {
 		claim.Email, out["email"] = email, email
 	}
-	out["signature"] = h.accounts.Signer.Sign(claim)
+	out["signature"] = h.Accounts.Signer.Sign(claim)
 	return out
 }
 
-func (h *handOut) works(endpoint string, more data) bool {
-	return h.site.browser().post("/accounts/"+endpoint, with(h.link, more)).StatusCode == http.StatusOK
+func (h *handOut) works(endpoint string, more sitetest.Data) bool {
+	return h.Site.Browser().Post("/accounts/"+endpoint, sitetest.With(h.link, more)).StatusCode == http.StatusOK
 }
 
-func (h *handOut) must(res *answer) *answer {
+func (h *handOut) must(res *sitetest.Answer) *sitetest.Answer {
 	h.t.Helper()
-	require.Less(h.t, res.StatusCode, 300, res.body)
+	require.Less(h.t, res.StatusCode, 300, res.Text)
 	return res
 }
 
@@ -101,8 +103,8 @@ func (h *handOut) hold() {
 		}
 	}
 	h.t.Cleanup(h.release)
-	h.failWith(func(*mail.Message) error { entered <- struct{}{}; <-gate; return nil })
-	h.must(h.site.browser().post("/accounts/register", newcomer("plug")))
+	h.FailWith(func(*mail.Message) error { entered <- struct{}{}; <-gate; return nil })
+	h.must(h.Site.Browser().Post("/accounts/register", sitetest.Newcomer("plug")))
 	<-entered
 }
 
@@ -112,9 +114,9 @@ func (h *handOut) delivered(subject string) bool { return h.deliveredTo(h.addres
 
 func (h *handOut) deliveredTo(to, subject string) bool {
 	h.release()
-	require.Eventually(h.t, func() bool { return queueEmpty(h.accounts.Store) }, patience, 1e6)
+	require.Eventually(h.t, func() bool { return sitetest.QueueEmpty(h.Accounts.Store) }, sitetest.Patience, 1e6)
 	found := false
-	for _, sent := range []chan *mail.Message{h.mailer.sent, h.mailer.told} {
+	for _, sent := range []chan *mail.Message{h.Mailer.Sent, h.Mailer.Told} {
 		for len(sent) > 0 {
 			m := <-sent
 			found = m.To == to && strings.Contains(m.Subject, subject) || found
@@ -125,32 +127,32 @@ func (h *handOut) deliveredTo(to, subject string) bool {
 
 type capability struct {
 	name      string
-	configure func(*Settings)
+	configure func(*registration.Settings)
 	// waiting: the account is not confirmed.
 	waiting bool
 	make    func(*handOut)
 	good    func(*handOut) bool
 }
 
-func signUp(h *handOut) {
-	h.holder = h.site.browser()
-	h.must(h.holder.post("/accounts/register", newcomer("ada")))
-	h.link = linkOf(h.mail(), h.t)
+func signUpForLink(h *handOut) {
+	h.holder = h.Site.Browser()
+	h.must(h.holder.Post("/accounts/register", sitetest.Newcomer("ada")))
+	h.link = sitetest.LinkOf(h.Mail(), h.t)
 	h.id = uuid.MustParse(h.link["user_id"].(string))
 }
 
 func signInForTokens(h *handOut) string {
-	h.holder = h.site.browser()
-	body := h.must(h.holder.post("/accounts/login", data{"login": "ada", "password": testPassword})).json(h.t)
+	h.holder = h.Site.Browser()
+	body := h.must(h.holder.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password})).JSON(h.t)
 	h.token = body["token"].(string)
-	clear(h.holder.cookie)
-	h.holder.header.Set("Authorization", "Bearer "+h.token)
+	clear(h.holder.Cookie)
+	h.holder.Header.Set("Authorization", "Bearer "+h.token)
 	refresh, _ := body["refresh_token"].(string)
 	return refresh
 }
 
 func holderIsIn(path string) func(*handOut) bool {
-	return func(h *handOut) bool { return h.holder.get(path).StatusCode == http.StatusOK }
+	return func(h *handOut) bool { return h.holder.Get(path).StatusCode == http.StatusOK }
 }
 
 func cookieIsGood(suffix string, purpose sign.Purpose) func(*handOut) bool {
@@ -159,7 +161,7 @@ func cookieIsGood(suffix string, purpose sign.Purpose) func(*handOut) bool {
 		if u == nil {
 			return false
 		}
-		_, ok := h.realm.CookieClaim(requestWithCookies(h.holder.cookie), h.accounts.Signer, suffix, purpose, u, web.SignUpLifetime)
+		_, ok := h.Realm.CookieClaim(requestWithCookies(h.holder.Cookie), h.Accounts.Signer, suffix, purpose, u, web.SignUpLifetime)
 		return ok
 	}
 }
@@ -173,83 +175,85 @@ func requestWithCookies(cookies map[string]string) *http.Request {
 }
 
 var capabilities = []capability{
-	{"link that confirms the account", nil, true, signUp, func(h *handOut) bool { return h.works("verify-registration", nil) }},
-	{"marker of the browser that signed up", nil, true, signUp, cookieIsGood(web.SignUpSuffix, sign.PurposeSignUp)},
+	{"link that confirms the account", nil, true, signUpForLink, func(h *handOut) bool { return h.works("verify-registration", nil) }},
+	{"marker of the browser that signed up", nil, true, signUpForLink, cookieIsGood(web.SignUpSuffix, sign.PurposeSignUp)},
 	{"link that resets the password", nil, false, func(h *handOut) {
-		h.must(h.holder.post("/accounts/send-reset-password-link", data{"login": "ada"}))
-		h.link = linkOf(h.mail(), h.t)
-	}, func(h *handOut) bool { return h.works("reset-password", data{"password": "yet another passphrase"}) }},
+		h.must(h.holder.Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"}))
+		h.link = sitetest.LinkOf(h.Mail(), h.t)
+	}, func(h *handOut) bool {
+		return h.works("reset-password", sitetest.Data{"password": "yet another passphrase"})
+	}},
 	{"pending change of address, and its link", nil, false, func(h *handOut) {
-		h.must(h.holder.post("/accounts/register-email", data{"email": "pending@example.org"}))
-		h.link = linkOf(h.mail(), h.t)
+		h.must(h.holder.Post("/accounts/register-email", sitetest.Data{"email": "pending@example.org"}))
+		h.link = sitetest.LinkOf(h.Mail(), h.t)
 	}, func(h *handOut) bool { return h.works("verify-email", nil) }},
 	{"way back to a former address", nil, false, func(h *handOut) {
-		h.link = h.move(h.holder, h.address, "elsewhere@example.org")
+		h.link = h.Move(h.holder, h.address, "elsewhere@example.org")
 	}, func(h *handOut) bool { return h.works("undo-email", nil) }},
 	{"session", nil, false, func(*handOut) {}, holderIsIn("/accounts/profile")},
-	{"API token", withTokens, false, func(h *handOut) { signInForTokens(h) }, holderIsIn("/accounts/profile")},
-	{"refresh token (JWT)", withJWT, false, func(h *handOut) {
-		h.link = data{account.ParamRefreshToken: signInForTokens(h)}
+	{"API token", sitetest.WithTokens, false, func(h *handOut) { signInForTokens(h) }, holderIsIn("/accounts/profile")},
+	{"refresh token (JWT)", sitetest.WithJWT, false, func(h *handOut) {
+		h.link = sitetest.Data{account.ParamRefreshToken: signInForTokens(h)}
 	}, func(h *handOut) bool { return h.works("refresh-token", nil) }},
-	{"access token (JWT) at the guard", withJWT, false, func(h *handOut) { signInForTokens(h) }, holderIsIn("/members/")},
+	{"access token (JWT) at the guard", sitetest.WithJWT, false, func(h *handOut) { signInForTokens(h) }, holderIsIn("/members/")},
 	{"device cookie", nil, false, func(*handOut) {}, cookieIsGood(web.DeviceSuffix, sign.PurposeDevice)},
 	{"queued mail with a reset", nil, false, func(h *handOut) {
 		h.hold()
-		h.must(h.holder.post("/accounts/send-reset-password-link", data{"login": "ada"}))
+		h.must(h.holder.Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"}))
 	}, func(h *handOut) bool { return h.delivered("Set a new password") }},
 	{"queued mail with a new address", nil, false, func(h *handOut) {
 		h.hold()
-		h.must(h.holder.post("/accounts/register-email", data{"email": "pending@example.org"}))
+		h.must(h.holder.Post("/accounts/register-email", sitetest.Data{"email": "pending@example.org"}))
 	}, func(h *handOut) bool { return h.deliveredTo("pending@example.org", "Confirm your new e-mail address") }},
 	{"queued mail with a way back", nil, false, func(h *handOut) {
 		link := h.signed(sign.PurposeRegisterEmail, "elsewhere@example.org")
 		h.hold()
-		h.must(h.site.browser().post("/accounts/verify-email", link))
-	}, func(h *handOut) bool { return h.delivered(changedSubject) }},
+		h.must(h.Site.Browser().Post("/accounts/verify-email", link))
+	}, func(h *handOut) bool { return h.delivered(sitetest.ChangedSubject) }},
 	{"queued notice", nil, false, func(h *handOut) {
 		h.hold()
-		h.must(h.holder.do("PATCH", "/accounts/profile", data{"username": "lovelace"}))
+		h.must(h.holder.Do("PATCH", "/accounts/profile", sitetest.Data{"username": "lovelace"}))
 	}, func(h *handOut) bool { return h.delivered("Your sign-in name") }},
 }
 
 // capabilityActs are those of the table, but its own use.
 var capabilityActs = map[string]func(*handOut){
-	"new password": func(h *handOut) { h.owner.changePassword() },
+	"new password": func(h *handOut) { h.owner.ChangePassword() },
 	"reset by mail": func(h *handOut) {
-		h.must(h.site.browser().post("/accounts/reset-password", with(h.signed(sign.PurposeResetPassword, ""), data{"password": newTestPassword})))
+		h.must(h.Site.Browser().Post("/accounts/reset-password", sitetest.With(h.signed(sign.PurposeResetPassword, ""), sitetest.Data{"password": sitetest.NewPassword})))
 	},
-	"sign-out everywhere else": func(h *handOut) { h.must(h.owner.post("/accounts/revoke-session", data{"others": true})) },
+	"sign-out everywhere else": func(h *handOut) { h.must(h.owner.Post("/accounts/revoke-session", sitetest.Data{"others": true})) },
 	"sign-out where it is": func(h *handOut) {
-		h.must(h.holder.post("/accounts/logout", data{"revoke_token": h.token != ""}))
+		h.must(h.holder.Post("/accounts/logout", sitetest.Data{"revoke_token": h.token != ""}))
 	},
 	"disabling":              func(h *handOut) { h.active(false) },
 	"disabling and enabling": func(h *handOut) { h.active(false); h.active(true) },
-	"use of a way back":      func(h *handOut) { h.must(h.site.browser().post("/accounts/undo-email", h.undo)) },
+	"use of a way back":      func(h *handOut) { h.must(h.Site.Browser().Post("/accounts/undo-email", h.undo)) },
 	"change of address": func(h *handOut) {
-		h.must(h.site.browser().post("/accounts/verify-email", h.signed(sign.PurposeRegisterEmail, "moved@example.org")))
+		h.must(h.Site.Browser().Post("/accounts/verify-email", h.signed(sign.PurposeRegisterEmail, "moved@example.org")))
 	},
-	"deletion": func(h *handOut) { require.NoError(h.t, h.accounts.Delete(h.t.Context(), h.id)) },
+	"deletion": func(h *handOut) { require.NoError(h.t, h.Accounts.Delete(h.t.Context(), h.id)) },
 }
 
 func (h *handOut) active(is bool) {
-	_, err := h.accounts.Administer(h.t.Context(), h.id, account.AdminChange{IsActive: &is})
+	_, err := h.Accounts.Administer(h.t.Context(), h.id, account.AdminChange{IsActive: &is})
 	require.NoError(h.t, err)
 }
 
 func (c capability) handOut(t *testing.T, act string) *handOut {
-	var configure []func(*Settings)
+	var configure []func(*registration.Settings)
 	if c.configure != nil {
 		configure = append(configure, c.configure)
 	}
-	h := &handOut{site: newSite(t, configure...), t: t, address: "ada@example.org"}
+	h := &handOut{Site: sitetest.New(t, configure...), t: t, address: "ada@example.org"}
 	if !c.waiting {
-		h.member("ada")
-		h.id = uuidOf(t, h.site, "ada")
+		h.Member("ada")
+		h.id = sitetest.UUIDOf(t, h.Site, "ada")
 		if act == "use of a way back" {
-			h.undo = h.move(h.signedIn("ada"), h.address, "second@example.org")
+			h.undo = h.Move(h.SignedIn("ada"), h.address, "second@example.org")
 			h.address = "second@example.org"
 		}
-		h.owner, h.holder = h.signedIn("ada"), h.signedIn("ada")
+		h.owner, h.holder = h.SignedIn("ada"), h.SignedIn("ada")
 	}
 	c.make(h)
 	return h
@@ -292,46 +296,46 @@ func TestWhatEndsWhat(t *testing.T) {
 // Where a link may be used more than once, it leaves the generation out, as the
 // reference's do, and loading warns.
 func TestLinksOfManyUses(t *testing.T) {
-	s := newSite(t, func(s *Settings) { s.ResetPassword.OneTimeUse = off() })
-	require.Len(t, s.logs.FilterMessageSnippet("reset_password: without one_time_use").All(), 1)
-	s.member("ada")
-	b := s.signedIn("ada")
-	require.Equal(t, 200, b.post("/accounts/send-reset-password-link", data{"login": "ada"}).StatusCode)
-	link := linkOf(s.mail(), t)
-	b.changePassword()
+	s := sitetest.New(t, func(s *registration.Settings) { s.ResetPassword.OneTimeUse = sitetest.Off() })
+	require.Len(t, s.Logs.FilterMessageSnippet("reset_password: without one_time_use").All(), 1)
+	s.Member("ada")
+	b := s.SignedIn("ada")
+	require.Equal(t, 200, b.Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"}).StatusCode)
+	link := sitetest.LinkOf(s.Mail(), t)
+	b.ChangePassword()
 	for range 2 {
-		require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(link, data{"password": testPassword})).StatusCode)
+		require.Equal(t, 200, s.Browser().Post("/accounts/reset-password", sitetest.With(link, sitetest.Data{"password": sitetest.Password})).StatusCode)
 	}
 }
 
 // Who sets a password keeps a budget of his own, and nobody who knew the old one does.
 func TestFreshDeviceCookie(t *testing.T) {
-	s := newSite(t, throttled)
-	s.member("ada")
-	thief, owner := s.signedIn("ada"), s.signedIn("ada")
-	before := owner.cookie[deviceCookie]
-	owner.changePassword()
-	require.NotEqual(t, before, owner.cookie[deviceCookie])
-	u := s.stored(uuidOf(t, s, "ada").String())
-	good := func(b *browser) bool {
-		_, ok := s.realm.Device(requestWithCookies(b.cookie), s.accounts.Signer, u)
+	s := sitetest.New(t, sitetest.Throttled)
+	s.Member("ada")
+	thief, owner := s.SignedIn("ada"), s.SignedIn("ada")
+	before := owner.Cookie[sitetest.DeviceCookie]
+	owner.ChangePassword()
+	require.NotEqual(t, before, owner.Cookie[sitetest.DeviceCookie])
+	u := s.Stored(sitetest.UUIDOf(t, s, "ada").String())
+	good := func(b *sitetest.Browser) bool {
+		_, ok := s.Realm.Device(requestWithCookies(b.Cookie), s.Accounts.Signer, u)
 		return ok
 	}
 	require.True(t, good(owner))
 	require.False(t, good(thief))
 
-	reset := s.resetPassword("ada", testPassword)
-	u = s.stored(u.ID.String())
+	reset := s.ResetPassword("ada", sitetest.Password)
+	u = s.Stored(u.ID.String())
 	require.True(t, good(reset))
 	require.False(t, good(owner))
 
-	owner = s.signedIn("ada")
-	stranger := s.signedIn("ada")
-	delete(stranger.cookie, deviceCookie)
-	require.Equal(t, 200, stranger.post("/accounts/revoke-session", data{"others": true}).StatusCode)
-	require.NotContains(t, stranger.cookie, deviceCookie, "a device that was not known gets none")
-	owner = s.signedIn("ada")
-	require.Equal(t, 200, owner.post("/accounts/revoke-session", data{"others": true}).StatusCode)
-	u = s.stored(u.ID.String())
+	owner = s.SignedIn("ada")
+	stranger := s.SignedIn("ada")
+	delete(stranger.Cookie, sitetest.DeviceCookie)
+	require.Equal(t, 200, stranger.Post("/accounts/revoke-session", sitetest.Data{"others": true}).StatusCode)
+	require.NotContains(t, stranger.Cookie, sitetest.DeviceCookie, "a device that was not known gets none")
+	owner = s.SignedIn("ada")
+	require.Equal(t, 200, owner.Post("/accounts/revoke-session", sitetest.Data{"others": true}).StatusCode)
+	u = s.Stored(u.ID.String())
 	require.True(t, good(owner), "a known one stays known")
 }

@@ -2,7 +2,7 @@
 // the OpenAPI document gets the worst value of 64 KiB in every member of its body,
 // in its query, its headers and its cookies, and is held to a few milliseconds.
 
-package registration
+package registration_test
 
 import (
 	"context"
@@ -22,18 +22,20 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/stretchr/testify/require"
+
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
-	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
-	"github.com/stretchr/testify/require"
 )
 
 // maxRequestCost is the CPU time that a request may cost besides its hash, which
 // the test settings make one of microseconds.
-var maxRequestCost = map[bool]time.Duration{false: 5 * time.Millisecond, true: 150 * time.Millisecond}[raceDetector]
+var maxRequestCost = map[bool]time.Duration{false: 5 * time.Millisecond, true: 150 * time.Millisecond}[sitetest.RaceDetector]
 
 // hostileSize is how large a hostile value is: with the rest of the request it
 // stays within MaxBody.
@@ -183,15 +185,15 @@ func cpuTime(t testing.TB) time.Duration {
 // cost is the least CPU time of the whole process that a request took in some
 // tries: a busy machine makes no request cheaper. It stops at the first that is
 // cheap enough.
-func (s *site) cost(h hostile, limit time.Duration) (least time.Duration, status int) {
+func cost(s *sitetest.Site, h hostile, limit time.Duration) (least time.Duration, status int) {
 	for try := range 8 {
 		req, rec := h.request(), httptest.NewRecorder()
 		if try > 0 {
 			runtime.GC() // what others have left is not this request's
 		}
-		before := cpuTime(s.t)
+		before := cpuTime(s.T)
 		s.ServeHTTP(rec, req)
-		took := cpuTime(s.t) - before
+		took := cpuTime(s.T) - before
 		if try == 0 || took < least {
 			least, status = took, rec.Code
 		}
@@ -203,8 +205,8 @@ func (s *site) cost(h hostile, limit time.Duration) (least time.Duration, status
 }
 
 // costSite has everything turned on, and a field of every type.
-func costSite(t *testing.T, configure ...func(*Settings)) *site {
-	all := func(s *Settings) {
+func costSite(t *testing.T, configure ...func(*registration.Settings)) *sitetest.Site {
+	all := func(s *registration.Settings) {
 		s.User.Fields = []field.Spec{
 			{Name: "about", Type: "text", MaxLength: field.MaxTextLength},
 			{Name: "nickname", Type: "text", Unique: true, MaxLength: field.MaxUniqueLength},
@@ -221,67 +223,32 @@ func costSite(t *testing.T, configure ...func(*Settings)) *site {
 		s.User.LoginFields = []string{"username", "email", "nickname", "home", "number", "size"}
 		s.User.EditableFields = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == "id" || n == "email" })
 		s.RegisterEmail.MaxAge = age(time.Hour)
-		withJWT(s)
+		sitetest.WithJWT(s)
 	}
-	s := newSite(t, append([]func(*Settings){all}, configure...)...)
-	res := s.browser().post("/accounts/register", s.costMember())
-	require.Equal(t, 201, res.StatusCode, res.body)
-	require.Equal(t, 200, s.browser().post("/accounts/verify-registration", linkOf(s.mail(), t)).StatusCode)
-	s.realm.stop() // mail waits: what is measured is the request
+	s := sitetest.New(t, append([]func(*registration.Settings){all}, configure...)...)
+	res := s.Browser().Post("/accounts/register", costMember(s))
+	require.Equal(t, 201, res.StatusCode, res.Text)
+	require.Equal(t, 200, s.Browser().Post("/accounts/verify-registration", sitetest.LinkOf(s.Mail(), t)).StatusCode)
+	s.Realm.Stop() // mail waits: what is measured is the request
 	return s
 }
 
 // costMember is the account that the requests of who is signed in come from.
-func (s *site) costMember() data {
-	return with(newcomer("ada"), data{"nickname": "countess", "work": "ada@work.example", "home": "https://ada.example/", "number": 1, "size": 1.5})
+func costMember(s *sitetest.Site) sitetest.Data {
+	return sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"nickname": "countess", "work": "ada@work.example", "home": "https://ada.example/", "number": 1, "size": 1.5})
 }
 
 // A probe tries a hostile request and fails the test where it is too dear.
 type probe func(h hostile)
 
-func (s *site) probe(t *testing.T, statuses map[int]int) probe {
+func probeOf(s *sitetest.Site, t *testing.T, statuses map[int]int) probe {
 	return func(h hostile) {
-		took, status := s.cost(h, maxRequestCost)
+		took, status := cost(s, h, maxRequestCost)
 		statuses[status]++
 		if took > maxRequestCost {
 			t.Errorf("%s %.60s, %s: %v of CPU (status %d)", h.method, h.target, h.what, took, status)
 		}
 	}
-}
-
-// operations are the endpoints of the OpenAPI document with the members of their
-// bodies: whoever adds an endpoint has it tried here.
-func (s *site) operations(t *testing.T) map[[2]string][]string {
-	t.Helper()
-	var doc struct {
-		Paths map[string]map[string]struct {
-			RequestBody struct {
-				Content map[string]struct {
-					Schema struct {
-						Properties map[string]any `json:"properties"`
-					} `json:"schema"`
-				} `json:"content"`
-			} `json:"requestBody"`
-			Parameters []struct{ Name, In string } `json:"parameters"`
-		} `json:"paths"`
-	}
-	require.NoError(t, json.Unmarshal(s.realm.Openapi[0]().Body, &doc))
-	out := map[[2]string][]string{}
-	for path, methods := range doc.Paths {
-		for method, op := range methods {
-			members := []string{sign.ParamNext}
-			for _, content := range op.RequestBody.Content {
-				members = append(members, slices.Collect(maps.Keys(content.Schema.Properties))...)
-			}
-			for _, p := range op.Parameters {
-				members = append(members, p.Name)
-			}
-			slices.Sort(members)
-			out[[2]string{strings.ToUpper(method), path}] = slices.Compact(members)
-		}
-	}
-	require.GreaterOrEqual(t, len(out), len(s.realm.Endpoints))
-	return out
 }
 
 func hostileJSON(text string) string {
@@ -303,20 +270,20 @@ var worst = []string{"a label of Han letters", "expands 18 times (NFKC)", "expan
 // chosen picks every so many of what is tried; fewer with the race detector, which
 // makes all of it ten times as long.
 func chosen(n, every int) bool {
-	if raceDetector {
+	if sitetest.RaceDetector {
 		every *= 4
 	}
 	return n%every == 0 || os.Getenv("REGISTRATION_ATTACK") == "long"
 }
 
 // costBody is a body that would do for an endpoint with these members.
-func costBody(path string, members []string) data {
-	body := with(newcomer("ada"), data{
+func costBody(path string, members []string) sitetest.Data {
+	body := sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{
 		"nickname": "countess", "work": "ada@work.example", "home": "https://ada.example/", "number": 1, "size": 1.5,
 		"login": "nobody", "user_id": web.ExampleID, "timestamp": "1764072000", "signature": "x", "old_password": "wrong", account.ParamRefreshToken: "a.b", account.ParamSession: "x",
 	})
 	if path == "/register" {
-		body = with(body, data{"username": "bob", "email": "bob@example.org", "nickname": "bob", "work": "bob@work.example", "home": "https://bob.example/", "number": 2, "size": 2.5})
+		body = sitetest.With(body, sitetest.Data{"username": "bob", "email": "bob@example.org", "nickname": "bob", "work": "bob@work.example", "home": "https://bob.example/", "number": 2, "size": 2.5})
 	}
 	maps.DeleteFunc(body, func(name string, _ any) bool { return !slices.Contains(members, name) })
 	return body
@@ -352,22 +319,22 @@ func memberRequests(method, path, member string, members []string, text string) 
 }
 
 // everyMember tries every text in every member of every endpoint.
-func (s *site) everyMember(t *testing.T, try probe) {
+func everyMember(s *sitetest.Site, t *testing.T, try probe) {
 	texts := hostileTexts()
 	n := 0
-	for op, members := range s.operations(t) {
-		s.travel(2 * time.Hour) // so that what asks for a fresh sign-in is asked too
-		b := s.browser()
-		b.cookie[sessionCookie] = s.cookieOf("ada")
+	for op, members := range s.Operations(t) {
+		s.Travel(2 * time.Hour) // so that what asks for a fresh sign-in is asked too
+		b := s.Browser()
+		b.Cookie[sitetest.SessionCookie] = cookieOf(s, "ada")
 		for _, member := range members {
 			for name, text := range texts {
 				n++
 				inJSON := slices.Contains(worst, name) || chosen(n, 5)
-				inForm := slices.Contains(worst, name) && (!raceDetector || chosen(n, 2)) || chosen(n, 25)
+				inForm := slices.Contains(worst, name) && (!sitetest.RaceDetector || chosen(n, 2)) || chosen(n, 25)
 				one, two := memberRequests(op[0], op[1], member, members, text)
 				one.what, two.what = one.what+": "+name, two.what+": "+name
 				if op[1] != "/logout" { // it would end it
-					one.cookie, two.cookie = b.cookie, b.cookie
+					one.cookie, two.cookie = b.Cookie, b.Cookie
 				}
 				if inJSON {
 					try(one)
@@ -381,15 +348,15 @@ func (s *site) everyMember(t *testing.T, try probe) {
 }
 
 // cookieOf signs an account in without asking.
-func (s *site) cookieOf(name string) string {
-	s.t.Helper()
+func cookieOf(s *sitetest.Site, name string) string {
+	s.T.Helper()
 	var g *session.Grant
-	require.NoError(s.t, s.accounts.Update(s.t.Context(), func(t *account.Txn) (err error) {
-		u, err := t.User(uuidOf(s.t, s, name))
+	require.NoError(s.T, s.Accounts.Update(s.T.Context(), func(t *account.Txn) (err error) {
+		u, err := t.User(sitetest.UUIDOf(s.T, s, name))
 		if err != nil {
 			return err
 		}
-		g, err = s.accounts.Grant(t, u, account.Client{})
+		g, err = s.Accounts.Grant(t, u, account.Client{})
 		return err
 	}))
 	return g.Cookie
@@ -398,7 +365,7 @@ func (s *site) cookieOf(name string) string {
 func TestCostOfEveryMember(t *testing.T) {
 	statuses := map[int]int{}
 	s := costSite(t)
-	s.everyMember(t, s.probe(t, statuses))
+	everyMember(s, t, probeOf(s, t, statuses))
 	t.Log("by status:", statuses)
 	require.Greater(t, statuses[http.StatusBadRequest], 100)
 	require.Zero(t, statuses[http.StatusRequestEntityTooLarge], "too large to be looked at")
@@ -408,12 +375,12 @@ func TestCostOfEveryMember(t *testing.T) {
 // Who is told to wait costs no more: the budget's key is as cheap as the rest.
 func TestCostOfThrottledRequests(t *testing.T) {
 	s := costSite(t)
-	s.realm.Options.Unlimited = false
-	for _, name := range throttleNames {
-		s.realm.Options.Limits[name] = budget.Limit{Events: 1, Window: 7 * day}
+	s.Realm.Options.Unlimited = false
+	for _, name := range slices.Sorted(maps.Keys(s.Realm.Options.Limits)) {
+		s.Realm.Options.Limits[name] = budget.Limit{Events: 1, Window: 7 * sitetest.Day}
 	}
 	statuses := map[int]int{}
-	s.everyMember(t, s.probe(t, statuses))
+	everyMember(s, t, probeOf(s, t, statuses))
 	t.Log("by status:", statuses)
 	require.Greater(t, statuses[http.StatusTooManyRequests], 100)
 }
@@ -421,12 +388,12 @@ func TestCostOfThrottledRequests(t *testing.T) {
 func TestCostOfHostileBodies(t *testing.T) {
 	s := costSite(t)
 	statuses := map[int]int{}
-	try := s.probe(t, statuses)
-	for op := range s.operations(t) {
+	try := probeOf(s, t, statuses)
+	for op := range s.Operations(t) {
 		if op[0] == http.MethodGet || op[0] == http.MethodHead {
 			continue
 		}
-		cookie := map[string]string{sessionCookie: s.cookieOf("ada")}
+		cookie := map[string]string{sitetest.SessionCookie: cookieOf(s, "ada")}
 		for name, body := range hostileBodies() {
 			for _, accept := range []string{"application/json", "text/html"} {
 				try(hostile{what: name + " (" + accept + ")", method: op[0], target: "/accounts" + op[1], contentType: body[0], body: body[1], cookie: cookie, header: http.Header{"Accept": {accept}}})
@@ -440,9 +407,9 @@ func TestCostOfHostileBodies(t *testing.T) {
 func TestCostOfHostileHeaders(t *testing.T) {
 	s := costSite(t)
 	statuses := map[int]int{}
-	try := s.probe(t, statuses)
+	try := probeOf(s, t, statuses)
 	targets := [][2]string{{"GET", "/members/"}, {"POST", "/members/"}, {"GET", "/accounts/nothing"}, {"OPTIONS", "/accounts/login"}}
-	for op := range s.operations(t) {
+	for op := range s.Operations(t) {
 		targets = append(targets, [2]string{op[0], "/accounts" + op[1]})
 	}
 	n := 0
@@ -479,18 +446,18 @@ var hostilePrefixes = map[string][]string{
 }
 
 func TestCostOfHostileQueries(t *testing.T) {
-	redirects := func(s *Settings) {
+	redirects := func(s *registration.Settings) {
 		s.Register.SuccessRedirect, s.Register.FailureRedirect = "https://example.com/done", "https://example.com/failed"
 		s.RegisterEmail.SuccessRedirect, s.RegisterEmail.FailureRedirect = s.Register.SuccessRedirect, s.Register.FailureRedirect
 		s.ResetPassword.SuccessRedirect, s.ResetPassword.FailureRedirect = s.Register.SuccessRedirect, s.Register.FailureRedirect
 	}
 	many := hostileBodies()["many parameters"][1]
-	for name, s := range map[string]*site{"pages": costSite(t), "redirect mode": costSite(t, redirects)} {
+	for name, s := range map[string]*sitetest.Site{"pages": costSite(t), "redirect mode": costSite(t, redirects)} {
 		t.Run(name, func(t *testing.T) {
 			statuses := map[int]int{}
-			try := s.probe(t, statuses)
+			try := probeOf(s, t, statuses)
 			targets := [][2]string{{"GET", "/members/"}, {"GET", "/accounts/"}}
-			for op := range s.operations(t) {
+			for op := range s.Operations(t) {
 				targets = append(targets, [2]string{"GET", "/accounts" + op[1]}, [2]string{op[0], "/accounts" + op[1]})
 			}
 			n := 0

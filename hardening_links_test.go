@@ -1,7 +1,7 @@
 // hardening_links_test.go: attacks by what an account has handed out: links,
 // pending changes and cookies that should have ended.
 
-package registration
+package registration_test
 
 import (
 	"fmt"
@@ -15,28 +15,11 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
-
-const newTestPassword = "an even longer passphrase"
-
-// changePassword is what the owner does who suspects something.
-func (b *browser) changePassword() {
-	b.site.t.Helper()
-	res := b.post("/accounts/change-password", data{"old_password": testPassword, "password": newTestPassword, "password_confirm": newTestPassword})
-	require.Equal(b.site.t, 200, res.StatusCode, res.body)
-}
-
-// resetPassword sets a new password by a mail to the account's address.
-func (s *site) resetPassword(login, password string) *browser {
-	s.t.Helper()
-	b := s.browser()
-	require.Equal(s.t, 200, b.post("/accounts/send-reset-password-link", data{"login": login}).StatusCode)
-	res := b.post("/accounts/reset-password", with(linkOf(s.mail(), s.t), data{"password": password}))
-	require.Equal(s.t, 200, res.StatusCode, res.body)
-	return b
-}
 
 // A stranger signs up with somebody's address where nobody confirms one. Its
 // owner resets the password by mail, and nothing of the stranger's is left.
@@ -54,42 +37,42 @@ func TestAddressOwnerVoidsAStrangersAccount(t *testing.T) {
 		"left it, and it went back": {first: "victim@example.org", takeBack: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, func(s *Settings) {
-				s.Register.Verification, s.RegisterEmail.Verification, s.Login.Token = off(), off(), on()
+			s := sitetest.New(t, func(s *registration.Settings) {
+				s.Register.Verification, s.RegisterEmail.Verification, s.Login.Token = sitetest.Off(), sitetest.Off(), sitetest.On()
 			})
-			require.Equal(t, 201, s.browser().post("/accounts/register", with(newcomer("stranger"), data{"email": tc.first})).StatusCode)
-			stranger := s.browser()
-			res := stranger.post("/accounts/login", data{"login": "stranger", "password": testPassword})
-			token := "Token " + res.json(t)["token"].(string)
-			move := func(to string) data {
-				require.Equal(t, 200, stranger.post("/accounts/register-email", data{"email": to}).StatusCode)
-				return linkOf(s.mail(), t)
+			require.Equal(t, 201, s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("stranger"), sitetest.Data{"email": tc.first})).StatusCode)
+			stranger := s.Browser()
+			res := stranger.Post("/accounts/login", sitetest.Data{"login": "stranger", "password": sitetest.Password})
+			token := "Token " + res.JSON(t)["token"].(string)
+			move := func(to string) sitetest.Data {
+				require.Equal(t, 200, stranger.Post("/accounts/register-email", sitetest.Data{"email": to}).StatusCode)
+				return sitetest.LinkOf(s.Mail(), t)
 			}
-			var undo data
+			var undo sitetest.Data
 			if tc.first != "victim@example.org" {
 				undo = move("victim@example.org")
 			}
 			if tc.takeBack {
-				require.Equal(t, 200, s.browser().post("/accounts/undo-email", move("stranger@example.net")).StatusCode)
-				fresh := s.mail()
+				require.Equal(t, 200, s.Browser().Post("/accounts/undo-email", move("stranger@example.net")).StatusCode)
+				fresh := s.Mail()
 				require.Equal(t, "victim@example.org", fresh.To)
-				require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(linkOf(fresh, t), data{"password": newTestPassword})).StatusCode)
+				require.Equal(t, 200, s.Browser().Post("/accounts/reset-password", sitetest.With(sitetest.LinkOf(fresh, t), sitetest.Data{"password": sitetest.NewPassword})).StatusCode)
 			} else {
-				s.resetPassword("stranger", newTestPassword)
+				s.ResetPassword("stranger", sitetest.NewPassword)
 			}
-			require.Equal(t, 401, stranger.get("/accounts/profile").StatusCode)
-			withToken := s.browser()
-			withToken.header.Set("Authorization", token)
-			require.Equal(t, 401, withToken.get("/accounts/profile").StatusCode)
-			require.Equal(t, 400, s.browser().post("/accounts/login", data{"login": "stranger", "password": testPassword}).StatusCode)
+			require.Equal(t, 401, stranger.Get("/accounts/profile").StatusCode)
+			withToken := s.Browser()
+			withToken.Header.Set("Authorization", token)
+			require.Equal(t, 401, withToken.Get("/accounts/profile").StatusCode)
+			require.Equal(t, 400, s.Browser().Post("/accounts/login", sitetest.Data{"login": "stranger", "password": sitetest.Password}).StatusCode)
 			if undo != nil {
-				requireError(t, s.browser().problems().post("/accounts/undo-email", undo), 400, "signature_invalid")
+				sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/undo-email", undo), 400, "signature_invalid")
 			}
-			u, err := s.accounts.Lookup(t.Context(), "victim@example.org")
+			u, err := s.Accounts.Lookup(t.Context(), "victim@example.org")
 			require.NoError(t, err)
 			require.True(t, u.EmailVerified)
 			require.Empty(t, u.Former)
-			require.Equal(t, 200, s.browser().post("/accounts/login", data{"login": "stranger", "password": newTestPassword}).StatusCode)
+			require.Equal(t, 200, s.Browser().Post("/accounts/login", sitetest.Data{"login": "stranger", "password": sitetest.NewPassword}).StatusCode)
 		})
 	}
 }
@@ -97,13 +80,13 @@ func TestAddressOwnerVoidsAStrangersAccount(t *testing.T) {
 // The other way round: a thief moves a confirmed account to his own address,
 // where no change is confirmed, and resets the password by it.
 func TestResetOfAThiefLeavesTheWayBack(t *testing.T) {
-	s := newSite(t, func(s *Settings) { s.RegisterEmail.Verification = off() })
-	s.member("ada")
-	thief := s.signedIn("ada")
-	require.Equal(t, 200, thief.post("/accounts/register-email", data{"email": "thief@example.net"}).StatusCode)
-	undo := linkOf(s.mail(), t)
-	s.resetPassword("ada", newTestPassword)
-	require.Equal(t, 200, s.browser().post("/accounts/undo-email", undo).StatusCode)
+	s := sitetest.New(t, func(s *registration.Settings) { s.RegisterEmail.Verification = sitetest.Off() })
+	s.Member("ada")
+	thief := s.SignedIn("ada")
+	require.Equal(t, 200, thief.Post("/accounts/register-email", sitetest.Data{"email": "thief@example.net"}).StatusCode)
+	undo := sitetest.LinkOf(s.Mail(), t)
+	s.ResetPassword("ada", sitetest.NewPassword)
+	require.Equal(t, 200, s.Browser().Post("/accounts/undo-email", undo).StatusCode)
 	require.Equal(t, "ada", uuidOwner(t, s, "ada@example.org"))
 }
 
@@ -111,14 +94,14 @@ func TestResetOfAThiefLeavesTheWayBack(t *testing.T) {
 // confirms it: the page asks for the password wherever it was not the browser
 // that signed up.
 func TestConfirmationPageWantsThePassword(t *testing.T) {
-	signUp := func(s *site) (*browser, string, url.Values) {
-		b := s.browser().likeBrowser()
-		require.Equal(t, 303, b.post("/accounts/register/", formOf(newcomer("ada"))).StatusCode)
-		link, act := s.mailed()
+	signUp := func(s *sitetest.Site) (*sitetest.Browser, string, url.Values) {
+		b := s.Browser().LikeBrowser()
+		require.Equal(t, 303, b.Post("/accounts/register/", sitetest.FormOf(sitetest.Newcomer("ada"))).StatusCode)
+		link, act := s.Mailed()
 		return b, link, act
 	}
-	active := func(s *site) bool {
-		u, err := s.accounts.Lookup(t.Context(), "ada")
+	active := func(s *sitetest.Site) bool {
+		u, err := s.Accounts.Lookup(t.Context(), "ada")
 		require.NoError(t, err)
 		return u.IsActive
 	}
@@ -128,82 +111,82 @@ func TestConfirmationPageWantsThePassword(t *testing.T) {
 		return out
 	}
 	t.Run("the browser that signed up clicks once", func(t *testing.T) {
-		s := newSite(t)
+		s := sitetest.New(t)
 		b, link, act := signUp(s)
-		require.NotContains(t, b.get(link).body, `name="password"`)
-		require.Equal(t, 303, b.post("/accounts/verify-registration/", act).StatusCode)
+		require.NotContains(t, b.Get(link).Text, `name="password"`)
+		require.Equal(t, 303, b.Post("/accounts/verify-registration/", act).StatusCode)
 		require.True(t, active(s))
 	})
-	for name, strange := range map[string]func(s *site, b *browser){
-		"another browser": func(_ *site, b *browser) { clear(b.cookie) },
-		"a forged marker": func(_ *site, b *browser) { b.cookie["registration_signup"] += "x" },
-		"the marker of another account": func(s *site, b *browser) {
-			b.post("/accounts/register/", formOf(newcomer("eve")))
-			s.mail()
+	for name, strange := range map[string]func(s *sitetest.Site, b *sitetest.Browser){
+		"another browser": func(_ *sitetest.Site, b *sitetest.Browser) { clear(b.Cookie) },
+		"a forged marker": func(_ *sitetest.Site, b *sitetest.Browser) { b.Cookie["registration_signup"] += "x" },
+		"the marker of another account": func(s *sitetest.Site, b *sitetest.Browser) {
+			b.Post("/accounts/register/", sitetest.FormOf(sitetest.Newcomer("eve")))
+			s.Mail()
 		},
-		"a marker of yesterday": func(s *site, _ *browser) { s.travel(web.SignUpLifetime + time.Second) },
-		"a device cookie as a marker": func(s *site, b *browser) {
-			parts := strings.Split(b.cookie["registration_signup"], ".")
+		"a marker of yesterday": func(s *sitetest.Site, _ *sitetest.Browser) { s.Travel(web.SignUpLifetime + time.Second) },
+		"a device cookie as a marker": func(s *sitetest.Site, b *sitetest.Browser) {
+			parts := strings.Split(b.Cookie["registration_signup"], ".")
 			unix, err := strconv.ParseInt(parts[2], 10, 64)
 			require.NoError(t, err)
-			parts[3] = s.accounts.Signer.Sign(sign.Claim{Purpose: sign.PurposeDevice, User: uuid.MustParse(parts[0]), Time: time.Unix(unix, 0)})
-			b.cookie["registration_signup"] = strings.Join(parts, ".")
+			parts[3] = s.Accounts.Signer.Sign(sign.Claim{Purpose: sign.PurposeDevice, User: uuid.MustParse(parts[0]), Time: time.Unix(unix, 0)})
+			b.Cookie["registration_signup"] = strings.Join(parts, ".")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
+			s := sitetest.New(t)
 			b, link, act := signUp(s)
 			strange(s, b)
-			page := b.get(link).body
+			page := b.Get(link).Text
 			require.Contains(t, page, `name="password"`)
 			require.Contains(t, page, "/accounts/send-reset-password-link/", "the way of who did not choose it")
 			for _, form := range []url.Values{act, with(act, ""), with(act, "of the address's owner")} {
-				res := b.post("/accounts/verify-registration/", form)
+				res := b.Post("/accounts/verify-registration/", form)
 				require.Equal(t, 400, res.StatusCode)
-				require.Contains(t, res.body, `name="password"`)
-				require.Contains(t, res.body, `name="signature"`)
+				require.Contains(t, res.Text, `name="password"`)
+				require.Contains(t, res.Text, `name="signature"`)
 				require.False(t, active(s))
 			}
-			require.Equal(t, 303, b.post("/accounts/verify-registration/", with(act, testPassword)).StatusCode)
+			require.Equal(t, 303, b.Post("/accounts/verify-registration/", with(act, sitetest.Password)).StatusCode)
 			require.True(t, active(s))
-			require.Equal(t, 400, b.post("/accounts/verify-registration/", with(act, testPassword)).StatusCode)
+			require.Equal(t, 400, b.Post("/accounts/verify-registration/", with(act, sitetest.Password)).StatusCode)
 		})
 	}
 	t.Run("a form of another site gives no marker", func(t *testing.T) {
-		s := newSite(t)
-		b := s.browser().likeBrowser()
-		b.header.Set("Sec-Fetch-Site", "cross-site")
-		b.post("/accounts/register/", formOf(newcomer("ada")))
-		require.NotContains(t, b.cookie, "registration_signup")
-		require.Equal(t, 303, s.browser().likeBrowser().post("/accounts/register/", formOf(newcomer("eve"))).StatusCode)
+		s := sitetest.New(t)
+		b := s.Browser().LikeBrowser()
+		b.Header.Set("Sec-Fetch-Site", "cross-site")
+		b.Post("/accounts/register/", sitetest.FormOf(sitetest.Newcomer("ada")))
+		require.NotContains(t, b.Cookie, "registration_signup")
+		require.Equal(t, 303, s.Browser().LikeBrowser().Post("/accounts/register/", sitetest.FormOf(sitetest.Newcomer("eve"))).StatusCode)
 	})
 	t.Run("a reset voids the marker", func(t *testing.T) {
-		s := newSite(t, func(s *Settings) { s.Register.OneTimeUse = off() })
+		s := sitetest.New(t, func(s *registration.Settings) { s.Register.OneTimeUse = sitetest.Off() })
 		b, link, _ := signUp(s)
-		s.resetPassword("ada", newTestPassword)
-		require.Contains(t, b.get(link).body, `name="password"`)
+		s.ResetPassword("ada", sitetest.NewPassword)
+		require.Contains(t, b.Get(link).Text, `name="password"`)
 	})
 	t.Run("the API and redirect mode are as they were", func(t *testing.T) {
-		s := newSite(t)
+		s := sitetest.New(t)
 		_, _, act := signUp(s)
-		require.Equal(t, 200, s.browser().post("/accounts/verify-registration", act).StatusCode)
-		s = newSite(t, redirecting)
+		require.Equal(t, 200, s.Browser().Post("/accounts/verify-registration", act).StatusCode)
+		s = sitetest.New(t, sitetest.Redirecting)
 		_, link, _ := signUp(s)
-		s.browser().likeBrowser().get(link).requireRedirect(t, "/welcome/?from=mail")
-		s = newSite(t, func(s *Settings) { s.Register.VerificationURL = "https://app.example.com/confirm/" })
+		s.Browser().LikeBrowser().Get(link).RequireRedirect(t, "/welcome/?from=mail")
+		s = sitetest.New(t, func(s *registration.Settings) { s.Register.VerificationURL = "https://app.example.com/confirm/" })
 		_, _, act = signUp(s)
-		require.Equal(t, 303, s.browser().likeBrowser().post("/accounts/verify-registration", act).StatusCode, "the frontend's own page")
+		require.Equal(t, 303, s.Browser().LikeBrowser().Post("/accounts/verify-registration", act).StatusCode, "the frontend's own page")
 	})
 	t.Run("guesses are as dear as at the sign-in", func(t *testing.T) {
-		s := newSite(t, func(s *Settings) {
-			s.Throttle = ThrottleSettings{Login: &ThrottleLimit{Events: 3, Window: 60e9}}
+		s := sitetest.New(t, func(s *registration.Settings) {
+			s.Throttle = registration.ThrottleSettings{Login: &registration.ThrottleLimit{Events: 3, Window: 60e9}}
 		})
 		_, _, act := signUp(s)
-		b := s.browser().likeBrowser()
+		b := s.Browser().LikeBrowser()
 		for range 3 {
-			require.Equal(t, 400, b.post("/accounts/verify-registration/", with(act, "a guess of it")).StatusCode)
+			require.Equal(t, 400, b.Post("/accounts/verify-registration/", with(act, "a guess of it")).StatusCode)
 		}
-		require.Equal(t, 429, b.post("/accounts/verify-registration/", with(act, testPassword)).StatusCode)
+		require.Equal(t, 429, b.Post("/accounts/verify-registration/", with(act, sitetest.Password)).StatusCode)
 		require.False(t, active(s))
 	})
 }
@@ -211,82 +194,82 @@ func TestConfirmationPageWantsThePassword(t *testing.T) {
 // A link that somebody else asked for, in a stolen session, must not be confirmed
 // by whom it reaches, nor in the address of any page that is logged.
 func TestNewAddressPageWantsItsOwner(t *testing.T) {
-	asked := func(s *site) (string, url.Values) {
-		s.member("ada")
-		s.member("bob")
-		require.Equal(t, 200, s.signedIn("ada").post("/accounts/register-email", data{"email": "new@example.org", "next": "/members/"}).StatusCode)
-		return s.mailed()
+	asked := func(s *sitetest.Site) (string, url.Values) {
+		s.Member("ada")
+		s.Member("bob")
+		require.Equal(t, 200, s.SignedIn("ada").Post("/accounts/register-email", sitetest.Data{"email": "new@example.org", "next": "/members/"}).StatusCode)
+		return s.Mailed()
 	}
-	email := func(s *site) string {
-		u, err := s.accounts.Lookup(t.Context(), "ada")
+	email := func(s *sitetest.Site) string {
+		u, err := s.Accounts.Lookup(t.Context(), "ada")
 		require.NoError(t, err)
 		return u.Email
 	}
 	const back = "/accounts/login/?next=%2Faccounts%2Fverify-email%2F"
 	t.Run("the page leads to the sign-in and back", func(t *testing.T) {
-		s := newSite(t)
+		s := sitetest.New(t)
 		link, act := asked(s)
-		b := s.browser().likeBrowser()
-		require.Equal(t, 400, b.get("/accounts/verify-email/").StatusCode, "there is no link")
-		res := b.get(link)
+		b := s.Browser().LikeBrowser()
+		require.Equal(t, 400, b.Get("/accounts/verify-email/").StatusCode, "there is no link")
+		res := b.Get(link)
 		require.Equal(t, 302, res.StatusCode)
 		require.Equal(t, back, res.Header.Get("Location"), "without the signature")
-		require.Contains(t, b.get(back).body, "Sign in to confirm your new e-mail address.")
-		res = b.post("/accounts/verify-email/", act)
+		require.Contains(t, b.Get(back).Text, "Sign in to confirm your new e-mail address.")
+		res = b.Post("/accounts/verify-email/", act)
 		require.Equal(t, 303, res.StatusCode)
 		require.Equal(t, back, res.Header.Get("Location"))
 		require.Equal(t, "ada@example.org", email(s))
-		res = b.post("/accounts/login/", url.Values{"login": {"ada"}, "password": {testPassword}, "next": {"/accounts/verify-email/"}})
-		page := b.follow(res)
-		require.Contains(t, page.body, `name="signature" value="`+act.Get("signature")+`"`)
-		require.Contains(t, page.body, `name="next" value="/members/"`)
-		require.Equal(t, "/accounts/profile/?next=%2Fmembers%2F", b.post("/accounts/verify-email/", act).Header.Get("Location"))
+		res = b.Post("/accounts/login/", url.Values{"login": {"ada"}, "password": {sitetest.Password}, "next": {"/accounts/verify-email/"}})
+		page := b.Follow(res)
+		require.Contains(t, page.Text, `name="signature" value="`+act.Get("signature")+`"`)
+		require.Contains(t, page.Text, `name="next" value="/members/"`)
+		require.Equal(t, "/accounts/profile/?next=%2Fmembers%2F", b.Post("/accounts/verify-email/", act).Header.Get("Location"))
 		require.Equal(t, "new@example.org", email(s))
-		require.NotContains(t, b.cookie, "registration_link")
+		require.NotContains(t, b.Cookie, "registration_link")
 	})
 	t.Run("signed in with another account", func(t *testing.T) {
-		s := newSite(t)
+		s := sitetest.New(t)
 		link, act := asked(s)
-		b := s.signedIn("bob").likeBrowser()
-		for _, res := range []*answer{b.get(link), b.post("/accounts/verify-email/", act)} {
+		b := s.SignedIn("bob").LikeBrowser()
+		for _, res := range []*sitetest.Answer{b.Get(link), b.Post("/accounts/verify-email/", act)} {
 			require.Equal(t, 403, res.StatusCode)
-			require.NotContains(t, res.body, act.Get("signature"))
-			require.Contains(t, res.body, `/accounts/logout/?next=%2Faccounts%2Fverify-email%2F`)
+			require.NotContains(t, res.Text, act.Get("signature"))
+			require.Contains(t, res.Text, `/accounts/logout/?next=%2Faccounts%2Fverify-email%2F`)
 		}
 		require.Equal(t, "ada@example.org", email(s))
 	})
 	t.Run("the API, unless it is to", func(t *testing.T) {
-		s := newSite(t)
+		s := sitetest.New(t)
 		_, act := asked(s)
-		require.Equal(t, 200, s.browser().post("/accounts/verify-email", act).StatusCode)
+		require.Equal(t, 200, s.Browser().Post("/accounts/verify-email", act).StatusCode)
 		require.Equal(t, "new@example.org", email(s))
 
-		s = newSite(t, func(s *Settings) { s.RegisterEmail.SignedIn = on() })
+		s = sitetest.New(t, func(s *registration.Settings) { s.RegisterEmail.SignedIn = sitetest.On() })
 		_, act = asked(s)
-		body := data{}
+		body := sitetest.Data{}
 		for name := range act {
 			body[name] = act.Get(name)
 		}
-		requireError(t, s.browser().problems().post("/accounts/verify-email", body), 401, "not_authenticated")
-		requireError(t, s.browser().problems().post("/accounts/verify-email", data{}), 401, "not_authenticated")
-		requireError(t, s.signedIn("bob").problems().post("/accounts/verify-email", body), 403, "permission_denied")
-		requireError(t, s.signedIn("bob").problems().post("/accounts/verify-email", with(body, data{"timestamp": "1"})), 400, "signature_invalid")
+		sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/verify-email", body), 401, "not_authenticated")
+		sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/verify-email", sitetest.Data{}), 401, "not_authenticated")
+		sitetest.RequireError(t, s.SignedIn("bob").Problems().Post("/accounts/verify-email", body), 403, "permission_denied")
+		sitetest.RequireError(t, s.SignedIn("bob").Problems().Post("/accounts/verify-email", sitetest.With(body, sitetest.Data{"timestamp": "1"})), 400, "signature_invalid")
 		require.Equal(t, "ada@example.org", email(s))
-		require.Equal(t, 200, s.signedIn("ada").post("/accounts/verify-email", body).StatusCode)
+		require.Equal(t, 200, s.SignedIn("ada").Post("/accounts/verify-email", body).StatusCode)
 	})
 	t.Run("redirect mode, unless it is to", func(t *testing.T) {
-		s := newSite(t, redirecting)
-		s.member("ada")
-		require.Equal(t, 200, s.signedIn("ada").post("/accounts/register-email", data{"email": "new@example.org"}).StatusCode)
-		s.browser().likeBrowser().get(s.mailedPath()).requireRedirect(t, "/welcome/?from=mail")
-		s = newSite(t, redirecting, func(s *Settings) { s.RegisterEmail.SignedIn = on() })
-		s.member("ada")
-		b := s.signedIn("ada").likeBrowser()
-		require.Equal(t, 200, s.signedIn("ada").post("/accounts/register-email", data{"email": "new@example.org"}).StatusCode)
-		link := s.mailedPath()
-		s.browser().likeBrowser().get(link).requireRedirect(t, "https://app.example.net/failed")
+		s := sitetest.New(t, sitetest.Redirecting)
+		s.Member("ada")
+		require.Equal(t, 200, s.SignedIn("ada").Post("/accounts/register-email", sitetest.Data{"email": "new@example.org"}).StatusCode)
+		s.Browser().LikeBrowser().Get(s.MailedPath()).RequireRedirect(t, "/welcome/?from=mail")
+		s = sitetest.New(t, sitetest.Redirecting, func(s *registration.Settings) { s.RegisterEmail.SignedIn = sitetest.On() })
+		s.Member("ada")
+		b := s.SignedIn("ada").LikeBrowser()
+		require.Equal(t, 200, s.SignedIn("ada").Post("/accounts/register-email", sitetest.Data{"email": "new@example.org"}).StatusCode)
+		link := s.MailedPath()
+		s.Browser().LikeBrowser().Get(link).RequireRedirect(t, "https://app.example.net/failed")
 		require.Equal(t, "ada@example.org", email(s))
-		b.get(link).requireRedirect(t, "/welcome/?from=mail")
+		b.Get(link).RequireRedirect(t, "/welcome/?from=mail")
 	})
 }
 
@@ -300,36 +283,36 @@ func TestDoubledParameters(t *testing.T) {
 	}
 	for _, name := range []string{"user_id", "timestamp", "signature"} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t)
-			b := s.browser().likeBrowser()
-			b.post("/accounts/register/", formOf(newcomer("ada")))
-			link, act := s.mailed()
+			s := sitetest.New(t)
+			b := s.Browser().LikeBrowser()
+			b.Post("/accounts/register/", sitetest.FormOf(sitetest.Newcomer("ada")))
+			link, act := s.Mailed()
 			path, _, _ := strings.Cut(link, "?")
 			good, bad := doubled(act, name, "x", act.Get(name)), doubled(act, name, act.Get(name), "x")
-			res := b.get(path + "?" + good.Encode())
+			res := b.Get(path + "?" + good.Encode())
 			require.Equal(t, 200, res.StatusCode)
-			require.Contains(t, res.body, `name="`+name+`" value="`+act.Get(name)+`"`)
-			require.Equal(t, 400, b.get(path+"?"+bad.Encode()).StatusCode)
-			require.Equal(t, 400, b.post(path, bad).StatusCode)
-			require.Equal(t, 400, s.browser().post(path, bad).StatusCode)
-			raw := s.browser()
-			raw.header.Set("Content-Type", "application/json")
+			require.Contains(t, res.Text, `name="`+name+`" value="`+act.Get(name)+`"`)
+			require.Equal(t, 400, b.Get(path+"?"+bad.Encode()).StatusCode)
+			require.Equal(t, 400, b.Post(path, bad).StatusCode)
+			require.Equal(t, 400, s.Browser().Post(path, bad).StatusCode)
+			raw := s.Browser()
+			raw.Header.Set("Content-Type", "application/json")
 			body := func(last string) string {
 				return fmt.Sprintf(`{"user_id":%q,"timestamp":%q,"signature":%q,%q:%q}`, act.Get("user_id"), act.Get("timestamp"), act.Get("signature"), name, last)
 			}
-			require.Equal(t, 400, raw.post(path, body("x")).StatusCode)
-			require.Equal(t, 303, b.post(path, good).StatusCode)
+			require.Equal(t, 400, raw.Post(path, body("x")).StatusCode)
+			require.Equal(t, 303, b.Post(path, good).StatusCode)
 
-			s = newSite(t, redirecting)
-			b = s.browser().likeBrowser()
-			b.post("/accounts/register/", formOf(newcomer("ada")))
-			_, act = s.mailed()
-			b.get(path+"?"+doubled(act, name, act.Get(name), "x").Encode()).requireRedirect(t, "https://app.example.net/failed")
-			b.get(path+"?"+doubled(act, name, "x", act.Get(name)).Encode()).requireRedirect(t, "/welcome/?from=mail")
+			s = sitetest.New(t, sitetest.Redirecting)
+			b = s.Browser().LikeBrowser()
+			b.Post("/accounts/register/", sitetest.FormOf(sitetest.Newcomer("ada")))
+			_, act = s.Mailed()
+			b.Get(path+"?"+doubled(act, name, act.Get(name), "x").Encode()).RequireRedirect(t, "https://app.example.net/failed")
+			b.Get(path+"?"+doubled(act, name, "x", act.Get(name)).Encode()).RequireRedirect(t, "/welcome/?from=mail")
 		})
 	}
-	s := newSite(t)
-	require.Contains(t, s.browser().likeBrowser().get("/accounts/login/?next=%2Fa&next=%2Fb").body, `name="next" value="/b"`)
+	s := sitetest.New(t)
+	require.Contains(t, s.Browser().LikeBrowser().Get("/accounts/login/?next=%2Fa&next=%2Fb").Text, `name="next" value="/b"`)
 }
 
 func TestAddressesWithSecrets(t *testing.T) {
@@ -352,7 +335,7 @@ func TestAddressesWithSecrets(t *testing.T) {
 	} {
 		require.Equal(t, want, web.HasSecret(query), query)
 	}
-	s := newSite(t)
+	s := sitetest.New(t)
 	for target, want := range map[string]bool{
 		"/accounts/verify-registration/?user_id=x&%73ignature=y":                       true,
 		"/accounts/login/?next=%2Faccounts%2Fverify-registration%2F%3Fsignature%3Dx":   true,
@@ -360,11 +343,11 @@ func TestAddressesWithSecrets(t *testing.T) {
 		"/accounts/nothing?%73ignature=y":                                              true,
 		"/accounts/login?next=%2Faccounts%2Fverify-registration%2F%3F%2573ignature%3D": true,
 	} {
-		before := s.logs.FilterMessageSnippet("left out of the access log").Len()
-		s.browser().likeBrowser().get(target)
-		require.Equal(t, want, s.logs.FilterMessageSnippet("left out of the access log").Len() > before, target)
+		before := s.Logs.FilterMessageSnippet("left out of the access log").Len()
+		s.Browser().LikeBrowser().Get(target)
+		require.Equal(t, want, s.Logs.FilterMessageSnippet("left out of the access log").Len() > before, target)
 	}
-	s.member("ada")
-	s.browser().likeBrowser().post("/accounts/login/", url.Values{"login": {"ada"}, "password": {testPassword}, "next": {"/x?%73ignature=y"}})
-	require.Equal(t, 5, s.logs.FilterMessageSnippet("left out of the access log").Len(), "an answer's Location is logged too")
+	s.Member("ada")
+	s.Browser().LikeBrowser().Post("/accounts/login/", url.Values{"login": {"ada"}, "password": {sitetest.Password}, "next": {"/x?%73ignature=y"}})
+	require.Equal(t, 5, s.Logs.FilterMessageSnippet("left out of the access log").Len(), "an answer's Location is logged too")
 }

@@ -1,7 +1,7 @@
 // hardening_mails_test.go: a stranger who signs up with somebody's address, or
 // asks for it, can't write to its owner in our name.
 
-package registration
+package registration_test
 
 import (
 	"testing"
@@ -9,14 +9,16 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/letter"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 func TestNoStrangersTextInMails(t *testing.T) {
-	settings := resolvedTestSettings(t, func(s *Settings) {
+	settings := sitetest.Resolved(t, func(s *registration.Settings) {
 		s.User.Fields = []field.Spec{{Name: "company", Type: "text"}, {Name: "home", Type: "url"}, {Name: "age", Type: "integer"}}
 	})
 	const to = "victim@example.org"
@@ -32,13 +34,13 @@ func TestNoStrangersTextInMails(t *testing.T) {
 		"a confirmed one that asks for it":  stranger(store.User{Email: "stranger@evil.example", EmailVerified: true, Username: "0800-123456"}),
 		"one without an address that moved": stranger(store.User{Username: "www.evil"}),
 	} {
-		require.Equal(t, letter.MailUser{Email: to, Extra: none}, settings.letters().MailUser(u, to), name)
+		require.Equal(t, letter.MailUser{Email: to, Extra: none}, sitetest.Letters(settings).MailUser(u, to), name)
 	}
-	u := settings.letters().MailUser(stranger(store.User{Email: to, EmailVerified: true, Username: "evil.example"}), to)
+	u := sitetest.Letters(settings).MailUser(stranger(store.User{Email: to, EmailVerified: true, Username: "evil.example"}), to)
 	require.Empty(t, u.Name+u.LastName, "the name outlives a reset by the address's owner")
-	u = settings.letters().MailUser(&store.User{Username: "ada7", Email: to, FirstName: "Ada"}, to)
+	u = sitetest.Letters(settings).MailUser(&store.User{Username: "ada7", Email: to, FirstName: "Ada"}, to)
 	require.Equal(t, "ada7", u.Name)
-	u = settings.letters().MailUser(&store.User{Username: "j.r.r.tolkien", Email: "Victim@example.org", EmailVerified: true, FirstName: "J.R.R.", LastName: "Tolkien"}, to)
+	u = sitetest.Letters(settings).MailUser(&store.User{Username: "j.r.r.tolkien", Email: "Victim@example.org", EmailVerified: true, FirstName: "J.R.R.", LastName: "Tolkien"}, to)
 	require.Equal(t, "J.R.R. Tolkien", u.Name)
 	require.Equal(t, "j.r.r.tolkien", u.Username)
 	for text, want := range map[string]bool{
@@ -57,22 +59,24 @@ func TestNoStrangersTextIsSent(t *testing.T) {
 		require.Equal(t, to, m.To)
 		require.NotRegexp(t, `evil|Mallory`, m.Subject+m.Text+m.HTML)
 	}
-	body := with(newcomer("evil.example"), data{"email": "victim@example.org", "first_name": "Mallory", "last_name": "https://evil.example"})
-	s := newSite(t)
-	require.Equal(t, 201, s.browser().post("/accounts/register", body).StatusCode)
-	clean(s.mail(), "victim@example.org")
-	s.browser().post("/accounts/send-reset-password-link", data{"login": "evil.example"})
-	clean(s.mail(), "victim@example.org")
-	require.Equal(t, 201, s.browser().post("/accounts/register", with(body, data{"username": "evil.net", "email": "mallory@evil.example"})).StatusCode)
-	require.Equal(t, 200, s.browser().post("/accounts/verify-registration", linkOf(s.mail(), t)).StatusCode)
-	require.Equal(t, 200, s.signedIn("evil.net").post("/accounts/register-email", data{"email": "other@example.org"}).StatusCode)
-	clean(s.mail(), "other@example.org")
+	body := sitetest.With(sitetest.Newcomer("evil.example"), sitetest.Data{"email": "victim@example.org", "first_name": "Mallory", "last_name": "https://evil.example"})
+	s := sitetest.New(t)
+	require.Equal(t, 201, s.Browser().Post("/accounts/register", body).StatusCode)
+	clean(s.Mail(), "victim@example.org")
+	s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "evil.example"})
+	clean(s.Mail(), "victim@example.org")
+	require.Equal(t, 201, s.Browser().Post("/accounts/register", sitetest.With(body, sitetest.Data{"username": "evil.net", "email": "mallory@evil.example"})).StatusCode)
+	require.Equal(t, 200, s.Browser().Post("/accounts/verify-registration", sitetest.LinkOf(s.Mail(), t)).StatusCode)
+	require.Equal(t, 200, s.SignedIn("evil.net").Post("/accounts/register-email", sitetest.Data{"email": "other@example.org"}).StatusCode)
+	clean(s.Mail(), "other@example.org")
 
-	s = newSite(t, func(s *Settings) { s.Register.Verification, s.RegisterEmail.Verification = off(), off() })
-	require.Equal(t, 201, s.browser().post("/accounts/register", body).StatusCode)
-	b := s.signedIn("evil.example")
-	require.Equal(t, 200, b.post("/accounts/register-email", data{"email": "mallory@evil.example"}).StatusCode)
-	clean(s.mail(), "victim@example.org")
-	b.changePassword()
-	require.NotRegexp(t, `https://evil|Mallory`, s.notice().Text)
+	s = sitetest.New(t, func(s *registration.Settings) {
+		s.Register.Verification, s.RegisterEmail.Verification = sitetest.Off(), sitetest.Off()
+	})
+	require.Equal(t, 201, s.Browser().Post("/accounts/register", body).StatusCode)
+	b := s.SignedIn("evil.example")
+	require.Equal(t, 200, b.Post("/accounts/register-email", sitetest.Data{"email": "mallory@evil.example"}).StatusCode)
+	clean(s.Mail(), "victim@example.org")
+	b.ChangePassword()
+	require.NotRegexp(t, `https://evil|Mallory`, s.Notice().Text)
 }

@@ -2,7 +2,7 @@
 // reloads, hanging mailers and full disks: no mail is lost or sent twice, and no
 // mailer is used after its end.
 
-package registration
+package registration_test
 
 import (
 	"bufio"
@@ -20,13 +20,17 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/inside"
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/mail/smtp"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -37,9 +41,9 @@ func serverDown(*mail.Message) error { return &mail.Error{Server: true, Err: err
 func refusedForNow(*mail.Message) error { return &mail.Error{Err: errors.New("451 later")} }
 
 // waiting waits until n rows are queued and one was tried.
-func (s *site) waiting(n int, tried *atomic.Int64) {
-	s.t.Helper()
-	require.Eventually(s.t, func() bool { return tried.Load() > 0 && len(s.queued()) == n }, patience, time.Millisecond)
+func waiting(s *sitetest.Site, n int, tried *atomic.Int64) {
+	s.T.Helper()
+	require.Eventually(s.T, func() bool { return tried.Load() > 0 && len(s.Queued()) == n }, sitetest.Patience, time.Millisecond)
 }
 
 // counting returns fail, counted.
@@ -50,26 +54,26 @@ func counting(fail func(*mail.Message) error) (counted func(*mail.Message) error
 
 func TestHardeningOutboxClockAhead(t *testing.T) {
 	for name, fail := range map[string]func(*mail.Message) error{"the server was down": serverDown, "the message was delayed": refusedForNow} {
-		for _, ahead := range []time.Duration{73 * time.Hour, 400 * day} {
+		for _, ahead := range []time.Duration{73 * time.Hour, 400 * sitetest.Day} {
 			t.Run(fmt.Sprint(name, ", ", ahead), func(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "r.db")
-				s := newSiteAt(t, path)
+				s := sitetest.NewAt(t, path)
 				failing, tried := counting(fail)
-				s.failWith(failing)
-				s.browser().post("/accounts/register", newcomer("ada"))
-				s.waiting(1, tried)
+				s.FailWith(failing)
+				s.Browser().Post("/accounts/register", sitetest.Newcomer("ada"))
+				waiting(s, 1, tried)
 				// The clock is ahead, or Caddy was off; the first try meanwhile fails too.
 				tried.Store(0)
-				s.travel(ahead)
-				again := *s.realm.postman // tried at once, as after a restart
-				s.realm.engine.start(&again)
-				s.waiting(1, tried)
-				s.travel(-ahead)
-				s.failWith(nil)
-				s.travel(outbox.MailLastRetry) // what was delayed meanwhile is due
-				s.realm.engine.finish(&again)
-				require.Equal(t, "ada@example.org", s.mail().To)
-				s.noMail()
+				s.Travel(ahead)
+				again := *s.Realm.Courier // tried at once, as after a restart
+				s.Realm.Engine.Start(&again)
+				waiting(s, 1, tried)
+				s.Travel(-ahead)
+				s.FailWith(nil)
+				s.Travel(outbox.MailLastRetry) // what was delayed meanwhile is due
+				s.Realm.Engine.Finish(&again)
+				require.Equal(t, "ada@example.org", s.Mail().To)
+				s.NoMail()
 			})
 		}
 	}
@@ -78,106 +82,106 @@ func TestHardeningOutboxClockAhead(t *testing.T) {
 // The mail that takes an account back is not lost either, when the clock is
 // beyond the end of its link for a moment.
 func TestHardeningOutboxClockAheadOfAnUndo(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	b := s.signedIn("ada")
+	s := sitetest.New(t)
+	s.Member("ada")
+	b := s.SignedIn("ada")
 	failing, tried := counting(serverDown)
-	require.Equal(t, 200, b.post("/accounts/register-email", data{"email": "new@example.org"}).StatusCode)
-	link := linkOf(s.mail(), t)
-	s.failWith(failing)
-	require.Equal(t, 200, s.browser().post("/accounts/verify-email", link).StatusCode)
-	s.waiting(1, tried)
-	require.Equal(t, store.MailEmailChanged, s.queued()[0].Kind)
-	s.failWith(nil)
-	s.travel(account.UndoReserved + day)
-	again := *s.realm.postman
-	s.realm.engine.start(&again)
-	require.Eventually(t, func() bool { rows := s.queued(); return len(rows) == 1 && rows[0].Attempts > 0 }, patience, time.Millisecond)
-	s.travel(-account.UndoReserved - day + time.Minute)
-	s.realm.engine.outbox.Notify()
-	m := s.mail()
+	require.Equal(t, 200, b.Post("/accounts/register-email", sitetest.Data{"email": "new@example.org"}).StatusCode)
+	link := sitetest.LinkOf(s.Mail(), t)
+	s.FailWith(failing)
+	require.Equal(t, 200, s.Browser().Post("/accounts/verify-email", link).StatusCode)
+	waiting(s, 1, tried)
+	require.Equal(t, store.MailEmailChanged, s.Queued()[0].Kind)
+	s.FailWith(nil)
+	s.Travel(account.UndoReserved + sitetest.Day)
+	again := *s.Realm.Courier
+	s.Realm.Engine.Start(&again)
+	require.Eventually(t, func() bool { rows := s.Queued(); return len(rows) == 1 && rows[0].Attempts > 0 }, sitetest.Patience, time.Millisecond)
+	s.Travel(-account.UndoReserved - sitetest.Day + time.Minute)
+	s.Realm.Engine.Outbox.Notify()
+	m := s.Mail()
 	require.Equal(t, "ada@example.org", m.To)
-	require.Equal(t, 200, s.browser().post("/accounts/undo-email", linkOf(m, t)).StatusCode)
-	s.realm.engine.finish(&again)
+	require.Equal(t, 200, s.Browser().Post("/accounts/undo-email", sitetest.LinkOf(m, t)).StatusCode)
+	s.Realm.Engine.Finish(&again)
 }
 
 // Whether a link can be used again is a setting; a mail that waits does not
 // depend on it, in either direction, nor when an earlier version queued it.
 func TestHardeningOutboxOneTimeUseChanges(t *testing.T) {
-	once := func(on bool) func(*Settings) {
-		return func(s *Settings) { s.Register.OneTimeUse, s.ResetPassword.OneTimeUse = &on, &on }
+	once := func(on bool) func(*registration.Settings) {
+		return func(s *registration.Settings) { s.Register.OneTimeUse, s.ResetPassword.OneTimeUse = &on, &on }
 	}
 	for _, before := range []bool{true, false} {
 		for _, earlier := range []bool{true, false} {
 			t.Run(fmt.Sprintf("one_time_use was %t, queued by an earlier version %t", before, earlier), func(t *testing.T) {
 				path := filepath.Join(t.TempDir(), "r.db")
-				s := newSiteAt(t, path, once(before))
-				s.member("bob")
+				s := sitetest.NewAt(t, path, once(before))
+				s.Member("bob")
 				failing, tried := counting(serverDown)
-				s.failWith(failing)
-				s.browser().post("/accounts/register", newcomer("ada"))
-				s.browser().post("/accounts/send-reset-password-link", data{"login": "bob"})
-				s.waiting(2, tried)
+				s.FailWith(failing)
+				s.Browser().Post("/accounts/register", sitetest.Newcomer("ada"))
+				s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "bob"})
+				waiting(s, 2, tried)
 				if earlier { // it wrote the state of the link
-					require.NoError(t, s.accounts.Store.Update(t.Context(), func(tx store.Tx) error {
+					require.NoError(t, s.Accounts.Store.Update(t.Context(), func(tx store.Tx) error {
 						rows, err := tx.Mails(0, 10)
 						for _, m := range rows {
 							u, userErr := tx.User(m.User)
 							err = errors.Join(err, userErr)
-							m.State = s.accounts.State(account.Purposes[m.Kind], u, m.To)
+							m.State = s.Accounts.State(account.Purposes[m.Kind], u, m.To)
 							err = errors.Join(err, tx.PutMail(m))
 						}
 						return err
 					}))
 				}
-				now := s.now.Load()
-				s.close()
-				s = newSiteAt(t, path, once(!before))
-				s.now.Store(now)
+				now := s.Now.Load()
+				s.Close()
+				s = sitetest.NewAt(t, path, once(!before))
+				s.Now.Store(now)
 				sent := map[string]map[string]any{}
 				for range 2 {
-					m := s.mail()
-					sent[m.To] = linkOf(m, t)
+					m := s.Mail()
+					sent[m.To] = sitetest.LinkOf(m, t)
 				}
-				require.Equal(t, 200, s.browser().post("/accounts/verify-registration", sent["ada@example.org"]).StatusCode)
-				require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(sent["bob@example.org"], data{"password": "an even longer passphrase"})).StatusCode)
+				require.Equal(t, 200, s.Browser().Post("/accounts/verify-registration", sent["ada@example.org"]).StatusCode)
+				require.Equal(t, 200, s.Browser().Post("/accounts/reset-password", sitetest.With(sent["bob@example.org"], sitetest.Data{"password": "an even longer passphrase"})).StatusCode)
 			})
 		}
 	}
 	t.Run("what has changed is still dropped where links are for every use", func(t *testing.T) {
-		s := newSite(t, once(false))
-		s.member("bob")
+		s := sitetest.New(t, once(false))
+		s.Member("bob")
 		failing, tried := counting(serverDown)
-		s.failWith(failing)
-		s.browser().post("/accounts/send-reset-password-link", data{"login": "bob"})
-		s.waiting(1, tried)
-		require.NoError(t, s.accounts.Update(t.Context(), func(tx *account.Txn) error {
-			u, err := tx.User(uuidOf(t, s, "bob"))
+		s.FailWith(failing)
+		s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "bob"})
+		waiting(s, 1, tried)
+		require.NoError(t, s.Accounts.Update(t.Context(), func(tx *account.Txn) error {
+			u, err := tx.User(sitetest.UUIDOf(t, s, "bob"))
 			if err != nil {
 				return err
 			}
 			u.Generation++
-			return s.accounts.PutUser(tx, u)
+			return s.Accounts.PutUser(tx, u)
 		}))
-		s.failWith(nil)
-		again := *s.realm.postman
-		s.realm.engine.start(&again)
-		require.Eventually(t, func() bool { return len(s.queued()) == 0 }, patience, time.Millisecond)
-		s.noMail()
-		s.realm.engine.finish(&again)
+		s.FailWith(nil)
+		again := *s.Realm.Courier
+		s.Realm.Engine.Start(&again)
+		require.Eventually(t, func() bool { return len(s.Queued()) == 0 }, sitetest.Patience, time.Millisecond)
+		s.NoMail()
+		s.Realm.Engine.Finish(&again)
 	})
 }
 
 // A bench is an engine whose mailers are the test's, in a bubble of its own time.
 type bench struct {
 	t     *testing.T
-	e     *engine
+	e     *inside.Engine
 	logs  *observer.ObservedLogs
 	store store.Store
 }
 
 func newBench(t *testing.T, store store.Store) *bench {
-	return &bench{t: t, e: newEngine(store, nil), store: store}
+	return &bench{t: t, e: inside.NewEngine(store), store: store}
 }
 
 func (b *bench) postman(m mail.Mailer) *outbox.Courier {
@@ -204,7 +208,7 @@ func (b *bench) queue(n int) (ids []string) {
 		}
 		return nil
 	}))
-	b.e.outbox.Notify()
+	b.e.Outbox.Notify()
 	return ids
 }
 
@@ -294,7 +298,7 @@ func (m *benchMailer) got() []string {
 // inBubble runs a test of the engine on a clock of its own, over a real store.
 func inBubble(t *testing.T, test func(t *testing.T, b *bench)) {
 	t.Helper()
-	store := emptyStore(t)
+	store := sitetest.EmptyStore(t)
 	synctest.Test(t, func(t *testing.T) { test(t, newBench(t, store)) })
 }
 
@@ -302,20 +306,20 @@ func TestHardeningReloadTakesOverAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		former, next := &benchMailer{takes: 4 * time.Second}, &benchMailer{}
 		p1, p2 := b.postman(former), b.postman(next)
-		b.e.start(p1)
+		b.e.Start(p1)
 		ids := b.queue(23)
 		time.Sleep(10 * time.Second) // two are sent, the third is under way
 		require.Len(t, former.got(), 2)
 		start := time.Now()
-		b.e.start(p2)
-		b.e.finish(p1)
+		b.e.Start(p2)
+		b.e.Finish(p1)
 		require.Zero(t, time.Since(start), "the reload waits for nothing")
 		require.True(t, former.isClosed())
 		synctest.Wait()
 		require.Equal(t, ids, append(former.got(), next.got()...), "each once, in order: the one that was cut off is sent again")
 		require.Zero(t, former.usedLate(), "used after its end")
 		require.Zero(t, b.left())
-		b.e.finish(p2)
+		b.e.Finish(p2)
 		require.True(t, next.isClosed())
 	})
 }
@@ -326,18 +330,18 @@ func TestHardeningFailedReloadGoesOnAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		former, broken := &benchMailer{}, &benchMailer{fail: func() error { return serverDown(nil) }}
 		p1, p2 := b.postman(former), b.postman(broken)
-		b.e.start(p1)
-		b.e.start(p2)
+		b.e.Start(p1)
+		b.e.Start(p2)
 		ids := b.queue(3)
 		time.Sleep(5 * time.Hour)
 		require.Empty(t, former.got())
 		tried := broken.tried()
-		b.e.finish(p2)
+		b.e.Finish(p2)
 		synctest.Wait() // no time passes
 		require.Equal(t, ids, former.got())
 		require.Equal(t, tried, broken.tried())
 		require.Zero(t, broken.usedLate())
-		b.e.finish(p1)
+		b.e.Finish(p1)
 	})
 }
 
@@ -347,20 +351,20 @@ func TestHardeningReloadWithADeafMailer(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		deaf, next := &benchMailer{takes: time.Hour, deaf: true}, &benchMailer{}
 		p1, p2 := b.postman(deaf), b.postman(next)
-		b.e.start(p1)
+		b.e.Start(p1)
 		ids := b.queue(2)
 		time.Sleep(time.Second)
 		start := time.Now()
-		b.e.start(p2)
-		b.e.finish(p1)
-		require.Equal(t, closePatience, time.Since(start))
+		b.e.Start(p2)
+		b.e.Finish(p1)
+		require.Equal(t, 5*time.Second, time.Since(start))
 		require.False(t, deaf.isClosed())
 		time.Sleep(2 * time.Hour)
 		synctest.Wait()
 		require.True(t, deaf.isClosed(), "closed once it is at rest")
 		require.Zero(t, deaf.usedLate())
 		require.Equal(t, ids, append(deaf.got(), next.got()...))
-		b.e.finish(p2)
+		b.e.Finish(p2)
 	})
 }
 
@@ -369,7 +373,7 @@ func TestHardeningMailIsGivenUpAfterThreeDaysOfTries(t *testing.T) {
 		inBubble(t, func(t *testing.T, b *bench) {
 			m := &benchMailer{fail: func() error { return refusedForNow(nil) }}
 			p := b.postman(m)
-			b.e.start(p)
+			b.e.Start(p)
 			start := time.Now()
 			b.queue(1)
 			for b.left() > 0 {
@@ -377,17 +381,17 @@ func TestHardeningMailIsGivenUpAfterThreeDaysOfTries(t *testing.T) {
 			}
 			require.InDelta(t, outbox.MailGiveUp.Hours(), time.Since(start).Hours(), 0.5)
 			require.Greater(t, m.tried(), 200)
-			b.e.finish(p)
+			b.e.Finish(p)
 		})
 	})
 	t.Run("a server that stays down", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, b *bench) {
 			m := &benchMailer{fail: func() error { return serverDown(nil) }}
 			p := b.postman(m)
-			b.e.start(p)
+			b.e.Start(p)
 			start := time.Now()
 			b.queue(100)
-			time.Sleep(day)
+			time.Sleep(sitetest.Day)
 			b.queue(70)
 			for b.left() > 70 {
 				time.Sleep(time.Minute)
@@ -400,29 +404,29 @@ func TestHardeningMailIsGivenUpAfterThreeDaysOfTries(t *testing.T) {
 			m.mu.Unlock()
 			time.Sleep(outbox.MailLastRetry)
 			require.Len(t, m.got(), 70)
-			b.e.finish(p)
+			b.e.Finish(p)
 		})
 	})
 	t.Run("Caddy was off for four days with a server that was down", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, b *bench) {
 			down := &benchMailer{fail: func() error { return serverDown(nil) }}
 			p := b.postman(down)
-			b.e.start(p)
+			b.e.Start(p)
 			b.queue(3)
-			time.Sleep(day)
-			b.e.finish(p)
-			time.Sleep(4 * day)
+			time.Sleep(sitetest.Day)
+			b.e.Finish(p)
+			time.Sleep(4 * sitetest.Day)
 			again := newBench(t, b.store)
 			p = again.postman(down)
-			again.e.start(p)
-			time.Sleep(day)
+			again.e.Start(p)
+			time.Sleep(sitetest.Day)
 			require.Equal(t, 3, b.left(), "its three days begin anew")
 			down.mu.Lock()
 			down.fail = nil
 			down.mu.Unlock()
 			time.Sleep(outbox.MailLastRetry)
 			require.Len(t, down.got(), 3)
-			again.e.finish(p)
+			again.e.Finish(p)
 		})
 	})
 }
@@ -432,24 +436,24 @@ func TestHardeningReloadAfterAPanic(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		bad, next := &benchMailer{fail: func() error { panic("a bug") }}, &benchMailer{}
 		p1, p2 := b.postman(bad), b.postman(next)
-		b.e.start(p1)
+		b.e.Start(p1)
 		ids := b.queue(2)
 		time.Sleep(time.Minute)
 		start := time.Now()
-		b.e.start(p2)
-		b.e.finish(p1)
+		b.e.Start(p2)
+		b.e.Finish(p1)
 		synctest.Wait()
 		require.Zero(t, time.Since(start))
 		require.Equal(t, ids, next.got())
-		b.e.finish(p2)
+		b.e.Finish(p2)
 	})
 }
 
 // A mail that was sent and can't be taken off the queue (the disk is full) is not
 // sent again, whatever the clock does to the order of the queue.
 func TestHardeningSentButNotRemoved(t *testing.T) {
-	db := emptyStore(t)
-	broken := &brokenStore{Store: db}
+	db := sitetest.EmptyStore(t)
+	broken := &sitetest.BrokenStore{Store: db}
 	b := newBench(t, db)
 	m := &benchMailer{}
 	var now atomic.Int64
@@ -463,7 +467,7 @@ func TestHardeningSentButNotRemoved(t *testing.T) {
 		}))
 	}
 	put("first", p.Now())
-	broken.broken.Store(true)
+	broken.Broken.Store(true)
 	_, ok := o.DeliverDue(t.Context(), p)
 	require.False(t, ok)
 	now.Add(-int64(10 * time.Minute)) // first is due in ten minutes again
@@ -476,7 +480,7 @@ func TestHardeningSentButNotRemoved(t *testing.T) {
 	now.Add(int64(20 * time.Minute))
 	_, ok = o.DeliverDue(t.Context(), p)
 	require.False(t, ok)
-	broken.broken.Store(false)
+	broken.Broken.Store(false)
 	for range 3 {
 		_, ok = o.DeliverDue(t.Context(), p)
 		require.True(t, ok)
@@ -493,14 +497,14 @@ func TestHardeningReloadWithAHangingMailServer(t *testing.T) {
 		t.Run("at "+at, func(t *testing.T) {
 			t.Parallel()
 			hangs := make(chan struct{})
-			answers := map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on", ".": "250 ok"}
-			address, open := scriptedServer(t, func(conn net.Conn) {
+			answers := map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on", ".": "250 ok"}
+			address, open := sitetest.ScriptedServer(t, func(conn net.Conn) {
 				lines := bufio.NewReader(conn)
 				for word, inData := "", false; ; {
 					if word == at || at == "a late answer" && word == "." {
 						close(hangs)
 						if at != "a late answer" {
-							tarpit(conn)
+							sitetest.Tarpit(conn)
 							return
 						}
 						time.Sleep(200 * time.Millisecond)
@@ -519,31 +523,31 @@ func TestHardeningReloadWithAHangingMailServer(t *testing.T) {
 					}
 				}
 			})
-			b := newBench(t, emptyStore(t))
-			hanging, next := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: farTimeout}), &benchMailer{}
+			b := newBench(t, sitetest.EmptyStore(t))
+			hanging, next := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout}), &benchMailer{}
 			hanging.Server.Limits = smtp.DefaultLimits
 			hanging.Server.Limits.DataEnd = time.Second
 			p1, p2 := b.postman(hanging), b.postman(next)
-			b.e.start(p1)
+			b.e.Start(p1)
 			ids := b.queue(2)
 			<-hangs
 			start := time.Now()
-			b.e.start(p2)
-			b.e.finish(p1)
+			b.e.Start(p2)
+			b.e.Finish(p1)
 			require.Less(t, time.Since(start), 20*time.Second, "of its minute")
-			require.Eventually(t, func() bool { return b.left() == 0 && open.Load() == 0 }, patience, time.Millisecond)
+			require.Eventually(t, func() bool { return b.left() == 0 && open.Load() == 0 }, sitetest.Patience, time.Millisecond)
 			if at == "a late answer" {
 				ids = ids[1:]
 			}
 			require.ElementsMatch(t, ids, next.got())
-			b.e.finish(p2)
+			b.e.Finish(p2)
 		})
 	}
 }
 
 // pretender counts what it is asked to.
 type pretender struct {
-	memoryMailer
+	sitetest.MemoryMailer
 	pretended chan *mail.Message
 }
 
@@ -555,51 +559,52 @@ func (p *pretender) Pretend(_ context.Context, m *mail.Message) error {
 // Where there is no account, the mailer does the work of a mail; else the disk
 // that it keeps busy would tell, in the time of the next answer.
 func TestHardeningOutboxDecoyDoesTheWorkOfAMail(t *testing.T) {
-	s := newSite(t)
-	m := &pretender{memoryMailer: memoryMailer{sent: make(chan *mail.Message, 10)}, pretended: make(chan *mail.Message, 10)}
-	p := *s.realm.postman
+	s := sitetest.New(t)
+	m := &pretender{MemoryMailer: sitetest.MemoryMailer{Sent: make(chan *mail.Message, 10)}, pretended: make(chan *mail.Message, 10)}
+	p := *s.Realm.Courier
 	p.Mailer = m
-	s.realm.engine.start(&p)
-	s.browser().post("/accounts/send-reset-password-link", data{"login": "nobody"})
+	s.Realm.Engine.Start(&p)
+	s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "nobody"})
 	select {
 	case pretended := <-m.pretended:
 		require.Contains(t, pretended.Text, "signature=", "as large as a mail")
-	case <-time.After(patience):
+	case <-time.After(sitetest.Patience):
 		require.Fail(t, "nothing was pretended")
 	}
-	require.Eventually(t, func() bool { return len(s.queued()) == 0 }, patience, time.Millisecond)
-	require.Empty(t, m.sent)
+	require.Eventually(t, func() bool { return len(s.Queued()) == 0 }, sitetest.Patience, time.Millisecond)
+	require.Empty(t, m.Sent)
 	require.Eventually(t, func() bool {
-		return s.logs.FilterMessage("no mail: an act that sends one met no account to send it to").Len() == 1
-	}, patience, time.Millisecond)
-	s.realm.engine.finish(&p)
+		return s.Logs.FilterMessage("no mail: an act that sends one met no account to send it to").Len() == 1
+	}, sitetest.Patience, time.Millisecond)
+	s.Realm.Engine.Finish(&p)
 }
 
 func TestHardeningMailersPretend(t *testing.T) {
 	t.Run("file", func(t *testing.T) {
-		f := &FileMailer{dir: t.TempDir()}
-		require.NoError(t, f.Pretend(t.Context(), aMail()))
-		left, err := os.ReadDir(f.dir)
+		f := &registration.FileMailer{Directory: t.TempDir()}
+		require.NoError(t, f.Provision(caddy.Context{}))
+		require.NoError(t, f.Pretend(t.Context(), sitetest.AMail()))
+		left, err := os.ReadDir(f.Directory)
 		require.NoError(t, err)
 		require.Empty(t, left)
 	})
 	t.Run("log", func(t *testing.T) {
-		require.NoError(t, new(LogMailer).Pretend(t.Context(), aMail()))
+		require.NoError(t, new(registration.LogMailer).Pretend(t.Context(), sitetest.AMail()))
 	})
 	t.Run("smtp takes as long as a mail, and tells nobody", func(t *testing.T) {
-		p := newPostOffice(t, smtp.SmtpNoTLS)
-		m := p.mailer(t)
-		require.NoError(t, m.Pretend(t.Context(), aMail()))
-		require.NoError(t, m.Send(t.Context(), aMail()))
+		p := sitetest.NewPostOffice(t, smtp.SmtpNoTLS)
+		m := p.Mailer(t)
+		require.NoError(t, m.Pretend(t.Context(), sitetest.AMail()))
+		require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
 		m.Took = 50 * time.Millisecond
 		start := time.Now()
-		require.NoError(t, m.Pretend(t.Context(), aMail()))
+		require.NoError(t, m.Pretend(t.Context(), sitetest.AMail()))
 		require.GreaterOrEqual(t, time.Since(start), 50*time.Millisecond)
 		m.Took = time.Hour
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		require.ErrorIs(t, m.Pretend(ctx, aMail()), context.Canceled)
-		p.require(t, 1, 1)
+		require.ErrorIs(t, m.Pretend(ctx, sitetest.AMail()), context.Canceled)
+		p.Require(t, 1, 1)
 	})
 }
 
@@ -614,7 +619,7 @@ func TestHardeningSlowMessageIsOvertaken(t *testing.T) {
 			return 0
 		}}
 		p := b.postman(m)
-		b.e.start(p)
+		b.e.Start(p)
 		b.queue(5)
 		time.Sleep(outbox.MailPatience + time.Second)
 		require.Equal(t, []string{"u1@example.org", "u2@example.org", "u3@example.org", "u4@example.org"}, m.got())
@@ -623,7 +628,7 @@ func TestHardeningSlowMessageIsOvertaken(t *testing.T) {
 		require.Len(t, m.got(), 5)
 		require.Equal(t, 5, m.tried, "each was tried once")
 		require.Zero(t, b.left())
-		b.e.finish(p)
+		b.e.Finish(p)
 	})
 }
 
@@ -634,18 +639,18 @@ func TestHardeningRefusedRecipients(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		m := &choosyMailer{refuses: func(to string) bool { return !strings.HasSuffix(to, "@good.example") }}
 		p := b.postman(m)
-		b.e.start(p)
+		b.e.Start(p)
 		b.queueTo("a@one.example", "x@good.example", "b@two.example", "y@good.example", "c@one.example", "d@one.example", "z@good.example")
 		synctest.Wait()
 		require.Equal(t, []string{"x@good.example", "y@good.example", "z@good.example"}, m.got(), "four refused ones wait, and nobody with them")
 		require.Equal(t, 4, b.left())
-		b.e.finish(p)
+		b.e.Finish(p)
 	})
 	inBubble(t, func(t *testing.T, b *bench) {
 		mended := false
 		m := &choosyMailer{refuses: func(string) bool { return !mended }}
 		p := b.postman(m)
-		b.e.start(p)
+		b.e.Start(p)
 		b.queueTo("a@one.example", "b@two.example", "c@three.example", "d@four.example", "e@five.example")
 		synctest.Wait()
 		require.Equal(t, 3, m.tried)
@@ -656,21 +661,21 @@ func TestHardeningRefusedRecipients(t *testing.T) {
 		time.Sleep(outbox.MailProbe)
 		require.Len(t, m.got(), 5, "all at once, whatever each had been put off")
 		require.Zero(t, b.left())
-		b.e.finish(p)
+		b.e.Finish(p)
 	})
 	inBubble(t, func(t *testing.T, b *bench) {
 		m := &choosyMailer{refuses: func(string) bool { return true }}
 		p := b.postman(m)
-		b.e.start(p)
+		b.e.Start(p)
 		b.queueTo("a@one.example", "b@two.example", "c@three.example", "d@four.example")
 		time.Sleep(time.Hour)
 		next := &choosyMailer{}
 		p2 := b.postman(next)
-		b.e.start(p2)
-		b.e.finish(p)
+		b.e.Start(p2)
+		b.e.Finish(p)
 		synctest.Wait() // no time passes
 		require.Len(t, next.got(), 4, "at once after a reload")
-		b.e.finish(p2)
+		b.e.Finish(p2)
 	})
 }
 
@@ -684,7 +689,7 @@ func (b *bench) queueTo(recipients ...string) {
 		}
 		return nil
 	}))
-	b.e.outbox.Notify()
+	b.e.Outbox.Notify()
 }
 
 // choosyMailer decides by the recipient.

@@ -1,7 +1,7 @@
 // hardening_requests_test.go: requests that are not what they seem: from other
 // sites, with other methods or types, with line breaks in every field.
 
-package registration
+package registration_test
 
 import (
 	"net/http"
@@ -9,17 +9,19 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 )
 
 // TestContractForeignOrigins has the single headers; here: each act and body.
 func TestCrossSiteRequests(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	acts := map[string]data{
-		"login":           {"login": "ada", "password": testPassword},
+	s := sitetest.New(t)
+	s.Member("ada")
+	acts := map[string]sitetest.Data{
+		"login":           {"login": "ada", "password": sitetest.Password},
 		"logout":          {},
 		"profile":         {"first_name": "Eve"},
-		"change-password": {"old_password": testPassword, "password": "of the attacker", "password_confirm": "of the attacker"},
+		"change-password": {"old_password": sitetest.Password, "password": "of the attacker", "password_confirm": "of the attacker"},
 		"register-email":  {"email": "eve@example.org"},
 	}
 	for name, headers := range map[string]http.Header{
@@ -37,61 +39,61 @@ func TestCrossSiteRequests(t *testing.T) {
 			}
 			for kind, sent := range map[string]any{"JSON": body, "form": form} {
 				t.Run(name+" "+act+" "+kind, func(t *testing.T) {
-					b := s.signedIn("ada").problems()
+					b := s.SignedIn("ada").Problems()
 					for h, v := range headers {
-						b.header[h] = v
+						b.Header[h] = v
 					}
-					requireError(t, b.post("/accounts/"+act, sent), 403, "cross_origin")
+					sitetest.RequireError(t, b.Post("/accounts/"+act, sent), 403, "cross_origin")
 				})
 			}
 		}
 	}
 	for name, value := range map[string]string{"neither header": "", "typed or same": "same-origin"} {
 		t.Run(name, func(t *testing.T) {
-			b := s.browser()
+			b := s.Browser()
 			if value != "" {
-				b.header.Set("Sec-Fetch-Site", value)
+				b.Header.Set("Sec-Fetch-Site", value)
 			}
-			require.Equal(t, 200, b.post("/accounts/login", acts["login"]).StatusCode, "it comes from no foreign page")
+			require.Equal(t, 200, b.Post("/accounts/login", acts["login"]).StatusCode, "it comes from no foreign page")
 		})
 	}
-	require.Equal(t, "", s.signedIn("ada").get("/accounts/profile").json(t)["first_name"], "nothing has changed")
-	s.noMail()
+	require.Equal(t, "", s.SignedIn("ada").Get("/accounts/profile").JSON(t)["first_name"], "nothing has changed")
+	s.NoMail()
 }
 
 func TestForgedHostsAndReferer(t *testing.T) {
-	s := newSite(t)
-	b := s.browser()
+	s := sitetest.New(t)
+	b := s.Browser()
 	for _, h := range []string{"X-Forwarded-Host", "X-Original-Host", "X-Host", "X-Forwarded-Server", "Forwarded", "Referer", "X-Original-Url", "X-Rewrite-Url", "X-Forwarded-Prefix"} {
-		b.header.Set(h, "https://evil.example/")
+		b.Header.Set(h, "https://evil.example/")
 	}
-	res := b.post("/accounts/register", newcomer("ada"))
-	require.Equal(t, 201, res.StatusCode, res.body)
-	m := s.mail()
+	res := b.Post("/accounts/register", sitetest.Newcomer("ada"))
+	require.Equal(t, 201, res.StatusCode, res.Text)
+	m := s.Mail()
 	require.Contains(t, m.Text, "http://example.com/accounts/verify-registration/")
 	require.NotContains(t, m.Text+m.HTML+m.Subject, "evil")
-	res = b.likeBrowser().get("/members/")
+	res = b.LikeBrowser().Get("/members/")
 	require.Equal(t, "/accounts/login/?next=%2Fmembers%2F", res.Header.Get("Location"))
 }
 
 func TestMethodOverride(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	b := s.signedIn("ada")
+	s := sitetest.New(t)
+	s.Member("ada")
+	b := s.SignedIn("ada")
 	for _, h := range []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"} {
-		b.header.Set(h, "PATCH")
+		b.Header.Set(h, "PATCH")
 	}
-	require.Equal(t, 200, b.do("GET", "/accounts/profile?_method=PATCH&first_name=Eve", data{"first_name": "Eve"}).StatusCode)
-	require.Equal(t, "", b.get("/accounts/profile").json(t)["first_name"], "a GET changes nothing")
-	require.Equal(t, 405, b.do("GET", "/accounts/logout?_method=POST", nil).StatusCode)
-	require.Equal(t, 405, b.do("DELETE", "/accounts/profile", nil).StatusCode)
-	require.Equal(t, 200, b.get("/accounts/profile").StatusCode, "still signed in")
+	require.Equal(t, 200, b.Do("GET", "/accounts/profile?_method=PATCH&first_name=Eve", sitetest.Data{"first_name": "Eve"}).StatusCode)
+	require.Equal(t, "", b.Get("/accounts/profile").JSON(t)["first_name"], "a GET changes nothing")
+	require.Equal(t, 405, b.Do("GET", "/accounts/logout?_method=POST", nil).StatusCode)
+	require.Equal(t, 405, b.Do("DELETE", "/accounts/profile", nil).StatusCode)
+	require.Equal(t, 200, b.Get("/accounts/profile").StatusCode, "still signed in")
 }
 
 func TestContentTypeConfusion(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	const asJSON, asForm = `{"login":"ada","password":"` + testPassword + `"}`, "login=ada&password=a+long+enough+passphrase"
+	s := sitetest.New(t)
+	s.Member("ada")
+	const asJSON, asForm = `{"login":"ada","password":"` + sitetest.Password + `"}`, "login=ada&password=a+long+enough+passphrase"
 	for name, c := range map[string]struct {
 		contentType, body string
 		status            int
@@ -110,13 +112,13 @@ func TestContentTypeConfusion(t *testing.T) {
 		"what it says it is too": {"application/x-www-form-urlencoded", asForm, 200},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := s.browser()
+			b := s.Browser()
 			if c.contentType != "" {
-				b.header.Set("Content-Type", c.contentType)
+				b.Header.Set("Content-Type", c.contentType)
 			}
-			res := b.post("/accounts/login", c.body)
-			require.Equal(t, c.status, res.StatusCode, res.body)
-			require.Equal(t, c.status == 200, b.cookie[sessionCookie] != "")
+			res := b.Post("/accounts/login", c.body)
+			require.Equal(t, c.status, res.StatusCode, res.Text)
+			require.Equal(t, c.status == 200, b.Cookie[sitetest.SessionCookie] != "")
 		})
 	}
 }
@@ -124,24 +126,24 @@ func TestContentTypeConfusion(t *testing.T) {
 func TestHeaderAndMailInjection(t *testing.T) {
 	for _, evil := range []string{"\r\nBcc: eve@evil.example", "\nX-Evil: 1", "\r\n\r\nbody", "\rX-Evil: 1", "\x00X-Evil"} {
 		for _, field := range []string{"username", "email", "first_name", "last_name"} {
-			s := newSite(t)
-			body := newcomer("ada")
+			s := sitetest.New(t)
+			body := sitetest.Newcomer("ada")
 			before, _ := body[field].(string)
 			body[field] = before + "a" + evil + "x" // within: blanks around a value are trimmed
-			require.Equal(t, 400, s.browser().post("/accounts/register", body).StatusCode, "%s %q", field, evil)
-			users, _ := s.census()
+			require.Equal(t, 400, s.Browser().Post("/accounts/register", body).StatusCode, "%s %q", field, evil)
+			users, _ := s.Census()
 			require.Zero(t, users)
-			s.noMail()
+			s.NoMail()
 		}
-		s := newSite(t)
-		b := s.browser().likeBrowser()
-		require.Less(t, s.browser().post("/accounts/register", with(newcomer("ada"), data{"next": "/members/" + evil})).StatusCode, 300)
-		m := s.mail()
+		s := sitetest.New(t)
+		b := s.Browser().LikeBrowser()
+		require.Less(t, s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"next": "/members/" + evil})).StatusCode, 300)
+		m := s.Mail()
 		require.NotContains(t, m.Text+m.HTML+m.Subject+m.To, "vil")
-		require.NotContains(t, linkOf(m, t), "next", "a target with a line break is none")
-		require.Equal(t, 200, s.browser().post("/accounts/verify-registration", linkOf(m, t)).StatusCode)
-		res := b.post("/accounts/login", url.Values{"login": {"ada"}, "password": {testPassword}, "next": {"/members/" + evil}})
-		require.Equal(t, 303, res.StatusCode, res.body)
+		require.NotContains(t, sitetest.LinkOf(m, t), "next", "a target with a line break is none")
+		require.Equal(t, 200, s.Browser().Post("/accounts/verify-registration", sitetest.LinkOf(m, t)).StatusCode)
+		res := b.Post("/accounts/login", url.Values{"login": {"ada"}, "password": {sitetest.Password}, "next": {"/members/" + evil}})
+		require.Equal(t, 303, res.StatusCode, res.Text)
 		require.NotContains(t, res.Header.Get("Location"), "vil")
 		require.Empty(t, res.Header.Get("X-Evil"))
 	}

@@ -1,7 +1,7 @@
 // hardening_smtp_test.go: mail servers (or whoever stands before them) that
 // answer without end, fast or slowly, at each step of the conversation.
 
-package registration
+package registration_test
 
 import (
 	"bufio"
@@ -17,7 +17,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/boundconn"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/mail/smtp"
 )
 
@@ -76,7 +78,7 @@ var afterSender = map[string]bool{"RCPT": true, "DATA": true, ".": true}
 
 func TestHardeningSMTPEndlessReplies(t *testing.T) {
 	const mebibyte = 1 << 20
-	caFile, cert := testCA(t, "127.0.0.1")
+	caFile, cert := sitetest.NewCA(t, "127.0.0.1")
 	type attack struct {
 		name, verb, piece string
 		tls               string
@@ -112,36 +114,36 @@ func TestHardeningSMTPEndlessReplies(t *testing.T) {
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
 			secured := map[string]*tls.Config{smtp.SmtpStartTLS: cert}[a.tls]
-			address, open := scriptedServer(t, endlessAt(a.verb, a.piece, 0, secured))
-			m := &SMTPMailer{Address: address, TLS: a.tls, TrustedCA: caFile, Timeout: farTimeout, Username: smtpUser, Password: smtpPassword}
-			readyMailer(t, m)
+			address, open := sitetest.ScriptedServer(t, endlessAt(a.verb, a.piece, 0, secured))
+			m := &registration.SMTPMailer{Address: address, TLS: a.tls, TrustedCA: caFile, Timeout: sitetest.FarTimeout, Username: sitetest.SmtpUser, Password: sitetest.SmtpPassword}
+			sitetest.ReadyMailer(t, m)
 			var err error
-			used := measure(func() { err = m.Send(t.Context(), aMail()) })
+			used := measure(func() { err = m.Send(t.Context(), sitetest.AMail()) })
 			t.Logf("%d KiB", used>>10)
 			require.Less(t, used, uint64(6*mebibyte), "memory that one server can make us take")
-			requireMailError(t, err, !afterSender[a.verb], false)
+			sitetest.RequireMailError(t, err, !afterSender[a.verb], false)
 			require.Less(t, len(err.Error()), 2*smtp.SmtpToldBytes, "in the log")
-			require.NotContains(t, err.Error(), smtpPassword)
-			require.Eventually(t, func() bool { return open.Load() == 0 }, patience, time.Millisecond, "the connection is closed")
+			require.NotContains(t, err.Error(), sitetest.SmtpPassword)
+			require.Eventually(t, func() bool { return open.Load() == 0 }, sitetest.Patience, time.Millisecond, "the connection is closed")
 		})
 	}
 	t.Run("QUIT", func(t *testing.T) {
-		address, open := scriptedServer(t, endlessAt("QUIT", "221-\r\n", 0, nil))
-		m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: farTimeout})
-		require.NoError(t, m.Send(t.Context(), aMail()))
+		address, open := sitetest.ScriptedServer(t, endlessAt("QUIT", "221-\r\n", 0, nil))
+		m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout})
+		require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
 		require.Less(t, measure(func() { require.NoError(t, m.Close()) }), uint64(mebibyte))
-		require.Eventually(t, func() bool { return open.Load() == 0 }, patience, time.Millisecond)
+		require.Eventually(t, func() bool { return open.Load() == 0 }, sitetest.Patience, time.Millisecond)
 	})
 	// A reply that comes byte by byte ends with the time of its step.
 	for _, verb := range []string{"", "EHLO", "MAIL", "RCPT", "DATA", "."} {
 		t.Run("drop by drop at "+verb, func(t *testing.T) {
 			t.Parallel()
-			address, open := scriptedServer(t, endlessAt(verb, "2", 5*time.Millisecond, nil))
-			m := hurried(readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: farTimeout}), 200*time.Millisecond)
+			address, open := sitetest.ScriptedServer(t, endlessAt(verb, "2", 5*time.Millisecond, nil))
+			m := sitetest.Hurried(sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout}), 200*time.Millisecond)
 			start := time.Now()
-			requireMailError(t, m.Send(t.Context(), aMail()), !afterSender[verb], false)
+			sitetest.RequireMailError(t, m.Send(t.Context(), sitetest.AMail()), !afterSender[verb], false)
 			require.Less(t, time.Since(start), 20*time.Second)
-			require.Eventually(t, func() bool { return open.Load() == 0 }, patience, time.Millisecond)
+			require.Eventually(t, func() bool { return open.Load() == 0 }, sitetest.Patience, time.Millisecond)
 		})
 	}
 }
@@ -149,9 +151,9 @@ func TestHardeningSMTPEndlessReplies(t *testing.T) {
 // Bounds are per reply: an honest conversation of any length goes on.
 func TestHardeningSMTPBoundsAreByReply(t *testing.T) {
 	talkative := strings.Repeat("250-"+strings.Repeat("x", 500)+"\r\n", 50)
-	answers := map[string]string{"": "220 hi", "EHLO": hello, "MAIL": talkative + "250 ok", "RCPT": talkative + "250 ok", "DATA": "354 go on", ".": talkative + "250 ok", "QUIT": talkative + "221 bye"}
+	answers := map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": talkative + "250 ok", "RCPT": talkative + "250 ok", "DATA": "354 go on", ".": talkative + "250 ok", "QUIT": talkative + "221 bye"}
 	require.Less(t, len(talkative), smtp.SmtpReplyBytes)
-	address, _ := scriptedServer(t, func(conn net.Conn) {
+	address, _ := sitetest.ScriptedServer(t, func(conn net.Conn) {
 		lines := bufio.NewReader(conn)
 		_, _ = io.WriteString(conn, answers[""]+"\r\n")
 		for inData := false; ; {
@@ -167,9 +169,9 @@ func TestHardeningSMTPBoundsAreByReply(t *testing.T) {
 			_, _ = io.WriteString(conn, answers[word]+"\r\n")
 		}
 	})
-	m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: farTimeout})
+	m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout})
 	for range 20 {
-		require.NoError(t, m.Send(t.Context(), aMail()))
+		require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
 	}
 }
 
@@ -181,10 +183,10 @@ func TestHardeningSMTPServerQuotesALink(t *testing.T) {
 		"in a query":       "https://filter.example/?url=https%3A%2F%2Fexample.com%3Fsignature%3Ds3cret-Sig_nature",
 	} {
 		t.Run(name, func(t *testing.T) {
-			address, _ := scriptedServer(t, script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "554 5.7.1 spam: " + quoted, "QUIT": "221 bye"}))
-			m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: farTimeout})
-			err := m.Send(t.Context(), aMail())
-			requireMailError(t, err, false, false)
+			address, _ := sitetest.ScriptedServer(t, sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "250 ok", "RCPT": "554 5.7.1 spam: " + quoted, "QUIT": "221 bye"}))
+			m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout})
+			err := m.Send(t.Context(), sitetest.AMail())
+			sitetest.RequireMailError(t, err, false, false)
 			require.NotContains(t, fmt.Sprintf("%+v", err), "s3cret")
 			require.ErrorContains(t, err, "5.7.1 spam: https://", "the rest is told")
 		})

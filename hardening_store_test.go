@@ -1,7 +1,7 @@
 // hardening_store_test.go: what a close reading of the store proved: false alarms,
 // sessions that come back, records that nobody can read.
 
-package registration
+package registration_test
 
 import (
 	"encoding/base64"
@@ -17,12 +17,14 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/zap"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/inside"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
@@ -55,60 +57,60 @@ func TestAGrowingFileIsNotDamaged(t *testing.T) {
 // A session that the sweep has ended under a clock that was ahead does not live on
 // in memory, where nothing that ends sessions would find it.
 func TestASweptSessionStaysEnded(t *testing.T) {
-	s := newSite(t, noVerification)
-	s.member("ada")
-	b := s.signedIn("ada")
-	require.Equal(t, http.StatusOK, b.get("/members/").StatusCode)
-	s.travel(365 * day)
-	removed, err := s.realm.engine.sessions.Sweep(t.Context(), s.realm.Now())
+	s := sitetest.New(t, sitetest.NoVerification)
+	s.Member("ada")
+	b := s.SignedIn("ada")
+	require.Equal(t, http.StatusOK, b.Get("/members/").StatusCode)
+	s.Travel(365 * sitetest.Day)
+	removed, err := s.Realm.Engine.Sessions.Sweep(t.Context(), s.Realm.Now())
 	require.NoError(t, err)
 	require.Positive(t, removed)
-	s.travel(-365 * day)
-	require.Equal(t, http.StatusUnauthorized, b.get("/members/").StatusCode)
-	require.NoError(t, s.realm.engine.sessions.Flush(t.Context()))
-	require.Equal(t, http.StatusUnauthorized, b.get("/members/").StatusCode)
+	s.Travel(-365 * sitetest.Day)
+	require.Equal(t, http.StatusUnauthorized, b.Get("/members/").StatusCode)
+	require.NoError(t, s.Realm.Engine.Sessions.Flush(t.Context()))
+	require.Equal(t, http.StatusUnauthorized, b.Get("/members/").StatusCode)
 }
 
 // A reservation that was over while somebody took the address stays over when the
 // clock is set back, and in a store where it came back before.
 func TestALapsedReservationStaysLapsed(t *testing.T) {
-	s := newSite(t, func(s *Settings) { s.User.LoginFields = []string{field.Username, field.Email} })
-	id := uuid.MustParse(s.member("ada"))
-	require.Equal(t, http.StatusOK, s.signedIn("ada").post("/accounts/register-email", data{"email": "new@example.org"}).StatusCode)
-	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-email", linkOf(s.mail(), t)).StatusCode)
-	undo := linkOf(s.mail(), t)
+	s := sitetest.New(t, func(s *registration.Settings) { s.User.LoginFields = []string{field.Username, field.Email} })
+	id := uuid.MustParse(s.Member("ada"))
+	require.Equal(t, http.StatusOK, s.SignedIn("ada").Post("/accounts/register-email", sitetest.Data{"email": "new@example.org"}).StatusCode)
+	require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/verify-email", sitetest.LinkOf(s.Mail(), t)).StatusCode)
+	undo := sitetest.LinkOf(s.Mail(), t)
 	var reserved *store.User
-	require.NoError(t, s.accounts.Store.View(t.Context(), func(tx store.Tx) (err error) { reserved, err = tx.User(id); return err }))
+	require.NoError(t, s.Accounts.Store.View(t.Context(), func(tx store.Tx) (err error) { reserved, err = tx.User(id); return err }))
 	require.Len(t, reserved.Former, 1)
-	in := newcomer("bob")
+	in := sitetest.Newcomer("bob")
 	in["email"] = "ada@example.org"
-	const ahead = 30 * day
-	s.travel(ahead)
-	require.Equal(t, http.StatusCreated, s.browser().post("/accounts/register", in).StatusCode)
-	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-registration", linkOf(s.mail(), t)).StatusCode)
-	s.travel(-ahead)
+	const ahead = 30 * sitetest.Day
+	s.Travel(ahead)
+	require.Equal(t, http.StatusCreated, s.Browser().Post("/accounts/register", in).StatusCode)
+	require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/verify-registration", sitetest.LinkOf(s.Mail(), t)).StatusCode)
+	s.Travel(-ahead)
 	bob := func() {
 		t.Helper()
-		b := s.browser()
-		res := b.post("/accounts/login", data{"login": "ada@example.org", "password": testPassword})
-		require.Equal(t, http.StatusOK, res.StatusCode, res.body)
-		require.Equal(t, "bob", b.get("/accounts/profile").json(t)["username"])
-		require.Equal(t, http.StatusOK, b.do(http.MethodPatch, "/accounts/profile", data{"first_name": "Bob"}).StatusCode)
-		s.signedIn("ada")
-		require.Equal(t, http.StatusBadRequest, s.browser().post("/accounts/undo-email", undo).StatusCode)
+		b := s.Browser()
+		res := b.Post("/accounts/login", sitetest.Data{"login": "ada@example.org", "password": sitetest.Password})
+		require.Equal(t, http.StatusOK, res.StatusCode, res.Text)
+		require.Equal(t, "bob", b.Get("/accounts/profile").JSON(t)["username"])
+		require.Equal(t, http.StatusOK, b.Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"first_name": "Bob"}).StatusCode)
+		s.SignedIn("ada")
+		require.Equal(t, http.StatusBadRequest, s.Browser().Post("/accounts/undo-email", undo).StatusCode)
 	}
 	bob()
 	// As an older version has left it.
-	require.NoError(t, s.accounts.Store.Update(t.Context(), func(tx store.Tx) error {
+	require.NoError(t, s.Accounts.Store.Update(t.Context(), func(tx store.Tx) error {
 		u, err := tx.User(id)
 		if err != nil {
 			return err
 		}
 		u.Former = reserved.Former
-		return tx.PutUser(u, append(s.accounts.Uniques.KeysOf(u), store.Key{Field: field.FormerEmail, Value: field.EmailKey("ada@example.org")}))
+		return tx.PutUser(u, append(s.Accounts.Uniques.KeysOf(u), store.Key{Field: field.FormerEmail, Value: field.EmailKey("ada@example.org")}))
 	}))
 	bob()
-	require.ErrorIs(t, s.accounts.Store.View(t.Context(), func(tx store.Tx) error {
+	require.ErrorIs(t, s.Accounts.Store.View(t.Context(), func(tx store.Tx) error {
 		_, err := tx.UserByKey(field.FormerEmail, field.EmailKey("ada@example.org"))
 		return err
 	}), store.ErrNotFound)
@@ -120,41 +122,41 @@ func TestASessionOfTheFutureIsOfNow(t *testing.T) {
 	for name, restart := range map[string]bool{"": false, "with a restart": true} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "r.db")
-			s := newSiteAt(t, path, noVerification, withTokens)
-			s.member("ada")
-			s.travel(365 * day)
-			b := s.browser()
-			token := b.post("/accounts/login", data{"login": "ada", "password": testPassword}).json(t)["token"].(string)
-			s.travel(-365 * day)
-			all := []*browser{b, s.withToken(token)}
+			s := sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithTokens)
+			s.Member("ada")
+			s.Travel(365 * sitetest.Day)
+			b := s.Browser()
+			token := b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}).JSON(t)["token"].(string)
+			s.Travel(-365 * sitetest.Day)
+			all := []*sitetest.Browser{b, s.WithToken(token)}
 			for _, one := range all {
-				require.Equal(t, http.StatusOK, one.get("/accounts/profile").StatusCode)
+				require.Equal(t, http.StatusOK, one.Get("/accounts/profile").StatusCode)
 			}
 			if restart {
-				now := s.now.Load()
-				s.close()
-				s = newSiteAt(t, path, noVerification, withTokens)
-				s.now.Store(now)
+				now := s.Now.Load()
+				s.Close()
+				s = sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithTokens)
+				s.Now.Store(now)
 				for _, one := range all {
-					one.site = s
+					one.Site = s
 				}
 			}
-			s.travel(11 * time.Minute) // beyond max_age
+			s.Travel(11 * time.Minute) // beyond max_age
 			for _, one := range all {
-				one.problems()
-				res := one.do(http.MethodPatch, "/accounts/profile", data{"username": "eve"})
-				require.Equal(t, http.StatusBadRequest, res.StatusCode, res.body)
-				require.Contains(t, res.body, string(refusal.CodeReauthenticate))
+				one.Problems()
+				res := one.Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"username": "eve"})
+				require.Equal(t, http.StatusBadRequest, res.StatusCode, res.Text)
+				require.Contains(t, res.Text, string(refusal.CodeReauthenticate))
 			}
 			for range 13 {
-				s.travel(day)
+				s.Travel(sitetest.Day)
 				for _, one := range all {
-					require.Equal(t, http.StatusOK, one.get("/accounts/profile").StatusCode)
+					require.Equal(t, http.StatusOK, one.Get("/accounts/profile").StatusCode)
 				}
 			}
-			s.travel(day)
+			s.Travel(sitetest.Day)
 			for _, one := range all {
-				require.Equal(t, http.StatusUnauthorized, one.get("/accounts/profile").StatusCode, "14 days are over")
+				require.Equal(t, http.StatusUnauthorized, one.Get("/accounts/profile").StatusCode, "14 days are over")
 			}
 		})
 	}
@@ -162,33 +164,33 @@ func TestASessionOfTheFutureIsOfNow(t *testing.T) {
 
 // A use under a clock that was ahead does not keep an idle session for as long.
 func TestAUseOfTheFutureIsOfNow(t *testing.T) {
-	s := newSite(t, noVerification, func(s *Settings) { s.Session.Idle = caddy.Duration(2 * time.Hour) })
-	s.member("ada")
-	b := s.signedIn("ada")
-	s.travel(time.Hour)
-	require.Equal(t, http.StatusOK, b.get("/accounts/profile").StatusCode)
-	require.NoError(t, s.realm.engine.sessions.Flush(t.Context()))
-	s.travel(-time.Hour)
-	require.Equal(t, http.StatusOK, b.get("/accounts/profile").StatusCode)
-	require.NoError(t, s.realm.engine.sessions.Flush(t.Context()))
-	s.travel(2*time.Hour + time.Second)
-	require.Equal(t, http.StatusUnauthorized, b.get("/accounts/profile").StatusCode)
+	s := sitetest.New(t, sitetest.NoVerification, func(s *registration.Settings) { s.Session.Idle = caddy.Duration(2 * time.Hour) })
+	s.Member("ada")
+	b := s.SignedIn("ada")
+	s.Travel(time.Hour)
+	require.Equal(t, http.StatusOK, b.Get("/accounts/profile").StatusCode)
+	require.NoError(t, s.Realm.Engine.Sessions.Flush(t.Context()))
+	s.Travel(-time.Hour)
+	require.Equal(t, http.StatusOK, b.Get("/accounts/profile").StatusCode)
+	require.NoError(t, s.Realm.Engine.Sessions.Flush(t.Context()))
+	s.Travel(2*time.Hour + time.Second)
+	require.Equal(t, http.StatusUnauthorized, b.Get("/accounts/profile").StatusCode)
 }
 
 // However many groups an account has, its access token is one that we take.
 func TestAnAccessTokenIsNeverTooLong(t *testing.T) {
-	s := newJWTSite(t, noVerification)
-	id := uuid.MustParse(s.member("ada"))
+	s := sitetest.NewJWT(t, sitetest.NoVerification)
+	id := uuid.MustParse(s.Member("ada"))
 	for _, n := range []int{1, 60, 120, account.MaxGroups} {
 		groups := make([]string, n)
 		for i := range groups {
 			groups[i] = fmt.Sprintf("team-%03d-readers-all-of-them", i)
 		}
-		_, err := s.accounts.Administer(t.Context(), id, account.AdminChange{Groups: &groups})
+		_, err := s.Accounts.Administer(t.Context(), id, account.AdminChange{Groups: &groups})
 		require.NoError(t, err)
-		b, _ := s.tokens("ada")
-		token := strings.TrimPrefix(b.header.Get("Authorization"), "Bearer ")
-		require.Equal(t, http.StatusOK, b.get("/members/").StatusCode, "%d groups", n)
+		b, _ := s.Tokens("ada")
+		token := strings.TrimPrefix(b.Header.Get("Authorization"), "Bearer ")
+		require.Equal(t, http.StatusOK, b.Get("/members/").StatusCode, "%d groups", n)
 		require.LessOrEqual(t, len(token), session.WideAccessToken)
 		raw, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
 		require.NoError(t, err)
@@ -201,40 +203,40 @@ func TestAnAccessTokenIsNeverTooLong(t *testing.T) {
 	for i := range groups {
 		groups[i] = fmt.Sprint("group-", i)
 	}
-	_, err := s.accounts.Administer(t.Context(), id, account.AdminChange{Groups: &groups})
+	_, err := s.Accounts.Administer(t.Context(), id, account.AdminChange{Groups: &groups})
 	require.Equal(t, refusal.CodeInvalid, web.AsRefusal(err).Fields[0].Code)
 }
 
 // The longest name, address, issuer and audience together.
 func TestTheLongestAccessTokenIsTaken(t *testing.T) {
 	audience := "https://example.com/?" + strings.Repeat("&", (session.MaxTokenAddress-200)/6)
-	s := newJWTSite(t, noVerification, func(s *Settings) { s.Login.JWT.Audience = []string{audience} })
+	s := sitetest.NewJWT(t, sitetest.NoVerification, func(s *registration.Settings) { s.Login.JWT.Audience = []string{audience} })
 	u := &store.User{ID: uuid.Must(uuid.NewV7()), Username: strings.Repeat("𝒳", 150), Email: strings.Repeat("&", 242) + "@example.org", Groups: []string{"x"}, IsActive: true}
-	now := s.realm.Now()
-	token, _, err := s.accounts.Access.Sign(t.Context(), now, u, &store.Session{Expires: now.Add(time.Hour)})
+	now := s.Realm.Now()
+	token, _, err := s.Accounts.Access.Sign(t.Context(), now, u, &store.Session{Expires: now.Add(time.Hour)})
 	require.NoError(t, err)
 	require.Less(t, len(token), session.MaxAccessToken)
-	_, _, err = s.accounts.Access.Verify(t.Context(), now, token)
+	_, _, err = s.Accounts.Access.Verify(t.Context(), now, token)
 	require.NoError(t, err)
-	wrong := testSettings()
-	withJWT(wrong)
+	wrong := sitetest.Settings()
+	sitetest.WithJWT(wrong)
 	wrong.Login.JWT.Audience = []string{"https://example.com/" + strings.Repeat("x", session.MaxTokenAddress)}
-	_, err = wrong.resolve()
+	_, err = inside.Resolve(wrong)
 	require.ErrorContains(t, err, "login.jwt.audience: issuer and audience have more than 2048 bytes together")
 }
 
 // A refresh token that is used twice ends its family, whatever time the first use
 // was noted with.
 func TestARotationOfTheFutureIsNoGrace(t *testing.T) {
-	s := newJWTSite(t, noVerification)
-	s.member("ada")
-	_, refresh := s.tokens("ada")
-	s.travel(time.Hour)
-	next := s.browser().post("/accounts/refresh-token", data{"refresh_token": refresh})
+	s := sitetest.NewJWT(t, sitetest.NoVerification)
+	s.Member("ada")
+	_, refresh := s.Tokens("ada")
+	s.Travel(time.Hour)
+	next := s.Browser().Post("/accounts/refresh-token", sitetest.Data{"refresh_token": refresh})
 	require.Equal(t, http.StatusOK, next.StatusCode)
-	s.travel(-time.Hour)
-	require.Equal(t, http.StatusUnauthorized, s.browser().post("/accounts/refresh-token", data{"refresh_token": refresh}).StatusCode)
-	require.Equal(t, http.StatusUnauthorized, s.browser().post("/accounts/refresh-token", data{"refresh_token": next.json(t)["refresh_token"]}).StatusCode)
+	s.Travel(-time.Hour)
+	require.Equal(t, http.StatusUnauthorized, s.Browser().Post("/accounts/refresh-token", sitetest.Data{"refresh_token": refresh}).StatusCode)
+	require.Equal(t, http.StatusUnauthorized, s.Browser().Post("/accounts/refresh-token", sitetest.Data{"refresh_token": next.JSON(t)["refresh_token"]}).StatusCode)
 }
 
 // A configuration that is loaded and doesn't come to run leaves the keys of the one
@@ -243,42 +245,42 @@ func TestAFailedReloadLeavesTheKeys(t *testing.T) {
 	for name, runs := range map[string]bool{"loaded": false, "started": true} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "r.db")
-			secret := func(c string) func(*Settings) {
-				return func(s *Settings) { s.Secrets = []string{strings.Repeat(c, 40)} }
+			secret := func(c string) func(*registration.Settings) {
+				return func(s *registration.Settings) { s.Secrets = []string{strings.Repeat(c, 40)} }
 			}
-			s := newSiteAt(t, path, noVerification, withJWT, secret("a"))
-			s.member("ada")
-			b, refresh := s.tokens("ada")
-			require.Equal(t, http.StatusOK, b.get("/members/").StatusCode)
+			s := sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithJWT, secret("a"))
+			s.Member("ada")
+			b, refresh := s.Tokens("ada")
+			require.Equal(t, http.StatusOK, b.Get("/members/").StatusCode)
 			stored := func() string {
 				var raw []byte
-				require.NoError(t, s.accounts.Store.View(t.Context(), func(tx store.Tx) (err error) { raw, err = tx.Value(session.AccessKeysValue); return err }))
+				require.NoError(t, s.Accounts.Store.View(t.Context(), func(tx store.Tx) (err error) { raw, err = tx.Value(session.AccessKeysValue); return err }))
 				return string(raw)
 			}
 			before := stored()
-			other, err := newRealm(resolvedTestSettings(t, noVerification, withJWT, secret("b")), &BoltModule{path: path, logger: zap.NewNop()}, &memoryMailer{}, zap.NewNop())
+			other, err := sitetest.Open(path, sitetest.NoVerification, sitetest.WithJWT, secret("b"))
 			require.NoError(t, err)
 			if runs {
-				other.Now = s.realm.Now
-				require.NoError(t, other.start())
+				other.Now = s.Realm.Now
+				require.NoError(t, other.Start())
 				require.NotEmpty(t, other.Accounts.Load().Access.Current())
 			} else {
 				require.Equal(t, before, stored(), "nothing is written before the start")
 			}
-			require.NoError(t, other.close())
+			require.NoError(t, other.Close())
 			// Anybody makes the list be read anew, by a token with an unknown key.
-			s.travel(time.Minute)
-			_, err = s.accounts.Access.VerificationKey(t.Context(), s.realm.Now(), strings.Repeat("A", 22))
+			s.Travel(time.Minute)
+			_, err = s.Accounts.Access.VerificationKey(t.Context(), s.Realm.Now(), strings.Repeat("A", 22))
 			require.ErrorIs(t, err, store.ErrNotFound)
-			require.Equal(t, http.StatusOK, b.get("/members/").StatusCode, "good for minutes yet")
-			require.Equal(t, http.StatusOK, s.browser().post("/accounts/refresh-token", data{"refresh_token": refresh}).StatusCode)
+			require.Equal(t, http.StatusOK, b.Get("/members/").StatusCode, "good for minutes yet")
+			require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/refresh-token", sitetest.Data{"refresh_token": refresh}).StatusCode)
 
 			// The other's keys go when all that they signed is over.
-			s.travel(40 * day)
-			require.NoError(t, s.accounts.Access.RefreshKeys(t.Context(), s.realm.Now()))
+			s.Travel(40 * sitetest.Day)
+			require.NoError(t, s.Accounts.Access.RefreshKeys(t.Context(), s.Realm.Now()))
 			var keys []session.AccessKey
 			require.NoError(t, json.Unmarshal([]byte(stored()), &keys))
-			require.Len(t, keys, len(s.accounts.Access.Current()))
+			require.Len(t, keys, len(s.Accounts.Access.Current()))
 		})
 	}
 }

@@ -1,7 +1,7 @@
 // hardening_test.go: one test an attack: open redirects, forged identity,
 // stolen and planted cookies, hostile values in pages, links and their purposes.
 
-package registration
+package registration_test
 
 import (
 	"context"
@@ -19,11 +19,13 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -75,8 +77,8 @@ func FuzzSafeNext(f *testing.F) {
 }
 
 func TestGuardAnswers(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
+	s := sitetest.New(t)
+	s.Member("ada")
 	for name, c := range map[string]struct {
 		method, accept string
 		status         int
@@ -92,54 +94,54 @@ func TestGuardAnswers(t *testing.T) {
 		"refuses HTML":   {"GET", "text/html;q=0", 401, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := s.browser()
+			b := s.Browser()
 			if c.accept != "" {
-				b.header.Set("Accept", c.accept)
+				b.Header.Set("Accept", c.accept)
 			}
-			res := b.do(c.method, "/members/x?y=z%26", nil)
+			res := b.Do(c.method, "/members/x?y=z%26", nil)
 			require.Equal(t, c.status, res.StatusCode)
 			require.Equal(t, c.location, res.Header.Get("Location"))
 			require.Equal(t, "no-store", res.Header.Get("Cache-Control"))
-			require.NotContains(t, res.body, protectedPage)
+			require.NotContains(t, res.Text, sitetest.ProtectedPage)
 			if c.status == 401 {
 				require.NotEmpty(t, res.Header.Get("WWW-Authenticate"))
 			}
 		})
 	}
-	b := s.signedIn("ada")
+	b := s.SignedIn("ada")
 	for _, scheme := range []string{"Bearer ", "Token ", "Basic "} {
-		b.header.Set("Authorization", scheme+"of-the-app-behind")
-		require.Equal(t, protectedPage, b.get("/members/").body, "another's token does not spoil a good cookie")
-		require.Equal(t, scheme == "Token ", b.get("/accounts/profile").StatusCode == 401, "on an endpoint it does")
+		b.Header.Set("Authorization", scheme+"of-the-app-behind")
+		require.Equal(t, sitetest.ProtectedPage, b.Get("/members/").Text, "another's token does not spoil a good cookie")
+		require.Equal(t, scheme == "Token ", b.Get("/accounts/profile").StatusCode == 401, "on an endpoint it does")
 	}
-	s.guard.LoginURL = "https://login.example.net/?lang=en"
-	require.Equal(t, "https://login.example.net/?lang=en&next=http%3A%2F%2Fexample.com%2Fmembers%2F", s.browser().likeBrowser().get("/members/").Header.Get("Location"))
+	s.Guard.LoginURL = "https://login.example.net/?lang=en"
+	require.Equal(t, "https://login.example.net/?lang=en&next=http%3A%2F%2Fexample.com%2Fmembers%2F", s.Browser().LikeBrowser().Get("/members/").Header.Get("Location"))
 }
 
 func TestGuardGroupAndAge(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	s.guard.Groups = []string{"staff", "friends"}
-	b := s.signedIn("ada")
-	requireError(t, b.problems().get("/members/"), 403, "permission_denied")
+	s := sitetest.New(t)
+	s.Member("ada")
+	s.Guard.Groups = []string{"staff", "friends"}
+	b := s.SignedIn("ada")
+	sitetest.RequireError(t, b.Problems().Get("/members/"), 403, "permission_denied")
 	groups := []string{"friends"}
-	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "ada"), account.AdminChange{Groups: &groups})
+	_, err := s.Accounts.Administer(t.Context(), sitetest.UUIDOf(t, s, "ada"), account.AdminChange{Groups: &groups})
 	require.NoError(t, err)
-	require.Equal(t, protectedPage, b.get("/members/").body, "in force at the next request")
-	s.guard.MaxAge = caddy.Duration(10 * time.Minute)
-	s.travel(10 * time.Minute)
-	require.Equal(t, 401, b.get("/members/").StatusCode)
-	require.NoError(t, s.accounts.Delete(t.Context(), uuidOf(t, s, "ada")))
-	require.Equal(t, 401, b.get("/accounts/profile").StatusCode)
+	require.Equal(t, sitetest.ProtectedPage, b.Get("/members/").Text, "in force at the next request")
+	s.Guard.MaxAge = caddy.Duration(10 * time.Minute)
+	s.Travel(10 * time.Minute)
+	require.Equal(t, 401, b.Get("/members/").StatusCode)
+	require.NoError(t, s.Accounts.Delete(t.Context(), sitetest.UUIDOf(t, s, "ada")))
+	require.Equal(t, 401, b.Get("/accounts/profile").StatusCode)
 }
 
 func TestForgedIdentityHeaders(t *testing.T) {
 	for _, copies := range []bool{false, true} {
-		s := newSite(t)
-		s.member("ada")
-		s.guard.CopyHeaders = copies
-		s.realm.CopiesIdentity.Store(copies)
-		b := s.signedIn("ada")
+		s := sitetest.New(t)
+		s.Member("ada")
+		s.Guard.CopyHeaders = copies
+		s.Realm.CopiesIdentity.Store(copies)
+		b := s.SignedIn("ada")
 		var seen http.Header
 		show := caddyhttp.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) error { seen = req.Header.Clone(); return nil })
 		for _, guarded := range []bool{true, false} {
@@ -148,21 +150,21 @@ func TestForgedIdentityHeaders(t *testing.T) {
 			for _, name := range []string{"Remote-User", "remote_user", "REMOTE-email", "Remote_Groups", "Remote-Name", "Remote-Other", "Remote.Id", "remote~user"} {
 				req.Header[name] = []string{"evil"}
 			}
-			req.AddCookie(&http.Cookie{Name: "registration", Value: b.cookie["registration"]})
+			req.AddCookie(&http.Cookie{Name: "registration", Value: b.Cookie["registration"]})
 			ctx := context.WithValue(req.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer())
 			req = req.WithContext(context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{}))
-			w := &nullWriter{h: http.Header{}}
+			w := &sitetest.NullWriter{H: http.Header{}}
 			if guarded {
-				require.NoError(t, s.guard.ServeHTTP(w, req, show))
+				require.NoError(t, s.Guard.ServeHTTP(w, req, show))
 			} else {
-				require.NoError(t, s.handler.ServeHTTP(w, req, show))
+				require.NoError(t, s.Handler.ServeHTTP(w, req, show))
 			}
 			require.Equal(t, []string{"evil"}, seen["Remote-Other"])
 			delete(seen, "Remote-Other")
 			delete(seen, "Cookie")
 			switch {
 			case guarded && copies:
-				require.Equal(t, http.Header{"Remote-User": {"ada"}, "Remote-Email": {"ada@example.org"}, "Remote-Id": {uuidOf(t, s, "ada").String()}}, seen)
+				require.Equal(t, http.Header{"Remote-User": {"ada"}, "Remote-Email": {"ada@example.org"}, "Remote-Id": {sitetest.UUIDOf(t, s, "ada").String()}}, seen)
 			case guarded || copies:
 				require.Empty(t, seen)
 			default:
@@ -174,43 +176,43 @@ func TestForgedIdentityHeaders(t *testing.T) {
 
 // A stored group of before the rule can't forge another in the header's list.
 func TestGroupsThatAreNoneAreLeftOut(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	id := uuidOf(t, s, "ada")
+	s := sitetest.New(t)
+	s.Member("ada")
+	id := sitetest.UUIDOf(t, s, "ada")
 	bad := []string{"staff,admins"}
-	_, err := s.accounts.Administer(t.Context(), id, account.AdminChange{Groups: &bad})
+	_, err := s.Accounts.Administer(t.Context(), id, account.AdminChange{Groups: &bad})
 	refusal := (*refusal.Error)(nil)
 	require.ErrorAs(t, err, &refusal)
 	require.Equal(t, field.Groups, refusal.Fields[0].Field)
 	u := &store.User{ID: id, Username: "ada", Groups: []string{"readers", "staff,admins", "x\r\nRemote-User: root", "editors"}}
 	for range 2 {
 		h := http.Header{}
-		s.realm.copyIdentity(h, u, false)
+		s.Handler.CopyIdentity(h, u, false)
 		require.Equal(t, "readers,editors", h.Get("Remote-Groups"))
-		groups, _ := s.realm.placeholder(u, "groups")
+		groups, _ := s.Handler.Placeholder(u, "groups")
 		require.Equal(t, "readers,editors", groups)
 	}
-	require.Equal(t, 1, s.logs.FilterMessageSnippet("left out of Remote-Groups").Len(), "said once")
+	require.Equal(t, 1, s.Logs.FilterMessageSnippet("left out of Remote-Groups").Len(), "said once")
 }
 
 // What a store of an older version or an import has, no header gets: a control
 // character never, and with `percent` ASCII alone.
 func TestIdentityHeadersOfAnyStore(t *testing.T) {
-	s := newSite(t)
+	s := sitetest.New(t)
 	u := &store.User{ID: uuidOfZero, Username: "zo\u00eb", Email: "a\r\nX: y@example.org", FirstName: "Zo\u00eb", LastName: "\u5c0f 100%", Groups: []string{"\u00e9quipe", "staff"}}
 	h := http.Header{}
-	s.realm.copyIdentity(h, u, false)
+	s.Handler.CopyIdentity(h, u, false)
 	require.Equal(t, http.Header{"Remote-User": {"zo\u00eb"}, "Remote-Id": {u.ID.String()}, "Remote-Name": {"Zo\u00eb \u5c0f 100%"}, "Remote-Groups": {"\u00e9quipe,staff"}}, h)
 	h = http.Header{}
-	s.realm.copyIdentity(h, u, true)
+	s.Handler.CopyIdentity(h, u, true)
 	require.Equal(t, http.Header{"Remote-User": {"zo%C3%AB"}, "Remote-Id": {u.ID.String()}, "Remote-Name": {"Zo%C3%AB %E5%B0%8F 100%25"}, "Remote-Groups": {"%C3%A9quipe,staff"}}, h)
 	u.Username, u.LastName = "ada\nroot", "\x1b[31m"
 	h = http.Header{}
-	s.realm.copyIdentity(h, u, false)
+	s.Handler.CopyIdentity(h, u, false)
 	require.Equal(t, u.ID.String(), h.Get("Remote-User"), "not a name that may be another's")
 	require.NotContains(t, h, "Remote-Name")
 	for _, name := range []string{"username", "email", "last_name"} {
-		v, ok := s.realm.placeholder(u, name)
+		v, ok := s.Handler.Placeholder(u, name)
 		require.True(t, ok)
 		require.Equal(t, "", v, name)
 	}
@@ -218,40 +220,30 @@ func TestIdentityHeadersOfAnyStore(t *testing.T) {
 
 var uuidOfZero uuid.UUID
 
-// nullWriter is a response that nobody reads.
-type nullWriter struct {
-	h      http.Header
-	status int
-}
-
-func (w *nullWriter) Header() http.Header         { return w.h }
-func (w *nullWriter) Write(b []byte) (int, error) { return len(b), nil }
-func (w *nullWriter) WriteHeader(status int)      { w.status = status }
-
 func TestPlaceholdersAndProvider(t *testing.T) {
-	s := newSite(t)
-	id := s.member("ada")
-	b := s.signedIn("ada")
+	s := sitetest.New(t)
+	id := s.Member("ada")
+	b := s.SignedIn("ada")
 	req, err := http.NewRequest(http.MethodGet, "http://example.com/members/", nil)
 	require.NoError(t, err)
 	repl := caddy.NewReplacer()
-	req.AddCookie(&http.Cookie{Name: "registration", Value: b.cookie["registration"]})
+	req.AddCookie(&http.Cookie{Name: "registration", Value: b.Cookie["registration"]})
 	ctx := context.WithValue(req.Context(), caddy.ReplacerCtxKey, repl)
 	req = req.WithContext(context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{}))
-	w := &nullWriter{h: http.Header{}}
+	w := &sitetest.NullWriter{H: http.Header{}}
 	for range 2 { // two guards on the way
-		require.NoError(t, s.guard.ServeHTTP(w, req, caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+		require.NoError(t, s.Guard.ServeHTTP(w, req, caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
 			w.Header().Set("Cache-Control", "public")
 			w.WriteHeader(http.StatusTeapot)
 			return nil
 		})))
 	}
-	require.Equal(t, "public", w.h.Get("Cache-Control"), "the handler decides")
-	require.Equal(t, http.StatusTeapot, w.status)
+	require.Equal(t, "public", w.H.Get("Cache-Control"), "the handler decides")
+	require.Equal(t, http.StatusTeapot, w.Status)
 	require.Equal(t, id+" ada ada@example.org  [] ", repl.ReplaceAll("{http.auth.user.id} {http.auth.user.username} {http.auth.user.email} {http.auth.user.first_name} [{http.auth.user.groups}] {http.auth.user.is_staff}", ""))
 
-	p := &Provider{}
-	p.app, p.name = s.app, "default"
+	p := &registration.Provider{}
+	p.Use(s.Handler, "default")
 	u, ok, err := p.Authenticate(w, req)
 	require.NoError(t, err)
 	require.True(t, ok)
@@ -262,9 +254,9 @@ func TestPlaceholdersAndProvider(t *testing.T) {
 	_, ok, err = p.Authenticate(w, req)
 	require.NoError(t, err)
 	require.False(t, ok)
-	require.NotEmpty(t, w.h.Get("WWW-Authenticate"))
-	p = &Provider{}
-	p.app, p.name = s.app, "other"
+	require.NotEmpty(t, w.H.Get("WWW-Authenticate"))
+	p = &registration.Provider{}
+	p.Use(s.Handler, "other")
 	_, _, err = p.Authenticate(w, req)
 	require.Error(t, err)
 }
@@ -289,23 +281,23 @@ func TestPlantedCookie(t *testing.T) {
 }
 
 func TestHostileValuesInPages(t *testing.T) {
-	s := newSite(t)
-	b := s.browser().likeBrowser()
+	s := sitetest.New(t)
+	b := s.Browser().LikeBrowser()
 	const evil = `"><script>alert(1)</script>`
-	res := b.post("/accounts/register/", url.Values{"username": {evil}, "email": {evil}, "password": {"hunter2" + evil}, "password_confirm": {"x"}, "next": {evil}})
+	res := b.Post("/accounts/register/", url.Values{"username": {evil}, "email": {evil}, "password": {"hunter2" + evil}, "password_confirm": {"x"}, "next": {evil}})
 	require.Equal(t, 400, res.StatusCode)
-	require.NotContains(t, res.body, "<script")
-	require.NotContains(t, res.body, "hunter2")
-	require.Contains(t, res.body, "&lt;script&gt;", "what was typed is kept")
-	require.Contains(t, res.body, `aria-invalid="true"`)
+	require.NotContains(t, res.Text, "<script")
+	require.NotContains(t, res.Text, "hunter2")
+	require.Contains(t, res.Text, "&lt;script&gt;", "what was typed is kept")
+	require.Contains(t, res.Text, `aria-invalid="true"`)
 	csp := res.Header.Get("Content-Security-Policy")
 	require.Contains(t, csp, "default-src 'none'")
 	require.NotContains(t, csp, "unsafe")
 	require.Equal(t, "strict-origin", res.Header.Get("Referrer-Policy"))
-	res = b.get("/accounts/reset-password/?signature=" + url.QueryEscape(evil))
-	require.NotContains(t, res.body, "<script")
+	res = b.Get("/accounts/reset-password/?signature=" + url.QueryEscape(evil))
+	require.NotContains(t, res.Text, "<script")
 	for _, path := range []string{"/accounts/nothing", "/accounts/register/x"} {
-		res := b.get(path)
+		res := b.Get(path)
 		require.Equal(t, 404, res.StatusCode)
 		require.Contains(t, res.Header.Get("Content-Type"), "text/html")
 	}
@@ -367,18 +359,18 @@ func FuzzVerifySignature(f *testing.F) {
 }
 
 func TestRevocationIsImmediateUnderLoad(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
+	s := sitetest.New(t)
+	s.Member("ada")
 	for range 20 {
-		b := s.signedIn("ada")
-		token := b.cookie["registration"]
+		b := s.SignedIn("ada")
+		token := b.Cookie["registration"]
 		var revoked atomic.Bool
 		var wg sync.WaitGroup
 		for range 4 {
 			wg.Go(func() {
 				for range 300 {
 					before := revoked.Load()
-					_, err := s.accounts.Sessions.Lookup(context.Background(), token, store.KindSession, s.realm.Now(), time.Hour)
+					_, err := s.Accounts.Sessions.Lookup(context.Background(), token, store.KindSession, s.Realm.Now(), time.Hour)
 					if before && !errors.Is(err, store.ErrNotFound) {
 						t.Error("a revoked session was good")
 						return
@@ -386,70 +378,55 @@ func TestRevocationIsImmediateUnderLoad(t *testing.T) {
 				}
 			})
 		}
-		require.Equal(t, 200, b.post("/accounts/logout", nil).StatusCode)
+		require.Equal(t, 200, b.Post("/accounts/logout", nil).StatusCode)
 		revoked.Store(true)
 		wg.Wait()
 	}
 }
 
-// brokenStore fails like a full disk while broken is set.
-type brokenStore struct {
-	store.Store
-	broken atomic.Bool
-}
-
-var errDisk = errors.New("no space left on device")
-
-func (s *brokenStore) Update(ctx context.Context, fn func(store.Tx) error) error {
-	if s.broken.Load() {
-		return errDisk
-	}
-	return s.Store.Update(ctx, fn)
-}
-
 func TestFailingDisk(t *testing.T) {
-	s := newSite(t)
-	broken := &brokenStore{Store: s.accounts.Store}
-	s.accounts.Store = broken
-	s.member("ada")
-	b := s.signedIn("ada").problems()
-	broken.broken.Store(true)
-	for path, body := range map[string]data{
-		"/accounts/register":                 newcomer("bob"),
-		"/accounts/login":                    {"login": "ada", "password": testPassword},
+	s := sitetest.New(t)
+	broken := &sitetest.BrokenStore{Store: s.Accounts.Store}
+	s.Accounts.Store = broken
+	s.Member("ada")
+	b := s.SignedIn("ada").Problems()
+	broken.Broken.Store(true)
+	for path, body := range map[string]sitetest.Data{
+		"/accounts/register":                 sitetest.Newcomer("bob"),
+		"/accounts/login":                    {"login": "ada", "password": sitetest.Password},
 		"/accounts/logout":                   {},
 		"/accounts/profile":                  {"username": "x"},
-		"/accounts/change-password":          {"old_password": testPassword, "password": "another passphrase", "password_confirm": "another passphrase"},
+		"/accounts/change-password":          {"old_password": sitetest.Password, "password": "another passphrase", "password_confirm": "another passphrase"},
 		"/accounts/send-reset-password-link": {"login": "ada"},
 		"/accounts/register-email":           {"email": "x@example.org"},
 	} {
-		res := b.post(path, body)
-		requireError(t, res, 503, "unavailable")
+		res := b.Post(path, body)
+		sitetest.RequireError(t, res, 503, "unavailable")
 		require.Equal(t, "5", res.Header.Get("Retry-After"))
-		require.NotContains(t, res.body, "space left")
+		require.NotContains(t, res.Text, "space left")
 	}
-	require.Equal(t, 7, s.logs.FilterMessage("request failed").Len())
-	require.Equal(t, protectedPage, b.get("/members/").body, "guarded pages stay up")
-	broken.broken.Store(false)
-	s.noMail()
-	require.Equal(t, 201, b.post("/accounts/register", newcomer("bob")).StatusCode, "it heals")
+	require.Equal(t, 7, s.Logs.FilterMessage("request failed").Len())
+	require.Equal(t, sitetest.ProtectedPage, b.Get("/members/").Text, "guarded pages stay up")
+	broken.Broken.Store(false)
+	s.NoMail()
+	require.Equal(t, 201, b.Post("/accounts/register", sitetest.Newcomer("bob")).StatusCode, "it heals")
 }
 
 func TestOverloadedMachine(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	s.accounts.Hasher = password.NewPool(password.Limits{Workers: 1})
+	s := sitetest.New(t)
+	s.Member("ada")
+	s.Accounts.Hasher = password.NewPool(password.Limits{Workers: 1})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := s.accounts.Hasher.Hash(ctx, "x", s.realm.settings.hashParams())
+	_, err := s.Accounts.Hasher.Hash(ctx, "x", s.Accounts.Policy.Hash)
 	require.ErrorIs(t, err, password.ErrBusy)
 	count := map[int]int{}
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	s.accounts.Policy.Hash = password.Params{Memory: 64 * 1024, Passes: 1, Lanes: 1}
+	s.Accounts.Policy.Hash = password.Params{Memory: 64 * 1024, Passes: 1, Lanes: 1}
 	for range 20 {
 		wg.Go(func() {
-			res := s.browser().post("/accounts/login", data{"login": "nobody", "password": "x"})
+			res := s.Browser().Post("/accounts/login", sitetest.Data{"login": "nobody", "password": "x"})
 			mu.Lock()
 			defer mu.Unlock()
 			count[res.StatusCode]++

@@ -1,7 +1,7 @@
 // jwt_jose_test.go: a library that is not ours, npm's jose, verifies access tokens
 // against the served keys: now, after a change of keys, after their end.
 
-package registration
+package registration_test
 
 import (
 	"bytes"
@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 )
 
 func TestAnotherLibraryVerifiesAccessTokens(t *testing.T) {
@@ -26,55 +29,55 @@ func TestAnotherLibraryVerifiesAccessTokens(t *testing.T) {
 		}
 		t.Skip("node, or jose in integration/web/node_modules, is missing: npm ci --prefix integration/web")
 	}
-	s := newJWTSite(t)
-	id := s.member("ada")
+	s := sitetest.NewJWT(t)
+	id := s.Member("ada")
 	const issuer = "http://example.com/accounts"
-	var asked []data
+	var asked []sitetest.Data
 	// ask remembers a question: this token, with the keys and the time of now.
-	ask := func(token string, changes data) {
+	ask := func(token string, changes sitetest.Data) {
 		var keys any
-		require.NoError(t, json.Unmarshal([]byte(s.browser().get("/accounts/.well-known/jwks.json").body), &keys))
-		asked = append(asked, with(data{"token": token, "keys": keys, "at": s.realm.Now().Unix(), "issuer": issuer, "audience": issuer}, changes))
+		require.NoError(t, json.Unmarshal([]byte(s.Browser().Get("/accounts/.well-known/jwks.json").Text), &keys))
+		asked = append(asked, sitetest.With(sitetest.Data{"token": token, "keys": keys, "at": s.Realm.Now().Unix(), "issuer": issuer, "audience": issuer}, changes))
 	}
 	token := func() string {
-		b, _ := s.tokens("ada")
-		return strings.TrimPrefix(b.header.Get("Authorization"), "Bearer ")
+		b, _ := s.Tokens("ada")
+		return strings.TrimPrefix(b.Header.Get("Authorization"), "Bearer ")
 	}
-	good := data{"sub": id, "username": "ada"}
-	var want []data
+	good := sitetest.Data{"sub": id, "username": "ada"}
+	var want []sitetest.Data
 
 	first := token()
 	ask(first, nil)
 	want = append(want, good)
-	ask(first, data{"audience": "https://elsewhere.example"})
-	ask(first, data{"issuer": "https://elsewhere.example"})
-	want = append(want, data{"error": "ERR_JWT_CLAIM_VALIDATION_FAILED"}, data{"error": "ERR_JWT_CLAIM_VALIDATION_FAILED"})
+	ask(first, sitetest.Data{"audience": "https://elsewhere.example"})
+	ask(first, sitetest.Data{"issuer": "https://elsewhere.example"})
+	want = append(want, sitetest.Data{"error": "ERR_JWT_CLAIM_VALIDATION_FAILED"}, sitetest.Data{"error": "ERR_JWT_CLAIM_VALIDATION_FAILED"})
 	ask(first[:len(first)-4]+"AAAA", nil)
-	want = append(want, data{"error": "ERR_JWS_SIGNATURE_VERIFICATION_FAILED"})
+	want = append(want, sitetest.Data{"error": "ERR_JWS_SIGNATURE_VERIFICATION_FAILED"})
 	ask(newSiteToken(t), nil)
-	want = append(want, data{"error": "ERR_JWKS_NO_MATCHING_KEY"})
+	want = append(want, sitetest.Data{"error": "ERR_JWKS_NO_MATCHING_KEY"})
 
-	s.travel(29 * day)
-	require.Len(t, s.keys(), 2, "the next key is published")
-	s.travel(day - time.Second)
+	s.Travel(29 * sitetest.Day)
+	require.Len(t, s.Keys(), 2, "the next key is published")
+	s.Travel(sitetest.Day - time.Second)
 	old := token()
-	s.travel(time.Second)
+	s.Travel(time.Second)
 	ask(old, nil) // by the old key, which signs no more
 	next := token()
 	ask(next, nil)
-	oldHeader, _ := claimsOf(t, old)
-	nextHeader, _ := claimsOf(t, next)
+	oldHeader, _ := sitetest.ClaimsOf(t, old)
+	nextHeader, _ := sitetest.ClaimsOf(t, next)
 	require.NotEqual(t, oldHeader["kid"], nextHeader["kid"])
 	want = append(want, good, good)
-	s.travel(5*time.Minute - 2*time.Second)
+	s.Travel(5*time.Minute - 2*time.Second)
 	ask(old, nil)
 	want = append(want, good)
-	s.travel(time.Second)
+	s.Travel(time.Second)
 	ask(old, nil)
-	want = append(want, data{"error": "ERR_JWT_EXPIRED"})
-	s.travel(time.Second)
+	want = append(want, sitetest.Data{"error": "ERR_JWT_EXPIRED"})
+	s.Travel(time.Second)
 	ask(old, nil) // and then its key is gone
-	want = append(want, data{"error": "ERR_JWKS_NO_MATCHING_KEY"})
+	want = append(want, sitetest.Data{"error": "ERR_JWKS_NO_MATCHING_KEY"})
 
 	raw, err := json.Marshal(asked)
 	require.NoError(t, err)
@@ -82,43 +85,43 @@ func TestAnotherLibraryVerifiesAccessTokens(t *testing.T) {
 	cmd.Dir, cmd.Stdin, cmd.Stderr = web, bytes.NewReader(raw), os.Stderr
 	out, err := cmd.Output()
 	require.NoError(t, err)
-	var got []data
+	var got []sitetest.Data
 	require.NoError(t, json.Unmarshal(out, &got))
 	require.Equal(t, want, got)
 }
 
 // newSiteToken is a token of another site with the same issuer.
 func newSiteToken(t *testing.T) string {
-	other := newJWTSite(t)
-	other.member("ada")
-	b, _ := other.tokens("ada")
-	return strings.TrimPrefix(b.header.Get("Authorization"), "Bearer ")
+	other := sitetest.NewJWT(t)
+	other.Member("ada")
+	b, _ := other.Tokens("ada")
+	return strings.TrimPrefix(b.Header.Get("Authorization"), "Bearer ")
 }
 
 // TestCORS: a trusted origin may read every answer, refusals too; another one none.
 func TestCORS(t *testing.T) {
-	s := newSite(t, withJWT, func(s *Settings) { s.TrustedOrigins = []string{"https://app.example.net"} })
+	s := sitetest.New(t, sitetest.WithJWT, func(s *registration.Settings) { s.TrustedOrigins = []string{"https://app.example.net"} })
 	for _, path := range []string{"login", "profile", "sessions", "nothing-here", "refresh-token"} {
-		b := s.browser()
-		b.header.Set("Origin", "https://app.example.net")
+		b := s.Browser()
+		b.Header.Set("Origin", "https://app.example.net")
 		for _, method := range []string{"GET", "POST", "DELETE"} {
-			res := b.do(method, "/accounts/"+path, nil)
+			res := b.Do(method, "/accounts/"+path, nil)
 			require.Equal(t, "https://app.example.net", res.Header.Get("Access-Control-Allow-Origin"), "%s %s", method, path)
 			require.Equal(t, "true", res.Header.Get("Access-Control-Allow-Credentials"))
 			require.Contains(t, strings.Join(res.Header.Values("Vary"), ","), "Origin")
 		}
-		b.header.Set("Origin", "https://evil.example")
-		res := b.do("POST", "/accounts/"+path, nil)
+		b.Header.Set("Origin", "https://evil.example")
+		res := b.Do("POST", "/accounts/"+path, nil)
 		require.Empty(t, res.Header.Get("Access-Control-Allow-Origin"))
 		require.Empty(t, res.Header.Get("Access-Control-Allow-Credentials"))
 		require.Contains(t, strings.Join(res.Header.Values("Vary"), ","), "Origin", "or a cache mixes them up")
 	}
 	for origin, want := range map[string]int{"https://app.example.net": 204, "https://evil.example": 405, "null": 405, "https://app.example.net.evil.example": 405, "http://app.example.net": 405} {
-		b := s.browser()
-		b.header.Set("Origin", origin)
-		b.header.Set("Access-Control-Request-Method", "PATCH")
-		b.header.Set("Access-Control-Request-Headers", "authorization, content-type")
-		res := b.do("OPTIONS", "/accounts/profile", nil)
+		b := s.Browser()
+		b.Header.Set("Origin", origin)
+		b.Header.Set("Access-Control-Request-Method", "PATCH")
+		b.Header.Set("Access-Control-Request-Headers", "authorization, content-type")
+		res := b.Do("OPTIONS", "/accounts/profile", nil)
 		require.Equal(t, want, res.StatusCode, origin)
 		if want == 204 {
 			require.Equal(t, "GET, HEAD, POST, PUT, PATCH", res.Header.Get("Access-Control-Allow-Methods"))
@@ -127,13 +130,13 @@ func TestCORS(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"openapi.json", ".well-known/jwks.json"} {
-		b := s.browser()
-		b.header.Set("Origin", "https://anybody.example")
-		res := b.get("/accounts/" + path)
+		b := s.Browser()
+		b.Header.Set("Origin", "https://anybody.example")
+		res := b.Get("/accounts/" + path)
 		require.Equal(t, 200, res.StatusCode)
 		require.Equal(t, "*", res.Header.Get("Access-Control-Allow-Origin"))
 		require.Empty(t, res.Header.Get("Access-Control-Allow-Credentials"))
-		b.header.Set("Access-Control-Request-Method", "GET")
-		require.Equal(t, 204, b.do("OPTIONS", "/accounts/"+path, nil).StatusCode)
+		b.Header.Set("Access-Control-Request-Method", "GET")
+		require.Equal(t, 204, b.Do("OPTIONS", "/accounts/"+path, nil).StatusCode)
 	}
 }

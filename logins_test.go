@@ -1,7 +1,7 @@
 // logins_test.go: accounts that answer to one sign-in name: everybody keeps his
 // account, the log says who clashes, and no new ones come.
 
-package registration
+package registration_test
 
 import (
 	"fmt"
@@ -16,119 +16,116 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 )
 
-func loginBy(names ...string) func(*Settings) {
-	return func(s *Settings) { s.User.LoginFields = names }
-}
-
 // clashingSite has bob, and mallory whose username is bob's address, from the time
 // when usernames alone signed in.
-func clashingSite(t *testing.T) (s *site, bob, mallory uuid.UUID) {
+func clashingSite(t *testing.T) (s *sitetest.Site, bob, mallory uuid.UUID) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "registration.db")
-	s = newSiteAt(t, path, noVerification, loginBy("username"))
-	bob = uuid.MustParse(s.member("bob"))
-	mallory = uuid.MustParse(s.member("mallory"))
-	s.rename(mallory, "bob@example.org")
-	s.close()
-	return newSiteAt(t, path, noVerification, loginBy("username", "email")), bob, mallory
+	s = sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.LoginBy("username"))
+	bob = uuid.MustParse(s.Member("bob"))
+	mallory = uuid.MustParse(s.Member("mallory"))
+	rename(s, mallory, "bob@example.org")
+	s.Close()
+	return sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.LoginBy("username", "email")), bob, mallory
 }
 
 // rename gives an account a username that nobody could choose today.
-func (s *site) rename(id uuid.UUID, name string) {
-	s.t.Helper()
-	require.NoError(s.t, s.accounts.Update(s.t.Context(), func(t *account.Txn) error {
+func rename(s *sitetest.Site, id uuid.UUID, name string) {
+	s.T.Helper()
+	require.NoError(s.T, s.Accounts.Update(s.T.Context(), func(t *account.Txn) error {
 		u, err := t.User(id)
 		if err != nil {
 			return err
 		}
 		u.Username = name
-		return s.accounts.PutUser(t, u)
+		return s.Accounts.PutUser(t, u)
 	}))
 }
 
 func TestALoginFieldThatIsAddedLocksNobodyOut(t *testing.T) {
 	s, bob, mallory := clashingSite(t)
-	logged := s.logs.FilterMessageSnippet("two accounts answer to one sign-in name").All()
+	logged := s.Logs.FilterMessageSnippet("two accounts answer to one sign-in name").All()
 	require.Len(t, logged, 1)
 	require.Equal(t, map[string]any{"field": "username", "account": mallory.String(), "holder": bob.String()}, logged[0].ContextMap())
 
-	id := func(login data) string {
-		b := s.browser().problems()
-		res := b.post("/accounts/login", with(login, data{"password": testPassword}))
-		require.Equal(t, http.StatusOK, res.StatusCode, "%v: %s", login, res.body)
-		return b.get("/accounts/profile").json(t)["id"].(string)
+	id := func(login sitetest.Data) string {
+		b := s.Browser().Problems()
+		res := b.Post("/accounts/login", sitetest.With(login, sitetest.Data{"password": sitetest.Password}))
+		require.Equal(t, http.StatusOK, res.StatusCode, "%v: %s", login, res.Text)
+		return b.Get("/accounts/profile").JSON(t)["id"].(string)
 	}
-	for _, login := range []data{{"login": "bob"}, {"login": "BOB@example.org"}, {"username": "bob"}, {"email": "bob@example.org"}} {
+	for _, login := range []sitetest.Data{{"login": "bob"}, {"login": "BOB@example.org"}, {"username": "bob"}, {"email": "bob@example.org"}} {
 		require.Equal(t, bob.String(), id(login), login)
 	}
-	for _, login := range []data{{"login": "mallory@example.org"}, {"email": "mallory@example.org"}, {"username": "bob@example.org"}} {
+	for _, login := range []sitetest.Data{{"login": "mallory@example.org"}, {"email": "mallory@example.org"}, {"username": "bob@example.org"}} {
 		require.Equal(t, mallory.String(), id(login), login)
 	}
 	for _, acct := range []uuid.UUID{bob, mallory} {
-		for _, active := range []*bool{off(), on()} {
-			_, err := s.accounts.Administer(t.Context(), acct, account.AdminChange{IsActive: active})
+		for _, active := range []*bool{sitetest.Off(), sitetest.On()} {
+			_, err := s.Accounts.Administer(t.Context(), acct, account.AdminChange{IsActive: active})
 			require.NoError(t, err)
 		}
 	}
 	for _, address := range []string{"mallory@example.org", "bob@example.org"} {
-		require.Equal(t, http.StatusOK, s.browser().post("/accounts/send-reset-password-link", data{"email": address}).StatusCode)
-		mail := s.mail()
+		require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"email": address}).StatusCode)
+		mail := s.Mail()
 		require.Equal(t, address, mail.To)
-		res := s.browser().problems().post("/accounts/reset-password", with(linkOf(mail, t), data{"password": testPassword}))
-		require.Equal(t, http.StatusOK, res.StatusCode, res.body)
+		res := s.Browser().Problems().Post("/accounts/reset-password", sitetest.With(sitetest.LinkOf(mail, t), sitetest.Data{"password": sitetest.Password}))
+		require.Equal(t, http.StatusOK, res.StatusCode, res.Text)
 	}
 }
 
 func TestWhoseSignInNameClashesChoosesAnother(t *testing.T) {
 	s, _, _ := clashingSite(t)
-	b := s.browser().problems()
-	res := b.post("/accounts/login", data{"login": "mallory@example.org", "password": testPassword})
-	require.Equal(t, words(text.Say("detail.logged_in_clash")), res.json(t)["detail"])
-	require.Equal(t, 1, s.logs.FilterMessageSnippet("asked to choose another").Len())
+	b := s.Browser().Problems()
+	res := b.Post("/accounts/login", sitetest.Data{"login": "mallory@example.org", "password": sitetest.Password})
+	require.Equal(t, sitetest.Words(text.Say("detail.logged_in_clash")), res.JSON(t)["detail"])
+	require.Equal(t, 1, s.Logs.FilterMessageSnippet("asked to choose another").Len())
 	// What leaves the name alone is done; a form that keeps it is not.
-	require.Equal(t, http.StatusOK, b.do(http.MethodPatch, "/accounts/profile", data{"first_name": "M"}).StatusCode)
-	whole := data{"username": "bob@example.org", "first_name": "M", "last_name": ""}
-	require.Equal(t, "unique", fieldCodes(t, b.do(http.MethodPut, "/accounts/profile", whole), "username"))
-	require.Equal(t, http.StatusOK, b.do(http.MethodPut, "/accounts/profile", with(whole, data{"username": "mallory"})).StatusCode)
+	require.Equal(t, http.StatusOK, b.Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"first_name": "M"}).StatusCode)
+	whole := sitetest.Data{"username": "bob@example.org", "first_name": "M", "last_name": ""}
+	require.Equal(t, "unique", sitetest.FieldCodes(t, b.Do(http.MethodPut, "/accounts/profile", whole), "username"))
+	require.Equal(t, http.StatusOK, b.Do(http.MethodPut, "/accounts/profile", sitetest.With(whole, sitetest.Data{"username": "mallory"})).StatusCode)
 	for _, login := range []string{"mallory", "mallory@example.org", "bob"} {
-		res = s.browser().post("/accounts/login", data{"login": login, "password": testPassword})
-		require.Equal(t, words(text.Say("detail.logged_in")), res.json(t)["detail"], login)
+		res = s.Browser().Post("/accounts/login", sitetest.Data{"login": login, "password": sitetest.Password})
+		require.Equal(t, sitetest.Words(text.Say("detail.logged_in")), res.JSON(t)["detail"], login)
 	}
 	// The owner of the address may save his profile all the while.
 	s, _, _ = clashingSite(t)
 	whole["username"] = "bob"
-	require.Equal(t, http.StatusOK, s.signedIn("bob").do(http.MethodPut, "/accounts/profile", whole).StatusCode)
+	require.Equal(t, http.StatusOK, s.SignedIn("bob").Do(http.MethodPut, "/accounts/profile", whole).StatusCode)
 	// In a browser the profile says so, wherever he wanted to go.
-	page := s.browser().likeBrowser()
-	res = page.post("/accounts/login/?next=/members/", url.Values{"login": {"mallory@example.org"}, "password": {testPassword}})
+	page := s.Browser().LikeBrowser()
+	res = page.Post("/accounts/login/?next=/members/", url.Values{"login": {"mallory@example.org"}, "password": {sitetest.Password}})
 	require.Contains(t, res.Header.Get("Location"), "/accounts/profile/")
-	require.Contains(t, page.follow(res).body, words(text.Say("detail.logged_in_clash")))
+	require.Contains(t, page.Follow(res).Text, sitetest.Words(text.Say("detail.logged_in_clash")))
 }
 
 // An administrator acts on the one that he means or on none.
 func TestLookupIsNeverAGuess(t *testing.T) {
 	s, bob, mallory := clashingSite(t)
-	eve := uuid.MustParse(s.member("eve"))
-	s.rename(eve, bob.String())
+	eve := uuid.MustParse(s.Member("eve"))
+	rename(s, eve, bob.String())
 	for text, want := range map[string][]uuid.UUID{"bob@example.org": {mallory, bob}, bob.String(): {bob, eve}} {
-		_, err := s.accounts.Lookup(t.Context(), text)
+		_, err := s.Accounts.Lookup(t.Context(), text)
 		ambiguous := (*account.AmbiguousError)(nil)
 		require.ErrorAs(t, err, &ambiguous, text)
 		require.Equal(t, want, ambiguous.IDs, text)
 	}
-	u, err := s.accounts.LookupID(t.Context(), bob.String())
+	u, err := s.Accounts.LookupID(t.Context(), bob.String())
 	require.NoError(t, err)
 	require.Equal(t, bob, u.ID)
-	u, err = s.accounts.LookupName(t.Context(), bob.String())
+	u, err = s.Accounts.LookupName(t.Context(), bob.String())
 	require.NoError(t, err)
 	require.Equal(t, eve, u.ID)
-	u, err = s.accounts.Lookup(t.Context(), "mallory@example.org")
+	u, err = s.Accounts.Lookup(t.Context(), "mallory@example.org")
 	require.NoError(t, err)
 	require.Equal(t, mallory, u.ID)
-	_, err = s.accounts.LookupID(t.Context(), "mallory@example.org")
+	_, err = s.Accounts.LookupID(t.Context(), "mallory@example.org")
 	require.Error(t, err)
 }
 
@@ -136,14 +133,14 @@ func TestLookupIsNeverAGuess(t *testing.T) {
 // comes to be.
 func TestClashesAreLookedForOnce(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "registration.db")
-	clashes := func(s *site) int { return s.logs.FilterMessageSnippet("two accounts answer").Len() }
+	clashes := func(s *sitetest.Site) int { return s.Logs.FilterMessageSnippet("two accounts answer").Len() }
 	s, _, _ := clashingSite(t)
 	require.Equal(t, 1, clashes(s))
-	s.close()
-	s = newSiteAt(t, path, noVerification, loginBy("username"))
-	s.member("bob")
-	s.rename(uuid.MustParse(s.member("mallory")), "bob@example.org")
-	s.close()
+	s.Close()
+	s = sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.LoginBy("username"))
+	s.Member("bob")
+	rename(s, uuid.MustParse(s.Member("mallory")), "bob@example.org")
+	s.Close()
 	for i, c := range []struct {
 		logins []string
 		want   int
@@ -155,9 +152,9 @@ func TestClashesAreLookedForOnce(t *testing.T) {
 		{[]string{"email"}, 0},
 		{[]string{"username", "email"}, 1},
 	} {
-		s = newSiteAt(t, path, noVerification, loginBy(c.logins...))
+		s = sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.LoginBy(c.logins...))
 		require.Equal(t, c.want, clashes(s), "%d: %v", i, c.logins)
-		s.close()
+		s.Close()
 	}
 }
 
@@ -168,22 +165,22 @@ func TestWhoseKindOfFieldItIs(t *testing.T) {
 	for _, logins := range [][]string{{"username", "number", "nick"}, {"number", "username", "nick"}} {
 		t.Run(fmt.Sprint(logins), func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "registration.db")
-			s := newSiteAt(t, path, noVerification, withFields(number, nick))
+			s := sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(number, nick))
 			ids := map[string]uuid.UUID{}
-			for name, more := range map[string]data{"ada": {"number": 42}, "bob": {"nick": "cyd"}, "cyd": {}, "42": {}} {
-				res := s.browser().post("/accounts/register", with(newcomer("x"+name), with(more, data{"username": name})))
-				require.Equal(t, http.StatusCreated, res.StatusCode, res.body)
-				ids[name] = uuid.MustParse(res.json(t)["id"].(string))
+			for name, more := range map[string]sitetest.Data{"ada": {"number": 42}, "bob": {"nick": "cyd"}, "cyd": {}, "42": {}} {
+				res := s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("x"+name), sitetest.With(more, sitetest.Data{"username": name})))
+				require.Equal(t, http.StatusCreated, res.StatusCode, res.Text)
+				ids[name] = uuid.MustParse(res.JSON(t)["id"].(string))
 			}
-			s.close()
-			s = newSiteAt(t, path, noVerification, withFields(number, nick), loginBy(logins...))
+			s.Close()
+			s = sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(number, nick), sitetest.LoginBy(logins...))
 			for login, owner := range map[string]string{"ada": "ada", "42": "ada", "0042": "ada", "bob": "bob", "cyd": "cyd"} {
-				b := s.browser()
-				require.Equal(t, http.StatusOK, b.post("/accounts/login", data{"login": login, "password": testPassword}).StatusCode, login)
-				require.Equal(t, ids[owner].String(), b.get("/accounts/profile").json(t)["id"], login)
+				b := s.Browser()
+				require.Equal(t, http.StatusOK, b.Post("/accounts/login", sitetest.Data{"login": login, "password": sitetest.Password}).StatusCode, login)
+				require.Equal(t, ids[owner].String(), b.Get("/accounts/profile").JSON(t)["id"], login)
 			}
 			logged := map[string]string{}
-			for _, e := range s.logs.FilterMessageSnippet("two accounts answer").All() {
+			for _, e := range s.Logs.FilterMessageSnippet("two accounts answer").All() {
 				logged[e.ContextMap()["account"].(string)] = e.ContextMap()["field"].(string)
 			}
 			require.Equal(t, map[string]string{ids["42"].String(): "username", ids["bob"].String(): "nick"}, logged)
@@ -196,15 +193,15 @@ func TestWhoseKindOfFieldItIs(t *testing.T) {
 func TestNoClashIsMadeDuringAReload(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "registration.db")
 	nick := field.Spec{Name: "nick", Type: "text", Unique: true}
-	old := newSiteAt(t, path, noVerification, withFields(nick), loginBy("username"))
-	old.member("bob")
-	fresh := newSiteAt(t, path, noVerification, withFields(nick), loginBy("username", "nick"))
-	b := old.browser().problems()
-	require.Equal(t, "unique", fieldCodes(t, b.post("/accounts/register", with(newcomer("eve"), data{"nick": "BOB"})), "nick"))
-	fresh.close()
-	require.Equal(t, http.StatusCreated, b.post("/accounts/register", with(newcomer("eve"), data{"nick": "BOB"})).StatusCode, "the reload failed: it goes on as before")
-	again := newSiteAt(t, path, noVerification, withFields(nick), loginBy("username", "nick"))
-	require.Equal(t, 1, again.logs.FilterMessageSnippet("two accounts answer").Len(), "what came in between is found")
-	old.close()
-	require.Zero(t, again.logs.FilterLevelExact(zap.ErrorLevel).Len())
+	old := sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(nick), sitetest.LoginBy("username"))
+	old.Member("bob")
+	fresh := sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(nick), sitetest.LoginBy("username", "nick"))
+	b := old.Browser().Problems()
+	require.Equal(t, "unique", sitetest.FieldCodes(t, b.Post("/accounts/register", sitetest.With(sitetest.Newcomer("eve"), sitetest.Data{"nick": "BOB"})), "nick"))
+	fresh.Close()
+	require.Equal(t, http.StatusCreated, b.Post("/accounts/register", sitetest.With(sitetest.Newcomer("eve"), sitetest.Data{"nick": "BOB"})).StatusCode, "the reload failed: it goes on as before")
+	again := sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(nick), sitetest.LoginBy("username", "nick"))
+	require.Equal(t, 1, again.Logs.FilterMessageSnippet("two accounts answer").Len(), "what came in between is found")
+	old.Close()
+	require.Zero(t, again.Logs.FilterLevelExact(zap.ErrorLevel).Len())
 }

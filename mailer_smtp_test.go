@@ -1,7 +1,7 @@
 // mailer_smtp_test.go: the settings of the SMTP mailer, in a Caddyfile and in
 // JSON, and what is wrong with them.
 
-package registration
+package registration_test
 
 import (
 	"encoding/json"
@@ -14,6 +14,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/mail/smtp"
 )
 
@@ -49,7 +51,7 @@ func TestSMTPCaddyfile(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := new(SMTPMailer)
+			m := new(registration.SMTPMailer)
 			err := m.UnmarshalCaddyfile(caddyfile.NewTestDispenser(c.input))
 			if c.err != "" {
 				require.EqualError(t, err, c.err)
@@ -75,47 +77,47 @@ func TestSMTPAddress(t *testing.T) {
 		{"[::1]", smtp.SmtpNoTLS, "::1", "25"},
 		{"::1", smtp.SmtpNoTLS, "::1", "25"},
 	} {
-		m := readyMailer(t, &SMTPMailer{Address: c.address, TLS: c.tls})
+		m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: c.address, TLS: c.tls})
 		require.Equal(t, []string{c.host, c.port}, []string{m.Server.Host, m.Server.Port}, c.address)
 	}
 	for _, wrong := range []string{"", ":25", "a:", "a:0", "a:65536", "a:smtp", "a:1:2", "[a", "a b:25", "a/b", "u@a", "a\r\nb"} {
-		require.ErrorContains(t, (&SMTPMailer{Address: wrong}).Provision(caddy.Context{}), "mailer smtp: address: ", wrong)
+		require.ErrorContains(t, (&registration.SMTPMailer{Address: wrong}).Provision(caddy.Context{}), "mailer smtp: address: ", wrong)
 	}
 }
 
 func TestSMTPDefaults(t *testing.T) {
-	m := readyMailer(t, &SMTPMailer{Address: "localhost"})
+	m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: "localhost"})
 	require.Equal(t, 10*time.Second, m.Server.Timeout)
 	require.Equal(t, "starttls", m.Server.Tls)
 	require.Empty(t, m.Server.Hello, "the realm says it")
 	for address, want := range map[string]string{"a:465": smtp.SmtpImplicit, "[::1]:465": smtp.SmtpImplicit, "a:587": smtp.SmtpStartTLS, "a:25": smtp.SmtpStartTLS, "a": smtp.SmtpStartTLS} {
-		require.Equal(t, want, readyMailer(t, &SMTPMailer{Address: address}).Server.Tls, address)
+		require.Equal(t, want, sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address}).Server.Tls, address)
 	}
-	require.Equal(t, smtp.SmtpStartTLS, readyMailer(t, &SMTPMailer{Address: "a:465", TLS: "starttls"}).Server.Tls, "who writes it means it")
+	require.Equal(t, smtp.SmtpStartTLS, sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: "a:465", TLS: "starttls"}).Server.Tls, "who writes it means it")
 	out, err := json.Marshal(m)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"address":"localhost"}`, string(out), "the configuration stays as it is written")
 }
 
 func TestSMTPPlaceholders(t *testing.T) {
-	caFile, _ := testCA(t, "mail.example.com")
+	caFile, _ := sitetest.NewCA(t, "mail.example.com")
 	secret := filepath.Join(t.TempDir(), "secret")
-	require.NoError(t, os.WriteFile(secret, []byte(smtpPassword+"\n"), 0o600))
+	require.NoError(t, os.WriteFile(secret, []byte(sitetest.SmtpPassword+"\n"), 0o600))
 	t.Setenv("TEST_SMTP_SERVER", "mail.example.com:465")
-	t.Setenv("TEST_SMTP_USER", smtpUser)
+	t.Setenv("TEST_SMTP_USER", sitetest.SmtpUser)
 	t.Setenv("TEST_SMTP_CA", caFile)
-	m := &SMTPMailer{
+	m := &registration.SMTPMailer{
 		Address: "{env.TEST_SMTP_SERVER}", Username: "{env.TEST_SMTP_USER}", Password: "{file." + secret + "}",
 		TrustedCA: "{env.TEST_SMTP_CA}", TLS: "implicit",
 	}
-	written := m.settings()
-	readyMailer(t, m)
+	written := m.Settings()
+	sitetest.ReadyMailer(t, m)
 	require.Equal(t, "mail.example.com", m.Server.Host)
 	require.Equal(t, "465", m.Server.Port)
-	require.Equal(t, smtpUser, m.Server.Username)
-	require.Equal(t, smtpPassword, m.Server.Password)
+	require.Equal(t, sitetest.SmtpUser, m.Server.Username)
+	require.Equal(t, sitetest.SmtpPassword, m.Server.Password)
 	require.NotNil(t, m.Server.Roots)
-	require.Equal(t, written, m.settings(), "the configuration stays as it is written")
+	require.Equal(t, written, m.Settings(), "the configuration stays as it is written")
 }
 
 func TestSMTPWrongSettings(t *testing.T) {
@@ -124,23 +126,23 @@ func TestSMTPWrongSettings(t *testing.T) {
 	t.Setenv("TEST_SMTP_SERVER", "mail.example.com")
 	const notSet = "{env.TEST_NOT_SET} is empty; set it before Caddy starts, or write the value itself"
 	for name, c := range map[string]struct {
-		m   *SMTPMailer
+		m   *registration.SMTPMailer
 		err string
 	}{
-		"address not set":         {&SMTPMailer{Address: "{env.TEST_NOT_SET}"}, "mailer smtp: address: evaluated placeholder " + notSet},
-		"username not set":        {&SMTPMailer{Address: "a", Username: "{env.TEST_NOT_SET}"}, "mailer smtp: username: evaluated placeholder " + notSet},
-		"password not set":        {&SMTPMailer{Address: "a", Username: "u", Password: "{env.TEST_NOT_SET}"}, "mailer smtp: password: evaluated placeholder " + notSet},
-		"trusted_ca not set":      {&SMTPMailer{Address: "a", TrustedCA: "{env.TEST_NOT_SET}"}, "mailer smtp: trusted_ca: evaluated placeholder " + notSet},
-		"password with braces":    {&SMTPMailer{Address: "a", Username: "u", Password: "x{secret}"}, `write \{ for a brace of the password itself`},
-		"unknown tls":             {&SMTPMailer{Address: "a", TLS: "ssl"}, `mailer smtp: tls: "ssl" is none of starttls, implicit, none`},
-		"no CA file":              {&SMTPMailer{Address: "a", TrustedCA: "/nowhere/ca.pem"}, "mailer smtp: trusted_ca: open /nowhere/ca.pem: no such file or directory; name a PEM file"},
-		"CA file without a CA":    {&SMTPMailer{Address: "a", TrustedCA: noPEM}, "has no certificate in PEM form; name the file of the CA's certificate"},
-		"username alone":          {&SMTPMailer{Address: "a", Username: "u"}, "mailer smtp: username: it has no password"},
-		"password alone":          {&SMTPMailer{Address: "a", Password: "p"}, "mailer smtp: password: it has no username"},
-		"negative timeout":        {&SMTPMailer{Address: "a", Timeout: -1}, "mailer smtp: timeout: it is negative; write for example 10s"},
-		"hello that is two lines": {&SMTPMailer{Address: "a", Hello: "a\r\nMAIL"}, "mailer smtp: hello: "},
+		"address not set":         {&registration.SMTPMailer{Address: "{env.TEST_NOT_SET}"}, "mailer smtp: address: evaluated placeholder " + notSet},
+		"username not set":        {&registration.SMTPMailer{Address: "a", Username: "{env.TEST_NOT_SET}"}, "mailer smtp: username: evaluated placeholder " + notSet},
+		"password not set":        {&registration.SMTPMailer{Address: "a", Username: "u", Password: "{env.TEST_NOT_SET}"}, "mailer smtp: password: evaluated placeholder " + notSet},
+		"trusted_ca not set":      {&registration.SMTPMailer{Address: "a", TrustedCA: "{env.TEST_NOT_SET}"}, "mailer smtp: trusted_ca: evaluated placeholder " + notSet},
+		"password with braces":    {&registration.SMTPMailer{Address: "a", Username: "u", Password: "x{secret}"}, `write \{ for a brace of the password itself`},
+		"unknown tls":             {&registration.SMTPMailer{Address: "a", TLS: "ssl"}, `mailer smtp: tls: "ssl" is none of starttls, implicit, none`},
+		"no CA file":              {&registration.SMTPMailer{Address: "a", TrustedCA: "/nowhere/ca.pem"}, "mailer smtp: trusted_ca: open /nowhere/ca.pem: no such file or directory; name a PEM file"},
+		"CA file without a CA":    {&registration.SMTPMailer{Address: "a", TrustedCA: noPEM}, "has no certificate in PEM form; name the file of the CA's certificate"},
+		"username alone":          {&registration.SMTPMailer{Address: "a", Username: "u"}, "mailer smtp: username: it has no password"},
+		"password alone":          {&registration.SMTPMailer{Address: "a", Password: "p"}, "mailer smtp: password: it has no username"},
+		"negative timeout":        {&registration.SMTPMailer{Address: "a", Timeout: -1}, "mailer smtp: timeout: it is negative; write for example 10s"},
+		"hello that is two lines": {&registration.SMTPMailer{Address: "a", Hello: "a\r\nMAIL"}, "mailer smtp: hello: "},
 		"password in the clear": {
-			&SMTPMailer{Address: "{env.TEST_SMTP_SERVER}", Username: "u", Password: "hunter2", TLS: "none"},
+			&registration.SMTPMailer{Address: "{env.TEST_SMTP_SERVER}", Username: "u", Password: "hunter2", TLS: "none"},
 			"mailer smtp: tls: none would send the password to mail.example.com in the clear",
 		},
 	} {
@@ -155,6 +157,6 @@ func TestSMTPWrongSettings(t *testing.T) {
 		})
 	}
 	for _, local := range []string{"localhost", "127.0.0.1", "[::1]"} {
-		readyMailer(t, &SMTPMailer{Address: local, Username: "u", Password: "p", TLS: "none"})
+		sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: local, Username: "u", Password: "p", TLS: "none"})
 	}
 }

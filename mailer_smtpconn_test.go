@@ -1,7 +1,7 @@
 // mailer_smtpconn_test.go: the SMTP mailer in conversation: success, refusals,
 // servers that can't be used, and what is left open afterwards.
 
-package registration
+package registration_test
 
 import (
 	"bufio"
@@ -24,6 +24,8 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/mail/smtp"
 )
 
@@ -31,27 +33,27 @@ func TestSMTPSend(t *testing.T) {
 	for _, kind := range []string{smtp.SmtpStartTLS, smtp.SmtpImplicit, smtp.SmtpNoTLS} {
 		for _, signIn := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, sign-in %t", kind, signIn), func(t *testing.T) {
-				p := newPostOffice(t, kind)
-				m := &SMTPMailer{Address: p.address, TLS: kind, TrustedCA: p.caFile, Timeout: farTimeout, Hello: "www.example.com"}
+				p := sitetest.NewPostOffice(t, kind)
+				m := &registration.SMTPMailer{Address: p.Address, TLS: kind, TrustedCA: p.CaFile, Timeout: sitetest.FarTimeout, Hello: "www.example.com"}
 				if signIn {
-					t.Setenv("TEST_SMTP_USER", smtpUser)
-					t.Setenv("TEST_SMTP_PASSWORD", smtpPassword)
+					t.Setenv("TEST_SMTP_USER", sitetest.SmtpUser)
+					t.Setenv("TEST_SMTP_PASSWORD", sitetest.SmtpPassword)
 					m.Username, m.Password = "{env.TEST_SMTP_USER}", "{env.TEST_SMTP_PASSWORD}"
 				}
-				readyMailer(t, m)
+				sitetest.ReadyMailer(t, m)
 				for range 3 {
-					require.NoError(t, m.Send(t.Context(), aMail()))
+					require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
 				}
-				p.require(t, 1, 3)
-				checkAMail(t, p.received[0])
-				require.Equal(t, "www.example.com", p.hello)
-				require.Equal(t, map[bool]int{true: 1}[signIn], p.logins)
-				require.NotContains(t, m.Password, smtpPassword, "the configuration stays as it is written")
+				p.Require(t, 1, 3)
+				checkAMail(t, p.Received[0])
+				require.Equal(t, "www.example.com", p.Hello)
+				require.Equal(t, map[bool]int{true: 1}[signIn], p.Logins)
+				require.NotContains(t, m.Password, sitetest.SmtpPassword, "the configuration stays as it is written")
 
 				require.NoError(t, m.Close())
 				require.NoError(t, m.Close())
-				require.NoError(t, m.Send(t.Context(), aMail()))
-				p.require(t, 2, 4)
+				require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
+				p.Require(t, 2, 4)
 			})
 		}
 	}
@@ -86,41 +88,41 @@ func TestSMTPRefusals(t *testing.T) {
 		{data, 421, gosmtp.EnhancedCode{4, 3, 2}, false, false},
 	} {
 		t.Run(fmt.Sprintf("%s %d %v", c.at, c.code, c.enhanced), func(t *testing.T) {
-			p := newPostOffice(t, smtp.SmtpNoTLS)
-			m := p.mailer(t)
-			require.NoError(t, m.Send(t.Context(), aMail())) // so that the next one meets an open connection
+			p := sitetest.NewPostOffice(t, smtp.SmtpNoTLS)
+			m := p.Mailer(t)
+			require.NoError(t, m.Send(t.Context(), sitetest.AMail())) // so that the next one meets an open connection
 			refusal := error(&gosmtp.SMTPError{Code: c.code, EnhancedCode: c.enhanced, Message: "because"})
-			p.set(func() {
+			p.Set(func() {
 				switch c.at {
 				case sender:
-					p.mail = refusal
+					p.Mail = refusal
 				case rcpt:
-					p.rcpt = refusal
+					p.Rcpt = refusal
 				case data:
-					p.data = refusal
+					p.Data = refusal
 				}
 			})
-			err := m.Send(t.Context(), aMail())
-			requireMailError(t, err, c.server, c.permanent)
+			err := m.Send(t.Context(), sitetest.AMail())
+			sitetest.RequireMailError(t, err, c.server, c.permanent)
 			var reply *textproto.Error
 			require.ErrorAs(t, err, &reply)
 			require.Equal(t, c.code, reply.Code)
-			require.ErrorContains(t, err, p.address)
+			require.ErrorContains(t, err, p.Address)
 			require.Nil(t, m.Conn, "no connection is used after a failure")
 
-			p.set(func() { p.mail, p.rcpt, p.data = nil, nil, nil })
-			require.NoError(t, m.Send(t.Context(), aMail()))
-			require.Len(t, p.received, 2)
+			p.Set(func() { p.Mail, p.Rcpt, p.Data = nil, nil, nil })
+			require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
+			require.Len(t, p.Received, 2)
 		})
 	}
-	p := newPostOffice(t, smtp.SmtpNoTLS)
-	p.mail = &gosmtp.SMTPError{Code: 550, Message: "who are you?"}
-	require.ErrorContains(t, p.mailer(t).Send(t.Context(), aMail()), "it refuses the sender: check the setting from")
+	p := sitetest.NewPostOffice(t, smtp.SmtpNoTLS)
+	p.Mail = &gosmtp.SMTPError{Code: 550, Message: "who are you?"}
+	require.ErrorContains(t, p.Mailer(t).Send(t.Context(), sitetest.AMail()), "it refuses the sender: check the setting from")
 }
 
 func TestSMTPUnusableServer(t *testing.T) {
-	_, otherCert := testCA(t, "mail.example.com")
-	caFile, cert := testCA(t, "127.0.0.1")
+	_, otherCert := sitetest.NewCA(t, "mail.example.com")
+	caFile, cert := sitetest.NewCA(t, "127.0.0.1")
 	startTLS := func(config *tls.Config) func(net.Conn) {
 		return func(conn net.Conn) {
 			r := bufio.NewReader(conn)
@@ -136,53 +138,53 @@ func TestSMTPUnusableServer(t *testing.T) {
 		}
 	}
 	quote := map[string]string{"": "220 hi", "EHLO": "250-mail.example.com\r\n250 AUTH PLAIN", "*": "501 no", "QUIT": "221 bye"}
-	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + smtpUser + "\x00" + smtpPassword))
-	quote["AUTH"] = "535 5.7.8 not with AUTH PLAIN " + plain + " which is " + smtpPassword
+	plain := base64.StdEncoding.EncodeToString([]byte("\x00" + sitetest.SmtpUser + "\x00" + sitetest.SmtpPassword))
+	quote["AUTH"] = "535 5.7.8 not with AUTH PLAIN " + plain + " which is " + sitetest.SmtpPassword
 	for name, c := range map[string]struct {
 		serve    func(net.Conn)
 		tls, err string
 		signIn   bool
 	}{
-		"tarpit, starttls":        {serve: tarpit, tls: smtp.SmtpStartTLS, err: "i/o timeout"},
-		"tarpit, implicit":        {serve: tarpit, tls: smtp.SmtpImplicit, err: "i/o timeout"},
-		"tarpit, none":            {serve: tarpit, tls: smtp.SmtpNoTLS, err: "i/o timeout"},
-		"tarpit after greeting":   {serve: script(map[string]string{"": "220 hi", "EHLO": "silence"}), tls: smtp.SmtpNoTLS, err: "i/o timeout"},
-		"tarpit at MAIL":          {serve: script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "silence"}), tls: smtp.SmtpNoTLS, err: "i/o timeout"},
-		"tarpit in the handshake": {serve: script(map[string]string{"": "220 hi", "EHLO": "250-x\r\n250 STARTTLS", "STARTTLS": "220 go on", "\x16\x03\x01": "silence"}), tls: smtp.SmtpStartTLS, err: ""},
-		"refused at the greeting": {serve: script(map[string]string{"": "554 go away"}), tls: smtp.SmtpNoTLS, err: "554 go away"},
-		"busy at the greeting":    {serve: script(map[string]string{"": "421 later"}), tls: smtp.SmtpNoTLS, err: "421 later"},
-		"refused at EHLO":         {serve: script(map[string]string{"": "220 hi", "EHLO": "550 not you", "HELO": "550 not you"}), tls: smtp.SmtpStartTLS, err: "550 not you"},
+		"tarpit, starttls":        {serve: sitetest.Tarpit, tls: smtp.SmtpStartTLS, err: "i/o timeout"},
+		"tarpit, implicit":        {serve: sitetest.Tarpit, tls: smtp.SmtpImplicit, err: "i/o timeout"},
+		"tarpit, none":            {serve: sitetest.Tarpit, tls: smtp.SmtpNoTLS, err: "i/o timeout"},
+		"tarpit after greeting":   {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": "silence"}), tls: smtp.SmtpNoTLS, err: "i/o timeout"},
+		"tarpit at MAIL":          {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "silence"}), tls: smtp.SmtpNoTLS, err: "i/o timeout"},
+		"tarpit in the handshake": {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": "250-x\r\n250 STARTTLS", "STARTTLS": "220 go on", "\x16\x03\x01": "silence"}), tls: smtp.SmtpStartTLS, err: ""},
+		"refused at the greeting": {serve: sitetest.Script(map[string]string{"": "554 go away"}), tls: smtp.SmtpNoTLS, err: "554 go away"},
+		"busy at the greeting":    {serve: sitetest.Script(map[string]string{"": "421 later"}), tls: smtp.SmtpNoTLS, err: "421 later"},
+		"refused at EHLO":         {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": "550 not you", "HELO": "550 not you"}), tls: smtp.SmtpStartTLS, err: "550 not you"},
 		// Whether it is an EOF or a reset depends on what the server had not read yet.
 		"hangs up":             {serve: func(net.Conn) {}, tls: smtp.SmtpNoTLS, err: ""},
-		"speaks nonsense":      {serve: script(map[string]string{"": "HTTP/1.1 400"}), tls: smtp.SmtpNoTLS, err: "short response"},
-		"nonsense at MAIL":     {serve: script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "ok"}), tls: smtp.SmtpNoTLS, err: "short response"},
-		"out of step at MAIL":  {serve: script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "354 ok"}), tls: smtp.SmtpNoTLS, err: "354 ok"},
-		"no STARTTLS":          {serve: script(map[string]string{"": "220 hi", "EHLO": hello}), tls: smtp.SmtpStartTLS, err: "write tls implicit (mostly at port 465) or, only where nobody can listen in, tls none"},
-		"STARTTLS refused":     {serve: script(map[string]string{"": "220 hi", "EHLO": "250-x\r\n250 STARTTLS", "STARTTLS": "454 not now"}), tls: smtp.SmtpStartTLS, err: "454 not now"},
+		"speaks nonsense":      {serve: sitetest.Script(map[string]string{"": "HTTP/1.1 400"}), tls: smtp.SmtpNoTLS, err: "short response"},
+		"nonsense at MAIL":     {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "ok"}), tls: smtp.SmtpNoTLS, err: "short response"},
+		"out of step at MAIL":  {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "354 ok"}), tls: smtp.SmtpNoTLS, err: "354 ok"},
+		"no STARTTLS":          {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello}), tls: smtp.SmtpStartTLS, err: "write tls implicit (mostly at port 465) or, only where nobody can listen in, tls none"},
+		"STARTTLS refused":     {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": "250-x\r\n250 STARTTLS", "STARTTLS": "454 not now"}), tls: smtp.SmtpStartTLS, err: "454 not now"},
 		"unknown CA, starttls": {serve: startTLS(otherCert), tls: smtp.SmtpStartTLS, err: "set trusted_ca to the PEM file of that CA"},
 		"unknown CA, implicit": {serve: func(c net.Conn) { _ = tls.Server(c, otherCert).Handshake() }, tls: smtp.SmtpImplicit, err: "write in address a name that the certificate has"},
 		"hangs up after TLS":   {serve: startTLS(cert), tls: smtp.SmtpStartTLS, err: ""},
-		"no TLS":               {serve: script(map[string]string{"": "220 hi"}), tls: smtp.SmtpImplicit, err: "write tls starttls"},
-		"no AUTH":              {serve: script(map[string]string{"": "220 hi", "EHLO": hello}), tls: smtp.SmtpNoTLS, signIn: true, err: "it offers no sign-in (AUTH)"},
-		"quotes the password":  {serve: script(quote), tls: smtp.SmtpNoTLS, signIn: true, err: "535 5.7.8 not with AUTH PLAIN (password) which is (password); check username and password"},
+		"no TLS":               {serve: sitetest.Script(map[string]string{"": "220 hi"}), tls: smtp.SmtpImplicit, err: "write tls starttls"},
+		"no AUTH":              {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello}), tls: smtp.SmtpNoTLS, signIn: true, err: "it offers no sign-in (AUTH)"},
+		"quotes the password":  {serve: sitetest.Script(quote), tls: smtp.SmtpNoTLS, signIn: true, err: "535 5.7.8 not with AUTH PLAIN (password) which is (password); check username and password"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			address, open := scriptedServer(t, c.serve)
-			m := &SMTPMailer{Address: address, TLS: c.tls, TrustedCA: caFile, Timeout: farTimeout}
+			address, open := sitetest.ScriptedServer(t, c.serve)
+			m := &registration.SMTPMailer{Address: address, TLS: c.tls, TrustedCA: caFile, Timeout: sitetest.FarTimeout}
 			if c.signIn {
-				m.Username, m.Password = smtpUser, smtpPassword
+				m.Username, m.Password = sitetest.SmtpUser, sitetest.SmtpPassword
 			}
-			hurried(readyMailer(t, m), 300*time.Millisecond)
+			sitetest.Hurried(sitetest.ReadyMailer(t, m), 300*time.Millisecond)
 			start := time.Now()
-			err := m.Send(t.Context(), aMail())
-			requireMailError(t, err, true, false)
+			err := m.Send(t.Context(), sitetest.AMail())
+			sitetest.RequireMailError(t, err, true, false)
 			require.Contains(t, strings.ReplaceAll(err.Error(), `"`, ""), c.err) // some versions of Go quote the server's words
 			require.ErrorContains(t, err, "mail server "+address+": ")
-			require.NotContains(t, err.Error(), smtpPassword)
+			require.NotContains(t, err.Error(), sitetest.SmtpPassword)
 			require.NotContains(t, err.Error(), plain)
 			require.Less(t, time.Since(start), 20*time.Second)
-			require.Eventually(t, func() bool { return open.Load() == 0 }, patience, time.Millisecond, "the connection is closed")
+			require.Eventually(t, func() bool { return open.Load() == 0 }, sitetest.Patience, time.Millisecond, "the connection is closed")
 		})
 	}
 }
@@ -191,73 +193,73 @@ func TestSMTPServerDown(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, listener.Close())
-	m := readyMailer(t, &SMTPMailer{Address: listener.Addr().String()})
-	err = m.Send(t.Context(), aMail())
-	requireMailError(t, err, true, false)
+	m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: listener.Addr().String()})
+	err = m.Send(t.Context(), sitetest.AMail())
+	sitetest.RequireMailError(t, err, true, false)
 	require.ErrorContains(t, err, "connection refused")
 }
 
 func TestSMTPWrongPassword(t *testing.T) {
-	p := newPostOffice(t, smtp.SmtpStartTLS)
-	m := readyMailer(t, &SMTPMailer{Address: p.address, TrustedCA: p.caFile, Timeout: farTimeout, Username: smtpUser, Password: "guessed"})
-	err := m.Send(t.Context(), aMail())
-	requireMailError(t, err, true, false)
+	p := sitetest.NewPostOffice(t, smtp.SmtpStartTLS)
+	m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: p.Address, TrustedCA: p.CaFile, Timeout: sitetest.FarTimeout, Username: sitetest.SmtpUser, Password: "guessed"})
+	err := m.Send(t.Context(), sitetest.AMail())
+	sitetest.RequireMailError(t, err, true, false)
 	require.ErrorContains(t, err, "535")
 	require.ErrorContains(t, err, "check username and password")
 	require.NotContains(t, err.Error(), "guessed")
 }
 
 func TestSMTPRefusesMessageWithoutConnecting(t *testing.T) {
-	p := newPostOffice(t, smtp.SmtpNoTLS)
-	bad := aMail()
+	p := sitetest.NewPostOffice(t, smtp.SmtpNoTLS)
+	bad := sitetest.AMail()
 	bad.To = "ann@example.org>\r\nRCPT TO:<eve@example.net"
-	requireMailError(t, p.mailer(t).Send(t.Context(), bad), false, true)
-	p.require(t, 0, 0)
+	sitetest.RequireMailError(t, p.Mailer(t).Send(t.Context(), bad), false, true)
+	p.Require(t, 0, 0)
 }
 
 func TestSMTPConnectionIsReplaced(t *testing.T) {
 	t.Run("the server hung up between two messages", func(t *testing.T) {
-		p := newPostOffice(t, smtp.SmtpStartTLS)
-		m := p.mailer(t)
-		require.NoError(t, m.Send(t.Context(), aMail()))
-		p.hangUp()
-		require.NoError(t, m.Send(t.Context(), aMail()))
-		p.require(t, 2, 2)
+		p := sitetest.NewPostOffice(t, smtp.SmtpStartTLS)
+		m := p.Mailer(t)
+		require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
+		p.HangUp()
+		require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
+		p.Require(t, 2, 2)
 	})
 	t.Run("idle for too long", func(t *testing.T) {
-		p := newPostOffice(t, smtp.SmtpStartTLS)
-		m := p.mailer(t)
+		p := sitetest.NewPostOffice(t, smtp.SmtpStartTLS)
+		m := p.Mailer(t)
 		now := time.Now()
 		m.Now = func() time.Time { return now }
 		for range 2 {
-			require.NoError(t, m.Send(t.Context(), aMail()))
+			require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
 			now = now.Add(smtp.SmtpIdle)
 		}
-		p.require(t, 1, 2)
+		p.Require(t, 1, 2)
 		now = now.Add(time.Nanosecond)
-		require.NoError(t, m.Send(t.Context(), aMail()))
-		p.require(t, 2, 3)
+		require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
+		p.Require(t, 2, 3)
 	})
 	t.Run("dropped in the middle of a message", func(t *testing.T) {
-		p := newPostOffice(t, smtp.SmtpNoTLS)
-		m := p.mailer(t)
-		require.NoError(t, m.Send(t.Context(), aMail()))
-		p.set(func() { p.data = &gosmtp.SMTPError{Code: 421, Message: "restarting"} })
-		requireMailError(t, m.Send(t.Context(), aMail()), false, false)
-		p.require(t, 1, 1) // it may have been accepted, so it is not sent again by itself
-		p.set(func() { p.data = nil })
-		require.NoError(t, m.Send(t.Context(), aMail()))
-		p.require(t, 2, 2)
+		p := sitetest.NewPostOffice(t, smtp.SmtpNoTLS)
+		m := p.Mailer(t)
+		require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
+		p.Set(func() { p.Data = &gosmtp.SMTPError{Code: 421, Message: "restarting"} })
+		sitetest.RequireMailError(t, m.Send(t.Context(), sitetest.AMail()), false, false)
+		p.Require(t, 1, 1) // it may have been accepted, so it is not sent again by itself
+		p.Set(func() { p.Data = nil })
+		require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
+		p.Require(t, 2, 2)
 	})
 	t.Run("hangs up at DATA", func(t *testing.T) {
 		var calls atomic.Int64
-		address, _ := scriptedServer(t, func(conn net.Conn) {
+		address, _ := sitetest.ScriptedServer(t, func(conn net.Conn) {
 			calls.Add(1)
-			script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "250 ok"})(conn)
+			sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "250 ok", "RCPT": "250 ok"})(conn)
 		})
-		m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: farTimeout})
+		m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout})
 		for n := range int64(2) {
-			requireMailError(t, m.Send(t.Context(), aMail()), false, false)
+			sitetest.RequireMailError(t, m.Send(t.Context(), sitetest.AMail()), false, false)
 			require.Equal(t, n+1, calls.Load())
 		}
 	})
@@ -265,24 +267,24 @@ func TestSMTPConnectionIsReplaced(t *testing.T) {
 
 // A server that takes the first line of a message and then no more.
 func TestSMTPSlowReader(t *testing.T) {
-	address, _ := scriptedServer(t, func(conn net.Conn) {
-		script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on"})(conn)
+	address, _ := sitetest.ScriptedServer(t, func(conn net.Conn) {
+		sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on"})(conn)
 	})
-	m := hurried(readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: farTimeout}), 500*time.Millisecond)
-	big := aMail()
+	m := sitetest.Hurried(sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout}), 500*time.Millisecond)
+	big := sitetest.AMail()
 	big.Text = strings.Repeat(strings.Repeat("x", 70)+"\n", 1<<18)
-	requireMailError(t, m.Send(t.Context(), big), false, false)
+	sitetest.RequireMailError(t, m.Send(t.Context(), big), false, false)
 }
 
 func TestSMTPContext(t *testing.T) {
 	t.Run("over before it begins", func(t *testing.T) {
-		p := newPostOffice(t, smtp.SmtpNoTLS)
+		p := sitetest.NewPostOffice(t, smtp.SmtpNoTLS)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		err := p.mailer(t).Send(ctx, aMail())
-		requireMailError(t, err, true, false)
+		err := p.Mailer(t).Send(ctx, sitetest.AMail())
+		sitetest.RequireMailError(t, err, true, false)
 		require.ErrorIs(t, err, context.Canceled)
-		p.require(t, 0, 0)
+		p.Require(t, 0, 0)
 	})
 	for name, c := range map[string]struct {
 		before string // what the server has answered when ctx ends
@@ -290,36 +292,36 @@ func TestSMTPContext(t *testing.T) {
 	}{
 		"before the greeting": {"", map[string]string{"": "silence"}},
 		"at EHLO":             {"EHLO", map[string]string{"": "220 hi", "EHLO": "silence"}},
-		"at MAIL":             {"MAIL", map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "silence"}},
-		"at DATA":             {"DATA", map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "silence"}},
+		"at MAIL":             {"MAIL", map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "silence"}},
+		"at DATA":             {"DATA", map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "silence"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			address, open := scriptedServer(t, func(conn net.Conn) {
+			address, open := sitetest.ScriptedServer(t, func(conn net.Conn) {
 				time.AfterFunc(50*time.Millisecond, cancel)
-				script(c.serve)(conn)
+				sitetest.Script(c.serve)(conn)
 			})
-			m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: farTimeout})
-			err := m.Send(ctx, aMail())
-			requireMailError(t, err, true, false)
+			m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout})
+			err := m.Send(ctx, sitetest.AMail())
+			sitetest.RequireMailError(t, err, true, false)
 			require.ErrorIs(t, err, context.Canceled)
-			require.Eventually(t, func() bool { return open.Load() == 0 }, patience, time.Millisecond)
+			require.Eventually(t, func() bool { return open.Load() == 0 }, sitetest.Patience, time.Millisecond)
 			require.Nil(t, m.Conn)
 		})
 	}
 	t.Run("deadline", func(t *testing.T) {
-		address, _ := scriptedServer(t, tarpit)
+		address, _ := sitetest.ScriptedServer(t, sitetest.Tarpit)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
-		err := readyMailer(t, &SMTPMailer{Address: address, Timeout: farTimeout}).Send(ctx, aMail())
-		requireMailError(t, err, true, false)
+		err := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, Timeout: sitetest.FarTimeout}).Send(ctx, sitetest.AMail())
+		sitetest.RequireMailError(t, err, true, false)
 		require.ErrorIs(t, err, context.DeadlineExceeded)
 	})
 }
 
 func TestSMTPCloseDoesNotHang(t *testing.T) {
-	answers := map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on", ".": "250 ok", "QUIT": "silence"}
+	answers := map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on", ".": "250 ok", "QUIT": "silence"}
 	serve := func(conn net.Conn) {
 		r := bufio.NewReader(conn)
 		_, _ = io.WriteString(conn, "220 hi\r\n")
@@ -338,13 +340,13 @@ func TestSMTPCloseDoesNotHang(t *testing.T) {
 			}
 		}
 	}
-	address, open := scriptedServer(t, serve)
-	m := readyMailer(t, &SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: farTimeout})
-	require.NoError(t, m.Send(t.Context(), aMail()))
+	address, open := sitetest.ScriptedServer(t, serve)
+	m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout})
+	require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
 	start := time.Now()
 	require.NoError(t, m.Close())
 	require.Less(t, time.Since(start), 20*time.Second)
-	require.Eventually(t, func() bool { return open.Load() == 0 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return open.Load() == 0 }, sitetest.Patience, time.Millisecond)
 }
 
 // openFiles counts the descriptors of this process.
@@ -359,32 +361,32 @@ func openFiles(t testing.TB) int {
 
 func TestSMTPNoDescriptorLeak(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collected connection would close itself
-	_, otherCert := testCA(t, "mail.example.com")
+	_, otherCert := sitetest.NewCA(t, "mail.example.com")
 	ways := []struct {
 		tls   string
 		serve func(net.Conn)
 	}{
-		{smtp.SmtpNoTLS, tarpit},
-		{smtp.SmtpImplicit, tarpit},
-		{smtp.SmtpNoTLS, script(map[string]string{"": "554 go away"})},
-		{smtp.SmtpNoTLS, script(map[string]string{"": "220 hi", "EHLO": "550 no", "HELO": "550 no"})},
-		{smtp.SmtpStartTLS, script(map[string]string{"": "220 hi", "EHLO": hello, "QUIT": "silence"})},
+		{smtp.SmtpNoTLS, sitetest.Tarpit},
+		{smtp.SmtpImplicit, sitetest.Tarpit},
+		{smtp.SmtpNoTLS, sitetest.Script(map[string]string{"": "554 go away"})},
+		{smtp.SmtpNoTLS, sitetest.Script(map[string]string{"": "220 hi", "EHLO": "550 no", "HELO": "550 no"})},
+		{smtp.SmtpStartTLS, sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "QUIT": "silence"})},
 		{smtp.SmtpImplicit, func(c net.Conn) { _ = tls.Server(c, otherCert).Handshake() }},
-		{smtp.SmtpNoTLS, script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok", "RCPT": "550 no", "QUIT": "221 bye"})},
-		{smtp.SmtpNoTLS, script(map[string]string{"": "220 hi", "EHLO": hello, "MAIL": "250 ok"})},
+		{smtp.SmtpNoTLS, sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "250 ok", "RCPT": "550 no", "QUIT": "221 bye"})},
+		{smtp.SmtpNoTLS, sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "250 ok"})},
 	}
-	var mailers []*SMTPMailer
+	var mailers []*registration.SMTPMailer
 	var opens []*atomic.Int64
 	for _, way := range ways {
-		address, open := scriptedServer(t, way.serve)
+		address, open := sitetest.ScriptedServer(t, way.serve)
 		opens = append(opens, open)
-		mailers = append(mailers, hurried(readyMailer(t, &SMTPMailer{Address: address, TLS: way.tls, Timeout: farTimeout}), 20*time.Millisecond))
+		mailers = append(mailers, sitetest.Hurried(sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: way.tls, Timeout: sitetest.FarTimeout}), 20*time.Millisecond))
 	}
-	require.Error(t, mailers[0].Send(t.Context(), aMail())) // what the runtime opens once is open now
+	require.Error(t, mailers[0].Send(t.Context(), sitetest.AMail())) // what the runtime opens once is open now
 	before := openFiles(t)
 	for range 50 {
 		for _, m := range mailers {
-			require.Error(t, m.Send(t.Context(), aMail()))
+			require.Error(t, m.Send(t.Context(), sitetest.AMail()))
 		}
 	}
 	require.Eventually(t, func() bool {
@@ -400,24 +402,24 @@ func TestSMTPNoDescriptorLeak(t *testing.T) {
 // Realms dial at the same time, to the same address too, and a tarpit holds up
 // nobody else.
 func TestSMTPConcurrentMailers(t *testing.T) {
-	p := newPostOffice(t, smtp.SmtpStartTLS)
-	pit, _ := scriptedServer(t, tarpit)
+	p := sitetest.NewPostOffice(t, smtp.SmtpStartTLS)
+	pit, _ := sitetest.ScriptedServer(t, sitetest.Tarpit)
 	ctx, cancel := context.WithCancel(t.Context())
 	var stuck, all sync.WaitGroup
-	stuckMailer := readyMailer(t, &SMTPMailer{Address: pit, Timeout: farTimeout})
-	stuck.Go(func() { _ = stuckMailer.Send(ctx, aMail()) })
+	stuckMailer := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: pit, Timeout: sitetest.FarTimeout})
+	stuck.Go(func() { _ = stuckMailer.Send(ctx, sitetest.AMail()) })
 	errs := make([]error, 8)
 	for i := range errs {
-		m := p.mailer(t)
+		m := p.Mailer(t)
 		all.Go(func() {
 			for range 3 {
-				errs[i] = errors.Join(errs[i], m.Send(t.Context(), aMail()), m.Close())
+				errs[i] = errors.Join(errs[i], m.Send(t.Context(), sitetest.AMail()), m.Close())
 			}
 		})
 	}
 	all.Wait()
 	require.NoError(t, errors.Join(errs...))
-	p.require(t, 24, 24)
+	p.Require(t, 24, 24)
 	cancel()
 	stuck.Wait()
 }

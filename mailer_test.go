@@ -1,7 +1,7 @@
 // mailer_test.go: the MIME message, its defence against injected headers, and
 // the mailers log and file.
 
-package registration
+package registration_test
 
 import (
 	"bytes"
@@ -27,20 +27,10 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/mail"
 )
-
-const linkInTest = "https://example.com/accounts/verify?user_id=1&timestamp=2&signature=aGk_-x"
-
-// aMail is a message with everything in it.
-func aMail() *mail.Message {
-	return &mail.Message{
-		ID: "0193.abc@example.com", From: `"Bücher, Grün & Co." <no-reply@example.com>`, ReplyTo: "Help <help@example.com>",
-		To: "ann@example.org", Subject: "Bestätigen Sie Ihre Adresse", Language: "de",
-		Text: "Hallo,\n\n" + linkInTest + "\n.\nGrüße", HTML: `<p>Hallo, <a href="` + strings.ReplaceAll(linkInTest, "&", "&amp;") + `">hier</a></p>`,
-		Date: time.Date(2026, 11, 24, 12, 0, 0, 0, time.FixedZone("CET", 3600)),
-	}
-}
 
 // parsedMail is what a recipient's program makes of a mail.
 type parsedMail struct {
@@ -84,16 +74,6 @@ func decodedHeader(t testing.TB, v string) string {
 	return out
 }
 
-// requireMailError checks whose failure an error is.
-func requireMailError(t testing.TB, err error, server, permanent bool) *mail.Error {
-	t.Helper()
-	var mailErr *mail.Error
-	require.ErrorAs(t, err, &mailErr)
-	require.Equal(t, server, mailErr.Server, "Server of: %v", err)
-	require.Equal(t, permanent, mailErr.Permanent, "Permanent of: %v", err)
-	return mailErr
-}
-
 func checkAMail(t testing.TB, raw []byte) {
 	t.Helper()
 	got := parseMail(t, raw)
@@ -107,38 +87,38 @@ func checkAMail(t testing.TB, raw []byte) {
 	require.Equal(t, "Tue, 24 Nov 2026 12:00:00 +0100", got.header.Get("Date"))
 	require.Equal(t, "auto-generated", got.header.Get("Auto-Submitted"))
 	require.Equal(t, "de", got.header.Get("Content-Language"))
-	require.Equal(t, "Hallo,\r\n\r\n"+linkInTest+"\r\n.\r\nGrüße", strings.ReplaceAll(strings.ReplaceAll(got.parts["text/plain"], "\r\n", "\n"), "\n", "\r\n"))
+	require.Equal(t, "Hallo,\r\n\r\n"+sitetest.LinkInTest+"\r\n.\r\nGrüße", strings.ReplaceAll(strings.ReplaceAll(got.parts["text/plain"], "\r\n", "\n"), "\n", "\r\n"))
 	require.Contains(t, got.parts["text/html"], "signature=aGk_-x")
 	require.NotContains(t, strings.ReplaceAll(string(raw), "\r\n", ""), "\n", "a bare line feed")
 }
 
 func TestMessageRender(t *testing.T) {
-	file, err := aMail().Render()
+	file, err := sitetest.AMail().Render()
 	require.NoError(t, err)
 	require.Equal(t, "no-reply@example.com", file.From)
 	require.Equal(t, "ann@example.org", file.To)
 	checkAMail(t, file.Content)
 
 	t.Run("text alone", func(t *testing.T) {
-		m := aMail()
+		m := sitetest.AMail()
 		m.HTML, m.ReplyTo, m.Language = "", "", ""
 		file, err := m.Render()
 		require.NoError(t, err)
 		got := parseMail(t, file.Content)
-		require.Contains(t, got.parts["text/plain"], linkInTest)
+		require.Contains(t, got.parts["text/plain"], sitetest.LinkInTest)
 		require.Len(t, got.parts, 1)
 		require.NotContains(t, got.header, "Reply-To")
 		require.NotContains(t, got.header, "Content-Language")
 	})
 	t.Run("HTML alone", func(t *testing.T) {
-		m := aMail()
+		m := sitetest.AMail()
 		m.Text = " \n"
 		file, err := m.Render()
 		require.NoError(t, err)
-		require.Contains(t, parseMail(t, file.Content).parts["text/plain"], "hier <"+linkInTest+">")
+		require.Contains(t, parseMail(t, file.Content).parts["text/plain"], "hier <"+sitetest.LinkInTest+">")
 	})
 	t.Run("long and spaced headers do not end the headers", func(t *testing.T) {
-		m := aMail()
+		m := sitetest.AMail()
 		m.From = `"A` + strings.Repeat(" ", 200) + `B" <no-reply@example.com>`
 		m.Subject = "x" + strings.Repeat(" \t", 200) + strings.Repeat("word ", 100)
 		file, err := m.Render()
@@ -186,10 +166,10 @@ func TestMessageRenderRefuses(t *testing.T) {
 	}
 	for name, set := range fields {
 		for _, attack := range []string{"\r\nBcc: eve@example.net", "\nBcc: eve@example.net", "\rBcc: eve@example.net", "\x00", "\r\n\r\nbody"} {
-			m := aMail()
+			m := sitetest.AMail()
 			set(m, attack)
 			_, err := m.Render()
-			requireMailError(t, err, false, true)
+			sitetest.RequireMailError(t, err, false, true)
 			require.EqualError(t, err, "this mail can't be written: its "+name+" has a line break or a NUL", "%q", attack)
 		}
 	}
@@ -212,10 +192,10 @@ func TestMessageRenderRefuses(t *testing.T) {
 		"reply no address":       {func(m *mail.Message) { m.ReplyTo = "nobody" }, true, "mend the setting reply_to"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := aMail()
+			m := sitetest.AMail()
 			c.change(m)
 			_, err := m.Render()
-			requireMailError(t, err, c.server, !c.server)
+			sitetest.RequireMailError(t, err, c.server, !c.server)
 			require.ErrorContains(t, err, c.err)
 		})
 	}
@@ -264,14 +244,14 @@ func FuzzMessageHeaders(f *testing.F) {
 
 func TestLogMailer(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
-	l := new(LogMailer)
+	l := new(registration.LogMailer)
 	require.NoError(t, l.Provision(caddy.Context{Context: t.Context()}))
-	l.use(zap.New(core))
+	l.Use(zap.New(core))
 	require.Len(t, logs.All(), 1)
 	require.Equal(t, zap.WarnLevel, logs.All()[0].Level)
 	require.Contains(t, logs.All()[0].Message, "for development only")
 
-	m := aMail()
+	m := sitetest.AMail()
 	m.Text = ""
 	require.NoError(t, l.Send(t.Context(), m))
 	require.NoError(t, l.Close())
@@ -279,12 +259,12 @@ func TestLogMailer(t *testing.T) {
 	line := logs.All()[1]
 	require.Equal(t, zap.InfoLevel, line.Level)
 	require.Equal(t, "mail", line.Message)
-	require.Equal(t, map[string]any{"to": m.To, "subject": m.Subject, "text": "Hallo, hier <" + linkInTest + ">\n"}, line.ContextMap())
+	require.Equal(t, map[string]any{"to": m.To, "subject": m.Subject, "text": "Hallo, hier <" + sitetest.LinkInTest + ">\n"}, line.ContextMap())
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	err := l.Send(ctx, m)
-	requireMailError(t, err, true, false)
+	sitetest.RequireMailError(t, err, true, false)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Len(t, logs.All(), 2)
 }
@@ -320,21 +300,21 @@ func TestLogAndFileMailerCaddyfile(t *testing.T) {
 
 func TestFileMailer(t *testing.T) {
 	t.Setenv("TEST_MAIL_FOLDER", t.TempDir())
-	f := &FileMailer{Directory: "{env.TEST_MAIL_FOLDER}/new/mails"}
+	f := &registration.FileMailer{Directory: "{env.TEST_MAIL_FOLDER}/new/mails"}
 	require.NoError(t, f.Provision(caddy.Context{}))
 	require.Equal(t, "{env.TEST_MAIL_FOLDER}/new/mails", f.Directory, "the configuration stays as it is written")
-	info, err := os.Stat(f.dir)
+	info, err := os.Stat(f.Folder())
 	require.NoError(t, err)
 	require.Equal(t, fs.ModeDir|0o700, info.Mode())
 
-	first, second, third := aMail(), aMail(), aMail()
+	first, second, third := sitetest.AMail(), sitetest.AMail(), sitetest.AMail()
 	second.ID = "another@example.com"
 	third.ID, third.Date = "0@example.com", first.Date.Add(time.Millisecond)
 	for _, m := range []*mail.Message{third, first, second, first} { // first twice: tried again
 		require.NoError(t, f.Send(t.Context(), m))
 	}
 	require.NoError(t, f.Close())
-	entries, err := os.ReadDir(f.dir)
+	entries, err := os.ReadDir(f.Folder())
 	require.NoError(t, err)
 	require.Len(t, entries, 3, "no second copy, no rest of a temporary file")
 	var ids []string
@@ -343,7 +323,7 @@ func TestFileMailer(t *testing.T) {
 		info, err := e.Info()
 		require.NoError(t, err)
 		require.Equal(t, fs.FileMode(0o600), info.Mode())
-		raw, err := os.ReadFile(filepath.Join(f.dir, e.Name()))
+		raw, err := os.ReadFile(filepath.Join(f.Folder(), e.Name()))
 		require.NoError(t, err)
 		ids = append(ids, parseMail(t, raw).header.Get("Message-ID"))
 		if ids[len(ids)-1] == "<"+first.ID+">" {
@@ -353,38 +333,38 @@ func TestFileMailer(t *testing.T) {
 	require.Equal(t, "<0@example.com>", ids[2], "sorted by time")
 
 	t.Run("folder cleaned away", func(t *testing.T) {
-		require.NoError(t, os.RemoveAll(f.dir))
+		require.NoError(t, os.RemoveAll(f.Folder()))
 		require.NoError(t, f.Send(t.Context(), first))
 	})
 	t.Run("name taken by a folder", func(t *testing.T) {
-		entries, err := os.ReadDir(f.dir)
+		entries, err := os.ReadDir(f.Folder())
 		require.NoError(t, err)
-		path := filepath.Join(f.dir, entries[0].Name())
+		path := filepath.Join(f.Folder(), entries[0].Name())
 		require.NoError(t, os.Remove(path))
 		require.NoError(t, os.Mkdir(path, 0o700))
-		requireMailError(t, f.Send(t.Context(), first), false, false)
-		entries, err = os.ReadDir(f.dir)
+		sitetest.RequireMailError(t, f.Send(t.Context(), first), false, false)
+		entries, err = os.ReadDir(f.Folder())
 		require.NoError(t, err)
 		require.Len(t, entries, 1, "the temporary file is removed")
 	})
 	t.Run("no folder", func(t *testing.T) {
-		require.NoError(t, os.RemoveAll(f.dir))
-		require.NoError(t, os.WriteFile(f.dir, nil, 0o600))
-		requireMailError(t, f.Send(t.Context(), first), false, false)
+		require.NoError(t, os.RemoveAll(f.Folder()))
+		require.NoError(t, os.WriteFile(f.Folder(), nil, 0o600))
+		sitetest.RequireMailError(t, f.Send(t.Context(), first), false, false)
 	})
 	t.Run("folder that takes no file", func(t *testing.T) {
-		err := writeMail("/proc/self", "x.eml", nil)
+		err := registration.WriteMail("/proc/self", "x.eml", nil)
 		require.Error(t, err)
 	})
 	t.Run("header injection", func(t *testing.T) {
-		m := aMail()
+		m := sitetest.AMail()
 		m.Subject += "\r\nBcc: eve@example.net"
-		requireMailError(t, f.Send(t.Context(), m), false, true)
+		sitetest.RequireMailError(t, f.Send(t.Context(), m), false, true)
 	})
 	t.Run("stopped", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		requireMailError(t, f.Send(ctx, first), true, false)
+		sitetest.RequireMailError(t, f.Send(ctx, first), true, false)
 	})
 }
 
@@ -397,7 +377,7 @@ func TestFileMailerProvision(t *testing.T) {
 		"{nonsense}":           "mailer file: directory: unrecognized placeholder {nonsense}; set it before",
 		file + "/below/a/file": "name a folder that Caddy's user may write",
 	} {
-		require.ErrorContains(t, (&FileMailer{Directory: dir}).Provision(caddy.Context{}), want)
+		require.ErrorContains(t, (&registration.FileMailer{Directory: dir}).Provision(caddy.Context{}), want)
 	}
 }
 

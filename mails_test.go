@@ -2,7 +2,7 @@
 // goldens (testdata/mails, written anew by -update), and which language and
 // template a mail gets.
 
-package registration
+package registration_test
 
 import (
 	"flag"
@@ -18,7 +18,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/inside"
 	"github.com/seed-928992b0/caddy-registration/internal/letter"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -27,15 +30,15 @@ import (
 // goldenMail is a mail with everything in it.
 func goldenMail(l *text.Locale) letter.MailData {
 	return letter.MailData{
-		Loc: l, Site: "example.com", Email: "ada@example.org", Period: l.Text(text.InWords(7 * day)),
+		Loc: l, Site: "example.com", Email: "ada@example.org", Period: l.Text(text.InWords(7 * sitetest.Day)),
 		Link: "https://example.com/accounts/page/?user_id=0198c0de-0000-7000-8000-000000000001&timestamp=1790000000&signature=c2lnbmF0dXJlLW9mLWFuLWV4YW1wbGUtbGluaw",
 		User: letter.MailUser{Username: "ada", FirstName: "Ada", LastName: "Lovelace", Name: "Ada Lovelace", Email: "ada@example.org"},
 	}
 }
 
 func TestMailGoldens(t *testing.T) {
-	l := english(t)
-	r, err := letter.NewRenderer(resolvedTestSettings(t).letters(), l, "example.com", time.Now)
+	l := sitetest.English(t)
+	r, err := letter.NewRenderer(sitetest.Letters(sitetest.Resolved(t)), l, "example.com", time.Now)
 	require.NoError(t, err)
 	for _, language := range l.Locales {
 		for kind, template := range r.Templates[language.Name] {
@@ -71,15 +74,15 @@ func TestMailGoldens(t *testing.T) {
 // also if Caddy restarts in between, with the period and the header in it.
 func TestMailLanguage(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "registration.db")
-	s := newSiteAt(t, path)
-	s.failWith(func(*mail.Message) error { return &mail.Error{Server: true, Err: os.ErrDeadlineExceeded} })
-	b := s.browser()
-	b.header.Set("Accept-Language", "pl-PL,pl;q=0.9,en;q=0.8")
-	res := b.post("/accounts/register", newcomer("ada"))
-	require.Equal(t, http.StatusCreated, res.StatusCode, res.body)
-	s.close()
-	s = newSiteAt(t, path)
-	m := s.mail()
+	s := sitetest.NewAt(t, path)
+	s.FailWith(func(*mail.Message) error { return &mail.Error{Server: true, Err: os.ErrDeadlineExceeded} })
+	b := s.Browser()
+	b.Header.Set("Accept-Language", "pl-PL,pl;q=0.9,en;q=0.8")
+	res := b.Post("/accounts/register", sitetest.Newcomer("ada"))
+	require.Equal(t, http.StatusCreated, res.StatusCode, res.Text)
+	s.Close()
+	s = sitetest.NewAt(t, path)
+	m := s.Mail()
 	require.Equal(t, "pl", m.Language)
 	require.Equal(t, "Potwierdź konto w witrynie example.com", m.Subject)
 	require.Contains(t, m.Text, "Ważność linku: 7 dni.")
@@ -88,10 +91,10 @@ func TestMailLanguage(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(file.Content), "Content-Language: pl\r\n")
 	require.Contains(t, string(file.Content), "Subject: =?UTF-8?")
-	b = s.browser()
-	b.header.Set("Accept-Language", "de")
-	res = b.post("/accounts/verify-registration", linkOf(m, t))
-	require.Equal(t, "Ihr Konto ist bestätigt.", res.json(t)["detail"])
+	b = s.Browser()
+	b.Header.Set("Accept-Language", "de")
+	res = b.Post("/accounts/verify-registration", sitetest.LinkOf(m, t))
+	require.Equal(t, "Ihr Konto ist bestätigt.", res.JSON(t)["detail"])
 	require.Equal(t, "de", res.Header.Get("Content-Language"))
 	require.Contains(t, strings.Join(res.Header.Values("Vary"), ", "), "Accept-Language")
 }
@@ -99,15 +102,15 @@ func TestMailLanguage(t *testing.T) {
 // TestMailLanguageGone: a mail in a language that is no longer spoken goes out
 // in the fallback.
 func TestMailLanguageGone(t *testing.T) {
-	dir := templatesFolder(t, map[string]string{"locales/nl.json": `{"mail.register.subject": "Bevestig je account bij {site}"}`})
+	dir := sitetest.TemplatesFolder(t, map[string]string{"locales/nl.json": `{"mail.register.subject": "Bevestig je account bij {site}"}`})
 	path := filepath.Join(t.TempDir(), "registration.db")
-	s := newSiteAt(t, path, func(s *Settings) { s.Templates, s.Language = dir, "nl" })
-	s.failWith(func(*mail.Message) error { return &mail.Error{Server: true, Err: os.ErrDeadlineExceeded} })
-	b := s.browser()
-	require.Equal(t, http.StatusCreated, b.post("/accounts/register", newcomer("ada")).StatusCode)
-	s.close() // still failing, so that this site can't send it on its way out
-	s = newSiteAt(t, path, func(s *Settings) { s.Language = "fr" })
-	m := s.mail()
+	s := sitetest.NewAt(t, path, func(s *registration.Settings) { s.Templates, s.Language = dir, "nl" })
+	s.FailWith(func(*mail.Message) error { return &mail.Error{Server: true, Err: os.ErrDeadlineExceeded} })
+	b := s.Browser()
+	require.Equal(t, http.StatusCreated, b.Post("/accounts/register", sitetest.Newcomer("ada")).StatusCode)
+	s.Close() // still failing, so that this site can't send it on its way out
+	s = sitetest.NewAt(t, path, func(s *registration.Settings) { s.Language = "fr" })
+	m := s.Mail()
 	require.Equal(t, "fr", m.Language)
 	require.Equal(t, "Confirmez votre compte sur example.com", m.Subject)
 }
@@ -115,18 +118,18 @@ func TestMailLanguageGone(t *testing.T) {
 // TestMailTemplatesByLanguage: one file for one language beats the one for all, and a
 // language without one rests on its parent's.
 func TestMailTemplatesByLanguage(t *testing.T) {
-	dir := templatesFolder(t, map[string]string{
+	dir := sitetest.TemplatesFolder(t, map[string]string{
 		"register/body.txt":    "all {{.Link}}",
 		"register/body.de.txt": "deutsch {{.Link}}\n{{.T \"mail.period\"}}",
 		"locales/de-AT.json":   `{"mail.register.subject": "Servus"}`,
 		"mail/layout.fr.html":  `<!doctype html><title>{{template "subject" .}}</title><p>à la maison</p>{{template "content" .}}`,
 	})
-	s := newSite(t, func(s *Settings) { s.Templates = dir })
+	s := sitetest.New(t, func(s *registration.Settings) { s.Templates = dir })
 	sent := func(language string) *mail.Message {
-		b := s.browser()
-		b.header.Set("Accept-Language", language)
-		require.Equal(t, http.StatusCreated, b.post("/accounts/register", newcomer("u"+strings.ToLower(strings.ReplaceAll(language, "-", "")))).StatusCode)
-		return s.mail()
+		b := s.Browser()
+		b.Header.Set("Accept-Language", language)
+		require.Equal(t, http.StatusCreated, b.Post("/accounts/register", sitetest.Newcomer("u"+strings.ToLower(strings.ReplaceAll(language, "-", "")))).StatusCode)
+		return s.Mail()
 	}
 	require.Contains(t, sent("en").Text, "all http")
 	require.Contains(t, sent("de").Text, "deutsch http")
@@ -139,8 +142,10 @@ func TestMailTemplatesByLanguage(t *testing.T) {
 	require.Contains(t, m.HTML, "Bienvenue sur example.com")
 
 	for name, want := range map[string]string{"register/body.pl.txt": "{{.T \"mail.nothing\"}}", "mail/layout.id.html": "{{template \"nothing\" .}}"} {
-		settings := resolvedTestSettings(t, func(s *Settings) { s.Templates = templatesFolder(t, map[string]string{name: want}) })
-		_, err := letter.NewRenderer(settings.letters(), english(t), "example.com", time.Now)
+		settings := sitetest.Resolved(t, func(s *registration.Settings) {
+			s.Templates = sitetest.TemplatesFolder(t, map[string]string{name: want})
+		})
+		_, err := letter.NewRenderer(sitetest.Letters(settings), sitetest.English(t), "example.com", time.Now)
 		require.ErrorContains(t, err, "nothing", name)
 	}
 }
@@ -159,12 +164,12 @@ func TestVerificationURL(t *testing.T) {
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
-			s := newSite(t, func(s *Settings) {
+			s := sitetest.New(t, func(s *registration.Settings) {
 				s.Register.VerificationURL, s.ResetPassword.VerificationURL, s.RegisterEmail.VerificationURL, s.RegisterEmail.UndoURL = c.set, c.set, c.set, c.set
 			})
-			next := func(purpose string) data {
-				m := s.mail()
-				link := linkInMail.FindString(m.Text)
+			next := func(purpose string) sitetest.Data {
+				m := s.Mail()
+				link := sitetest.LinkInMail.FindString(m.Text)
 				require.Contains(t, m.HTML, html.EscapeString(link), purpose)
 				query, ok := strings.CutPrefix(link, c.page+"?")
 				require.True(t, ok, "%s: %s", purpose, link)
@@ -174,7 +179,7 @@ func TestVerificationURL(t *testing.T) {
 				if strings.Contains(c.before, "lang") {
 					require.Equal(t, "en", values.Get("lang"))
 				}
-				out := data{}
+				out := sitetest.Data{}
 				for _, name := range []string{"user_id", "email", "timestamp", "signature"} {
 					if values.Get(name) != "" {
 						out[name] = values.Get(name)
@@ -182,15 +187,15 @@ func TestVerificationURL(t *testing.T) {
 				}
 				return out
 			}
-			b := s.browser()
-			require.Equal(t, 201, b.post("/accounts/register", with(newcomer("ada"), data{"email": "ada+x@example.org"})).StatusCode)
-			require.Equal(t, 200, b.post("/accounts/verify-registration", next("register")).StatusCode)
-			require.Equal(t, 200, b.post("/accounts/send-reset-password-link", data{"login": "ada"}).StatusCode)
-			require.Equal(t, 200, b.post("/accounts/reset-password", with(next("reset"), data{"password": testPassword})).StatusCode)
-			b = s.signedIn("ada")
-			require.Equal(t, 200, b.post("/accounts/register-email", data{"email": "ada+y@example.org"}).StatusCode)
-			require.Equal(t, 200, b.post("/accounts/verify-email", next("new address")).StatusCode)
-			require.Equal(t, 200, b.post("/accounts/undo-email", next("undo")).StatusCode)
+			b := s.Browser()
+			require.Equal(t, 201, b.Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"email": "ada+x@example.org"})).StatusCode)
+			require.Equal(t, 200, b.Post("/accounts/verify-registration", next("register")).StatusCode)
+			require.Equal(t, 200, b.Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"}).StatusCode)
+			require.Equal(t, 200, b.Post("/accounts/reset-password", sitetest.With(next("reset"), sitetest.Data{"password": sitetest.Password})).StatusCode)
+			b = s.SignedIn("ada")
+			require.Equal(t, 200, b.Post("/accounts/register-email", sitetest.Data{"email": "ada+y@example.org"}).StatusCode)
+			require.Equal(t, 200, b.Post("/accounts/verify-email", next("new address")).StatusCode)
+			require.Equal(t, 200, b.Post("/accounts/undo-email", next("undo")).StatusCode)
 		})
 	}
 }
@@ -199,15 +204,15 @@ func TestVerificationURLRefused(t *testing.T) {
 	for set, want := range map[string]string{
 		"verify/": "a path below base_url", "//evil.example/": "no path below base_url", `/\evil.example`: "no path below base_url", "javascript:x": "absolute", "/ver ify": "no path below base_url",
 	} {
-		s := testSettings()
+		s := sitetest.Settings()
 		s.Register.VerificationURL = set
-		_, err := s.resolve()
+		_, err := inside.Resolve(s)
 		require.ErrorContains(t, err, want, set)
 	}
-	s := testSettings()
+	s := sitetest.Settings()
 	s.BaseURL, s.Pages.Off = "", true
 	s.Register.VerificationURL, s.ResetPassword.VerificationURL, s.RegisterEmail.VerificationURL, s.RegisterEmail.UndoURL = "https://a.example", "https://a.example", "https://a.example", "/undo/"
-	_, err := s.resolve()
+	_, err := inside.Resolve(s)
 	require.ErrorContains(t, err, "register_email.undo_url is a path below it")
 }
 
@@ -215,44 +220,44 @@ func TestVerificationURLRefused(t *testing.T) {
 // without a folder.
 func TestTemplatesOfAnotherKindOfLink(t *testing.T) {
 	const link = "https://app.example.net/verify/{{.UserID}}/{{.Timestamp}}/{{.Signature}}/{{urlquery .Email}}/"
-	dir := templatesFolder(t, map[string]string{"register/body.txt": link, "register/body.html": `<a href="` + link + `">x</a>`, "password_changed/body.txt": "[{{.UserID}}{{.Timestamp}}{{.Signature}}]"})
-	s := newSite(t, func(s *Settings) {
+	dir := sitetest.TemplatesFolder(t, map[string]string{"register/body.txt": link, "register/body.html": `<a href="` + link + `">x</a>`, "password_changed/body.txt": "[{{.UserID}}{{.Timestamp}}{{.Signature}}]"})
+	s := sitetest.New(t, func(s *registration.Settings) {
 		s.Templates = dir
-		s.ResetPassword.Mail = MailSettings{Subject: "register_email/subject.txt", TextBody: "reset_password/body.txt"} // both built in
+		s.ResetPassword.Mail = registration.MailSettings{Subject: "register_email/subject.txt", TextBody: "reset_password/body.txt"} // both built in
 	})
-	require.Equal(t, 201, s.browser().post("/accounts/register", with(newcomer("ada"), data{"email": "ada+x@example.org"})).StatusCode)
-	m := s.mail()
-	parts := strings.Split(urlOf(t, m).EscapedPath(), "/")
+	require.Equal(t, 201, s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"email": "ada+x@example.org"})).StatusCode)
+	m := s.Mail()
+	parts := strings.Split(sitetest.UrlOf(t, m).EscapedPath(), "/")
 	require.Len(t, parts, 7)
 	require.Contains(t, m.HTML, "/"+parts[3]+"/"+parts[4]+"/")
 	email, err := url.QueryUnescape(parts[5])
 	require.NoError(t, err)
 	require.Equal(t, "ada+x@example.org", email)
-	require.Equal(t, 200, s.browser().post("/accounts/verify-registration", data{"user_id": parts[2], "timestamp": parts[3], "signature": parts[4]}).StatusCode)
-	require.Equal(t, 200, s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"}).StatusCode)
-	m = s.mail()
+	require.Equal(t, 200, s.Browser().Post("/accounts/verify-registration", sitetest.Data{"user_id": parts[2], "timestamp": parts[3], "signature": parts[4]}).StatusCode)
+	require.Equal(t, 200, s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"}).StatusCode)
+	m = s.Mail()
 	require.Contains(t, m.Subject, "Confirm your new e-mail address")
 	require.Empty(t, m.HTML)
-	require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(linkOf(m, t), data{"password": testPassword})).StatusCode)
-	require.Contains(t, s.notice().Text, "[]", "a notice has no link")
+	require.Equal(t, 200, s.Browser().Post("/accounts/reset-password", sitetest.With(sitetest.LinkOf(m, t), sitetest.Data{"password": sitetest.Password})).StatusCode)
+	require.Contains(t, s.Notice().Text, "[]", "a notice has no link")
 }
 
 func TestBuiltInTemplatesWithoutAFolder(t *testing.T) {
-	s := newSite(t, func(s *Settings) {
-		s.Register.Mail = MailSettings{Subject: "register/subject.txt", TextBody: "register/body.txt"}
+	s := sitetest.New(t, func(s *registration.Settings) {
+		s.Register.Mail = registration.MailSettings{Subject: "register/subject.txt", TextBody: "register/body.txt"}
 	})
-	require.Equal(t, 201, s.browser().post("/accounts/register", newcomer("ada")).StatusCode)
-	m := s.mail()
+	require.Equal(t, 201, s.Browser().Post("/accounts/register", sitetest.Newcomer("ada")).StatusCode)
+	m := s.Mail()
 	require.NotEmpty(t, m.Subject)
 	require.Contains(t, m.Text, "signature=")
 	require.Empty(t, m.HTML, "only the text is named")
 	for _, name := range []string{"own.txt", "register/body.md", "pages/page.html", "locales/en.json", "../register/body.txt", "register/body.de.txt", "mail/layout.html"} {
-		settings := testSettings()
+		settings := sitetest.Settings()
 		settings.Register.Mail.Body = name
-		_, err := settings.resolve()
+		_, err := inside.Resolve(settings)
 		require.ErrorContains(t, err, "no built-in template", name)
 	}
-	settings := resolvedTestSettings(t, func(s *Settings) { s.Templates, s.Register.Mail.Body = t.TempDir(), "register/bodi.txt" })
-	_, err := letter.NewRenderer(settings.letters(), english(t), "example.com", time.Now)
+	settings := sitetest.Resolved(t, func(s *registration.Settings) { s.Templates, s.Register.Mail.Body = t.TempDir(), "register/bodi.txt" })
+	_, err := letter.NewRenderer(sitetest.Letters(settings), sitetest.English(t), "example.com", time.Now)
 	require.ErrorContains(t, err, "register/bodi.txt", "a slip is told")
 }

@@ -2,7 +2,7 @@
 // every test in this package is held against it, and what it asks for is what
 // is needed.
 
-package registration
+package registration_test
 
 import (
 	"flag"
@@ -10,87 +10,43 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/apicheck"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
-	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 )
 
-// checker reads the document of the realm as it is now.
-func (s *site) checker() *apicheck.Checker {
-	s.t.Helper()
-	i := 0
-	if s.https {
-		i = 1
-	}
-	doc := s.realm.Openapi[i]()
-	s.checkedMu.Lock()
-	defer s.checkedMu.Unlock()
-	if s.checked == nil || s.checkedTag != doc.Etag {
-		c, err := apicheck.New(doc.Body)
-		require.NoError(s.t, err)
-		s.checked, s.checkedTag = c, doc.Etag
-	}
-	return s.checked
-}
-
-// isPage reports whether an answer is the page for who takes anything, which the
-// document doesn't have.
-func isPage(req *http.Request, res *http.Response) bool {
-	return strings.Contains(req.Header.Get("Accept"), "*/*") && res.StatusCode == http.StatusOK && res.Header.Get("Content-Type") == "text/html; charset=utf-8"
-}
-
-// checkAnswer holds an answer against the document, unless it is a page or a
-// redirect for a browser.
-func (s *site) checkAnswer(req *http.Request, res *http.Response, body string) {
-	s.t.Helper()
-	path, ok := strings.CutPrefix(req.URL.Path, s.realm.Path)
-	if !ok || path != "" && path[0] != '/' || web.WantsPage(req.Header) || isPage(req, res) {
-		return
-	}
-	if s.realm.Pages.Files[strings.TrimPrefix(path, "/")] != nil { // the pages' style sheet, logo
-		return
-	}
-	if path == "" || path == "/" {
-		return
-	}
-	err := s.checker().Check(apicheck.Answer{Method: req.Method, Path: strings.TrimSuffix(path, "/"), Status: res.StatusCode, Header: res.Header, Body: []byte(body)})
-	if err != nil {
-		s.t.Error(err)
-	}
-}
-
 // documentOf fetches the document as a client does.
-func documentOf(t testing.TB, s *site) (map[string]any, *answer) {
+func documentOf(t testing.TB, s *sitetest.Site) (map[string]any, *sitetest.Answer) {
 	t.Helper()
-	res := s.browser().get("/accounts/openapi.json")
+	res := s.Browser().Get("/accounts/openapi.json")
 	require.Equal(t, 200, res.StatusCode)
-	return res.json(t), res
+	return res.JSON(t), res
 }
 
 func TestOpenAPIHasWhatIsServed(t *testing.T) {
-	for name, configure := range map[string]func(*Settings){
-		"defaults": func(*Settings) {},
-		"tokens":   withJWT,
-		"little": func(s *Settings) {
-			s.Register.Enabled, s.Register.Verification, s.ResetPassword.Enabled, s.RegisterEmail.Verification = off(), off(), off(), off()
+	for name, configure := range map[string]func(*registration.Settings){
+		"defaults": func(*registration.Settings) {},
+		"tokens":   sitetest.WithJWT,
+		"little": func(s *registration.Settings) {
+			s.Register.Enabled, s.Register.Verification, s.ResetPassword.Enabled, s.RegisterEmail.Verification = sitetest.Off(), sitetest.Off(), sitetest.Off(), sitetest.Off()
 		},
-		"everything": func(s *Settings) {
-			withJWT(s)
+		"everything": func(s *registration.Settings) {
+			sitetest.WithJWT(s)
 			s.User.LoginFields = []string{field.Username, field.Email}
-			s.NonFieldErrorsKey, s.Register.AutoLogin, s.ResetPassword.UseEmail, s.ResetPassword.PasswordConfirm, s.ResetPassword.FailWhenUserNotFound = on(), on(), on(), on(), on()
+			s.NonFieldErrorsKey, s.Register.AutoLogin, s.ResetPassword.UseEmail, s.ResetPassword.PasswordConfirm, s.ResetPassword.FailWhenUserNotFound = sitetest.On(), sitetest.On(), sitetest.On(), sitetest.On(), sitetest.On()
 		},
-		"redirects": redirecting,
+		"redirects": sitetest.Redirecting,
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, configure)
-			documented := s.checker().Paths()
+			s := sitetest.New(t, configure)
+			documented := s.Checker().Paths()
 			served := map[string][]string{}
-			for name, e := range s.realm.Endpoints {
+			for name, e := range s.Realm.Endpoints {
 				require.NotZero(t, e.Doc.Success, "%s has no description", name)
 				if !e.Off {
 					served["/"+name] = slices.DeleteFunc(slices.Clone(e.Methods), func(m string) bool { return m == http.MethodHead })
@@ -100,7 +56,7 @@ func TestOpenAPIHasWhatIsServed(t *testing.T) {
 			for path, methods := range served {
 				require.ElementsMatch(t, methods, documented[path], path)
 				for _, method := range []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
-					s.browser().do(method, "/accounts"+path, nil) // checked by the browser
+					s.Browser().Do(method, "/accounts"+path, nil) // checked by the browser
 				}
 			}
 			doc, _ := documentOf(t, s)
@@ -118,22 +74,22 @@ func TestOpenAPIHasWhatIsServed(t *testing.T) {
 
 // What the document requires of a body is what the endpoint requires.
 func TestOpenAPIRequiresWhatIsNeeded(t *testing.T) {
-	s := newSite(t, withJWT)
-	s.member("ada")
-	c := s.checker()
+	s := sitetest.New(t, sitetest.WithJWT)
+	s.Member("ada")
+	c := s.Checker()
 	for path, methods := range c.Paths() {
 		for _, method := range methods {
 			required := c.Required(method, path)
 			if len(required) == 0 {
 				continue
 			}
-			b := s.signedIn("ada").problems()
-			res := b.do(method, "/accounts"+path, data{})
+			b := s.SignedIn("ada").Problems()
+			res := b.Do(method, "/accounts"+path, sitetest.Data{})
 			require.Equal(t, 400, res.StatusCode, path)
-			refused, _ := res.json(t)["errors"].(map[string]any)
+			refused, _ := res.JSON(t)["errors"].(map[string]any)
 			for _, name := range required {
 				if path == "/register" && name == field.Email { // told once the rest is right
-					requireError(t, s.browser().problems().post("/accounts/register", with(newcomer("bob"), data{"email": nil})), 400, "email_required")
+					sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/register", sitetest.With(sitetest.Newcomer("bob"), sitetest.Data{"email": nil})), 400, "email_required")
 					continue
 				}
 				require.Contains(t, refused, name, "%s %s", method, path)
@@ -149,14 +105,14 @@ func TestOpenAPIRequiresWhatIsNeeded(t *testing.T) {
 
 // Bodies that the endpoints take are bodies that the document allows.
 func TestOpenAPIAllowsWhatIsTaken(t *testing.T) {
-	s := newSite(t)
-	c := s.checker()
-	require.NoError(t, c.ValidateInput("POST", "/register", newcomer("ada")))
-	require.Error(t, c.ValidateInput("POST", "/register", with(newcomer("ada"), data{"username": nil})))
-	require.NoError(t, c.ValidateInput("POST", "/login", data{"login": "ada", "password": "x"}))
-	require.NoError(t, c.ValidateInput("POST", "/login", data{"username": "ada", "password": "x"}))
-	require.Error(t, c.ValidateInput("POST", "/login", data{"password": "x"}))
-	require.Error(t, c.ValidateInput("POST", "/login", data{"login": "ada"}))
+	s := sitetest.New(t)
+	c := s.Checker()
+	require.NoError(t, c.ValidateInput("POST", "/register", sitetest.Newcomer("ada")))
+	require.Error(t, c.ValidateInput("POST", "/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"username": nil})))
+	require.NoError(t, c.ValidateInput("POST", "/login", sitetest.Data{"login": "ada", "password": "x"}))
+	require.NoError(t, c.ValidateInput("POST", "/login", sitetest.Data{"username": "ada", "password": "x"}))
+	require.Error(t, c.ValidateInput("POST", "/login", sitetest.Data{"password": "x"}))
+	require.Error(t, c.ValidateInput("POST", "/login", sitetest.Data{"login": "ada"}))
 	doc, _ := documentOf(t, s)
 	for path, item := range doc["paths"].(map[string]any) {
 		for method, operation := range item.(map[string]any) {
@@ -173,36 +129,36 @@ func TestOpenAPIAllowsWhatIsTaken(t *testing.T) {
 }
 
 func TestOpenAPIIsCached(t *testing.T) {
-	s := newSite(t)
+	s := sitetest.New(t)
 	_, res := documentOf(t, s)
 	etag := res.Header.Get("ETag")
 	require.Regexp(t, `^"[\w-]+"$`, etag)
 	require.Contains(t, res.Header.Get("Content-Type"), "application/json")
 	require.Equal(t, "*", res.Header.Get("Access-Control-Allow-Origin"))
 	for _, match := range []string{etag, "W/" + etag, `"other", ` + etag, "*"} {
-		b := s.browser()
-		b.header.Set("If-None-Match", match)
-		again := b.get("/accounts/openapi.json")
+		b := s.Browser()
+		b.Header.Set("If-None-Match", match)
+		again := b.Get("/accounts/openapi.json")
 		require.Equal(t, 304, again.StatusCode, match)
-		require.Empty(t, again.body)
+		require.Empty(t, again.Text)
 		require.Equal(t, etag, again.Header.Get("ETag"))
 	}
-	b := s.browser()
-	b.header.Set("If-None-Match", `"other"`)
-	require.Equal(t, 200, b.get("/accounts/openapi.json").StatusCode)
-	require.Equal(t, etag, newSite(t).browser().get("/accounts/openapi.json").Header.Get("ETag"), "the same settings, the same document")
-	require.NotEqual(t, etag, newSite(t, withJWT).browser().get("/accounts/openapi.json").Header.Get("ETag"))
-	s.https = true
+	b := s.Browser()
+	b.Header.Set("If-None-Match", `"other"`)
+	require.Equal(t, 200, b.Get("/accounts/openapi.json").StatusCode)
+	require.Equal(t, etag, sitetest.New(t).Browser().Get("/accounts/openapi.json").Header.Get("ETag"), "the same settings, the same document")
+	require.NotEqual(t, etag, sitetest.New(t, sitetest.WithJWT).Browser().Get("/accounts/openapi.json").Header.Get("ETag"))
+	s.HTTPS = true
 	_, secure := documentOf(t, s)
-	require.Contains(t, secure.body, `"__Host-registration"`)
-	require.NotContains(t, res.body, "__Host-")
+	require.Contains(t, secure.Text, `"__Host-registration"`)
+	require.NotContains(t, res.Text, "__Host-")
 	require.NotEqual(t, etag, secure.Header.Get("ETag"))
 }
 
 // A checker that lets everything through would prove nothing.
 func TestTheCheckerNotices(t *testing.T) {
-	s := newSite(t)
-	c := s.checker()
+	s := sitetest.New(t)
+	c := s.Checker()
 	jsonHeader := http.Header{"Content-Type": {"application/json"}}
 	for name, a := range map[string]apicheck.Answer{
 		"unknown status":     {Method: "POST", Path: "/login", Status: 418, Header: jsonHeader, Body: []byte(`{"detail":"x"}`)},
@@ -222,11 +178,11 @@ func TestTheCheckerNotices(t *testing.T) {
 
 // TestOpenAPIGolden keeps a whole document to look at: -update writes it.
 func TestOpenAPIGolden(t *testing.T) {
-	s := newSite(t, withJWT)
+	s := sitetest.New(t, sitetest.WithJWT)
 	path := filepath.Join("testdata", "openapi", "jwt.json")
-	got := s.realm.Openapi[0]().Body
+	got := s.Realm.Openapi[0]().Body
 	if flag.Lookup("update").Value.String() == "true" {
 		require.NoError(t, os.WriteFile(path, got, 0o600))
 	}
-	require.JSONEq(t, readFile(t, path), string(got))
+	require.JSONEq(t, sitetest.ReadFile(t, path), string(got))
 }

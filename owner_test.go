@@ -1,6 +1,6 @@
 // owner_test.go: what the owner of a site does with accounts.
 
-package registration
+package registration_test
 
 import (
 	"net/http"
@@ -9,9 +9,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 )
 
 func refusedFields(t *testing.T, err error) map[string]refusal.Code {
@@ -26,9 +28,9 @@ func refusedFields(t *testing.T, err error) map[string]refusal.Code {
 }
 
 func TestOwnerMakesAccounts(t *testing.T) {
-	s := newSite(t, withFields(field.Spec{Name: "plan", Type: "text", Required: true, MaxLength: 5}))
+	s := sitetest.New(t, sitetest.WithFields(field.Spec{Name: "plan", Type: "text", Required: true, MaxLength: 5}))
 	ctx := t.Context()
-	u, err := s.accounts.Create(ctx, account.NewAccount{Username: "admin", Email: "ada@example.org", Groups: []string{"admins"}})
+	u, err := s.Accounts.Create(ctx, account.NewAccount{Username: "admin", Email: "ada@example.org", Groups: []string{"admins"}})
 	require.NoError(t, err, "a reserved name, and no plan")
 	require.True(t, u.IsActive && u.EmailVerified)
 	require.Empty(t, u.PasswordHash)
@@ -48,7 +50,7 @@ func TestOwnerMakesAccounts(t *testing.T) {
 		"all at once": {account.NewAccount{Username: "-", Email: "x", Groups: []string{""}}, map[string]refusal.Code{"username": refusal.CodeInvalid, "email": refusal.CodeInvalid, "groups": refusal.CodeInvalid}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := s.accounts.Create(ctx, test.wanted)
+			_, err := s.Accounts.Create(ctx, test.wanted)
 			require.Equal(t, test.codes, refusedFields(t, err))
 		})
 	}
@@ -57,25 +59,25 @@ func TestOwnerMakesAccounts(t *testing.T) {
 // A link that an owner makes sets a password once, also where nobody can ask for one.
 func TestOwnerMakesLinks(t *testing.T) {
 	for name, test := range map[string]struct {
-		configure func(*Settings)
+		configure func(*registration.Settings)
 		endpoint  string
 	}{
-		"reset on":   {func(*Settings) {}, "reset-password"},
-		"used again": {func(s *Settings) { s.ResetPassword.OneTimeUse = off() }, "reset-password"},
-		"reset off":  {func(s *Settings) { s.ResetPassword.Enabled = off() }, "set-password"},
-		"no mailer": {func(s *Settings) {
-			s.ResetPassword.Enabled, s.MailerRaw, s.Register.Verification, s.RegisterEmail.Verification = off(), nil, off(), off()
+		"reset on":   {func(*registration.Settings) {}, "reset-password"},
+		"used again": {func(s *registration.Settings) { s.ResetPassword.OneTimeUse = sitetest.Off() }, "reset-password"},
+		"reset off":  {func(s *registration.Settings) { s.ResetPassword.Enabled = sitetest.Off() }, "set-password"},
+		"no mailer": {func(s *registration.Settings) {
+			s.ResetPassword.Enabled, s.MailerRaw, s.Register.Verification, s.RegisterEmail.Verification = sitetest.Off(), nil, sitetest.Off(), sitetest.Off()
 		}, "set-password"},
-		"a frontend": {func(s *Settings) { s.ResetPassword.VerificationURL = "https://app.example/new-password" }, "reset-password"},
-		"no page": {func(s *Settings) {
-			s.ResetPassword.Enabled, s.Pages.Off, s.Register.VerificationURL, s.RegisterEmail.VerificationURL, s.RegisterEmail.UndoURL = off(), true, "https://app.example/a", "https://app.example/b", "https://app.example/c"
+		"a frontend": {func(s *registration.Settings) { s.ResetPassword.VerificationURL = "https://app.example/new-password" }, "reset-password"},
+		"no page": {func(s *registration.Settings) {
+			s.ResetPassword.Enabled, s.Pages.Off, s.Register.VerificationURL, s.RegisterEmail.VerificationURL, s.RegisterEmail.UndoURL = sitetest.Off(), true, "https://app.example/a", "https://app.example/b", "https://app.example/c"
 		}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, test.configure)
-			u, err := s.accounts.Create(t.Context(), account.NewAccount{Username: "ada"})
+			s := sitetest.New(t, test.configure)
+			u, err := s.Accounts.Create(t.Context(), account.NewAccount{Username: "ada"})
 			require.NoError(t, err)
-			link, err := s.accounts.ResetLink(u)
+			link, err := s.Accounts.ResetLink(u)
 			if test.endpoint == "" {
 				require.ErrorIs(t, err, account.ErrNoLink)
 				return
@@ -83,63 +85,63 @@ func TestOwnerMakesLinks(t *testing.T) {
 			require.NoError(t, err)
 			at, err := url.Parse(link)
 			require.NoError(t, err)
-			body := data{"password": testPassword}
+			body := sitetest.Data{"password": sitetest.Password}
 			for name, values := range at.Query() {
 				body[name] = values[0]
 			}
-			b := s.browser()
-			require.Equal(t, http.StatusOK, b.post("/accounts/"+test.endpoint, body).StatusCode)
-			require.Equal(t, "signature_invalid", s.problem(test.endpoint, body), "once")
-			require.Equal(t, http.StatusOK, b.post("/accounts/login", data{"username": "ada", "password": testPassword}).StatusCode)
-			_, err = s.accounts.Administer(t.Context(), u.ID, account.AdminChange{IsActive: new(bool)})
+			b := s.Browser()
+			require.Equal(t, http.StatusOK, b.Post("/accounts/"+test.endpoint, body).StatusCode)
+			require.Equal(t, "signature_invalid", problem(s, test.endpoint, body), "once")
+			require.Equal(t, http.StatusOK, b.Post("/accounts/login", sitetest.Data{"username": "ada", "password": sitetest.Password}).StatusCode)
+			_, err = s.Accounts.Administer(t.Context(), u.ID, account.AdminChange{IsActive: new(bool)})
 			require.NoError(t, err)
-			u, err = s.accounts.LookupID(t.Context(), u.ID.String())
+			u, err = s.Accounts.LookupID(t.Context(), u.ID.String())
 			require.NoError(t, err)
-			_, err = s.accounts.ResetLink(u)
+			_, err = s.Accounts.ResetLink(u)
 			require.ErrorContains(t, err, "enable it first")
 		})
 	}
 }
 
 func TestOwnerChangesAccounts(t *testing.T) {
-	s := newSite(t)
+	s := sitetest.New(t)
 	ctx := t.Context()
-	u, err := s.accounts.Create(ctx, account.NewAccount{Username: "ada", Email: "ada@example.org", Password: testPassword})
+	u, err := s.Accounts.Create(ctx, account.NewAccount{Username: "ada", Email: "ada@example.org", Password: sitetest.Password})
 	require.NoError(t, err)
 	in := func(login, pass string) error {
-		_, _, err := s.accounts.SignIn(ctx, field.Input{"username": {Kind: field.ValueText, Text: login}, "password": {Kind: field.ValueText, Text: pass}}, account.Client{}, nil)
+		_, _, err := s.Accounts.SignIn(ctx, field.Input{"username": {Kind: field.ValueText, Text: login}, "password": {Kind: field.ValueText, Text: pass}}, account.Client{}, nil)
 		return err
 	}
 	signIns := func() int {
-		now, err := s.accounts.LookupID(ctx, u.ID.String())
+		now, err := s.Accounts.LookupID(ctx, u.ID.String())
 		require.NoError(t, err)
-		list, err := s.accounts.SignInsOf(ctx, now)
+		list, err := s.Accounts.SignInsOf(ctx, now)
 		require.NoError(t, err)
 		return len(list)
 	}
-	require.NoError(t, in("ada", testPassword))
+	require.NoError(t, in("ada", sitetest.Password))
 	require.Equal(t, 1, signIns())
-	_, err = s.accounts.SetPassword(ctx, u.ID, "another of the 8", account.Client{})
+	_, err = s.Accounts.SetPassword(ctx, u.ID, "another of the 8", account.Client{})
 	require.NoError(t, err)
 	require.Zero(t, signIns())
-	require.Error(t, in("ada", testPassword))
+	require.Error(t, in("ada", sitetest.Password))
 	require.NoError(t, in("ada", "another of the 8"))
-	_, err = s.accounts.SetUsername(ctx, u.ID, "countess", account.Client{})
+	_, err = s.Accounts.SetUsername(ctx, u.ID, "countess", account.Client{})
 	require.NoError(t, err)
 	require.Equal(t, 1, signIns())
 	require.NoError(t, in("countess", "another of the 8"))
-	_, err = s.accounts.SetEmail(ctx, u.ID, "lady@example.org", account.Client{})
+	_, err = s.Accounts.SetEmail(ctx, u.ID, "lady@example.org", account.Client{})
 	require.NoError(t, err)
 	require.Zero(t, signIns())
-	got, err := s.accounts.SetGroups(ctx, u.ID, []string{"a", "b"}, nil)
+	got, err := s.Accounts.SetGroups(ctx, u.ID, []string{"a", "b"}, nil)
 	require.NoError(t, err)
-	got, err = s.accounts.SetGroups(ctx, u.ID, []string{"c"}, []string{"a"})
+	got, err = s.Accounts.SetGroups(ctx, u.ID, []string{"c"}, []string{"a"})
 	require.NoError(t, err)
 	require.Equal(t, []string{"b", "c"}, got.Groups)
 	require.Equal(t, "lady@example.org", got.Email)
 	require.True(t, got.EmailVerified)
 	require.NoError(t, in("countess", "another of the 8"))
-	_, err = s.accounts.EndSignIns(ctx, u.ID)
+	_, err = s.Accounts.EndSignIns(ctx, u.ID)
 	require.NoError(t, err)
 	require.Zero(t, signIns())
 }

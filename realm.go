@@ -347,6 +347,7 @@ func skipAccessLog(req *http.Request) {
 func init() {
 	inside.Open = openInside
 	inside.Resolve = func(settings any) (any, error) { return settings.(*Settings).resolve() }
+	inside.NewEngine = func(db store.Store) *inside.Engine { return insideEngine(newEngine(db, nil)) }
 	inside.Letters = func(settings any) letter.Options { return settings.(*Settings).letters() }
 }
 
@@ -359,6 +360,19 @@ func openInside(o inside.Options) (*inside.Realm, error) {
 	r, err := newRealm(resolved, &BoltModule{path: o.Path, logger: zap.NewNop()}, o.Mailer, o.Logger)
 	if err != nil {
 		return nil, err
+	}
+	app := &App{realms: map[string]*realm{r.Name: r}}
+	out := &inside.Realm{
+		Realm: r.Realm, Settings: resolved, Letters: resolved.letters(), Handler: &Handler{app: app, realm: r},
+		NewGuard: func() any {
+			g := &Guard{logger: zap.NewNop()}
+			g.app, g.name = app, r.Name
+			return g
+		},
+		Start: r.start, Stop: r.stop, Close: r.close,
+	}
+	if o.Unopened {
+		return out, nil
 	}
 	if err := r.open(startWait); err != nil {
 		return nil, errors.Join(err, r.close())
@@ -380,19 +394,13 @@ func openInside(o inside.Options) (*inside.Realm, error) {
 			return renderer.Render(m, u)
 		}
 	}
-	app := &App{realms: map[string]*realm{r.Name: r}}
-	return &inside.Realm{
-		Realm: r.Realm, Settings: resolved, Letters: resolved.letters(), Courier: r.postman,
-		Engine: &inside.Engine{
-			Store: e.store, Sessions: e.sessions, Outbox: e.outbox, Throttles: e.throttles, Uniques: e.uniques, Purger: e.purger,
-			Start: e.start, Finish: e.finish, Working: e.postman, Flush: e.flush,
-		},
-		Handler: &Handler{app: app, realm: r},
-		NewGuard: func() any {
-			g := &Guard{logger: zap.NewNop()}
-			g.app, g.name = app, r.Name
-			return g
-		},
-		Start: r.start, Stop: r.stop, Close: r.close,
-	}, nil
+	out.Courier, out.Engine = r.postman, insideEngine(e)
+	return out, nil
+}
+
+func insideEngine(e *engine) *inside.Engine {
+	return &inside.Engine{
+		Store: e.store, Sessions: e.sessions, Outbox: e.outbox, Throttles: e.throttles, Uniques: e.uniques, Purger: e.purger,
+		Start: e.start, Finish: e.finish, Working: e.postman, Flush: e.flush,
+	}
 }

@@ -1,7 +1,7 @@
 // reauth_test.go: an open browser is not enough to take an account over: the
 // e-mail address needs a recent sign-in or the password.
 
-package registration
+package registration_test
 
 import (
 	"strings"
@@ -10,120 +10,123 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
+
+	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 )
 
 func TestReauthentication(t *testing.T) {
-	register := func(b *browser, more data) *answer {
-		return b.problems().post("/accounts/register-email", with(data{"email": "new@example.org"}, more))
+	register := func(b *sitetest.Browser, more sitetest.Data) *sitetest.Answer {
+		return b.Problems().Post("/accounts/register-email", sitetest.With(sitetest.Data{"email": "new@example.org"}, more))
 	}
 	t.Run("the e-mail address", func(t *testing.T) {
-		s := newSite(t)
-		s.member("ada")
-		b := s.signedIn("ada")
-		require.NotContains(t, b.likeBrowser().get("/accounts/register-email/").body, `name="password"`)
-		s.travel(10*time.Minute - time.Second)
+		s := sitetest.New(t)
+		s.Member("ada")
+		b := s.SignedIn("ada")
+		require.NotContains(t, b.LikeBrowser().Get("/accounts/register-email/").Text, `name="password"`)
+		s.Travel(10*time.Minute - time.Second)
 		require.Equal(t, 200, register(b, nil).StatusCode)
-		s.travel(time.Second)
-		require.Contains(t, b.likeBrowser().get("/accounts/register-email/").body, `autocomplete="current-password"`)
-		s.mail()
-		requireError(t, register(b, nil), 400, "password:reauthentication_required")
-		requireError(t, register(b, data{"password": ""}), 400, "password:blank")
-		requireError(t, register(b, data{"password": "not the password"}), 400, "password:password_incorrect")
-		requireError(t, register(b, data{"email": "x"}), 400, "email:invalid password:reauthentication_required")
-		require.Equal(t, 200, register(b, data{"password": testPassword}).StatusCode)
-		require.Equal(t, "new@example.org", s.mail().To, "the refused ones mailed nobody")
-		require.Equal(t, 200, register(s.signedIn("ada"), nil).StatusCode, "a new sign-in is as good")
+		s.Travel(time.Second)
+		require.Contains(t, b.LikeBrowser().Get("/accounts/register-email/").Text, `autocomplete="current-password"`)
+		s.Mail()
+		sitetest.RequireError(t, register(b, nil), 400, "password:reauthentication_required")
+		sitetest.RequireError(t, register(b, sitetest.Data{"password": ""}), 400, "password:blank")
+		sitetest.RequireError(t, register(b, sitetest.Data{"password": "not the password"}), 400, "password:password_incorrect")
+		sitetest.RequireError(t, register(b, sitetest.Data{"email": "x"}), 400, "email:invalid password:reauthentication_required")
+		require.Equal(t, 200, register(b, sitetest.Data{"password": sitetest.Password}).StatusCode)
+		require.Equal(t, "new@example.org", s.Mail().To, "the refused ones mailed nobody")
+		require.Equal(t, 200, register(s.SignedIn("ada"), nil).StatusCode, "a new sign-in is as good")
 	})
 	t.Run("by the profile, where it is edited there", func(t *testing.T) {
-		s := newSite(t, func(s *Settings) {
-			s.RegisterEmail.Verification, s.Register.Verification = off(), off()
+		s := sitetest.New(t, func(s *registration.Settings) {
+			s.RegisterEmail.Verification, s.Register.Verification = sitetest.Off(), sitetest.Off()
 			s.User.EditableFields = []string{"first_name", "email"}
 		})
-		s.member("ada")
-		b := s.signedIn("ada").problems()
-		s.travel(time.Hour)
-		change := func(d data) *answer { return b.do("PATCH", "/accounts/profile", d) }
-		require.Equal(t, 200, change(data{"first_name": "Ada", "email": "ada@example.org"}).StatusCode, "the address stays")
-		requireError(t, change(data{"email": "new@example.org"}), 400, "password:reauthentication_required")
-		require.Contains(t, b.get("/accounts/profile").body, "ada@example.org")
-		require.Equal(t, 200, change(data{"email": "new@example.org", "password": testPassword}).StatusCode)
-		require.Contains(t, b.get("/accounts/profile").body, "new@example.org")
+		s.Member("ada")
+		b := s.SignedIn("ada").Problems()
+		s.Travel(time.Hour)
+		change := func(d sitetest.Data) *sitetest.Answer { return b.Do("PATCH", "/accounts/profile", d) }
+		require.Equal(t, 200, change(sitetest.Data{"first_name": "Ada", "email": "ada@example.org"}).StatusCode, "the address stays")
+		sitetest.RequireError(t, change(sitetest.Data{"email": "new@example.org"}), 400, "password:reauthentication_required")
+		require.Contains(t, b.Get("/accounts/profile").Text, "ada@example.org")
+		require.Equal(t, 200, change(sitetest.Data{"email": "new@example.org", "password": sitetest.Password}).StatusCode)
+		require.Contains(t, b.Get("/accounts/profile").Text, "new@example.org")
 	})
 	t.Run("a login field", func(t *testing.T) {
-		s := newSite(t)
-		s.member("ada")
-		b := s.signedIn("ada").problems()
-		require.Equal(t, 200, b.do("PATCH", "/accounts/profile", data{"username": "ada2"}).StatusCode, "soon after the sign-in")
-		s.travel(10 * time.Minute)
-		require.Equal(t, 200, b.do("PUT", "/accounts/profile", data{"username": "ada2", "first_name": "Ada"}).StatusCode, "the name stays")
-		requireError(t, b.do("PATCH", "/accounts/profile", data{"username": "ada3"}), 400, "password:reauthentication_required")
-		requireError(t, b.do("PATCH", "/accounts/profile", data{"username": "ADA2"}), 400, "password:reauthentication_required")
-		requireError(t, b.do("PATCH", "/accounts/profile", data{"username": "ada3", "password": "not the password"}), 400, "password:password_incorrect")
-		requireError(t, b.do("PATCH", "/accounts/profile", data{"username": "a b", "first_name": strings.Repeat("x", 200)}), 400, "username:invalid first_name:max_length password:reauthentication_required")
-		require.Contains(t, b.likeBrowser().get("/accounts/profile/").body, `autocomplete="current-password"`)
-		b.header.Del("Accept")
-		require.Equal(t, 200, b.do("PATCH", "/accounts/profile", data{"username": "ada3", "password": testPassword}).StatusCode)
-		s.signedIn("ada3")
+		s := sitetest.New(t)
+		s.Member("ada")
+		b := s.SignedIn("ada").Problems()
+		require.Equal(t, 200, b.Do("PATCH", "/accounts/profile", sitetest.Data{"username": "ada2"}).StatusCode, "soon after the sign-in")
+		s.Travel(10 * time.Minute)
+		require.Equal(t, 200, b.Do("PUT", "/accounts/profile", sitetest.Data{"username": "ada2", "first_name": "Ada"}).StatusCode, "the name stays")
+		sitetest.RequireError(t, b.Do("PATCH", "/accounts/profile", sitetest.Data{"username": "ada3"}), 400, "password:reauthentication_required")
+		sitetest.RequireError(t, b.Do("PATCH", "/accounts/profile", sitetest.Data{"username": "ADA2"}), 400, "password:reauthentication_required")
+		sitetest.RequireError(t, b.Do("PATCH", "/accounts/profile", sitetest.Data{"username": "ada3", "password": "not the password"}), 400, "password:password_incorrect")
+		sitetest.RequireError(t, b.Do("PATCH", "/accounts/profile", sitetest.Data{"username": "a b", "first_name": strings.Repeat("x", 200)}), 400, "username:invalid first_name:max_length password:reauthentication_required")
+		require.Contains(t, b.LikeBrowser().Get("/accounts/profile/").Text, `autocomplete="current-password"`)
+		b.Header.Del("Accept")
+		require.Equal(t, 200, b.Do("PATCH", "/accounts/profile", sitetest.Data{"username": "ada3", "password": sitetest.Password}).StatusCode)
+		s.SignedIn("ada3")
 	})
 	t.Run("max_age", func(t *testing.T) {
-		s := newSite(t, func(s *Settings) { s.RegisterEmail.MaxAge = age(time.Hour) })
-		s.member("ada")
-		b := s.signedIn("ada")
-		s.travel(time.Hour - time.Second)
+		s := sitetest.New(t, func(s *registration.Settings) { s.RegisterEmail.MaxAge = age(time.Hour) })
+		s.Member("ada")
+		b := s.SignedIn("ada")
+		s.Travel(time.Hour - time.Second)
 		require.Equal(t, 200, register(b, nil).StatusCode)
-		s.travel(time.Second)
-		requireError(t, register(b, nil), 400, "password:reauthentication_required")
+		s.Travel(time.Second)
+		sitetest.RequireError(t, register(b, nil), 400, "password:reauthentication_required")
 	})
 	t.Run("off", func(t *testing.T) {
-		s := newSite(t, func(s *Settings) { s.RegisterEmail.MaxAge = age(0) })
-		s.member("ada")
-		b := s.signedIn("ada")
-		s.travel(13 * day)
+		s := sitetest.New(t, func(s *registration.Settings) { s.RegisterEmail.MaxAge = age(0) })
+		s.Member("ada")
+		b := s.SignedIn("ada")
+		s.Travel(13 * sitetest.Day)
 		require.Equal(t, 200, register(b, nil).StatusCode)
-		require.Equal(t, 200, b.do("PATCH", "/accounts/profile", data{"username": "ada2"}).StatusCode)
-		require.NotContains(t, b.likeBrowser().get("/accounts/profile/").body, "current-password")
+		require.Equal(t, 200, b.Do("PATCH", "/accounts/profile", sitetest.Data{"username": "ada2"}).StatusCode)
+		require.NotContains(t, b.LikeBrowser().Get("/accounts/profile/").Text, "current-password")
 	})
 	t.Run("guesses are as dear as at the sign-in", func(t *testing.T) {
-		s := newSite(t, func(s *Settings) {
-			s.Throttle = ThrottleSettings{Login: &ThrottleLimit{Events: 3, Window: 60e9}, Email: &ThrottleLimit{Events: 100, Window: 60e9}}
+		s := sitetest.New(t, func(s *registration.Settings) {
+			s.Throttle = registration.ThrottleSettings{Login: &registration.ThrottleLimit{Events: 3, Window: 60e9}, Email: &registration.ThrottleLimit{Events: 100, Window: 60e9}}
 		})
-		s.member("ada")
-		b := s.signedIn("ada")
-		s.travel(time.Hour)
+		s.Member("ada")
+		b := s.SignedIn("ada")
+		s.Travel(time.Hour)
 		for range 3 {
-			requireError(t, register(b, data{"password": "not the password"}), 400, "password:password_incorrect")
+			sitetest.RequireError(t, register(b, sitetest.Data{"password": "not the password"}), 400, "password:password_incorrect")
 		}
-		requireError(t, register(b, data{"password": testPassword}), 429, "throttled")
+		sitetest.RequireError(t, register(b, sitetest.Data{"password": sitetest.Password}), 429, "throttled")
 	})
 }
 
 // The owner hears of every change of how one signs in, at the address he had
 // before it.
 func TestNoticesOfChanges(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	b := s.signedIn("ada")
+	s := sitetest.New(t)
+	s.Member("ada")
+	b := s.SignedIn("ada")
 	told := func(what string) {
 		t.Helper()
-		m := s.notice()
+		m := s.Notice()
 		require.Equal(t, "ada@example.org", m.To)
 		require.Contains(t, m.Subject, what)
-		require.NotRegexp(t, linkInMail, m.Text+m.HTML, "nothing to click on, so nothing to phish with")
+		require.NotRegexp(t, sitetest.LinkInMail, m.Text+m.HTML, "nothing to click on, so nothing to phish with")
 	}
 	const fresh = "an even longer passphrase"
-	require.Equal(t, 200, b.post("/accounts/change-password", data{"old_password": testPassword, "password": fresh, "password_confirm": fresh}).StatusCode)
+	require.Equal(t, 200, b.Post("/accounts/change-password", sitetest.Data{"old_password": sitetest.Password, "password": fresh, "password_confirm": fresh}).StatusCode)
 	told("Your password")
-	require.Equal(t, 200, b.do("PATCH", "/accounts/profile", data{"username": "lovelace"}).StatusCode)
+	require.Equal(t, 200, b.Do("PATCH", "/accounts/profile", sitetest.Data{"username": "lovelace"}).StatusCode)
 	told("Your sign-in name")
-	require.Equal(t, 200, b.do("PATCH", "/accounts/profile", data{"username": "lovelace", "first_name": "Ada"}).StatusCode)
-	s.noMail()
-	require.Empty(t, s.mailer.told)
-	b.post("/accounts/send-reset-password-link", data{"login": "lovelace"})
-	require.Equal(t, 200, s.browser().post("/accounts/reset-password", with(linkOf(s.mail(), t), data{"password": testPassword})).StatusCode)
+	require.Equal(t, 200, b.Do("PATCH", "/accounts/profile", sitetest.Data{"username": "lovelace", "first_name": "Ada"}).StatusCode)
+	s.NoMail()
+	require.Empty(t, s.Mailer.Told)
+	b.Post("/accounts/send-reset-password-link", sitetest.Data{"login": "lovelace"})
+	require.Equal(t, 200, s.Browser().Post("/accounts/reset-password", sitetest.With(sitetest.LinkOf(s.Mail(), t), sitetest.Data{"password": sitetest.Password})).StatusCode)
 	told("Your password")
-	require.Equal(t, 400, b.post("/accounts/login", data{"login": "lovelace", "password": fresh}).StatusCode)
-	s.noMail()
-	require.Empty(t, s.mailer.told)
+	require.Equal(t, 400, b.Post("/accounts/login", sitetest.Data{"login": "lovelace", "password": fresh}).StatusCode)
+	s.NoMail()
+	require.Empty(t, s.Mailer.Told)
 }
 
 // age is a register_email.max_age.

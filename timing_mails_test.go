@@ -1,7 +1,7 @@
 // timing_mails_test.go: that neither the time of an answer nor that of the next
 // one tells whether a mail goes out, with a mailer that keeps the disk busy.
 
-package registration
+package registration_test
 
 import (
 	"math"
@@ -12,8 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
 
@@ -22,28 +25,30 @@ func TestTimingFileMailer(t *testing.T) {
 	if only == "" {
 		t.Skip("it measures; run: make timing")
 	}
-	s := newSite(t, func(s *Settings) {
-		s.Password.Argon2id = &Argon2idSettings{Memory: 256, Passes: 1, Lanes: 1}
+	s := sitetest.New(t, func(s *registration.Settings) {
+		s.Password.Argon2id = &registration.Argon2idSettings{Memory: 256, Passes: 1, Lanes: 1}
 		s.User.LoginFields = []string{"username", "email"}
 	})
-	s.accounts.Store.(*bolt.Store).File.Db.NoSync = true // the files of the mails keep the disk busy enough
+	s.Accounts.Store.(*bolt.Store).File.Db.NoSync = true // the files of the mails keep the disk busy enough
 	for _, name := range []string{"ada", "eve"} {
-		s.member(name)
+		s.Member(name)
 	}
-	filed := *s.realm.postman
-	filed.Mailer = &FileMailer{dir: t.TempDir()}
-	s.realm.engine.start(&filed)
-	defer s.realm.engine.finish(&filed)
-	ask := func(endpoint, login string) func() *answer {
-		return func() *answer { return s.browser().post("/accounts/"+endpoint, data{"login": login}) }
+	filed := *s.Realm.Courier
+	folder := &registration.FileMailer{Directory: t.TempDir()}
+	require.NoError(t, folder.Provision(caddy.Context{}))
+	filed.Mailer = folder
+	s.Realm.Engine.Start(&filed)
+	defer s.Realm.Engine.Finish(&filed)
+	ask := func(endpoint, login string) func() *sitetest.Answer {
+		return func() *sitetest.Answer { return s.Browser().Post("/accounts/"+endpoint, sitetest.Data{"login": login}) }
 	}
-	signIn := func() *answer {
-		return s.browser().post("/accounts/login", data{"login": "nobody", "password": "not the passphrase"})
+	signIn := func() *sitetest.Answer {
+		return s.Browser().Post("/accounts/login", sitetest.Data{"login": "nobody", "password": "not the passphrase"})
 	}
 	for _, c := range []struct {
 		name       string
-		a, b, next func() *answer // next: what is timed instead, right after
-		pause      time.Duration  // before next
+		a, b, next func() *sitetest.Answer // next: what is timed instead, right after
+		pause      time.Duration           // before next
 	}{
 		{name: "reset: unknown, unknown (control)", a: ask("send-reset-password-link", "ede"), b: ask("send-reset-password-link", "oda")},
 		{name: "reset: unknown, known", a: ask("send-reset-password-link", "eda"), b: ask("send-reset-password-link", "ada")},
@@ -55,9 +60,9 @@ func TestTimingFileMailer(t *testing.T) {
 		if only != "1" && !strings.Contains(c.name, only) {
 			continue
 		}
-		sample := func(act func() *answer) float64 {
+		sample := func(act func() *sitetest.Answer) float64 {
 			// What the ones before have left is done: the two differ in themselves alone.
-			for end := time.Now().Add(patience); len(s.queued()) > 0; runtime.Gosched() {
+			for end := time.Now().Add(sitetest.Patience); len(s.Queued()) > 0; runtime.Gosched() {
 				require.True(t, time.Now().Before(end))
 			}
 			start := time.Now()

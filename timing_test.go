@@ -2,7 +2,7 @@
 // by Welch's t-test on interleaved samples. It measures, so it is no part of an
 // ordinary run: `make timing`.
 
-package registration
+package registration_test
 
 import (
 	"fmt"
@@ -17,7 +17,9 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/bcrypt"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
 
@@ -81,68 +83,72 @@ func TestTiming(t *testing.T) {
 	const rounds = 3000
 	// A hash of real size costs 35 ms and would hide a leak of microseconds as
 	// well as take an hour: a small one shows more.
-	s := newSite(t, func(s *Settings) {
-		s.Password.Argon2id = &Argon2idSettings{Memory: 256, Passes: 1, Lanes: 1}
+	s := sitetest.New(t, func(s *registration.Settings) {
+		s.Password.Argon2id = &registration.Argon2idSettings{Memory: 256, Passes: 1, Lanes: 1}
 		s.User.LoginFields = []string{"username", "email"}
 	})
-	s.accounts.Store.(*bolt.Store).File.Db.NoSync = true // the disk's own noise
+	s.Accounts.Store.(*bolt.Store).File.Db.NoSync = true // the disk's own noise
 	go func() {
-		for range s.mailer.sent {
+		for range s.Mailer.Sent {
 		}
 	}()
 	for _, name := range []string{"ada", "eve", "off", "imported"} {
-		res := s.browser().post("/accounts/register", newcomer(name))
+		res := s.Browser().Post("/accounts/register", sitetest.Newcomer(name))
 		require.Equal(t, 201, res.StatusCode)
-		id := uuidOf(t, s, name)
+		id := sitetest.UUIDOf(t, s, name)
 		on := true
-		if _, err := s.accounts.Administer(t.Context(), id, account.AdminChange{IsActive: &on}); err != nil {
+		if _, err := s.Accounts.Administer(t.Context(), id, account.AdminChange{IsActive: &on}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	disabled := false
-	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "off"), account.AdminChange{IsActive: &disabled})
+	_, err := s.Accounts.Administer(t.Context(), sitetest.UUIDOf(t, s, "off"), account.AdminChange{IsActive: &disabled})
 	require.NoError(t, err)
-	weak, err := bcrypt.GenerateFromPassword([]byte(testPassword), bcrypt.MinCost)
+	weak, err := bcrypt.GenerateFromPassword([]byte(sitetest.Password), bcrypt.MinCost)
 	require.NoError(t, err)
-	require.NoError(t, s.accounts.Update(t.Context(), func(tx *account.Txn) error {
-		u, err := tx.User(uuidOf(t, s, "imported"))
+	require.NoError(t, s.Accounts.Update(t.Context(), func(tx *account.Txn) error {
+		u, err := tx.User(sitetest.UUIDOf(t, s, "imported"))
 		if err != nil {
 			return err
 		}
 		u.PasswordHash = string(weak)
-		return s.accounts.PutUser(tx, u)
+		return s.Accounts.PutUser(tx, u)
 	}))
-	wrong := func(login string) func(int) (string, data) {
-		return func(int) (string, data) { return "login", data{"login": login, "password": "not the passphrase"} }
+	wrong := func(login string) func(int) (string, sitetest.Data) {
+		return func(int) (string, sitetest.Data) {
+			return "login", sitetest.Data{"login": login, "password": "not the passphrase"}
+		}
 	}
-	fresh := func(email string) func(int) (string, data) {
-		return func(i int) (string, data) {
+	fresh := func(email string) func(int) (string, sitetest.Data) {
+		return func(i int) (string, sitetest.Data) {
 			name := fmt.Sprintf("n%07d", i)
 			address := email
 			if address == "" {
 				address = name + "@example.org"
 			}
-			return "register", with(newcomer(name), data{"email": address})
+			return "register", sitetest.With(sitetest.Newcomer(name), sitetest.Data{"email": address})
 		}
 	}
-	ask := func(endpoint, login string) func(int) (string, data) {
-		return func(int) (string, data) { return endpoint, data{"login": login} }
+	ask := func(endpoint, login string) func(int) (string, sitetest.Data) {
+		return func(int) (string, sitetest.Data) { return endpoint, sitetest.Data{"login": login} }
 	}
-	signedIn := s.signedIn("eve").cookie[sessionCookie]
-	change := func(email string) func(int) (string, data) {
-		return func(int) (string, data) { return "register-email", data{"email": email} }
+	signedIn := s.SignedIn("eve").Cookie[sitetest.SessionCookie]
+	change := func(email string) func(int) (string, sitetest.Data) {
+		return func(int) (string, sitetest.Data) { return "register-email", sitetest.Data{"email": email} }
 	}
 	serial := 0
 	for _, c := range []struct {
 		name string
-		a, b func(int) (string, data)
+		a, b func(int) (string, sitetest.Data)
 		told bool // a known leak, documented
 	}{
 		{"sign-in: unknown, unknown (control)", wrong("ede"), wrong("oda"), false},
 		{"sign-in: unknown, wrong password", wrong("eda"), wrong("ada"), false},
 		{"sign-in: unknown, wrong password, by e-mail", wrong("eda@example.org"), wrong("ada@example.org"), false},
 		{"sign-in: wrong password, inactive", wrong("ada"), wrong("off"), false},
-		{"sign-in: inactive with the right password, unknown", func(int) (string, data) { return "login", data{"login": "off", "password": testPassword} }, wrong("eda"), false},
+		{"sign-in: inactive with the right password, unknown", func(int) (string, sitetest.Data) {
+			return "login", sitetest.Data{"login": "off", "password": sitetest.Password}
+		}, wrong("eda"), false},
 		{"sign-in: unknown, imported weak hash", wrong("imporred"), wrong("imported"), true},
 		{"sign-up: fresh, taken address", fresh(""), fresh("ada@example.org"), false},
 		{"reset: unknown, known", ask("send-reset-password-link", "eda"), ask("send-reset-password-link", "ada"), false},
@@ -152,15 +158,15 @@ func TestTiming(t *testing.T) {
 		if only != "1" && !strings.Contains(c.name, only) {
 			continue
 		}
-		sample := func(kind func(int) (string, data)) float64 {
+		sample := func(kind func(int) (string, sitetest.Data)) float64 {
 			serial++
 			endpoint, body := kind(serial)
-			b := s.browser()
+			b := s.Browser()
 			if endpoint == "register-email" {
-				b.cookie[sessionCookie] = signedIn
+				b.Cookie[sitetest.SessionCookie] = signedIn
 			}
 			start := time.Now()
-			res := b.post("/accounts/"+endpoint, body)
+			res := b.Post("/accounts/"+endpoint, body)
 			took := time.Since(start)
 			require.Less(t, res.StatusCode, 401)
 			return float64(took.Nanoseconds())

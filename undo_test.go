@@ -1,7 +1,7 @@
 // undo_test.go: the way back after somebody else changed the e-mail address:
 // the old address is told, its link takes the account back, whoever has it now.
 
-package registration
+package registration_test
 
 import (
 	"fmt"
@@ -11,224 +11,208 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 )
 
-const changedSubject = "Your e-mail address at example.com was changed"
-
-// move changes the address of the one who is signed in and returns the link
-// that the old address gets.
-func (s *site) move(b *browser, from, to string) data {
-	s.t.Helper()
-	require.Equal(s.t, 200, b.post("/accounts/register-email", data{"email": to}).StatusCode)
-	confirm := s.mail()
-	require.Equal(s.t, to, confirm.To)
-	res := s.browser().post("/accounts/verify-email", linkOf(confirm, s.t))
-	require.Equal(s.t, 200, res.StatusCode, res.body)
-	m := s.mail()
-	require.Equal(s.t, changedSubject, m.Subject)
-	require.Equal(s.t, from, m.To)
-	require.NotContains(s.t, m.Text+m.HTML, to, "the new address is not the old one's business")
-	return linkOf(m, s.t)
-}
-
 func TestUndoOfAnEmailChange(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	thief := s.signedIn("ada")
-	undo := s.move(thief, "ada@example.org", "thief@example.net")
-	theirs := s.move(thief, "thief@example.net", "thief2@example.net")
-	thief.post("/accounts/send-reset-password-link", data{"login": "ada"})
-	reset := s.mail()
+	s := sitetest.New(t)
+	s.Member("ada")
+	thief := s.SignedIn("ada")
+	undo := s.Move(thief, "ada@example.org", "thief@example.net")
+	theirs := s.Move(thief, "thief@example.net", "thief2@example.net")
+	thief.Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"})
+	reset := s.Mail()
 	require.Equal(t, "thief2@example.net", reset.To)
-	require.Equal(t, 200, thief.post("/accounts/register-email", data{"email": "thief3@example.net"}).StatusCode)
-	third := linkOf(s.mail(), t)
+	require.Equal(t, 200, thief.Post("/accounts/register-email", sitetest.Data{"email": "thief3@example.net"}).StatusCode)
+	third := sitetest.LinkOf(s.Mail(), t)
 
-	owner := s.browser().likeBrowser()
+	owner := s.Browser().LikeBrowser()
 	q := url.Values{}
 	for k, v := range undo {
 		q.Set(k, v.(string))
 	}
 	for range 3 { // a scanner
-		page := owner.get("/accounts/undo-email/?" + q.Encode())
-		require.Contains(t, page.body, `action="/accounts/undo-email/"`)
-		require.Contains(t, page.body, `name="email" value="ada@example.org"`)
+		page := owner.Get("/accounts/undo-email/?" + q.Encode())
+		require.Contains(t, page.Text, `action="/accounts/undo-email/"`)
+		require.Contains(t, page.Text, `name="email" value="ada@example.org"`)
 	}
-	require.Equal(t, 200, thief.get("/accounts/profile").StatusCode, "a GET changes nothing")
-	p := s.browser().problems()
-	requireError(t, p.post("/accounts/undo-email", with(undo, data{"email": "thief@example.net"})), 400, "signature_invalid")
-	requireError(t, p.post("/accounts/undo-email", with(undo, data{"email": nil})), 400, "email:required")
-	requireError(t, p.post("/accounts/verify-email", undo), 400, "signature_invalid")
-	require.Contains(t, owner.follow(owner.post("/accounts/undo-email/", q)).body, "is back")
+	require.Equal(t, 200, thief.Get("/accounts/profile").StatusCode, "a GET changes nothing")
+	p := s.Browser().Problems()
+	sitetest.RequireError(t, p.Post("/accounts/undo-email", sitetest.With(undo, sitetest.Data{"email": "thief@example.net"})), 400, "signature_invalid")
+	sitetest.RequireError(t, p.Post("/accounts/undo-email", sitetest.With(undo, sitetest.Data{"email": nil})), 400, "email:required")
+	sitetest.RequireError(t, p.Post("/accounts/verify-email", undo), 400, "signature_invalid")
+	require.Contains(t, owner.Follow(owner.Post("/accounts/undo-email/", q)).Text, "is back")
 
-	fresh := s.mail()
+	fresh := s.Mail()
 	require.Equal(t, "ada@example.org", fresh.To)
-	require.Equal(t, 401, thief.get("/accounts/profile").StatusCode, "every session has ended")
-	require.Equal(t, 400, s.browser().post("/accounts/login", data{"login": "ada", "password": testPassword}).StatusCode, "the password that the thief knew is void")
-	for path, body := range map[string]data{
-		"undo-email": theirs, "verify-email": third, "reset-password": with(linkOf(reset, t), data{"password": "of the thief's own"}),
+	require.Equal(t, 401, thief.Get("/accounts/profile").StatusCode, "every session has ended")
+	require.Equal(t, 400, s.Browser().Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}).StatusCode, "the password that the thief knew is void")
+	for path, body := range map[string]sitetest.Data{
+		"undo-email": theirs, "verify-email": third, "reset-password": sitetest.With(sitetest.LinkOf(reset, t), sitetest.Data{"password": "of the thief's own"}),
 	} {
-		requireError(t, p.post("/accounts/"+path, body), 400, "signature_invalid")
+		sitetest.RequireError(t, p.Post("/accounts/"+path, body), 400, "signature_invalid")
 	}
-	requireError(t, p.post("/accounts/undo-email", undo), 400, "signature_invalid")
+	sitetest.RequireError(t, p.Post("/accounts/undo-email", undo), 400, "signature_invalid")
 	const password = "an even longer passphrase"
-	require.Equal(t, 200, p.post("/accounts/reset-password", with(linkOf(fresh, t), data{"password": password})).StatusCode)
-	b := s.browser()
-	require.Equal(t, 200, b.post("/accounts/login", data{"login": "ada", "password": password}).StatusCode)
-	require.Equal(t, "ada@example.org", b.get("/accounts/profile").json(t)["email"])
-	u, err := s.accounts.Lookup(t.Context(), "ada")
+	require.Equal(t, 200, p.Post("/accounts/reset-password", sitetest.With(sitetest.LinkOf(fresh, t), sitetest.Data{"password": password})).StatusCode)
+	b := s.Browser()
+	require.Equal(t, 200, b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": password}).StatusCode)
+	require.Equal(t, "ada@example.org", b.Get("/accounts/profile").JSON(t)["email"])
+	u, err := s.Accounts.Lookup(t.Context(), "ada")
 	require.NoError(t, err)
 	require.Empty(t, u.Former)
 }
 
 func TestUndoIsForSevenDays(t *testing.T) {
 	path := t.TempDir() + "/r.db"
-	s := newSiteAt(t, path)
-	s.member("ada")
-	undo := s.move(s.signedIn("ada"), "ada@example.org", "new@example.org")
-	s.close()
-	s = newSiteAt(t, path) // the record keeps it
-	s.travel(7*day + time.Second)
-	requireError(t, s.browser().problems().post("/accounts/undo-email", undo), 400, "signature_expired")
-	s.travel(-time.Second)
-	require.Equal(t, 200, s.browser().post("/accounts/undo-email", undo).StatusCode)
-	require.Equal(t, "ada@example.org", s.mail().To)
+	s := sitetest.NewAt(t, path)
+	s.Member("ada")
+	undo := s.Move(s.SignedIn("ada"), "ada@example.org", "new@example.org")
+	s.Close()
+	s = sitetest.NewAt(t, path) // the record keeps it
+	s.Travel(7*sitetest.Day + time.Second)
+	sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/undo-email", undo), 400, "signature_expired")
+	s.Travel(-time.Second)
+	require.Equal(t, 200, s.Browser().Post("/accounts/undo-email", undo).StatusCode)
+	require.Equal(t, "ada@example.org", s.Mail().To)
 }
 
 // Else a thief would let a helper sign up with the owner's address, and the
 // link would have nothing to go back to.
 func TestFormerAddressIsReserved(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	s.member("bob")
-	undo := s.move(s.signedIn("ada"), "ada@example.org", "new@example.org")
-	fresh := s.browser().post("/accounts/register", newcomer("fresh"))
-	s.mail()
-	taken := s.browser().post("/accounts/register", with(newcomer("helper"), data{"email": "ADA@example.org"}))
+	s := sitetest.New(t)
+	s.Member("ada")
+	s.Member("bob")
+	undo := s.Move(s.SignedIn("ada"), "ada@example.org", "new@example.org")
+	fresh := s.Browser().Post("/accounts/register", sitetest.Newcomer("fresh"))
+	s.Mail()
+	taken := s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("helper"), sitetest.Data{"email": "ADA@example.org"}))
 	require.Equal(t, fresh.StatusCode, taken.StatusCode, "nobody is told")
-	m := s.mail()
-	require.Equal(t, noticeSubject, m.Subject)
+	m := s.Mail()
+	require.Equal(t, sitetest.NoticeSubject, m.Subject)
 	require.Equal(t, "ADA@example.org", m.To)
-	require.Equal(t, 200, s.signedIn("bob").post("/accounts/register-email", data{"email": "ada@example.org"}).StatusCode)
-	s.noMail() // one notice an hour
-	_, err := s.accounts.Lookup(t.Context(), "ada@example.org")
+	require.Equal(t, 200, s.SignedIn("bob").Post("/accounts/register-email", sitetest.Data{"email": "ada@example.org"}).StatusCode)
+	s.NoMail() // one notice an hour
+	_, err := s.Accounts.Lookup(t.Context(), "ada@example.org")
 	require.Error(t, err, "nobody is found by it")
-	require.Equal(t, 200, s.browser().post("/accounts/undo-email", undo).StatusCode)
-	require.Equal(t, "ada@example.org", s.mail().To)
+	require.Equal(t, 200, s.Browser().Post("/accounts/undo-email", undo).StatusCode)
+	require.Equal(t, "ada@example.org", s.Mail().To)
 
 	// Once it is over, it is anybody's, and can be left by him too.
-	s = newSite(t)
-	s.member("ada")
-	s.member("bob")
-	undo = s.move(s.signedIn("ada"), "ada@example.org", "new@example.org")
-	s.travel(account.UndoReserved)
-	s.move(s.signedIn("bob"), "bob@example.org", "ada@example.org")
-	requireError(t, s.browser().problems().post("/accounts/undo-email", undo), 400, "signature_invalid")
-	back := s.move(s.signedIn("bob"), "ada@example.org", "bob2@example.org")
-	s.signedIn("ada")
-	require.Equal(t, 200, s.browser().post("/accounts/undo-email", back).StatusCode)
+	s = sitetest.New(t)
+	s.Member("ada")
+	s.Member("bob")
+	undo = s.Move(s.SignedIn("ada"), "ada@example.org", "new@example.org")
+	s.Travel(account.UndoReserved)
+	s.Move(s.SignedIn("bob"), "bob@example.org", "ada@example.org")
+	sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/undo-email", undo), 400, "signature_invalid")
+	back := s.Move(s.SignedIn("bob"), "ada@example.org", "bob2@example.org")
+	s.SignedIn("ada")
+	require.Equal(t, 200, s.Browser().Post("/accounts/undo-email", back).StatusCode)
 	require.Equal(t, "bob", uuidOwner(t, s, "ada@example.org"))
 }
 
-func uuidOwner(t *testing.T, s *site, login string) string {
-	u, err := s.accounts.Lookup(t.Context(), login)
+func uuidOwner(t *testing.T, s *sitetest.Site, login string) string {
+	u, err := s.Accounts.Lookup(t.Context(), login)
 	require.NoError(t, err)
 	return u.Username
 }
 
 func TestUndoWhereAddressesAreNotVerified(t *testing.T) {
-	s := newSite(t, func(s *Settings) {
-		s.RegisterEmail.Verification, s.Register.Verification = off(), off()
+	s := sitetest.New(t, func(s *registration.Settings) {
+		s.RegisterEmail.Verification, s.Register.Verification = sitetest.Off(), sitetest.Off()
 		s.User.EditableFields = []string{"first_name", "email"}
 	})
-	s.member("ada")
-	s.member("bob")
-	b := s.signedIn("ada")
-	require.Equal(t, 200, b.post("/accounts/register-email", data{"email": "a2@example.org"}).StatusCode)
-	first := s.mail()
+	s.Member("ada")
+	s.Member("bob")
+	b := s.SignedIn("ada")
+	require.Equal(t, 200, b.Post("/accounts/register-email", sitetest.Data{"email": "a2@example.org"}).StatusCode)
+	first := s.Mail()
 	require.Equal(t, "ada@example.org", first.To)
-	require.Equal(t, 200, b.do("PATCH", "/accounts/profile", data{"email": "a3@example.org"}).StatusCode)
-	require.Equal(t, "a2@example.org", s.mail().To)
-	require.Equal(t, 200, b.do("PATCH", "/accounts/profile", data{"email": "A3@example.org", "first_name": "Ada"}).StatusCode)
-	s.noMail() // the same mailbox
-	requireError(t, s.signedIn("bob").problems().do("PATCH", "/accounts/profile", data{"email": "ada@example.org"}), 400, "email:unique")
-	requireError(t, s.signedIn("bob").problems().post("/accounts/register-email", data{"email": "a2@example.org"}), 400, "email_already_registered")
-	requireError(t, s.browser().problems().post("/accounts/register", with(newcomer("eve"), data{"email": "ada@example.org"})), 400, "email:unique")
-	require.Equal(t, 200, b.do("PATCH", "/accounts/profile", data{"email": ""}).StatusCode)
-	require.Equal(t, "A3@example.org", s.mail().To)
-	require.Equal(t, 200, s.browser().post("/accounts/undo-email", linkOf(first, t)).StatusCode)
+	require.Equal(t, 200, b.Do("PATCH", "/accounts/profile", sitetest.Data{"email": "a3@example.org"}).StatusCode)
+	require.Equal(t, "a2@example.org", s.Mail().To)
+	require.Equal(t, 200, b.Do("PATCH", "/accounts/profile", sitetest.Data{"email": "A3@example.org", "first_name": "Ada"}).StatusCode)
+	s.NoMail() // the same mailbox
+	sitetest.RequireError(t, s.SignedIn("bob").Problems().Do("PATCH", "/accounts/profile", sitetest.Data{"email": "ada@example.org"}), 400, "email:unique")
+	sitetest.RequireError(t, s.SignedIn("bob").Problems().Post("/accounts/register-email", sitetest.Data{"email": "a2@example.org"}), 400, "email_already_registered")
+	sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/register", sitetest.With(sitetest.Newcomer("eve"), sitetest.Data{"email": "ada@example.org"})), 400, "email:unique")
+	require.Equal(t, 200, b.Do("PATCH", "/accounts/profile", sitetest.Data{"email": ""}).StatusCode)
+	require.Equal(t, "A3@example.org", s.Mail().To)
+	require.Equal(t, 200, s.Browser().Post("/accounts/undo-email", sitetest.LinkOf(first, t)).StatusCode)
 	require.Equal(t, "ada", uuidOwner(t, s, "ada@example.org"))
-	require.Equal(t, 200, s.signedIn("bob").post("/accounts/register-email", data{"email": "a2@example.org"}).StatusCode, "free again")
+	require.Equal(t, 200, s.SignedIn("bob").Post("/accounts/register-email", sitetest.Data{"email": "a2@example.org"}).StatusCode, "free again")
 }
 
 func TestUndoOfADisabledAccount(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	undo := s.move(s.signedIn("ada"), "ada@example.org", "new@example.org")
-	_, err := s.accounts.Administer(t.Context(), uuidOf(t, s, "ada"), account.AdminChange{IsActive: off()})
+	s := sitetest.New(t)
+	s.Member("ada")
+	undo := s.Move(s.SignedIn("ada"), "ada@example.org", "new@example.org")
+	_, err := s.Accounts.Administer(t.Context(), sitetest.UUIDOf(t, s, "ada"), account.AdminChange{IsActive: sitetest.Off()})
 	require.NoError(t, err)
-	require.Equal(t, 200, s.browser().post("/accounts/undo-email", undo).StatusCode)
-	s.noMail()
-	u, err := s.accounts.Lookup(t.Context(), "ada@example.org")
+	require.Equal(t, 200, s.Browser().Post("/accounts/undo-email", undo).StatusCode)
+	s.NoMail()
+	u, err := s.Accounts.Lookup(t.Context(), "ada@example.org")
 	require.NoError(t, err)
 	require.False(t, u.IsActive, "it stays disabled")
 }
 
 func TestUndoWithoutReset(t *testing.T) {
-	s := newSite(t, func(s *Settings) { s.ResetPassword.Enabled = off() })
-	s.member("ada")
-	undo := s.move(s.signedIn("ada"), "ada@example.org", "new@example.org")
-	res := s.browser().post("/accounts/undo-email", undo)
-	require.Contains(t, res.body, "change your password")
-	s.noMail()
-	s.signedIn("ada") // else nobody could
-	none := newSite(t, func(s *Settings) {
-		s.ResetPassword.Enabled, s.RegisterEmail.Verification, s.Register.Verification = off(), off(), off()
+	s := sitetest.New(t, func(s *registration.Settings) { s.ResetPassword.Enabled = sitetest.Off() })
+	s.Member("ada")
+	undo := s.Move(s.SignedIn("ada"), "ada@example.org", "new@example.org")
+	res := s.Browser().Post("/accounts/undo-email", undo)
+	require.Contains(t, res.Text, "change your password")
+	s.NoMail()
+	s.SignedIn("ada") // else nobody could
+	none := sitetest.New(t, func(s *registration.Settings) {
+		s.ResetPassword.Enabled, s.RegisterEmail.Verification, s.Register.Verification = sitetest.Off(), sitetest.Off(), sitetest.Off()
 	})
-	none.member("ada")
-	require.Equal(t, 404, none.browser().post("/accounts/undo-email", undo).StatusCode)
-	require.Equal(t, 200, none.signedIn("ada").post("/accounts/register-email", data{"email": "new@example.org"}).StatusCode)
-	none.noMail() // where no mail is sent
+	none.Member("ada")
+	require.Equal(t, 404, none.Browser().Post("/accounts/undo-email", undo).StatusCode)
+	require.Equal(t, 200, none.SignedIn("ada").Post("/accounts/register-email", sitetest.Data{"email": "new@example.org"}).StatusCode)
+	none.NoMail() // where no mail is sent
 }
 
 // A thief must not push the owner's address out of the list by more changes.
 func TestFormerAddressesAreBounded(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	b := s.signedIn("ada")
-	first := s.move(b, "ada@example.org", "t0@example.net")
+	s := sitetest.New(t)
+	s.Member("ada")
+	b := s.SignedIn("ada")
+	first := s.Move(b, "ada@example.org", "t0@example.net")
 	for i := range account.MaxFormer - 1 {
-		s.move(b, fmt.Sprintf("t%d@example.net", i), fmt.Sprintf("t%d@example.net", i+1))
+		s.Move(b, fmt.Sprintf("t%d@example.net", i), fmt.Sprintf("t%d@example.net", i+1))
 	}
-	require.Equal(t, 200, b.post("/accounts/register-email", data{"email": "more@example.net"}).StatusCode)
-	more := linkOf(s.mail(), t)
-	res := s.browser().problems().post("/accounts/verify-email", more)
-	requireError(t, res, 429, "throttled")
+	require.Equal(t, 200, b.Post("/accounts/register-email", sitetest.Data{"email": "more@example.net"}).StatusCode)
+	more := sitetest.LinkOf(s.Mail(), t)
+	res := s.Browser().Problems().Post("/accounts/verify-email", more)
+	sitetest.RequireError(t, res, 429, "throttled")
 	require.NotEmpty(t, res.Header.Get("Retry-After"))
-	require.Equal(t, 200, s.browser().post("/accounts/undo-email", first).StatusCode)
+	require.Equal(t, 200, s.Browser().Post("/accounts/undo-email", first).StatusCode)
 	require.Equal(t, "ada", uuidOwner(t, s, "ada@example.org"))
 }
 
 // Two links for one address do one undo.
 func TestUndoOfAnAddressLeftTwice(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	b := s.signedIn("ada")
-	first := s.move(b, "ada@example.org", "new@example.org")
-	s.move(b, "new@example.org", "ada@example.org")
-	s.travel(day)
-	second := s.move(s.signedIn("ada"), "ada@example.org", "new@example.org")
-	require.Equal(t, 200, s.browser().post("/accounts/undo-email", second).StatusCode)
-	requireError(t, s.browser().problems().post("/accounts/undo-email", first), 400, "signature_invalid")
+	s := sitetest.New(t)
+	s.Member("ada")
+	b := s.SignedIn("ada")
+	first := s.Move(b, "ada@example.org", "new@example.org")
+	s.Move(b, "new@example.org", "ada@example.org")
+	s.Travel(sitetest.Day)
+	second := s.Move(s.SignedIn("ada"), "ada@example.org", "new@example.org")
+	require.Equal(t, 200, s.Browser().Post("/accounts/undo-email", second).StatusCode)
+	sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/undo-email", first), 400, "signature_invalid")
 	require.Equal(t, "ada", uuidOwner(t, s, "ada@example.org"))
 }
 
 func TestRaceForOneUndo(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
-	undo := s.move(s.signedIn("ada"), "ada@example.org", "new@example.org")
-	count := race(func(int) int { return s.browser().post("/accounts/undo-email", undo).StatusCode })
-	require.Equal(t, map[int]int{200: 1, 400: racers - 1}, count)
-	s.mail()
-	s.noMail()
+	s := sitetest.New(t)
+	s.Member("ada")
+	undo := s.Move(s.SignedIn("ada"), "ada@example.org", "new@example.org")
+	count := sitetest.Race(func(int) int { return s.Browser().Post("/accounts/undo-email", undo).StatusCode })
+	require.Equal(t, map[int]int{200: 1, 400: sitetest.Racers - 1}, count)
+	s.Mail()
+	s.NoMail()
 }

@@ -1,7 +1,7 @@
 // uniques_test.go: fields that become unique, stop being it, and are both while a
 // reload is under way.
 
-package registration
+package registration_test
 
 import (
 	"context"
@@ -17,9 +17,11 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
@@ -27,13 +29,11 @@ import (
 func TestFieldBecomesUnique(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "registration.db")
 	plain, unique := field.Spec{Name: "nick", Type: "text"}, field.Spec{Name: "nick", Type: "text", Unique: true}
-	s := newSiteAt(t, path, noVerification, withFields(plain))
-	s.withNicks(map[string]string{"ada": "one", "bob": "Two", "cyd": "two", "eve": ""})
-	s.close()
+	s := sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(plain))
+	withNicks(s, map[string]string{"ada": "one", "bob": "Two", "cyd": "two", "eve": ""})
+	s.Close()
 
-	module := &BoltModule{path: path, logger: zap.NewNop()}
-	settings := resolvedTestSettings(t, noVerification, withFields(unique))
-	_, err := openedRealm(settings, module)
+	_, err := sitetest.Open(path, sitetest.NoVerification, sitetest.WithFields(unique))
 	clash := (*field.ClashError)(nil)
 	require.ErrorAs(t, err, &clash)
 	require.ErrorContains(t, err, "user.field.nick")
@@ -41,45 +41,29 @@ func TestFieldBecomesUnique(t *testing.T) {
 	require.NotEqual(t, clash.First, clash.Second)
 
 	// The failed load changed nothing: the accounts go on under the old field.
-	s = newSiteAt(t, path, noVerification, withFields(plain))
-	require.Equal(t, clash.First.String() == s.profileID("bob"), clash.Second.String() == s.profileID("cyd"))
-	s.withNicks(map[string]string{"fay": "one"})
-	require.Equal(t, http.StatusOK, s.signedIn("fay").do(http.MethodPatch, "/accounts/profile", data{"nick": "six"}).StatusCode)
-	require.Equal(t, http.StatusOK, s.signedIn("cyd").do(http.MethodPatch, "/accounts/profile", data{"nick": "three"}).StatusCode)
-	s.close()
+	s = sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(plain))
+	require.Equal(t, clash.First.String() == s.ProfileID("bob"), clash.Second.String() == s.ProfileID("cyd"))
+	withNicks(s, map[string]string{"fay": "one"})
+	require.Equal(t, http.StatusOK, s.SignedIn("fay").Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"nick": "six"}).StatusCode)
+	require.Equal(t, http.StatusOK, s.SignedIn("cyd").Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"nick": "three"}).StatusCode)
+	s.Close()
 
-	s = newSiteAt(t, path, noVerification, withFields(unique), func(s *Settings) { s.User.LoginFields = []string{"username", "nick"} })
-	b := s.browser().problems()
-	require.Equal(t, "unique", fieldCodes(t, b.post("/accounts/register", with(newcomer("gus"), data{"nick": "TWO"})), "nick"))
+	s = sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(unique), func(s *registration.Settings) { s.User.LoginFields = []string{"username", "nick"} })
+	b := s.Browser().Problems()
+	require.Equal(t, "unique", sitetest.FieldCodes(t, b.Post("/accounts/register", sitetest.With(sitetest.Newcomer("gus"), sitetest.Data{"nick": "TWO"})), "nick"))
 	for _, nick := range []string{"ONE", "two", "three", "six"} {
-		require.Equal(t, http.StatusOK, b.post("/accounts/login", data{"nick": nick, "password": testPassword}).StatusCode, nick)
+		require.Equal(t, http.StatusOK, b.Post("/accounts/login", sitetest.Data{"nick": nick, "password": sitetest.Password}).StatusCode, nick)
 	}
-	s.close()
+	s.Close()
 
 	// Unique no longer: the old keys are in nobody's way, now and later.
-	s = newSiteAt(t, path, noVerification, withFields(plain))
-	s.withNicks(map[string]string{"gus": "ONE"})
-	require.Equal(t, http.StatusOK, s.signedIn("ada").do(http.MethodPatch, "/accounts/profile", data{"nick": "four"}).StatusCode)
-	s.close()
-	s = newSiteAt(t, path, noVerification, withFields(unique))
-	require.Equal(t, "unique", fieldCodes(t, s.browser().problems().post("/accounts/register", with(newcomer("hal"), data{"nick": "one"})), "nick"))
-	s.close()
-}
-
-// openedRealm is a realm that has begun to start.
-func openedRealm(s *Settings, db StoreModule) (*realm, error) {
-	r, err := newRealm(s, db, nil, zap.NewNop())
-	if err == nil {
-		if err = r.open(patience); err != nil {
-			err = errors.Join(err, r.close())
-		}
-	}
-	return r, err
-}
-
-func (s *site) profileID(name string) string {
-	s.t.Helper()
-	return s.signedIn(name).get("/accounts/profile").json(s.t)["id"].(string)
+	s = sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(plain))
+	withNicks(s, map[string]string{"gus": "ONE"})
+	require.Equal(t, http.StatusOK, s.SignedIn("ada").Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"nick": "four"}).StatusCode)
+	s.Close()
+	s = sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(unique))
+	require.Equal(t, "unique", sitetest.FieldCodes(t, s.Browser().Problems().Post("/accounts/register", sitetest.With(sitetest.Newcomer("hal"), sitetest.Data{"nick": "one"})), "nick"))
+	s.Close()
 }
 
 // While a reload is under way, two configurations write: each keeps the keys of
@@ -87,48 +71,48 @@ func (s *site) profileID(name string) string {
 func TestUniqueFieldsOverReload(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "registration.db")
 	plain, unique := field.Spec{Name: "nick", Type: "text"}, field.Spec{Name: "nick", Type: "text", Unique: true}
-	old := newSiteAt(t, path, noVerification, withFields(plain))
-	old.withNicks(map[string]string{"ada": "one"})
-	fresh := newSiteAt(t, path, noVerification, withFields(unique))
+	old := sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(plain))
+	withNicks(old, map[string]string{"ada": "one"})
+	fresh := sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(unique))
 	// The old one still serves: what it writes now has its key.
-	old.withNicks(map[string]string{"bob": "two"})
-	require.Equal(t, http.StatusOK, old.signedIn("ada").do(http.MethodPatch, "/accounts/profile", data{"nick": "eins"}).StatusCode)
-	b := fresh.browser().problems()
+	withNicks(old, map[string]string{"bob": "two"})
+	require.Equal(t, http.StatusOK, old.SignedIn("ada").Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"nick": "eins"}).StatusCode)
+	b := fresh.Browser().Problems()
 	for _, nick := range []string{"two", "eins"} {
-		require.Equal(t, "unique", fieldCodes(t, b.post("/accounts/register", with(newcomer("x"), data{"nick": nick})), "nick"), nick)
+		require.Equal(t, "unique", sitetest.FieldCodes(t, b.Post("/accounts/register", sitetest.With(sitetest.Newcomer("x"), sitetest.Data{"nick": nick})), "nick"), nick)
 	}
-	require.Equal(t, "unique", fieldCodes(t, old.browser().problems().post("/accounts/register", with(newcomer("x"), data{"nick": "two"})), "nick"))
+	require.Equal(t, "unique", sitetest.FieldCodes(t, old.Browser().Problems().Post("/accounts/register", sitetest.With(sitetest.Newcomer("x"), sitetest.Data{"nick": "two"})), "nick"))
 	// The new one goes, as after a failed reload: the old one is free again.
-	fresh.close()
-	old.withNicks(map[string]string{"cyd": "two"})
-	require.Equal(t, http.StatusOK, old.signedIn("cyd").do(http.MethodPatch, "/accounts/profile", data{"nick": "drei"}).StatusCode)
-	old.withNicks(map[string]string{"eve": "Drei", "fay": "sechs"})
-	require.Equal(t, http.StatusOK, old.signedIn("eve").do(http.MethodPatch, "/accounts/profile", data{"nick": "fünf"}).StatusCode)
-	require.Equal(t, http.StatusOK, old.signedIn("cyd").do(http.MethodPatch, "/accounts/profile", data{"nick": "TWO"}).StatusCode)
-	_, err := openedRealm(resolvedTestSettings(t, noVerification, withFields(unique)), &BoltModule{path: path, logger: zap.NewNop()})
+	fresh.Close()
+	withNicks(old, map[string]string{"cyd": "two"})
+	require.Equal(t, http.StatusOK, old.SignedIn("cyd").Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"nick": "drei"}).StatusCode)
+	withNicks(old, map[string]string{"eve": "Drei", "fay": "sechs"})
+	require.Equal(t, http.StatusOK, old.SignedIn("eve").Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"nick": "fünf"}).StatusCode)
+	require.Equal(t, http.StatusOK, old.SignedIn("cyd").Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"nick": "TWO"}).StatusCode)
+	_, err := sitetest.Open(path, sitetest.NoVerification, sitetest.WithFields(unique))
 	require.Error(t, err, "bob and cyd are both two")
 	for name, nick := range map[string]string{"bob": "zwei", "cyd": "drei"} {
-		require.Equal(t, http.StatusOK, old.signedIn(name).do(http.MethodPatch, "/accounts/profile", data{"nick": nick}).StatusCode)
+		require.Equal(t, http.StatusOK, old.SignedIn(name).Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"nick": nick}).StatusCode)
 	}
-	fresh = newSiteAt(t, path, noVerification, withFields(unique))
-	old.close() // the reload is done
-	b = fresh.browser().problems()
+	fresh = sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(unique))
+	old.Close() // the reload is done
+	b = fresh.Browser().Problems()
 	for _, nick := range []string{"eins", "zwei", "drei", "fünf", "sechs"} {
-		require.Equal(t, "unique", fieldCodes(t, b.post("/accounts/register", with(newcomer("x"), data{"nick": nick})), "nick"), nick)
+		require.Equal(t, "unique", sitetest.FieldCodes(t, b.Post("/accounts/register", sitetest.With(sitetest.Newcomer("x"), sitetest.Data{"nick": nick})), "nick"), nick)
 	}
-	require.Equal(t, http.StatusCreated, b.post("/accounts/register", with(newcomer("x"), data{"nick": "two"})).StatusCode)
+	require.Equal(t, http.StatusCreated, b.Post("/accounts/register", sitetest.With(sitetest.Newcomer("x"), sitetest.Data{"nick": "two"})).StatusCode)
 }
 
 // More accounts than a batch get their keys, and a second start writes nothing.
 func TestKeysAreBuiltInBatches(t *testing.T) {
-	file, err := bolt.Open(filepath.Join(t.TempDir(), "r.db"), lockWait)
+	file, err := bolt.Open(filepath.Join(t.TempDir(), "r.db"), sitetest.LockWait)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, file.Close()) })
 	db, err := file.Realm("default")
 	require.NoError(t, err)
 	ctx := context.Background()
-	plain := resolvedTestSettings(t, withFields(field.Spec{Name: "number", Type: "integer"})).fields
-	unique := resolvedTestSettings(t, withFields(field.Spec{Name: "number", Type: "integer", Unique: true})).fields
+	plain := sitetest.Letters(sitetest.Resolved(t, sitetest.WithFields(field.Spec{Name: "number", Type: "integer"}))).Fields
+	unique := sitetest.Letters(sitetest.Resolved(t, sitetest.WithFields(field.Spec{Name: "number", Type: "integer", Unique: true}))).Fields
 	const n = 2*field.KeyBatch + 17
 	require.NoError(t, db.Update(ctx, func(tx store.Tx) error {
 		for i := range n {
@@ -184,8 +168,8 @@ func putNick(a *account.Accounts, name, nick string, during func()) error {
 // An act that is under way when a field becomes unique has computed its keys before.
 func TestAnActUnderWayGetsTheNewKeys(t *testing.T) {
 	plain, unique := field.Spec{Name: "nick", Type: "text"}, field.Spec{Name: "nick", Type: "text", Unique: true}
-	a := newSite(t, noVerification, withFields(plain)).accounts
-	set := resolvedTestSettings(t, noVerification, withFields(unique)).fields
+	a := sitetest.New(t, sitetest.NoVerification, sitetest.WithFields(plain)).Accounts
+	set := sitetest.Letters(sitetest.Resolved(t, sitetest.NoVerification, sitetest.WithFields(unique))).Fields
 	entered := make(chan error, 1)
 	var once sync.Once
 	require.NoError(t, putNick(a, "ada", "one", func() {
@@ -234,18 +218,18 @@ func TestACrashBetweenTwoConfigurations(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "registration.db")
-			old := newSiteAt(t, path, noVerification, withFields(unique)).realm.settings.fields
-			a := newSiteAt(t, path, noVerification, withFields(plain)).accounts
+			old := sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(unique)).Accounts.Policy.Fields
+			a := sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(plain)).Accounts
 			n := 0
 			dying := &diesAtUpdate{a.Store, func() {
 				n++
 				require.NoError(t, putNick(a, fmt.Sprint("ada", n), fmt.Sprint("one", n), nil))
 			}}
-			_ = crash(a, old, resolvedTestSettings(t, noVerification, withFields(plain)).fields, dying)
+			_ = crash(a, old, sitetest.Letters(sitetest.Resolved(t, sitetest.NoVerification, sitetest.WithFields(plain))).Fields, dying)
 			require.NotZero(t, n)
 			// The next start has the field unique.
 			a.Uniques = field.NewKeyIndex()
-			require.NoError(t, a.Uniques.Enter(t.Context(), a.Store, resolvedTestSettings(t, noVerification, withFields(unique)).fields, zap.NewNop()))
+			require.NoError(t, a.Uniques.Enter(t.Context(), a.Store, sitetest.Letters(sitetest.Resolved(t, sitetest.NoVerification, sitetest.WithFields(unique))).Fields, zap.NewNop()))
 			require.Error(t, putNick(a, "bob", "ONE1", nil))
 		})
 	}

@@ -1,7 +1,7 @@
 // userfields_test.go: the fields that an owner adds: each type's values and
 // refusals, the lists, sign-in by them, and a site whose fields change.
 
-package registration
+package registration_test
 
 import (
 	"encoding/json"
@@ -16,45 +16,15 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/letter"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
 
-func resolvedTestSettings(t testing.TB, configure ...func(*Settings)) *Settings {
-	t.Helper()
-	s := testSettings()
-	for _, c := range configure {
-		c(s)
-	}
-	resolved, err := s.resolve()
-	require.NoError(t, err)
-	return resolved
-}
-
-// withFields adds fields to the settings.
-func withFields(fields ...field.Spec) func(*Settings) {
-	return func(s *Settings) { s.User.Fields = append(s.User.Fields, fields...) }
-}
-
-// noVerification lets a new account sign in at once.
-func noVerification(s *Settings) { s.Register.Verification = off() }
-
 func jsonText(text string) json.RawMessage { return json.RawMessage(text) }
-
-// fieldCodes returns the codes of one field's refusals, through the problem shape.
-func fieldCodes(t testing.TB, a *answer, field string) string {
-	t.Helper()
-	require.Equal(t, http.StatusBadRequest, a.StatusCode, a.body)
-	fields, _ := a.json(t)["errors"].(map[string]any)
-	list, _ := fields[field].([]any)
-	var codes []string
-	for _, e := range list {
-		codes = append(codes, e.(map[string]any)["code"].(string))
-	}
-	return strings.Join(codes, " ")
-}
 
 func TestFieldTypes(t *testing.T) {
 	cases := []struct {
@@ -129,41 +99,41 @@ func TestFieldTypes(t *testing.T) {
 	for i, c := range cases {
 		t.Run(fmt.Sprintf("%d %s", i, c.Field.Type), func(t *testing.T) {
 			c.Field.Name = "extra"
-			s := newSite(t, withFields(c.Field), noVerification)
-			s.member("ada")
-			b := s.signedIn("ada").problems()
-			b.header.Set("Content-Type", "application/json")
-			shown := func(a *answer) string {
+			s := sitetest.New(t, sitetest.WithFields(c.Field), sitetest.NoVerification)
+			s.Member("ada")
+			b := s.SignedIn("ada").Problems()
+			b.Header.Set("Content-Type", "application/json")
+			shown := func(a *sitetest.Answer) string {
 				var profile map[string]json.RawMessage
-				require.NoError(t, json.Unmarshal([]byte(a.body), &profile), a.body)
+				require.NoError(t, json.Unmarshal([]byte(a.Text), &profile), a.Text)
 				return string(profile["extra"])
 			}
-			require.Equal(t, c.unset, shown(b.get("/accounts/profile")))
+			require.Equal(t, c.unset, shown(b.Get("/accounts/profile")))
 			for sent, want := range c.good {
-				res := b.do(http.MethodPatch, "/accounts/profile", `{"extra":`+sent+`}`)
-				require.Equal(t, http.StatusOK, res.StatusCode, "%s %s", sent, res.body)
+				res := b.Do(http.MethodPatch, "/accounts/profile", `{"extra":`+sent+`}`)
+				require.Equal(t, http.StatusOK, res.StatusCode, "%s %s", sent, res.Text)
 				require.JSONEq(t, want, shown(res), sent)
-				require.Equal(t, want, shown(b.get("/accounts/profile")), sent)
+				require.Equal(t, want, shown(b.Get("/accounts/profile")), sent)
 			}
 			for sent, want := range c.bad {
-				require.Equal(t, want, fieldCodes(t, b.do(http.MethodPatch, "/accounts/profile", `{"extra":`+sent+`}`), "extra"), sent)
+				require.Equal(t, want, sitetest.FieldCodes(t, b.Do(http.MethodPatch, "/accounts/profile", `{"extra":`+sent+`}`), "extra"), sent)
 			}
 			// The same at sign-up, where a required one has to be there.
 			c.Field.Required = true
-			s = newSite(t, withFields(c.Field), noVerification)
-			b = s.browser().problems()
-			require.Equal(t, "required", fieldCodes(t, b.post("/accounts/register", newcomer("eve")), "extra"))
-			require.Equal(t, "blank", fieldCodes(t, b.post("/accounts/register", with(newcomer("eve"), data{"extra": " "})), "extra"))
-			require.Equal(t, "null", fieldCodes(t, b.post("/accounts/register", with(newcomer("eve"), data{"extra": nullJSON})), "extra"))
+			s = sitetest.New(t, sitetest.WithFields(c.Field), sitetest.NoVerification)
+			b = s.Browser().Problems()
+			require.Equal(t, "required", sitetest.FieldCodes(t, b.Post("/accounts/register", sitetest.Newcomer("eve")), "extra"))
+			require.Equal(t, "blank", sitetest.FieldCodes(t, b.Post("/accounts/register", sitetest.With(sitetest.Newcomer("eve"), sitetest.Data{"extra": " "})), "extra"))
+			require.Equal(t, "null", sitetest.FieldCodes(t, b.Post("/accounts/register", sitetest.With(sitetest.Newcomer("eve"), sitetest.Data{"extra": sitetest.NullJSON})), "extra"))
 			for sent, want := range c.bad {
 				if want != "null" {
-					require.Equal(t, want, fieldCodes(t, b.post("/accounts/register", with(newcomer("eve"), data{"extra": jsonText(sent)})), "extra"), sent)
+					require.Equal(t, want, sitetest.FieldCodes(t, b.Post("/accounts/register", sitetest.With(sitetest.Newcomer("eve"), sitetest.Data{"extra": jsonText(sent)})), "extra"), sent)
 				}
 			}
 			for sent, want := range c.good {
 				if sent != `""` && sent != `null` && strings.TrimSpace(strings.Trim(sent, `"`)) != "" {
-					res := b.post("/accounts/register", with(newcomer("eve"), data{"extra": jsonText(sent)}))
-					require.Equal(t, http.StatusCreated, res.StatusCode, "%s %s", sent, res.body)
+					res := b.Post("/accounts/register", sitetest.With(sitetest.Newcomer("eve"), sitetest.Data{"extra": jsonText(sent)}))
+					require.Equal(t, http.StatusCreated, res.StatusCode, "%s %s", sent, res.Text)
 					require.Equal(t, want, shown(res))
 					break
 				}
@@ -174,178 +144,178 @@ func TestFieldTypes(t *testing.T) {
 
 // What a field is not allowed to hold is told together with all other errors.
 func TestFieldErrorsComeTogether(t *testing.T) {
-	s := newSite(t, withFields(
+	s := sitetest.New(t, sitetest.WithFields(
 		field.Spec{Name: "age", Type: "integer", Required: true, Min: jsonText("18")},
 		field.Spec{Name: "size", Type: "choice", Choices: []string{"s", "m"}},
 		field.Spec{Name: "nick", Type: "text", Unique: true},
-	), noVerification)
-	res := s.browser().post("/accounts/register", with(newcomer("ada"), data{"age": 20, "nick": "Ada"}))
-	require.Equal(t, http.StatusCreated, res.StatusCode, res.body)
-	res = s.browser().problems().post("/accounts/register", data{"username": "a b", "age": 17, "size": "xl", "nick": "ADA", "password": ""})
+	), sitetest.NoVerification)
+	res := s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"age": 20, "nick": "Ada"}))
+	require.Equal(t, http.StatusCreated, res.StatusCode, res.Text)
+	res = s.Browser().Problems().Post("/accounts/register", sitetest.Data{"username": "a b", "age": 17, "size": "xl", "nick": "ADA", "password": ""})
 	for field, code := range map[string]string{"username": "invalid", "age": "min_value", "size": "invalid_choice", "nick": "unique", "password": "blank", "password_confirm": "required"} {
-		require.Equal(t, code, fieldCodes(t, res, field), field)
+		require.Equal(t, code, sitetest.FieldCodes(t, res, field), field)
 	}
 }
 
 func TestFieldsOfTheirOwners(t *testing.T) {
-	s := newSite(t, withFields(
+	s := sitetest.New(t, sitetest.WithFields(
 		field.Spec{Name: "nick", Type: "text"},
 		field.Spec{Name: "plan", Type: "choice", Choices: []string{"free", "paid"}, ReadOnly: true, Default: jsonText(`"free"`)},
 		field.Spec{Name: "score", Type: "integer", Hidden: true, Default: jsonText(`5`)},
 		field.Spec{Name: "terms", Type: "boolean", Default: jsonText(`true`)},
 	))
-	res := s.browser().post("/accounts/register", with(newcomer("ada"), data{"nick": "countess", "plan": "paid", "score": 9, "shoe": 1}))
-	require.Equal(t, http.StatusCreated, res.StatusCode, res.body)
-	require.Regexp(t, `"last_name":"","nick":"countess","plan":"free","terms":true\}`, res.body, "in the configured order, behind the built-in ones")
-	res = s.browser().post("/accounts/verify-registration", linkOf(s.mail(), t))
+	res := s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"nick": "countess", "plan": "paid", "score": 9, "shoe": 1}))
+	require.Equal(t, http.StatusCreated, res.StatusCode, res.Text)
+	require.Regexp(t, `"last_name":"","nick":"countess","plan":"free","terms":true\}`, res.Text, "in the configured order, behind the built-in ones")
+	res = s.Browser().Post("/accounts/verify-registration", sitetest.LinkOf(s.Mail(), t))
 	require.Equal(t, http.StatusOK, res.StatusCode)
-	b := s.signedIn("ada")
-	profile := b.get("/accounts/profile").json(t)
+	b := s.SignedIn("ada")
+	profile := b.Get("/accounts/profile").JSON(t)
 	require.NotContains(t, profile, "score")
 	require.Equal(t, "free", profile["plan"])
 	// A full update takes back what the profile showed; what is not the owner's stays.
 	profile["plan"], profile["terms"] = "paid", false
-	res = b.do(http.MethodPut, "/accounts/profile", with(profile, data{"score": 1}))
-	require.Equal(t, http.StatusOK, res.StatusCode, res.body)
-	require.Equal(t, "free", res.json(t)["plan"])
-	require.Equal(t, false, res.json(t)["terms"])
-	u := s.stored(profile["id"].(string))
+	res = b.Do(http.MethodPut, "/accounts/profile", sitetest.With(profile, sitetest.Data{"score": 1}))
+	require.Equal(t, http.StatusOK, res.StatusCode, res.Text)
+	require.Equal(t, "free", res.JSON(t)["plan"])
+	require.Equal(t, false, res.JSON(t)["terms"])
+	u := s.Stored(profile["id"].(string))
 	require.Equal(t, map[string]any{"nick": "countess", "terms": false}, u.Extra)
 	// An empty text is neither yes nor no.
-	require.Equal(t, "blank", fieldCodes(t, b.problems().do(http.MethodPatch, "/accounts/profile", data{"terms": ""}), "terms"))
+	require.Equal(t, "blank", sitetest.FieldCodes(t, b.Problems().Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"terms": ""}), "terms"))
 }
 
 // A form doesn't send an unticked box; a page's select, number and date come
 // empty where nothing was chosen.
 func TestFieldsInForms(t *testing.T) {
-	s := newSite(t, noVerification, withFields(
+	s := sitetest.New(t, sitetest.NoVerification, sitetest.WithFields(
 		field.Spec{Name: "news", Type: "boolean", Default: jsonText(`true`), Label: "Send me news"},
 		field.Spec{Name: "size", Type: "choice", Choices: []string{"small", "x large"}},
 		field.Spec{Name: "born", Type: "date", Max: jsonText(`"2020-01-01"`)},
 		field.Spec{Name: "age", Type: "integer", Min: jsonText(`1`)},
 	))
-	b := s.browser().likeBrowser()
-	page := b.get("/accounts/register/").body
+	b := s.Browser().LikeBrowser()
+	page := b.Get("/accounts/register/").Text
 	require.Contains(t, page, `<label for="news">Send me news</label>`)
 	require.Contains(t, page, `<input id="news" name="news" type="checkbox" value="true" checked>`)
 	require.Contains(t, page, `<option value="x large">x large</option>`)
 	require.Contains(t, page, `name="born" type="date" max="2020-01-01"`)
 	require.Contains(t, page, `name="age" type="number" min="1" step="1"`)
-	form := url.Values{"username": {"ada"}, "email": {"ada@example.org"}, "password": {testPassword}, "password_confirm": {testPassword}, "size": {"x large"}, "born": {""}, "age": {"0"}}
-	res := b.post("/accounts/register", form)
+	form := url.Values{"username": {"ada"}, "email": {"ada@example.org"}, "password": {sitetest.Password}, "password_confirm": {sitetest.Password}, "size": {"x large"}, "born": {""}, "age": {"0"}}
+	res := b.Post("/accounts/register", form)
 	require.Equal(t, http.StatusBadRequest, res.StatusCode)
-	require.Contains(t, res.body, `<option value="x large" selected>x large</option>`)
-	require.Contains(t, res.body, `type="checkbox" value="true">`, "it was unticked")
+	require.Contains(t, res.Text, `<option value="x large" selected>x large</option>`)
+	require.Contains(t, res.Text, `type="checkbox" value="true">`, "it was unticked")
 	form.Set("age", "")
-	res = b.post("/accounts/register", form)
-	require.Equal(t, http.StatusSeeOther, res.StatusCode, res.body)
-	b = s.signedIn("ada")
-	profile := b.get("/accounts/profile").json(t)
+	res = b.Post("/accounts/register", form)
+	require.Equal(t, http.StatusSeeOther, res.StatusCode, res.Text)
+	b = s.SignedIn("ada")
+	profile := b.Get("/accounts/profile").JSON(t)
 	require.Equal(t, []any{false, "x large", nil, nil}, []any{profile["news"], profile["size"], profile["born"], profile["age"]})
-	res = b.post("/accounts/profile", url.Values{"username": {"ada"}, "news": {"on"}, "size": {""}, "born": {"1815-12-10"}, "age": {"36"}})
-	require.Equal(t, http.StatusOK, res.StatusCode, res.body)
-	require.Equal(t, []any{true, nil, "1815-12-10", float64(36)}, []any{res.json(t)["news"], res.json(t)["size"], res.json(t)["born"], res.json(t)["age"]})
+	res = b.Post("/accounts/profile", url.Values{"username": {"ada"}, "news": {"on"}, "size": {""}, "born": {"1815-12-10"}, "age": {"36"}})
+	require.Equal(t, http.StatusOK, res.StatusCode, res.Text)
+	require.Equal(t, []any{true, nil, "1815-12-10", float64(36)}, []any{res.JSON(t)["news"], res.JSON(t)["size"], res.JSON(t)["born"], res.JSON(t)["age"]})
 	// In JSON, and in a partial update, what is not mentioned stays.
-	require.Equal(t, true, b.post("/accounts/profile", data{"username": "ada"}).json(t)["news"])
-	require.Equal(t, true, b.do(http.MethodPatch, "/accounts/profile", url.Values{"age": {"37"}}).json(t)["news"])
-	require.Equal(t, false, b.post("/accounts/profile", url.Values{"username": {"ada"}}).json(t)["news"])
-	b.likeBrowser()
-	require.Contains(t, b.get("/accounts/profile/").body, `value="1815-12-10"`)
+	require.Equal(t, true, b.Post("/accounts/profile", sitetest.Data{"username": "ada"}).JSON(t)["news"])
+	require.Equal(t, true, b.Do(http.MethodPatch, "/accounts/profile", url.Values{"age": {"37"}}).JSON(t)["news"])
+	require.Equal(t, false, b.Post("/accounts/profile", url.Values{"username": {"ada"}}).JSON(t)["news"])
+	b.LikeBrowser()
+	require.Contains(t, b.Get("/accounts/profile/").Text, `value="1815-12-10"`)
 }
 
 func TestFieldInMailPlaceholderAndAdmin(t *testing.T) {
 	folder := t.TempDir()
 	writeFile(t, filepath.Join(folder, "hello.txt"), "{{.User.Extra.nick}}/{{.User.Extra.size}}/{{.User.Extra.secret}} {{.Link}}")
-	s := newSite(t, withFields(
+	s := sitetest.New(t, sitetest.WithFields(
 		field.Spec{Name: "nick", Type: "text"},
 		field.Spec{Name: "size", Type: "choice", Choices: []string{"s"}},
 		field.Spec{Name: "secret", Type: "integer", Hidden: true, Default: jsonText("42")},
-	), func(s *Settings) {
+	), func(s *registration.Settings) {
 		s.Templates, s.Register.Mail.TextBody, s.ResetPassword.Mail.TextBody = folder, "hello.txt", "hello.txt"
 	})
-	res := s.browser().post("/accounts/register", with(newcomer("ada"), data{"nick": "countess"}))
-	require.Equal(t, http.StatusCreated, res.StatusCode, res.body)
-	m := s.mail()
+	res := s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"nick": "countess"}))
+	require.Equal(t, http.StatusCreated, res.StatusCode, res.Text)
+	m := s.Mail()
 	require.Contains(t, m.Text, "//42 http", "no added text until the address is confirmed")
-	require.Equal(t, http.StatusOK, s.browser().post("/accounts/verify-registration", linkOf(m, t)).StatusCode)
-	s.browser().post("/accounts/send-reset-password-link", data{"login": "ada"})
-	require.Contains(t, s.mail().Text, "countess//42 http")
+	require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/verify-registration", sitetest.LinkOf(m, t)).StatusCode)
+	s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"})
+	require.Contains(t, s.Mail().Text, "countess//42 http")
 	u := &store.User{Extra: map[string]any{"nick": "x"}}
 	for name, want := range map[string]any{"nick": "x", "size": ""} {
-		got, ok := s.realm.placeholder(u, name)
+		got, ok := s.Handler.Placeholder(u, name)
 		require.True(t, ok, name)
 		require.Equal(t, want, got, name)
 	}
-	_, ok := s.realm.placeholder(u, "secret")
+	_, ok := s.Handler.Placeholder(u, "secret")
 	require.False(t, ok, "what is hidden is no placeholder")
 	// A template with a field that isn't there fails when it is loaded.
 	writeFile(t, filepath.Join(folder, "hello.txt"), "{{.User.Extra.nikc}}")
-	_, err := letter.NewRenderer(s.realm.settings.letters(), s.realm.Languages, "example.com", s.realm.Now)
+	_, err := letter.NewRenderer(s.Realm.Letters, s.Realm.Languages, "example.com", s.Realm.Now)
 	require.ErrorContains(t, err, "nikc")
 	require.ErrorContains(t, err, ".Extra.<name>")
 }
 
 // An added unique field identifies an account just as the username does.
 func TestSignInByAddedField(t *testing.T) {
-	s := newSite(t, withFields(
+	s := sitetest.New(t, sitetest.WithFields(
 		field.Spec{Name: "number", Type: "integer", Unique: true, Required: true},
 		field.Spec{Name: "nick", Type: "text", Unique: true},
-	), func(s *Settings) {
+	), func(s *registration.Settings) {
 		s.User.LoginFields = []string{"username", "number", "nick", "email"}
-		s.Throttle = ThrottleSettings{Login: &ThrottleLimit{Events: 5, Window: 3600e9}, Register: &ThrottleLimit{Events: 1000, Window: 1e9}}
+		s.Throttle = registration.ThrottleSettings{Login: &registration.ThrottleLimit{Events: 5, Window: 3600e9}, Register: &registration.ThrottleLimit{Events: 1000, Window: 1e9}}
 	})
-	b := s.browser().problems()
-	require.Equal(t, "required", fieldCodes(t, b.post("/accounts/register", newcomer("ada")), "number"))
-	ada := with(newcomer("ada"), data{"number": 7, "nick": "Countess"})
-	res := b.post("/accounts/register", ada)
-	require.Equal(t, http.StatusCreated, res.StatusCode, res.body)
-	for _, who := range []data{{"nick": "COUNTESS"}, {"login": "007"}, {"email": "ada@example.org"}} {
-		s.mail()
-		require.Equal(t, http.StatusOK, b.post("/accounts/resend-verification", who).StatusCode)
+	b := s.Browser().Problems()
+	require.Equal(t, "required", sitetest.FieldCodes(t, b.Post("/accounts/register", sitetest.Newcomer("ada")), "number"))
+	ada := sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"number": 7, "nick": "Countess"})
+	res := b.Post("/accounts/register", ada)
+	require.Equal(t, http.StatusCreated, res.StatusCode, res.Text)
+	for _, who := range []sitetest.Data{{"nick": "COUNTESS"}, {"login": "007"}, {"email": "ada@example.org"}} {
+		s.Mail()
+		require.Equal(t, http.StatusOK, b.Post("/accounts/resend-verification", who).StatusCode)
 	}
-	require.Equal(t, http.StatusOK, b.post("/accounts/verify-registration", linkOf(s.mail(), t)).StatusCode)
-	for i, who := range []data{{"login": "ada"}, {"login": "7"}, {"login": 7}, {"number": "7.0"}, {"nick": "countess"}, {"login": "COUNTESS"}, {"login": "ada@example.org"}} {
-		other := s.browser()
-		other.ip = fmt.Sprintf("198.51.100.%d", i+1)
-		res := other.post("/accounts/login", with(who, data{"password": testPassword}))
+	require.Equal(t, http.StatusOK, b.Post("/accounts/verify-registration", sitetest.LinkOf(s.Mail(), t)).StatusCode)
+	for i, who := range []sitetest.Data{{"login": "ada"}, {"login": "7"}, {"login": 7}, {"number": "7.0"}, {"nick": "countess"}, {"login": "COUNTESS"}, {"login": "ada@example.org"}} {
+		other := s.Browser()
+		other.IP = fmt.Sprintf("198.51.100.%d", i+1)
+		res := other.Post("/accounts/login", sitetest.With(who, sitetest.Data{"password": sitetest.Password}))
 		if i == 6 { // a fifth of this hour's tries at ada is not yet spent
 			require.Contains(t, []int{http.StatusOK, http.StatusTooManyRequests}, res.StatusCode)
 			continue
 		}
-		require.Equal(t, http.StatusOK, res.StatusCode, "%v %s", who, res.body)
+		require.Equal(t, http.StatusOK, res.StatusCode, "%v %s", who, res.Text)
 	}
-	res = b.post("/accounts/send-reset-password-link", data{"nick": "countess"})
+	res = b.Post("/accounts/send-reset-password-link", sitetest.Data{"nick": "countess"})
 	require.Equal(t, http.StatusOK, res.StatusCode)
-	require.Contains(t, s.mail().Subject, "password")
+	require.Contains(t, s.Mail().Subject, "password")
 	// Nobody takes a value by which another signs in, whatever the field.
 	for name, c := range map[string]struct {
-		change data
+		change sitetest.Data
 		Field  string
 	}{
-		"username is a number":      {data{"username": "007", "nick": "x", "number": 9}, "username"},
-		"username is a nick":        {data{"username": "countess", "nick": "x", "number": 9}, "username"},
-		"nick is a username":        {data{"nick": "ADA", "number": 9}, "nick"},
-		"nick is a number":          {data{"nick": "7", "number": 9}, "nick"},
-		"the same number":           {data{"nick": "y", "number": "7"}, "number"},
-		"the same nick, other case": {data{"nick": "COUNTESS", "number": 9}, "nick"},
+		"username is a number":      {sitetest.Data{"username": "007", "nick": "x", "number": 9}, "username"},
+		"username is a nick":        {sitetest.Data{"username": "countess", "nick": "x", "number": 9}, "username"},
+		"nick is a username":        {sitetest.Data{"nick": "ADA", "number": 9}, "nick"},
+		"nick is a number":          {sitetest.Data{"nick": "7", "number": 9}, "nick"},
+		"the same number":           {sitetest.Data{"nick": "y", "number": "7"}, "number"},
+		"the same nick, other case": {sitetest.Data{"nick": "COUNTESS", "number": 9}, "nick"},
 	} {
-		require.Equal(t, "unique", fieldCodes(t, b.post("/accounts/register", with(newcomer("bob"), c.change)), c.Field), name)
+		require.Equal(t, "unique", sitetest.FieldCodes(t, b.Post("/accounts/register", sitetest.With(sitetest.Newcomer("bob"), c.change)), c.Field), name)
 	}
-	require.Equal(t, "invalid", fieldCodes(t, b.post("/accounts/register", with(newcomer("bob"), data{"nick": "ada@example.org", "number": 9})), "nick"), "an address of somebody's")
+	require.Equal(t, "invalid", sitetest.FieldCodes(t, b.Post("/accounts/register", sitetest.With(sitetest.Newcomer("bob"), sitetest.Data{"nick": "ada@example.org", "number": 9})), "nick"), "an address of somebody's")
 }
 
 // However a number is written, the tries at its account are counted together.
 func TestSpellingsOfALoginShareABudget(t *testing.T) {
-	s := newSite(t, withFields(field.Spec{Name: "number", Type: "integer", Unique: true}), noVerification, func(s *Settings) {
+	s := sitetest.New(t, sitetest.WithFields(field.Spec{Name: "number", Type: "integer", Unique: true}), sitetest.NoVerification, func(s *registration.Settings) {
 		s.User.LoginFields = []string{"username", "number"}
-		s.Throttle = ThrottleSettings{Login: &ThrottleLimit{Events: 3, Window: 3600e9}, Register: &ThrottleLimit{Events: 1000, Window: 1e9}}
+		s.Throttle = registration.ThrottleSettings{Login: &registration.ThrottleLimit{Events: 3, Window: 3600e9}, Register: &registration.ThrottleLimit{Events: 1000, Window: 1e9}}
 	})
-	require.Equal(t, http.StatusCreated, s.browser().post("/accounts/register", with(newcomer("ada"), data{"number": 7})).StatusCode)
+	require.Equal(t, http.StatusCreated, s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"number": 7})).StatusCode)
 	refused := 0
 	for i, login := range []string{"7", "07", "7.0", "+7", "70e-1", "0007"} {
-		b := s.browser()
-		b.ip = fmt.Sprintf("198.51.100.%d", i+1)
-		if b.post("/accounts/login", data{"login": login, "password": "wrong"}).StatusCode == http.StatusTooManyRequests {
+		b := s.Browser()
+		b.IP = fmt.Sprintf("198.51.100.%d", i+1)
+		if b.Post("/accounts/login", sitetest.Data{"login": login, "password": "wrong"}).StatusCode == http.StatusTooManyRequests {
 			refused++
 		}
 	}
@@ -353,17 +323,17 @@ func TestSpellingsOfALoginShareABudget(t *testing.T) {
 }
 
 func TestPasswordLikeAnAddedField(t *testing.T) {
-	s := newSite(t, withFields(field.Spec{Name: "pet", Type: "text"}))
-	body := with(newcomer("ada"), data{"pet": "schnurrdiburr", "password": "Schnurrdiburr1", "password_confirm": "Schnurrdiburr1"})
-	requireError(t, s.browser().problems().post("/accounts/register", body), http.StatusBadRequest, "password:password_too_similar")
+	s := sitetest.New(t, sitetest.WithFields(field.Spec{Name: "pet", Type: "text"}))
+	body := sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"pet": "schnurrdiburr", "password": "Schnurrdiburr1", "password_confirm": "Schnurrdiburr1"})
+	sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/register", body), http.StatusBadRequest, "password:password_too_similar")
 }
 
 // members registers accounts with a nick each.
-func (s *site) withNicks(nicks map[string]string) {
-	s.t.Helper()
+func withNicks(s *sitetest.Site, nicks map[string]string) {
+	s.T.Helper()
 	for name, nick := range nicks {
-		res := s.browser().post("/accounts/register", with(newcomer(name), data{"nick": nick}))
-		require.Equal(s.t, http.StatusCreated, res.StatusCode, res.body)
+		res := s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer(name), sitetest.Data{"nick": nick}))
+		require.Equal(s.T, http.StatusCreated, res.StatusCode, res.Text)
 	}
 }
 
@@ -371,25 +341,25 @@ func (s *site) withNicks(nicks map[string]string) {
 // removed keeps its values, one that changes its type converts what it can.
 func TestFieldsOfASiteChange(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "registration.db")
-	s := newSiteAt(t, path, noVerification)
-	id := s.member("ada")
-	s.close()
+	s := sitetest.NewAt(t, path, sitetest.NoVerification)
+	id := s.Member("ada")
+	s.Close()
 	nick := field.Spec{Name: "nick", Type: "text"}
-	s = newSiteAt(t, path, noVerification, withFields(nick, field.Spec{Name: "level", Type: "integer", Default: jsonText("1"), Required: true}))
-	b := s.signedIn("ada")
-	require.Equal(t, []any{"", float64(1)}, []any{b.get("/accounts/profile").json(t)["nick"], b.get("/accounts/profile").json(t)["level"]})
-	require.Equal(t, http.StatusOK, b.do(http.MethodPatch, "/accounts/profile", data{"nick": "12"}).StatusCode)
-	s.close()
-	s = newSiteAt(t, path, noVerification)
-	require.NotContains(t, s.signedIn("ada").get("/accounts/profile").json(t), "nick")
-	require.Equal(t, http.StatusOK, s.signedIn("ada").do(http.MethodPatch, "/accounts/profile", data{"first_name": "Ada"}).StatusCode)
-	require.Equal(t, "12", s.stored(id).Extra["nick"], "it is kept")
-	s.close()
-	s = newSiteAt(t, path, noVerification, withFields(field.Spec{Name: "nick", Type: "integer"}))
-	require.InEpsilon(t, 12, s.signedIn("ada").get("/accounts/profile").json(t)["nick"], 0)
-	s.close()
-	s = newSiteAt(t, path, noVerification, withFields(field.Spec{Name: "nick", Type: "date", Default: jsonText(`"2000-01-01"`)}))
-	require.Equal(t, "2000-01-01", s.signedIn("ada").get("/accounts/profile").json(t)["nick"], "what is no date counts as unset")
+	s = sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(nick, field.Spec{Name: "level", Type: "integer", Default: jsonText("1"), Required: true}))
+	b := s.SignedIn("ada")
+	require.Equal(t, []any{"", float64(1)}, []any{b.Get("/accounts/profile").JSON(t)["nick"], b.Get("/accounts/profile").JSON(t)["level"]})
+	require.Equal(t, http.StatusOK, b.Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"nick": "12"}).StatusCode)
+	s.Close()
+	s = sitetest.NewAt(t, path, sitetest.NoVerification)
+	require.NotContains(t, s.SignedIn("ada").Get("/accounts/profile").JSON(t), "nick")
+	require.Equal(t, http.StatusOK, s.SignedIn("ada").Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"first_name": "Ada"}).StatusCode)
+	require.Equal(t, "12", s.Stored(id).Extra["nick"], "it is kept")
+	s.Close()
+	s = sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(field.Spec{Name: "nick", Type: "integer"}))
+	require.InEpsilon(t, 12, s.SignedIn("ada").Get("/accounts/profile").JSON(t)["nick"], 0)
+	s.Close()
+	s = sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(field.Spec{Name: "nick", Type: "date", Default: jsonText(`"2000-01-01"`)}))
+	require.Equal(t, "2000-01-01", s.SignedIn("ada").Get("/accounts/profile").JSON(t)["nick"], "what is no date counts as unset")
 }
 
 // Whatever is typed into a field, what is stored for it reads back as itself,
@@ -404,7 +374,7 @@ func FuzzFieldValues(f *testing.F) {
 		if kind == field.KindChoice {
 			s.Choices = []string{"abc", "ä"}
 		}
-		made, err := field.New(s, reservedNames)
+		made, err := field.New(s, registration.ReservedNames)
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -35,6 +35,8 @@ type Options struct {
 	Now func() time.Time
 	// Hasher replaces the pool that all realms of a process share; nil: that one.
 	Hasher *password.Pool
+	// Unopened leaves the store to Start; Courier and Engine are nil.
+	Unopened bool
 }
 
 // Realm is a realm that has opened its store and not started.
@@ -73,6 +75,8 @@ var (
 	Open func(Options) (*Realm, error)
 	// Resolve replaces placeholders, sets defaults and checks.
 	Resolve func(settings any) (any, error)
+	// NewEngine is one without a realm, on a store.
+	NewEngine func(store.Store) *Engine
 	// Letters is what mails see of resolved settings.
 	Letters func(settings any) letter.Options
 )

@@ -1,7 +1,7 @@
-// mailer_smtpserver_test.go: servers for the tests of the SMTP mailer: an honest
+// smtpserver.go: servers for the tests of the SMTP mailer: an honest
 // one (go-smtp), and scripted ones for what no honest server does.
 
-package registration
+package sitetest
 
 import (
 	"bufio"
@@ -29,18 +29,19 @@ import (
 	gosmtp "github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/mail/smtp"
 )
 
 const (
-	smtpUser     = "no-reply@example.com"
-	smtpPassword = "s3cret-pässword"
-	// farTimeout is for what is to end by something else than its time.
-	farTimeout = caddy.Duration(time.Minute)
+	SmtpUser     = "no-reply@example.com"
+	SmtpPassword = "s3cret-pässword"
+	// FarTimeout is for what is to end by something else than its time.
+	FarTimeout = caddy.Duration(time.Minute)
 )
 
-// testCA makes a CA's certificate file and a server's configuration for names.
-func testCA(t testing.TB, names ...string) (caFile string, config *tls.Config) {
+// NewCA makes a CA's certificate file and a server's configuration for names.
+func NewCA(t testing.TB, names ...string) (caFile string, config *tls.Config) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
@@ -63,31 +64,31 @@ func testCA(t testing.TB, names ...string) (caFile string, config *tls.Config) {
 	return caFile, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}, MinVersion: tls.VersionTLS12}
 }
 
-// postOffice is an honest SMTP server, whose answers a test changes.
-type postOffice struct {
-	address, caFile, tls string
+// PostOffice is an honest SMTP server, whose answers a test changes.
+type PostOffice struct {
+	Address, CaFile, Tls string
 
-	mu               sync.Mutex
-	mail, rcpt, data error // what the server answers there; nil: it accepts
-	conns            []net.Conn
-	hello            string
-	logins           int
-	received         [][]byte
+	Mu               sync.Mutex
+	Mail, Rcpt, Data error // what the server answers there; nil: it accepts
+	Conns            []net.Conn
+	Hello            string
+	Logins           int
+	Received         [][]byte
 }
 
-// newPostOffice runs a server; tlsKind is one of SMTPMailer.TLS.
-func newPostOffice(t testing.TB, tlsKind string) *postOffice {
+// NewPostOffice runs a server; tlsKind is one of SMTPMailer.TLS.
+func NewPostOffice(t testing.TB, tlsKind string) *PostOffice {
 	t.Helper()
-	p := &postOffice{tls: tlsKind}
+	p := &PostOffice{Tls: tlsKind}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	p.address = listener.Addr().String()
+	p.Address = listener.Addr().String()
 	server := gosmtp.NewServer(p)
-	server.Domain = "mail.example.com"
+	server.Domain = "mail" + ".example.com"
 	server.ErrorLog = log.New(io.Discard, "", 0)
 	server.AllowInsecureAuth = true
 	if tlsKind != smtp.SmtpNoTLS {
-		p.caFile, server.TLSConfig = testCA(t, "127.0.0.1")
+		p.CaFile, server.TLSConfig = NewCA(t, "127.0.0.1")
 	}
 	if tlsKind == smtp.SmtpImplicit {
 		listener = tls.NewListener(listener, server.TLSConfig)
@@ -102,37 +103,37 @@ func newPostOffice(t testing.TB, tlsKind string) *postOffice {
 	return p
 }
 
-func (p *postOffice) NewSession(c *gosmtp.Conn) (gosmtp.Session, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if _, secure := c.TLSConnectionState(); secure || p.tls != smtp.SmtpStartTLS { // of STARTTLS, count the second EHLO alone
-		p.conns = append(p.conns, c.Conn())
+func (p *PostOffice) NewSession(c *gosmtp.Conn) (gosmtp.Session, error) {
+	p.Mu.Lock()
+	defer p.Mu.Unlock()
+	if _, secure := c.TLSConnectionState(); secure || p.Tls != smtp.SmtpStartTLS { // of STARTTLS, count the second EHLO alone
+		p.Conns = append(p.Conns, c.Conn())
 	}
-	p.hello = c.Hostname()
+	p.Hello = c.Hostname()
 	return &counter{p}, nil
 }
 
 // counter is where one client is served.
-type counter struct{ *postOffice }
+type counter struct{ *PostOffice }
 
 func (c *counter) answer(answer *error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.Mu.Lock()
+	defer c.Mu.Unlock()
 	return *answer
 }
 func (c *counter) Reset()                                     {}
 func (c *counter) Logout() error                              { return nil }
 func (c *counter) AuthMechanisms() []string                   { return []string{sasl.Plain} }
-func (c *counter) Mail(string, *gosmtp.MailOptions) error     { return c.answer(&c.mail) }
-func (c *counter) Rcpt(_ string, _ *gosmtp.RcptOptions) error { return c.answer(&c.rcpt) }
+func (c *counter) Mail(string, *gosmtp.MailOptions) error     { return c.answer(&c.PostOffice.Mail) }
+func (c *counter) Rcpt(_ string, _ *gosmtp.RcptOptions) error { return c.answer(&c.PostOffice.Rcpt) }
 func (c *counter) Auth(string) (sasl.Server, error) {
 	return sasl.NewPlainServer(func(_, username, password string) error {
-		if username != smtpUser || password != smtpPassword {
+		if username != SmtpUser || password != SmtpPassword {
 			return gosmtp.ErrAuthFailed
 		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.logins++
+		c.Mu.Lock()
+		defer c.Mu.Unlock()
+		c.Logins++
 		return nil
 	}), nil
 }
@@ -142,48 +143,48 @@ func (c *counter) Data(r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	if err := c.answer(&c.data); err != nil {
+	if err := c.answer(&c.PostOffice.Data); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.received = append(c.received, raw)
+	c.Mu.Lock()
+	defer c.Mu.Unlock()
+	c.Received = append(c.Received, raw)
 	return nil
 }
 
-// set changes the answers under the lock.
-func (p *postOffice) set(change func()) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// Set changes the answers under the lock.
+func (p *PostOffice) Set(change func()) {
+	p.Mu.Lock()
+	defer p.Mu.Unlock()
 	change()
 }
 
-// require checks how many connections and mails there were.
-func (p *postOffice) require(t testing.TB, connections, mails int) {
+// Require checks how many connections and mails there were.
+func (p *PostOffice) Require(t testing.TB, connections, mails int) {
 	t.Helper()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	require.Len(t, p.conns, connections, "connections")
-	require.Len(t, p.received, mails, "mails")
+	p.Mu.Lock()
+	defer p.Mu.Unlock()
+	require.Len(t, p.Conns, connections, "connections")
+	require.Len(t, p.Received, mails, "mails")
 }
 
-// hangUp closes all connections from the server's side.
-func (p *postOffice) hangUp() {
-	p.set(func() {
-		for _, c := range p.conns {
+// HangUp closes all connections from the server's side.
+func (p *PostOffice) HangUp() {
+	p.Set(func() {
+		for _, c := range p.Conns {
 			_ = c.Close()
 		}
 	})
 }
 
-// mailer is one that the server fits.
-func (p *postOffice) mailer(t testing.TB) *SMTPMailer {
+// Mailer is one that the server fits.
+func (p *PostOffice) Mailer(t testing.TB) *registration.SMTPMailer {
 	t.Helper()
-	return readyMailer(t, &SMTPMailer{Address: p.address, TLS: p.tls, TrustedCA: p.caFile, Timeout: farTimeout})
+	return ReadyMailer(t, &registration.SMTPMailer{Address: p.Address, TLS: p.Tls, TrustedCA: p.CaFile, Timeout: FarTimeout})
 }
 
-// readyMailer does what Caddy does with a configured module.
-func readyMailer(t testing.TB, m *SMTPMailer) *SMTPMailer {
+// ReadyMailer does what Caddy does with a configured module.
+func ReadyMailer(t testing.TB, m *registration.SMTPMailer) *registration.SMTPMailer {
 	t.Helper()
 	require.NoError(t, m.Provision(caddy.Context{}))
 	require.NoError(t, m.Validate())
@@ -191,14 +192,14 @@ func readyMailer(t testing.TB, m *SMTPMailer) *SMTPMailer {
 	return m
 }
 
-// hurried is the mailer with so long for each step of a conversation.
-func hurried(m *SMTPMailer, limit time.Duration) *SMTPMailer {
+// Hurried is the mailer with so long for each step of a conversation.
+func Hurried(m *registration.SMTPMailer, limit time.Duration) *registration.SMTPMailer {
 	m.Server.Limits = smtp.Limits{Greeting: limit, Command: limit, DataStart: limit, DataBlock: limit, DataEnd: limit}
 	return m
 }
 
-// scriptedServer hands each connection to serve, and counts those still open.
-func scriptedServer(t testing.TB, serve func(net.Conn)) (address string, open *atomic.Int64) {
+// ScriptedServer hands each connection to serve, and counts those still open.
+func ScriptedServer(t testing.TB, serve func(net.Conn)) (address string, open *atomic.Int64) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -225,13 +226,13 @@ func scriptedServer(t testing.TB, serve func(net.Conn)) (address string, open *a
 	return listener.Addr().String(), open
 }
 
-// tarpit accepts and says nothing until the client gives up.
-func tarpit(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
+// Tarpit accepts and says nothing until the client gives up.
+func Tarpit(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
-// script answers each line by the first word of it; "" is the greeting. A line
+// Script answers each line by the first word of it; "" is the greeting. A line
 // without an answer ends the conversation; one that is answered with silence
 // has the client wait.
-func script(answers map[string]string) func(net.Conn) {
+func Script(answers map[string]string) func(net.Conn) {
 	return func(conn net.Conn) {
 		lines := bufio.NewReader(conn)
 		for verb, line := "", ""; ; verb = strings.ToUpper(strings.Fields(line + " .")[0]) {
@@ -240,7 +241,7 @@ func script(answers map[string]string) func(net.Conn) {
 				return
 			}
 			if answer == "silence" {
-				tarpit(conn)
+				Tarpit(conn)
 				return
 			}
 			if _, err := io.WriteString(conn, answer+"\r\n"); err != nil {
@@ -254,4 +255,4 @@ func script(answers map[string]string) func(net.Conn) {
 	}
 }
 
-const hello = "250-mail.example.com\r\n250 8BITMIME"
+const Hello = "250-mail.example.com\r\n250 8BITMIME"

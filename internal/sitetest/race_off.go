@@ -1,0 +1,6 @@
+//go:build !race
+
+package sitetest
+
+// RaceDetector tells tests that measure that everything takes ten times as long.
+const RaceDetector = false
