@@ -145,21 +145,21 @@ func TestGuardLeavesOutWhatIsNotFollowed(t *testing.T) {
 // What a URL has not in the clear comes back escaped, and an address is followed that
 // many letters of another script make long.
 func TestGuardEscapesNext(t *testing.T) {
-	s := newSite(t)
-	s.member("ada")
+	s := sitetest.New(t)
+	s.Member("ada")
 	for name, c := range map[string]struct{ path, want string }{
 		"backslash in the query": {`/members/?dir=C:\Users`, "/members/?dir=C:%5CUsers"},
 		"bytes of UTF-8":         {"/members/?q=あ", "/members/?q=%E3%81%82"},
 		"300 Japanese letters":   {"/members/" + strings.Repeat("%E3%81%82", 300), "/members/" + strings.Repeat("%E3%81%82", 300)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := s.browser().likeBrowser()
-			to, err := url.Parse(b.get(c.path).Header.Get("Location"))
+			b := s.Browser().LikeBrowser()
+			to, err := url.Parse(b.Get(c.path).Header.Get("Location"))
 			require.NoError(t, err)
 			require.Equal(t, c.want, to.Query().Get("next"))
-			page := b.get(to.RequestURI())
-			require.Contains(t, page.body, `name="next"`)
-			res := b.post("/accounts/login", url.Values{"login": {"ada"}, "password": {testPassword}, "next": {to.Query().Get("next")}})
+			page := b.Get(to.RequestURI())
+			require.Contains(t, page.Text, `name="next"`)
+			res := b.Post("/accounts/login", url.Values{"login": {"ada"}, "password": {sitetest.Password}, "next": {to.Query().Get("next")}})
 			require.Equal(t, c.want, res.Header.Get("Location"))
 		})
 	}
