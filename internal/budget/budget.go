@@ -36,17 +36,17 @@ func keyOf(parts ...string) Key {
 }
 
 // A Limit is a number of events in a window of time, both at least 1. The window
-// is at most MaxWindow.
+// is at most maxWindow.
 type Limit struct {
 	Events int
 	Window time.Duration
 }
 
-// MaxWindow is the longest window of a Limit.
-const MaxWindow = 7 * 24 * time.Hour
+// maxWindow is the longest window of a Limit.
+const maxWindow = 7 * 24 * time.Hour
 
-// Times is the limit with n times the events.
-func (l Limit) Times(n int) Limit { return Limit{Events: l.Events * n, Window: l.Window} }
+// times is the limit with n times the events.
+func (l Limit) times(n int) Limit { return Limit{Events: l.Events * n, Window: l.Window} }
 
 // Part is the limit with one n-th of the events, at least one.
 func (l Limit) Part(n int) Limit { return Limit{Events: max(1, l.Events/n), Window: l.Window} }

@@ -280,9 +280,9 @@ func TestLastingBudgetsOutliveTheLedger(t *testing.T) {
 	require.LessOrEqual(t, v.Wait, 7*time.Second, "a clock that was ahead keeps nobody out for long")
 	require.NoError(t, l.Flush(t.Context(), store))
 	for _, r := range store.rows {
-		require.Less(t, r.Whole.Sub(c.now), 3*MaxWindow, "and leaves no row for a year")
+		require.Less(t, r.Whole.Sub(c.now), 3*maxWindow, "and leaves no row for a year")
 	}
-	c.travel(time.Hour + 2*MaxWindow)
+	c.travel(time.Hour + 2*maxWindow)
 	again()
 	require.Equal(t, 10, takes(l, 20, a))
 }

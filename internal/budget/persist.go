@@ -52,8 +52,8 @@ func (l *Ledger) Load(ctx context.Context, store Store) error {
 		// Only a clock that was far ahead can have written a row that ends later
 		// than that: it is written anew.
 		left := row.Whole.Sub(wall)
-		ahead := left > 2*MaxWindow
-		left = min(left, 2*MaxWindow)
+		ahead := left > 2*maxWindow
+		left = min(left, 2*maxWindow)
 		if t == nil || t.rows == nil || left <= 0 {
 			continue
 		}
@@ -193,12 +193,12 @@ func (l *Ledger) Inherit(raw []byte) error {
 	for rows := raw[1:]; len(rows) > 0 && len(l.inherited) < maxKeys; rows = rows[snapshotRow:] {
 		empty := time.Unix(0, int64(binary.BigEndian.Uint64(rows[16:]))) //nolint:gosec // written as signed
 		every, events := binary.BigEndian.Uint64(rows[24:]), binary.BigEndian.Uint32(rows[32:])
-		if every == 0 || every > uint64(MaxWindow) || events == 0 || events > 1_000_000 {
+		if every == 0 || every > uint64(maxWindow) || events == 0 || events > 1_000_000 {
 			continue
 		}
-		window := min(time.Duration(every)*time.Duration(events), MaxWindow)
-		if every > uint64(MaxWindow)/uint64(events) {
-			window = MaxWindow
+		window := min(time.Duration(every)*time.Duration(events), maxWindow)
+		if every > uint64(maxWindow)/uint64(events) {
+			window = maxWindow
 		}
 		// A clock that was set back must not keep anybody out for longer than
 		// an empty budget would.

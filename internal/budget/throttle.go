@@ -69,7 +69,7 @@ func (t *Throttle) Client(address string, limit Limit) []Charge {
 
 // Form are the charges for an event that failed on its own form.
 func (t *Throttle) Form(address string, limit Limit) []Charge {
-	return charges(t.form, address, limit.Times(formFactor))
+	return charges(t.form, address, limit.times(formFactor))
 }
 
 func charges(tables [levels]string, address string, limit Limit) []Charge {
@@ -91,7 +91,7 @@ func charges(tables [levels]string, address string, limit Limit) []Charge {
 		if err != nil { // not for these lengths
 			continue
 		}
-		out = append(out, Charge{Table: tables[i], Key: Key(p.Addr().As16()), Limit: limit.Times(n.factor)})
+		out = append(out, Charge{Table: tables[i], Key: Key(p.Addr().As16()), Limit: limit.times(n.factor)})
 	}
 	return out
 }

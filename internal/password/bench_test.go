@@ -49,7 +49,7 @@ func BenchmarkValidate(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				DefaultValidators.Validate(tt.password, tt.values)
+				defaultValidators.Validate(tt.password, tt.values)
 			}
 		})
 	}

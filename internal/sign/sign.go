@@ -38,11 +38,11 @@ const (
 	PurposeDevice Purpose = "device"
 	// PurposeSignUp is no link: it marks the browser that asked for an account.
 	PurposeSignUp Purpose = "sign_up"
-	// PurposeLeftName is no link: its key is that of the hashes of left names.
-	PurposeLeftName Purpose = "left_name"
-	// PurposeAccessToken is no signature of ours: the keys that sign access
+	// purposeLeftName is no link: its key is that of the hashes of left names.
+	purposeLeftName Purpose = "left_name"
+	// purposeAccessToken is no signature of ours: the keys that sign access
 	// tokens are derived from its key.
-	PurposeAccessToken Purpose = "access_token"
+	purposeAccessToken Purpose = "access_token"
 )
 
 // Errors of Signer.Verify.
@@ -92,7 +92,7 @@ func NewSigner(realm string, secrets ...[]byte) (*Signer, error) {
 			return nil, fmt.Errorf("a signing key has %d bytes; it needs at least %d", len(secret), MinSecret)
 		}
 		derived := make(map[Purpose][]byte, 8)
-		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeSetPassword, PurposeDevice, PurposeSignUp, PurposeLeftName, PurposeAccessToken} {
+		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeSetPassword, PurposeDevice, PurposeSignUp, purposeLeftName, purposeAccessToken} {
 			key, err := hkdf.Key(sha256.New, secret, []byte("caddy-registration v1"), string(purpose)+"\x00"+realm, sha256.Size)
 			if err != nil {
 				return nil, err
@@ -144,7 +144,7 @@ func (s *Signer) mac(keys map[Purpose][]byte, c Claim) []byte {
 func (s *Signer) NameHashes(key string) []store.NameHash {
 	hashes := make([]store.NameHash, len(s.keys))
 	for i, derived := range s.keys {
-		h := hmac.New(sha256.New, derived[PurposeLeftName])
+		h := hmac.New(sha256.New, derived[purposeLeftName])
 		h.Write([]byte(key))
 		h.Sum(hashes[i][:0])
 	}
@@ -158,7 +158,7 @@ func (s *Signer) NameHashes(key string) []store.NameHash {
 func (s *Signer) AccessKeys(id string) ([]ed25519.PrivateKey, error) {
 	keys := make([]ed25519.PrivateKey, len(s.keys))
 	for i, derived := range s.keys {
-		seed, err := hkdf.Expand(sha256.New, derived[PurposeAccessToken], id, ed25519.SeedSize)
+		seed, err := hkdf.Expand(sha256.New, derived[purposeAccessToken], id, ed25519.SeedSize)
 		if err != nil {
 			return nil, err
 		}
