@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -124,4 +125,40 @@ func TestFieldBecomesUniqueAtReload(t *testing.T) {
 	require.Equal(t, http.StatusOK, res.StatusCode, res.body)
 	clients["bob"].http.CloseIdleConnections() // the reload ends them at some time, and a PATCH is not sent twice
 	require.Equal(t, http.StatusBadRequest, clients["bob"].do(http.MethodPatch, "/accounts/profile", data{"nick": "SAME"}).StatusCode)
+}
+
+// Who may sign up, by Caddy's own means (docs/from-django-rest-registration.md): what
+// blocks and, to warn of it, what does not.
+func TestStrangersAreKeptFromSignUp(t *testing.T) {
+	t.Parallel()
+	const site = "{\n\tadmin 127.0.0.1:[[admin]]\n\tdefault_bind 127.0.0.1\n}\nhttp://127.0.0.1:[[port]] {\n\t@strangers {\n\t\tpath /accounts/register*\n\t\tnot remote_ip 10.0.0.0/8\n\t}\n[[rules]]\n\trespond /closed closed\n}\n"
+	const accounts = "registration {\nthrottle off\nbase_url http://127.0.0.1:[[port]]\nfrom no-reply@example.com\nmailer file [[dir]]/mail\npassword {\nargon2id 8KiB 1 1\n}\n}\n"
+	for name, c := range map[string]struct {
+		rules  string
+		status int // of a sign-up
+	}{
+		"redir":                  {"redir @strangers /closed 303\n" + accounts, http.StatusSeeOther},
+		"basic_auth":             {"basic_auth /accounts/register* {\nstaff $2a$14$Zkx19XLiW6VYouLHR5NmfOFU0z2GTNmpkT/5qqR7hx4IjWJPDhjvG\n}\n" + accounts, http.StatusUnauthorized},
+		"route":                  {"route {\nrespond @strangers 403\n" + accounts + "}\n", http.StatusForbidden},
+		"respond does not block": {"respond @strangers 403\n" + accounts, http.StatusCreated},
+		"error does not block":   {"error @strangers 403\n" + accounts, http.StatusCreated},
+		"handle does not block":  {"handle @strangers {\nrespond 403\n}\n" + accounts, http.StatusCreated},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := run(t, strings.Replace(site, "[[rules]]", c.rules, 1))
+			for i, path := range []string{"/accounts/register", "/accounts/register/", "/accounts/%72egister", "/ACCOUNTS/register", "/accounts/Register/", "//accounts/register", "/accounts//register", "/accounts/./register", "/x/../accounts/register"} {
+				// Past the client that knows our answers: these are Caddy's.
+				res, err := http.DefaultTransport.RoundTrip(s.client().request(http.MethodPost, path, newcomer("ada"+strconv.Itoa(i))))
+				require.NoError(t, err)
+				require.NoError(t, res.Body.Close())
+				status := res.StatusCode
+				if i < 2 {
+					require.Equal(t, c.status, status, path)
+				} else if c.status != http.StatusCreated {
+					require.NotEqual(t, http.StatusCreated, status, path)
+				}
+			}
+			require.Equal(t, http.StatusBadRequest, s.client().do(http.MethodPost, "/accounts/login", data{"login": "ada", "password": "wrong"}).StatusCode, "who has an account signs in")
+		})
+	}
 }
