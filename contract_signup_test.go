@@ -38,7 +38,7 @@ func TestContractRegisterRefusals(t *testing.T) {
 		"kinds":                    {sitetest.With(sitetest.Newcomer("bob"), sitetest.Data{"username": true, "email": []string{}, "password": sitetest.Data{}}), "username:invalid email:invalid password:invalid"},
 		"taken, other case":        {sitetest.With(sitetest.Newcomer("ADA"), sitetest.Data{"email": "ADA@Example.ORG"}), "username:unique"},
 		"taken, other encoding":    {sitetest.With(sitetest.Newcomer("\uff41da"), sitetest.Data{"email": "x@example.org"}), "username:unique"},
-		"all fields together":      {sitetest.Data{"username": "ada", "email": "no", "password": "1", "password_confirm": "2"}, "username:unique email:invalid"},
+		"all fields together":      {sitetest.Data{"username": "ada", "email": "no", "password": "1", "password_confirm": "2"}, "username:unique email:invalid password:password_too_short password:password_entirely_numeric password:password_too_common password_confirm:passwords_do_not_match"},
 		"validators together":      {sitetest.With(sitetest.Newcomer("bob"), sitetest.Data{"password": "123", "password_confirm": "1234"}), "password:password_too_short password:password_entirely_numeric password:password_too_common password_confirm:passwords_do_not_match"},
 		"similar to the name":      {sitetest.With(sitetest.Newcomer("bobbington"), sitetest.Data{"password": "bobbington1", "password_confirm": "bobbington1"}), "password:password_too_similar"},
 		"common":                   {sitetest.With(sitetest.Newcomer("bob"), sitetest.Data{"password": "password1", "password_confirm": "password1"}), "password:password_too_common"},

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -285,4 +286,102 @@ func TestFailingReads(t *testing.T) {
 	require.Error(t, err, "a technical failure, for Caddy's log")
 	s.Realm.Accounts.Store(nil)
 	sitetest.RequireError(t, b.Get("/members/"), 503, "unavailable")
+}
+
+// A form that is sent twice, by a double click on a slow line, is one sign-up: the second
+// answer says what the first says, whether that has come or not.
+func TestSignUpSentTwice(t *testing.T) {
+	form := sitetest.FormOf(sitetest.Newcomer("ada"))
+	for name, configure := range map[string]func(*registration.Settings){
+		"as it is":             func(*registration.Settings) {},
+		"by address alone":     func(s *registration.Settings) { s.User.LoginFields = []string{"email"} },
+		"without verification": sitetest.WithoutVerification,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, form := sitetest.New(t, configure), sitetest.FormOf(sitetest.Newcomer("ada"))
+			if name == "by address alone" {
+				form.Del("username")
+			}
+			const clicks = 5
+			answers := make(chan *sitetest.Answer, clicks)
+			for range clicks {
+				go func() { answers <- s.Browser().LikeBrowser().Post("/accounts/register/", form) }()
+			}
+			first := <-answers
+			for range clicks - 1 {
+				again := <-answers
+				require.Equal(t, 303, again.StatusCode, again.Text)
+				require.Equal(t, first.Header.Get("Location"), again.Header.Get("Location"))
+			}
+			require.Equal(t, 303, first.StatusCode)
+			b := s.Browser().LikeBrowser()
+			require.Equal(t, 303, b.Post("/accounts/register/", form).StatusCode, "the first has been answered")
+			users, _ := s.Census()
+			require.Equal(t, 1, users)
+			if name != "without verification" {
+				link, act := s.Mailed()
+				require.NotContains(t, b.Get(link).Text, `name="password"`, "it has the marker too")
+				require.Equal(t, 303, b.Post("/accounts/verify-registration/", act).StatusCode)
+				require.Equal(t, "/accounts/login/", b.Post("/accounts/register/", form).Header.Get("Location"), "the account is ready")
+			}
+			s.NoMail()
+		})
+	}
+	t.Run("somebody else's is not the same", func(t *testing.T) {
+		s := sitetest.New(t)
+		require.Equal(t, 303, s.Browser().LikeBrowser().Post("/accounts/register/", form).StatusCode)
+		s.Mail()
+		elsewhere := s.Browser().LikeBrowser()
+		elsewhere.IP = "192.0.2.77"
+		require.Equal(t, 400, elsewhere.Post("/accounts/register/", form).StatusCode, "from another address")
+		for _, change := range []sitetest.Data{{"email": "eve@example.org"}, {"first_name": "Eve"}, {"password": "another horse battery", "password_confirm": "another horse battery"}} {
+			res := s.Browser().LikeBrowser().Post("/accounts/register/", sitetest.FormOf(sitetest.With(sitetest.Newcomer("ada"), change)))
+			require.Equal(t, 400, res.StatusCode)
+			require.Contains(t, res.Text, "username-error")
+		}
+		sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/register", sitetest.Newcomer("ada")), 400, "username:unique")
+		s.Travel(time.Minute)
+		require.Equal(t, 400, s.Browser().LikeBrowser().Post("/accounts/register/", form).StatusCode, "long after")
+		s.NoMail()
+	})
+	t.Run("not once the account is another's", func(t *testing.T) {
+		s := sitetest.New(t)
+		require.Equal(t, 303, s.Browser().LikeBrowser().Post("/accounts/register/", form).StatusCode)
+		s.Mail()
+		s.ResetPassword("ada@example.org", sitetest.NewPassword)
+		require.Equal(t, 400, s.Browser().LikeBrowser().Post("/accounts/register/", form).StatusCode)
+	})
+	t.Run("nor once it is gone", func(t *testing.T) {
+		s := sitetest.New(t)
+		require.Equal(t, 303, s.Browser().LikeBrowser().Post("/accounts/register/", form).StatusCode)
+		first := sitetest.LinkOf(s.Mail(), t)["user_id"]
+		require.NoError(t, s.Accounts.Delete(t.Context(), uuid.MustParse(first.(string))))
+		require.Equal(t, 303, s.Browser().LikeBrowser().Post("/accounts/register/", form).StatusCode)
+		require.NotEqual(t, first, sitetest.LinkOf(s.Mail(), t)["user_id"], "an id is never used again")
+	})
+}
+
+// All that is wrong is told in one round, each with its field.
+func TestRefusalsComeInOneRound(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	b := s.Browser().LikeBrowser()
+	res := b.Post("/accounts/register/", url.Values{"username": {"Ada"}, "email": {""}, "first_name": {"Wilhelmina"}, "password": {"wilhelmina"}, "password_confirm": {"wilhelmin"}})
+	require.Equal(t, 400, res.StatusCode)
+	for _, id := range []string{"username-error", "email-error", "password-error", "password_confirm-error"} {
+		require.Contains(t, res.Text, id)
+	}
+	res = b.Post("/accounts/register/", url.Values{"username": {"bob"}, "password": {sitetest.Password}, "password_confirm": {sitetest.Password}})
+	require.Contains(t, res.Text, "email-error", "by its field where it is all that is wrong, too")
+	require.Equal(t, 1, strings.Count(res.Text, `<li><a href="#email">`))
+
+	member := s.SignedIn("ada").Problems()
+	sitetest.RequireError(t, member.Post("/accounts/change-password", sitetest.Data{"password": "ada", "password_confirm": ""}), 400, "old_password:required password:password_too_short password:password_too_similar password_confirm:blank")
+	require.Equal(t, 200, s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"}).StatusCode)
+	link := sitetest.LinkOf(s.Mail(), t)
+	twice := sitetest.New(t, func(s *registration.Settings) { s.ResetPassword.PasswordConfirm = sitetest.On() })
+	twice.Member("ada")
+	sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/reset-password", sitetest.With(link, sitetest.Data{"password": "1234"})), 400, "password:password_too_short password:password_entirely_numeric password:password_too_common")
+	require.Equal(t, 200, twice.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"}).StatusCode)
+	sitetest.RequireError(t, twice.Browser().Problems().Post("/accounts/reset-password", sitetest.With(sitetest.LinkOf(twice.Mail(), t), sitetest.Data{"password": "ada"})), 400, "password:password_too_short password:password_too_similar password_confirm:required")
 }

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/again"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
@@ -28,8 +29,10 @@ type engine struct {
 	outbox    *outbox.Worker
 	throttles *budget.Ledger
 	uniques   *field.KeyIndex
-	purger    *account.Purger
-	release   func() error // of what the store rests on
+	// signUps knows a sign-up that comes twice.
+	signUps *again.Requests
+	purger  *account.Purger
+	release func() error // of what the store rests on
 
 	mu sync.Mutex
 	// postmen of the running configurations. The latest works; when it stops
@@ -41,8 +44,15 @@ type engine struct {
 	changed chan struct{}
 }
 
+// A sign-up is sent twice within this time, if at all: by a double click, by a client
+// that had no answer. In memory a sign-up takes some 200 bytes for as long.
+const (
+	againWithin = time.Minute
+	maxAgain    = 10_000
+)
+
 func newEngine(store store.Store, release func() error) *engine {
-	e := &engine{store: store, sessions: session.NewLive(store), throttles: web.NewThrottles(time.Now), uniques: field.NewKeyIndex(), release: release, changed: make(chan struct{}, 1)}
+	e := &engine{store: store, sessions: session.NewLive(store), throttles: web.NewThrottles(time.Now), uniques: field.NewKeyIndex(), signUps: again.New(againWithin, maxAgain), release: release, changed: make(chan struct{}, 1)}
 	e.outbox = outbox.NewWorker(store, e.postman)
 	e.purger = account.NewPurger(store, e.uniques, e.postman)
 	e.outbox.Done = e.purger.MailDone

@@ -140,7 +140,11 @@ func TestConfirmationPageWantsThePassword(t *testing.T) {
 			page := b.Get(link).Text
 			require.Contains(t, page, `name="password"`)
 			require.Contains(t, page, "/accounts/send-reset-password-link/", "the way of who did not choose it")
-			for _, form := range []url.Values{act, with(act, ""), with(act, "of the address's owner")} {
+			for _, form := range []url.Values{with(act, ""), with(act, "of the address's owner"), act} {
+				b.Header.Del("Origin") // w3m sends none, and what the page asks for
+				if !form.Has("password") {
+					b.Header.Set("Origin", "http://example.com")
+				}
 				res := b.Post("/accounts/verify-registration/", form)
 				require.Equal(t, 400, res.StatusCode)
 				require.Contains(t, res.Text, `name="password"`)
@@ -149,7 +153,7 @@ func TestConfirmationPageWantsThePassword(t *testing.T) {
 			}
 			require.Equal(t, 303, b.Post("/accounts/verify-registration/", with(act, sitetest.Password)).StatusCode)
 			require.True(t, active(s))
-			require.Equal(t, 400, b.Post("/accounts/verify-registration/", with(act, sitetest.Password)).StatusCode)
+			require.Equal(t, "/accounts/login/", b.Post("/accounts/verify-registration/", with(act, sitetest.Password)).Header.Get("Location"), "confirmed already")
 		})
 	}
 	t.Run("a form of another site gives no marker", func(t *testing.T) {
@@ -165,6 +169,16 @@ func TestConfirmationPageWantsThePassword(t *testing.T) {
 		b, link, _ := signUp(s)
 		s.ResetPassword("ada", sitetest.NewPassword)
 		require.Contains(t, b.Get(link).Text, `name="password"`)
+	})
+	t.Run("a program that likes HTML is no browser", func(t *testing.T) {
+		s := sitetest.New(t)
+		_, _, act := signUp(s)
+		for _, header := range []string{"Origin", "Sec-Fetch-Site", "Sec-Fetch-Mode"} {
+			b := s.Browser().LikeBrowser()
+			b.Header.Set(header, map[string]string{"Origin": "http://example.com", "Sec-Fetch-Site": "same-origin"}[header])
+			require.Equal(t, 400, b.Post("/accounts/verify-registration/", act).StatusCode, header)
+		}
+		require.Equal(t, 303, s.Browser().LikeBrowser().Post("/accounts/verify-registration/", act).StatusCode)
 	})
 	t.Run("the API and redirect mode are as they were", func(t *testing.T) {
 		s := sitetest.New(t)

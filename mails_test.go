@@ -7,6 +7,7 @@ package registration_test
 import (
 	"flag"
 	"html"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -260,4 +261,160 @@ func TestBuiltInTemplatesWithoutAFolder(t *testing.T) {
 	settings := sitetest.Resolved(t, func(s *registration.Settings) { s.Templates, s.Register.Mail.Body = t.TempDir(), "register/bodi.txt" })
 	_, err := letter.NewRenderer(sitetest.Letters(settings), sitetest.English(t), "example.com", time.Now)
 	require.ErrorContains(t, err, "register/bodi.txt", "a slip is told")
+}
+
+// A link that is pressed twice, or opened again later, has done its act: that is told,
+// and what comes next.
+func TestALinkThatWasUsed(t *testing.T) {
+	confirm := func(s *sitetest.Site) (*sitetest.Browser, string, url.Values) {
+		b := s.Browser().LikeBrowser()
+		require.Equal(t, 303, b.Post("/accounts/register/", sitetest.FormOf(sitetest.Newcomer("ada"))).StatusCode)
+		link, act := s.Mailed()
+		return b, link, act
+	}
+	newAddress := func(s *sitetest.Site) (*sitetest.Browser, string, url.Values) {
+		s.Member("ada")
+		b := s.SignedIn("ada")
+		require.Equal(t, 200, b.Post("/accounts/register-email", sitetest.Data{"email": "new@example.net"}).StatusCode)
+		link, act := s.Mailed()
+		return b.LikeBrowser(), link, act
+	}
+	for name, tc := range map[string]struct {
+		link   func(*sitetest.Site) (*sitetest.Browser, string, url.Values)
+		page   string
+		then   func(*sitetest.Site)
+		goesTo string
+		says   string
+		offers []string
+	}{
+		"confirmation": {link: confirm, page: "verify-registration", goesTo: "login", says: "Your account has already been confirmed."},
+		"confirmation, of an account that changed its address and password since": {
+			link: confirm, page: "verify-registration", goesTo: "login", says: "Your account has already been confirmed.",
+			then: func(s *sitetest.Site) {
+				b := s.SignedIn("ada")
+				require.Equal(t, 200, b.Post("/accounts/change-password", sitetest.Data{"old_password": sitetest.Password, "password": sitetest.NewPassword, "password_confirm": sitetest.NewPassword}).StatusCode)
+				require.Equal(t, 200, b.Post("/accounts/register-email", sitetest.Data{"email": "new@example.net"}).StatusCode)
+				require.Equal(t, 200, b.Post("/accounts/verify-email", sitetest.LinkOf(s.Mail(), t)).StatusCode)
+			},
+		},
+		"confirmation, long ago": {
+			link: confirm, page: "verify-registration", goesTo: "login", says: "Your account has already been confirmed.",
+			then: func(s *sitetest.Site) { s.Travel(30 * 24 * time.Hour) },
+		},
+		"reset": {
+			link: func(s *sitetest.Site) (*sitetest.Browser, string, url.Values) {
+				s.Member("ada")
+				b := s.Browser().LikeBrowser()
+				require.Equal(t, 303, b.Post("/accounts/send-reset-password-link/", url.Values{"login": {"ada"}}).StatusCode)
+				link, act := s.Mailed()
+				act.Set("password", sitetest.NewPassword)
+				return b, link, act
+			},
+			page: "reset-password", goesTo: "login", says: "A new password has already been set with this link.", offers: []string{"/accounts/send-reset-password-link/"},
+		},
+		"new address": {link: newAddress, page: "verify-email", goesTo: "profile", says: "Your e-mail address has already been changed to new@example.net."},
+		"new address, and another since": {
+			link: newAddress, page: "verify-email", goesTo: "profile", says: "This link has already been used.",
+			then: func(s *sitetest.Site) {
+				require.Equal(t, 200, s.SignedIn("ada").Post("/accounts/register-email", sitetest.Data{"email": "third@example.net"}).StatusCode)
+				s.Mail() // the old address's
+				require.Equal(t, 200, s.Browser().Post("/accounts/verify-email", sitetest.LinkOf(s.Mail(), t)).StatusCode)
+			},
+		},
+		"undo": {
+			link: func(s *sitetest.Site) (*sitetest.Browser, string, url.Values) {
+				s.Member("ada")
+				undo := s.Move(s.SignedIn("ada"), "ada@example.org", "new@example.net")
+				act := url.Values{}
+				for name, v := range undo {
+					act.Set(name, v.(string))
+				}
+				return s.Browser().LikeBrowser(), "/accounts/undo-email/?" + act.Encode(), act
+			},
+			page: "undo-email", goesTo: "login", says: sitetest.Words(text.Say("detail.email_restored")), offers: []string{"/accounts/send-reset-password-link/"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sitetest.New(t)
+			b, link, act := tc.link(s)
+			first := b.Post("/accounts/"+tc.page+"/", act)
+			require.Equal(t, 303, first.StatusCode, first.Text)
+			if tc.then != nil {
+				tc.then(s)
+			}
+			again := b.Post("/accounts/"+tc.page+"/", act)
+			require.Equal(t, 303, again.StatusCode, again.Text)
+			require.Equal(t, "/accounts/"+tc.goesTo+"/", again.Header.Get("Location"))
+			require.Contains(t, html.UnescapeString(b.Follow(again).Text), tc.says)
+			opened := b.Get(link)
+			require.Equal(t, 200, opened.StatusCode)
+			require.Contains(t, html.UnescapeString(opened.Text), tc.says)
+			require.Contains(t, opened.Text, `<a class="button" href="/accounts/`+tc.goesTo+`/">`)
+			require.NotContains(t, opened.Text, "resend-verification")
+			require.NotContains(t, opened.Text, `<button type="submit">`)
+			for _, page := range tc.offers {
+				require.Contains(t, opened.Text, page)
+			}
+			sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/"+tc.page, act), 400, "signature_invalid")
+			forged := maps.Clone(act)
+			forged.Set("signature", strings.Repeat("A", 43))
+			dead := b.Get("/accounts/" + tc.page + "/?" + forged.Encode())
+			require.Equal(t, 400, dead.StatusCode, "only who has the link is told")
+		})
+	}
+}
+
+// The mail for a forgotten password says what the username is: by their address, people
+// ask who have forgotten that too. To an address that was never confirmed it says
+// nothing that a stranger could have typed to be read there.
+func TestResetMailNamesTheUsername(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	require.Equal(t, 200, s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "Ada@Example.org"}).StatusCode)
+	m := s.Mail()
+	require.Contains(t, m.Text, "Your username is ada.")
+	require.Contains(t, m.HTML, "Your username is ada.")
+	require.Equal(t, 201, s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("call.0900123456"), sitetest.Data{"email": "bob@example.org"})).StatusCode)
+	s.Mail()
+	require.Equal(t, 200, s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "bob@example.org"}).StatusCode)
+	require.NotContains(t, s.Mail().Text, "0900")
+}
+
+// What mail programs do to a link (internal/sign has all of it) does no harm to its act,
+// by our own page and by a frontend's.
+func TestALinkThatMailProgramsBroke(t *testing.T) {
+	for name, breaks := range map[string]func(string) string{
+		"entities":         func(link string) string { return strings.ReplaceAll(link, "&", "&amp;") },
+		"a full stop":      func(link string) string { return link + "." },
+		"a bracket":        func(link string) string { return link + ">" },
+		"another bracket":  func(link string) string { return link + ")" },
+		"quoted-printable": func(link string) string { return strings.ReplaceAll(link, "=", "=3D") },
+		"a soft break":     func(link string) string { return link[:len(link)-9] + "=" + link[len(link)-9:] },
+		"escaped": func(link string) string {
+			path, query, _ := strings.Cut(link, "?")
+			return path + "?" + url.QueryEscape(query)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sitetest.New(t)
+			b := s.Browser().LikeBrowser()
+			require.Equal(t, 303, b.Post("/accounts/register/", sitetest.FormOf(sitetest.Newcomer("ada"))).StatusCode)
+			link, _ := s.Mailed()
+			page := b.Get(breaks(link))
+			require.Equal(t, 200, page.StatusCode, page.Text)
+			act := url.Values{}
+			for _, input := range regexp.MustCompile(`type="hidden" name="([^"]*)" value="([^"]*)"`).FindAllStringSubmatch(page.Text, -1) {
+				act.Set(input[1], html.UnescapeString(input[2]))
+			}
+			require.Equal(t, 303, b.Post("/accounts/verify-registration/", act).StatusCode)
+		})
+	}
+	t.Run("by the API", func(t *testing.T) {
+		s := sitetest.New(t)
+		require.Equal(t, 201, s.Browser().Post("/accounts/register", sitetest.Newcomer("ada")).StatusCode)
+		link := sitetest.LinkOf(s.Mail(), t)
+		link["user_id"] = link["user_id"].(string) + ">."
+		link["signature"] = link["signature"].(string)[:20] + "=\r\n" + link["signature"].(string)[20:]
+		require.Equal(t, 200, s.Browser().Post("/accounts/verify-registration", link).StatusCode)
+	})
 }

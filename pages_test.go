@@ -65,7 +65,7 @@ func TestPagesWalk(t *testing.T) {
 	require.False(t, u.IsActive, "a GET changes nothing")
 	phone := s.Browser().LikeBrowser() // the mail is opened on another device
 	require.Contains(t, phone.Get(link).Text, `name="password"`)
-	require.Contains(t, phone.Post("/accounts/verify-registration/", act).Text, `name="password"`)
+	require.Contains(t, phone.Post("/accounts/verify-registration/", url.Values{"user_id": act["user_id"], "timestamp": act["timestamp"], "signature": act["signature"], "password": {""}}).Text, `name="password"`)
 	act.Set("password", sitetest.Password)
 	res = phone.Post("/accounts/verify-registration/", act)
 	require.Equal(t, "/accounts/login/"+keptWay, res.Header.Get("Location"))
@@ -73,7 +73,10 @@ func TestPagesWalk(t *testing.T) {
 	require.Contains(t, login.Text, `role="status"`)
 	require.Contains(t, login.Text, "confirmed")
 	require.NotContains(t, phone.Get(res.Header.Get("Location")).Text, `role="status"`, "it is told once")
-	for _, res := range []*sitetest.Answer{phone.Post("/accounts/verify-registration/", act), phone.Get(link)} {
+	require.Equal(t, "/accounts/login/"+keptWay, phone.Post("/accounts/verify-registration/", act).Header.Get("Location"), "pressed twice")
+	require.Contains(t, phone.Get(link).Text, `class="button" href="/accounts/login/`+keptWay+`"`)
+	act.Set("signature", strings.Repeat("A", 43))
+	for _, res := range []*sitetest.Answer{phone.Post("/accounts/verify-registration/", act), phone.Get("/accounts/verify-registration/?" + act.Encode())} {
 		require.Equal(t, 400, res.StatusCode)
 		require.NotContains(t, res.Text, "<button", "a dead button is not offered")
 		require.Contains(t, res.Text, "/accounts/resend-verification/"+keptWay)
@@ -117,7 +120,7 @@ func TestPagesOfAMember(t *testing.T) {
 	require.Contains(t, b.Get(link).Text, "n@example.org")
 	require.Equal(t, "/accounts/profile/", b.Post("/accounts/verify-email/", act).Header.Get("Location"))
 	stranger := s.Browser().LikeBrowser()
-	require.Equal(t, 400, stranger.Get(link).StatusCode)
+	require.Contains(t, stranger.Get(link).Text, "already been changed to n@example.org")
 	require.Contains(t, b.Get("/accounts/profile/").Text, "n@example.org")
 
 	res = b.Post("/accounts/logout/", url.Values{"next": {"/members/?a=b"}})
@@ -252,16 +255,38 @@ func TestThrottledForm(t *testing.T) {
 // TestPlantedFlash: whoever can plant the cookie gets nothing but a text of ours.
 func TestPlantedFlash(t *testing.T) {
 	s := sitetest.New(t)
-	for _, value := range []string{"d=page.login.title", "d=detail.nothing&e=x", "%zz", "d=" + strings.Repeat("x", 5000), "d=error.internal"} {
+	for _, value := range []string{"p=login&d=page.login.title", "d=detail.profile_saved&e=x", "p=profile&d=detail.profile_saved", "%zz", "p=login&d=" + strings.Repeat("x", 5000), "p=login&d=error.internal"} {
 		b := s.Browser().LikeBrowser()
 		b.Cookie["registration_flash"] = value
 		require.NotContains(t, b.Get("/accounts/login/").Text, `role="status"`, value)
 	}
 	b := s.Browser().LikeBrowser()
-	b.Cookie["registration_flash"] = url.Values{"d": {"detail.confirm_account"}, "e": {"<script>x</script>"}, "n": {`"><script>`}, "v": {"<script>"}}.Encode()
+	b.Cookie["registration_flash"] = url.Values{"p": {"resend-verification"}, "d": {"detail.confirm_account"}, "e": {"<script>x</script>"}, "n": {`"><script>`}, "v": {"<script>"}}.Encode()
 	res := b.Get("/accounts/resend-verification/?sent=1")
 	require.Equal(t, 200, res.StatusCode)
 	require.NotContains(t, res.Text, "<script")
+}
+
+// A note is about the page that it was meant for: the mail that was asked for is no
+// more "on its way" on the page that its link opens.
+func TestANoteStaysOnItsPage(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	b := s.Browser().LikeBrowser()
+	sent := b.Follow(b.Post("/accounts/send-reset-password-link/", url.Values{"login": {"ada"}}))
+	const onItsWay = "a mail with a link is on its way"
+	require.Contains(t, sent.Text, onItsWay)
+	require.Contains(t, b.Get("/accounts/send-reset-password-link/?sent=1").Text, onItsWay, "loaded anew")
+	link, _ := s.Mailed()
+	page := b.Get(link)
+	require.Contains(t, page.Text, "Set a new password")
+	require.NotContains(t, page.Text, `role="status"`)
+	require.NotContains(t, b.Cookie, "registration_flash", "and on none after")
+
+	res := b.Post("/accounts/resend-verification/", url.Values{"login": {"ada"}})
+	require.NotContains(t, b.Get("/accounts/login/").Text, `role="status"`)
+	require.Equal(t, 303, res.StatusCode)
+	require.NotContains(t, b.Get("/accounts/resend-verification/").Text, `role="status"`, "told once")
 }
 
 func TestBranding(t *testing.T) {

@@ -233,7 +233,7 @@ func (r *realm) open(wait time.Duration) error {
 	}
 	a := &account.Accounts{
 		Policy: r.Options.Policy, Store: r.engine.store, Sessions: r.engine.sessions, Signer: signer, NameKeys: nameKeys, Hasher: r.hasher,
-		MailDomain: r.SiteName, Links: r.linkPages(), MailQueued: r.engine.outbox.Notify, Throttles: r.engine.throttles, MailHeld: r.MailHeld, Uniques: r.engine.uniques, Now: r.Now,
+		MailDomain: r.SiteName, Links: r.linkPages(), MailQueued: r.engine.outbox.Notify, Throttles: r.engine.throttles, MailHeld: r.MailHeld, Uniques: r.engine.uniques, SignUps: r.engine.signUps, Now: r.Now,
 	}
 	if err := r.engine.uniques.Enter(context.Background(), r.engine.store, r.settings.fields, r.Logger); err != nil {
 		return err

@@ -107,7 +107,10 @@ func TestRegisterRefusesByField(t *testing.T) {
 		"too long":          {sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"username": long, "email": long + long + "@example.org", "first_name": long, "last_name": long}), []refusal.FieldError{maxLength("username", 150), maxLength("email", 254), maxLength("first_name", 150), maxLength("last_name", 150)}},
 		"password too long": {sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"password": strings.Repeat("y", 4097)}), []refusal.FieldError{maxLength("password", 4096)}},
 		"not an object":     {[]string{"ada"}, []refusal.FieldError{fieldError("non_field_errors", refusal.CodeNotAnObject)}},
-		"weak password and wrong field: the field alone": {sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"username": "!", "password": "1234"}), []refusal.FieldError{sitetest.NotA("username", "username")}},
+		"weak password and wrong field": {
+			sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"username": "!", "password": "1234"}),
+			[]refusal.FieldError{sitetest.NotA("username", "username"), {Field: "password", Code: refusal.CodePasswordTooShort, Params: text.Params{"min": 8}}, fieldError("password", refusal.CodePasswordNumeric), fieldError("password", refusal.CodePasswordTooCommon), fieldError("password_confirm", refusal.CodePasswordsDoNotMatch)},
+		},
 		"validators and confirmation together": {
 			sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"password": "1234567"}),
 			[]refusal.FieldError{{Field: "password", Code: refusal.CodePasswordTooShort, Params: text.Params{"min": 8}}, fieldError("password", refusal.CodePasswordNumeric), fieldError("password", refusal.CodePasswordTooCommon), fieldError("password_confirm", refusal.CodePasswordsDoNotMatch)},

@@ -264,7 +264,13 @@ type User struct {
 	// clock (internal/account), zero in other accounts.
 	WaitingFrom  time.Time
 	WaitingSince time.Time
+	// UsedLinks are the mailed links that were used last, the latest first: who opens
+	// one again is told what it has done. The links themselves are not kept.
+	UsedLinks []LinkHash
 }
+
+// A LinkHash is a hash of the signature of a mailed link, cut to 128 bits.
+type LinkHash [16]byte
 
 // FormerEmail is an address that an account had and can have back.
 type FormerEmail struct {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/seed-928992b0/caddy-registration/internal/again"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
@@ -42,6 +43,8 @@ type Accounts struct {
 	MailQueued func()
 	// Throttles has how many mails an address got lately.
 	Throttles *budget.Ledger
+	// SignUps knows a sign-up that comes twice; nil: each is a new one.
+	SignUps *again.Requests
 	// MailHeld is told of a mail that is left out; nil: nobody is.
 	MailHeld func(store.MailKind, budget.Verdict)
 	// Access makes access tokens; nil where tokens are off or opaque.
@@ -63,6 +66,8 @@ type Client struct {
 	Next string
 	// Spend spends the budgets of the request, or refuses it; nil: it has none.
 	Spend func() error
+	// Page: a form that a person has sent, by a browser that is shown pages.
+	Page bool
 	// Device is the account that signed in on the same device before; zero: none.
 	Device uuid.UUID
 }
@@ -317,12 +322,13 @@ type link struct {
 // that can't be read are a bad signature like any other.
 func readLink(in field.Input, purpose sign.Purpose, errs *refusal.FieldErrors) (link, error) {
 	l := link{claim: sign.Claim{Purpose: purpose}}
-	id := in.Required(sign.ParamUserID, errs)
+	part := func(name string) string { return sign.MendParam(name, in.Required(name, errs)) }
+	id := part(sign.ParamUserID)
 	if purpose == sign.PurposeRegisterEmail || purpose == sign.PurposeUndoEmail {
-		l.claim.Email = in.Required(sign.ParamEmail, errs)
+		l.claim.Email = part(sign.ParamEmail)
 	}
-	stamp := in.Required(sign.ParamTimestamp, errs)
-	l.signature = in.Required(sign.ParamSignature, errs)
+	stamp := part(sign.ParamTimestamp)
+	l.signature = part(sign.ParamSignature)
 	if len(*errs) > 0 {
 		return l, nil
 	}

@@ -82,7 +82,9 @@ func (a *Accounts) Create(ctx context.Context, wanted NewAccount) (*store.User, 
 
 // newHash is the hash of a password that the validators find nothing wrong with.
 func (a *Accounts) newHash(ctx context.Context, pass string, u *store.User) (string, error) {
-	if err := a.checkNewPassword(pass, nil, u); err != nil {
+	var errs refusal.FieldErrors
+	a.checkNewPassword(pass, nil, u, &errs)
+	if err := errs.Err(); err != nil {
 		return "", err
 	}
 	hash, err := a.Hasher.Hash(ctx, pass, a.Policy.Hash)

@@ -4,9 +4,12 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
+
+	"github.com/google/uuid"
 
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
@@ -17,19 +20,24 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
+// paramConfirm is the field of the repeated password.
+const paramConfirm = "password_confirm"
+
 // confirmation returns the repeated password, or nil where none is asked for.
 func (a *Accounts) confirmation(in field.Input, wanted bool, errs *refusal.FieldErrors) *string {
 	if !wanted {
 		return nil
 	}
-	text := in.Password("password_confirm", errs)
+	text := in.Password(paramConfirm, errs)
 	return &text
 }
 
-// checkNewPassword runs the validators and the comparison, and tells all
-// refusals together.
-func (a *Accounts) checkNewPassword(pass string, confirm *string, u *store.User) error {
-	var errs refusal.FieldErrors
+// checkNewPassword runs the validators and the comparison, and adds all refusals to
+// those of the form: of what can't be read it says nothing more.
+func (a *Accounts) checkNewPassword(pass string, confirm *string, u *store.User, errs *refusal.FieldErrors) {
+	if hasField(*errs, ParamPassword) {
+		return
+	}
 	own := []string{u.Username, u.Email, u.FirstName, u.LastName}
 	for _, f := range a.Policy.Fields.All {
 		if text, ok := f.Get(u).(string); ok && f.Extra && f.Kind.Textual() {
@@ -37,12 +45,11 @@ func (a *Accounts) checkNewPassword(pass string, confirm *string, u *store.User)
 		}
 	}
 	for _, f := range a.Policy.Validators.Validate(pass, own) {
-		errs.Add("password", refusal.Code(f.Code), text.Params(f.Params))
+		errs.Add(ParamPassword, refusal.Code(f.Code), text.Params(f.Params))
 	}
-	if confirm != nil && password.Normal(*confirm) != password.Normal(pass) {
-		errs.Add("password_confirm", refusal.CodePasswordsDoNotMatch)
+	if confirm != nil && password.Normal(*confirm) != password.Normal(pass) && !hasField(*errs, paramConfirm) {
+		errs.Add(paramConfirm, refusal.CodePasswordsDoNotMatch)
 	}
-	return errs.Err()
 }
 
 // SignIn checks a password and hands out what the configuration grants: a
@@ -144,13 +151,15 @@ func (a *Accounts) ChangePassword(ctx context.Context, p session.Principal, in f
 	oldPass := in.Password("old_password", &errs)
 	pass := in.Password("password", &errs)
 	confirm := a.confirmation(in, a.Policy.ChangePassword.PasswordConfirm, &errs)
-	if err := errs.Err(); err != nil {
-		return nil, nil, err
-	}
 	var before *store.User
 	err := a.View(ctx, func(tx store.Tx) (err error) { before, err = tx.User(p.User.ID); return notSignedIn(err) })
 	if err != nil {
 		return nil, nil, err
+	}
+	formal := len(errs) > 0
+	a.checkNewPassword(pass, confirm, before, &errs)
+	if formal { // the old password is not tried: that costs a hash, and a try
+		return nil, nil, errs.Err()
 	}
 	wrong := refusal.FieldErrors{{Field: "old_password", Code: refusal.CodePasswordIncorrect}}.Err()
 	if err := client.pay(); err != nil {
@@ -160,7 +169,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, p session.Principal, in f
 	if err != nil {
 		return nil, nil, err
 	}
-	refused := a.checkNewPassword(pass, confirm, before)
+	refused := errs.Err()
 	if !ok {
 		refused = refusal.Together(wrong, refused)
 	}
@@ -277,15 +286,16 @@ func (a *Accounts) passwordByLink(ctx context.Context, in field.Input, purpose s
 	l, err := readLink(in, purpose, &errs)
 	pass := in.Password("password", &errs)
 	confirm := a.confirmation(in, a.Policy.ResetPassword.PasswordConfirm, &errs)
-	if err = errors.Join(errs.Err(), err); err != nil {
-		return nil, StoreError(err)
+	if err != nil || l.claim.User == uuid.Nil { // there is no link to be checked
+		return nil, StoreError(errors.Join(errs.Err(), err))
 	}
 	period := a.Policy.ResetPassword.VerificationPeriod
 	var u *store.User
 	if err := a.View(ctx, func(tx store.Tx) (err error) { u, err = a.checkLink(tx, l, period); return err }); err != nil {
-		return nil, err
+		return nil, cmp.Or(errs.Err(), err)
 	}
-	if err := a.checkNewPassword(pass, confirm, u); err != nil {
+	a.checkNewPassword(pass, confirm, u, &errs)
+	if err := errs.Err(); err != nil {
 		return nil, err
 	}
 	hash, err := a.Hasher.Hash(ctx, pass, a.Policy.Hash)
@@ -306,6 +316,7 @@ func (a *Accounts) passwordByLink(ctx context.Context, in field.Input, purpose s
 		}
 		u.PasswordHash = hash
 		u.Generation++
+		useLink(u, l)
 		if err := a.tellOwner(t, store.MailPasswordChanged, u, client); err != nil {
 			return err
 		}

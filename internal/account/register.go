@@ -79,54 +79,121 @@ func (a *Accounts) takenKeys(tx store.Tx, u *store.User, errs *refusal.FieldErro
 	return nil
 }
 
+// A signUp is what a sign-up's input says.
+type signUp struct {
+	user    *store.User
+	pass    string
+	confirm *string
+	// refused is what is wrong with it so far.
+	refused refusal.FieldErrors
+}
+
+func (a *Accounts) readSignUp(in field.Input) *signUp {
+	verify := a.Policy.Register.Verification
+	s := &signUp{user: &store.User{IsActive: !verify, AwaitsVerification: verify, EmailPending: verify, DateJoined: a.Time()}}
+	fields, required := a.registerFields()
+	for _, f := range fields {
+		in.Field(f, required[f.Name], s.user, &s.refused)
+	}
+	a.choose(nil, s.user, &s.refused)
+	a.someLogin(s.user, &s.refused)
+	s.pass = in.Password(ParamPassword, &s.refused)
+	s.confirm = a.confirmation(in, a.Policy.Register.PasswordConfirm, &s.refused)
+	return s
+}
+
 // Register creates an account. With verification on it waits for its
 // confirmation, by the mail that is queued in the same transaction. An address
 // that is somebody's is then no error, which would tell anybody who has an
 // account: the account waits like any other, and the owner of the address gets a
 // notice in place of that mail.
-func (a *Accounts) Register(ctx context.Context, in field.Input, client Client) (*store.User, error) {
-	var errs refusal.FieldErrors
-	verify := a.Policy.Register.Verification
-	u := &store.User{IsActive: !verify, AwaitsVerification: verify, EmailPending: verify, DateJoined: a.Time()}
-	fields, required := a.registerFields()
-	for _, f := range fields {
-		in.Field(f, required[f.Name], u, &errs)
+//
+// A page's sign-up that comes again within a minute, in every word the same and from the
+// same address and browser, is the same sign-up: it returns the account that the first
+// has made, and nobody gets a second mail. A program's is another, as ever: of many that
+// want one name, one has it.
+func (a *Accounts) Register(ctx context.Context, in field.Input, client Client) (u *store.User, err error) {
+	s := a.readSignUp(in)
+	if len(s.refused) > 0 || a.SignUps == nil || !client.Page {
+		return a.signUp(ctx, s, client)
 	}
-	a.choose(nil, u, &errs)
-	a.someLogin(u, &errs)
-	pass := in.Password("password", &errs)
-	confirm := a.confirmation(in, a.Policy.Register.PasswordConfirm, &errs)
-	if err := a.View(ctx, func(tx store.Tx) error {
-		all := append(refusal.FieldErrors(nil), errs...)
-		if err := a.taken(tx, u, &all); err != nil {
-			return err
+	id, before, end, err := a.SignUps.Begin(ctx, a.SignUps.KeyOf(append(in.Parts(), client.Address, client.UserAgent)...), a.Now())
+	if err != nil {
+		return nil, refusal.Unavailable(err)
+	}
+	defer func() { end(!refusedOf(err)) }()
+	var made *store.User
+	if err := a.View(ctx, func(tx store.Tx) (err error) {
+		made, err = tx.User(id)
+		if errors.Is(err, store.ErrNotFound) {
+			made, err = nil, nil
 		}
-		return all.Err()
+		return err
 	}); err != nil {
 		return nil, err
 	}
-	if err := a.checkNewPassword(pass, confirm, u); err != nil {
-		return nil, err
+	switch {
+	case made == nil && !before:
+		s.user.ID = id
+	case made != nil && made.Generation == 0: // it has the password that was sent still
+		return made, nil
 	}
-	if verify && u.Email == "" {
-		return nil, refusal.New(refusal.CodeEmailRequired)
+	return a.signUp(ctx, s, client)
+}
+
+// refusedOf reports whether an act was refused, so that it has written nothing.
+func refusedOf(err error) bool {
+	refused := (*refusal.Error)(nil)
+	return errors.As(err, &refused) && refused.Code != refusal.CodeUnavailable
+}
+
+// checkSignUp refuses a sign-up, for all that is wrong with it together. That an
+// address is missing is about its field on a page; a program is told so by itself, once
+// nothing else is wrong.
+func (a *Accounts) checkSignUp(ctx context.Context, s *signUp, page bool) error {
+	var all refusal.FieldErrors
+	if err := a.View(ctx, func(tx store.Tx) error {
+		all = append(refusal.FieldErrors(nil), s.refused...)
+		return a.taken(tx, s.user, &all)
+	}); err != nil {
+		return err
+	}
+	a.checkNewPassword(s.pass, s.confirm, s.user, &all)
+	if s.user.AwaitsVerification && s.user.Email == "" && !hasField(all, field.Email) {
+		switch {
+		case page:
+			all.Add(field.Email, refusal.CodeEmailRequired)
+		case len(all) == 0:
+			return refusal.New(refusal.CodeEmailRequired)
+		}
+	}
+	return all.Err()
+}
+
+// signUp makes the account of a sign-up, with the id that it has or a new one.
+func (a *Accounts) signUp(ctx context.Context, s *signUp, client Client) (*store.User, error) {
+	if err := a.checkSignUp(ctx, s, client.Page); err != nil {
+		return nil, err
 	}
 	if err := client.pay(); err != nil {
 		return nil, err
 	}
+	u := s.user
 	var err error
-	if u.PasswordHash, err = a.Hasher.Hash(ctx, pass, a.Policy.Hash); err != nil {
+	if u.PasswordHash, err = a.Hasher.Hash(ctx, s.pass, a.Policy.Hash); err != nil {
 		return nil, HashError(err)
 	}
-	if u.ID, err = uuid.NewV7(); err != nil {
-		return nil, refusal.Unavailable(err)
+	if u.ID == uuid.Nil {
+		if u.ID, err = uuid.NewV7(); err != nil {
+			return nil, refusal.Unavailable(err)
+		}
 	}
 	n := a.Notice(store.MailEmailInUse, u.Email)
 	err = a.Update(ctx, func(t *Txn) error {
 		if err := a.claimName(t, u); err != nil {
 			return err
 		}
-		if !verify {
+		if !u.AwaitsVerification {
 			return a.PutUser(t, u)
 		}
 		holder, err := a.addressHolder(t, u.Email)

@@ -163,6 +163,7 @@ func (a *Accounts) VerifyEmail(ctx context.Context, in field.Input, client Clien
 		if u, err = a.checkLink(t, l, period); err != nil {
 			return err
 		}
+		useLink(u, l)
 		return a.setEmail(t, u, l.claim.Email, true, client)
 	})
 	if err != nil {

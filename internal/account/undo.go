@@ -189,6 +189,7 @@ func (a *Accounts) UndoEmail(ctx context.Context, in field.Input, client Client)
 			return err
 		}
 		i := a.former(u, l.claim.Email)
+		useLink(u, l)
 		u.Email, u.EmailVerified, u.Former = u.Former[i].Email, !u.Former[i].Unproven, u.Former[:i]
 		u.EmailChanges++
 		u.EmailPending = false

@@ -5,6 +5,9 @@ package field
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -57,6 +60,16 @@ func (in Input) Switch(name string, errs *refusal.FieldErrors) bool {
 
 // switches is a boolean field that no account has.
 func switches(name string) *Field { return &Field{Name: name, Kind: KindBoolean} }
+
+// Parts are all members with their values, in one order, each of three texts.
+func (in Input) Parts() []string {
+	parts := make([]string, 0, 3*len(in))
+	for _, name := range slices.Sorted(maps.Keys(in)) {
+		v := in[name]
+		parts = append(parts, name, strconv.Itoa(int(v.Kind)), v.Text)
+	}
+	return parts
+}
 
 // MaxLogin bounds the text by which an account is looked for, in characters: no
 // unique field holds more.

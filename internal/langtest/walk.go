@@ -217,7 +217,11 @@ func (w *Walker) Walk(name string) {
 	w.page(http.StatusOK, link)
 	w.send(http.MethodPost, "/accounts/verify-registration/", likeBrowser, form, encode(append(values, "password", "x")))
 	w.submit(http.StatusOK, "verify-registration", append(values, "password", password)...)
-	w.refused(http.StatusBadRequest, "verify-registration", values...)
+	w.submit(http.StatusOK, "verify-registration", values...) // pressed twice
+	w.follow(http.StatusOK, http.MethodGet, "/accounts/verify-registration/?"+encode(values), "")
+	if got, _ := w.send(http.MethodPost, "/accounts/verify-registration", likeAPI, form, encode(values)); got != http.StatusBadRequest {
+		w.T.Errorf("a used link: status %d, want 400", got)
+	}
 	w.submit(http.StatusOK, "register", "username", name+"2", "email", mailbox(1), "password", password, "password_confirm", password)
 	w.mail() // the owner of the address is told
 

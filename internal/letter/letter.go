@@ -50,9 +50,9 @@ type MailData struct {
 }
 
 // T is the message of the catalogue with this id. It can mention {site},
-// {period}, {email} and {name}.
+// {period}, {email}, {name} and {username}.
 func (d MailData) T(id string) (string, error) {
-	return d.Loc.Message(id, text.Params{"site": d.Site, "period": d.Period, "email": d.Email, "name": d.User.Name})
+	return d.Loc.Message(id, text.Params{"site": d.Site, "period": d.Period, "email": d.Email, "name": d.User.Name, "username": d.User.Username})
 }
 
 // Lang is the BCP 47 tag of the mail's language.

@@ -22,6 +22,9 @@ const (
 
 // flash is what has been done.
 type flash struct {
+	// page names the page that tells it: on any other it would be about something
+	// else than what is seen there.
+	page string
 	// detail is the id of the message; "": there is nothing to tell.
 	detail string
 	// email is the address that the message mentions.
@@ -32,29 +35,31 @@ type flash struct {
 
 func (f flash) phrase() text.Phrase { return text.Say(f.detail, text.Params{"email": f.email}) }
 
-// setFlash leaves the message for the next page.
+// setFlash leaves the message for the page that it names.
 func (r *Realm) setFlash(w http.ResponseWriter, req *http.Request, f flash) {
 	if f.detail == "" {
 		return
 	}
-	value := url.Values{"d": {f.detail}, "e": {f.email}, "n": {f.name}, "v": {f.value}}.Encode()
+	value := url.Values{"p": {f.page}, "d": {f.detail}, "e": {f.email}, "n": {f.name}, "v": {f.value}}.Encode()
 	if len(value) <= maxFlash {
 		http.SetCookie(w, r.newCookie(req, flashSuffix, value, int(flashLifetime/time.Second)))
 	}
 }
 
-// takeFlash returns the message, and with clear takes it away: it is told once.
-func (r *Realm) takeFlash(w http.ResponseWriter, req *http.Request, clear bool) flash {
+// takeFlash returns the message for a page, and takes it away unless the page keeps
+// it for when it is loaded anew: it is told once, and never on a later page.
+func (r *Realm) takeFlash(w http.ResponseWriter, req *http.Request, page string, keep bool) flash {
 	value, sent := SentCookie(req, r.cookieName(req)+flashSuffix)
 	if !sent || len(value) > maxFlash {
 		return flash{}
 	}
 	values, err := url.ParseQuery(value)
-	f := flash{detail: values.Get("d"), email: values.Get("e"), name: values.Get("n"), value: values.Get("v")}
-	if clear && req.Method == http.MethodGet && !fetchesAhead(req.Header) {
+	f := flash{page: values.Get("p"), detail: values.Get("d"), email: values.Get("e"), name: values.Get("n"), value: values.Get("v")}
+	mine := err == nil && f.page == page
+	if !(keep && mine) && req.Method == http.MethodGet && !fetchesAhead(req.Header) {
 		http.SetCookie(w, r.newCookie(req, flashSuffix, "", -1))
 	}
-	if err != nil || !strings.HasPrefix(f.detail, "detail.") {
+	if !mine || !strings.HasPrefix(f.detail, "detail.") {
 		return flash{}
 	}
 	return f

@@ -33,6 +33,9 @@ type Form struct {
 	Owned func(w http.ResponseWriter, c *Call, owner *store.User) bool
 	// Refused does so where the act was refused.
 	Refused func(w http.ResponseWriter, c *Call, refusal *refusal.Error) bool
+	// Used says what a mailed link has done that is opened or pressed again, and leads
+	// on besides the sign-in; nil: it can't be used up. owner is on whom it acted.
+	Used func(c *Call, owner *store.User) (text.Phrase, []FormLink)
 	// Kept: the mailed link may be in a cookie (keepLink).
 	Kept bool
 	// Value is what an input begins with; nil: nothing.

@@ -187,7 +187,9 @@ func (p *pages) get(w http.ResponseWriter, c *Call, e *Endpoint) {
 	if e.Mailed.Purpose != "" {
 		var err error
 		if owner, err = c.LinkOwner(c.Req.Context(), c.In, e.Mailed.Purpose); err != nil {
-			p.dead(w, c, e, AsRefusal(err))
+			if !p.used(w, c, e, AsRefusal(err)) {
+				p.dead(w, c, e, AsRefusal(err))
+			}
 			return
 		}
 		if e.Form.Owned != nil && e.Form.Owned(w, c, owner) {
@@ -213,9 +215,10 @@ func (p *pages) get(w http.ResponseWriter, c *Call, e *Endpoint) {
 		}
 	}
 	sent := c.In[paramSent].Kind != field.ValueAbsent
-	flash := p.realm.takeFlash(w, c.Req, !sent)
+	sent = sent && e.Form.Sent != ""
+	flash := p.realm.takeFlash(w, c.Req, e.Name, sent)
 	switch {
-	case sent && e.Form.Sent != "":
+	case sent:
 		p.sent(c, e, flash, &d)
 	case flash.detail != "":
 		d.Note = c.Loc.Text(flash.phrase())
@@ -262,6 +265,9 @@ func (p *pages) failed(w http.ResponseWriter, c *Call, e *Endpoint, refusal *ref
 	if e.Form.Refused != nil && e.Form.Refused(w, c, refusal) {
 		return
 	}
+	if p.used(w, c, e, refusal) {
+		return
+	}
 	asks := slices.ContainsFunc(e.Form.Fields, func(f FormField) bool { return !f.Foreign || c.MustProve })
 	if e.Mailed.Purpose != "" && StatusOf(refusal.Code) == http.StatusBadRequest && (!asks || aboutLink(refusal)) {
 		p.dead(w, c, e, refusal)
@@ -300,6 +306,38 @@ func (p *pages) typed(in field.Input, name string) string {
 		return text
 	}
 	return ""
+}
+
+// used answers for a mailed link that has acted already, and returns false where it
+// hasn't: what it has done is true still, and what comes next is not another link.
+func (p *pages) used(w http.ResponseWriter, c *Call, e *Endpoint, refused *refusal.Error) bool {
+	if e.Form.Used == nil || len(refused.Fields) > 0 || refused.Code != refusal.CodeSignatureInvalid && refused.Code != refusal.CodeSignatureExpired {
+		return false
+	}
+	owner, err := c.UsedLink(c.Req.Context(), c.In, e.Mailed.Purpose)
+	if err != nil {
+		return false
+	}
+	if e.Form.Kept {
+		p.realm.forgetLink(w, c.Req)
+	}
+	detail, links := e.Form.Used(c, owner)
+	page, label := "login", text.Say("link.login")
+	if c.Who != nil {
+		page, label = "profile", text.Say("link.profile")
+	}
+	if c.Req.Method != http.MethodGet && c.Req.Method != http.MethodHead { // pressed twice
+		f := flash{page: page, detail: detail.Id}
+		f.email, _ = detail.Params["email"].(string)
+		p.realm.setFlash(w, c.Req, f)
+		SeeOther(w, http.StatusSeeOther, p.realm.WithNext("/"+page+"/", c.Next))
+		return true
+	}
+	p.Write(w, c, http.StatusOK, PageData{
+		Page: e.Name, Title: c.Loc.Text(text.Say("page.used_link.title")), Text: []string{c.Loc.Text(detail)},
+		Action: &PageLink{p.realm.WithNext("/"+page+"/", c.Next), c.Loc.Text(label)}, Links: p.links(c, links),
+	})
+	return true
 }
 
 // dead is the page of a mailed link that no longer works: its button would only
@@ -350,7 +388,7 @@ func (p *pages) done(w http.ResponseWriter, c *Call, e *Endpoint, rep *Reply) {
 		target = withQuery(target, paramSent, "1")
 	}
 	if !after.Silent {
-		f := flash{detail: rep.Detail.Id, name: after.Input, value: after.Value}
+		f := flash{page: after.Page, detail: rep.Detail.Id, name: after.Input, value: after.Value}
 		f.email, _ = rep.Detail.Params["email"].(string)
 		p.realm.setFlash(w, c.Req, f)
 	}

@@ -49,9 +49,12 @@ func QueryOf(req *http.Request) url.Values {
 }
 
 // queryInput is what a mailed link carries, as an input. Of a parameter given
-// twice the last counts, as in a form.
+// twice the last counts, as in a form. What its way did to the link is mended.
 func queryInput(req *http.Request) field.Input {
-	return valuesInput(QueryOf(req))
+	if len(req.URL.RawQuery) > maxQuery {
+		return nil
+	}
+	return valuesInput(sign.MendQuery(req.URL.RawQuery))
 }
 
 func valuesInput(values url.Values) field.Input {

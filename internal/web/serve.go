@@ -247,6 +247,7 @@ func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html
 	if len(c.Next) <= maxMailedNext {
 		c.Client.Next = c.Next
 	}
+	c.Client.Page = html && c.In.IsForm()
 	c.AsksOnPage = html && r.asksOnPage(c, e)
 	r.finish(w, c, e, html)
 }

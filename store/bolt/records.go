@@ -74,6 +74,7 @@ type userRecord struct {
 	TokenEpoch   uint32   `cbor:"24,keyasint,omitempty"`
 	WaitingFrom  *int64   `cbor:"19,keyasint,omitempty"` // unix seconds
 	WaitingSince *int64   `cbor:"20,keyasint,omitempty"` // unix seconds
+	UsedLinks    []byte   `cbor:"26,keyasint,omitempty"` // one after the other
 }
 
 type formerRecord struct {
@@ -155,6 +156,9 @@ func EncodeUser(u *store.User, keys []store.Key) ([]byte, error) {
 		SessionEpoch: u.SessionEpoch, TokenEpoch: u.TokenEpoch,
 		WaitingFrom: unixSeconds(u.WaitingFrom), WaitingSince: unixSeconds(u.WaitingSince),
 	}
+	for _, used := range u.UsedLinks {
+		r.UsedLinks = append(r.UsedLinks, used[:]...)
+	}
 	for _, at := range u.NamesLeft {
 		r.NamesLeft = append(r.NamesLeft, at.Unix())
 	}
@@ -204,6 +208,12 @@ func DecodeUser(id uuid.UUID, data []byte) (*store.User, []store.Key, error) {
 	for i := 0; i < len(r.Keys); i += 2 {
 		keys = append(keys, store.Key{Field: r.Keys[i], Value: r.Keys[i+1]})
 	}
+	var used []store.LinkHash
+	for chunk := range slices.Chunk(r.UsedLinks, len(store.LinkHash{})) {
+		if len(chunk) == len(store.LinkHash{}) {
+			used = append(used, store.LinkHash(chunk))
+		}
+	}
 	var namesLeft []time.Time
 	for _, at := range r.NamesLeft {
 		namesLeft = append(namesLeft, time.Unix(at, 0).UTC())
@@ -215,7 +225,7 @@ func DecodeUser(id uuid.UUID, data []byte) (*store.User, []store.Key, error) {
 		})
 	}
 	return &store.User{
-		ID: id, Former: former, NamesLeft: namesLeft, Username: r.Username, Email: r.Email, FirstName: r.FirstName, LastName: r.LastName,
+		ID: id, Former: former, NamesLeft: namesLeft, UsedLinks: used, Username: r.Username, Email: r.Email, FirstName: r.FirstName, LastName: r.LastName,
 		PasswordHash: fromShorthand(r.PasswordHash), Groups: r.Groups, Extra: r.Extra,
 		IsActive: r.Flags&flagActive != 0, AwaitsVerification: r.Flags&flagAwaitsVerification != 0,
 		EmailVerified: r.Flags&flagEmailVerified != 0, IsStaff: r.Flags&flagStaff != 0,

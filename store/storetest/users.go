@@ -27,7 +27,7 @@ func fullUser() *store.User {
 			"city": "Łódź", "age": int64(-44), "height": 1.0, "ratio": 0.1, "news": true, "spam": false,
 			"large": int64(1) << 62, "empty": "",
 		},
-		EmailChanges: 3, Generation: 1 << 40,
+		EmailChanges: 3, Generation: 1 << 40, UsedLinks: []store.LinkHash{{1, 2, 15: 16}, {}},
 		SessionEpoch: 4, TokenEpoch: 1<<32 - 1,
 		EmailPending: true, WaitingFrom: now.Add(-time.Hour), WaitingSince: now.Add(time.Minute),
 		Former: []store.FormerEmail{

@@ -34,6 +34,9 @@ func EndpointResetPassword(r *web.Realm) *web.Endpoint {
 				}
 				return nil
 			},
+			Used: func(*web.Call, *store.User) (text.Phrase, []web.FormLink) {
+				return text.Say("detail.already_reset"), []web.FormLink{web.LinkTo("/send-reset-password-link/", text.Say("link.new_reset_link"))}
+			},
 			After: func(*web.Call, *web.Reply) web.AfterAct { return web.AfterAct{Page: "login"} },
 		},
 	}

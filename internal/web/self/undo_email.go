@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
@@ -29,6 +30,7 @@ func EndpointUndoEmail(r *web.Realm) *web.Endpoint {
 		Form: &web.Form{
 			Title: text.Say("page.undo_email.title"), Submit: text.Say("page.undo_email.submit"), Intro: text.Say("page.undo_email.intro"),
 			Hidden: web.EmailLinkParams, Links: []web.FormLink{web.LinkToLogin},
+			Used:  usedUndo,
 			After: func(*web.Call, *web.Reply) web.AfterAct { return web.AfterAct{Page: "login"} },
 		},
 	}
@@ -36,6 +38,21 @@ func EndpointUndoEmail(r *web.Realm) *web.Endpoint {
 		e.Form.Links = append(e.Form.Links, web.LinkTo("/send-reset-password-link/", text.Say("link.forgot_password")))
 	}
 	return e
+}
+
+// usedUndo says what the way back has done, and how the account is opened from there.
+func usedUndo(c *web.Call, owner *store.User) (text.Phrase, []web.FormLink) {
+	if field.EmailKey(c.In.Text(sign.ParamEmail)) != field.EmailKey(owner.Email) {
+		return text.Say("detail.already_used"), nil // it was changed again
+	}
+	if !c.Policy.ResetPassword.Enabled {
+		return text.Say("detail.already_restored"), nil
+	}
+	detail, links := text.Say("detail.already_restored"), []web.FormLink{web.LinkTo("/send-reset-password-link/", text.Say("link.forgot_password"))}
+	if owner.PasswordHash == "" { // the mail for it is on its way, as it was the first time
+		detail = text.Say("detail.email_restored")
+	}
+	return detail, links
 }
 
 func actUndoEmail(c *web.Call) (*web.Reply, error) {

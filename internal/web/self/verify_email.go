@@ -5,10 +5,12 @@ package self
 import (
 	"net/http"
 
+	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // EndpointVerifyEmail confirms a new address by the link that was mailed to it.
@@ -26,6 +28,12 @@ func EndpointVerifyEmail(r *web.Realm) *web.Endpoint {
 			Title: text.Say("page.verify_email.title"), Submit: text.Say("page.verify_email.submit"), Intro: text.Say("page.verify_email.intro"),
 			Hidden: web.EmailLinkParams, Links: []web.FormLink{web.LinkTo("/register-email/", text.Say("link.change_email")), web.LinkToProfile},
 			Kept: true, Owned: web.OwnerSignsIn, Refused: web.OwnerRefused,
+			Used: func(c *web.Call, owner *store.User) (text.Phrase, []web.FormLink) {
+				if email := c.In.Text(sign.ParamEmail); owner.EmailVerified && field.EmailKey(email) == field.EmailKey(owner.Email) {
+					return text.Say("detail.already_changed", text.Params{"email": owner.Email}), nil
+				}
+				return text.Say("detail.already_used"), nil // the account has had another since
+			},
 			After: func(c *web.Call, _ *web.Reply) web.AfterAct {
 				if c.Who == nil {
 					return web.AfterAct{Page: "login", Next: c.Realm.Address("/profile/")}

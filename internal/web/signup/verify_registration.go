@@ -35,6 +35,9 @@ func EndpointVerifyRegistration(r *web.Realm) *web.Endpoint {
 				c.MustProve = r.MustProve(c, owner)
 				return false
 			},
+			Used: func(*web.Call, *store.User) (text.Phrase, []web.FormLink) {
+				return text.Say("detail.already_confirmed"), nil
+			},
 			After: func(*web.Call, *web.Reply) web.AfterAct { return web.AfterAct{Page: "login"} },
 		},
 	}
