@@ -7,7 +7,7 @@ COVER_MIN ?= 94
 FUZZTIME ?= 10s
 COVERDIR := $(CURDIR)/dist/cover
 RACE := $(shell command -v $${CC:-gcc} >/dev/null && echo -race)
-OTHERS = $$($(GO) list ./... | grep -v -e /integration -e '^'$$($(GO) list .)'$$')
+UNITS = $$($(GO) list ./... | grep -v /integration)
 COVERED = -cover -covermode=atomic -coverpkg=.,./internal/...,./store/...,./mail/...
 
 .PHONY: attack faults test lint cover bench gobench fuzz timing
@@ -15,8 +15,7 @@ COVERED = -cover -covermode=atomic -coverpkg=.,./internal/...,./store/...,./mail
 # All tests, with the coverage of unit and integration tests for `make cover`.
 # With CI=true a missing part fails; otherwise it is skipped, and this says so.
 # The integration tests build their own Caddy, without the race detector: their
-# figures of memory and time are those of what people run. The tests of the main
-# package, which take turns, run as two halves at once.
+# figures of memory and time are those of what people run.
 test:
 	@test -z "$$(gofmt -l .)" || { echo "not formatted:"; gofmt -l .; exit 1; }
 	@missing() { echo "SKIP: $$1"; [ "$$CI" != true ]; }; \
@@ -27,10 +26,7 @@ test:
 	@if command -v npm >/dev/null; then cd integration/web && npm ci --no-audit --no-fund --loglevel=error; fi
 	rm -rf $(COVERDIR) && mkdir -p $(COVERDIR)/unit $(COVERDIR)/built
 	$(GO) vet ./...
-	$(GO) test $(RACE) -shuffle=on -timeout 40m $(COVERED) $(OTHERS) -args -test.gocoverdir=$(COVERDIR)/unit
-	$(GO) test -c $(RACE) $(COVERED) -o $(COVERDIR)/unit.test .
-	@set -o pipefail; $(COVERDIR)/unit.test -test.list . | grep -E '^(Test|Fuzz|Example)' | awk '{ half[NR % 2] = half[NR % 2] "|" $$0 } END { for (i in half) print "^(" substr(half[i], 2) ")$$" }' | \
-	  xargs -d '\n' -P 2 -I{} $(COVERDIR)/unit.test -test.run {} -test.shuffle on -test.timeout 40m -test.gocoverdir=$(COVERDIR)/unit
+	$(GO) test $(RACE) -shuffle=on -timeout 40m $(COVERED) $(UNITS) -args -test.gocoverdir=$(COVERDIR)/unit
 	REGISTRATION_COVERDIR=$(COVERDIR)/built $(GO) test -count=1 -shuffle=on -timeout 40m ./integration
 
 # What a fault does to the server, at full length: some 45 minutes, 30 of them the
@@ -40,7 +36,7 @@ RUN ?=
 FAULTS := $(CURDIR)/dist/faults.md
 faults:
 	@mkdir -p $(dir $(FAULTS)) && rm -f $(FAULTS).rows
-	REGISTRATION_FAULTS=long REGISTRATION_FAULTS_TABLE=$(FAULTS).rows $(GO) test -count=1 -p 1 -timeout 90m -run 'TestFault.*$(RUN)' . ./integration; code=$$?; \
+	REGISTRATION_FAULTS=long REGISTRATION_FAULTS_TABLE=$(FAULTS).rows $(GO) test -count=1 -p 1 -timeout 90m -run 'TestFault.*$(RUN)' ./internal/outbox ./integration; code=$$?; \
 	{ echo '| fault | must hold | seen | verdict |'; echo '|---|---|---|---|'; cat $(FAULTS).rows 2>/dev/null; } > $(FAULTS); cat $(FAULTS); exit $$code
 
 # What an attacker tries, at full length, against each package and the built Caddy:
@@ -48,8 +44,8 @@ faults:
 # some of the integration. One kind alone, by a part of the tests' names:
 # make attack RUN=Flood. The verdicts and what was seen are left in dist/attack.txt.
 ATTACK := $(CURDIR)/dist/attack.txt
-ATTACKS = hardening_*_test.go waiting_purge_test.go boltwaiting_test.go undo_test.go reauth_test.go session_end_test.go races_test.go \
-  logins_test.go integration/hardening_*_test.go internal/names/*_test.go internal/budget/*_test.go internal/identity/*_test.go
+ATTACKS = $(shell git ls-files '*hardening*_test.go') internal/account/purge_test.go internal/account/undo_test.go internal/account/reauth_test.go \
+  internal/account/account_test.go internal/account/logins_test.go internal/session/session_end_test.go store/bolt/*waiting*_test.go internal/names/*_test.go internal/budget/*_test.go internal/identity/*_test.go
 ATTACKS_BUILT = TestMailedLinkIgnoresForgedHosts TestMailServerThatNeverGreets TestPathTricks TestGuardedAnswersAreNotShared \
   TestIdentityByConnectionAndTrailers TestRevocationIsImmediate TestNoSecretIsLogged TestFormFromAnotherSite TestAccountsThatWait TestAdminNamesOneAccount
 attack:
@@ -68,13 +64,13 @@ lint:
 # The coverage that the last `make test` has left.
 cover:
 	$(GO) tool covdata textfmt -i=$(COVERDIR)/unit,$(COVERDIR)/built -o $(COVERDIR)/profile
-	@grep -v -E '/(cmd|store/storetest|bench)/' $(COVERDIR)/profile > $(COVERDIR)/own
+	@grep -v -E '/(cmd|store/storetest|internal/sitetest|internal/inside|bench)/' $(COVERDIR)/profile > $(COVERDIR)/own
 	@$(GO) tool cover -func=$(COVERDIR)/own | tail -1
 	@$(GO) tool cover -func=$(COVERDIR)/own | awk '/^total/ { sub("%","",$$3); if ($$3+0 < $(COVER_MIN)) { print "under $(COVER_MIN) %"; exit 1 } }'
 
 # Whether the time of an answer tells who has an account (Welch's t-test).
 timing:
-	REGISTRATION_TIMING=1 $(GO) test -count=1 -run '^TestTiming(FileMailer)?$$' -v .
+	REGISTRATION_TIMING=1 $(GO) test -count=1 -run '^TestTiming(FileMailer)?$$' -v ./internal/web
 
 # Some 10 minutes, with BENCH=short some 4; rewrites the table in docs/performance.md.
 bench:

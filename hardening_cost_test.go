@@ -222,7 +222,7 @@ func costSite(t *testing.T, configure ...func(*registration.Settings)) *sitetest
 		s.User.PublicFields = names
 		s.User.LoginFields = []string{"username", "email", "nickname", "home", "number", "size"}
 		s.User.EditableFields = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == "id" || n == "email" })
-		s.RegisterEmail.MaxAge = age(time.Hour)
+		s.RegisterEmail.MaxAge = new(caddy.Duration(time.Hour))
 		sitetest.WithJWT(s)
 	}
 	s := sitetest.New(t, append([]func(*registration.Settings){all}, configure...)...)

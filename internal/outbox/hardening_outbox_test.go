@@ -1,0 +1,724 @@
+// hardening_outbox_test.go: the outbox under wrong clocks, changed settings,
+// reloads, hanging mailers and full disks: no mail is lost or sent twice, and no
+// mailer is used after its end.
+
+package outbox_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/inside"
+	"github.com/seed-928992b0/caddy-registration/internal/outbox"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/mail"
+	"github.com/seed-928992b0/caddy-registration/mail/smtp"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+func serverDown(*mail.Message) error { return &mail.Error{Server: true, Err: errors.New("down")} }
+
+func refusedForNow(*mail.Message) error { return &mail.Error{Err: errors.New("451 later")} }
+
+// waiting waits until n rows are queued and one was tried.
+func waiting(s *sitetest.Site, n int, tried *atomic.Int64) {
+	s.T.Helper()
+	require.Eventually(s.T, func() bool { return tried.Load() > 0 && len(s.Queued()) == n }, sitetest.Patience, time.Millisecond)
+}
+
+// counting returns fail, counted.
+func counting(fail func(*mail.Message) error) (counted func(*mail.Message) error, calls *atomic.Int64) {
+	calls = new(atomic.Int64)
+	return func(m *mail.Message) error { calls.Add(1); return fail(m) }, calls
+}
+
+func TestHardeningOutboxClockAhead(t *testing.T) {
+	for name, fail := range map[string]func(*mail.Message) error{"the server was down": serverDown, "the message was delayed": refusedForNow} {
+		for _, ahead := range []time.Duration{73 * time.Hour, 400 * sitetest.Day} {
+			t.Run(fmt.Sprint(name, ", ", ahead), func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "r.db")
+				s := sitetest.NewAt(t, path)
+				failing, tried := counting(fail)
+				s.FailWith(failing)
+				s.Browser().Post("/accounts/register", sitetest.Newcomer("ada"))
+				waiting(s, 1, tried)
+				// The clock is ahead, or Caddy was off; the first try meanwhile fails too.
+				tried.Store(0)
+				s.Travel(ahead)
+				again := *s.Realm.Courier // tried at once, as after a restart
+				s.Realm.Engine.Start(&again)
+				waiting(s, 1, tried)
+				s.Travel(-ahead)
+				s.FailWith(nil)
+				s.Travel(outbox.MailLastRetry) // what was delayed meanwhile is due
+				s.Realm.Engine.Finish(&again)
+				require.Equal(t, "ada@example.org", s.Mail().To)
+				s.NoMail()
+			})
+		}
+	}
+}
+
+// The mail that takes an account back is not lost either, when the clock is
+// beyond the end of its link for a moment.
+func TestHardeningOutboxClockAheadOfAnUndo(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	b := s.SignedIn("ada")
+	failing, tried := counting(serverDown)
+	require.Equal(t, 200, b.Post("/accounts/register-email", sitetest.Data{"email": "new@example.org"}).StatusCode)
+	link := sitetest.LinkOf(s.Mail(), t)
+	s.FailWith(failing)
+	require.Equal(t, 200, s.Browser().Post("/accounts/verify-email", link).StatusCode)
+	waiting(s, 1, tried)
+	require.Equal(t, store.MailEmailChanged, s.Queued()[0].Kind)
+	s.FailWith(nil)
+	s.Travel(account.UndoReserved + sitetest.Day)
+	again := *s.Realm.Courier
+	s.Realm.Engine.Start(&again)
+	require.Eventually(t, func() bool { rows := s.Queued(); return len(rows) == 1 && rows[0].Attempts > 0 }, sitetest.Patience, time.Millisecond)
+	s.Travel(-account.UndoReserved - sitetest.Day + time.Minute)
+	s.Realm.Engine.Outbox.Notify()
+	m := s.Mail()
+	require.Equal(t, "ada@example.org", m.To)
+	require.Equal(t, 200, s.Browser().Post("/accounts/undo-email", sitetest.LinkOf(m, t)).StatusCode)
+	s.Realm.Engine.Finish(&again)
+}
+
+// Whether a link can be used again is a setting; a mail that waits does not
+// depend on it, in either direction, nor when an earlier version queued it.
+func TestHardeningOutboxOneTimeUseChanges(t *testing.T) {
+	once := func(on bool) func(*registration.Settings) {
+		return func(s *registration.Settings) { s.Register.OneTimeUse, s.ResetPassword.OneTimeUse = &on, &on }
+	}
+	for _, before := range []bool{true, false} {
+		for _, earlier := range []bool{true, false} {
+			t.Run(fmt.Sprintf("one_time_use was %t, queued by an earlier version %t", before, earlier), func(t *testing.T) {
+				path := filepath.Join(t.TempDir(), "r.db")
+				s := sitetest.NewAt(t, path, once(before))
+				s.Member("bob")
+				failing, tried := counting(serverDown)
+				s.FailWith(failing)
+				s.Browser().Post("/accounts/register", sitetest.Newcomer("ada"))
+				s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "bob"})
+				waiting(s, 2, tried)
+				if earlier { // it wrote the state of the link
+					require.NoError(t, s.Accounts.Store.Update(t.Context(), func(tx store.Tx) error {
+						rows, err := tx.Mails(0, 10)
+						for _, m := range rows {
+							u, userErr := tx.User(m.User)
+							err = errors.Join(err, userErr)
+							m.State = s.Accounts.State(account.Purposes[m.Kind], u, m.To)
+							err = errors.Join(err, tx.PutMail(m))
+						}
+						return err
+					}))
+				}
+				now := s.Now.Load()
+				s.Close()
+				s = sitetest.NewAt(t, path, once(!before))
+				s.Now.Store(now)
+				sent := map[string]map[string]any{}
+				for range 2 {
+					m := s.Mail()
+					sent[m.To] = sitetest.LinkOf(m, t)
+				}
+				require.Equal(t, 200, s.Browser().Post("/accounts/verify-registration", sent["ada@example.org"]).StatusCode)
+				require.Equal(t, 200, s.Browser().Post("/accounts/reset-password", sitetest.With(sent["bob@example.org"], sitetest.Data{"password": "an even longer passphrase"})).StatusCode)
+			})
+		}
+	}
+	t.Run("what has changed is still dropped where links are for every use", func(t *testing.T) {
+		s := sitetest.New(t, once(false))
+		s.Member("bob")
+		failing, tried := counting(serverDown)
+		s.FailWith(failing)
+		s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "bob"})
+		waiting(s, 1, tried)
+		require.NoError(t, s.Accounts.Update(t.Context(), func(tx *account.Txn) error {
+			u, err := tx.User(sitetest.UUIDOf(t, s, "bob"))
+			if err != nil {
+				return err
+			}
+			u.Generation++
+			return s.Accounts.PutUser(tx, u)
+		}))
+		s.FailWith(nil)
+		again := *s.Realm.Courier
+		s.Realm.Engine.Start(&again)
+		require.Eventually(t, func() bool { return len(s.Queued()) == 0 }, sitetest.Patience, time.Millisecond)
+		s.NoMail()
+		s.Realm.Engine.Finish(&again)
+	})
+}
+
+// A bench is an engine whose mailers are the test's, in a bubble of its own time.
+type bench struct {
+	t     *testing.T
+	e     *inside.Engine
+	logs  *observer.ObservedLogs
+	store store.Store
+}
+
+func newBench(t *testing.T, store store.Store) *bench {
+	return &bench{t: t, e: inside.NewEngine(store), store: store}
+}
+
+func (b *bench) postman(m mail.Mailer) *outbox.Courier {
+	core, logs := observer.New(zap.DebugLevel)
+	b.logs = logs
+	return &outbox.Courier{
+		Render: func(m *store.Mail, _ *store.User) (*mail.Message, error) {
+			return &mail.Message{ID: m.MessageID, From: "no-reply@example.com", To: m.To, Subject: m.Next, Text: "x", Date: m.Queued}, nil
+		},
+		Wanted: func(*store.Mail, *store.User) bool { return true }, Mailer: m, Logger: zap.New(core), Now: time.Now,
+	}
+}
+
+func (b *bench) queue(n int) (ids []string) {
+	b.t.Helper()
+	require.NoError(b.t, b.store.Update(b.t.Context(), func(tx store.Tx) error {
+		ids = nil
+		for i := range n {
+			m := &store.Mail{MessageID: uuid.NewString() + "@example.com", Kind: store.MailEmailInUse, To: fmt.Sprintf("u%d@example.org", i), Queued: time.Now(), Due: time.Now()}
+			ids = append(ids, m.MessageID)
+			if err := tx.PutMail(m); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	b.e.Outbox.Notify()
+	return ids
+}
+
+func (b *bench) left() (n int) {
+	b.t.Helper()
+	require.NoError(b.t, b.store.View(context.Background(), func(tx store.Tx) error {
+		rows, err := tx.Mails(0, 1000)
+		n = len(rows)
+		return err
+	}))
+	return n
+}
+
+// benchMailer takes its time, and tells whether it was used after its end.
+type benchMailer struct {
+	takes  time.Duration
+	deaf   bool // to the end of its context
+	fail   func() error
+	mu     sync.Mutex
+	sent   []string
+	tries  []time.Time
+	closed bool
+	late   int
+}
+
+func (m *benchMailer) Send(ctx context.Context, msg *mail.Message) error {
+	m.mu.Lock()
+	if m.tries = append(m.tries, time.Now()); m.closed {
+		m.late++
+	}
+	m.mu.Unlock()
+	timer := time.NewTimer(m.takes)
+	defer timer.Stop()
+	done := ctx.Done()
+	if m.deaf {
+		done = nil
+	}
+	select {
+	case <-timer.C:
+	case <-done:
+		return mail.Stopped(ctx)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		if err := m.fail(); err != nil {
+			return err
+		}
+	}
+	m.sent = append(m.sent, msg.ID)
+	return nil
+}
+
+func (m *benchMailer) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+	return nil
+}
+
+func (m *benchMailer) isClosed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closed
+}
+
+// tried is how many messages were begun.
+func (m *benchMailer) tried() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.tries)
+}
+
+// usedLate is how many were begun after the end.
+func (m *benchMailer) usedLate() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.late
+}
+
+func (m *benchMailer) got() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]string(nil), m.sent...)
+}
+
+// inBubble runs a test of the engine on a clock of its own, over a real store.
+func inBubble(t *testing.T, test func(t *testing.T, b *bench)) {
+	t.Helper()
+	store := sitetest.EmptyStore(t)
+	synctest.Test(t, func(t *testing.T) { test(t, newBench(t, store)) })
+}
+
+func TestHardeningReloadTakesOverAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		former, next := &benchMailer{takes: 4 * time.Second}, &benchMailer{}
+		p1, p2 := b.postman(former), b.postman(next)
+		b.e.Start(p1)
+		ids := b.queue(23)
+		time.Sleep(10 * time.Second) // two are sent, the third is under way
+		require.Len(t, former.got(), 2)
+		start := time.Now()
+		b.e.Start(p2)
+		b.e.Finish(p1)
+		require.Zero(t, time.Since(start), "the reload waits for nothing")
+		require.True(t, former.isClosed())
+		synctest.Wait()
+		require.Equal(t, ids, append(former.got(), next.got()...), "each once, in order: the one that was cut off is sent again")
+		require.Zero(t, former.usedLate(), "used after its end")
+		require.Zero(t, b.left())
+		b.e.Finish(p2)
+		require.True(t, next.isClosed())
+	})
+}
+
+// A reload that fails half-way: the former configuration goes on at once, and not
+// when the other's mail server would have been tried again.
+func TestHardeningFailedReloadGoesOnAtOnce(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		former, broken := &benchMailer{}, &benchMailer{fail: func() error { return serverDown(nil) }}
+		p1, p2 := b.postman(former), b.postman(broken)
+		b.e.Start(p1)
+		b.e.Start(p2)
+		ids := b.queue(3)
+		time.Sleep(5 * time.Hour)
+		require.Empty(t, former.got())
+		tried := broken.tried()
+		b.e.Finish(p2)
+		synctest.Wait() // no time passes
+		require.Equal(t, ids, former.got())
+		require.Equal(t, tried, broken.tried())
+		require.Zero(t, broken.usedLate())
+		b.e.Finish(p1)
+	})
+}
+
+// A mailer that hangs and doesn't heed its context blocks the reload for a
+// while, and is not closed under its message.
+func TestHardeningReloadWithADeafMailer(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		deaf, next := &benchMailer{takes: time.Hour, deaf: true}, &benchMailer{}
+		p1, p2 := b.postman(deaf), b.postman(next)
+		b.e.Start(p1)
+		ids := b.queue(2)
+		time.Sleep(time.Second)
+		start := time.Now()
+		b.e.Start(p2)
+		b.e.Finish(p1)
+		require.Equal(t, 5*time.Second, time.Since(start))
+		require.False(t, deaf.isClosed())
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		require.True(t, deaf.isClosed(), "closed once it is at rest")
+		require.Zero(t, deaf.usedLate())
+		require.Equal(t, ids, append(deaf.got(), next.got()...))
+		b.e.Finish(p2)
+	})
+}
+
+func TestHardeningMailIsGivenUpAfterThreeDaysOfTries(t *testing.T) {
+	t.Run("one message", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, b *bench) {
+			m := &benchMailer{fail: func() error { return refusedForNow(nil) }}
+			p := b.postman(m)
+			b.e.Start(p)
+			start := time.Now()
+			b.queue(1)
+			for b.left() > 0 {
+				time.Sleep(time.Minute)
+			}
+			require.InDelta(t, outbox.MailGiveUp.Hours(), time.Since(start).Hours(), 0.5)
+			require.Greater(t, m.tried(), 200)
+			b.e.Finish(p)
+		})
+	})
+	t.Run("a server that stays down", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, b *bench) {
+			m := &benchMailer{fail: func() error { return serverDown(nil) }}
+			p := b.postman(m)
+			b.e.Start(p)
+			start := time.Now()
+			b.queue(100)
+			time.Sleep(sitetest.Day)
+			b.queue(70)
+			for b.left() > 70 {
+				time.Sleep(time.Minute)
+			}
+			require.InDelta(t, outbox.MailGiveUp.Hours(), time.Since(start).Hours(), 0.5)
+			require.Equal(t, 70, b.left())
+			require.Equal(t, 100, b.logs.FilterMessage("mail given up: the mail server could not be used for three days").Len())
+			m.mu.Lock()
+			m.fail = nil
+			m.mu.Unlock()
+			time.Sleep(outbox.MailLastRetry)
+			require.Len(t, m.got(), 70)
+			b.e.Finish(p)
+		})
+	})
+	t.Run("Caddy was off for four days with a server that was down", func(t *testing.T) {
+		inBubble(t, func(t *testing.T, b *bench) {
+			down := &benchMailer{fail: func() error { return serverDown(nil) }}
+			p := b.postman(down)
+			b.e.Start(p)
+			b.queue(3)
+			time.Sleep(sitetest.Day)
+			b.e.Finish(p)
+			time.Sleep(4 * sitetest.Day)
+			again := newBench(t, b.store)
+			p = again.postman(down)
+			again.e.Start(p)
+			time.Sleep(sitetest.Day)
+			require.Equal(t, 3, b.left(), "its three days begin anew")
+			down.mu.Lock()
+			down.fail = nil
+			down.mu.Unlock()
+			time.Sleep(outbox.MailLastRetry)
+			require.Len(t, down.got(), 3)
+			again.e.Finish(p)
+		})
+	})
+}
+
+// A mailer that panics has let go of its message all the same.
+func TestHardeningReloadAfterAPanic(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		bad, next := &benchMailer{fail: func() error { panic("a bug") }}, &benchMailer{}
+		p1, p2 := b.postman(bad), b.postman(next)
+		b.e.Start(p1)
+		ids := b.queue(2)
+		time.Sleep(time.Minute)
+		start := time.Now()
+		b.e.Start(p2)
+		b.e.Finish(p1)
+		synctest.Wait()
+		require.Zero(t, time.Since(start))
+		require.Equal(t, ids, next.got())
+		b.e.Finish(p2)
+	})
+}
+
+// A mail that was sent and can't be taken off the queue (the disk is full) is not
+// sent again, whatever the clock does to the order of the queue.
+func TestHardeningSentButNotRemoved(t *testing.T) {
+	db := sitetest.EmptyStore(t)
+	broken := &sitetest.BrokenStore{Store: db}
+	b := newBench(t, db)
+	m := &benchMailer{}
+	var now atomic.Int64
+	now.Store(time.Now().UnixNano())
+	p := b.postman(m)
+	p.Now = func() time.Time { return time.Unix(0, now.Load()) }
+	o := outbox.NewWorker(broken, func() *outbox.Courier { return p })
+	put := func(to string, due time.Time) {
+		require.NoError(t, db.Update(t.Context(), func(tx store.Tx) error {
+			return tx.PutMail(&store.Mail{MessageID: to, Kind: store.MailEmailInUse, To: to + "@example.org", Queued: due, Due: due})
+		}))
+	}
+	put("first", p.Now())
+	broken.Broken.Store(true)
+	_, ok := o.DeliverDue(t.Context(), p)
+	require.False(t, ok)
+	now.Add(-int64(10 * time.Minute)) // first is due in ten minutes again
+	put("second", p.Now())
+	for range 3 {
+		_, ok = o.DeliverDue(t.Context(), p)
+		require.False(t, ok)
+	}
+	require.Equal(t, []string{"first"}, m.got(), "nothing is sent while nothing can be taken off the queue")
+	now.Add(int64(20 * time.Minute))
+	_, ok = o.DeliverDue(t.Context(), p)
+	require.False(t, ok)
+	broken.Broken.Store(false)
+	for range 3 {
+		_, ok = o.DeliverDue(t.Context(), p)
+		require.True(t, ok)
+	}
+	require.Equal(t, []string{"first", "second"}, m.got())
+	require.Zero(t, b.left())
+}
+
+// A mail server that hangs, at whatever step, does not block the reload that
+// would mend it; and where it has the whole message, it is heard out for a moment,
+// so that the message doesn't come twice.
+func TestHardeningReloadWithAHangingMailServer(t *testing.T) {
+	for _, at := range []string{"", "EHLO", "MAIL", "RCPT", "DATA", ".", "a late answer"} {
+		t.Run("at "+at, func(t *testing.T) {
+			t.Parallel()
+			hangs := make(chan struct{})
+			answers := map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on", ".": "250 ok"}
+			address, open := sitetest.ScriptedServer(t, func(conn net.Conn) {
+				lines := bufio.NewReader(conn)
+				for word, inData := "", false; ; {
+					if word == at || at == "a late answer" && word == "." {
+						close(hangs)
+						if at != "a late answer" {
+							sitetest.Tarpit(conn)
+							return
+						}
+						time.Sleep(200 * time.Millisecond)
+					}
+					if _, err := io.WriteString(conn, answers[word]+"\r\n"); err != nil {
+						return
+					}
+					inData = word == "DATA"
+					for next := ""; next == "" || inData && next != "."; {
+						line, err := lines.ReadString('\n')
+						if err != nil {
+							return
+						}
+						next = strings.Fields(line + " -")[0]
+						word = next
+					}
+				}
+			})
+			b := newBench(t, sitetest.EmptyStore(t))
+			hanging, next := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout}), &benchMailer{}
+			hanging.Server.Limits = smtp.DefaultLimits
+			hanging.Server.Limits.DataEnd = time.Second
+			p1, p2 := b.postman(hanging), b.postman(next)
+			b.e.Start(p1)
+			ids := b.queue(2)
+			<-hangs
+			start := time.Now()
+			b.e.Start(p2)
+			b.e.Finish(p1)
+			require.Less(t, time.Since(start), 20*time.Second, "of its minute")
+			require.Eventually(t, func() bool { return b.left() == 0 && open.Load() == 0 }, sitetest.Patience, time.Millisecond)
+			if at == "a late answer" {
+				ids = ids[1:]
+			}
+			require.ElementsMatch(t, ids, next.got())
+			b.e.Finish(p2)
+		})
+	}
+}
+
+// pretender counts what it is asked to.
+type pretender struct {
+	sitetest.MemoryMailer
+	pretended chan *mail.Message
+}
+
+func (p *pretender) Pretend(_ context.Context, m *mail.Message) error {
+	p.pretended <- m
+	return errors.New("of no consequence")
+}
+
+// Where there is no account, the mailer does the work of a mail; else the disk
+// that it keeps busy would tell, in the time of the next answer.
+func TestHardeningOutboxDecoyDoesTheWorkOfAMail(t *testing.T) {
+	s := sitetest.New(t)
+	m := &pretender{MemoryMailer: sitetest.MemoryMailer{Sent: make(chan *mail.Message, 10)}, pretended: make(chan *mail.Message, 10)}
+	p := *s.Realm.Courier
+	p.Mailer = m
+	s.Realm.Engine.Start(&p)
+	s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "nobody"})
+	select {
+	case pretended := <-m.pretended:
+		require.Contains(t, pretended.Text, "signature=", "as large as a mail")
+	case <-time.After(sitetest.Patience):
+		require.Fail(t, "nothing was pretended")
+	}
+	require.Eventually(t, func() bool { return len(s.Queued()) == 0 }, sitetest.Patience, time.Millisecond)
+	require.Empty(t, m.Sent)
+	require.Eventually(t, func() bool {
+		return s.Logs.FilterMessage("no mail: an act that sends one met no account to send it to").Len() == 1
+	}, sitetest.Patience, time.Millisecond)
+	s.Realm.Engine.Finish(&p)
+}
+
+func TestHardeningMailersPretend(t *testing.T) {
+	t.Run("file", func(t *testing.T) {
+		f := &registration.FileMailer{Directory: t.TempDir()}
+		require.NoError(t, f.Provision(caddy.Context{}))
+		require.NoError(t, f.Pretend(t.Context(), sitetest.AMail()))
+		left, err := os.ReadDir(f.Directory)
+		require.NoError(t, err)
+		require.Empty(t, left)
+	})
+	t.Run("log", func(t *testing.T) {
+		require.NoError(t, new(registration.LogMailer).Pretend(t.Context(), sitetest.AMail()))
+	})
+	t.Run("smtp takes as long as a mail, and tells nobody", func(t *testing.T) {
+		p := sitetest.NewPostOffice(t, smtp.SmtpNoTLS)
+		m := p.Mailer(t)
+		require.NoError(t, m.Pretend(t.Context(), sitetest.AMail()))
+		require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
+		m.Took = 50 * time.Millisecond
+		start := time.Now()
+		require.NoError(t, m.Pretend(t.Context(), sitetest.AMail()))
+		require.GreaterOrEqual(t, time.Since(start), 50*time.Millisecond)
+		m.Took = time.Hour
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.ErrorIs(t, m.Pretend(ctx, sitetest.AMail()), context.Canceled)
+		p.Require(t, 1, 1)
+	})
+}
+
+// A message over which the server takes long holds up nobody else's, and comes once,
+// over a reload too.
+func TestHardeningSlowMessageIsOvertaken(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		m := &choosyMailer{takes: func(to string) time.Duration {
+			if to == "u0@example.org" {
+				return 9 * time.Minute
+			}
+			return 0
+		}}
+		p := b.postman(m)
+		b.e.Start(p)
+		b.queue(5)
+		time.Sleep(outbox.MailPatience + time.Second)
+		require.Equal(t, []string{"u1@example.org", "u2@example.org", "u3@example.org", "u4@example.org"}, m.got())
+		require.Equal(t, 1, b.left())
+		time.Sleep(9 * time.Minute)
+		require.Len(t, m.got(), 5)
+		require.Equal(t, 5, m.tried, "each was tried once")
+		require.Zero(t, b.left())
+		b.e.Finish(p)
+	})
+}
+
+// One recipient that a server's policy refuses stops nobody's mail; three of
+// different domains in a row stop the queue, which is probed once a minute and goes
+// on as a whole when the server is mended.
+func TestHardeningRefusedRecipients(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		m := &choosyMailer{refuses: func(to string) bool { return !strings.HasSuffix(to, "@good.example") }}
+		p := b.postman(m)
+		b.e.Start(p)
+		b.queueTo("a@one.example", "x@good.example", "b@two.example", "y@good.example", "c@one.example", "d@one.example", "z@good.example")
+		synctest.Wait()
+		require.Equal(t, []string{"x@good.example", "y@good.example", "z@good.example"}, m.got(), "four refused ones wait, and nobody with them")
+		require.Equal(t, 4, b.left())
+		b.e.Finish(p)
+	})
+	inBubble(t, func(t *testing.T, b *bench) {
+		mended := false
+		m := &choosyMailer{refuses: func(string) bool { return !mended }}
+		p := b.postman(m)
+		b.e.Start(p)
+		b.queueTo("a@one.example", "b@two.example", "c@three.example", "d@four.example", "e@five.example")
+		synctest.Wait()
+		require.Equal(t, 3, m.tried)
+		time.Sleep(10*outbox.MailProbe + time.Second)
+		require.InDelta(t, 13, m.tried, 1, "one a minute")
+		require.Equal(t, 1, b.logs.FilterMessage("the mail server refuses all recipients; all mail waits, one is tried once a minute and all after a reload").Len())
+		mended = true
+		time.Sleep(outbox.MailProbe)
+		require.Len(t, m.got(), 5, "all at once, whatever each had been put off")
+		require.Zero(t, b.left())
+		b.e.Finish(p)
+	})
+	inBubble(t, func(t *testing.T, b *bench) {
+		m := &choosyMailer{refuses: func(string) bool { return true }}
+		p := b.postman(m)
+		b.e.Start(p)
+		b.queueTo("a@one.example", "b@two.example", "c@three.example", "d@four.example")
+		time.Sleep(time.Hour)
+		next := &choosyMailer{}
+		p2 := b.postman(next)
+		b.e.Start(p2)
+		b.e.Finish(p)
+		synctest.Wait() // no time passes
+		require.Len(t, next.got(), 4, "at once after a reload")
+		b.e.Finish(p2)
+	})
+}
+
+func (b *bench) queueTo(recipients ...string) {
+	b.t.Helper()
+	require.NoError(b.t, b.store.Update(b.t.Context(), func(tx store.Tx) error {
+		for _, to := range recipients {
+			if err := tx.PutMail(&store.Mail{MessageID: uuid.NewString() + "@example.com", Kind: store.MailEmailInUse, To: to, Queued: time.Now(), Due: time.Now()}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	b.e.Outbox.Notify()
+}
+
+// choosyMailer decides by the recipient.
+type choosyMailer struct {
+	takes   func(to string) time.Duration
+	refuses func(to string) bool
+	mu      sync.Mutex
+	sent    []string
+	tried   int
+}
+
+func (m *choosyMailer) Send(_ context.Context, msg *mail.Message) error {
+	if m.takes != nil {
+		time.Sleep(m.takes(msg.To))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tried++
+	if m.refuses != nil && m.refuses(msg.To) {
+		return &mail.Error{Refused: true, Err: errors.New("554 5.7.1 no")}
+	}
+	m.sent = append(m.sent, msg.To)
+	return nil
+}
+
+func (m *choosyMailer) Close() error { return nil }
+
+func (m *choosyMailer) got() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append([]string(nil), m.sent...)
+}
