@@ -28,6 +28,8 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
+var update = flag.Bool("update", false, "write the goldens")
+
 // goldenMail is a mail with everything in it.
 func goldenMail(l *text.Locale) letter.MailData {
 	return letter.MailData{
@@ -47,7 +49,7 @@ func TestMailGoldens(t *testing.T) {
 			require.NoError(t, err)
 			file := filepath.Join(sitetest.Root(), "testdata", "mails", string(kind)+"."+language.Name)
 			for name, got := range map[string]string{file + ".txt": "Subject: " + subject + "\n\n" + text, file + ".html": html} {
-				if flag.Lookup("update").Value.String() == "true" {
+				if *update {
 					require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o755))
 					require.NoError(t, os.WriteFile(name, []byte(got), 0o600))
 					continue

@@ -20,6 +20,8 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 )
 
+var update = flag.Bool("update", false, "write the goldens")
+
 // documentOf fetches the document as a client does.
 func documentOf(t testing.TB, s *sitetest.Site) (map[string]any, *sitetest.Answer) {
 	t.Helper()
@@ -181,7 +183,7 @@ func TestOpenAPIGolden(t *testing.T) {
 	s := sitetest.New(t, sitetest.WithJWT)
 	path := filepath.Join(sitetest.Root(), "testdata", "openapi", "jwt.json")
 	got := s.Realm.Openapi[0]().Body
-	if flag.Lookup("update").Value.String() == "true" {
+	if *update {
 		require.NoError(t, os.WriteFile(path, got, 0o600))
 	}
 	require.JSONEq(t, sitetest.ReadFile(t, path), string(got))

@@ -235,7 +235,7 @@ func TestRegisterTakesTheFieldsThatAreShown(t *testing.T) {
 	res := s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"first_name": "Ada", "last_name": "Lovelace"}))
 	sitetest.WantJSON(t, res, http.StatusCreated)
 	id := res.JSON(t)["id"].(string)
-	require.Equal(t, sitetest.Data{"id": id, "username": "ada", "first_name": "Ada"}, res.JSON(t))
+	require.Equal(t, sitetest.Data{"id": id, "username": "ada", "first_name": "Ada", "email": "ada@example.org"}, res.JSON(t), "the owner sees the address")
 	u := s.Stored(id)
 	require.Empty(t, u.LastName, "a hidden field is ignored")
 	require.Equal(t, "ada@example.org", u.Email, "the address is needed for the mail, shown or not")
