@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	netmail "net/mail"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -20,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/inside"
 	"github.com/seed-928992b0/caddy-registration/internal/letter"
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
@@ -122,6 +124,7 @@ func (s *Settings) resolve() (*Settings, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
+	out.hostsInASCII()
 	out.setDefaults()
 	if err := out.check(); err != nil {
 		return nil, err
@@ -138,14 +141,14 @@ func (s *Settings) resolve() (*Settings, error) {
 func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logger) (*realm, error) {
 	r := &realm{
 		Realm: &web.Realm{
-			Name: s.Realm, Path: s.Path, Options: s.webOptions(), Logger: logger, Now: time.Now, Opening: make(chan struct{}), SiteName: s.site(), ClientIP: clientIP, OriginalURI: originalURI, OriginalPath: originalPath, SkipLog: skipAccessLog,
+			Name: s.Realm, Path: s.Path, Options: s.webOptions(), Logger: logger, Now: time.Now, Opening: make(chan struct{}), SiteName: hostname.Display(s.site()), ClientIP: clientIP, OriginalURI: originalURI, OriginalPath: originalPath, SkipLog: skipAccessLog,
 		},
 		settings: s, storeModule: db, mailer: mailer,
 		engineKey: db.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(),
 	}
 	r.Heed = r.warnOfProxies
 	if g, ok := mailer.(mail.Greeter); ok {
-		g.GreetAs(r.SiteName)
+		g.GreetAs(s.site())
 	}
 	r.Count = func(throttle string) { r.metrics.throttled.WithLabelValues(r.Name, throttle).Inc() }
 	for _, warning := range s.warnings() {
@@ -233,7 +236,7 @@ func (r *realm) open(wait time.Duration) error {
 	}
 	a := &account.Accounts{
 		Policy: r.Options.Policy, Store: r.engine.store, Sessions: r.engine.sessions, Signer: signer, NameKeys: nameKeys, Hasher: r.hasher,
-		MailDomain: r.SiteName, Links: r.linkPages(), MailQueued: r.engine.outbox.Notify, Throttles: r.engine.throttles, MailHeld: r.MailHeld, Uniques: r.engine.uniques, SignUps: r.engine.signUps, Now: r.Now,
+		MailDomain: r.settings.mailDomain(), Links: r.linkPages(), MailQueued: r.engine.outbox.Notify, Throttles: r.engine.throttles, MailHeld: r.MailHeld, Uniques: r.engine.uniques, SignUps: r.engine.signUps, Now: r.Now,
 	}
 	if err := r.engine.uniques.Enter(context.Background(), r.engine.store, r.settings.fields, r.Logger); err != nil {
 		return err
@@ -249,6 +252,38 @@ func (r *realm) open(wait time.Duration) error {
 	r.Accounts.Store(a)
 	r.gaveUp.Do(func() { close(r.Opening) })
 	return nil
+}
+
+// hostsInASCII makes the names of hosts ASCII, once: what browsers and mail servers
+// are told, and what they say, is compared in this form.
+func (s *Settings) hostsInASCII() {
+	for _, v := range []*string{
+		&s.BaseURL, &s.Register.VerificationURL, &s.ResetPassword.VerificationURL, &s.RegisterEmail.VerificationURL, &s.RegisterEmail.UndoURL,
+		&s.Register.SuccessRedirect, &s.Register.FailureRedirect, &s.ResetPassword.SuccessRedirect, &s.ResetPassword.FailureRedirect,
+		&s.RegisterEmail.SuccessRedirect, &s.RegisterEmail.FailureRedirect, &s.Pages.Logo, &s.Pages.Stylesheet,
+	} {
+		*v = hostname.URL(*v)
+	}
+	for i, origin := range s.TrustedOrigins {
+		s.TrustedOrigins[i] = hostname.URL(origin)
+	}
+	s.From, s.ReplyTo = hostname.Mailbox(s.From), hostname.Mailbox(s.ReplyTo)
+	if domain, err := hostname.ToASCII(s.Session.CookieDomain); err == nil {
+		s.Session.CookieDomain = domain
+	}
+}
+
+// mailDomain is the domain of the Message-IDs: the site's name, or the sender's
+// domain where that is an address, in which mail servers see a forgery.
+func (s *Settings) mailDomain() string {
+	site := s.site()
+	if _, err := netip.ParseAddr(site); err != nil {
+		return site
+	}
+	if addr, err := netmail.ParseAddress(s.From); err == nil {
+		return addr.Address[strings.LastIndexByte(addr.Address, '@')+1:]
+	}
+	return "localhost"
 }
 
 // site is the name of the site in mails and pages: the host of base_url, else

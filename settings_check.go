@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/net/publicsuffix"
 
+	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/letter"
 	"github.com/seed-928992b0/caddy-registration/internal/origin"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
@@ -162,7 +163,7 @@ func (s *Settings) checkSender(bad badFunc) {
 		}
 		if _, err := netmail.ParseAddress(a.value); err != nil {
 			bad(a.setting, "%q is not a mail address; write a@example.com or \"Name <a@example.com>\"", a.value)
-		} else if _, err := mail.ParseMailbox(a.value); err != nil { // no mail would ever leave
+		} else if _, err := mail.ParseMailbox(hostname.Mailbox(a.value)); err != nil { // no mail would ever leave
 			bad(a.setting, "%v", err)
 		}
 	}

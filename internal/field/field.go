@@ -13,10 +13,10 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/net/idna"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 
+	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -220,7 +220,7 @@ func parseEmail(v string) (string, bool) {
 	if at < 1 || at > 64 || strings.ContainsFunc(v[:at], func(r rune) bool { return r >= utf8.RuneSelf || unicode.IsControl(r) || unicode.IsSpace(r) || r == '"' }) {
 		return "", false
 	}
-	domain, err := idna.Lookup.ToASCII(v[at+1:])
+	domain, err := hostname.Domain(v[at+1:])
 	if err != nil || !isMailDomain(domain) {
 		return "", false
 	}
