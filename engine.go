@@ -75,6 +75,14 @@ func (e *engine) postman() *outbox.Courier {
 	return e.postmen[len(e.postmen)-1]
 }
 
+// now is the time by the clock of the configuration that works.
+func (e *engine) now() time.Time {
+	if p := e.postman(); p != nil {
+		return p.Now()
+	}
+	return time.Now()
+}
+
 // start begins to work for a configuration. From then on its mailer is used, and
 // no other's: a message that one has under way is cut off and sent again, unless the
 // server has the whole of it.
@@ -91,6 +99,7 @@ func (e *engine) start(p *outbox.Courier) {
 		}
 		e.quiet.Go(func() { e.outbox.Run(ctx) })
 		e.quiet.Go(func() { e.housekeeping(ctx) })
+		e.quiet.Go(func() { e.sessions.WatchOpen(ctx, e.now) })
 	}
 	select {
 	case e.changed <- struct{}{}:
@@ -216,6 +225,7 @@ func (e *engine) housekeeping(ctx context.Context) {
 
 // Destruct closes the store; caddy.UsagePool calls it after the last use.
 func (e *engine) Destruct() error {
+	e.sessions.EndAllOpen()
 	err := e.store.Close()
 	if e.release != nil {
 		if releaseErr := e.release(); err == nil {

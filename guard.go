@@ -4,13 +4,16 @@
 package registration
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +25,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
@@ -155,42 +159,46 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 	if r == nil { // between the start of two apps of one configuration, or never
 		return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("the realm is not ready"))
 	}
+	origin, answered := r.Origins.GuardedCORS(w, req)
+	if answered {
+		return nil
+	}
 	p, err := r.authenticate(req)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		r.Refuse(w, req, err)
-		return nil
+		return r.refuse(w, req, nil, err, origin)
 	}
 	if err != nil || g.MaxAge > 0 && r.Now().Sub(p.Session.Created) >= time.Duration(g.MaxAge) {
 		again := err == nil
-		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) { g.signInFirst(w, req, r, again) })
+		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) error { return g.signInFirst(w, req, r, again, origin) })
 	}
 	if len(g.Groups) > 0 && !slices.ContainsFunc(g.Groups, func(group string) bool { return slices.Contains(p.User.Groups, group) }) {
 		who := p // a copy, so that p need not be on the heap where all is well
-		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) {
-			r.RefuseTo(w, req, &who, refusal.New(refusal.CodePermissionDenied))
+		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) error {
+			return r.refuse(w, req, &who, refusal.New(refusal.CodePermissionDenied), origin)
 		})
 	}
 	if g.CopyHeaders {
 		r.copyIdentity(req.Header, p.User, g.HeaderEncoding == percentEncoding)
 	}
-	private := &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, who: signedIn{realm: r, user: p.User, session: p.Session}}
+	private := &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, who: signedIn{realm: r, user: p.User, session: p.Session}, origin: origin}
 	publish(req, &private.who)
 	if !g.KeepCredentials {
 		private.who.taken = r.Take(req, p.Session.Kind)
 	}
-	err = next.ServeHTTP(private, req)
+	private.http1 = req.ProtoMajor == 1
+	private.open.Context = req.Context()
+	r.Accounts.Load().Sessions.Follow(&private.open, p, r.Options.Session.Idle, g.Groups, private)
+	defer private.over()
+	err = next.ServeHTTP(private, req.WithContext(&private.open))
 	if err != nil && !private.wroteHeader {
-		// Caddy's error routes answer, past this writer; a cache may keep a 404 too.
-		if h := w.Header(); len(h["Cache-Control"]) == 0 {
-			h["Cache-Control"] = privateValue
-		}
+		private.ownHeaders() // Caddy's error routes answer, past this writer; a cache may keep a 404 too
 	}
 	return err
 }
 
 // signInFirst sends a browser to the sign-in page and tells anything else 401.
 // again: somebody is signed in, but has to show once more who he is.
-func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, again bool) {
+func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, again bool, origin string) error {
 	target := g.LoginURL
 	if target == "" && !r.settings.Pages.Off {
 		target = r.Address("/login/")
@@ -202,12 +210,10 @@ func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, 
 		}
 	}
 	if _, ours := r.Endpoint(req); ours && g.LoginURL == "" && !strings.Contains(target, "://") {
-		g.standsBefore(w, req, r)
-		return
+		return g.standsBefore(w, req, r, origin)
 	}
 	if target == "" || !web.Navigates(req) {
-		r.Refuse(w, req, refusal.New(refusal.CodeNotAuthenticated))
-		return
+		return r.refuse(w, req, nil, refusal.New(refusal.CodeNotAuthenticated), origin)
 	}
 	separator := "?"
 	if strings.Contains(target, "?") {
@@ -224,20 +230,21 @@ func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, 
 	h.Set("Cache-Control", "no-store")
 	h.Set("Location", target)
 	w.WriteHeader(http.StatusFound)
+	return nil
 }
 
 // standsBefore answers where a request for the accounts themselves is refused: the
 // sign-in page would lead to itself for ever.
-func (g *Guard) standsBefore(w http.ResponseWriter, req *http.Request, r *realm) {
+func (g *Guard) standsBefore(w http.ResponseWriter, req *http.Request, r *realm, origin string) error {
 	if !g.toldOfAccounts.Swap(true) {
 		r.Logger.Warn(orUnknown(g.Source) + ": require_login stands before the accounts of its own realm and can't reach them, so nobody can sign in there: " +
 			"put registration before it, or give it a matcher that leaves " + r.Path + "/* out")
 	}
-	if !r.settings.Pages.Off && web.AcceptsHTML(req.Header) {
+	if !r.settings.Pages.Off && web.WantsPage(req.Header) {
 		r.Pages.Misplaced(w, req)
-		return
+		return nil
 	}
-	r.Refuse(w, req, refusal.New(refusal.CodeNotAuthenticated))
+	return r.refuse(w, req, nil, refusal.New(refusal.CodeNotAuthenticated), origin)
 }
 
 // wanted is the `next` that a sign-in page is given: where the person wanted to go.
@@ -321,22 +328,85 @@ func (r *realm) copyIdentity(h http.Header, u *store.User, percent bool) {
 	set(identity.Groups, strings.Join(r.groupsOf(u), ","))
 }
 
-// privateWriter sets Cache-Control, unless the handler decides by itself.
+// privateWriter sets Cache-Control and CORS, unless the handler decides by itself, and
+// can be cut off.
 type privateWriter struct {
 	caddyhttp.ResponseWriterWrapper
 	wroteHeader bool
-	who         signedIn // here, so that a guarded request makes one thing of both
+	http1       bool
+	who         signedIn // here, so that a guarded request makes one thing of all
+	origin      string   // a trusted one that asks, or ""
+	open        session.Open
+
+	mu       sync.Mutex
+	served   bool // the writer below is no longer ours
+	hijacked bool
+}
+
+// ownHeaders sets what an answer carries unless the handler has set its own.
+func (w *privateWriter) ownHeaders() {
+	h := w.Header()
+	if len(h["Cache-Control"]) == 0 {
+		h["Cache-Control"] = privateValue
+	}
+	if w.origin != "" {
+		web.AllowOrigin(h, w.origin)
+	}
 }
 
 func (w *privateWriter) WriteHeader(status int) {
 	// 1xx goes out before the real header; 101 is the last word.
 	if !w.wroteHeader && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		w.wroteHeader = true
-		if h := w.Header(); len(h["Cache-Control"]) == 0 {
-			h["Cache-Control"] = privateValue
-		}
+		w.ownHeaders()
 	}
 	w.ResponseWriterWrapper.WriteHeader(status)
+}
+
+// CutOff ends what its session has opened: the context tells the handlers, and the
+// connection, or the stream of a newer HTTP, tells the browser, also where a handler
+// doesn't heed the one. It implements session.Opened.
+func (w *privateWriter) CutOff() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.served && !w.hijacked {
+		return
+	}
+	past := time.Unix(1, 0)
+	if w.http1 {
+		if conn, ok := w.open.Context.Value(caddyhttp.ConnCtxKey).(net.Conn); ok {
+			_ = conn.SetDeadline(past)
+			_ = conn.Close()
+		}
+		return
+	}
+	c := http.NewResponseController(w.ResponseWriter)
+	_ = c.SetReadDeadline(past)
+	_ = c.SetWriteDeadline(past)
+}
+
+// over is called when the handlers have returned. What they have hijacked may live on.
+func (w *privateWriter) over() {
+	w.mu.Lock()
+	w.served = true
+	stay := w.hijacked
+	w.mu.Unlock()
+	if !stay {
+		w.open.Unfollow()
+	}
+	w.open.Cancel()
+}
+
+// Hijack implements http.Hijacker.
+func (w *privateWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	w.mu.Lock()
+	w.hijacked = true
+	w.mu.Unlock()
+	return w.open.Hold(conn), rw, nil
 }
 
 // privateValue keeps guarded answers from shared caches, and has the browser ask

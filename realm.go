@@ -67,6 +67,9 @@ type realm struct {
 	metrics   *metrics
 	// warnedOfProxies: the log has said that clients can choose their address.
 	warnedOfProxies atomic.Bool
+	// warnedOfUnnamed is when the log has last said that a proxy is named nowhere, in
+	// Unix seconds.
+	warnedOfUnnamed atomic.Int64
 	started         bool
 	gaveUp          sync.Once // closes Opening
 }
@@ -146,7 +149,7 @@ func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logge
 		settings: s, storeModule: db, mailer: mailer,
 		engineKey: db.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(),
 	}
-	r.Heed = r.warnOfProxies
+	r.Heed, r.HeedThrottled = r.warnOfProxies, r.warnOfUnnamedProxy
 	if g, ok := mailer.(mail.Greeter); ok {
 		g.GreetAs(s.site())
 	}

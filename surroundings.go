@@ -5,15 +5,20 @@ package registration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
 
 // chosenAddress reports whether a request came through a trusted proxy that adds
@@ -69,18 +74,17 @@ type accountsBehind struct {
 type trip struct {
 	realm  *realm
 	groups map[string]bool
-	refuse func(http.ResponseWriter, *http.Request)
+	refuse func(http.ResponseWriter, *http.Request) error
 }
 
 type tripKey struct{}
 
 // toAccounts serves a request that the guard doesn't let through if it is for the
 // accounts of its realm and those are behind the guard; else it refuses.
-func (g *Guard) toAccounts(w http.ResponseWriter, req *http.Request, r *realm, refuse func(http.ResponseWriter, *http.Request)) error {
+func (g *Guard) toAccounts(w http.ResponseWriter, req *http.Request, r *realm, refuse func(http.ResponseWriter, *http.Request) error) error {
 	behind := g.behind.Load()
 	if _, ok := r.Endpoint(req); !ok || behind == nil {
-		refuse(w, req)
-		return nil
+		return refuse(w, req)
 	}
 	t := &trip{realm: r, groups: map[string]bool{}, refuse: refuse}
 	for _, group := range behind.groups {
@@ -93,8 +97,7 @@ func tripOf(req *http.Request) *trip { return req.Context().Value(tripKey{}).(*t
 
 // refusal is the end of every way that doesn't lead to the accounts.
 func tripEnds(w http.ResponseWriter, req *http.Request) error {
-	tripOf(req).refuse(w, req)
-	return nil
+	return tripOf(req).refuse(w, req)
 }
 
 // survey walks through the routes of a server, the last first, so that what is
@@ -262,4 +265,73 @@ func (r *realm) cookieReaches(host string) bool {
 	}
 	u, err := url.Parse(r.settings.BaseURL)
 	return err == nil && strings.ToLower(u.Hostname()) == host
+}
+
+// refuse answers with a refusal: through handle_errors where the site has it for such
+// an answer, else by itself. who is nil where nobody is signed in.
+func (r *realm) refuse(w http.ResponseWriter, req *http.Request, who *session.Principal, err error, origin string) error {
+	if origin != "" {
+		web.AllowOrigin(w.Header(), origin)
+	}
+	server, _ := req.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if server == nil || server.Errors == nil || len(server.Errors.Routes) == 0 {
+		r.RefuseTo(w, req, who, err)
+		return nil
+	}
+	failed := caddyhttp.Error(web.StatusOf(web.AsRefusal(err).Code), errors.New("refused by require_login"))
+	asked := req.Clone(req.Context())
+	if original, ok := req.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok {
+		asked.Method, asked.RequestURI, asked.URL = original.Method, original.RequestURI, original.URL
+	}
+	if !takesError(server.Errors.Routes, server.Errors.WithError(asked, failed)) {
+		r.RefuseTo(w, req, who, err)
+		return nil
+	}
+	if who != nil {
+		r.Take(req, who.Session.Kind) // an app may make the page of the error
+	}
+	_, detail := r.Announce(w, req, err)
+	failed.Err = errors.New(detail)
+	return failed
+}
+
+// takesError reports whether a handler of these routes takes a request with an error.
+func takesError(routes caddyhttp.RouteList, req *http.Request) bool {
+	for _, route := range routes {
+		match, err := route.MatcherSets.AnyMatchWithError(req)
+		if err != nil {
+			return true
+		}
+		if len(route.MatcherSets) > 0 && !match {
+			continue
+		}
+		for _, handler := range route.Handlers {
+			if inner, ok := handler.(*caddyhttp.Subroute); !ok || takesError(inner.Routes, req) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// unnamedEvery is how often the log says at most that a proxy is named nowhere.
+const unnamedEvery = time.Hour
+
+// warnOfUnnamedProxy says in the log, once in a while, that what a throttle has refused
+// came through a proxy that Caddy doesn't know of: then everybody behind it has one
+// budget, that of the proxy's address.
+func (r *realm) warnOfUnnamedProxy(req *http.Request) {
+	if len(req.Header["X-Forwarded-For"]) == 0 && len(req.Header["Forwarded"]) == 0 && len(req.Header["X-Real-Ip"]) == 0 && len(req.Header["Cf-Connecting-Ip"]) == 0 {
+		return
+	}
+	if trusted, _ := caddyhttp.GetVar(req.Context(), caddyhttp.TrustedProxyVarKey).(bool); trusted {
+		return
+	}
+	now, last := r.Now().Unix(), r.warnedOfUnnamed.Load()
+	if now-last < int64(unnamedEvery/time.Second) && now >= last || !r.warnedOfUnnamed.CompareAndSwap(last, now) {
+		return
+	}
+	r.Logger.Warn("a throttle has refused a request that names another client (X-Forwarded-For or the like), but came from an address that is no trusted proxy: "+
+		"if that is your proxy, everybody behind it is counted as one client. Name it in the global options: servers { trusted_proxies static <its addresses>; trusted_proxies_strict }. "+
+		"If it isn't, somebody only claims to be one, and nothing is wrong", zap.String("realm", r.Name), zap.String("remote_address", req.RemoteAddr))
 }

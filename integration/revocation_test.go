@@ -4,8 +4,15 @@
 package integration
 
 import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -167,4 +174,100 @@ func TestGroupsTakeEffectAtOnce(t *testing.T) {
 	// A group is never the account's own to set.
 	a.laptop.do(http.MethodPatch, "/accounts/profile", data{"groups": []string{"staff"}})
 	require.Equal(t, http.StatusForbidden, a.laptop.get("/staff/").StatusCode)
+}
+
+// streamingBackend sends one event and then nothing; below /ws it takes the connection over.
+func streamingBackend(t *testing.T) *httptest.Server {
+	t.Helper()
+	gone := make(chan struct{})
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if strings.HasPrefix(req.URL.Path, "/members/ws") {
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Upgrade", "websocket")
+			w.WriteHeader(http.StatusSwitchingProtocols)
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				defer conn.Close()
+				_, _ = io.WriteString(conn, "hello\n")
+				_, _ = io.Copy(io.Discard, conn)
+			}
+			return
+		}
+		w.Header().Set("Content-Type", "text/event-stream")
+		_, _ = io.WriteString(w, "data: hello\n\n")
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-req.Context().Done():
+		case <-gone:
+		}
+	}))
+	t.Cleanup(backend.Close)
+	t.Cleanup(func() { close(gone) })
+	return backend
+}
+
+func TestOpenStreamsEndWithTheSession(t *testing.T) {
+	backend := streamingBackend(t)
+	s := run(t, `{
+	admin 127.0.0.1:[[admin]]
+	default_bind 127.0.0.1
+}
+http://127.0.0.1:[[port]] {
+	registration {
+		throttle off
+		base_url http://127.0.0.1:[[port]]
+		from no-reply@example.com
+		mailer file [[dir]]/mail
+		password {
+			argon2id 8KiB 1 1
+		}
+	}
+	require_login /members/*
+	@now path /members/now
+	reverse_proxy @now [[backend]] {
+		flush_interval -1
+	}
+	reverse_proxy [[backend]]
+}
+`, "backend", backend.URL)
+	s.member("ada")
+	for name, end := range map[string]func(c *client){
+		"sign-out": func(c *client) { c.post(200, "logout", data{}) },
+		"disabled": func(*client) { s.administer(http.MethodPatch, "ada", `{"is_active":false}`) },
+	} {
+		for _, path := range []string{"/members/events", "/members/now", "/members/ws"} {
+			t.Run(name+path, func(t *testing.T) {
+				s.administer(http.MethodPatch, "ada", `{"is_active":true}`)
+				c := s.client()
+				c.signIn("ada")
+				conn, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", s.port))
+				require.NoError(t, err)
+				defer conn.Close()
+				upgrade := ""
+				if strings.HasSuffix(path, "ws") {
+					upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+				}
+				_, err = fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nCookie: registration=%s\r\n%s\r\n", path, s.port, c.cookie(), upgrade)
+				require.NoError(t, err)
+				require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
+				r := bufio.NewReader(conn)
+				for line := ""; !strings.Contains(line, "hello"); {
+					line, err = r.ReadString('\n')
+					require.NoError(t, err)
+				}
+				require.NoError(t, conn.SetReadDeadline(time.Now().Add(2*time.Second)))
+				_, err = r.ReadString('\x00')
+				timeout := net.Error(nil)
+				require.ErrorAs(t, err, &timeout, "it ended before its session")
+				end(c)
+				ended := time.Now()
+				require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
+				_, err = io.Copy(io.Discard, r)
+				if timeout = nil; err != nil {
+					require.NotContains(t, err.Error(), "i/o timeout", "it lives on")
+				}
+				t.Logf("ended %v after its session", time.Since(ended))
+			})
+		}
+	}
 }

@@ -94,6 +94,8 @@ type Live struct {
 	// deaf: changes may be missed, so nothing is remembered.
 	deaf atomic.Bool
 
+	open openShards
+
 	mu sync.Mutex
 	// used collects the sessions whose last use is to be written back.
 	used map[store.TokenHash]*LiveSession
@@ -141,6 +143,19 @@ func (s *Live) Lookup(ctx context.Context, token string, kind store.SessionKind,
 
 // LookupHash is lookup for who knows the hash.
 func (s *Live) LookupHash(ctx context.Context, hash store.TokenHash, kind store.SessionKind, now time.Time, idle time.Duration) (Principal, error) {
+	ls, u, err := s.find(ctx, hash, kind, now, idle)
+	if err != nil {
+		return Principal{}, err
+	}
+	if unix, last := now.Unix(), ls.lastUsed.Load(); unix > last || last-unix > int64(sign.MaxClockSkew/time.Second) {
+		ls.lastUsed.Store(unix)
+		s.noteUse(ls, unix, idle)
+	}
+	return Principal{User: u, Session: &ls.session}, nil
+}
+
+// find is LookupHash for who doesn't use the session.
+func (s *Live) find(ctx context.Context, hash store.TokenHash, kind store.SessionKind, now time.Time, idle time.Duration) (*LiveSession, *store.User, error) {
 	epoch := s.Live.epoch.Load() + s.users.epoch.Load()
 	ls, ok := s.Live.Get(hash)
 	var u *store.User
@@ -150,7 +165,7 @@ func (s *Live) LookupHash(ctx context.Context, hash store.TokenHash, kind store.
 	if !ok {
 		var err error
 		if ls, u, err = s.load(ctx, hash, epoch); err != nil {
-			return Principal{}, err
+			return nil, nil, err
 		}
 	}
 	unix := now.Unix()
@@ -159,13 +174,9 @@ func (s *Live) LookupHash(ctx context.Context, hash store.TokenHash, kind store.
 	}
 	last := ls.lastUsed.Load()
 	if ls.session.Kind != kind || !u.IsActive || ls.session.Epoch != u.Epoch(kind) || unix >= ls.session.Expires.Unix() || unix-last >= int64(idle/time.Second) {
-		return Principal{}, store.ErrNotFound
+		return nil, nil, store.ErrNotFound
 	}
-	if unix > last || last-unix > int64(sign.MaxClockSkew/time.Second) {
-		ls.lastUsed.Store(unix)
-		s.noteUse(ls, unix, idle)
-	}
-	return Principal{User: u, Session: &ls.session}, nil
+	return ls, u, nil
 }
 
 // LastUse returns the last use of a live session, zero where memory has none.

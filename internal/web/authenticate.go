@@ -116,7 +116,7 @@ func (p *OriginPolicy) cors(w http.ResponseWriter, req *http.Request, e *Endpoin
 	}
 	h.Set("Access-Control-Allow-Origin", from)
 	h.Set("Access-Control-Allow-Credentials", "true")
-	h.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, Allow")
+	h.Set("Access-Control-Expose-Headers", exposedHeaders)
 	return e != nil && !e.Off && p.preflight(w, req, e)
 }
 
@@ -128,7 +128,7 @@ func (p *OriginPolicy) preflight(w http.ResponseWriter, req *http.Request, e *En
 	}
 	h := w.Header()
 	h.Set("Access-Control-Allow-Methods", strings.Join(e.Methods, ", "))
-	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Accept, Accept-Language")
+	h.Set("Access-Control-Allow-Headers", allowedHeaders)
 	h.Set("Access-Control-Max-Age", "600")
 	w.WriteHeader(http.StatusNoContent)
 	return true

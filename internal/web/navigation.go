@@ -6,6 +6,7 @@ package web
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -87,3 +88,67 @@ func forgetPages(w http.ResponseWriter) {
 		h.Add("Clear-Site-Data", `"cache"`)
 	}
 }
+
+// GuardedCORS answers a preflight from a trusted origin to a guarded address, which has
+// no cookie and would get no further, and returns true. trusted is the origin of a
+// trusted frontend that asks, "" for any other request.
+func (p *OriginPolicy) GuardedCORS(w http.ResponseWriter, req *http.Request) (trusted string, answered bool) {
+	if len(p.trusted.Sources()) == 0 {
+		return "", false
+	}
+	w.Header().Add("Vary", "Origin")
+	from := req.Header["Origin"]
+	if len(from) != 1 || !p.trusted.Has(from[0]) {
+		return "", false
+	}
+	asked := req.Header.Get("Access-Control-Request-Method")
+	if req.Method != http.MethodOptions || asked == "" {
+		return from[0], false
+	}
+	h := w.Header()
+	AllowOrigin(h, from[0])
+	methods, headers := "GET, HEAD, POST, PUT, PATCH, DELETE", allowedHeaders
+	// The app's own are not known here; whoever is trusted with the cookie is with them.
+	if wanted := req.Header.Get("Access-Control-Request-Headers"); wanted != "" && len(wanted) <= maxAskedHeaders && isTokenList(wanted) {
+		headers += ", " + wanted
+	}
+	if len(asked) <= 32 && isTokenList(asked) && !strings.Contains(methods, asked) {
+		methods += ", " + asked
+	}
+	h.Set("Access-Control-Allow-Methods", methods)
+	h.Set("Access-Control-Allow-Headers", headers)
+	h.Set("Access-Control-Max-Age", "600")
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(http.StatusNoContent)
+	return from[0], true
+}
+
+// maxAskedHeaders bounds what a preflight may ask for, in bytes.
+const maxAskedHeaders = 1024
+
+// isTokenList reports whether a text is names of headers or methods, with commas.
+func isTokenList(text string) bool {
+	return !strings.ContainsFunc(text, func(c rune) bool {
+		return (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') && !strings.ContainsRune("!#$%&'*+-.^_`|~, ", c)
+	})
+}
+
+// AllowOrigin lets a trusted origin read an answer, unless that says by itself who may.
+func AllowOrigin(h http.Header, origin string) {
+	if !slices.Contains(h["Vary"], "Origin") {
+		h.Add("Vary", "Origin")
+	}
+	if len(h["Access-Control-Allow-Origin"]) > 0 {
+		return
+	}
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Allow-Credentials", "true")
+	if len(h["Access-Control-Expose-Headers"]) == 0 {
+		h.Set("Access-Control-Expose-Headers", exposedHeaders)
+	}
+}
+
+const (
+	allowedHeaders = "Authorization, Content-Type, Accept, Accept-Language, X-CSRFToken, X-Requested-With"
+	exposedHeaders = "Retry-After, WWW-Authenticate, Allow"
+)

@@ -77,6 +77,8 @@ type Realm struct {
 	OriginalPath func(*http.Request) string
 	// Heed looks at what came through a proxy.
 	Heed func(*http.Request)
+	// HeedThrottled looks at what a throttle refuses.
+	HeedThrottled func(*http.Request)
 	// SkipLog keeps a request out of the access log.
 	SkipLog func(*http.Request)
 	// SiteName is what mails and pages call the site.

@@ -224,6 +224,13 @@ func (r *Realm) errorHeaders(w http.ResponseWriter, req *http.Request, e *refusa
 	return status
 }
 
+// Announce sets what a refusal carries besides its body, for who writes that, and
+// returns its status and what it says.
+func (r *Realm) Announce(w http.ResponseWriter, req *http.Request, err error) (status int, detail string) {
+	e := AsRefusal(err)
+	return r.errorHeaders(w, req, e), refusal.Text(r.Language(req), e.Code, e.Params)
+}
+
 // Challenge is the WWW-Authenticate of every 401 (RFC 9110, 11.6.1). Browsers
 // know neither scheme and show no prompt.
 func (r *Realm) Challenge() string {

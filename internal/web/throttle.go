@@ -226,6 +226,9 @@ func (r *Realm) throttled(c *Call, throttle, act string, v budget.Verdict) error
 		return nil
 	}
 	r.Count(throttle)
+	if r.HeedThrottled != nil && c.Req != nil {
+		r.HeedThrottled(c.Req)
+	}
 	if v.First && r.Throttles.Take(budget.Charge{Table: "log", Limit: maxIncidents}).Wait == 0 {
 		r.Logger.Warn("throttled", zap.String("realm", r.Name), zap.String("throttle", throttle), zap.String("budget", v.Table), zap.String("act", act),
 			zap.String("client_ip", c.Client.Address), zap.Duration("retry_after", v.Wait))
