@@ -341,6 +341,7 @@ func (h *Handler) options() map[string]option {
 		}),
 		"non_field_errors_key": switchOption(&h.NonFieldErrorsKey),
 		"throttle":             throttleOption(&h.Throttle),
+		"audit":                auditOption(&h.Audit),
 		"pages":                pagesOption(&h.Pages),
 	}
 }

@@ -83,3 +83,25 @@ func scalarOption(to *json.RawMessage, kind field.Kind, example string) option {
 		return nil
 	}
 }
+
+// auditOption reads `audit on`, `audit off` or `audit { keep 90d }`.
+func auditOption(to *AuditSettings) option {
+	lines := blockOption(map[string]option{"keep": durationOption(&to.Keep)})
+	return func(p *parser, name string) error {
+		const usage = "audit takes on, off or a block; write for example: audit { keep 90d }"
+		switch args := p.RemainingArgs(); {
+		case len(args) > 1 || len(args) == 1 && args[0] != "on" && args[0] != "off":
+			return p.Err(usage)
+		case len(args) == 1:
+			to.Off = args[0] == "off"
+			return nil
+		}
+		if err := lines(p, name); err != nil {
+			return err
+		}
+		if *to == (AuditSettings{}) {
+			return p.Err(usage)
+		}
+		return nil
+	}
+}

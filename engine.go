@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/again"
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
@@ -30,9 +31,10 @@ type engine struct {
 	throttles *budget.Ledger
 	uniques   *field.KeyIndex
 	// signUps knows a sign-up that comes twice.
-	signUps *again.Requests
-	purger  *account.Purger
-	release func() error // of what the store rests on
+	signUps  *again.Requests
+	purger   *account.Purger
+	failures *audit.Recorder
+	release  func() error // of what the store rests on
 
 	mu sync.Mutex
 	// postmen of the running configurations. The latest works; when it stops
@@ -52,7 +54,7 @@ const (
 )
 
 func newEngine(store store.Store, release func() error) *engine {
-	e := &engine{store: store, sessions: session.NewLive(store), throttles: web.NewThrottles(time.Now), uniques: field.NewKeyIndex(), signUps: again.New(againWithin, maxAgain), release: release, changed: make(chan struct{}, 1)}
+	e := &engine{store: store, sessions: session.NewLive(store), throttles: web.NewThrottles(time.Now), uniques: field.NewKeyIndex(), signUps: again.New(againWithin, maxAgain), failures: audit.NewRecorder(time.Now), release: release, changed: make(chan struct{}, 1)}
 	e.outbox = outbox.NewWorker(store, e.postman)
 	e.purger = account.NewPurger(store, e.uniques, e.postman)
 	e.outbox.Done = e.purger.MailDone
@@ -100,6 +102,7 @@ func (e *engine) start(p *outbox.Courier) {
 		e.quiet.Go(func() { e.outbox.Run(ctx) })
 		e.quiet.Go(func() { e.housekeeping(ctx) })
 		e.quiet.Go(func() { e.sessions.WatchOpen(ctx, e.now) })
+		e.quiet.Go(func() { e.record(ctx) })
 	}
 	select {
 	case e.changed <- struct{}{}:
@@ -128,6 +131,7 @@ func (e *engine) finish(p *outbox.Courier) {
 		stop()
 		e.quiet.Wait()
 		e.flush(context.Background(), p)
+		e.flushFailures(context.Background(), p, true)
 	}
 	if p.Mailer == nil {
 		return
@@ -166,10 +170,63 @@ func (e *engine) tidy(ctx context.Context, p *outbox.Courier) {
 	}
 }
 
+// record writes what failed, together.
+func (e *engine) record(ctx context.Context) {
+	rest := time.NewTimer(0)
+	defer rest.Stop()
+	<-rest.C
+	for {
+		if e.failures.Counting() {
+			rest.Reset(audit.CountEvery)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-rest.C: // for what was counted
+		case <-e.failures.Wake: // what comes within the second is written together
+			rest.Reset(audit.Every)
+			select {
+			case <-ctx.Done():
+				return
+			case <-rest.C:
+			}
+		}
+		if p := e.postman(); p != nil {
+			e.flushFailures(ctx, p, false)
+		}
+	}
+}
+
+func (e *engine) flushFailures(ctx context.Context, p *outbox.Courier, last bool) {
+	if err := e.failures.Flush(ctx, e.store, last); err != nil && ctx.Err() == nil {
+		p.Logger.Error("what failed could not be written to the audit; trying again", zap.Error(err))
+	}
+}
+
+// prune removes the rows of the audit whose time is over. Not by a clock that is
+// not trusted yet: what it says has to have gone on as the machine's own since the
+// last look, which a clock that is being set does not.
+func (e *engine) prune(ctx context.Context, p *outbox.Courier, last *time.Time) {
+	before, now := *last, p.Now()
+	*last = now
+	const slack = time.Minute
+	if before.IsZero() || (now.Sub(before)-now.Round(0).Sub(before.Round(0))).Abs() > slack {
+		return
+	}
+	removed, err := p.Journal.Prune(ctx, e.store)
+	if err != nil && ctx.Err() == nil {
+		p.Logger.Error("old rows of the audit could not be removed", zap.Error(err))
+	}
+	if removed > 0 {
+		p.Logger.Debug("old rows of the audit removed", zap.Int("count", removed))
+	}
+}
+
 func (e *engine) housekeeping(ctx context.Context) {
 	flush, sweep := time.NewTicker(flushInterval), time.NewTicker(sweepInterval)
 	purge := time.NewTimer(account.MaxPurgeEvery)
 	nextPurge := time.Now().Add(account.MaxPurgeEvery)
+	var pruned time.Time // the last look
 	defer flush.Stop()
 	defer sweep.Stop()
 	defer purge.Stop()
@@ -219,6 +276,7 @@ func (e *engine) housekeeping(ctx context.Context) {
 				p.Logger.Debug("expired sessions removed", zap.Int("count", removed))
 			}
 			account.SweepLeftNames(ctx, p, e.store)
+			e.prune(ctx, p, &pruned)
 		}
 	}
 }

@@ -26,7 +26,7 @@ import (
 // its own.
 var floors = [][]string{
 	{"templates", "store", "mail", "internal/password", "internal/setting", "internal/identity", "internal/names", "internal/hostname", "internal/origin", "internal/boundconn", "internal/steady", "internal/command", "internal/apicheck", "internal/again", "internal/jsonpaths"},
-	{"store/bolt", "store/storetest", "mail/smtp", "internal/text", "internal/sign", "internal/budget", "internal/langtest"},
+	{"store/bolt", "store/storetest", "mail/smtp", "internal/text", "internal/sign", "internal/budget", "internal/audit", "internal/langtest"},
 	{"internal/refusal", "internal/outbox"},
 	{"internal/field", "internal/session"},
 	{"internal/account"},

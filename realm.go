@@ -21,6 +21,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/inside"
 	"github.com/seed-928992b0/caddy-registration/internal/letter"
@@ -240,6 +241,9 @@ func (r *realm) open(wait time.Duration) error {
 	a := &account.Accounts{
 		Policy: r.Options.Policy, Store: r.engine.store, Sessions: r.engine.sessions, Signer: signer, NameKeys: nameKeys, Hasher: r.hasher,
 		MailDomain: r.settings.mailDomain(), Links: r.linkPages(), MailQueued: r.engine.outbox.Notify, Throttles: r.engine.throttles, MailHeld: r.MailHeld, Uniques: r.engine.uniques, SignUps: r.engine.signUps, Now: r.Now,
+		Journal: &audit.Journal{
+			Realm: r.Name, Off: r.settings.Audit.Off, Keep: time.Duration(r.settings.Audit.Keep), Log: r.Logger.Named("audit"), Now: func() time.Time { return r.Now() }, Recorder: r.engine.failures,
+		},
 	}
 	if err := r.engine.uniques.Enter(context.Background(), r.engine.store, r.settings.fields, r.Logger); err != nil {
 		return err
@@ -251,7 +255,7 @@ func (r *realm) open(wait time.Duration) error {
 		}
 	}
 	r.renderer.Signer, r.renderer.State, r.renderer.Links = signer, a.State, r.letterLinks()
-	r.postman = &outbox.Courier{Render: r.renderer.Render, Wanted: a.MailWanted, Mailer: r.mailer, Logger: r.Logger.Named("outbox"), Now: r.Now, Unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime)}
+	r.postman = &outbox.Courier{Render: r.renderer.Render, Wanted: a.MailWanted, Mailer: r.mailer, Logger: r.Logger.Named("outbox"), Now: r.Now, Unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime), Journal: a.Journal}
 	r.Accounts.Store(a)
 	r.gaveUp.Do(func() { close(r.Opening) })
 	return nil
@@ -438,7 +442,7 @@ func openInside(o inside.Options) (*inside.Realm, error) {
 
 func insideEngine(e *engine) *inside.Engine {
 	return &inside.Engine{
-		Store: e.store, Sessions: e.sessions, Outbox: e.outbox, Throttles: e.throttles, Uniques: e.uniques, Purger: e.purger,
+		Store: e.store, Sessions: e.sessions, Outbox: e.outbox, Throttles: e.throttles, Uniques: e.uniques, Purger: e.purger, Failures: e.failures, Prune: e.prune,
 		Start: e.start, Finish: e.finish, Working: e.postman, Flush: e.flush,
 	}
 }

@@ -87,6 +87,9 @@ type Settings struct {
 	// How often one client, account or recipient may ask. Default: on.
 	Throttle ThrottleSettings `json:"throttle,omitzero"`
 
+	// The record of what is done to accounts. Default: on, for 90 days.
+	Audit AuditSettings `json:"audit,omitzero"`
+
 	// Whether a single refusal is sent as `{"non_field_errors": ["…"]}` instead
 	// of `{"detail": "…"}`. Default: false.
 	NonFieldErrorsKey *bool `json:"non_field_errors_key,omitempty"`
@@ -101,6 +104,15 @@ type Settings struct {
 	// fields and reserved, the keys of ReservedNames, are those of resolved settings.
 	fields   *field.Set
 	reserved map[string]bool
+}
+
+// AuditSettings is about the record of acts: who did what to which account, when and
+// from where. The log has the same as lines of `http.handlers.registration.audit`.
+type AuditSettings struct {
+	// Nothing more is recorded; the lines in the log go on. Default: false.
+	Off bool `json:"off,omitempty"`
+	// How long a row is kept. Default: 90 days.
+	Keep caddy.Duration `json:"keep,omitempty"`
 }
 
 // UserSettings says which fields identify an account and who sees and edits them.
@@ -388,6 +400,7 @@ func (s *Settings) setDefaults() {
 	setSwitch(&s.Password.Common, true)
 	setSwitch(&s.Password.Similar, true)
 	s.Throttle.setDefaults()
+	setDefault(&s.Audit.Keep, caddy.Duration(90*day))
 	setSwitch(&s.NonFieldErrorsKey, false)
 }
 

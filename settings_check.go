@@ -183,6 +183,9 @@ func (s *Settings) checkMailTemplates(bad badFunc) {
 	}
 }
 
+// maxAuditKeep bounds how long the audit is kept.
+const maxAuditKeep = 100 * 365 * day
+
 func (s *Settings) checkSessions(bad badFunc) {
 	if !*s.Login.Session && !*s.Login.Token {
 		bad("login", "with session and token both off nobody could sign in; turn one of them on")
@@ -199,6 +202,9 @@ func (s *Settings) checkSessions(bad badFunc) {
 		if time.Duration(d.value) < time.Second {
 			bad(d.setting, "must be at least one second; write for example 14d or 90m")
 		}
+	}
+	if time.Duration(s.Audit.Keep) < time.Hour || time.Duration(s.Audit.Keep) > maxAuditKeep {
+		bad("audit.keep", "must be at least one hour and at most 100 years; write for example: keep 90d")
 	}
 	if d := time.Duration(*s.RegisterEmail.MaxAge); d != 0 && d < time.Second {
 		bad("register_email.max_age", "must be at least one second, or 0 (off); write for example 10m")

@@ -169,6 +169,16 @@ type Tx interface {
 	// PutValue sets one of the realm's own small values.
 	PutValue(name string, value []byte) error
 
+	// AddAudit adds a row to the record of acts, behind all that are there; its Seq is
+	// assigned. A row that is over the bounds of Audit is refused with ErrTooLarge.
+	AddAudit(a *Audit) error
+	// Audits returns a page of the record. Who has read up to a Seq will find no
+	// smaller one that was not there then.
+	Audits(q AuditQuery) (AuditPage, error)
+	// DeleteAudits removes up to limit of the first rows, as far as their At is
+	// before a time, or after ahead (a clock was ahead), and returns how many.
+	DeleteAudits(before, ahead time.Time, limit int) (int, error)
+
 	// PutLeftName says whose a name was that nobody has now; what it said before of
 	// the name is replaced.
 	PutLeftName(hash NameHash, left LeftName) error

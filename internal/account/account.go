@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/seed-928992b0/caddy-registration/internal/again"
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
@@ -51,6 +52,8 @@ type Accounts struct {
 	Access *session.AccessTokens
 	// uniques says which keys an account has in the store.
 	Uniques *field.KeyIndex
+	// Journal takes what is done; nil: nothing does.
+	Journal *audit.Journal
 	// Now is the clock; tests travel with it.
 	Now func() time.Time
 }
@@ -93,6 +96,10 @@ type Txn struct {
 	postage *postage
 	// waiting is the account whose time the mails of the act count anew (Mail.Waiting).
 	waiting uuid.UUID
+	journal *audit.Journal
+	caller  audit.Caller
+	// told are the rows of the act, for the log.
+	told []store.Audit
 }
 
 // Update runs one act. After the commit, and before the caller answers, what
@@ -100,14 +107,16 @@ type Txn struct {
 func (a *Accounts) Update(ctx context.Context, fn func(*Txn) error) error {
 	var t *Txn
 	stamps := &postage{a: a}
+	caller := audit.CallerOf(ctx)
 	err := a.Store.Update(ctx, func(tx store.Tx) error {
-		t = &Txn{Tx: tx, postage: stamps}
+		t = &Txn{Tx: tx, postage: stamps, journal: a.Journal, caller: caller}
 		return fn(t)
 	})
 	if err != nil {
 		stamps.failed()
 		return StoreError(err)
 	}
+	a.Journal.Tell(t.told...)
 	if t.mail {
 		a.MailQueued()
 	}

@@ -8,10 +8,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/google/uuid"
 
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/names"
@@ -70,6 +72,9 @@ func (a *Accounts) Create(ctx context.Context, wanted NewAccount) (*store.User, 
 			return err
 		}
 		if err := errs.Err(); err != nil {
+			return err
+		}
+		if err := t.Audit(audit.AccountRegistered, u.ID, "by", "administrator"); err != nil {
 			return err
 		}
 		return a.PutUser(t, u)
@@ -161,6 +166,9 @@ func (a *Accounts) SetPassword(ctx context.Context, id uuid.UUID, pass string, c
 		if err := t.EndSessions(u, nil); err != nil {
 			return err
 		}
+		if err := t.Audit(audit.PasswordChanged, u.ID); err != nil {
+			return err
+		}
 		return a.tellOwner(t, store.MailPasswordChanged, u, client)
 	})
 }
@@ -214,6 +222,9 @@ func (a *Accounts) SetEmail(ctx context.Context, id uuid.UUID, email string, cli
 		if err := t.EndSessions(u, nil); err != nil {
 			return err
 		}
+		if err := t.Audit(audit.EmailChanged, u.ID, "by", "administrator"); err != nil {
+			return err
+		}
 		return a.leftEmail(t, u, old, proven, client)
 	})
 }
@@ -241,7 +252,7 @@ func (a *Accounts) EndSignIns(ctx context.Context, id uuid.UUID) (*store.User, e
 	}
 	return a.change(ctx, id, func(t *Txn, u *store.User) error {
 		u.Generation++
-		return t.EndSessions(u, nil)
+		return errors.Join(t.EndSessions(u, nil), t.Audit(audit.SessionsEnded, u.ID, "which", "all"))
 	})
 }
 
@@ -266,7 +277,12 @@ func (a *Accounts) change(ctx context.Context, id uuid.UUID, act func(*Txn, *sto
 		if u, err = t.User(id); err != nil {
 			return userNotFound(err)
 		}
+		before := *u
+		before.Extra = maps.Clone(u.Extra)
 		if err := act(t, u); err != nil {
+			return err
+		}
+		if err := a.auditProfile(t, &before, u); err != nil {
 			return err
 		}
 		return a.PutUser(t, u)
@@ -284,7 +300,7 @@ var ErrNoLink = errors.New("no link can be made, for there is no page that it wo
 
 // ResetLink makes a link by which a person sets a new password, once. It ends with
 // its use, with another password and after ResetPassword.VerificationPeriod.
-func (a *Accounts) ResetLink(u *store.User) (string, error) {
+func (a *Accounts) ResetLink(ctx context.Context, u *store.User) (string, error) {
 	purpose := sign.PurposeSetPassword
 	if a.Policy.ResetPassword.Enabled {
 		purpose = sign.PurposeResetPassword
@@ -295,6 +311,9 @@ func (a *Accounts) ResetLink(u *store.User) (string, error) {
 		return "", ErrNoLink
 	case !u.IsActive:
 		return "", fmt.Errorf("the account %s may not sign in; enable it first", u.Username)
+	}
+	if err := a.Update(ctx, func(t *Txn) error { return t.Audit(audit.LinkCreated, u.ID) }); err != nil {
+		return "", err
 	}
 	claim := sign.Claim{Purpose: purpose, User: u.ID, Time: a.Now(), State: a.linkState(purpose, u, "", true)}
 	return sign.LinkURL(page, claim, a.Signer.Sign(claim), "")

@@ -77,7 +77,7 @@ func TestOwnerMakesLinks(t *testing.T) {
 			s := sitetest.New(t, test.configure)
 			u, err := s.Accounts.Create(t.Context(), account.NewAccount{Username: "ada"})
 			require.NoError(t, err)
-			link, err := s.Accounts.ResetLink(u)
+			link, err := s.Accounts.ResetLink(t.Context(), u)
 			if test.endpoint == "" {
 				require.ErrorIs(t, err, account.ErrNoLink)
 				return
@@ -97,7 +97,7 @@ func TestOwnerMakesLinks(t *testing.T) {
 			require.NoError(t, err)
 			u, err = s.Accounts.LookupID(t.Context(), u.ID.String())
 			require.NoError(t, err)
-			_, err = s.Accounts.ResetLink(u)
+			_, err = s.Accounts.ResetLink(t.Context(), u)
 			require.ErrorContains(t, err, "enable it first")
 		})
 	}

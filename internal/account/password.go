@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -76,6 +77,7 @@ func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, ol
 		err = whyNot(found, m.byName)
 	}
 	if err != nil {
+		a.guessed(ctx, found, "login", err)
 		return found, nil, err
 	}
 	var u *store.User
@@ -111,6 +113,9 @@ func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, ol
 			return err
 		}
 		grant.Clashes = len(clashes) > 0
+		if err := t.auditSignIn(u, grant, "password"); err != nil {
+			return err
+		}
 		return a.PutUser(t, u)
 	})
 	if err == nil {
@@ -171,6 +176,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, p session.Principal, in f
 	}
 	refused := errs.Err()
 	if !ok {
+		a.guessed(ctx, before, "change-password", wrong)
 		refused = refusal.Together(wrong, refused)
 	}
 	if refused != nil {
@@ -207,6 +213,9 @@ func (a *Accounts) ChangePassword(ctx context.Context, p session.Principal, in f
 		u.PasswordHash = hash
 		u.Generation++
 		if err := a.tellOwner(t, store.MailPasswordChanged, u, client); err != nil {
+			return err
+		}
+		if err := t.Audit(audit.PasswordChanged, u.ID); err != nil {
 			return err
 		}
 		return a.PutUser(t, u)
@@ -318,6 +327,9 @@ func (a *Accounts) passwordByLink(ctx context.Context, in field.Input, purpose s
 		u.Generation++
 		useLink(u, l)
 		if err := a.tellOwner(t, store.MailPasswordChanged, u, client); err != nil {
+			return err
+		}
+		if err := t.Audit(audit.PasswordReset, u.ID); err != nil {
 			return err
 		}
 		return a.PutUser(t, u)

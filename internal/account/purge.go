@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -68,9 +69,11 @@ func (e *Purger) Purge(ctx context.Context, p *outbox.Courier) (total int, err e
 	}
 	for {
 		var removed []uuid.UUID
+		var rows []store.Audit
 		more := false
 		err := e.store.Update(ctx, func(tx store.Tx) (err error) {
 			removed, more = nil, false
+			rows = nil
 			now, err := e.lookAtClock(tx, p)
 			if err != nil {
 				return err
@@ -82,7 +85,9 @@ func (e *Purger) Purge(ctx context.Context, p *outbox.Courier) (total int, err e
 			for _, u := range over {
 				if purgeable(u) {
 					removed = append(removed, u.ID)
-					err = tx.DeleteUser(u.ID)
+					row := p.Journal.Row(audit.Caller{Actor: audit.ActorSystem}, audit.AccountDeleted, u.ID, "reason", "unconfirmed")
+					rows = append(rows, row)
+					err = errors.Join(tx.DeleteUser(u.ID), p.Journal.Write(tx, &row))
 				} else { // it may wait once more
 					err = e.waitsSince(tx, u, now)
 				}
@@ -106,6 +111,7 @@ func (e *Purger) Purge(ctx context.Context, p *outbox.Courier) (total int, err e
 		if err != nil {
 			return total, err
 		}
+		p.Journal.Tell(rows...)
 		total += len(removed)
 		if !more {
 			return total, nil

@@ -93,6 +93,7 @@ func (a *Accounts) reauthenticate(ctx context.Context, p session.Principal, in f
 		return nil, err
 	}
 	if !ok {
+		a.guessed(ctx, before, "current password", wrong)
 		return nil, wrong
 	}
 	return func(t *Txn, u *store.User) error {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
@@ -193,6 +194,9 @@ func (a *Accounts) signUp(ctx context.Context, s *signUp, client Client) (*store
 		if err := a.claimName(t, u); err != nil {
 			return err
 		}
+		if err := t.Audit(audit.AccountRegistered, u.ID); err != nil {
+			return err
+		}
 		if !u.AwaitsVerification {
 			return a.PutUser(t, u)
 		}
@@ -236,9 +240,15 @@ func (a *Accounts) VerifyRegistration(ctx context.Context, in field.Input, clien
 		}
 		if u.AwaitsVerification {
 			confirmAccount(u)
+			if err := t.Audit(audit.AccountVerified, u.ID); err != nil {
+				return err
+			}
 		}
 		if a.Policy.Register.AutoLogin {
 			if grant, err = a.Grant(t, u, client); err != nil {
+				return err
+			}
+			if err := t.auditSignIn(u, grant, "link"); err != nil {
 				return err
 			}
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -58,6 +59,8 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p session.Principal, in fi
 		}
 		var errs refusal.FieldErrors
 		email, name, logins := u.Email, u.Username, a.loginsOf(u)
+		before := *u
+		before.Extra = maps.Clone(u.Extra)
 		read(u, &errs)
 		if err := a.taken(t, u, &errs); err != nil {
 			return err
@@ -82,6 +85,12 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p session.Principal, in fi
 			if err := a.leftEmail(t, u, email, proven, client); err != nil {
 				return err
 			}
+			if err := t.Audit(audit.EmailChanged, u.ID, "by", "profile"); err != nil {
+				return err
+			}
+		}
+		if err := a.auditProfile(t, &before, u); err != nil {
+			return err
 		}
 		return a.PutUser(t, u)
 	})
@@ -121,6 +130,11 @@ func (a *Accounts) RegisterEmail(ctx context.Context, p session.Principal, in fi
 			return err
 		}
 		inUse := err == nil && holder.ID != u.ID
+		if a.Policy.RegisterEmail.Verification {
+			if err := t.Audit(audit.EmailChangeRequested, u.ID); err != nil {
+				return err
+			}
+		}
 		switch {
 		case !a.Policy.RegisterEmail.Verification:
 			return a.setEmail(t, u, wanted.Email, false, client)
@@ -140,6 +154,13 @@ func (a *Accounts) setEmail(t *Txn, u *store.User, email string, verified bool, 
 	old, proven := u.Email, u.EmailVerified
 	u.Email, u.EmailVerified = email, verified
 	giveEmail(u)
+	by := "profile"
+	if verified {
+		by = "link"
+	}
+	if err := t.Audit(audit.EmailChanged, u.ID, "by", by); err != nil {
+		return err
+	}
 	if err := a.leftEmail(t, u, old, proven, client); err != nil {
 		return err
 	}
@@ -184,9 +205,13 @@ func (a *Accounts) SignOut(ctx context.Context, p session.Principal, revoke bool
 			if p.Session.Kind == store.KindToken && !revoke {
 				return nil
 			}
-			return t.endSession(p.Session.Hash)
+			return errors.Join(t.endSession(p.Session.Hash), t.Audit(audit.SignedOut, p.User.ID))
 		}
-		if err := t.endSession(p.Session.Hash); err != nil || !revoke {
+		tokens := ""
+		if revoke {
+			tokens = "ended"
+		}
+		if err := errors.Join(t.endSession(p.Session.Hash), t.Audit(audit.SignedOut, p.User.ID, "tokens", tokens)); err != nil || !revoke {
 			return err
 		}
 		u, err := t.User(p.User.ID)
@@ -233,7 +258,16 @@ func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminCha
 		if u, err = t.User(id); err != nil {
 			return userNotFound(err)
 		}
+		before := *u
+		before.Extra = maps.Clone(u.Extra)
 		if change.IsActive != nil {
+			event := audit.AccountDisabled
+			if *change.IsActive {
+				event = audit.AccountEnabled
+			}
+			if err := t.Audit(event, u.ID); err != nil {
+				return err
+			}
 			u.IsActive = *change.IsActive
 			if err := a.endWaiting(t, u); err != nil {
 				return err
@@ -271,6 +305,9 @@ func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminCha
 		if err := errs.Err(); err != nil {
 			return err
 		}
+		if err := a.auditProfile(t, &before, u); err != nil {
+			return err
+		}
 		return a.PutUser(t, u)
 	})
 	if err != nil {
@@ -296,6 +333,9 @@ func (a *Accounts) Delete(ctx context.Context, id uuid.UUID) error {
 			if err := a.leaveName(t, u, u.Username); err != nil {
 				return err
 			}
+		}
+		if err := t.Audit(audit.AccountDeleted, id); err != nil {
+			return err
 		}
 		return t.DeleteUser(id)
 	})

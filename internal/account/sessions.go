@@ -8,6 +8,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
@@ -97,6 +98,9 @@ func (a *Accounts) EndOtherSessions(ctx context.Context, p session.Principal) (*
 			return err
 		}
 		u.Generation++
+		if err := t.Audit(audit.SessionsEnded, u.ID, "which", "others"); err != nil {
+			return err
+		}
 		return a.PutUser(t, u)
 	})
 	return u, err
@@ -135,7 +139,7 @@ func (a *Accounts) EndSession(ctx context.Context, p session.Principal, in field
 		} else if err != nil {
 			return err
 		}
-		return t.endSession(hash)
+		return errors.Join(t.endSession(hash), t.Audit(audit.SessionsEnded, p.User.ID, "which", "one"))
 	})
 	return hash == p.Session.Hash && err == nil, err
 }

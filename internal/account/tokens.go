@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
@@ -102,7 +103,7 @@ func (a *Accounts) Refresh(ctx context.Context, in field.Input) (*store.User, *s
 			return &refusal.Error{Code: refusal.CodeRefreshConflict, RetryAfter: RefreshGrace}
 		}
 		reused = true
-		return t.endSession(hash)
+		return errors.Join(t.endSession(hash), t.Audit(audit.TokenReused, u.ID))
 	})
 	if err == nil && reused {
 		err = refusal.New(refusal.CodeTokenReused)

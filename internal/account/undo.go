@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -208,6 +209,9 @@ func (a *Accounts) UndoEmail(ctx context.Context, in field.Input, client Client)
 					return err
 				}
 			}
+		}
+		if err := t.Audit(audit.EmailChanged, u.ID, "by", "undo"); err != nil {
+			return err
 		}
 		return a.putEmail(t, u)
 	})

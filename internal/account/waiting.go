@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/steady"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -139,6 +140,12 @@ func (a *Accounts) sendLink(ctx context.Context, kind store.MailKind, m match, w
 		}
 	}
 	n := a.Notice(store.MailEmailInUse, email)
+	// Outside of the transaction, which is the same whomever a link is for.
+	asked := m.either()
+	if asked != nil && (asked.Email == "" || !wanted(asked)) {
+		asked = nil
+	}
+	a.failed(ctx, audit.LinkRequested, asked, "purpose", string(Purposes[kind]))
 	err := a.Update(ctx, func(t *Txn) error {
 		t.waiting, t.postage.asked = m.counted(), askedThrottle(kind)
 		u, err := t.User(id)

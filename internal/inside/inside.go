@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/letter"
@@ -63,10 +64,13 @@ type Engine struct {
 	Throttles *budget.Ledger
 	Uniques   *field.KeyIndex
 	Purger    *account.Purger
+	Failures  *audit.Recorder
 	// Start, Finish begin and end the work for a courier; Working is the one at work.
 	Start, Finish func(*outbox.Courier)
 	Working       func() *outbox.Courier
 	Flush         func(context.Context, *outbox.Courier)
+	// Prune removes old rows of the audit, if the clock goes on from the last look.
+	Prune func(ctx context.Context, p *outbox.Courier, last *time.Time)
 }
 
 // What the root does with its own settings, which are *Settings there.

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -54,6 +55,8 @@ type Courier struct {
 	Now    func() time.Time
 	// Unconfirmed is how long an account waits for its confirmation.
 	Unconfirmed time.Duration
+	// Journal takes what was given up; nil: nothing does.
+	Journal *audit.Journal
 }
 
 // Worker is the worker of one realm's queue. It outlives reloads: whose courier
@@ -346,19 +349,19 @@ func (o *Worker) failed(ctx context.Context, p *Courier, m *store.Mail, err erro
 		o.domains = domains
 	}
 	if mailErr.Permanent {
-		end := End{}
+		end, reason := End{}, "it can't be sent"
 		if mailErr.Recipient {
-			end.Unreachable = err.Error()
+			end.Unreachable, reason = err.Error(), "no such recipient"
 			o.resume(log) // it knows whose mail it takes
 			log.Error("mail given up: the server knows no such recipient", zap.Error(err))
 		} else {
 			log.Error("mail given up: it can't be sent", zap.Error(err))
 		}
-		return o.remove(ctx, m, end, log)
+		return o.giveUp(ctx, p, m, end, reason, log)
 	}
 	if m.Tried >= MailGiveUp {
 		log.Error("mail given up: it could not be delivered for three days", zap.Error(err), zap.Time("queued", m.Queued), zap.Int("attempts", m.Attempts+1))
-		return o.remove(ctx, m, End{}, log)
+		return o.giveUp(ctx, p, m, End{}, "not delivered for three days", log)
 	}
 	fresh := m.Attempts == 0
 	m.Attempts++
@@ -391,6 +394,9 @@ func (o *Worker) expire(ctx context.Context, p *Courier) {
 					if err := o.takeOff(tx, m, End{}); err != nil {
 						return err
 					}
+					if err := writeGivenUp(tx, p, m, noServer); err != nil {
+						return err
+					}
 				}
 				return nil
 			})
@@ -401,6 +407,7 @@ func (o *Worker) expire(ctx context.Context, p *Courier) {
 		}
 		for _, m := range old {
 			if m.Kind != store.MailDecoy {
+				p.Journal.Tell(givenUp(p, m, noServer))
 				mailLog(p, m).Error("mail given up: the mail server could not be used for three days", zap.Time("queued", m.Queued), zap.Int("attempts", m.Attempts))
 			}
 		}

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
@@ -221,6 +222,7 @@ func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html
 		r.Refuse(w, req, err)
 		return
 	}
+	c.nameCaller()
 	switch {
 	case page:
 		r.Pages.get(w, c, e)
@@ -250,6 +252,15 @@ func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html
 	c.Client.Page = html && c.In.IsForm()
 	c.AsksOnPage = html && r.asksOnPage(c, e)
 	r.finish(w, c, e, html)
+}
+
+// nameCaller says for the record who the acts of the request are done for.
+func (c *Call) nameCaller() {
+	who := audit.Caller{Address: c.Client.Address, Agent: c.Client.UserAgent}
+	if c.Who != nil {
+		who.Actor = c.Who.User.ID.String()
+	}
+	c.Req = c.Req.WithContext(audit.WithCaller(c.Req.Context(), who))
 }
 
 // finish does the act, writes its log line and answers.

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
@@ -230,6 +231,13 @@ func (r *Realm) throttled(c *Call, throttle, act string, v budget.Verdict) error
 		r.HeedThrottled(c.Req)
 	}
 	if v.First && r.Throttles.Take(budget.Charge{Table: "log", Limit: maxIncidents}).Wait == 0 {
+		if c.Accounts != nil {
+			var id uuid.UUID
+			if c.Who != nil {
+				id = c.Who.User.ID
+			}
+			c.Journal.Fail(audit.CallerOf(c.Req.Context()), audit.Throttled, id, "throttle", throttle, "act", act)
+		}
 		r.Logger.Warn("throttled", zap.String("realm", r.Name), zap.String("throttle", throttle), zap.String("budget", v.Table), zap.String("act", act),
 			zap.String("client_ip", c.Client.Address), zap.Duration("retry_after", v.Wait))
 	}

@@ -25,6 +25,7 @@ const (
 	mailFormat    = 1
 	valueFormat   = 1
 	budgetFormat  = 1
+	auditFormat   = 1
 )
 
 // maxRecord bounds a record, in bytes.

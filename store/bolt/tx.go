@@ -35,12 +35,14 @@ const (
 	bucketBudgets       = "budgets"        // table NUL key → format, unix ms
 	bucketWaiting       = "waiting"        // unix seconds of WaitingSince, id → nothing
 	bucketWaitingKeys   = "waiting_keys"   // value NUL id → nothing
+	bucketAudit         = "audit"          // seq → format, unix seconds, account, event, CBOR of the rest
+	bucketAuditAccount  = "audit_account"  // account, seq → nothing
 )
 
 var realmBuckets = []string{
 	bucketUsers, bucketKeys, bucketSessions, bucketUserSessions, bucketSessionExpiry,
 	bucketOutbox, bucketOutboxDue, bucketOutboxTo, bucketValues, bucketBudgets, bucketWaiting, bucketWaitingKeys,
-	bucketLeftNames, bucketLeftUntil,
+	bucketLeftNames, bucketLeftUntil, bucketAudit, bucketAuditAccount,
 }
 
 // written is what an act leaves outside of the file: the mails that got a Seq, and
@@ -68,7 +70,7 @@ func (t *boltTx) bucket(name string) table {
 	}
 	b := t.realm.Bucket([]byte(name))
 	switch name {
-	case bucketUsers, bucketSessionExpiry, bucketOutbox, bucketOutboxDue, bucketWaiting:
+	case bucketUsers, bucketSessionExpiry, bucketAudit, bucketOutbox, bucketOutboxDue, bucketWaiting:
 		// Keys come in (nearly) rising order, so a split page is not written to again.
 		// The rest is room for a record that grows: its first sign-in adds some bytes.
 		b.FillPercent = 0.95

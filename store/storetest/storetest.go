@@ -40,6 +40,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"value", valuePromises},
 		{"budget", budgetPromises},
 		{"left name", leftNamePromises},
+		{"audit", auditPromises},
 		{"concurrency", concurrencyPromises},
 	} {
 		t.Run(group.name, func(t *testing.T) {

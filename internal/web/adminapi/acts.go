@@ -75,7 +75,7 @@ var actOperations = []Operation{
 		Method: http.MethodPost, Path: "{realm}/users/{account}/reset-link", Summary: "Makes a link by which the person sets a new password, once",
 		Answer: linkAnswer{"https://example.com/accounts/reset-password/?…"},
 		Do: func(c *Call) (any, error) {
-			link, err := c.Accounts.ResetLink(c.User)
+			link, err := c.Accounts.ResetLink(c.Context(), c.User)
 			if err != nil {
 				return nil, errorf(http.StatusConflict, "%v", err)
 			}

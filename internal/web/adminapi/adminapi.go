@@ -19,6 +19,7 @@ import (
 	"strings"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -105,6 +106,7 @@ func (s *Server) Serve(w http.ResponseWriter, req *http.Request) error {
 		}
 		return err
 	}
+	req = req.WithContext(audit.WithCaller(req.Context(), audit.Caller{Actor: audit.ActorAdmin}))
 	c := &Call{Operation: op, W: w, Req: req}
 	who, err := c.readQuery(op, parts)
 	if err != nil {

@@ -1,0 +1,474 @@
+// acts_test.go: every act leaves its row, in the store and in the log; what failed
+// is bounded.
+
+package audit_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/internal/web/adminapi"
+	"github.com/seed-928992b0/caddy-registration/mail"
+	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/bolt"
+)
+
+// audits are the rows of the record, with what waits to be written.
+func auditsOf(s *sitetest.Site) []*store.Audit {
+	s.T.Helper()
+	require.NoError(s.T, s.Realm.Engine.Failures.Flush(s.T.Context(), s.Accounts.Store, true))
+	page, err := s.Accounts.Audits(s.T.Context(), store.AuditQuery{Limit: 10_000})
+	require.NoError(s.T, err)
+	require.False(s.T, page.More)
+	return page.Rows
+}
+
+func eventsOf(rows []*store.Audit) (events []string) {
+	for _, a := range rows {
+		events = append(events, a.Event)
+	}
+	return events
+}
+
+// auditLines are the lines of the record in the log, as a Caddy writes them.
+func linesOf(s *sitetest.Site) (lines []string) {
+	s.T.Helper()
+	encoder := zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig())
+	for _, entry := range s.Logs.All() {
+		if entry.LoggerName != "audit" {
+			continue
+		}
+		entry.LoggerName = "http.handlers.registration.audit"
+		buf, err := encoder.EncodeEntry(entry.Entry, entry.Context)
+		require.NoError(s.T, err)
+		lines = append(lines, strings.TrimSpace(buf.String()))
+	}
+	return lines
+}
+
+// server answers as Caddy's admin endpoint does.
+func server(s *sitetest.Site) *adminapi.Server {
+	return &adminapi.Server{Realm: func(string) *adminapi.Realm { return &adminapi.Realm{Realm: s.Realm.Realm.Realm} }, Names: func() []string { return []string{"default"} }}
+}
+
+// wait lets time pass in the steps in which the sweep goes its rounds.
+func wait(s *sitetest.Site, d time.Duration) {
+	s.T.Helper()
+	for step := 2 * account.PurgeEvery(s.Realm.Courier.Unconfirmed); d > -step; d -= step {
+		_, err := s.Realm.Engine.Purger.Purge(s.T.Context(), s.Realm.Courier)
+		require.NoError(s.T, err)
+		s.Travel(step)
+	}
+}
+
+func administer(s *sitetest.Site, method, path string, body any) *httptest.ResponseRecorder {
+	s.T.Helper()
+	raw, err := json.Marshal(body)
+	require.NoError(s.T, err)
+	req := httptest.NewRequest(method, "/registration/"+path, strings.NewReader(string(raw)))
+	rec := httptest.NewRecorder()
+	require.NoError(s.T, server(s).Serve(rec, req), path)
+	return rec
+}
+
+// An auditedAct is something that somebody does: before, what has to be there first;
+// events, what the act itself leaves.
+type auditedAct struct {
+	settings []func(*registration.Settings)
+	before   func(*sitetest.Site) any
+	act      func(*sitetest.Site, any)
+	events   string
+}
+
+func asksForMail(path string, body sitetest.Data) func(*sitetest.Site) any {
+	return func(s *sitetest.Site) any {
+		s.Member("ada")
+		s.Browser().Post("/accounts/"+path, body)
+		return sitetest.LinkOf(s.Mail(), s.T)
+	}
+}
+
+func member(s *sitetest.Site) any { return s.Member("ada") }
+
+func adaSignedIn(s *sitetest.Site) any { s.Member("ada"); return s.SignedIn("ada") }
+
+// ok posts and requires that it is done.
+func ok(s *sitetest.Site, b *sitetest.Browser, path string, body any) {
+	s.T.Helper()
+	res := b.Post("/accounts/"+path, body)
+	require.Less(s.T, res.StatusCode, 300, res.Body)
+}
+
+const otherPassword = "an even longer passphrase"
+
+var (
+	newPassword = sitetest.Data{"password": otherPassword, "password_confirm": otherPassword}
+	withReset   = func(on bool) func(*registration.Settings) {
+		return func(s *registration.Settings) { s.ResetPassword.Enabled = &on }
+	}
+)
+
+// auditedEndpoints has, of each endpoint that acts, what it does to the record. One
+// without events changes nothing worth a row, and says why.
+var auditedEndpoints = map[string]auditedAct{
+	"register": {act: func(s *sitetest.Site, _ any) { ok(s, s.Browser(), "register", sitetest.Newcomer("ada")) }, events: "account_registered"},
+	"verify-registration": {
+		before: func(s *sitetest.Site) any {
+			s.Browser().Post("/accounts/register", sitetest.Newcomer("ada"))
+			return sitetest.LinkOf(s.Mail(), s.T)
+		},
+		act: func(s *sitetest.Site, link any) { ok(s, s.Browser(), "verify-registration", link) }, events: "account_verified",
+	},
+	"resend-verification": {
+		before: func(s *sitetest.Site) any {
+			s.Browser().Post("/accounts/register", sitetest.Newcomer("ada"))
+			s.Mail()
+			return nil
+		},
+		act: func(s *sitetest.Site, _ any) {
+			ok(s, s.Browser(), "resend-verification", sitetest.Data{"login": "ada"})
+		}, events: "link_requested",
+	},
+	"login":         {before: member, act: func(s *sitetest.Site, _ any) { s.SignedIn("ada") }, events: "signed_in"},
+	"logout":        {before: adaSignedIn, act: func(s *sitetest.Site, b any) { ok(s, b.(*sitetest.Browser), "logout", nil) }, events: "signed_out"},
+	"sessions":      {}, // shows
+	"refresh-token": {}, // is the use of a sign-in, every few minutes
+	"revoke-session": {before: adaSignedIn, act: func(s *sitetest.Site, b any) {
+		ok(s, b.(*sitetest.Browser), "revoke-session", sitetest.Data{"others": true})
+	}, events: "sessions_ended"},
+	"profile": {before: adaSignedIn, act: func(s *sitetest.Site, b any) {
+		require.Equal(s.T, http.StatusOK, b.(*sitetest.Browser).Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"first_name": "Ada"}).StatusCode)
+	}, events: "profile_changed"},
+	"change-password": {before: adaSignedIn, act: func(s *sitetest.Site, b any) {
+		ok(s, b.(*sitetest.Browser), "change-password", sitetest.With(newPassword, sitetest.Data{"old_password": sitetest.Password}))
+	}, events: "password_changed"},
+	"send-reset-password-link": {before: member, act: func(s *sitetest.Site, _ any) {
+		ok(s, s.Browser(), "send-reset-password-link", sitetest.Data{"login": "ada"})
+	}, events: "link_requested"},
+	"reset-password": {before: asksForMail("send-reset-password-link", sitetest.Data{"login": "ada"}), act: func(s *sitetest.Site, link any) {
+		ok(s, s.Browser(), "reset-password", sitetest.With(link.(sitetest.Data), newPassword))
+	}, events: "password_reset"},
+	"set-password": {settings: []func(*registration.Settings){withReset(false)}, before: func(s *sitetest.Site) any {
+		s.Member("ada")
+		u, err := s.Accounts.LookupName(s.T.Context(), "ada")
+		require.NoError(s.T, err)
+		link, err := s.Accounts.ResetLink(s.T.Context(), u)
+		require.NoError(s.T, err)
+		return sitetest.LinkOf(&mail.Message{Text: link + "\n"}, s.T)
+	}, act: func(s *sitetest.Site, link any) {
+		ok(s, s.Browser(), "set-password", sitetest.With(link.(sitetest.Data), newPassword))
+	}, events: "password_reset"},
+	"register-email": {before: adaSignedIn, act: func(s *sitetest.Site, b any) {
+		ok(s, b.(*sitetest.Browser), "register-email", sitetest.Data{"email": "new@example.org"})
+	}, events: "email_change_requested"},
+	"verify-email": {before: func(s *sitetest.Site) any {
+		ok(s, adaSignedIn(s).(*sitetest.Browser), "register-email", sitetest.Data{"email": "new@example.org"})
+		return sitetest.LinkOf(s.Mail(), s.T)
+	}, act: func(s *sitetest.Site, link any) { ok(s, s.Browser(), "verify-email", link) }, events: "email_changed"},
+	"undo-email": {before: func(s *sitetest.Site) any {
+		ok(s, adaSignedIn(s).(*sitetest.Browser), "register-email", sitetest.Data{"email": "new@example.org"})
+		ok(s, s.Browser(), "verify-email", sitetest.LinkOf(s.Mail(), s.T))
+		return sitetest.LinkOf(s.Mail(), s.T)
+	}, act: func(s *sitetest.Site, link any) { ok(s, s.Browser(), "undo-email", link) }, events: "email_changed"},
+}
+
+func administers(method, path string, body sitetest.Data) func(*sitetest.Site, any) {
+	return func(s *sitetest.Site, _ any) {
+		res := administer(s, method, strings.NewReplacer("{realm}", "default", "{account}", "ada").Replace(path), body)
+		require.Less(s.T, res.Code, 300, res.Body.String())
+	}
+}
+
+// auditedOperations is the same of the admin endpoint's operations, by method and path.
+var auditedOperations = map[string]struct {
+	body   sitetest.Data
+	events string
+}{
+	"post {realm}/users":                        {sitetest.Data{"username": "bob"}, "account_registered"},
+	"patch {realm}/users/{account}":             {sitetest.Data{"groups": []string{"a"}, "is_active": false}, "account_disabled profile_changed"},
+	"delete {realm}/users/{account}":            {nil, "account_deleted"},
+	"post {realm}/users/{account}/set-password": {sitetest.Data{"password": otherPassword}, "password_changed"},
+	"post {realm}/users/{account}/set-email":    {sitetest.Data{"email": "new@example.org"}, "email_changed"},
+	"post {realm}/users/{account}/set-username": {sitetest.Data{"username": "lovelace"}, "profile_changed"},
+	"post {realm}/users/{account}/groups":       {sitetest.Data{"add": []string{"b"}}, "profile_changed"},
+	"post {realm}/users/{account}/reset-link":   {nil, "link_created"},
+	"post {realm}/users/{account}/enable":       {nil, "account_enabled"},
+	"post {realm}/users/{account}/disable":      {nil, "account_disabled"},
+	"post {realm}/users/{account}/sign-out":     {nil, "sessions_ended"},
+}
+
+// auditedBesides are the events that no endpoint's success leaves.
+var auditedBesides = map[string]auditedAct{
+	"a wrong password": {before: member, act: func(s *sitetest.Site, _ any) {
+		s.Browser().Post("/accounts/login", sitetest.Data{"login": "ada", "password": "wrong wrong wrong"})
+	}, events: "sign_in_failed"},
+	"a wrong old password": {before: adaSignedIn, act: func(_ *sitetest.Site, b any) {
+		b.(*sitetest.Browser).Post("/accounts/change-password", sitetest.With(newPassword, sitetest.Data{"old_password": "wrong wrong wrong"}))
+	}, events: "sign_in_failed"},
+	"a sign-in with a token": {settings: []func(*registration.Settings){sitetest.WithJWT}, before: member, act: func(s *sitetest.Site, _ any) { s.SignedIn("ada") }, events: "signed_in token_created"},
+	"a confirmation that signs in": {
+		settings: []func(*registration.Settings){func(s *registration.Settings) { s.Register.AutoLogin = sitetest.On() }}, before: auditedEndpoints["verify-registration"].before,
+		act: auditedEndpoints["verify-registration"].act, events: "account_verified signed_in",
+	},
+	"a refresh token twice": {settings: []func(*registration.Settings){sitetest.WithJWT}, before: func(s *sitetest.Site) any {
+		s.Member("ada")
+		_, refresh := s.Tokens("ada")
+		ok(s, s.Browser(), "refresh-token", sitetest.Data{"refresh_token": refresh})
+		s.Travel(time.Minute)
+		return refresh
+	}, act: func(s *sitetest.Site, refresh any) {
+		s.Browser().Post("/accounts/refresh-token", sitetest.Data{"refresh_token": refresh})
+	}, events: "token_reused"},
+	"too many tries": {settings: []func(*registration.Settings){func(s *registration.Settings) {
+		s.Throttle = registration.ThrottleSettings{Login: &registration.ThrottleLimit{Events: 1, Window: 3600e9}}
+	}}, before: member, act: func(s *sitetest.Site, _ any) {
+		for range 20 {
+			s.Browser().Post("/accounts/login", sitetest.Data{"login": "ada", "password": "wrong wrong wrong"})
+		}
+	}, events: "sign_in_failed throttled"},
+	"a mail that is refused": {before: func(s *sitetest.Site) any {
+		s.FailWith(func(*mail.Message) error { return &mail.Error{Permanent: true, Err: http.ErrAbortHandler} })
+		return nil
+	}, act: func(s *sitetest.Site, _ any) {
+		s.Browser().Post("/accounts/register", sitetest.Newcomer("ada"))
+		require.Eventually(s.T, func() bool { return sitetest.QueueEmpty(s.Accounts.Store) }, sitetest.Patience, time.Millisecond)
+	}, events: "account_registered mail_failed"},
+	"nobody confirms": {before: func(s *sitetest.Site) any {
+		s.Browser().Post("/accounts/register", sitetest.Newcomer("ada"))
+		s.Mail()
+		require.Eventually(s.T, func() bool { return sitetest.QueueEmpty(s.Accounts.Store) }, sitetest.Patience, time.Millisecond)
+		return nil
+	}, act: func(s *sitetest.Site, _ any) { wait(s, 9*sitetest.Day) }, events: "account_deleted"},
+}
+
+func TestEveryActIsRecorded(t *testing.T) {
+	seen := map[string]bool{}
+	run := func(name string, c auditedAct) {
+		t.Run(name, func(t *testing.T) {
+			s := sitetest.New(t, c.settings...)
+			var with any
+			if c.before != nil {
+				with = c.before(s)
+			}
+			had, lines := len(auditsOf(s)), len(linesOf(s))
+			c.act(s, with)
+			rows := auditsOf(s)[had:]
+			require.Equal(t, strings.Fields(c.events), eventsOf(rows))
+			var said []string
+			require.Eventually(t, func() bool { // the outbox tells of its row after it
+				said = linesOf(s)[lines:]
+				return len(said) >= len(rows)
+			}, sitetest.Patience, time.Millisecond)
+			require.Len(t, said, len(rows), "the log has the same")
+			for i, a := range rows {
+				seen[a.Event] = true
+				require.Contains(t, said[i], `"msg":"`+a.Event+`","realm":"default","address":"`+a.Address+`"`)
+				for _, secret := range []string{"passphrase", "wrong wrong", "argon2", "signature", "@example"} {
+					require.NotContains(t, fmt.Sprint(*a)+said[i], secret)
+				}
+			}
+		})
+	}
+	for _, configure := range [][]func(*registration.Settings){nil, {withReset(false)}} {
+		s := sitetest.New(t, configure...)
+		for name, e := range s.Realm.Endpoints {
+			c, known := auditedEndpoints[name]
+			require.True(t, known || e.Document != nil, "%s is not in auditedEndpoints: does its act leave a row?", name)
+			if !e.Off && c.act != nil {
+				c.settings = append(slices.Clone(configure), c.settings...)
+				run(name, c)
+			}
+		}
+	}
+	var document struct {
+		Paths map[string]map[string]any `json:"paths"`
+	}
+	require.NoError(t, json.Unmarshal(administer(sitetest.New(t), http.MethodGet, "openapi.json", nil).Body.Bytes(), &document))
+	for path, methods := range document.Paths {
+		for method := range methods {
+			name := method + " " + strings.TrimPrefix(path, "/registration/")
+			c, known := auditedOperations[name]
+			require.True(t, known || method == "get", "%s is not in auditedOperations: does its act leave a row?", name)
+			if known {
+				run(name, auditedAct{before: member, act: administers(strings.ToUpper(method), strings.TrimPrefix(path, "/registration/"), c.body), events: c.events})
+			}
+		}
+	}
+	for name, c := range auditedBesides {
+		run(name, c)
+	}
+	for _, e := range audit.Events {
+		require.True(t, seen[string(e.Event)], "nothing in this test leaves %s", e.Event)
+	}
+	require.Len(t, seen, len(audit.Events))
+}
+
+// Who did it, to whom, from where; and of a stranger nothing that he typed.
+func TestAuditSaysWho(t *testing.T) {
+	s := sitetest.New(t)
+	id := s.Member("ada")
+	b := s.Browser().From("203.0.113.7")
+	b.Header.Set("User-Agent", strings.Repeat("é", 100))
+	b.Post("/accounts/login", sitetest.Data{"login": "hunter2 is my password", "password": "wrong wrong wrong"})
+	b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": "wrong wrong wrong"})
+	ok(s, b, "login", sitetest.Data{"login": "ada", "password": sitetest.Password})
+	require.Equal(t, http.StatusOK, b.Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"first_name": "Ada", "last_name": "L"}).StatusCode)
+	administer(s, http.MethodPost, "default/users/ada/disable", nil)
+	b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password})
+	var got []string
+	for _, a := range auditsOf(s)[2:] {
+		require.LessOrEqual(t, len(a.Agent), store.MaxAuditAgent)
+		who, whom := a.Actor, "ada"
+		if a.Actor == id {
+			who = "ada"
+		}
+		if a.Account == uuid.Nil {
+			whom = "nobody"
+		} else {
+			require.Equal(t, id, a.Account.String())
+		}
+		got = append(got, strings.TrimSpace(fmt.Sprintf("%s by %q to %s from %s: %s%s", a.Event, who, whom, a.Address, a.Details["code"], a.Details["fields"])))
+	}
+	slices.Sort(got) // failures come together, later
+	require.Equal(t, []string{
+		`account_disabled by "admin" to ada from :`,
+		`profile_changed by "ada" to ada from 203.0.113.7: first_name last_name`,
+		`sign_in_failed by "" to ada from 203.0.113.7: disabled`,
+		`sign_in_failed by "" to ada from 203.0.113.7: login_invalid`,
+		`sign_in_failed by "" to nobody from 203.0.113.7: login_invalid`,
+		`signed_in by "ada" to ada from 203.0.113.7:`,
+	}, got)
+	require.NotContains(t, string(s.StoreFile(t)), "hunter2")
+	require.NotContains(t, strings.Join(linesOf(s), "\n"), "hunter2")
+}
+
+func TestAuditOff(t *testing.T) {
+	s := sitetest.New(t, func(s *registration.Settings) { s.Audit.Off = true })
+	s.Member("ada")
+	s.Browser().Post("/accounts/login", sitetest.Data{"login": "ada", "password": "wrong wrong wrong"})
+	require.Empty(t, auditsOf(s))
+	require.Len(t, linesOf(s), 3, "the log goes on")
+}
+
+// An act that fails leaves no row, and none is told of.
+func TestAFailedActIsNotRecorded(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	had, lines := len(auditsOf(s)), len(linesOf(s))
+	require.Equal(t, http.StatusBadRequest, s.Browser().Post("/accounts/register", sitetest.Newcomer("ada")).StatusCode)
+	require.Equal(t, http.StatusUnauthorized, s.Browser().Post("/accounts/logout", nil).StatusCode)
+	require.Len(t, auditsOf(s), had)
+	require.Len(t, linesOf(s), lines)
+}
+
+func TestAuditIsPruned(t *testing.T) {
+	s := sitetest.New(t, func(s *registration.Settings) { s.Audit.Keep = 3600e9 })
+	s.Member("ada")
+	require.Len(t, auditsOf(s), 2)
+	s.Travel(2 * time.Hour)
+	s.SignedIn("ada")
+	var last time.Time
+	s.Realm.Engine.Prune(t.Context(), s.Realm.Courier, &last)
+	require.Len(t, auditsOf(s), 3, "a clock is looked at twice")
+	s.Realm.Engine.Prune(t.Context(), s.Realm.Courier, &last)
+	require.Equal(t, []string{"signed_in"}, eventsOf(auditsOf(s)))
+}
+
+// The filter of examples/fail2ban finds the client of each failure, and nobody else:
+// not whom a client names in what it sends.
+func TestFail2banFilter(t *testing.T) {
+	tool, err := exec.LookPath("fail2ban-regex")
+	if err != nil {
+		t.Skip("fail2ban-regex is not installed (Debian: apt-get install fail2ban)")
+	}
+	s := sitetest.New(t, func(s *registration.Settings) {
+		s.Throttle = registration.ThrottleSettings{Login: &registration.ThrottleLimit{Events: 3, Window: 3600e9}}
+	})
+	s.Member("ada")
+	s.SignedIn("ada")
+	for _, from := range []string{"203.0.113.7", "2001:db8::7"} {
+		b := s.Browser().From(from)
+		b.Header.Set("User-Agent", `x","address":"198.51.100.1","msg":"sign_in_failed","realm":"default","address":"198.51.100.2" {"level":"warn","ts":1,"logger":"http.handlers.registration.audit","msg":"sign_in_failed","realm":"default","address":"198.51.100.3"`)
+		for range 5 {
+			b.Post("/accounts/login", sitetest.Data{"login": "eve " + from, "password": "wrong wrong wrong"})
+		}
+	}
+	path := filepath.Join(t.TempDir(), "caddy.log")
+	lines := linesOf(s)
+	require.NoError(t, os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600))
+	filter := filepath.Join(sitetest.Root(), "examples", "fail2ban", "filter.d", "caddy-registration.conf")
+	out, err := exec.CommandContext(t.Context(), tool, "--print-all-matched", "--out", "ip", path, filter).CombinedOutput()
+	require.NoError(t, err, string(out))
+	got := map[string]int{}
+	for ip := range strings.FieldsSeq(string(out)) {
+		got[ip]++
+	}
+	want := map[string]int{}
+	for _, line := range lines {
+		if m := regexp.MustCompile(`"msg":"(?:sign_in_failed|throttled)","realm":"default","address":"([^"]*)"`).FindStringSubmatch(line); m != nil {
+			want[m[1]]++
+		}
+	}
+	require.Len(t, want, 2)
+	require.Equal(t, want, got, "%s\n%s", out, strings.Join(lines, "\n"))
+}
+
+func TestAuditIsDocumented(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join(sitetest.Root(), "docs", "audit.md"))
+	require.NoError(t, err)
+	for _, e := range audit.Events {
+		mark := ""
+		if e.Batched {
+			mark = " ¹"
+		}
+		require.Contains(t, string(raw), "\n| `"+string(e.Event)+"`"+mark+" | "+e.Means+" |\n")
+	}
+}
+
+// Wrong passwords cost the store a commit a second, not one each.
+func TestWrongPasswordsAreCommittedTogether(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	commits := func() int {
+		tx, err := s.Accounts.Store.(*bolt.Store).File.Db.Begin(false)
+		require.NoError(t, err)
+		defer func() { require.NoError(t, tx.Rollback()) }()
+		return tx.ID()
+	}
+	before, begin := commits(), time.Now()
+	const tries = 200
+	for i := range tries {
+		s.Browser().Post("/accounts/login", sitetest.Data{"login": []string{"ada", "nobody"}[i%2], "password": "wrong wrong wrong"})
+	}
+	require.LessOrEqual(t, commits()-before, int(time.Since(begin)/time.Second)+2+tries/50)
+	failed := 0
+	for _, a := range auditsOf(s) {
+		if a.Event == string(audit.SignInFailed) {
+			failed++
+			if n, err := strconv.Atoi(a.Details["count"]); err == nil {
+				failed += n - 1
+			}
+		}
+	}
+	require.Equal(t, tries, failed)
+}

@@ -1,0 +1,75 @@
+// Package audit is the record of what was done to accounts: which events there are,
+// who is behind one, and how they get into the store and the log. An act writes its
+// row in its own transaction (Journal.Write); what failed is written together, once
+// a second, and bounded (Recorder).
+//
+// No row and no line has a secret, a link, a hash, or what somebody unknown typed:
+// people type passwords where names belong.
+package audit
+
+// An Event names what happened.
+type Event string
+
+// The events. Those that Failures lists are no acts: nothing was changed.
+const (
+	AccountRegistered    Event = "account_registered"
+	AccountVerified      Event = "account_verified"
+	SignedIn             Event = "signed_in"
+	SignInFailed         Event = "sign_in_failed"
+	SignedOut            Event = "signed_out"
+	SessionsEnded        Event = "sessions_ended"
+	TokenCreated         Event = "token_created"
+	TokenReused          Event = "token_reused"
+	PasswordChanged      Event = "password_changed"
+	PasswordReset        Event = "password_reset"
+	EmailChangeRequested Event = "email_change_requested"
+	EmailChanged         Event = "email_changed"
+	ProfileChanged       Event = "profile_changed"
+	LinkRequested        Event = "link_requested"
+	LinkCreated          Event = "link_created"
+	AccountDisabled      Event = "account_disabled"
+	AccountEnabled       Event = "account_enabled"
+	AccountDeleted       Event = "account_deleted"
+	Throttled            Event = "throttled"
+	MailFailed           Event = "mail_failed"
+)
+
+// Events has all events, in the order of docs/audit.md, each with what it means.
+var Events = []struct {
+	Event Event
+	// Batched: it is written with others, up to a second later, and where there are
+	// too many they are counted. All others are written with their act.
+	Batched bool
+	Means   string
+}{
+	{AccountRegistered, false, "Somebody signed up (the account may wait for its confirmation), or, with `by` `administrator`, was given an account."},
+	{AccountVerified, false, "An account that waited was confirmed by its mailed link."},
+	{SignedIn, false, "A sign-in; `by` is `password` or `link`, `gives` what it handed out (session, token, refresh)."},
+	{SignInFailed, true, "A password was wrong, or right and the account may not sign in; `code` says which. Without an account: nobody goes by the name that was typed."},
+	{SignedOut, false, "A sign-out; with `tokens`, the account's tokens ended too."},
+	{SessionsEnded, false, "Sign-ins were ended from the list: `which` is `one`, `others` or `all`."},
+	{TokenCreated, false, "A sign-in handed out an API token or a refresh token (`kind`)."},
+	{TokenReused, false, "A refresh token came again after it had been exchanged: its sign-in was ended."},
+	{PasswordChanged, false, "The password was changed, by who knew it or by an administrator; all other sign-ins ended."},
+	{PasswordReset, false, "A new password was set by a mailed link; all sign-ins ended."},
+	{EmailChangeRequested, false, "Another e-mail address was asked for; it counts once it is confirmed."},
+	{EmailChanged, false, "The e-mail address changed; `by` is `link`, `undo` (the old one is back), `profile` (where none is confirmed) or `administrator`."},
+	{ProfileChanged, false, "Fields were changed; `fields` has their names."},
+	{LinkRequested, true, "A mail with a link was asked for by who isn't signed in: `purpose` is `register` or `reset_password`. Without an account: there is none that gets it."},
+	{LinkCreated, false, "An administrator made a link by which the person sets a new password."},
+	{AccountDisabled, false, "An administrator disabled the account; all its sign-ins ended."},
+	{AccountEnabled, false, "An administrator made the account usable."},
+	{AccountDeleted, false, "The account was removed: by an administrator, or (`reason` `unconfirmed`) because nobody confirmed it in time."},
+	{Throttled, true, "A throttle began to refuse: one row an incident; `throttle` and `act` say which and for what."},
+	{MailFailed, false, "A mail was given up; `kind` and `reason` say which and why."},
+}
+
+// Warns reports whether the log has an event as a warning.
+func (e Event) Warns() bool {
+	switch e {
+	case SignInFailed, TokenReused, Throttled, MailFailed:
+		return true
+	default:
+		return false
+	}
+}
