@@ -178,7 +178,7 @@ func TestHardeningRefusalsOfAFloodAreOneLine(t *testing.T) {
 	for range 300 {
 		b.Post("/accounts/login", sitetest.WrongSignIn("nobody"))
 	}
-	require.Len(t, s.Logs.FilterMessage("throttled").All(), 1)
+	require.Len(t, s.Logs.FilterLoggerName("").FilterMessage("throttled").All(), 1)
 	require.Len(t, s.Logs.FilterMessage("act refused").All(), 10, "those that were no refusals of a throttle")
 }
 

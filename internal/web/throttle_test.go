@@ -59,7 +59,7 @@ func TestThrottleAnswer(t *testing.T) {
 	require.Equal(t, "7", res.Header.Get("Retry-After"))
 	require.Equal(t, "no-store", res.Header.Get("Cache-Control"))
 	require.Equal(t, http.StatusTooManyRequests, sign("198.51.100.78").StatusCode)
-	require.Len(t, s.Logs.FilterMessage("throttled").All(), 1, "one line an incident")
+	require.Len(t, s.Logs.FilterLoggerName("").FilterMessage("throttled").All(), 1, "one line an incident")
 	s.Travel(7 * time.Second)
 	require.Equal(t, http.StatusOK, sign("198.51.100.79").StatusCode, "slower, not locked")
 
