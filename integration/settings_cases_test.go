@@ -3,14 +3,17 @@
 package integration
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 )
 
@@ -517,6 +520,16 @@ var settingCases = []settingCase{
 	{"non_field_errors_key", "non_field_errors_key on", func(t *testing.T, with, plain *place) {
 		for p, key := range map[*place]string{with: "non_field_errors", plain: "detail"} {
 			require.Contains(t, p.client().do("POST", loginPath, data{"login": "x", "password": "x"}).json(t), key)
+		}
+	}},
+	// How long rows are kept is a matter of hours: internal/audit has it.
+	{"audit", "audit off", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]bool{plain: true, with: false} {
+			id, err := uuid.Parse(fmt.Sprint(p.member("chronicler").get(profilePath).json(t)["id"]))
+			require.NoError(t, err)
+			row := slices.Concat(id[:], []byte{byte(len("signed_in"))}, []byte("signed_in"))
+			require.Equal(t, want, bytes.Contains(readFile(t, filepath.Join(p.dataDir(), "registration.db")), row), "a row in the store")
+			require.True(t, p.log.wait(0, p.done, `"msg":"signed_in","realm":"`+p.name+`"`), "the log has it all the same")
 		}
 	}},
 	{"pages.off", "pages off\n register {\n verification_url https://front.example.net/\n }\n reset_password {\n verification_url https://front.example.net/\n }\n register_email {\n verification_url https://front.example.net/\n undo_url https://front.example.net/\n }", func(t *testing.T, with, plain *place) {
