@@ -6,6 +6,7 @@ package registration_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -19,6 +20,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 )
 
@@ -265,4 +268,167 @@ func TestEndpointsBehindAGuard(t *testing.T) {
 	require.Equal(t, 200, res.Code)
 	require.Contains(t, res.Header().Get("Set-Cookie"), "registration=;")
 	require.Equal(t, 401, ask("GET", "profile", cookie).Code)
+}
+
+// guarded is a guarded request as a server of Caddy's hands it on, with error routes.
+func guarded(s *sitetest.Site, t *testing.T, method string, header http.Header, server *caddyhttp.Server, app caddyhttp.HandlerFunc) (*httptest.ResponseRecorder, error) {
+	t.Helper()
+	req := httptest.NewRequest(method, "http://example.com/members/", nil)
+	req.Header = header
+	ctx := context.WithValue(req.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer())
+	ctx = context.WithValue(ctx, caddyhttp.ServerCtxKey, server)
+	rec := httptest.NewRecorder()
+	err := s.Guard.ServeHTTP(rec, req.WithContext(context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{})), app)
+	return rec, err
+}
+
+func TestGuardCORS(t *testing.T) {
+	s := sitetest.New(t, func(c *registration.Settings) { c.TrustedOrigins = []string{"https://app.example.net"} })
+	s.Member("ada")
+	cookie := "registration=" + s.SignedIn("ada").Cookie["registration"]
+	const trusted = "https://app.example.net"
+	quiet := func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(200); return nil }
+	preflight := func(origin string) http.Header {
+		return http.Header{"Origin": {origin}, "Access-Control-Request-Method": {"REPORT"}, "Access-Control-Request-Headers": {"x-csrftoken,x-of-the-app"}}
+	}
+	res, err := guarded(s, t, "OPTIONS", preflight(trusted), nil, quiet)
+	require.NoError(t, err)
+	require.Equal(t, 204, res.Code)
+	h := res.Header()
+	require.Equal(t, trusted, h.Get("Access-Control-Allow-Origin"))
+	require.Equal(t, "true", h.Get("Access-Control-Allow-Credentials"))
+	for _, name := range []string{"X-CSRFToken", "X-Requested-With", "x-of-the-app"} {
+		require.Contains(t, h.Get("Access-Control-Allow-Headers"), name)
+	}
+	require.Contains(t, h.Get("Access-Control-Allow-Methods"), "REPORT")
+	for _, origin := range []string{"https://evil.example", "null", "http://app.example.net"} {
+		res, err := guarded(s, t, "OPTIONS", preflight(origin), nil, quiet)
+		require.NoError(t, err)
+		require.Equal(t, 401, res.Code)
+		require.Empty(t, res.Header().Get("Access-Control-Allow-Origin"))
+		require.Equal(t, "Origin", res.Header().Values("Vary")[0])
+	}
+	for name, c := range map[string]struct {
+		cookie string
+		groups []string
+		app    caddyhttp.HandlerFunc
+		status int
+		origin string
+	}{
+		"let through": {cookie, nil, quiet, 200, trusted},
+		"refused":     {"", nil, quiet, 401, trusted},
+		"forbidden":   {cookie, []string{"staff"}, quiet, 403, trusted},
+		"the app's own": {cookie, nil, func(w http.ResponseWriter, _ *http.Request) error {
+			w.Header().Set("Access-Control-Allow-Origin", "https://other.example")
+			w.WriteHeader(200)
+			return nil
+		}, 200, "https://other.example"},
+	} {
+		s.Guard.Groups = c.groups
+		res, err := guarded(s, t, "GET", http.Header{"Origin": {trusted}, "Cookie": {c.cookie}}, nil, c.app)
+		require.NoError(t, err, name)
+		require.Equal(t, c.status, res.Code, name)
+		require.Equal(t, c.origin, res.Header().Get("Access-Control-Allow-Origin"), name)
+		require.Equal(t, c.origin == trusted, res.Header().Get("Access-Control-Allow-Credentials") == "true", name)
+	}
+}
+
+func TestRefusalsThroughHandleErrors(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	cookie := "registration=" + s.SignedIn("ada").Cookie["registration"]
+	s.Guard.Groups = []string{"staff"}
+	answers := caddyhttp.Route{Handlers: []caddyhttp.MiddlewareHandler{new(caddyhttp.StaticResponse)}}
+	elsewhere := answers
+	elsewhere.MatcherSets = caddyhttp.MatcherSets{{caddyhttp.MatchHost{"other.example"}}}
+	onlyForbidden := answers
+	onlyForbidden.MatcherSets = caddyhttp.MatcherSets{{caddyhttp.VarsMatcher{"{http.error.status_code}": {"403"}}}}
+	within := func(r caddyhttp.Route) *caddyhttp.Server {
+		site := caddyhttp.Route{Handlers: []caddyhttp.MiddlewareHandler{&caddyhttp.Subroute{Routes: caddyhttp.RouteList{r}}}}
+		return &caddyhttp.Server{Errors: &caddyhttp.HTTPErrorConfig{Routes: caddyhttp.RouteList{site}}}
+	}
+	for name, c := range map[string]struct {
+		server *caddyhttp.Server
+		taken  map[int]bool
+	}{
+		"none":              {&caddyhttp.Server{}, nil},
+		"all":               {within(answers), map[int]bool{401: true, 403: true}},
+		"of another site":   {within(elsewhere), nil},
+		"for other answers": {within(onlyForbidden), map[int]bool{403: true}},
+	} {
+		for status, cookies := range map[int][]string{401: nil, 403: {cookie}} {
+			res, err := guarded(s, t, "GET", http.Header{"Cookie": cookies}, c.server, nil)
+			failed := caddyhttp.HandlerError{}
+			require.Equal(t, c.taken[status], errors.As(err, &failed), "%s, %d", name, status)
+			if c.taken[status] {
+				require.Equal(t, status, failed.StatusCode)
+				require.Empty(t, res.Body.String())
+			} else {
+				require.Equal(t, status, res.Code)
+				require.NotEmpty(t, res.Body.String())
+			}
+			require.Equal(t, "no-store", res.Header().Get("Cache-Control"))
+			require.Equal(t, status == 401, res.Header().Get("WWW-Authenticate") != "")
+		}
+	}
+}
+
+// What a session has opened ends with it, whatever ended it, and not before.
+func TestOpenRequestsEndWithTheirSession(t *testing.T) {
+	s := sitetest.New(t, func(c *registration.Settings) { c.Session.Idle = caddy.Duration(time.Hour) })
+	s.Member("ada")
+	id := sitetest.UUIDOf(t, s, "ada")
+	for name, end := range map[string]func(b *sitetest.Browser){
+		"sign-out": func(b *sitetest.Browser) {
+			require.Equal(t, 200, b.Post("/accounts/logout", sitetest.Data{}).StatusCode)
+		},
+		"idle":     func(*sitetest.Browser) { s.Travel(time.Hour) },
+		"lifetime": func(*sitetest.Browser) { s.Travel(15 * sitetest.Day) },
+		"of others": func(*sitetest.Browser) {
+			require.Equal(t, 200, s.SignedIn("ada").Post("/accounts/revoke-session", sitetest.Data{"others": true}).StatusCode)
+		},
+		"groups": func(*sitetest.Browser) {
+			_, err := s.Accounts.Administer(t.Context(), id, account.AdminChange{Groups: &[]string{"others"}})
+			require.NoError(t, err)
+		},
+		"disabled": func(*sitetest.Browser) {
+			no := false
+			_, err := s.Accounts.Administer(t.Context(), id, account.AdminChange{IsActive: &no})
+			require.NoError(t, err)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			yes := true
+			_, err := s.Accounts.Administer(t.Context(), id, account.AdminChange{IsActive: &yes, Groups: &[]string{"staff"}})
+			require.NoError(t, err)
+			s.Guard.Groups = []string{"staff"}
+			b := s.SignedIn("ada")
+			opened, done := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(done)
+				_, _ = guarded(s, t, "GET", http.Header{"Cookie": {"registration=" + b.Cookie["registration"]}}, nil, func(_ http.ResponseWriter, req *http.Request) error {
+					ctx, stop := context.WithCancel(req.Context())
+					defer stop()
+					close(opened)
+					<-ctx.Done()
+					return ctx.Err()
+				})
+			}()
+			<-opened
+			for range 3 {
+				time.Sleep(session.WatchEvery)
+				select {
+				case <-done:
+					require.FailNow(t, "ended before its session")
+				default:
+				}
+			}
+			end(b)
+			select {
+			case <-done:
+			case <-time.After(sitetest.Patience):
+				require.FailNow(t, "it lives on")
+			}
+		})
+	}
 }

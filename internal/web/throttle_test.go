@@ -145,3 +145,21 @@ func TestThrottleOff(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, s.Browser().Post("/accounts/login", sitetest.WrongSignIn("ada")).StatusCode)
 	}
 }
+
+// A proxy that nobody has named makes one client of all behind it.
+func TestThrottleNamesTheProxySetting(t *testing.T) {
+	s := sitetest.New(t, sitetest.Throttled)
+	told := func() int { return s.Logs.FilterMessageSnippet("trusted_proxies").Len() }
+	flood := func(b *sitetest.Browser) {
+		for range 40 {
+			b.Post("/accounts/login", sitetest.Data{"login": "nobody", "password": "x"})
+		}
+	}
+	flood(s.Browser())
+	require.Zero(t, told(), "nobody claims to be a proxy")
+	flood(s.Browser().Set("X-Forwarded-For", "203.0.113.9"))
+	require.Equal(t, 1, told())
+	s.Travel(time.Hour + time.Minute)
+	flood(s.Browser().Set("X-Forwarded-For", "203.0.113.9"))
+	require.Equal(t, 2, told())
+}
