@@ -104,6 +104,7 @@ func TestTooManyMembers(t *testing.T) {
 // thousands of others, and with the blanks that RFC 6265bis takes away.
 func TestCookiesHaveOneReader(t *testing.T) {
 	s := sitetest.New(t)
+	s.Member("eve")
 	s.Member("ada")
 	token := s.SignedIn("ada").Cookie[sitetest.SessionCookie]
 	for name, cookie := range map[string]string{
@@ -123,7 +124,7 @@ func TestCookiesHaveOneReader(t *testing.T) {
 			sitetest.RequireError(t, b.Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"first_name": "Eve"}), http.StatusForbidden, "cross_origin")
 		})
 	}
-	for name, cookie := range map[string]string{"planted": sitetest.SessionCookie + "=x; " + sitetest.SessionCookie + "=" + token, "empty": sitetest.SessionCookie + "="} {
+	for name, cookie := range map[string]string{"planted": sitetest.SessionCookie + "=" + s.SignedIn("eve").Cookie[sitetest.SessionCookie] + "; " + sitetest.SessionCookie + "=" + token, "empty": sitetest.SessionCookie + "="} {
 		t.Run(name, func(t *testing.T) {
 			b := s.Browser().Problems()
 			b.Header.Set("Cookie", cookie)
@@ -132,6 +133,37 @@ func TestCookiesHaveOneReader(t *testing.T) {
 			sitetest.RequireError(t, b.Post("/accounts/logout", nil), http.StatusForbidden, "cross_origin")
 		})
 	}
+}
+
+// Another cookie_domain leaves the old cookie in the browser, which then sends two.
+func TestTwoCookiesOfOneName(t *testing.T) {
+	const sessionCookie = "registration"
+	s := sitetest.New(t, func(s *registration.Settings) { s.Session.CookieDomain = "example.com" })
+	s.Member("ada")
+	old, live := s.SignedIn("ada"), s.SignedIn("ada")
+	both := func(values ...string) *sitetest.Browser {
+		b := s.Browser()
+		b.Header.Set("Cookie", sessionCookie+"="+strings.Join(values, "; "+sessionCookie+"="))
+		return b
+	}
+	a, b := old.Cookie[sessionCookie], live.Cookie[sessionCookie]
+	require.Equal(t, http.StatusOK, both(a, b).Get("/members/").StatusCode, "two sign-ins of one account")
+	require.Equal(t, http.StatusOK, old.Post("/accounts/logout", nil).StatusCode)
+	for name, values := range map[string][]string{"ended first": {a, b}, "ended last": {b, a}, "no cookie of ours": {"x", b}} {
+		require.Equal(t, http.StatusOK, both(values...).Get("/members/").StatusCode, name)
+	}
+	require.Equal(t, http.StatusUnauthorized, both(a, "x").Get("/members/").StatusCode)
+	res := both(a, "x").Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password})
+	require.Equal(t, http.StatusOK, res.StatusCode)
+	cleared := res.Cookies()[0]
+	require.Equal(t, []any{sessionCookie, "", -1}, []any{cleared.Name, cleared.Domain, cleared.MaxAge}, "the one without a domain goes")
+	require.Equal(t, "example.com", res.Cookies()[1].Domain)
+	require.NotEmpty(t, res.Cookies()[1].Value)
+	many := make([]string, 20)
+	for i := range many {
+		many[i] = strings.Repeat("x", i+1)
+	}
+	require.Equal(t, http.StatusUnauthorized, both(append(many, b)...).Get("/members/").StatusCode, "nobody has so many")
 }
 
 // The address that the guard sends back to is as long as one that is followed.

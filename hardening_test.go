@@ -54,6 +54,18 @@ func TestOpenRedirect(t *testing.T) {
 	}
 }
 
+// A guard's own next to a host that sees the cookie is followed, and no other host's.
+func TestNextToAGuardedSibling(t *testing.T) {
+	p := testPolicy(t)
+	p.Guards([]web.Sibling{{Host: "wiki.example.com", Ports: []string{"443"}}, {Host: "*.apps.example.com", Ports: []string{"8443"}}}, true)
+	for _, good := range []string{"https://wiki.example.com/x", "https://WIKI.example.com:443/", "https://a.apps.example.com/", "https://a.apps.example.com:8443/x"} {
+		require.Equal(t, good, p.SafeNext(good))
+	}
+	for _, bad := range []string{"http://wiki.example.com/", "https://wiki.example.com:8443/", "https://wiki.example.com.evil.example/", "https://a.b.apps.example.com/", "https://apps.example.com/", "https://.apps.example.com/", "javascript://wiki.example.com/", "https://u@wiki.example.com/"} {
+		require.Empty(t, p.SafeNext(bad), bad)
+	}
+}
+
 func FuzzSafeNext(f *testing.F) {
 	for _, seed := range []string{"/a", "//e", "/\\e", "https://example.com/", "https:e", "/\t/e"} {
 		f.Add(seed)

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -104,6 +105,7 @@ func tripEnds(w http.ResponseWriter, req *http.Request) error {
 // behind a handler is known when it is met.
 type survey struct {
 	groups []string   // of the routes around
+	ports  []string   // of the server
 	hosts  [][]string // that the routes around want; nil: any
 	guards []guardAt
 	served []servedAt
@@ -114,6 +116,7 @@ type survey struct {
 type guardAt struct {
 	guard *Guard
 	hosts []string
+	ports []string // of its server
 }
 
 type servedAt struct {
@@ -176,7 +179,7 @@ func (s *survey) handler(h caddyhttp.MiddlewareHandler, next caddyhttp.Handler) 
 		})
 	case *Guard:
 		h.behind.Store(&accountsBehind{next, slices.Clone(s.groups)})
-		s.guards = append(s.guards, guardAt{h, s.innermost()})
+		s.guards = append(s.guards, guardAt{h, s.innermost(), s.ports})
 		return caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error {
 			if h.realm() != tripOf(req).realm {
 				return tripEnds(w, req)
@@ -233,6 +236,7 @@ func (a *App) surveyRoutes() {
 	}
 	var s survey
 	for _, server := range httpApp.Servers {
+		s.ports = portsOf(server.Listen)
 		s.routes(server.Routes, caddyhttp.HandlerFunc(tripEnds))
 	}
 	for _, at := range s.guards {
@@ -240,6 +244,32 @@ func (a *App) surveyRoutes() {
 			s.checkGuard(r, at)
 		}
 	}
+	for _, r := range a.realms {
+		r.Origins.Guards(s.siblings(r), r.Https)
+	}
+}
+
+// siblings are the hosts beside base_url's that guards of a realm stand on and that
+// see its cookie.
+func (s *survey) siblings(r *realm) (out []web.Sibling) {
+	for _, at := range s.guards {
+		for _, host := range at.hosts {
+			if at.guard.name == r.Name && r.cookieReaches(host) && !strings.ContainsAny(host, "{ ") {
+				out = append(out, web.Sibling{Host: strings.ToLower(host), Ports: at.ports})
+			}
+		}
+	}
+	return out
+}
+
+// portsOf are the ports that a server listens on.
+func portsOf(listen []string) (out []string) {
+	for _, address := range listen {
+		if a, err := caddy.ParseNetworkAddress(address); err == nil && !a.IsUnixNetwork() {
+			out = append(out, strconv.FormatUint(uint64(a.StartPort), 10))
+		}
+	}
+	return out
 }
 
 // checkGuard warns of a guard on a host that can't see the session cookie, and has it

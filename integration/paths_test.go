@@ -390,3 +390,36 @@ func TestGuardThatSeesNoSignIn(t *testing.T) {
 	require.Equal(t, http.StatusOK, ada.get("/members/").StatusCode)
 	require.NotContains(t, s.log.since(0), "guards 127.0.0.1")
 }
+
+// TestNextToAGuardedHost: with cookie_domain, a guard's own next to its host is
+// followed at the sign-in, though no trusted_origins has it; another host's is not.
+func TestNextToAGuardedHost(t *testing.T) {
+	s := run(t, `{
+	admin 127.0.0.1:[[admin]]
+	default_bind 127.0.0.1
+}
+http://accounts.example.com:[[port]] {
+	registration {
+		throttle off
+		base_url http://accounts.example.com:[[port]]
+		from no-reply@example.com
+		mailer file [[dir]]/mail
+		session {
+			cookie_domain example.com
+		}
+	}
+}
+http://wiki.example.com:[[port]] {
+	require_login
+	respond in
+}
+`)
+	host := fmt.Sprintf("wiki.example.com:%d", s.port)
+	to, err := url.Parse(s.visit(host, "/page").location)
+	require.NoError(t, err)
+	require.Equal(t, fmt.Sprintf("accounts.example.com:%d", s.port), to.Host)
+	require.Equal(t, "http://"+host+"/page", to.Query().Get("next"))
+	require.Contains(t, s.visit(to.Host, to.RequestURI()).body, `value="http://`+host+`/page"`)
+	require.NotContains(t, s.visit(to.Host, "/accounts/login/?next=http%3A%2F%2Fevil.example%2F").body, "evil.example")
+	require.NotContains(t, s.log.since(0), "require_login guards")
+}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/origin"
@@ -46,7 +47,10 @@ func (r *Realm) Authenticate(req *http.Request, strict bool) (session.Principal,
 	if !r.Options.Login.Session {
 		return session.Principal{}, store.ErrNotFound
 	}
-	token, _ := SentCookie(req, r.cookieName(req))
+	token, sent := SentCookie(req, r.cookieName(req))
+	if token == "" && sent {
+		return r.amongRivals(req, a, now, idle)
+	}
 	if token == "" {
 		return session.Principal{}, store.ErrNotFound
 	}
@@ -67,6 +71,9 @@ type OriginPolicy struct {
 	self    string // scheme://host of base_url, "" if none
 	trusted origin.Set
 	csrf    *http.CrossOriginProtection
+	// siblings are known once the configuration has started.
+	siblings atomic.Pointer[siblings]
+	https    bool
 }
 
 // NewOriginPolicy trusts the origin of base_url, if there is one, and those of
@@ -215,7 +222,7 @@ func (p *OriginPolicy) SafeNext(next string) string {
 		return next
 	}
 	to := origin.Of(u)
-	if (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && (to == p.self || p.trusted.Has(to)) {
+	if (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && (to == p.self || p.trusted.Has(to) || p.guards(u)) {
 		return next
 	}
 	return ""

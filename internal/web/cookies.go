@@ -75,6 +75,7 @@ func (r *Realm) cookieName(req *http.Request) string {
 // setCookie carries a session's token to the browser, for as long as the
 // session lasts; the empty token takes it away.
 func (r *Realm) setCookie(w http.ResponseWriter, req *http.Request, token string) {
+	r.clearRivals(w, req)
 	seconds := int(r.Options.Session.Lifetime / time.Second)
 	if token == "" {
 		seconds = -1

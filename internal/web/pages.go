@@ -385,7 +385,7 @@ func (p *pages) Write(w http.ResponseWriter, c *Call, status int, d PageData) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", p.csp)
+	h.Set("Content-Security-Policy", p.realm.Origins.formActions(p.csp))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
