@@ -187,6 +187,22 @@ type Tx interface {
 	// DeleteLeftNames removes up to limit of them whose Until is not after now, the
 	// longest over first, and returns how many it removed.
 	DeleteLeftNames(now time.Time, limit int) (int, error)
+
+	// Invitation returns the invitation with this id, good or not, or ErrNotFound.
+	Invitation(id uuid.UUID) (*Invitation, error)
+	// InvitationByHash does so by the hash of its token.
+	InvitationByHash(hash TokenHash) (*Invitation, error)
+	// Invitations returns up to limit of them in order of id, beginning behind after
+	// (the zero UUID: from the first).
+	Invitations(after uuid.UUID, limit int) ([]*Invitation, error)
+	// PutInvitation inserts or replaces an invitation. One with the hash of another is
+	// refused with ErrTaken.
+	PutInvitation(i *Invitation) error
+	// DeleteInvitation removes an invitation, or returns ErrNotFound.
+	DeleteInvitation(id uuid.UUID) error
+	// DeleteInvitations removes up to limit of them whose Expires is not after now, the
+	// longest over first, and returns how many it removed.
+	DeleteInvitations(now time.Time, limit int) (int, error)
 }
 
 // A Key is one unique value of an account: two accounts of a realm never hold
@@ -365,6 +381,12 @@ const (
 	// how one signs in to it has changed. They have no link.
 	MailPasswordChanged MailKind = "password_changed"
 	MailLoginChanged    MailKind = "login_changed"
+	// MailInvitation has the link by which one signs up.
+	MailInvitation MailKind = "invitation"
+	// MailApproved tells who waited that he can sign in, MailRefused that he can't and
+	// that his account is gone.
+	MailApproved MailKind = "approved"
+	MailRefused  MailKind = "refused"
 )
 
 // Mail is one row of the outbox.
@@ -397,6 +419,11 @@ type Mail struct {
 	// Waiting is the account that awaits its verification and for whose sake the
 	// message was asked for; zero: none. Its time is counted anew from Queued.
 	Waiting uuid.UUID
+	// Invitation is what the message invites to; zero: to nothing. The message is
+	// dropped where that can't be used any more.
+	Invitation uuid.UUID
+	// Words are what an owner has written into it; empty: nothing.
+	Words string
 }
 
 // ParseID reads an account's id in its one written form.

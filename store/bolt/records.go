@@ -134,18 +134,20 @@ type sessionRecord struct {
 }
 
 type mailRecord struct {
-	MessageID string         `cbor:"1,keyasint,omitempty"`
-	Kind      store.MailKind `cbor:"2,keyasint"`
-	To        string         `cbor:"3,keyasint"`
-	User      uuid.UUID      `cbor:"4,keyasint"`
-	State     []byte         `cbor:"5,keyasint,omitempty"`
-	Language  string         `cbor:"6,keyasint,omitempty"`
-	Queued    *int64         `cbor:"7,keyasint,omitempty"` // unix milliseconds
-	Due       *int64         `cbor:"8,keyasint,omitempty"` // unix milliseconds
-	Attempts  int            `cbor:"9,keyasint,omitempty"`
-	Next      string         `cbor:"10,keyasint,omitempty"`
-	Tried     int64          `cbor:"11,keyasint,omitempty"` // milliseconds
-	Waiting   []byte         `cbor:"16,keyasint,omitempty"`
+	MessageID  string         `cbor:"1,keyasint,omitempty"`
+	Kind       store.MailKind `cbor:"2,keyasint"`
+	To         string         `cbor:"3,keyasint"`
+	User       uuid.UUID      `cbor:"4,keyasint"`
+	State      []byte         `cbor:"5,keyasint,omitempty"`
+	Language   string         `cbor:"6,keyasint,omitempty"`
+	Queued     *int64         `cbor:"7,keyasint,omitempty"` // unix milliseconds
+	Due        *int64         `cbor:"8,keyasint,omitempty"` // unix milliseconds
+	Attempts   int            `cbor:"9,keyasint,omitempty"`
+	Next       string         `cbor:"10,keyasint,omitempty"`
+	Tried      int64          `cbor:"11,keyasint,omitempty"` // milliseconds
+	Waiting    []byte         `cbor:"16,keyasint,omitempty"`
+	Invitation []byte         `cbor:"17,keyasint,omitempty"`
+	Words      string         `cbor:"18,keyasint,omitempty"`
 }
 
 // EncodeUser is the record of an account and of the keys by which it is found.
@@ -272,14 +274,26 @@ func fromHashBytes(b []byte) (h store.TokenHash) {
 	return h
 }
 
-func encodeMail(m *store.Mail) ([]byte, error) {
-	var waiting []byte
-	if m.Waiting != uuid.Nil {
-		waiting = m.Waiting[:]
+// idBytes is nil for no id, so that the record leaves the field out.
+func idBytes(id uuid.UUID) []byte {
+	if id == uuid.Nil {
+		return nil
 	}
+	return id[:]
+}
+
+// fromIDBytes gives the zero id for what is none.
+func fromIDBytes(b []byte) (id uuid.UUID) {
+	if len(b) == len(id) {
+		copy(id[:], b)
+	}
+	return id
+}
+
+func encodeMail(m *store.Mail) ([]byte, error) {
 	return encodeRecord(mailFormat, &mailRecord{
 		MessageID: m.MessageID, Kind: m.Kind, To: m.To, User: m.User, State: m.State,
-		Language: m.Language, Attempts: m.Attempts, Next: m.Next, Waiting: waiting, Queued: millis(m.Queued), Due: millis(m.Due),
+		Language: m.Language, Attempts: m.Attempts, Next: m.Next, Waiting: idBytes(m.Waiting), Invitation: idBytes(m.Invitation), Words: m.Words, Queued: millis(m.Queued), Due: millis(m.Due),
 		Tried: m.Tried.Milliseconds(),
 	})
 }
@@ -289,12 +303,8 @@ func decodeMail(seq uint64, data []byte) (*store.Mail, error) {
 	if err := decodeRecord("mail", mailFormat, data, &r); err != nil {
 		return nil, err
 	}
-	var waiting uuid.UUID
-	if len(r.Waiting) == len(waiting) {
-		waiting = uuid.UUID(r.Waiting)
-	}
 	return &store.Mail{
-		Waiting: waiting, Seq: seq, MessageID: r.MessageID, Kind: r.Kind, To: r.To, User: r.User, State: r.State,
+		Waiting: fromIDBytes(r.Waiting), Invitation: fromIDBytes(r.Invitation), Words: r.Words, Seq: seq, MessageID: r.MessageID, Kind: r.Kind, To: r.To, User: r.User, State: r.State,
 		Language: r.Language, Attempts: r.Attempts, Next: r.Next, Queued: fromMillis(r.Queued), Due: fromMillis(r.Due),
 		Tried: time.Duration(r.Tried) * time.Millisecond,
 	}, nil

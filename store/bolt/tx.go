@@ -37,12 +37,18 @@ const (
 	bucketWaitingKeys   = "waiting_keys"   // value NUL id → nothing
 	bucketAudit         = "audit"          // seq → format, unix seconds, account, event, CBOR of the rest
 	bucketAuditAccount  = "audit_account"  // account, seq → nothing
+
+	bucketInvitations      = "invitations"       // id → format, CBOR
+	bucketInvitationHashes = "invitation_hashes" // hash of the token → id
+	bucketInvitationExpiry = "invitation_expiry" // unix seconds, id → nothing
 )
 
 var realmBuckets = []string{
 	bucketUsers, bucketKeys, bucketSessions, bucketUserSessions, bucketSessionExpiry,
 	bucketOutbox, bucketOutboxDue, bucketOutboxTo, bucketValues, bucketBudgets, bucketWaiting, bucketWaitingKeys,
 	bucketLeftNames, bucketLeftUntil, bucketAudit, bucketAuditAccount,
+	bucketLeftNames, bucketLeftUntil,
+	bucketInvitations, bucketInvitationHashes, bucketInvitationExpiry,
 }
 
 // written is what an act leaves outside of the file: the mails that got a Seq, and

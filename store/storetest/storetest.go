@@ -41,6 +41,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"budget", budgetPromises},
 		{"left name", leftNamePromises},
 		{"audit", auditPromises},
+		{"invitation", invitationPromises},
 		{"concurrency", concurrencyPromises},
 	} {
 		t.Run(group.name, func(t *testing.T) {
