@@ -10,7 +10,7 @@ import (
 
 // The description and the files of pages are sent by one rule.
 func TestServeVersion(t *testing.T) {
-	p := &pages{realm: &Realm{Path: "/accounts"}, Files: map[string]*pageFile{}}
+	p := &pages{realm: &Realm{Path: "/accounts", Options: &Options{}}, Files: map[string]*pageFile{}}
 	p.serveFile("brand.css", "text/css", []byte("body{}"))
 	version := `"` + p.Files["brand.css"].version + `"`
 	for name, serve := range map[string]func(http.ResponseWriter, *http.Request){
