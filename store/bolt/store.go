@@ -23,6 +23,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/seed-928992b0/caddy-registration/internal/wholefile"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -60,7 +61,8 @@ type File struct {
 	warnings []string
 	closed   atomic.Bool
 	// realms has what the stores of one realm share, by its bucket.
-	realms sync.Map
+	realms  sync.Map
+	backups backups
 }
 
 // Open opens the account file at path. A missing one is created with
@@ -78,13 +80,7 @@ func Open(path string, wait time.Duration) (*File, error) {
 		return nil, openError(path, err)
 	}
 	wasEmpty := isEmpty(path)
-	db, err := openBolt(path, &bolt.Options{
-		Timeout: wait,
-		// The map type sorts all free pages at every commit: measured, four times
-		// the CPU of a small act once a sweep has left some thousand of them.
-		FreelistType:    bolt.FreelistArrayType,
-		InitialMmapSize: initialMmapSize(runtime.GOOS, strconv.IntSize),
-	})
+	db, err := openAt(path, wait)
 	if err != nil {
 		return nil, openError(path, err)
 	}
@@ -92,6 +88,11 @@ func Open(path string, wait time.Duration) (*File, error) {
 	f := &File{Db: db, Path: path, pageSize: db.Info().PageSize}
 	f.commits.db, f.commits.health = db, &f.Health
 	f.commits.fewest.Store(math.MaxInt64)
+	f.backups.life, f.backups.end = context.WithCancel(context.Background())
+	// The lock on the file is ours: nobody else is at work on these.
+	if err := errors.Join(wholefile.Sweep(path), wholefile.Sweep(f.spoolPath())); err != nil {
+		f.warnings = append(f.warnings, fmt.Sprintf("what a broken-off backup or restore has left beside the account file %s could not be removed: %v", path, err))
+	}
 	if wasEmpty {
 		f.warnings = append(f.warnings, fmt.Sprintf("account file %s was empty and begins without accounts; if it had some, restore it from a backup", path))
 	}
@@ -107,14 +108,57 @@ func Open(path string, wait time.Duration) (*File, error) {
 	return f, nil
 }
 
-// initialMmapSize reserves address space, not memory, so that the map is not
-// moved before the file has 1 GiB (about 1.5 million users): moving it waits
-// for all readers. On Windows the file itself would get that size.
-func initialMmapSize(goos string, intSize int) int {
-	if goos == "windows" || intSize < 64 {
-		return 0
+// openAt opens the file that stands at path once it is ours: while we waited for its
+// lock, another one may have been put in its place (Restore).
+func openAt(path string, wait time.Duration) (db *bolt.DB, err error) {
+	for range 3 {
+		var opened *os.File
+		options := bolt.Options{
+			Timeout: wait,
+			// The map type sorts all free pages at every commit: measured, four times
+			// the CPU of a small act once a sweep has left some thousand of them.
+			FreelistType: bolt.FreelistArrayType,
+			OpenFile: func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
+				f, err = os.OpenFile(name, flag, mode) //nolint:gosec // the owner names the file
+				if opened == nil {
+					opened = f
+				}
+				return f, err
+			},
+		}
+		for _, options.InitialMmapSize = range initialMmapSizes(runtime.GOOS, strconv.IntSize) {
+			opened = nil
+			if db, err = openBolt(path, &options); !errors.Is(err, syscall.ENOMEM) {
+				break
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		ours, err := opened.Stat()
+		if err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+		if there, err := os.Stat(path); err == nil && os.SameFile(ours, there) {
+			return db, nil
+		}
+		if err := db.Close(); err != nil {
+			return nil, err
+		}
 	}
-	return 1 << 30
+	return nil, errors.New("the file was replaced while it was opened")
+}
+
+// initialMmapSizes are the sizes of the map to begin with, in the order in which they
+// are tried. They reserve address space, not memory: moving the map when the file
+// outgrows it waits for all readers, a backup among them. 16 GiB is about 24 million
+// users; who limits the address space of the process (ulimit -v) gets less. On
+// Windows the file itself would get that size.
+func initialMmapSizes(goos string, intSize int) []int {
+	if goos == "windows" || intSize < 64 {
+		return []int{0}
+	}
+	return []int{16 << 30, 1 << 30, 0}
 }
 
 // tighten takes the rights of group and others away. Password hashes and mail
@@ -143,6 +187,9 @@ func (f *File) Close() error {
 	if f.closed.Swap(true) {
 		return nil
 	}
+	f.backups.end()
+	f.backups.making.Lock() // one that is being made gives up
+	defer f.backups.making.Unlock()
 	if err := f.Health.closeWithin(time.Second, f.Db.Close); err != nil {
 		return fmt.Errorf("account file %s: %w", f.Path, err)
 	}
@@ -228,7 +275,11 @@ type Store struct {
 	closed atomic.Bool
 }
 
-var _ store.Store = (*Store)(nil)
+// Interface guards
+var (
+	_ store.Store     = (*Store)(nil)
+	_ store.BackingUp = (*Store)(nil)
+)
 
 // Close ends this view of the file: later calls fail with an error that matches
 // fs.ErrClosed. The file and its other stores stay open, see File.Close.

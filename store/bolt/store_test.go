@@ -5,6 +5,7 @@ package bolt_test
 
 import (
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -285,4 +286,18 @@ func TestBoltFileSaysThatItIsLocked(t *testing.T) {
 	require.Less(t, time.Since(start), 10*time.Second)
 	require.NoError(t, f.Close())
 	openFile(t, path)
+}
+
+func TestBoltStoreKeepsTheContractOfBackups(t *testing.T) {
+	storetest.RunBackups(t, func(t *testing.T) store.Store {
+		return openRealm(t, openFile(t, filepath.Join(t.TempDir(), "accounts.db")), "default")
+	}, func(t *testing.T, backup io.Reader) store.Store {
+		path := filepath.Join(t.TempDir(), "accounts.db")
+		out, err := os.Create(path)
+		require.NoError(t, err)
+		_, err = io.Copy(out, backup)
+		require.NoError(t, err)
+		require.NoError(t, out.Close())
+		return openRealm(t, openFile(t, path), "default")
+	})
 }
