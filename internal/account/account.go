@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -206,9 +207,13 @@ func isNew(f *field.Field, before, u *store.User) bool {
 }
 
 // someLogin refuses an account that nobody could sign in to: of several login
-// fields none has to be given, but one of them.
-func (a *Accounts) someLogin(u *store.User, errs *refusal.FieldErrors) {
+// fields none has to be given, but one of them. before is the account as it was, nil
+// at sign-up: one that had none can still be saved as it is.
+func (a *Accounts) someLogin(before, u *store.User, errs *refusal.FieldErrors) {
 	login := a.Policy.Fields.Login
+	if before != nil && !slices.ContainsFunc(login, func(f *field.Field) bool { return f.Key(before) != f.Key(u) }) {
+		return
+	}
 	for _, f := range login {
 		if f.Key(u) != "" || hasField(*errs, f.Name) {
 			return

@@ -42,18 +42,6 @@ func (a *Accounts) newLoginClash(tx store.Tx, before, u *store.User) error {
 	return errs.Err()
 }
 
-// staysClashing adds an error for every login field that an input keeps at a value
-// to which another account answers: who saves it has to choose another.
-func (a *Accounts) staysClashing(tx store.Tx, in field.Input, u *store.User, errs *refusal.FieldErrors) error {
-	clashes, err := field.LoginClashes(tx, a.Policy.Fields.Login, u)
-	for _, c := range clashes {
-		if in[c.Field.Name].Kind != field.ValueAbsent && !hasField(*errs, c.Field.Name) {
-			errs.Add(c.Field.Name, refusal.CodeUnique)
-		}
-	}
-	return err
-}
-
 func hasField(errs refusal.FieldErrors, name string) bool {
 	return slices.ContainsFunc(errs, func(e refusal.FieldError) bool { return e.Field == name })
 }

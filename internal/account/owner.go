@@ -47,7 +47,7 @@ func (a *Accounts) Create(ctx context.Context, wanted NewAccount) (*store.User, 
 	a.readAsOwner(in, u, &errs)
 	a.chooseAsOwner(u, &errs)
 	checkGroups(u.Groups, &errs)
-	a.someLogin(u, &errs)
+	a.someLogin(nil, u, &errs)
 	if err := a.View(ctx, func(tx store.Tx) error {
 		all := slices.Clone(errs)
 		if err := a.takenAsOwner(tx, u, &all); err != nil {
@@ -176,11 +176,11 @@ func (a *Accounts) SetPassword(ctx context.Context, id uuid.UUID, pass string, c
 // SetUsername renames an account and tells it by mail. Its sign-ins stay.
 func (a *Accounts) SetUsername(ctx context.Context, id uuid.UUID, username string, client Client) (*store.User, error) {
 	return a.change(ctx, id, func(t *Txn, u *store.User) error {
-		old := u.Username
+		old, before := u.Username, *u
 		var errs refusal.FieldErrors
 		a.readAsOwner(field.Input{field.Username: textValue(username)}, u, &errs)
 		a.chooseAsOwner(u, &errs)
-		a.someLogin(u, &errs)
+		a.someLogin(&before, u, &errs)
 		if err := a.takenAsOwner(t, u, &errs); err != nil {
 			return err
 		}
@@ -201,10 +201,10 @@ func (a *Accounts) SetUsername(ctx context.Context, id uuid.UUID, username strin
 // The old one gets the mail that can take it back; the account's sign-ins end.
 func (a *Accounts) SetEmail(ctx context.Context, id uuid.UUID, email string, client Client) (*store.User, error) {
 	return a.change(ctx, id, func(t *Txn, u *store.User) error {
-		old, proven := u.Email, u.EmailVerified
+		old, proven, before := u.Email, u.EmailVerified, *u
 		var errs refusal.FieldErrors
 		a.readAsOwner(field.Input{field.Email: textValue(email)}, u, &errs)
-		a.someLogin(u, &errs)
+		a.someLogin(&before, u, &errs)
 		u.EmailVerified = u.Email != ""
 		if err := a.takenAsOwner(t, u, &errs); err != nil {
 			return err
@@ -239,7 +239,9 @@ func (a *Accounts) SetGroups(ctx context.Context, id uuid.UUID, add, remove []st
 			}
 		}
 		var errs refusal.FieldErrors
-		checkGroups(groups, &errs)
+		if len(groups) > len(u.Groups) {
+			checkGroups(groups, &errs)
+		}
 		u.Groups = groups
 		return errs.Err()
 	})

@@ -31,18 +31,14 @@ func (a *Accounts) StaleSignIn(s *store.Session) bool {
 func (a *Accounts) SetsLogin(p session.Principal, in field.Input) bool {
 	fields, _ := a.editableFields()
 	return slices.ContainsFunc(fields, func(f *field.Field) bool {
-		if in[f.Name].Kind == field.ValueAbsent || !a.Policy.Fields.Guarded(f) {
+		if in[f.Name].Kind == field.ValueAbsent || !a.Policy.Fields.Guarded(f) || in.Keeps(f, p.User) {
 			return false
 		}
-		if f.Extra {
-			v, refusal := f.Read(in[f.Name], false)
-			return refusal == nil && v != f.Get(p.User)
+		if !f.Extra {
+			return true
 		}
-		text := in.Text(f.Name)
-		if parsed, ok := f.Parse(text); ok {
-			text = parsed
-		}
-		return text != f.Get(p.User)
+		_, wrong := f.Read(in[f.Name], false)
+		return wrong == nil
 	})
 }
 

@@ -97,7 +97,7 @@ func (a *Accounts) readSignUp(in field.Input) *signUp {
 		in.Field(f, required[f.Name], s.user, &s.refused)
 	}
 	a.choose(nil, s.user, &s.refused)
-	a.someLogin(s.user, &s.refused)
+	a.someLogin(nil, s.user, &s.refused)
 	s.pass = in.Password(ParamPassword, &s.refused)
 	s.confirm = a.confirmation(in, a.Policy.Register.PasswordConfirm, &s.refused)
 	return s

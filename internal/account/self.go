@@ -13,7 +13,6 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
-	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
@@ -29,11 +28,11 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p session.Principal, in fi
 		before.Extra = maps.Clone(u.Extra)
 		for _, f := range fields {
 			if !partial || in[f.Name].Kind != field.ValueAbsent {
-				in.Field(f, required[f.Name], u, errs)
+				in.Change(f, required[f.Name], u, errs)
 			}
 		}
 		a.choose(&before, u, errs)
-		a.someLogin(u, errs)
+		a.someLogin(&before, u, errs)
 	}
 	stillGood := func(*Txn, *store.User) error { return nil }
 	if a.SetsLogin(p, in) {
@@ -63,9 +62,6 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p session.Principal, in fi
 		before.Extra = maps.Clone(u.Extra)
 		read(u, &errs)
 		if err := a.taken(t, u, &errs); err != nil {
-			return err
-		}
-		if err := a.staysClashing(t, in, u, &errs); err != nil {
 			return err
 		}
 		if err := errs.Err(); err != nil {
@@ -284,10 +280,10 @@ func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminCha
 		}
 		var errs refusal.FieldErrors
 		if change.Groups != nil {
-			u.Groups = *change.Groups
-			if len(u.Groups) > MaxGroups || slices.ContainsFunc(u.Groups, func(g string) bool { return !identity.IsGroup(g) }) {
-				errs.Add(field.Groups, refusal.CodeInvalid)
+			if !slices.Equal(u.Groups, *change.Groups) {
+				checkGroups(*change.Groups, &errs)
 			}
+			u.Groups = *change.Groups
 		}
 		for name, v := range change.Fields {
 			f, ok := a.Policy.Fields.ByName[name]
@@ -296,6 +292,9 @@ func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminCha
 				continue
 			}
 			got, wrong := f.Read(v, false)
+			if wrong != nil && (field.Input{name: v}).Keeps(f, u) {
+				continue
+			}
 			if wrong != nil {
 				errs = append(errs, *wrong)
 				continue

@@ -191,6 +191,43 @@ func (in Input) Field(f *Field, required bool, u *store.User, errs *refusal.Fiel
 	return true
 }
 
+// Change is Field for an account that there is already: a value that stays as it is,
+// is not judged by rules that came after it.
+func (in Input) Change(f *Field, required bool, u *store.User, errs *refusal.FieldErrors) (present bool) {
+	var wrong refusal.FieldErrors
+	present = in.Field(f, required, u, &wrong)
+	if len(wrong) > 0 && !in.Keeps(f, u) {
+		*errs = append(*errs, wrong...)
+	}
+	return present
+}
+
+// Keeps reports whether the input has a field's value as the account has it, in
+// whatever spelling.
+func (in Input) Keeps(f *Field, u *store.User) bool {
+	v, have := in[f.Name], f.Get(u)
+	switch v.Kind {
+	case valueNull:
+		return have == nil
+	case ValueText, valueBool:
+	default:
+		return false
+	}
+	txt := strings.TrimSpace(v.Text)
+	if txt == strings.TrimSpace(TextOf(have)) {
+		return true
+	}
+	if txt == "" || f.Kind.Textual() && f.tooLong(txt) {
+		return false
+	}
+	if f.Extra {
+		parsed, code := f.parseText(txt)
+		return code == "" && parsed == have
+	}
+	parsed, ok := f.Parse(txt)
+	return ok && parsed == have
+}
+
 // JSONValue is a decoded member of a JSON body. Numbers have to be json.Number: they
 // are texts as they were written.
 func JSONValue(v any) Value {

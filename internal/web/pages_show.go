@@ -94,6 +94,43 @@ func (ff FormField) show(l *text.Locale, value string) PageField {
 	return field
 }
 
+// LetStay takes off the form what would keep a browser from sending back what the
+// account has: rules may have come after it.
+func LetStay(c *Call, d *PageData, u *store.User) {
+	for i := range d.Form.Fields {
+		ff := &d.Form.Fields[i]
+		f, ok := c.Policy.Fields.ByName[ff.Name]
+		if !ok {
+			continue
+		}
+		have := field.TextOf(f.Get(u))
+		if have == "" {
+			ff.Required = false
+			continue
+		}
+		if utf8.RuneCountInString(have) < ff.MinLength {
+			ff.MinLength = 0
+		}
+		if code, _ := f.Beyond(f.Get(u)); code == refusal.CodeMinValue {
+			ff.Min = ""
+		} else if code == refusal.CodeMaxValue {
+			ff.Max = ""
+		}
+		switch f.Kind {
+		case field.KindEmail, field.KindURL:
+			if !f.Owns(have) {
+				ff.Kind = kindInputText
+			}
+		case field.KindChoice:
+			if !slices.Contains(f.Choices, have) {
+				chosen := slices.ContainsFunc(ff.Options, func(o PageOption) bool { return o.Selected })
+				ff.Options = append(ff.Options, PageOption{have, have, !chosen})
+			}
+		default:
+		}
+	}
+}
+
 // otherErrors are those of no input that the form shows: of the whole act, and
 // of what a browser can't have sent.
 func otherErrors(fields []PageField, left map[string][]string, refused *refusal.Error, l *text.Locale) []PageError {

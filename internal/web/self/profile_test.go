@@ -4,6 +4,11 @@
 package self_test
 
 import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"regexp"
 	"sync"
 	"testing"
 	"time"
@@ -13,6 +18,7 @@ import (
 
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 )
 
@@ -264,4 +270,71 @@ func errOr(errs ...error) error {
 		}
 	}
 	return nil
+}
+
+// A rule that comes after a value judges what is new, not what stays: whoever has
+// the value can save his profile as it is, over the API and in a browser.
+func TestProfileIsSavedUnchangedWhateverTheRules(t *testing.T) {
+	for name, c := range map[string]struct {
+		before, after field.Spec
+		// has is the account's value, other one that the rule refuses, with its code.
+		has, other any
+		code       string
+		// typed is how the value can be written besides.
+		typed any
+		// page is what the page must have of it, blocks what it must not have.
+		page, blocks string
+	}{
+		"pattern":    {field.Spec{Type: "text"}, field.Spec{Type: "text", Pattern: "[a-z]+"}, "A 1", "B 2", "invalid", " A 1 ", `value="A 1"`, "pattern="},
+		"min_length": {field.Spec{Type: "text"}, field.Spec{Type: "text", MinLength: 5}, "abc", "abd", "min_length", " abc", `value="abc"`, "minlength="},
+		"max_length": {field.Spec{Type: "text"}, field.Spec{Type: "text", MaxLength: 2}, "abc", "abd", "max_length", "abc ", `value="abc"`, "maxlength="},
+		"required":   {field.Spec{Type: "text"}, field.Spec{Type: "text", Required: true}, "", nil, "null", "  ", `name="extra"`, "required"},
+		"choices":    {field.Spec{Type: "choice", Choices: []string{"s", "m"}}, field.Spec{Type: "choice", Choices: []string{"m", "l"}}, "s", "xl", "invalid_choice", " s", `<option value="s" selected>`, `<option value="" selected>`},
+		"no choice":  {field.Spec{Type: "choice", Choices: []string{"s"}}, field.Spec{Type: "choice", Choices: []string{"s"}, Required: true}, "", "xl", "invalid_choice", "", `name="extra"`, "required"},
+		"max":        {field.Spec{Type: "integer"}, field.Spec{Type: "integer", Max: json.RawMessage("10")}, 12, 13, "max_value", "012", `value="12"`, "max="},
+		"min":        {field.Spec{Type: "date"}, field.Spec{Type: "date", Min: json.RawMessage(`"2000-01-01"`)}, "1990-01-01", "1991-01-01", "min_value", " 1990-01-01", `value="1990-01-01"`, "min="},
+		"type":       {field.Spec{Type: "text"}, field.Spec{Type: "url"}, "no address", "none", "invalid", " no address", `value="no address"`, `type="url"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "registration.db")
+			c.before.Name, c.after.Name = "extra", "extra"
+			s := sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(c.before))
+			s.Member("ada")
+			require.Equal(t, 200, s.SignedIn("ada").Do("PATCH", "/accounts/profile", sitetest.Data{"extra": c.has}).StatusCode)
+			s.Close()
+			s = sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(c.after))
+			b := s.SignedIn("ada").Problems()
+			whole := sitetest.Data{"username": "ada", "first_name": "", "last_name": "", "extra": c.has}
+			for _, method := range []string{"PUT", "POST", "PATCH"} {
+				for _, v := range []any{c.has, c.typed} {
+					res := b.Do(method, "/accounts/profile", sitetest.With(whole, sitetest.Data{"extra": v}))
+					require.Equal(t, 200, res.StatusCode, res.Text)
+				}
+			}
+			require.Equal(t, c.code, sitetest.FieldCodes(t, b.Do("PATCH", "/accounts/profile", sitetest.Data{"extra": c.other}), "extra"))
+			input := regexp.MustCompile(`(?s)<select[^>]*name="extra".*?</select>|<input[^>]*name="extra"[^>]*>`)
+			browser := s.SignedIn("ada").LikeBrowser()
+			refused := browser.Post("/accounts/profile/", url.Values{"username": {""}, "extra": {fmt.Sprint(c.has)}})
+			require.Equal(t, 400, refused.StatusCode, refused.Text)
+			for _, page := range []string{browser.Get("/accounts/profile/").Text, refused.Text} {
+				shown := input.FindString(page)
+				require.Contains(t, shown, c.page)
+				require.NotContains(t, shown, c.blocks)
+			}
+		})
+	}
+	t.Run("a new account is judged by them all", func(t *testing.T) {
+		s := sitetest.New(t, sitetest.NoVerification, sitetest.WithFields(field.Spec{Name: "extra", Type: "text", Required: true}))
+		require.Equal(t, "blank", sitetest.FieldCodes(t, s.Browser().Problems().Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"extra": ""})), "extra"))
+	})
+	t.Run("the login fields are others now", func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "registration.db")
+		s := sitetest.NewAt(t, path, sitetest.NoVerification)
+		s.Member("ada")
+		b := s.SignedIn("ada")
+		s.Close()
+		s = sitetest.NewAt(t, path, sitetest.NoVerification, sitetest.WithFields(field.Spec{Name: "nick", Type: "text", Unique: true}), sitetest.LoginBy("nick"))
+		b.Site = s
+		require.Equal(t, 200, b.Do("PUT", "/accounts/profile", sitetest.Data{"username": "ada", "first_name": "A", "last_name": "", "nick": ""}).StatusCode)
+	})
 }
