@@ -8,11 +8,17 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+
+	"github.com/seed-928992b0/caddy-registration/internal/siting"
 )
 
 func init() {
@@ -215,6 +221,89 @@ func orUnknown(source string) string {
 	}
 	return source
 }
+
+// placesOf are the accounts of a configuration in the order of its routes.
+func placesOf(app *caddyhttp.App) (out []siting.Place) {
+	for name, server := range app.Servers {
+		at := siting.Place{Server: name, Ports: portsOf(server.Listen), TLS: len(server.TLSConnPolicies) > 0, Proxied: behindProxy(server)}
+		for usual, chosen := range map[string]int{"80": app.HTTPPort, "443": app.HTTPSPort} { // the outside has the usual ones
+			if chosen != 0 && slices.Contains(at.Ports, strconv.Itoa(chosen)) {
+				at.Ports = append(at.Ports, usual)
+			}
+		}
+		w := inventory{server: server}
+		w.routes(server.Routes, at)
+		out = append(out, w.places...)
+	}
+	return out
+}
+
+// behindProxy reports whether the configuration names trusted proxies, or only a proxy
+// can connect.
+func behindProxy(server *caddyhttp.Server) bool {
+	// Caddy keeps them to itself; a version that calls them otherwise has more warnings.
+	if field := reflect.ValueOf(server).Elem().FieldByName("trustedProxies"); field.IsValid() && field.Kind() == reflect.Interface && !field.IsNil() {
+		return true
+	}
+	return len(portsOf(server.Listen)) == 0
+}
+
+// inventory walks through the routes of a server as requests do.
+type inventory struct {
+	server  *caddyhttp.Server
+	places  []siting.Place
+	routed  int // routes with conditions so far
+	invoked int // named routes around
+}
+
+// routes returns the place behind routes: with what they take off the path.
+func (w *inventory) routes(routes caddyhttp.RouteList, at siting.Place) siting.Place {
+	for _, route := range routes {
+		at.Taken = w.route(route, at).Taken
+	}
+	return at
+}
+
+func (w *inventory) route(route caddyhttp.Route, at siting.Place) siting.Place {
+	before := at
+	if wanted := hostsOf(route.MatcherSets); wanted != nil {
+		at.Hosts = wanted
+	}
+	conditional := slices.ContainsFunc(route.MatcherSets, func(set caddyhttp.MatcherSet) bool {
+		return slices.ContainsFunc(set, func(m any) bool { _, ok := m.(*caddyhttp.MatchHost); return !ok })
+	})
+	if conditional {
+		w.routed++
+		at.Within = append(slices.Clip(at.Within), w.routed)
+	}
+	for _, h := range route.Handlers {
+		switch h := h.(type) {
+		case *rewrite.Rewrite:
+			if prefix := strings.TrimSuffix(h.StripPathPrefix, "/"); !strings.Contains(prefix, "{") {
+				at.Taken += prefix
+			}
+		case *caddyhttp.Subroute:
+			at.Taken = w.routes(h.Routes, at).Taken
+		case *caddyhttp.Invoke:
+			if named := w.server.NamedRoutes[h.Name]; named != nil && w.invoked < maxInvoked {
+				w.invoked++
+				at.Taken = w.route(*named, at).Taken
+				w.invoked--
+			}
+		case *Handler:
+			place := at
+			place.Source, place.Realm, place.Path, place.BaseURL = orUnknown(h.Source), h.realm.Name, h.realm.Path, h.realm.settings.BaseURL
+			w.places = append(w.places, place)
+		}
+	}
+	if conditional {
+		return before
+	}
+	return at
+}
+
+// maxInvoked is how deep named routes may invoke one another; one may invoke itself.
+const maxInvoked = 10
 
 // Interface guards
 var _ caddy.App = (*App)(nil)

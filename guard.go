@@ -65,7 +65,10 @@ type Guard struct {
 	// `%XX` for each other byte of their UTF-8 and for `%`. Default: UTF-8 as it is,
 	// which not every app server reads as such.
 	HeaderEncoding string `json:"header_encoding,omitempty"`
-	// Where a browser is sent to sign in. Default: the realm's own page.
+	// Where a browser is sent to sign in, with `next` (and `reauth=1` where somebody is
+	// signed in, but too long ago for max_age) in its query, or in a fragment
+	// that is an app's route (`#/login`). A path, or an http or https URL.
+	// Default: the realm's own page.
 	LoginURL string `json:"login_url,omitempty"`
 	// How old the sign-in may be. Default: as old as the session lasts.
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
@@ -81,8 +84,8 @@ type Guard struct {
 	logger *zap.Logger
 	// behind are the accounts behind this guard, nil until the routes are known.
 	behind atomic.Pointer[accountsBehind]
-	// blind: on a host that it guards, browsers don't send the cookie of its realm.
-	blind atomic.Bool
+	// around is what the configuration has around it, nil until its routes are known.
+	around atomic.Pointer[surroundings]
 	// toldOfAccounts: the log has said that it stands before the accounts.
 	toldOfAccounts atomic.Bool
 }
@@ -146,6 +149,9 @@ func (g *Guard) validate() error {
 	if g.HeaderEncoding != "" && g.HeaderEncoding != percentEncoding {
 		return setting.Errorf("header_encoding", "%q is no encoding; write %s, or leave it out", g.HeaderEncoding, percentEncoding)
 	}
+	if u, err := url.Parse(g.LoginURL); g.LoginURL != "" && (err != nil || u.Opaque != "" || u.Host == "" && !strings.HasPrefix(g.LoginURL, "/") || u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https") {
+		return setting.Errorf("login_url", "%q leads nowhere; write a path that begins with a slash, or an http or https URL", g.LoginURL)
+	}
 	if g.MaxAge < 0 {
 		return setting.Errorf("max_age", "must not be negative; write for example 10m")
 	}
@@ -199,32 +205,37 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 // signInFirst sends a browser to the sign-in page and tells anything else 401.
 // again: somebody is signed in, but has to show once more who he is.
 func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, again bool, origin string) error {
-	target := g.LoginURL
+	target, blind := g.LoginURL, g.around.Load().blind(req.Host)
 	if target == "" && !r.settings.Pages.Off {
-		target = r.Address("/login/")
-		if g.blind.Load() && r.settings.BaseURL != "" || r.settings.Session.CookieDomain != "" && r.BaseHost != "" && !strings.EqualFold(req.Host, r.BaseHost) {
-			target = r.settings.BaseURL + r.Path + "/login/" // the accounts live on a sibling host
-		}
+		target = g.signInPage(req, r)
+	}
+	why := ""
+	if _, ours := r.Endpoint(req); ours && g.LoginURL == "" && !strings.Contains(target, "://") {
+		why = "require_login stands before the accounts of its own realm and can't reach them, so nobody can sign in there: " +
+			"put registration before it, or give it a matcher that leaves " + r.Path + "/* out"
+	}
+	if target != "" && why == "" {
 		if again {
-			target += "?" + web.ParamReauth + "=1"
+			target = web.WithParam(target, web.ParamReauth, "1")
+		}
+		var leads bool
+		if target, leads = web.OutOfCircle(target, originalURI(req), req.Host); !leads {
+			why = "the sign-in page that require_login leads to is guarded itself, or sign-in pages lead to one another, so nobody can sign in there: " +
+				"give require_login a matcher that leaves the page out, or another login_url"
 		}
 	}
-	if _, ours := r.Endpoint(req); ours && g.LoginURL == "" && !strings.Contains(target, "://") {
-		return g.standsBefore(w, req, r, origin)
+	if why != "" {
+		return g.standsBefore(w, req, r, origin, why)
 	}
 	if target == "" || !web.Navigates(req) {
 		return r.refuse(w, req, nil, refusal.New(refusal.CodeNotAuthenticated), origin)
 	}
-	separator := "?"
-	if strings.Contains(target, "?") {
-		separator = "&"
-	}
-	if g.blind.Load() { // it would be sent back and forth
+	if blind { // it would be sent back and forth
 		if g.LoginURL == "" {
-			target += separator + web.ParamElsewhere + "=1"
+			target = web.WithParam(target, web.ParamElsewhere, "1")
 		}
 	} else if wanted := r.wanted(req, target); wanted != "" {
-		target += separator + sign.ParamNext + "=" + url.QueryEscape(wanted)
+		target = web.WithParam(target, sign.ParamNext, wanted)
 	}
 	h := w.Header()
 	h.Set("Cache-Control", "no-store")
@@ -233,12 +244,10 @@ func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, 
 	return nil
 }
 
-// standsBefore answers where a request for the accounts themselves is refused: the
-// sign-in page would lead to itself for ever.
-func (g *Guard) standsBefore(w http.ResponseWriter, req *http.Request, r *realm, origin string) error {
+// standsBefore answers where the sign-in page would lead to itself for ever.
+func (g *Guard) standsBefore(w http.ResponseWriter, req *http.Request, r *realm, origin, why string) error {
 	if !g.toldOfAccounts.Swap(true) {
-		r.Logger.Warn(orUnknown(g.Source) + ": require_login stands before the accounts of its own realm and can't reach them, so nobody can sign in there: " +
-			"put registration before it, or give it a matcher that leaves " + r.Path + "/* out")
+		r.Logger.Warn(orUnknown(g.Source) + ": " + why)
 	}
 	if !r.settings.Pages.Off && web.WantsPage(req.Header) {
 		r.Pages.Misplaced(w, req)

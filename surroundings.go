@@ -19,6 +19,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/siting"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
 
@@ -104,24 +105,28 @@ func tripEnds(w http.ResponseWriter, req *http.Request) error {
 // survey walks through the routes of a server, the last first, so that what is
 // behind a handler is known when it is met.
 type survey struct {
-	groups []string   // of the routes around
-	ports  []string   // of the server
-	hosts  [][]string // that the routes around want; nil: any
-	guards []guardAt
-	served []servedAt
+	groups  []string // of the routes around
+	ports   []string // of the server
+	server  *caddyhttp.Server
+	hosts   [][]string // that the routes around want; nil: any
+	guards  []guardAt
+	served  []servedAt
+	invoked int // named routes around
 }
 
 // guardAt is a guard with the hosts that it guards, servedAt accounts with the hosts
 // on which they are; none: any.
 type guardAt struct {
-	guard *Guard
-	hosts []string
-	ports []string // of its server
+	guard  *Guard
+	hosts  []string
+	ports  []string // of its server
+	server *caddyhttp.Server
 }
 
 type servedAt struct {
 	handler *Handler
 	hosts   []string
+	server  *caddyhttp.Server
 }
 
 func (s *survey) routes(routes caddyhttp.RouteList, next caddyhttp.Handler) caddyhttp.Handler {
@@ -167,7 +172,7 @@ func (s *survey) route(route caddyhttp.Route, rest caddyhttp.Handler) caddyhttp.
 func (s *survey) handler(h caddyhttp.MiddlewareHandler, next caddyhttp.Handler) caddyhttp.Handler {
 	switch h := h.(type) {
 	case *Handler:
-		s.served = append(s.served, servedAt{h, s.innermost()})
+		s.served = append(s.served, servedAt{h, s.innermost(), s.server})
 		return caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error {
 			if _, ok := h.realm.Endpoint(req); !ok {
 				return next.ServeHTTP(w, req)
@@ -179,7 +184,7 @@ func (s *survey) handler(h caddyhttp.MiddlewareHandler, next caddyhttp.Handler) 
 		})
 	case *Guard:
 		h.behind.Store(&accountsBehind{next, slices.Clone(s.groups)})
-		s.guards = append(s.guards, guardAt{h, s.innermost(), s.ports})
+		s.guards = append(s.guards, guardAt{h, s.innermost(), s.ports, s.server})
 		return caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error {
 			if h.realm() != tripOf(req).realm {
 				return tripEnds(w, req)
@@ -188,6 +193,12 @@ func (s *survey) handler(h caddyhttp.MiddlewareHandler, next caddyhttp.Handler) 
 		})
 	case *caddyhttp.Subroute:
 		return s.routes(h.Routes, next)
+	case *caddyhttp.Invoke:
+		if named := s.server.NamedRoutes[h.Name]; named != nil && s.invoked < maxInvoked {
+			s.invoked++
+			defer func() { s.invoked-- }()
+			return s.route(*named, next)
+		}
 	case caddy.Module:
 		if slices.Contains(harmless, h.CaddyModule().ID) {
 			handler := h.(caddyhttp.MiddlewareHandler)
@@ -236,8 +247,11 @@ func (a *App) surveyRoutes() {
 	}
 	var s survey
 	for _, server := range httpApp.Servers {
-		s.ports = portsOf(server.Listen)
+		s.server, s.ports = server, portsOf(server.Listen)
 		s.routes(server.Routes, caddyhttp.HandlerFunc(tripEnds))
+	}
+	for _, warning := range siting.Warnings(placesOf(httpApp)) {
+		a.ctx.Logger(a).Warn(warning)
 	}
 	for _, at := range s.guards {
 		if r := a.realms[at.guard.name]; r != nil {
@@ -272,19 +286,62 @@ func portsOf(listen []string) (out []string) {
 	return out
 }
 
-// checkGuard warns of a guard on a host that can't see the session cookie, and has it
-// send nobody round in a circle. The hosts are those of the configuration.
+// surroundings are what a guard has around it by the configuration.
+type surroundings struct {
+	// served: where the accounts of its realm are on its server; anywhere: on any host.
+	served   []string
+	anywhere bool
+	// unseen are hosts that it guards and to which browsers don't send the cookie.
+	unseen []string
+}
+
+// blind reports whether browsers don't send the cookie to a guarded host.
+func (s *surroundings) blind(host string) bool { return s != nil && hostIn(s.unseen, host) }
+
+// signInPage is the address of the sign-in page of a guard without login_url: on this
+// host if the accounts are served on it, else that of base_url.
+func (g *Guard) signInPage(req *http.Request, r *realm) string {
+	s := g.around.Load()
+	elsewhere := s != nil && !s.anywhere && !hostIn(s.served, req.Host)
+	if s == nil { // it stands where nobody looks: a handler of another plugin
+		elsewhere = r.settings.Session.CookieDomain != "" && r.BaseHost != "" && !strings.EqualFold(req.Host, r.BaseHost)
+	}
+	if elsewhere && r.settings.BaseURL != "" {
+		return r.settings.BaseURL + r.Path + "/login/"
+	}
+	return r.Address("/login/")
+}
+
+// hostIn reports whether a host, with or without a port, is one that matchers name.
+func hostIn(named []string, host string) bool {
+	host = strings.ToLower((&url.URL{Host: host}).Hostname())
+	return slices.ContainsFunc(named, func(name string) bool { return siting.Covers(name, host) })
+}
+
+// checkGuard tells a guard what is around it, and warns of hosts that can't see the
+// session cookie. The hosts are those of the configuration.
 func (s *survey) checkGuard(r *realm, at guardAt) {
+	around := &surroundings{}
+	if before := at.guard.around.Load(); before != nil { // a named route, invoked once more
+		*around = *before
+	}
+	for _, served := range s.served {
+		if served.handler.realm == r && served.server == at.server {
+			around.anywhere = around.anywhere || served.hosts == nil
+			around.served = append(around.served, served.hosts...)
+		}
+	}
 	for _, host := range at.hosts {
 		if r.cookieReaches(host) || slices.ContainsFunc(s.served, func(served servedAt) bool {
 			return served.handler.realm == r && (served.hosts == nil || slices.Contains(served.hosts, host))
 		}) {
 			continue
 		}
-		at.guard.blind.Store(true)
+		around.unseen = append(around.unseen, host)
 		r.Logger.Warn(fmt.Sprintf("%s: require_login guards %s, but the sign-in at %s sets a cookie that browsers don't send there: nobody gets in. "+
 			"Add `registration` to that site, or let both have one domain: session { cookie_domain <domain> }", orUnknown(at.guard.Source), host, orUnknown(r.settings.BaseURL)))
 	}
+	at.guard.around.Store(around)
 }
 
 // cookieReaches reports whether browsers send the session cookie of base_url to a host.

@@ -423,3 +423,80 @@ http://wiki.example.com:[[port]] {
 	require.NotContains(t, s.visit(to.Host, "/accounts/login/?next=http%3A%2F%2Fevil.example%2F").body, "evil.example")
 	require.NotContains(t, s.log.since(0), "require_login guards")
 }
+
+// TestPlacesThatContradict: what is most likely wrong with where the accounts are is
+// warned of with its line when the configuration loads.
+func TestPlacesThatContradict(t *testing.T) {
+	site := func(address, more, base string) string {
+		return placedSite("http://"+address+":[[port]] {\n\t"+more+"\n}\n", base)
+	}
+	const plain, hint = "[[registration]]\n\trespond in", "Ignore this if a proxy"
+	second := strings.Replace(placedSite("[[registration]]", ""), "registration {", "registration {\n\t\trealm other\n\t\tstore bbolt [[dir]]/other.db", 1)
+	second = second[strings.Index(second, "registration"):]
+	for name, c := range map[string]struct{ conf, warns string }{
+		"all is well":    {site("127.0.0.1", plain, ""), ""},
+		"another host":   {site("localhost", plain, ""), hint},
+		"another port":   {strings.ReplaceAll(site("127.0.0.1", plain, ""), "base_url http://127.0.0.1:[[port]]", "base_url http://127.0.0.1"), hint},
+		"another scheme": {strings.ReplaceAll(site("127.0.0.1", plain, ""), "base_url http://", "base_url https://"), hint},
+		"a proxy that is named": {strings.Replace(strings.ReplaceAll(site("127.0.0.1", plain, ""), "base_url http://", "base_url https://"),
+			"default_bind 127.0.0.1", "default_bind 127.0.0.1\n\tservers {\n\t\ttrusted_proxies static 10.0.0.0/8\n\t}", 1), ""},
+		"two on one path":       {site("127.0.0.1", "[[registration]]\n\t"+second, ""), "is never reached"},
+		"a prefix that is gone": {site("127.0.0.1", "handle_path /app/* {\n\t\t[[registration]]\n\t}", ""), "is taken off the path"},
+		"a prefix that is kept": {site("127.0.0.1", "handle_path /app/* {\n\t\thandle_path /b/* {\n\t\t\t[[registration]]\n\t\t}\n\t}", "/app/b"), ""},
+		"a named route":         {placedSite("&(accounts) {\n\t[[registration]]\n}\nhttp://127.0.0.1:[[port]] {\n\thandle_path /app/* {\n\t\tinvoke accounts\n\t}\n}\n", ""), "is taken off the path"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := run(t, c.conf)
+			if c.warns != "" {
+				s.logged(0, "Caddyfile:", c.warns)
+				return
+			}
+			for _, warning := range []string{hint, "is never reached", "is taken off the path"} {
+				require.NotContains(t, s.log.since(0), warning)
+			}
+		})
+	}
+}
+
+// TestGuardOnAnotherPort: cookies don't tell ports apart, so the sign-in of one site
+// lets people in at another port of its host, and leads back there.
+func TestGuardOnAnotherPort(t *testing.T) {
+	s := newServer(t)
+	s.values["other"] = fmt.Sprint(freePort(t))
+	s.configure(placedSite("http://127.0.0.1:[[port]] {\n\t[[registration]]\n\trespond in\n}\nhttp://127.0.0.1:[[other]] {\n\trequire_login\n\trespond guarded\n}\n", ""))
+	s.start()
+	other := "http://127.0.0.1:" + s.values["other"]
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, other+"/page", nil)
+	require.NoError(t, err)
+	req.Header.Set("Accept", browserAccept)
+	res, err := http.DefaultTransport.RoundTrip(req)
+	require.NoError(t, err)
+	require.NoError(t, res.Body.Close())
+	require.Equal(t, s.base()+"/accounts/login/?next="+url.QueryEscape(other+"/page"), res.Header.Get("Location"))
+	ada := s.member("ada")
+	ada.header.Set("Accept", browserAccept)
+	require.Equal(t, other+"/page", ada.get("/accounts/login/?next="+url.QueryEscape(other+"/page")).Header.Get("Location"))
+}
+
+// TestCircleThroughTwoRealms: a guard whose login_url is the page of another realm
+// never sees its sign-in; a browser that is signed in there goes round no more than
+// people notice.
+func TestCircleThroughTwoRealms(t *testing.T) {
+	second := strings.Replace(placedSite("[[registration]]", ""), "registration {", "registration /b {\n\t\trealm b\n\t\tstore bbolt [[dir]]/b.db\n\t\tsession {\n\t\t\tcookie_name b\n\t\t}", 1)
+	second = second[strings.Index(second, "registration"):]
+	s := run(t, placedSite("http://127.0.0.1:[[port]] {\n\t[[registration]]\n\t"+second+"\n\trequire_login /members/* {\n\t\trealm b\n\t\tlogin_url /accounts/login/\n\t}\n\trespond in\n}\n", ""))
+	ada := s.member("ada")
+	ada.header.Set("Accept", browserAccept)
+	target := "/members/x"
+	for hop := 0; ; hop++ {
+		require.Less(t, hop, 10, "redirects in circles")
+		res := ada.get(target)
+		if res.StatusCode != http.StatusFound {
+			require.Equal(t, http.StatusOK, res.StatusCode)
+			require.Contains(t, res.body, "see it")
+			break
+		}
+		target = res.Header.Get("Location")
+	}
+	s.logged(0, "again and again")
+}

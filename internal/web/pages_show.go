@@ -233,18 +233,7 @@ func (p *pages) get(w http.ResponseWriter, c *Call, e *Endpoint) {
 			return
 		}
 	}
-	value := func(name string) string {
-		switch {
-		case name == sign.ParamNext:
-			return c.Next
-		case e.Form.Value != nil:
-			return e.Form.Value(c, name)
-		case slices.Contains(e.Form.Hidden, name):
-			return c.In.Text(name)
-		}
-		return ""
-	}
-	d := p.Data(c, e, value, nil)
+	d := p.Data(c, e, func(name string) string { return e.Form.begins(c, name) }, nil)
 	if e.Form.Complete != nil {
 		if err := e.Form.Complete(c, &d, owner); err != nil {
 			p.refusal(w, c.Req, c.Who, AsRefusal(err))
@@ -261,6 +250,19 @@ func (p *pages) get(w http.ResponseWriter, c *Call, e *Endpoint) {
 		d.Note = c.Loc.Text(flash.phrase())
 	}
 	p.Write(w, c, http.StatusOK, d)
+}
+
+// begins is what an input of a form begins with.
+func (f *Form) begins(c *Call, name string) string {
+	switch {
+	case name == sign.ParamNext:
+		return c.Next
+	case f.Value != nil:
+		return f.Value(c, name)
+	case slices.Contains(f.Hidden, name):
+		return c.In.Text(name)
+	}
+	return ""
 }
 
 // sent turns the page that asks for a mail into the one that says it is on its

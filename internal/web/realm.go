@@ -98,6 +98,7 @@ type Realm struct {
 	// client sends under these names is removed on all routes of the site.
 	CopiesIdentity atomic.Bool
 	ToldOfGroups   atomic.Bool // see groupsOf
+	toldOfCircle   atomic.Bool // see SentBack
 }
 
 // openPatience is how long a request waits for the store to be opened. Servers may

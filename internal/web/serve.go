@@ -171,7 +171,7 @@ func (r *Realm) Serve(w http.ResponseWriter, req *http.Request, name string) {
 		r.Refuse(w, req, refusal.New(refusal.CodeNotFound))
 		return
 	}
-	page := read && e.Form != nil && !e.linkActs && (html || !r.Options.Pages.Off && !slices.Contains(e.Methods, http.MethodGet) && takesPage(req.Header))
+	page := read && r.showsForm(req, e, html)
 	if !page && !slices.Contains(e.Methods, req.Method) {
 		w.Header().Set("Allow", strings.Join(e.Methods, ", "))
 		r.Refuse(w, req, refusal.New(refusal.CodeMethodNotAllowed))
@@ -188,6 +188,15 @@ func (r *Realm) Serve(w http.ResponseWriter, req *http.Request, name string) {
 	}
 	r.Heed(req)
 	r.call(w, req, e, html, page)
+}
+
+// showsForm reports whether a GET is answered with the page of an endpoint's form. html:
+// the client likes that best.
+func (r *Realm) showsForm(req *http.Request, e *Endpoint, html bool) bool {
+	if e.Form == nil || e.linkActs {
+		return false
+	}
+	return html || !r.Options.Pages.Off && !slices.Contains(e.Methods, http.MethodGet) && takesPage(req.Header)
 }
 
 // keepSecrets keeps a request out of the access log if its address names a secret,

@@ -30,9 +30,13 @@ func EndpointLogin(r *web.Realm) *web.Endpoint {
 		Form: &web.Form{
 			Title: text.Say("page.login.title"), Submit: text.Say("page.login.submit"),
 			Fields:   []web.FormField{web.LoginField(s), web.CurrentPassword(account.ParamPassword, text.Say("field.password"))},
+			Hidden:   []string{web.ParamKept},
 			Instead:  skipSignIn,
 			Complete: askAgain,
 			Value: func(c *web.Call, name string) string {
+				if name == web.ParamKept && r.ProbesCookies(c) {
+					return "?"
+				}
 				if name == "login" && c.Who != nil {
 					return web.ProfileValue(c, c.Who.User, s.LoginFields[0])
 				}
@@ -54,22 +58,30 @@ func EndpointLogin(r *web.Realm) *web.Endpoint {
 	return e
 }
 
-// skipSignIn sends on who is signed in already, unless he is asked to sign in anew.
+// skipSignIn sends on who is signed in already, unless he is asked to sign in anew or
+// the page that he came from doesn't see it.
 func skipSignIn(w http.ResponseWriter, c *web.Call) bool {
-	if c.Who == nil || c.Who.Session.Kind != store.KindSession || c.In.Text(web.ParamReauth) != "" || c.In.Text(web.ParamElsewhere) != "" {
+	c.Realm.Probe(w, c)
+	if c.Who == nil || c.Who.Session.Kind != store.KindSession || c.In.Text(web.ParamReauth) != "" || c.In.Text(web.ParamElsewhere) != "" || !c.Realm.SentBack(w, c) {
 		return false
 	}
 	web.SeeOther(w, http.StatusFound, c.Realm.AfterSignIn(c.Next))
 	return true
 }
 
-// askAgain tells who is signed in why he is asked to sign in.
+// askAgain tells why somebody is asked to sign in who has done so.
 func askAgain(c *web.Call, d *web.PageData, _ *store.User) error {
-	if c.In.Text(web.ParamElsewhere) != "" {
-		d.Text = append(d.Text, c.Loc.Text(text.Say("page.login.elsewhere")))
-	}
-	if c.Who != nil && c.In.Text(web.ParamElsewhere) == "" {
-		d.Text, d.Links = append(d.Text, c.Loc.Text(text.Say("page.login.reauth"))), nil
+	say := func(id string) { d.Text = append(d.Text, c.Loc.Text(text.Say(id))) }
+	switch {
+	case c.In.Text(web.ParamElsewhere) != "":
+		say("page.login.elsewhere")
+	case c.Who != nil && c.Realm.Unseen(c):
+		say("page.login.unseen")
+	case c.Who != nil:
+		say("page.login.reauth")
+		d.Links = nil
+	case c.In.Text(web.ParamKept) == "1":
+		say("page.login.not_kept")
 	}
 	return nil
 }
@@ -83,7 +95,7 @@ func actLogin(c *web.Call) (*web.Reply, error) {
 	if err != nil {
 		return &web.Reply{User: u}, err
 	}
-	rep := &web.Reply{Status: http.StatusOK, Detail: text.Say("detail.logged_in"), User: u, Cookie: grant.Cookie, SeeOther: c.Realm.AfterSignIn(c.Next)}
+	rep := &web.Reply{Status: http.StatusOK, Detail: text.Say("detail.logged_in"), User: u, Cookie: grant.Cookie, SeeOther: c.Realm.CheckKept(c, c.Realm.AfterSignIn(c.Next))}
 	if grant.Clashes {
 		c.Realm.Logger.Warn("signed in by an account to whose sign-in name another one answers; it has been asked to choose another", zap.String("user", u.ID.String()))
 		rep.Detail, rep.SeeOther = text.Say("detail.logged_in_clash"), "" // to the profile, which says so

@@ -1,0 +1,62 @@
+package siting
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestWarnings(t *testing.T) {
+	site := Place{Source: "Caddyfile:3", Realm: "default", Path: "/accounts", BaseURL: "https://example.com", Hosts: []string{"example.com"}, Ports: []string{"443"}, TLS: true}
+	with := func(change func(*Place)) Place {
+		p := site
+		change(&p)
+		return p
+	}
+	other := with(func(p *Place) { p.Source, p.Realm = "Caddyfile:9", "other" })
+	const wrongBase, hidden, taken = "base_url is", "is never reached", "is taken off the path"
+	for name, c := range map[string]struct {
+		places []Place
+		warns  []string
+	}{
+		"all is well":            {[]Place{site}, nil},
+		"any host":               {[]Place{with(func(p *Place) { p.Hosts = nil })}, nil},
+		"a wildcard":             {[]Place{with(func(p *Place) { p.Hosts, p.BaseURL = []string{"*.example.com"}, "https://A.example.com" })}, nil},
+		"a placeholder":          {[]Place{with(func(p *Place) { p.Hosts = []string{"{env.HOST}"} })}, nil},
+		"no base_url":            {[]Place{with(func(p *Place) { p.BaseURL = "" })}, nil},
+		"another host":           {[]Place{with(func(p *Place) { p.BaseURL = "https://www.example.com" })}, []string{wrongBase}},
+		"another port":           {[]Place{with(func(p *Place) { p.BaseURL = "https://example.com:8443" })}, []string{wrongBase}},
+		"another scheme":         {[]Place{with(func(p *Place) { p.BaseURL = "http://example.com" })}, []string{wrongBase}},
+		"plain HTTP":             {[]Place{with(func(p *Place) { p.TLS, p.Ports = false, []string{"80"} })}, []string{wrongBase}},
+		"an IPv6 address":        {[]Place{with(func(p *Place) { p.Hosts, p.BaseURL = []string{"::1"}, "https://[::1]" })}, nil},
+		"a proxy is named":       {[]Place{with(func(p *Place) { p.BaseURL, p.Proxied = "https://www.example.com", true })}, nil},
+		"one of two sites is it": {[]Place{with(func(p *Place) { p.Hosts, p.Server = []string{"www.example.com"}, "b" }), site}, nil},
+		"told once a realm": {[]Place{
+			with(func(p *Place) { p.Hosts = []string{"a.example"} }), with(func(p *Place) { p.Hosts = []string{"b.example"} }),
+		}, []string{wrongBase}},
+
+		"two at one path":              {[]Place{site, other}, []string{hidden}},
+		"one below the other":          {[]Place{site, with(func(p *Place) { p.Realm, p.Path = "other", "/Accounts/staff" })}, []string{hidden}},
+		"beside each other":            {[]Place{site, with(func(p *Place) { p.Realm, p.Path = "other", "/accounts-b" })}, nil},
+		"other servers":                {[]Place{site, with(func(p *Place) { p.Server = "b" })}, nil},
+		"other hosts":                  {[]Place{site, with(func(p *Place) { p.Hosts, p.BaseURL, p.Realm = []string{"b.example"}, "https://b.example", "b" })}, nil},
+		"the first has a condition":    {[]Place{with(func(p *Place) { p.Within = []int{1} }), other}, nil},
+		"the second has a condition":   {[]Place{site, with(func(p *Place) { p.Within = []int{1} })}, []string{hidden}},
+		"two conditions":               {[]Place{with(func(p *Place) { p.Within = []int{1} }), with(func(p *Place) { p.Within = []int{2} })}, nil},
+		"any host hides":               {[]Place{with(func(p *Place) { p.Hosts = nil }), other}, []string{hidden}},
+		"the rest of any host is left": {[]Place{site, with(func(p *Place) { p.Hosts = nil })}, nil},
+
+		"base_url has what is taken":    {[]Place{with(func(p *Place) { p.Taken, p.BaseURL = "/app", "https://example.com/app" })}, nil},
+		"a proxy takes more":            {[]Place{with(func(p *Place) { p.Taken, p.BaseURL = "/app", "https://example.com/x/app/" })}, nil},
+		"base_url hasn't what is taken": {[]Place{with(func(p *Place) { p.Taken = "/app" })}, []string{taken}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got := Warnings(c.places)
+			require.Len(t, got, len(c.warns), got)
+			for i, part := range c.warns {
+				require.Contains(t, got[i], part)
+				require.Contains(t, got[i], "Caddyfile:")
+			}
+		})
+	}
+}
