@@ -1,10 +1,11 @@
-// guard.go: require_login and the authentication provider: who is signed in goes
-// through, and {http.auth.user.*} says who it is.
+// guard.go: require_login: who is signed in goes through, and {http.auth.user.*} says
+// who it is.
 
 package registration
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,10 +20,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"go.uber.org/zap"
 
-	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
@@ -177,7 +176,7 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 		again := err == nil
 		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) error { return g.signInFirst(w, req, r, again, origin) })
 	}
-	if len(g.Groups) > 0 && !slices.ContainsFunc(g.Groups, func(group string) bool { return slices.Contains(p.User.Groups, group) }) {
+	if !g.lets(p.User) {
 		who := p // a copy, so that p need not be on the heap where all is well
 		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) error {
 			return r.refuse(w, req, &who, refusal.New(refusal.CodePermissionDenied), origin)
@@ -186,20 +185,23 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 	if g.CopyHeaders {
 		r.copyIdentity(req.Header, p.User, g.HeaderEncoding == percentEncoding)
 	}
-	private := &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, who: signedIn{realm: r, user: p.User, session: p.Session}, origin: origin}
+	private := &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, guard: g, who: signedIn{realm: r, user: p.User, session: p.Session}, origin: origin}
 	publish(req, &private.who)
 	if !g.KeepCredentials {
-		private.who.taken = r.Take(req, p.Session.Kind)
+		r.Take(req, p.Session.Kind, &private.who.taken)
 	}
-	private.http1 = req.ProtoMajor == 1
-	private.open.Context = req.Context()
-	r.Accounts.Load().Sessions.Follow(&private.open, p, r.Options.Session.Idle, g.Groups, private)
+	req = private.follow(req)
 	defer private.over()
-	err = next.ServeHTTP(private, req.WithContext(&private.open))
+	err = next.ServeHTTP(private, req)
 	if err != nil && !private.wroteHeader {
 		private.ownHeaders() // Caddy's error routes answer, past this writer; a cache may keep a 404 too
 	}
 	return err
+}
+
+// lets reports whether an account is one that is let through.
+func (g *Guard) lets(u *store.User) bool {
+	return len(g.Groups) == 0 || slices.ContainsFunc(g.Groups, func(group string) bool { return slices.Contains(u.Groups, group) })
 }
 
 // signInFirst sends a browser to the sign-in page and tells anything else 401.
@@ -341,11 +343,13 @@ func (r *realm) copyIdentity(h http.Header, u *store.User, percent bool) {
 // can be cut off.
 type privateWriter struct {
 	caddyhttp.ResponseWriterWrapper
-	wroteHeader bool
-	http1       bool
-	who         signedIn // here, so that a guarded request makes one thing of all
-	origin      string   // a trusted one that asks, or ""
+	guard       *Guard
+	req         *http.Request // as it came to the guard
+	who         signedIn      // here, so that a guarded request makes one thing of all
+	origin      string        // a trusted one that asks, or ""
 	open        session.Open
+	cancel      context.CancelFunc // nil where cutting off does that too
+	wroteHeader bool
 
 	mu       sync.Mutex
 	served   bool // the writer below is no longer ours
@@ -372,21 +376,44 @@ func (w *privateWriter) WriteHeader(status int) {
 	w.ResponseWriterWrapper.WriteHeader(status)
 }
 
-// CutOff ends what its session has opened: the context tells the handlers, and the
-// connection, or the stream of a newer HTTP, tells the browser, also where a handler
-// doesn't heed the one. It implements session.Opened.
+func (w *privateWriter) sessions() *session.Live { return w.who.realm.Accounts.Load().Sessions }
+
+// follow has the request end with its session, and returns it for the handlers. With
+// the connection of HTTP/1 and with the stream of HTTP/2, net/http ends the context of
+// a request too. HTTP/3 has one of ours, which costs a copy of the request.
+func (w *privateWriter) follow(req *http.Request) *http.Request {
+	w.req = req
+	w.sessions().Follow(&w.open, w.who.session, w)
+	if req.ProtoMajor < 3 {
+		return req
+	}
+	ctx, cancel := context.WithCancel(req.Context())
+	w.mu.Lock() // it is being followed
+	w.cancel = cancel
+	w.mu.Unlock()
+	return req.WithContext(ctx)
+}
+
+// Terms implements session.Opened.
+func (w *privateWriter) Terms() (idle time.Duration, lets func(*store.User) bool) {
+	return w.who.realm.Options.Session.Idle, w.guard.lets
+}
+
+// CutOff ends what its session has opened: the connection, or the stream of a newer
+// HTTP, tells the browser, and the context the handlers. It implements session.Opened.
 func (w *privateWriter) CutOff() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.served && !w.hijacked {
 		return
 	}
+	if w.cancel != nil {
+		w.cancel()
+	}
 	past := time.Unix(1, 0)
-	if w.http1 {
-		if conn, ok := w.open.Context.Value(caddyhttp.ConnCtxKey).(net.Conn); ok {
-			_ = conn.SetDeadline(past)
-			_ = conn.Close()
-		}
+	if conn, ok := w.req.Context().Value(caddyhttp.ConnCtxKey).(net.Conn); ok && w.req.ProtoMajor == 1 {
+		_ = conn.SetDeadline(past)
+		_ = conn.Close()
 		return
 	}
 	c := http.NewResponseController(w.ResponseWriter)
@@ -396,14 +423,15 @@ func (w *privateWriter) CutOff() {
 
 // over is called when the handlers have returned. What they have hijacked may live on.
 func (w *privateWriter) over() {
-	w.mu.Lock()
-	w.served = true
-	stay := w.hijacked
-	w.mu.Unlock()
-	if !stay {
-		w.open.Unfollow()
+	if w.cancel != nil {
+		w.cancel()
 	}
-	w.open.Cancel()
+	if w.hijacked || w.sessions().Unfollow(&w.open) {
+		return
+	}
+	w.mu.Lock() // it is being cut off
+	w.served = true
+	w.mu.Unlock()
 }
 
 // Hijack implements http.Hijacker.
@@ -415,7 +443,7 @@ func (w *privateWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.mu.Lock()
 	w.hijacked = true
 	w.mu.Unlock()
-	return w.open.Hold(conn), rw, nil
+	return w.sessions().Hold(&w.open, conn), rw, nil
 }
 
 // privateValue keeps guarded answers from shared caches, and has the browser ask
@@ -438,61 +466,9 @@ func (w *privateWriter) ReadFrom(src io.Reader) (int64, error) {
 	return w.ResponseWriterWrapper.ReadFrom(src)
 }
 
-// Provider is the same check as require_login for Caddy's `authentication`
-// handler, which then answers 401 by itself.
-type Provider struct {
-	// The realm whose accounts count. Default: `default`.
-	Realm string `json:"realm,omitempty"`
-	// Leaves our cookies and our opaque token on the request, as at the guard.
-	KeepCredentials bool `json:"keep_credentials,omitempty"`
-
-	realmRef
-}
-
-// CaddyModule returns the Caddy module information.
-func (*Provider) CaddyModule() caddy.ModuleInfo {
-	return caddy.ModuleInfo{ID: "http.authentication.providers.registration", New: func() caddy.Module { return new(Provider) }}
-}
-
-// Provision finds the app.
-func (p *Provider) Provision(ctx caddy.Context) error {
-	return p.provision(ctx, p.Realm, "an authentication provider", false)
-}
-
-// Authenticate implements caddyauth.Authenticator. The metadata has the
-// username, e-mail, groups and every public field.
-func (p *Provider) Authenticate(w http.ResponseWriter, req *http.Request) (caddyauth.User, bool, error) {
-	identity.Strip(req)
-	r := p.realm()
-	if r == nil {
-		return caddyauth.User{}, false, errors.New("the realm is not ready")
-	}
-	who, err := r.authenticate(req)
-	if err != nil {
-		w.Header().Set("WWW-Authenticate", r.Challenge())
-		if refused := (*refusal.Error)(nil); errors.As(err, &refused) && refused.Code == refusal.CodeUnavailable {
-			return caddyauth.User{}, false, err
-		}
-		return caddyauth.User{}, false, nil
-	}
-	found := &signedIn{realm: r, user: who.User, session: who.Session}
-	publish(req, found)
-	if !p.KeepCredentials {
-		found.taken = r.Take(req, who.Session.Kind)
-	}
-	meta := map[string]string{}
-	for _, f := range r.settings.fields.All {
-		if v, ok := r.placeholder(who.User, f.Name); ok && f.Name != field.ID {
-			meta[f.Name] = caddy.ToString(v)
-		}
-	}
-	return caddyauth.User{ID: who.User.ID.String(), Metadata: meta}, true, nil
-}
-
 // Interface guards
 var (
 	_ caddy.Provisioner           = (*Guard)(nil)
 	_ caddy.Validator             = (*Guard)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Guard)(nil)
-	_ caddyauth.Authenticator     = (*Provider)(nil)
 )

@@ -7,6 +7,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -274,7 +276,7 @@ func TestEndpointsBehindAGuard(t *testing.T) {
 func guarded(s *sitetest.Site, t *testing.T, method string, header http.Header, server *caddyhttp.Server, app caddyhttp.HandlerFunc) (*httptest.ResponseRecorder, error) {
 	t.Helper()
 	req := httptest.NewRequest(method, "http://example.com/members/", nil)
-	req.Header = header
+	req.Header, req.ProtoMajor = header, 3 // which has nothing that net/http could cut off
 	ctx := context.WithValue(req.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer())
 	ctx = context.WithValue(ctx, caddyhttp.ServerCtxKey, server)
 	rec := httptest.NewRecorder()
@@ -430,5 +432,49 @@ func TestOpenRequestsEndWithTheirSession(t *testing.T) {
 				require.FailNow(t, "it lives on")
 			}
 		})
+	}
+}
+
+// Over HTTP/1 and HTTP/2 net/http ends the context with what is cut off, and the
+// browser notices; the cookies of HTTP/2 may come one by one.
+func TestConnectionsEndWithTheirSession(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	for major, newer := range map[int]bool{1: false, 2: true} {
+		ended := make(chan error, 1)
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			ctx := context.WithValue(req.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer())
+			req = req.WithContext(context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{}))
+			_ = s.Guard.ServeHTTP(w, req, caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error {
+				_ = http.NewResponseController(w).Flush()
+				<-req.Context().Done()
+				ended <- req.Context().Err()
+				return nil
+			}))
+		}))
+		server.EnableHTTP2 = newer
+		server.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, caddyhttp.ConnCtxKey, c)
+		}
+		server.StartTLS()
+		b := s.SignedIn("ada")
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL+"/members/", nil)
+		require.NoError(t, err)
+		req.Header["Cookie"] = []string{"theme=dark", "__Host-registration=" + b.Cookie["registration"], "lang=en"}
+		res, err := server.Client().Do(req)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, res.StatusCode)
+		require.Equal(t, major, res.ProtoMajor)
+		require.Equal(t, 200, b.Post("/accounts/logout", sitetest.Data{}).StatusCode)
+		select {
+		case err := <-ended:
+			require.ErrorIs(t, err, context.Canceled)
+		case <-time.After(sitetest.Patience):
+			require.FailNow(t, "it lives on")
+		}
+		_, err = io.Copy(io.Discard, res.Body)
+		require.Error(t, err, "the browser is told")
+		_ = res.Body.Close()
+		server.Close()
 	}
 }

@@ -375,7 +375,7 @@ func (r *realm) refuse(w http.ResponseWriter, req *http.Request, who *session.Pr
 		return nil
 	}
 	if who != nil {
-		r.Take(req, who.Session.Kind) // an app may make the page of the error
+		r.Take(req, who.Session.Kind, new(web.Credentials)) // an app may make the page of the error
 	}
 	_, detail := r.Announce(w, req, err)
 	failed.Err = errors.New(detail)

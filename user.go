@@ -1,20 +1,24 @@
 // user.go: who is signed in, for the handlers behind a guard: as placeholders for
-// those of Caddy, and as a User for those of other plugins.
+// those of Caddy, as a User for those of other plugins, and for Caddy's own
+// `authentication` handler.
 
 package registration
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -183,3 +187,57 @@ func (r *realm) groupsOf(u *store.User) []string {
 	}
 	return groups
 }
+
+// Provider is the same check as require_login for Caddy's `authentication`
+// handler, which then answers 401 by itself.
+type Provider struct {
+	// The realm whose accounts count. Default: `default`.
+	Realm string `json:"realm,omitempty"`
+	// Leaves our cookies and our opaque token on the request, as at the guard.
+	KeepCredentials bool `json:"keep_credentials,omitempty"`
+
+	realmRef
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Provider) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.authentication.providers.registration", New: func() caddy.Module { return new(Provider) }}
+}
+
+// Provision finds the app.
+func (p *Provider) Provision(ctx caddy.Context) error {
+	return p.provision(ctx, p.Realm, "an authentication provider", false)
+}
+
+// Authenticate implements caddyauth.Authenticator. The metadata has the
+// username, e-mail, groups and every public field.
+func (p *Provider) Authenticate(w http.ResponseWriter, req *http.Request) (caddyauth.User, bool, error) {
+	identity.Strip(req)
+	r := p.realm()
+	if r == nil {
+		return caddyauth.User{}, false, errors.New("the realm is not ready")
+	}
+	who, err := r.authenticate(req)
+	if err != nil {
+		w.Header().Set("WWW-Authenticate", r.Challenge())
+		if refused := (*refusal.Error)(nil); errors.As(err, &refused) && refused.Code == refusal.CodeUnavailable {
+			return caddyauth.User{}, false, err
+		}
+		return caddyauth.User{}, false, nil
+	}
+	found := &signedIn{realm: r, user: who.User, session: who.Session}
+	publish(req, found)
+	if !p.KeepCredentials {
+		r.Take(req, who.Session.Kind, &found.taken)
+	}
+	meta := map[string]string{}
+	for _, f := range r.settings.fields.All {
+		if v, ok := r.placeholder(who.User, f.Name); ok && f.Name != field.ID {
+			meta[f.Name] = caddy.ToString(v)
+		}
+	}
+	return caddyauth.User{ID: who.User.ID.String(), Metadata: meta}, true, nil
+}
+
+// Interface guard
+var _ caddyauth.Authenticator = (*Provider)(nil)

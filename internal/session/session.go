@@ -95,6 +95,8 @@ type Live struct {
 	deaf atomic.Bool
 
 	open openShards
+	// tick counts the times at which what is open was looked at.
+	tick atomic.Uint32
 
 	mu sync.Mutex
 	// used collects the sessions whose last use is to be written back.

@@ -18,40 +18,43 @@ var cookieSuffixes = []string{"", DeviceSuffix, flashSuffix, SignUpSuffix, linkS
 // Credentials are the headers of a request as they were before Take.
 type Credentials struct {
 	cookie, authorization []string
+	rest                  [1]string // what is left of the usual one line
 }
 
 // Take removes from a request our cookies, by whichever of their names, and the
 // Authorization that an opaque token came in; kind is what the request was
 // authenticated by. An access token stays: backends verify it themselves. The app's
-// own cookies stay as they were, byte for byte and in their order.
-func (r *Realm) Take(req *http.Request, kind store.SessionKind) (taken Credentials) {
+// own cookies stay as they were, byte for byte and in their order. What was there is
+// left in taken.
+func (r *Realm) Take(req *http.Request, kind store.SessionKind, taken *Credentials) {
 	h := req.Header
 	lines := h["Cookie"]
+	left := taken.rest[:0]
 	for i, line := range lines {
 		rest, ours := r.withoutOurs(line)
-		if !ours && taken.cookie == nil {
-			continue
-		}
-		if taken.cookie == nil { // not in place: Give puts these back
+		if ours && taken.cookie == nil { // not in place: Give puts these back
 			taken.cookie = lines
-			h["Cookie"] = append(make([]string, 0, len(lines)), lines[:i]...)
+			left = append(left, lines[:i]...)
 		}
-		if rest != "" {
-			h["Cookie"] = append(h["Cookie"], rest)
+		if taken.cookie != nil && rest != "" {
+			left = append(left, rest)
 		}
 	}
-	if taken.cookie != nil && len(h["Cookie"]) == 0 {
+	switch {
+	case taken.cookie == nil:
+	case len(left) == 0:
 		delete(h, "Cookie")
+	default:
+		h["Cookie"] = left
 	}
 	if kind == store.KindToken {
 		taken.authorization = h["Authorization"]
 		delete(h, "Authorization")
 	}
-	return taken
 }
 
 // Give puts back what Take has taken.
-func (taken Credentials) Give(req *http.Request) {
+func (taken *Credentials) Give(req *http.Request) {
 	if taken.cookie != nil {
 		req.Header["Cookie"] = taken.cookie
 	}
@@ -121,16 +124,21 @@ func (r *Realm) nextOurs(line string, from int) (start, end int) {
 // isOurs reports whether a pair of a Cookie header is one of our cookies, read as
 // SentCookie reads it.
 func (r *Realm) isOurs(pair string) bool {
-	name, _, ok := strings.Cut(pair, "=")
-	if !ok {
-		return false
+	for pair != "" && (pair[0] == ' ' || pair[0] == '\t') {
+		pair = pair[1:]
 	}
-	name = strings.Trim(name, " \t")
-	rest, ok := strings.CutPrefix(name, r.CookieTLS)
+	rest, ok := strings.CutPrefix(pair, r.CookieTLS)
 	if !ok {
-		if rest, ok = strings.CutPrefix(name, r.CookiePlain); !ok {
+		if rest, ok = strings.CutPrefix(pair, r.CookiePlain); !ok {
 			return false
 		}
+	}
+	if rest, _, ok = strings.Cut(rest, "="); !ok {
+		return false
+	}
+	rest = strings.TrimRight(rest, " \t")
+	if rest == "" {
+		return true
 	}
 	return slices.Contains(cookieSuffixes, rest)
 }
