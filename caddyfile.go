@@ -265,9 +265,29 @@ func redirectOptions(options map[string]option, r *RedirectSettings) map[string]
 	return options
 }
 
+// frontendPage is an example of a page that a mailed link opens.
+const frontendPage = "https://app.example.com/verify/"
+
+// registerOptions are the settings of the block register.
+func (h *Handler) registerOptions() map[string]option {
+	return redirectOptions(map[string]option{
+		"enabled":              switchOption(&h.Register.Enabled),
+		"mode":                 textOption((*string)(&h.Register.Mode), "invite"),
+		"contact":              textOption(&h.Register.Contact, "help@example.com"),
+		"password_confirm":     switchOption(&h.Register.PasswordConfirm),
+		"verification":         switchOption(&h.Register.Verification),
+		"verification_url":     textOption(&h.Register.VerificationURL, frontendPage),
+		"verification_period":  durationOption(&h.Register.VerificationPeriod),
+		"unconfirmed_lifetime": durationOption(&h.Register.UnconfirmedLifetime),
+		"one_time_use":         switchOption(&h.Register.OneTimeUse),
+		"auto_login":           switchOption(&h.Register.AutoLogin),
+		"reserved_names":       listOption(&h.Register.ReservedNames, "support billing"),
+		"mail":                 mailOption(&h.Register.Mail),
+	}, &h.Register.RedirectSettings)
+}
+
 // option lists the settings of the directive.
 func (h *Handler) options() map[string]option {
-	const page = "https://app.example.com/verify/"
 	return map[string]option{
 		"realm":           textOption(&h.Realm, "default"),
 		"base_url":        textOption(&h.BaseURL, "https://example.com"),
@@ -286,25 +306,14 @@ func (h *Handler) options() map[string]option {
 			"editable_fields": listOption(&h.User.EditableFields, "first_name last_name"),
 			"field":           fieldOption(&h.User.Fields),
 		}),
-		"register": blockOption(redirectOptions(map[string]option{
-			"enabled":              switchOption(&h.Register.Enabled),
-			"password_confirm":     switchOption(&h.Register.PasswordConfirm),
-			"verification":         switchOption(&h.Register.Verification),
-			"verification_url":     textOption(&h.Register.VerificationURL, page),
-			"verification_period":  durationOption(&h.Register.VerificationPeriod),
-			"unconfirmed_lifetime": durationOption(&h.Register.UnconfirmedLifetime),
-			"one_time_use":         switchOption(&h.Register.OneTimeUse),
-			"auto_login":           switchOption(&h.Register.AutoLogin),
-			"reserved_names":       listOption(&h.Register.ReservedNames, "support billing"),
-			"mail":                 mailOption(&h.Register.Mail),
-		}, &h.Register.RedirectSettings)),
+		"register": blockOption(h.registerOptions()),
 		"login": blockOption(map[string]option{
 			"session": switchOption(&h.Login.Session),
 			"token":   tokenOption(&h.Login),
 		}),
 		"reset_password": blockOption(redirectOptions(map[string]option{
 			"enabled":                  switchOption(&h.ResetPassword.Enabled),
-			"verification_url":         textOption(&h.ResetPassword.VerificationURL, page),
+			"verification_url":         textOption(&h.ResetPassword.VerificationURL, frontendPage),
 			"verification_period":      durationOption(&h.ResetPassword.VerificationPeriod),
 			"one_time_use":             switchOption(&h.ResetPassword.OneTimeUse),
 			"password_confirm":         switchOption(&h.ResetPassword.PasswordConfirm),
@@ -314,7 +323,7 @@ func (h *Handler) options() map[string]option {
 		}, &h.ResetPassword.RedirectSettings)),
 		"register_email": blockOption(redirectOptions(map[string]option{
 			"verification":        switchOption(&h.RegisterEmail.Verification),
-			"verification_url":    textOption(&h.RegisterEmail.VerificationURL, page),
+			"verification_url":    textOption(&h.RegisterEmail.VerificationURL, frontendPage),
 			"verification_period": durationOption(&h.RegisterEmail.VerificationPeriod),
 			"max_age":             ageOption(func(d caddy.Duration) { h.RegisterEmail.MaxAge = &d }),
 			"signed_in":           switchOption(&h.RegisterEmail.SignedIn),

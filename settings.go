@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
@@ -137,8 +138,16 @@ type UserSettings struct {
 
 // RegisterSettings configures sign-up.
 type RegisterSettings struct {
-	// Whether people can sign up by themselves. Default: true.
+	// Whether people can sign up by themselves; false is `mode` `closed`. Default: true.
 	Enabled *bool `json:"enabled,omitempty"`
+	// Who can sign up: `open`, whoever likes; `invite`, who has an invitation;
+	// `approve`, whoever likes, and then the account waits until an administrator has
+	// approved it; `closed`, nobody. Default: `open`.
+	Mode account.Mode `json:"mode,omitempty"`
+	// Whom people can ask who can't get on by themselves: an e-mail address or a URL,
+	// shown wherever a page has no other way on. Placeholders are replaced when the
+	// configuration loads. Default: none.
+	Contact string `json:"contact,omitempty"`
 	// Whether `password_confirm` must repeat the password. Default: true.
 	PasswordConfirm *bool `json:"password_confirm,omitempty"`
 	// Whether a new account is inactive until its e-mail address is confirmed.
@@ -363,7 +372,11 @@ func (s *Settings) setDefaults() {
 	if s.User.EditableFields == nil {
 		s.User.EditableFields = s.defaultEditableFields()
 	}
-	setSwitch(&s.Register.Enabled, true)
+	if s.Register.Enabled != nil && !*s.Register.Enabled {
+		setDefault(&s.Register.Mode, account.ModeClosed)
+	}
+	setDefault(&s.Register.Mode, account.ModeOpen)
+	setSwitch(&s.Register.Enabled, s.Register.Mode != account.ModeClosed)
 	setSwitch(&s.Register.PasswordConfirm, true)
 	setSwitch(&s.Register.Verification, true)
 	setDefault(&s.Register.VerificationPeriod, caddy.Duration(7*day))

@@ -17,6 +17,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"golang.org/x/net/publicsuffix"
 
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/letter"
 	"github.com/seed-928992b0/caddy-registration/internal/origin"
@@ -52,6 +54,7 @@ func (s *Settings) check() error {
 	if known := text.ShippedLanguages(); s.Templates == "" && !slices.Contains(known, s.Language) {
 		bad("language", "%q is not a language that we know; write one of %s, or add a catalogue of your own to the templates folder", s.Language, strings.Join(known, ", "))
 	}
+	s.checkRegister(bad)
 	s.checkMail(bad)
 	s.checkFields(bad)
 	s.checkSessions(bad)
@@ -72,6 +75,26 @@ func (s *Settings) check() error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkRegister finds what is wrong with who can sign up.
+func (s *Settings) checkRegister(bad badFunc) {
+	r := s.Register
+	if !slices.Contains(account.Modes, r.Mode) {
+		bad("register.mode", "%q is not one of open, invite, approve, closed", r.Mode)
+	} else if *r.Enabled != (r.Mode != account.ModeClosed) {
+		bad("register.mode", "%s contradicts enabled; keep mode alone, because mode closed is what enabled off means", r.Mode)
+	}
+	if hasPlaceholder(r.Contact) || r.Contact == "" {
+		return
+	}
+	if strings.Contains(r.Contact, "://") {
+		if err := checkHTTPURL(r.Contact, true); err != nil {
+			bad("register.contact", "%v, or an e-mail address", err)
+		}
+	} else if !field.MeansAddress(r.Contact) {
+		bad("register.contact", "%q is neither an e-mail address nor a URL; write for example help@example.com", r.Contact)
+	}
 }
 
 type badFunc func(setting, format string, args ...any)

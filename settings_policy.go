@@ -24,7 +24,7 @@ func (s *Settings) policy() *account.Policy {
 	for _, name := range throttleNames {
 		p.Limits[name] = s.Throttle.limit(name).budget()
 	}
-	p.Register.Enabled = *s.Register.Enabled
+	p.Register.Mode, p.Register.Enabled = s.Register.Mode, *s.Register.Enabled
 	p.Register.Verification = *s.Register.Verification
 	p.Register.PasswordConfirm = *s.Register.PasswordConfirm
 	p.Register.OneTimeUse = *s.Register.OneTimeUse
@@ -76,7 +76,7 @@ func (l ThrottleLimit) budget() budget.Limit {
 func (s *Settings) webOptions() *web.Options {
 	o := &web.Options{
 		Policy: s.policy(), Name: s.Realm, Path: s.Path, BaseURL: s.BaseURL, Prefix: web.PrefixOf(s.BaseURL), TrustedOrigins: s.TrustedOrigins,
-		NonFieldErrorsKey: *s.NonFieldErrorsKey, JWT: s.Login.JWT != nil,
+		NonFieldErrorsKey: *s.NonFieldErrorsKey, JWT: s.Login.JWT != nil, Contact: s.Register.contact(),
 		Mailed: map[sign.Purpose]web.Mailed{
 			sign.PurposeRegister:      {URL: s.mailed(s.Register.VerificationURL), Redirect: s.Register.web()},
 			sign.PurposeResetPassword: {URL: s.mailed(s.ResetPassword.VerificationURL), Redirect: s.ResetPassword.web()},
@@ -100,6 +100,14 @@ func (s *Settings) mailed(link string) string {
 
 func (s RedirectSettings) web() web.Redirect {
 	return web.Redirect{Success: s.SuccessRedirect, Failure: s.FailureRedirect}
+}
+
+// contact is where the link to whom people can ask leads.
+func (s *RegisterSettings) contact() string {
+	if s.Contact == "" || strings.Contains(s.Contact, "://") {
+		return s.Contact
+	}
+	return "mailto:" + url.PathEscape(s.Contact)
 }
 
 func (s *JWTSettings) policy() session.TokenPolicy {

@@ -278,6 +278,14 @@ var settingCases = []settingCase{
 			require.Equal(t, want, p.client().code("POST", "/accounts/verify-registration", p.mail("once@example.org", 1).link(t)))
 		}
 	}},
+	{"register.mode register.contact", "register {\n mode approve\n contact help@example.com\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "approval_pending", plain: "200"} {
+			p.client().post(201, "register", newcomer("asking"))
+			require.Equal(t, "200", p.client().code("POST", "/accounts/verify-registration", p.mail("asking@example.org", 1).link(t)))
+			require.Equal(t, want, p.client().code("POST", "/accounts/login", data{"login": "asking", "password": testPassword}))
+			require.Equal(t, p == with, strings.Contains(p.browser().get("/accounts/verify-registration/").body, `href="mailto:help@example.com"`))
+		}
+	}},
 	{"register.reserved_names", "register {\n reserved_names billing\n }", func(t *testing.T, with, plain *place) {
 		for p, want := range map[*place]string{with: "invalid username:invalid", plain: "201"} {
 			require.Equal(t, want, p.client().code("POST", "/accounts/register", newcomer("Billing")))

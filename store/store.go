@@ -290,6 +290,15 @@ type User struct {
 	// clock (internal/account), zero in other accounts.
 	WaitingFrom  time.Time
 	WaitingSince time.Time
+	// AwaitsApproval says that an administrator has not let the account in yet. It is
+	// inactive meanwhile, whether it has confirmed its address or not.
+	AwaitsApproval bool
+	// Reason is why its owner wants in, in his own words, for who approves it.
+	Reason string
+	// Terms is the version of the terms to which the account's owner has agreed, and
+	// TermsAt when; empty and zero: to none.
+	Terms   string
+	TermsAt time.Time
 	// UsedLinks are the mailed links that were used last, the latest first: who opens
 	// one again is told what it has done. The links themselves are not kept.
 	UsedLinks []LinkHash

@@ -383,7 +383,7 @@ func (a *Accounts) checkLink(tx store.Tx, l link, period time.Duration) (*store.
 	switch {
 	case errors.Is(err, sign.ErrExpired):
 		return nil, refusal.New(refusal.CodeSignatureExpired)
-	case err != nil, !u.IsActive && !u.AwaitsVerification && claim.Purpose != sign.PurposeUndoEmail:
+	case err != nil, !usable(u) && claim.Purpose != sign.PurposeUndoEmail:
 		return nil, refusal.New(refusal.CodeSignatureInvalid)
 	}
 	if claim.Purpose == sign.PurposeRegister || claim.Purpose == sign.PurposeResetPassword || claim.Purpose == sign.PurposeSetPassword {

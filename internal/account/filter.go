@@ -16,17 +16,22 @@ import (
 const (
 	StateActive      = "active"
 	StateUnconfirmed = "unconfirmed"
-	StateDisabled    = "disabled"
+	// StateWaiting is that of an account that awaits its approval, confirmed already
+	// where that is asked for.
+	StateWaiting  = "waiting"
+	StateDisabled = "disabled"
 )
 
 // States are all of them.
-var States = []string{StateActive, StateUnconfirmed, StateDisabled}
+var States = []string{StateActive, StateUnconfirmed, StateWaiting, StateDisabled}
 
 // StateOf is the state of an account.
 func StateOf(u *store.User) string {
 	switch {
 	case u.AwaitsVerification:
 		return StateUnconfirmed
+	case u.AwaitsApproval:
+		return StateWaiting
 	case u.IsActive:
 		return StateActive
 	}

@@ -75,7 +75,7 @@ func (a *Accounts) UsedLink(ctx context.Context, in field.Input, purpose sign.Pu
 		return nil, err
 	case err != nil:
 		return nil, StoreError(err)
-	case !u.IsActive && purpose != sign.PurposeUndoEmail:
+	case !u.IsActive && !u.AwaitsApproval && purpose != sign.PurposeUndoEmail:
 		return nil, store.ErrNotFound
 	case purpose == sign.PurposeRegister && a.confirmedBy(u, l), slices.Contains(u.UsedLinks, hashOf(l)):
 		return u, nil

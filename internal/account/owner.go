@@ -214,7 +214,7 @@ func (a *Accounts) SetEmail(ctx context.Context, id uuid.UUID, email string, cli
 		}
 		waited := u.AwaitsVerification
 		giveEmail(u)
-		u.IsActive = u.IsActive || waited
+		u.IsActive = u.IsActive || waited && !u.AwaitsApproval
 		if field.EmailKey(old) == field.EmailKey(u.Email) {
 			return nil
 		}

@@ -271,7 +271,6 @@ func (a *Accounts) SendResetPasswordLink(ctx context.Context, in field.Input, cl
 	if err := client.pay(); err != nil {
 		return err
 	}
-	usable := func(u *store.User) bool { return u.IsActive || u.AwaitsVerification }
 	if u := m.either(); s.FailWhenUserNotFound && (u == nil || !usable(u)) {
 		return refusal.New(refusal.CodeUserNotFound)
 	}

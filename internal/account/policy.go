@@ -11,6 +11,27 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 )
 
+// A Mode says who can sign up.
+type Mode string
+
+// The modes of sign-up.
+const (
+	// ModeOpen: whoever likes.
+	ModeOpen Mode = "open"
+	// ModeInvite: who has an invitation.
+	ModeInvite Mode = "invite"
+	// ModeApprove: whoever likes, and the owner lets him in or doesn't.
+	ModeApprove Mode = "approve"
+	// ModeClosed: nobody by himself.
+	ModeClosed Mode = "closed"
+)
+
+// Modes are all of them.
+var Modes = []Mode{ModeOpen, ModeInvite, ModeApprove, ModeClosed}
+
+// OpenToAll reports whether people can sign up without having been asked.
+func (m Mode) OpenToAll() bool { return m == ModeOpen || m == ModeApprove }
+
 // A Policy is what an owner has decided about his accounts. It doesn't change
 // once accounts use it, and so is safe for concurrent use.
 type Policy struct {
@@ -20,6 +41,8 @@ type Policy struct {
 	LoginFields []string
 	// Sign-up.
 	Register struct {
+		// Mode says who can; Enabled is whether it is another than ModeClosed.
+		Mode                Mode
 		Enabled             bool
 		Verification        bool
 		PasswordConfirm     bool

@@ -90,8 +90,8 @@ type signUp struct {
 }
 
 func (a *Accounts) readSignUp(in field.Input) *signUp {
-	verify := a.Policy.Register.Verification
-	s := &signUp{user: &store.User{IsActive: !verify, AwaitsVerification: verify, EmailPending: verify, DateJoined: a.Time()}}
+	verify, approve := a.Policy.Register.Verification, a.Policy.Register.Mode == ModeApprove
+	s := &signUp{user: &store.User{IsActive: !verify && !approve, AwaitsApproval: approve, AwaitsVerification: verify, EmailPending: verify, DateJoined: a.Time()}}
 	fields, required := a.registerFields()
 	for _, f := range fields {
 		in.Field(f, required[f.Name], s.user, &s.refused)
@@ -101,6 +101,18 @@ func (a *Accounts) readSignUp(in field.Input) *signUp {
 	s.pass = in.Password(ParamPassword, &s.refused)
 	s.confirm = a.confirmation(in, a.Policy.Register.PasswordConfirm, &s.refused)
 	return s
+}
+
+// admits refuses a sign-up where the mode has none for who sends it: with CodeNotFound,
+// as if there were no such endpoint, where sign-up is closed.
+func (a *Accounts) admits(field.Input) error {
+	switch a.Policy.Register.Mode { //nolint:exhaustive // the others admit everybody
+	case ModeInvite:
+		return refusal.New(refusal.CodeInvitationRequired)
+	case ModeClosed:
+		return refusal.New(refusal.CodeNotFound)
+	}
+	return nil
 }
 
 // Register creates an account. With verification on it waits for its
@@ -114,6 +126,9 @@ func (a *Accounts) readSignUp(in field.Input) *signUp {
 // has made, and nobody gets a second mail. A program's is another, as ever: of many that
 // want one name, one has it.
 func (a *Accounts) Register(ctx context.Context, in field.Input, client Client) (u *store.User, err error) {
+	if err := a.admits(in); err != nil {
+		return nil, err
+	}
 	s := a.readSignUp(in)
 	if len(s.refused) > 0 || a.SignUps == nil || !client.Page {
 		return a.signUp(ctx, s, client)
@@ -244,7 +259,7 @@ func (a *Accounts) VerifyRegistration(ctx context.Context, in field.Input, clien
 				return err
 			}
 		}
-		if a.Policy.Register.AutoLogin {
+		if a.Policy.Register.AutoLogin && u.IsActive {
 			if grant, err = a.Grant(t, u, client); err != nil {
 				return err
 			}

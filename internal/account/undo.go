@@ -203,7 +203,7 @@ func (a *Accounts) UndoEmail(ctx context.Context, in field.Input, client Client)
 		}
 		if a.Policy.ResetPassword.Enabled {
 			u.PasswordHash = ""
-			if u.IsActive || u.AwaitsVerification {
+			if usable(u) {
 				t.postage.rescue = true // without it nobody would get in
 				if err := a.queueMail(t, store.MailResetPassword, u, u.Email, client); err != nil {
 					return err

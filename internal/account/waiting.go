@@ -68,7 +68,7 @@ func look(tx store.Tx, clock *steady.Clock, now time.Time, step time.Duration) e
 func confirmAccount(u *store.User) {
 	u.EmailVerified = true
 	if u.AwaitsVerification {
-		u.IsActive = true
+		u.IsActive = !u.AwaitsApproval
 	}
 	giveEmail(u)
 }
@@ -105,7 +105,7 @@ func (a *Accounts) endWaiting(tx store.Tx, u *store.User) error {
 	}
 	pending := u.EmailPending && !u.IsActive
 	giveEmail(u)
-	u.EmailPending = pending
+	u.EmailPending, u.AwaitsApproval, u.Reason = pending, false, ""
 	return nil
 }
 
@@ -170,6 +170,10 @@ func (a *Accounts) sendLink(ctx context.Context, kind store.MailKind, m match, w
 	return err
 }
 
+// usable reports whether an account can do something yet, or will once it is
+// confirmed or approved. One that an administrator has disabled is not.
+func usable(u *store.User) bool { return u.IsActive || u.AwaitsVerification || u.AwaitsApproval }
+
 // whyNot is the refusal of a sign-in with the right password to an account that
 // may not sign in. Why is told to who knows the name: an address that told would
 // tell who has an account.
@@ -179,6 +183,8 @@ func whyNot(u *store.User, byName bool) error {
 		return refusal.New(refusal.CodeLoginInvalid)
 	case u.AwaitsVerification:
 		return refusal.New(refusal.CodeNotVerified)
+	case u.AwaitsApproval:
+		return refusal.New(refusal.CodeApprovalPending)
 	}
 	return refusal.New(refusal.CodeDisabled)
 }

@@ -40,6 +40,8 @@ type Form struct {
 	Kept bool
 	// Value is what an input begins with; nil: nothing.
 	Value func(c *Call, name string) string
+	// Closed says why the endpoint is off; zero: it is like one that there is not.
+	Closed text.Phrase
 	// Complete adds what the page shows besides; nil: nothing. owner is whose
 	// mailed link leads here, nil if none does.
 	Complete func(c *Call, d *PageData, owner *store.User) error
@@ -248,4 +250,29 @@ func (ff *FormField) addedField(f *field.Field) {
 		}
 	case field.KindText, field.KindUUID, field.KindTime, field.KindList:
 	}
+}
+
+// Blocked is the page of an endpoint that has no form for who asks: it says why, and
+// whom to ask.
+func (p *pages) Blocked(w http.ResponseWriter, c *Call, e *Endpoint, refused *refusal.Error, why text.Phrase) {
+	status := p.realm.errorHeaders(w, c.Req, refused)
+	d := PageData{Page: e.Name, Title: c.Loc.Text(e.Form.Title), Text: []string{c.Loc.Text(why)}, Links: p.realm.linkToContact(c.Loc)}
+	for _, link := range e.Form.Links {
+		d.Links = append(d.Links, PageLink{p.realm.WithNext(link.href, c.Next), c.Loc.Text(link.text)})
+	}
+	if p.realm.Options.Contact != "" {
+		d.Action, d.Links = &d.Links[0], d.Links[1:]
+	}
+	p.Write(w, c, status, d)
+}
+
+// noWayOn are refusals that nobody can mend who is refused.
+var noWayOn = []refusal.Code{refusal.CodeDisabled, refusal.CodeApprovalPending}
+
+// linkToContact leads to whom people can ask, if there is somebody.
+func (r *Realm) linkToContact(l *text.Locale) []PageLink {
+	if r.Options.Contact == "" {
+		return nil
+	}
+	return []PageLink{{r.Options.Contact, l.Text(text.Say("link.contact"))}}
 }

@@ -145,7 +145,7 @@ func otherErrors(fields []PageField, left map[string][]string, refused *refusal.
 	}
 	about := ""
 	switch refused.Code {
-	case refusal.CodeLoginInvalid, refusal.CodeUserNotFound, refusal.CodeNotVerified, refusal.CodeDisabled:
+	case refusal.CodeLoginInvalid, refusal.CodeUserNotFound, refusal.CodeNotVerified, refusal.CodeApprovalPending, refusal.CodeDisabled:
 		about = "login"
 	case refusal.CodeEmailRequired, refusal.CodeEmailAlreadyRegistered:
 		about = field.Email
@@ -331,6 +331,9 @@ func (p *pages) failed(w http.ResponseWriter, c *Call, e *Endpoint, refusal *ref
 		}
 	}
 	d.Links = append(d.Links, p.links(c, e.Form.Retry)...)
+	if slices.Contains(noWayOn, refusal.Code) {
+		d.Links = append(d.Links, p.realm.linkToContact(c.Loc)...)
+	}
 	p.Write(w, c, status, d)
 }
 
@@ -403,6 +406,7 @@ func (p *pages) dead(w http.ResponseWriter, c *Call, e *Endpoint, refused *refus
 			d.Links = append(d.Links, to)
 		}
 	}
+	d.Links = append(d.Links, p.realm.linkToContact(c.Loc)...)
 	p.Write(w, c, status, d)
 }
 
@@ -464,6 +468,7 @@ func (p *pages) refusal(w http.ResponseWriter, req *http.Request, who *session.P
 			d.Action = &PageLink{p.realm.Address("/" + name + "/"), l.Text(text.Say("link.back"))}
 		}
 	}
+	d.Links = append(d.Links, p.realm.linkToContact(l)...)
 	p.Write(w, &Call{Realm: p.realm, Req: req, Loc: l, Who: who}, status, d)
 }
 

@@ -29,6 +29,8 @@ type Options struct {
 	TrustedOrigins []string
 	// NonFieldErrorsKey: a single refusal stands under non_field_errors.
 	NonFieldErrorsKey bool
+	// Contact is where who can't get on finds help, a URL; "": nowhere.
+	Contact string
 	// JWT: tokens are signed access tokens.
 	JWT bool
 	// Mailed has where the links of mails lead, where that is not our own page,

@@ -30,6 +30,7 @@ var Statuses = map[refusal.Code]int{
 	refusal.CodeRefreshConflict:      http.StatusConflict,
 	refusal.CodeSessionNotFound:      http.StatusNotFound,
 	refusal.CodePermissionDenied:     http.StatusForbidden,
+	refusal.CodeInvitationRequired:   http.StatusForbidden,
 	refusal.CodeCrossOrigin:          http.StatusForbidden,
 	refusal.CodeNotFound:             http.StatusNotFound,
 	refusal.CodeMethodNotAllowed:     http.StatusMethodNotAllowed,

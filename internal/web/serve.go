@@ -168,6 +168,10 @@ func (r *Realm) Serve(w http.ResponseWriter, req *http.Request, name string) {
 		return
 	}
 	if !ok || e.Off {
+		if ok && html && e.Form != nil && e.Form.Closed.Id != "" {
+			r.Pages.Blocked(w, &Call{Realm: r, Req: req, Loc: r.Language(req), Next: r.Origins.SafeNext(QueryOf(req).Get(sign.ParamNext))}, e, refusal.New(refusal.CodeNotFound), e.Form.Closed)
+			return
+		}
 		r.Refuse(w, req, refusal.New(refusal.CodeNotFound))
 		return
 	}

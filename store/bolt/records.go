@@ -76,6 +76,11 @@ type userRecord struct {
 	WaitingFrom  *int64   `cbor:"19,keyasint,omitempty"` // unix seconds
 	WaitingSince *int64   `cbor:"20,keyasint,omitempty"` // unix seconds
 	UsedLinks    []byte   `cbor:"26,keyasint,omitempty"` // one after the other
+	// An older plugin takes an account that awaits its approval for a disabled one.
+	AwaitsApproval bool   `cbor:"27,keyasint,omitempty"`
+	Reason         string `cbor:"28,keyasint,omitempty"`
+	Terms          string `cbor:"29,keyasint,omitempty"`
+	TermsAt        *int64 `cbor:"30,keyasint,omitempty"` // unix seconds
 }
 
 type formerRecord struct {
@@ -158,6 +163,7 @@ func EncodeUser(u *store.User, keys []store.Key) ([]byte, error) {
 		DateJoined: unixSeconds(u.DateJoined), LastLogin: unixSeconds(u.LastLogin), EmailChanges: u.EmailChanges, Generation: u.Generation,
 		SessionEpoch: u.SessionEpoch, TokenEpoch: u.TokenEpoch,
 		WaitingFrom: unixSeconds(u.WaitingFrom), WaitingSince: unixSeconds(u.WaitingSince),
+		AwaitsApproval: u.AwaitsApproval, Reason: u.Reason, Terms: u.Terms, TermsAt: unixSeconds(u.TermsAt),
 	}
 	for _, used := range u.UsedLinks {
 		r.UsedLinks = append(r.UsedLinks, used[:]...)
@@ -235,6 +241,7 @@ func DecodeUser(id uuid.UUID, data []byte) (*store.User, []store.Key, error) {
 		DateJoined: fromUnixSeconds(r.DateJoined), LastLogin: fromUnixSeconds(r.LastLogin), EmailChanges: r.EmailChanges, Generation: r.Generation,
 		SessionEpoch: r.SessionEpoch, TokenEpoch: r.TokenEpoch,
 		EmailPending: r.Flags&flagEmailPending != 0, WaitingFrom: fromUnixSeconds(r.WaitingFrom), WaitingSince: fromUnixSeconds(r.WaitingSince),
+		AwaitsApproval: r.AwaitsApproval, Reason: r.Reason, Terms: r.Terms, TermsAt: fromUnixSeconds(r.TermsAt),
 	}, keys, nil
 }
 

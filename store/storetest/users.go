@@ -29,6 +29,7 @@ func fullUser() *store.User {
 		},
 		EmailChanges: 3, Generation: 1 << 40, UsedLinks: []store.LinkHash{{1, 2, 15: 16}, {}},
 		SessionEpoch: 4, TokenEpoch: 1<<32 - 1,
+		AwaitsApproval: true, Reason: "Ich möchte mitmachen.\nDanke!", Terms: "2026-11-01", TermsAt: now.Add(2 * time.Hour),
 		EmailPending: true, WaitingFrom: now.Add(-time.Hour), WaitingSince: now.Add(time.Minute),
 		Former: []store.FormerEmail{
 			{Email: "Old@example.org", Serial: 2, Until: now.Add(time.Hour)}, {Email: "older@example.org", Until: now, Unproven: true},
@@ -112,6 +113,7 @@ var userPromises = []promise{
 			func(u *store.User) { u.EmailVerified = true },
 			func(u *store.User) { u.IsStaff = true },
 			func(u *store.User) { u.EmailPending = true },
+			func(u *store.User) { u.AwaitsApproval = true },
 		} {
 			u := newUser(fmt.Sprint("user", i))
 			u.IsActive = false

@@ -25,7 +25,7 @@ func EndpointLogin(r *web.Realm) *web.Endpoint {
 			Device: func(c *web.Call) *store.User { return r.Named(c, c.In, s.LoginFields) },
 		},
 		Doc: web.EndpointDoc{
-			Tag: web.TagSignIn, Summary: "Sign in", Success: http.StatusOK, Answer: web.SchemaSignIn, Codes: []refusal.Code{refusal.CodeLoginInvalid, refusal.CodeNotVerified, refusal.CodeDisabled},
+			Tag: web.TagSignIn, Summary: "Sign in", Success: http.StatusOK, Answer: web.SchemaSignIn, Codes: []refusal.Code{refusal.CodeLoginInvalid, refusal.CodeNotVerified, refusal.CodeApprovalPending, refusal.CodeDisabled},
 		},
 		Form: &web.Form{
 			Title: text.Say("page.login.title"), Submit: text.Say("page.login.submit"),
@@ -46,7 +46,7 @@ func EndpointLogin(r *web.Realm) *web.Endpoint {
 	}
 	e.Doc.Inputs, e.Doc.OneOf = web.AccountInputs(s.LoginFields...)
 	e.Doc.Inputs = append(e.Doc.Inputs, web.PasswordInput(account.ParamPassword, "The account's password."))
-	if s.Register.Enabled {
+	if s.Register.Mode.OpenToAll() {
 		e.Form.Links = append(e.Form.Links, web.LinkTo("/register/", text.Say("link.register")))
 	}
 	if s.ResetPassword.Enabled {

@@ -5,6 +5,7 @@ package signup
 import (
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
@@ -49,6 +50,21 @@ func EndpointRegister(r *web.Realm) *web.Endpoint {
 			return web.AfterAct{Page: "resend-verification", Asked: true, Input: field.Email, Value: email}
 		},
 	}
+	switch s.Register.Mode {
+	case account.ModeClosed:
+		e.Form.Closed = text.Say("page.register.closed")
+	case account.ModeInvite:
+		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeInvitationRequired)
+		e.Form.Instead = func(w http.ResponseWriter, c *web.Call) bool {
+			return askForInvitation(w, c, e, refusal.New(refusal.CodeInvitationRequired))
+		}
+		e.Form.Refused = func(w http.ResponseWriter, c *web.Call, refused *refusal.Error) bool {
+			return refused.Code == refusal.CodeInvitationRequired && askForInvitation(w, c, e, refused)
+		}
+	case account.ModeApprove:
+		e.Doc.Description = strings.TrimSpace(e.Doc.Description + " Then it waits until an administrator has approved it.")
+	case account.ModeOpen:
+	}
 	for _, fld := range list {
 		e.Form.Fields = append(e.Form.Fields, web.ProfileField(fld, required[fld.Name] || fld.Name == field.Email && verify))
 	}
@@ -63,16 +79,25 @@ func EndpointRegister(r *web.Realm) *web.Endpoint {
 	return e
 }
 
+// askForInvitation says that nobody gets on without one.
+func askForInvitation(w http.ResponseWriter, c *web.Call, e *web.Endpoint, refused *refusal.Error) bool {
+	c.Realm.Pages.Blocked(w, c, e, refused, text.Say("page.register.invitation_required"))
+	return true
+}
+
 func actRegister(c *web.Call) (*web.Reply, error) {
 	u, err := c.Register(c.Req.Context(), c.In, c.Client)
 	if err != nil {
 		return nil, err
 	}
 	rep := &web.Reply{Status: http.StatusCreated, Profile: c.Profile(u), User: u}
-	if u.AwaitsVerification {
+	switch {
+	case u.AwaitsVerification:
 		rep.SignedUp = true
 		rep.Detail = text.Say("detail.confirm_account", text.Params{"email": u.Email})
-	} else {
+	case u.AwaitsApproval:
+		rep.Detail = text.Say("detail.account_awaits_approval")
+	default:
 		rep.Detail = text.Say("detail.account_ready")
 	}
 	return rep, nil

@@ -35,13 +35,16 @@ func EndpointVerifyRegistration(r *web.Realm) *web.Endpoint {
 				c.MustProve = r.MustProve(c, owner)
 				return false
 			},
-			Used: func(*web.Call, *store.User) (text.Phrase, []web.FormLink) {
+			Used: func(_ *web.Call, owner *store.User) (text.Phrase, []web.FormLink) {
+				if owner.AwaitsApproval {
+					return text.Say("detail.account_confirmed_awaits_approval"), nil
+				}
 				return text.Say("detail.already_confirmed"), nil
 			},
 			After: func(*web.Call, *web.Reply) web.AfterAct { return web.AfterAct{Page: "login"} },
 		},
 	}
-	if s.Register.Enabled { // the account may be gone with its time
+	if s.Register.Mode.OpenToAll() { // the account may be gone with its time
 		e.Form.Links = append(e.Form.Links, web.LinkTo("/register/", text.Say("link.register")))
 	}
 	e.RedirectActs(s.Mailed[sign.PurposeRegister].Redirect)
@@ -78,6 +81,9 @@ func actVerifyRegistration(c *web.Call) (*web.Reply, error) {
 		return nil, err
 	}
 	rep := &web.Reply{Status: http.StatusOK, Detail: text.Say("detail.account_confirmed"), User: u}
+	if u.AwaitsApproval {
+		rep.Detail = text.Say("detail.account_confirmed_awaits_approval")
+	}
 	if grant != nil {
 		rep.Cookie = grant.Cookie
 		rep.Grants(grant)

@@ -1,0 +1,181 @@
+// modes_test.go: who can sign up: open, invite, approve, closed.
+
+package signup_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+func mode(m account.Mode) func(*registration.Settings) {
+	return func(s *registration.Settings) { s.Register.Mode = m }
+}
+
+func contact(s *registration.Settings) { s.Register.Contact = "help+us@example.com" }
+
+const contactLink = `href="mailto:help&#43;us@example.com"`
+
+func TestModes(t *testing.T) {
+	for m, want := range map[account.Mode]struct {
+		status   int
+		code     refusal.Code
+		page     int
+		says     string
+		linked   bool
+		approved bool
+	}{
+		account.ModeOpen:    {status: http.StatusCreated, page: http.StatusOK, says: "page.register.submit", linked: true},
+		account.ModeApprove: {status: http.StatusCreated, page: http.StatusOK, says: "page.register.submit", linked: true},
+		account.ModeInvite:  {status: http.StatusForbidden, code: refusal.CodeInvitationRequired, page: http.StatusForbidden, says: "page.register.invitation_required"},
+		account.ModeClosed:  {status: http.StatusNotFound, code: refusal.CodeNotFound, page: http.StatusNotFound, says: "page.register.closed"},
+	} {
+		t.Run(string(m), func(t *testing.T) {
+			s := sitetest.New(t, mode(m), contact)
+			res := s.Browser().Post("/accounts/register", sitetest.Newcomer("ada"))
+			sitetest.WantJSON(t, res, want.status)
+			if want.code != "" {
+				wantDetail(t, res, want.status, want.code)
+			}
+			b := s.Browser().LikeBrowser()
+			page := b.Get("/accounts/register/")
+			require.Equal(t, want.page, page.StatusCode)
+			require.Contains(t, page.Text, sitetest.Words(text.Say(want.says)))
+			sent := b.Post("/accounts/register/", sitetest.FormOf(sitetest.Newcomer("bob")))
+			if want.code == "" {
+				require.Equal(t, http.StatusSeeOther, sent.StatusCode, sent.Text)
+			} else {
+				for _, p := range []*sitetest.Answer{page, sent} {
+					require.Equal(t, want.page, p.StatusCode)
+					require.Contains(t, p.Text, sitetest.Words(text.Say(want.says)))
+					require.Contains(t, p.Text, contactLink, "whom to ask")
+					require.NotContains(t, p.Text, "<form", "nothing to fill in")
+				}
+			}
+			require.Equal(t, want.linked, strings.Contains(b.Get("/accounts/login/").Text, `href="/accounts/register/"`))
+			users, _ := s.Census()
+			require.Equal(t, map[bool]int{true: 2, false: 0}[want.code == ""], users)
+		})
+	}
+}
+
+// enabled off is mode closed, and either may be written alone.
+func TestModeAndEnabledAgree(t *testing.T) {
+	for name, c := range map[string]struct {
+		enabled *bool
+		mode    account.Mode
+		want    account.Mode
+		wrong   string
+	}{
+		"neither":        {want: account.ModeOpen},
+		"off":            {enabled: sitetest.Off(), want: account.ModeClosed},
+		"on":             {enabled: sitetest.On(), want: account.ModeOpen},
+		"on and invite":  {enabled: sitetest.On(), mode: account.ModeInvite, want: account.ModeInvite},
+		"off and closed": {enabled: sitetest.Off(), mode: account.ModeClosed, want: account.ModeClosed},
+		"closed":         {mode: account.ModeClosed, want: account.ModeClosed},
+		"off and open":   {enabled: sitetest.Off(), mode: account.ModeOpen, wrong: "register.mode: open contradicts enabled"},
+		"on and closed":  {enabled: sitetest.On(), mode: account.ModeClosed, wrong: "register.mode: closed contradicts enabled"},
+		"another word":   {mode: "invited", wrong: `register.mode: "invited" is not one of open, invite, approve, closed`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			set := func(s *registration.Settings) { s.Register.Enabled, s.Register.Mode = c.enabled, c.mode }
+			if c.wrong != "" {
+				_, err := sitetest.Open(t.TempDir()+"/r.db", set)
+				require.ErrorContains(t, err, c.wrong)
+				return
+			}
+			s := sitetest.New(t, set)
+			require.Equal(t, c.want, s.Accounts.Policy.Register.Mode)
+			require.Equal(t, c.want != account.ModeClosed, s.Accounts.Policy.Register.Enabled)
+		})
+	}
+}
+
+// An account of mode approve is confirmed first, and then waits.
+func TestApproveWaitsAfterTheConfirmation(t *testing.T) {
+	s := sitetest.New(t, mode(account.ModeApprove), contact, func(s *registration.Settings) { s.Register.AutoLogin = sitetest.On() })
+	b := s.Browser().Problems()
+	id := b.Post("/accounts/register", sitetest.Newcomer("ada")).JSON(t)["id"].(string)
+	link := sitetest.LinkOf(s.Mail(), t)
+	signIn := func(login string) *sitetest.Answer {
+		return b.Post("/accounts/login", sitetest.Data{"login": login, "password": sitetest.Password})
+	}
+	require.Equal(t, account.StateUnconfirmed, account.StateOf(s.Stored(id)))
+	sitetest.RequireError(t, signIn("ada"), 400, "not_verified")
+
+	res := b.Post("/accounts/verify-registration", link)
+	require.Equal(t, sitetest.Words(text.Say("detail.account_confirmed_awaits_approval")), res.JSON(t)["detail"])
+	for _, c := range res.Cookies() {
+		require.NotEqual(t, sitetest.SessionCookie, c.Name, "auto_login signs nobody in who waits")
+	}
+	u := s.Stored(id)
+	require.Equal(t, account.StateWaiting, account.StateOf(u))
+	require.True(t, u.EmailVerified)
+	require.False(t, u.IsActive)
+	sitetest.RequireError(t, signIn("ada"), 400, "approval_pending")
+	sitetest.RequireError(t, signIn("ada@example.org"), 400, "login_invalid")
+	wrong := b.Post("/accounts/login", sitetest.WrongSignIn("ada"))
+	sitetest.RequireError(t, wrong, 400, "login_invalid")
+
+	page := s.Browser().LikeBrowser()
+	require.Contains(t, page.Get("/accounts/verify-registration/?"+sitetest.FormOf(link).Encode()).Text, sitetest.Words(text.Say("detail.account_confirmed_awaits_approval")), "opened again")
+	refused := page.Post("/accounts/login/", sitetest.FormOf(sitetest.Data{"login": "ada", "password": sitetest.Password}))
+	require.Contains(t, refused.Text, sitetest.Message(refusal.CodeApprovalPending, nil))
+	require.Contains(t, refused.Text, contactLink)
+
+	// A forgotten password can be set meanwhile; it lets nobody in.
+	s.ResetPassword("ada", sitetest.NewPassword)
+	require.Equal(t, account.StateWaiting, account.StateOf(s.Stored(id)))
+	sitetest.RequireError(t, b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.NewPassword}), 400, "approval_pending")
+
+	// Which an administrator ends, either way.
+	_, err := s.Accounts.Administer(t.Context(), u.ID, account.AdminChange{IsActive: sitetest.On()})
+	require.NoError(t, err)
+	require.Equal(t, account.StateActive, account.StateOf(s.Stored(id)))
+	require.Equal(t, 200, b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.NewPassword}).StatusCode)
+	s.Set(id, func(u *store.User) { u.IsActive, u.AwaitsApproval = false, true })
+	_, err = s.Accounts.Administer(t.Context(), u.ID, account.AdminChange{IsActive: sitetest.Off()})
+	require.NoError(t, err)
+	require.Equal(t, account.StateDisabled, account.StateOf(s.Stored(id)))
+}
+
+// A reset by mail confirms an account, and approves none.
+func TestApproveAndTheWaysRoundTheConfirmation(t *testing.T) {
+	s := sitetest.New(t, mode(account.ModeApprove))
+	b := s.Browser().Problems()
+	id := b.Post("/accounts/register", sitetest.Newcomer("ada")).JSON(t)["id"].(string)
+	s.Mail()
+	s.ResetPassword("ada", sitetest.NewPassword)
+	require.Equal(t, account.StateWaiting, account.StateOf(s.Stored(id)))
+	// Nor does an address that the owner sets.
+	two := b.Post("/accounts/register", sitetest.Newcomer("bob")).JSON(t)["id"].(string)
+	_, err := s.Accounts.SetEmail(t.Context(), sitetest.UUIDOf(t, s, "bob"), "bobby@example.org", account.Client{})
+	require.NoError(t, err)
+	require.Equal(t, account.StateWaiting, account.StateOf(s.Stored(two)))
+
+	plain := sitetest.New(t, mode(account.ModeApprove), sitetest.NoVerification)
+	p := plain.Browser().Problems()
+	id = p.Post("/accounts/register", sitetest.Newcomer("cyd")).JSON(t)["id"].(string)
+	require.Equal(t, account.StateWaiting, account.StateOf(plain.Stored(id)))
+	sitetest.RequireError(t, p.Post("/accounts/login", sitetest.Data{"login": "cyd", "password": sitetest.Password}), 400, "approval_pending")
+}
+
+func TestContactIsAnAddressOrAURL(t *testing.T) {
+	for contact, want := range map[string]string{"help@example.com": "mailto:help@example.com", "https://example.com/help?a=b#c": "https://example.com/help?a=b#c", "": ""} {
+		s := sitetest.New(t, func(s *registration.Settings) { s.Register.Contact = contact })
+		require.Equal(t, want, s.Realm.Options.Contact)
+	}
+	for _, contact := range []string{"help", "javascript:alert(1)", "javascript://x%0aalert(1)", "ftp://example.com", "Help <help@example.com>"} {
+		_, err := sitetest.Open(t.TempDir()+"/r.db", func(s *registration.Settings) { s.Register.Contact = contact })
+		require.ErrorContains(t, err, "register.contact", contact)
+	}
+}
