@@ -302,6 +302,17 @@ type User struct {
 	// UsedLinks are the mailed links that were used last, the latest first: who opens
 	// one again is told what it has done. The links themselves are not kept.
 	UsedLinks []LinkHash
+	// Unreachable is where mail could not be delivered; zero: nowhere.
+	Unreachable Unreachable
+}
+
+// Unreachable says that nobody reads mail at an address, as its server says. It is
+// for the owner to see, and goes with the next mail that arrives there.
+type Unreachable struct {
+	Email string
+	// Words are the server's.
+	Words string
+	Since time.Time
 }
 
 // A LinkHash is a hash of the signature of a mailed link, cut to 128 bits.

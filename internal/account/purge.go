@@ -5,6 +5,7 @@ package account
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -145,10 +146,47 @@ func (e *Purger) waitsSince(tx store.Tx, u *store.User, since time.Time) error {
 	return tx.PutUser(u, e.uniques.KeysOf(u))
 }
 
-// MailDone is told of every mail that leaves the queue, in the transaction in
-// which it does: the time of the account that it was for is counted from when it
+// MailDone is told of every mail that leaves the queue, in the transaction in which
+// it does. What its server says of the recipient's address stays with the account.
+func (e *Purger) MailDone(tx store.Tx, m *store.Mail, end outbox.End) error {
+	if err := e.mark(tx, m, end); err != nil {
+		return err
+	}
+	return e.countAnew(tx, m)
+}
+
+// maxWords bounds what is kept of a server's words, in bytes.
+const maxWords = 300
+
+// mark keeps, or forgets, that nobody reads mail at the address of an account.
+func (e *Purger) mark(tx store.Tx, m *store.Mail, end outbox.End) error {
+	p := e.working()
+	if p == nil || m.User == uuid.Nil || !end.Delivered && end.Unreachable == "" {
+		return nil
+	}
+	u, err := tx.User(m.User)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	marked := field.EmailKey(u.Unreachable.Email) == field.EmailKey(m.To)
+	switch {
+	case end.Delivered && !marked, !end.Delivered && field.EmailKey(u.Email) != field.EmailKey(m.To):
+		return nil
+	case end.Delivered:
+		u.Unreachable = store.Unreachable{}
+	default:
+		words := strings.ToValidUTF8(end.Unreachable[:min(len(end.Unreachable), maxWords)], "")
+		u.Unreachable = store.Unreachable{Email: m.To, Words: words, Since: p.Now().UTC().Truncate(time.Second)}
+	}
+	return tx.PutUser(u, e.uniques.KeysOf(u))
+}
+
+// countAnew counts the time of the account that a mail was for from when the mail
 // was asked for, three lifetimes at most in all.
-func (e *Purger) MailDone(tx store.Tx, m *store.Mail, _ outbox.End) error {
+func (e *Purger) countAnew(tx store.Tx, m *store.Mail) error {
 	p := e.working()
 	if m.Waiting == uuid.Nil || p == nil {
 		return nil

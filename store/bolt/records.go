@@ -77,10 +77,18 @@ type userRecord struct {
 	WaitingSince *int64   `cbor:"20,keyasint,omitempty"` // unix seconds
 	UsedLinks    []byte   `cbor:"26,keyasint,omitempty"` // one after the other
 	// An older plugin takes an account that awaits its approval for a disabled one.
-	AwaitsApproval bool   `cbor:"27,keyasint,omitempty"`
-	Reason         string `cbor:"28,keyasint,omitempty"`
-	Terms          string `cbor:"29,keyasint,omitempty"`
-	TermsAt        *int64 `cbor:"30,keyasint,omitempty"` // unix seconds
+	AwaitsApproval bool               `cbor:"27,keyasint,omitempty"`
+	Reason         string             `cbor:"28,keyasint,omitempty"`
+	Terms          string             `cbor:"29,keyasint,omitempty"`
+	TermsAt        *int64             `cbor:"30,keyasint,omitempty"` // unix seconds
+	Unreachable    *unreachableRecord `cbor:"31,keyasint,omitempty"`
+}
+
+type unreachableRecord struct {
+	_     struct{} `cbor:",toarray"`
+	Email string
+	Words string
+	Since int64 // unix seconds
 }
 
 type formerRecord struct {
@@ -168,6 +176,9 @@ func EncodeUser(u *store.User, keys []store.Key) ([]byte, error) {
 	for _, used := range u.UsedLinks {
 		r.UsedLinks = append(r.UsedLinks, used[:]...)
 	}
+	if at := u.Unreachable; at != (store.Unreachable{}) {
+		r.Unreachable = &unreachableRecord{Email: at.Email, Words: at.Words, Since: at.Since.Unix()}
+	}
 	for _, at := range u.NamesLeft {
 		r.NamesLeft = append(r.NamesLeft, at.Unix())
 	}
@@ -233,8 +244,13 @@ func DecodeUser(id uuid.UUID, data []byte) (*store.User, []store.Key, error) {
 			Email: f.Email, Serial: f.Serial, Until: time.Unix(f.Until, 0).UTC(), Unproven: slices.Contains(r.Unproven, f.Serial),
 		})
 	}
+	var unreachable store.Unreachable
+	if at := r.Unreachable; at != nil {
+		unreachable = store.Unreachable{Email: at.Email, Words: at.Words, Since: time.Unix(at.Since, 0).UTC()}
+	}
 	return &store.User{
-		ID: id, Former: former, NamesLeft: namesLeft, UsedLinks: used, Username: r.Username, Email: r.Email, FirstName: r.FirstName, LastName: r.LastName,
+		Unreachable: unreachable,
+		ID:          id, Former: former, NamesLeft: namesLeft, UsedLinks: used, Username: r.Username, Email: r.Email, FirstName: r.FirstName, LastName: r.LastName,
 		PasswordHash: fromShorthand(r.PasswordHash), Groups: r.Groups, Extra: r.Extra,
 		IsActive: r.Flags&flagActive != 0, AwaitsVerification: r.Flags&flagAwaitsVerification != 0,
 		EmailVerified: r.Flags&flagEmailVerified != 0, IsStaff: r.Flags&flagStaff != 0,

@@ -27,6 +27,7 @@ func fullUser() *store.User {
 			"city": "Łódź", "age": int64(-44), "height": 1.0, "ratio": 0.1, "news": true, "spam": false,
 			"large": int64(1) << 62, "empty": "",
 		},
+		Unreachable:  store.Unreachable{Email: "asa@example.org", Words: "550 5.1.1 no such user", Since: now},
 		EmailChanges: 3, Generation: 1 << 40, UsedLinks: []store.LinkHash{{1, 2, 15: 16}, {}},
 		SessionEpoch: 4, TokenEpoch: 1<<32 - 1,
 		AwaitsApproval: true, Reason: "Ich möchte mitmachen.\nDanke!", Terms: "2026-11-01", TermsAt: now.Add(2 * time.Hour),

@@ -39,7 +39,11 @@ func shown(a *account.Accounts, u *store.User) web.Object {
 	for _, f := range a.Policy.Fields.All {
 		all = append(all, web.NewObject(f.Name, f.Get(u))...)
 	}
-	return append(all, web.NewObject("email_verified", u.EmailVerified, "awaits_verification", u.AwaitsVerification)...)
+	all = append(all, web.NewObject("email_verified", u.EmailVerified, "awaits_verification", u.AwaitsVerification)...)
+	if at := u.Unreachable; at.Email != "" && at.Email == u.Email {
+		all = append(all, web.NewObject("email_unreachable", web.NewObject("since", at.Since, "server_says", at.Words))...)
+	}
+	return all
 }
 
 func showUser(c *Call) (any, error) { return shown(c.Accounts, c.User), nil }
