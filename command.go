@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -38,7 +39,7 @@ func init() {
 		// Called where Caddy's own command line runs, and nowhere else: a program
 		// that embeds Caddy, or a test, would not know what to make of our arguments.
 		CobraFunc: func(cmd *cobra.Command) {
-			command.AddTo(cmd, connect)
+			command.AddTo(cmd, connect, storeFile)
 			cmd.AddCommand(&cobra.Command{
 				Use: hashCommand, Short: "Hashes passwords for the server, which starts this by itself", Hidden: true, Args: cobra.NoArgs,
 				RunE: func(cmd *cobra.Command, _ []string) error {
@@ -77,6 +78,65 @@ func connect(ctx context.Context, flags *command.Flags) (command.Connection, err
 		}
 	}
 	return openOffline(flags)
+}
+
+// storeFile finds the file of a realm's store while no server runs. It opens nothing:
+// the file may be damaged.
+func storeFile(ctx context.Context, flags *command.Flags) (string, error) {
+	if flags.Store != "" {
+		return filepath.Abs(flags.Store)
+	}
+	address, err := caddycmd.DetermineAdminAPIAddress(flags.Address, nil, flags.Config, flags.Adapter)
+	if err != nil {
+		return "", err
+	}
+	if running, err := dialAdmin(ctx, address); err == nil {
+		return "", errors.Join(fmt.Errorf("a server runs at %s, and the store of one that runs is not replaced; stop it first, for example by `caddy stop`", address), running.Close())
+	}
+	handlers, err := configuredHandlers(flags)
+	if err != nil {
+		return "", err
+	}
+	for _, raw := range handlers {
+		var configured struct {
+			Realm string
+			Store json.RawMessage
+		}
+		if err := json.Unmarshal(raw, &configured); err != nil {
+			return "", err
+		}
+		if setDefault(&configured.Realm, defaultRealm); configured.Realm != flags.Realm {
+			continue
+		}
+		named := struct{ Module string }{"bbolt"}
+		file := new(BoltModule)
+		if len(configured.Store) > 0 {
+			if err := errors.Join(json.Unmarshal(configured.Store, &named), json.Unmarshal(configured.Store, file)); err != nil {
+				return "", err
+			}
+		}
+		if named.Module != "bbolt" {
+			return "", fmt.Errorf("the store of the realm %s is %s, not a file; use the tools of its own", flags.Realm, named.Module)
+		}
+		return file.file()
+	}
+	return "", fmt.Errorf("the configuration has no registration of the realm %s", flags.Realm)
+}
+
+// configuredHandlers are the registrations of the configuration that the flags name.
+func configuredHandlers(flags *command.Flags) ([]json.RawMessage, error) {
+	config, file, _, err := caddycmd.LoadConfig(flags.Config, flags.Adapter)
+	if err != nil {
+		return nil, err
+	}
+	if file == "" {
+		return nil, errors.New("no server runs here, and there is no configuration: name it by --config, or the store by --store")
+	}
+	var tree any
+	if err := json.Unmarshal(config, &tree); err != nil {
+		return nil, err
+	}
+	return registrationHandlers(tree, nil), nil
 }
 
 // adminClient speaks to Caddy's admin endpoint.
@@ -139,18 +199,10 @@ func openOffline(flags *command.Flags) (command.Connection, error) {
 		}
 		handlers = append(handlers, handler)
 	} else {
-		config, file, _, err := caddycmd.LoadConfig(flags.Config, flags.Adapter)
-		if err != nil {
+		var err error
+		if handlers, err = configuredHandlers(flags); err != nil {
 			return nil, err
 		}
-		if file == "" {
-			return nil, errors.New("no server runs here, and there is no configuration: name it by --config, or the store by --store")
-		}
-		var tree any
-		if err := json.Unmarshal(config, &tree); err != nil {
-			return nil, err
-		}
-		handlers = registrationHandlers(tree, handlers)
 	}
 	ctx, err := caddy.ProvisionContext(&caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}, Logging: quietLogging()})
 	if err != nil {

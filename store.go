@@ -45,16 +45,22 @@ func (*BoltModule) CaddyModule() caddy.ModuleInfo {
 // Provision finds the file's absolute path.
 func (m *BoltModule) Provision(ctx caddy.Context) error {
 	m.logger = ctx.Logger(m)
+	var err error
+	m.path, err = m.file()
+	return err
+}
+
+// file is the absolute path of the file.
+func (m *BoltModule) file() (string, error) {
 	path := m.Path
 	setDefault(&path, "{data_dir}/registration.db")
 	repl := caddy.NewReplacer()
 	repl.Set("data_dir", caddy.AppDataDir())
 	path, err := repl.ReplaceOrErr(path, true, true)
 	if err != nil {
-		return setting.Errorf("store", "%v; set it before Caddy starts, or write the path itself", err)
+		return "", setting.Errorf("store", "%v; set it before Caddy starts, or write the path itself", err)
 	}
-	m.path, err = filepath.Abs(path)
-	return err
+	return filepath.Abs(path)
 }
 
 // UnmarshalCaddyfile sets up the store:

@@ -37,8 +37,8 @@ type Flags struct {
 type Connect func(ctx context.Context, flags *Flags) (Connection, error)
 
 // AddTo gives a command its subcommands.
-func AddTo(parent *cobra.Command, connect Connect) {
-	c := &common{connect: connect}
+func AddTo(parent *cobra.Command, connect Connect, storeFile StoreFile) {
+	c := &common{connect: connect, storeFile: storeFile}
 	f := parent.PersistentFlags()
 	f.StringVar(&c.flags.Address, "address", "", "The address of Caddy's admin endpoint, if not the configuration's")
 	f.StringVarP(&c.flags.Config, "config", "c", "", "The configuration file, from which the address and the store are taken")
@@ -47,7 +47,7 @@ func AddTo(parent *cobra.Command, connect Connect) {
 	f.StringVar(&c.flags.Realm, "realm", "default", "The realm")
 	f.BoolVar(&c.flags.JSON, "json", false, "Print JSON, an object a line")
 	parent.AddCommand(
-		c.list(), c.show(), c.create(), c.setPassword(), c.resetLink(), c.group(), c.signIns(),
+		c.list(), c.show(), c.create(), c.setPassword(), c.resetLink(), c.group(), c.signIns(), c.backup(), c.restore(),
 		c.setText("email", "address", "Sets the e-mail address, which counts as confirmed, and ends all sign-ins", "%[1]s has the address %[2]s, and is signed out everywhere."),
 		c.setText("username", "name", "Renames an account", "The account is called %[1]s."),
 		c.many("enable", "Lets accounts sign in", "", "%s can sign in."),
@@ -59,9 +59,10 @@ func AddTo(parent *cobra.Command, connect Connect) {
 
 // common is what a subcommand needs.
 type common struct {
-	connect Connect
-	flags   Flags
-	conn    Connection
+	connect   Connect
+	storeFile StoreFile
+	flags     Flags
+	conn      Connection
 }
 
 // run makes of fn what cobra runs: connected, and without the usage under an error
