@@ -28,7 +28,7 @@ test:
 	rm -rf $(COVERDIR) && mkdir -p $(COVERDIR)/unit $(COVERDIR)/built
 	$(GO) vet ./...
 	$(GO) test $(RACE) -shuffle=on -timeout 40m $(COVERED) $(UNITS) -args -test.gocoverdir=$(COVERDIR)/unit
-	REGISTRATION_COVERDIR=$(COVERDIR)/built $(GO) test -count=1 -shuffle=on -timeout 40m ./integration
+	REGISTRATION_COVERDIR=$(COVERDIR)/built $(GO) test -count=1 -shuffle=on -timeout 40m -p 1 ./integration/...
 
 # What a fault does to the server, at full length: some 45 minutes, 30 of them the
 # soak. One fault alone: make faults RUN=Overload (or Killed, Stopped, Administration, Clock, DiskFull, ReadOnly,
@@ -37,7 +37,7 @@ RUN ?=
 FAULTS := $(CURDIR)/dist/faults.md
 faults:
 	@mkdir -p $(dir $(FAULTS)) && rm -f $(FAULTS).rows
-	REGISTRATION_FAULTS=long REGISTRATION_FAULTS_TABLE=$(FAULTS).rows $(GO) test -count=1 -p 1 -timeout 90m -run 'TestFault.*$(RUN)' ./internal/outbox ./integration; code=$$?; \
+	REGISTRATION_FAULTS=long REGISTRATION_FAULTS_TABLE=$(FAULTS).rows $(GO) test -count=1 -p 1 -timeout 90m -run 'TestFault.*$(RUN)' ./internal/outbox ./integration/faults; code=$$?; \
 	{ echo '| fault | must hold | seen | verdict |'; echo '|---|---|---|---|'; cat $(FAULTS).rows 2>/dev/null; } > $(FAULTS); cat $(FAULTS); exit $$code
 
 # What an attacker tries, at full length, against each package and the built Caddy:

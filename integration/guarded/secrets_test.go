@@ -1,0 +1,145 @@
+// secrets_test.go: with everything logged that Caddy can log, the log of a whole
+// account's life has nothing that signs anybody in.
+
+package guarded_test
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/integration/served"
+)
+
+// loudSite logs every request, and the proxy's at DEBUG too.
+const loudSite = `{
+	admin 127.0.0.1:[[admin]]
+	default_bind 127.0.0.1
+	log {
+		level DEBUG
+	}
+}
+http://127.0.0.1:[[port]] {
+	log
+	registration {
+		throttle off
+		base_url http://127.0.0.1:[[port]]
+		from no-reply@example.com
+		mailer file [[dir]]/mail
+		secret {env.REGISTRATION_SECRET}
+		password {
+			argon2id 8KiB 1 1
+		}
+		login {
+			token on
+		}
+	}
+	require_login /members/* {
+		copy_headers
+	}
+	reverse_proxy [[backend]]
+}
+`
+
+func TestNoSecretIsLogged(t *testing.T) {
+	t.Parallel()
+	const signingKey = "signing key of this test, long enough"
+	b := newBackend(t)
+	s := served.NewServer(t)
+	// By a variable, as the README says: what stands in a configuration itself
+	// is logged by Caddy, at DEBUG, with the rest of the configuration.
+	s.Env = []string{"REGISTRATION_SECRET=" + signingKey}
+	s.Values["backend"] = b.Listener.Addr().String()
+	s.Configure(loudSite)
+	s.Start()
+	secrets := map[string]string{"the signing key": signingKey, "the first password": served.TestPassword}
+	note := func(name, value string) {
+		require.NotEmpty(t, value, name)
+		secrets[name] = value
+	}
+	// open asks for the mailed link as a browser does, and posts it.
+	c := s.Client()
+	act := func(name string, m *served.Message, endpoint string, more data) {
+		link := m.Link(t)
+		note("the signature of "+name, link["signature"].(string))
+		c.Header.Set("Accept", served.BrowserAccept)
+		opened := m.URL(t).RequestURI()
+		require.Equal(t, http.StatusOK, c.Get(opened).StatusCode)
+		require.Equal(t, http.StatusOK, c.Get(strings.Replace(opened, "signature=", "%73ignature=", 1)).StatusCode)
+		// In another browser a page may lead to the sign-in, with the link or without.
+		for _, next := range []string{opened, strings.Replace(opened, "signature=", "sig%6Eature=", 1)} {
+			other := s.Client()
+			other.Header.Set("Accept", served.BrowserAccept)
+			other.Get(opened)
+			other.Get("/accounts/login/?next=" + url.QueryEscape(next))
+			other.Do(http.MethodPost, "/accounts/login/", url.Values{"login": {"ada"}, "password": {served.TestPassword}, "next": {next}})
+		}
+		c.Header.Del("Accept")
+		maps.Copy(link, more)
+		c.Post(http.StatusOK, endpoint, link)
+		refused := c.Do(http.MethodPost, "/accounts/"+endpoint, link) // used up
+		require.Equal(t, http.StatusBadRequest, refused.StatusCode)
+	}
+	signIn := func(name, pass string) {
+		res := c.Post(http.StatusOK, "login", data{"login": "ada", "password": pass})
+		note(name+"'s token", res.JSON(t)["token"].(string))
+		note(name+"'s cookie", c.Cookie())
+	}
+
+	c.Post(http.StatusCreated, "register", served.Newcomer("ada"))
+	act("the confirmation", s.Mail("ada@example.org", 1), "verify-registration", nil)
+	const wrong, second, third = "my other passphrase, mistyped", "the second passphrase", "the third passphrase"
+	note("a wrong password", wrong)
+	note("the second password", second)
+	note("the third password", third)
+	c.Post(http.StatusBadRequest, "login", data{"login": "ada", "password": wrong})
+	c.Post(http.StatusBadRequest, "login", url.Values{"login": {"ada"}, "password": {wrong}})
+	c.Post(http.StatusBadRequest, "register", data{"username": "ada", "password": wrong})
+	signIn("the first sign-in", served.TestPassword)
+	c.RequireMember()
+	script := s.Client()
+	script.Header.Set("Authorization", "Bearer "+secrets["the first sign-in's token"])
+	script.RequireMember()
+	script.Header.Set("Authorization", "Token "+secrets["the first sign-in's token"])
+	require.Equal(t, http.StatusOK, script.Get("/accounts/profile").StatusCode)
+	c.Post(http.StatusOK, "change-password", data{"old_password": served.TestPassword, "password": second, "password_confirm": second})
+	note("the cookie after the change", c.Cookie())
+	require.NotEqual(t, secrets["the first sign-in's cookie"], c.Cookie())
+	c.RequireMember()
+	c.Post(http.StatusOK, "register-email", data{"email": "lovelace@example.org"})
+	act("the new address", s.Mail("lovelace@example.org", 1), "verify-email", nil)
+	c.Post(http.StatusOK, "send-reset-password-link", data{"login": "ada"})
+	act("the reset", served.WaitMails(s, "lovelace@example.org", 2)[resetOf(t, s)], "reset-password", data{"password": third})
+	signIn("the second sign-in", third)
+	c.RequireMember()
+	c.Post(http.StatusOK, "logout", data{"revoke_token": true})
+	c.RequireStopped()
+	require.Equal(t, http.StatusOK, s.Load(loudSite).StatusCode)
+	s.Stop()
+
+	log := s.Log.Since(0)
+	// The log does tell the story …
+	for _, part := range []string{`"msg":"handled request"`, `"act":"change-password"`, `"level":"debug"`, `"msg":"mail sent"`, "login_invalid", "/members/"} {
+		require.Contains(t, log, part)
+	}
+	// … but without these.
+	for name, secret := range secrets {
+		require.NotContains(t, log, secret, name)
+		require.NotContains(t, log, url.QueryEscape(secret), name)
+	}
+}
+
+// resetOf is the place of the reset among the mails to the new address.
+func resetOf(t *testing.T, s *served.Server) int {
+	for i, m := range s.Mails("lovelace@example.org") {
+		if m.URL(t).Path == "/accounts/reset-password/" {
+			return i
+		}
+	}
+	require.FailNow(t, "no reset among the mails")
+	return -1
+}

@@ -1,0 +1,12 @@
+package mailing_test
+
+import (
+	"os"
+	"testing"
+
+	"github.com/seed-928992b0/caddy-registration/integration/served"
+)
+
+func TestMain(m *testing.M) { os.Exit(served.Main(m)) }
+
+type data = served.Data
