@@ -1,3 +1,5 @@
+// main_test.go: what people and the owner do with accounts, tested on the built Caddy.
+
 package accounts_test
 
 import (

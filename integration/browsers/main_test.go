@@ -1,3 +1,5 @@
+// main_test.go: pages and documents in browsers and by tools from npm, tested on the built Caddy.
+
 package browsers_test
 
 import (

@@ -1,3 +1,5 @@
+// main_test.go: settings, reloads and builds, tested on the built Caddy.
+
 package config_test
 
 import (

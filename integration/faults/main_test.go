@@ -1,3 +1,5 @@
+// main_test.go: what fails and what is too much, tested on the built Caddy.
+
 package faults_test
 
 import (

@@ -1,3 +1,5 @@
+// main_test.go: what stands behind the guard, tested on the built Caddy.
+
 package guarded_test
 
 import (

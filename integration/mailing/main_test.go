@@ -1,3 +1,5 @@
+// main_test.go: mail over SMTP and the site over HTTPS, tested on the built Caddy.
+
 package mailing_test
 
 import (
