@@ -117,7 +117,7 @@ func TestExport(t *testing.T) {
 	}
 	require.Len(t, seen, accounts)
 	require.NotContains(t, res.Text, "argon2id", "no hash leaves the store")
-	require.Equal(t, http.StatusMethodNotAllowed, s.AdminRequest(http.MethodPost, "/registration/default/users", "", "").StatusCode)
+	require.Equal(t, http.StatusMethodNotAllowed, s.AdminRequest(http.MethodDelete, "/registration/default/users", "", "").StatusCode)
 	require.Equal(t, http.StatusNotFound, s.AdminRequest(http.MethodGet, "/registration/other/users", "", "").StatusCode)
 }
 

@@ -282,10 +282,10 @@ var settingCases = []settingCase{
 	}},
 	{"register.mode register.contact", "register {\n mode approve\n contact help@example.com\n }", func(t *testing.T, with, plain *place) {
 		for p, want := range map[*place]string{with: "approval_pending", plain: "200"} {
-			p.client().post(201, "register", newcomer("asking"))
-			require.Equal(t, "200", p.client().code("POST", "/accounts/verify-registration", p.mail("asking@example.org", 1).link(t)))
-			require.Equal(t, want, p.client().code("POST", "/accounts/login", data{"login": "asking", "password": testPassword}))
-			require.Equal(t, p == with, strings.Contains(p.browser().get("/accounts/verify-registration/").body, `href="mailto:help@example.com"`))
+			p.client().Post(201, "register", served.Newcomer("asking"))
+			require.Equal(t, "200", p.client().Code("POST", "/accounts/verify-registration", p.mail("asking@example.org", 1).Link(t)))
+			require.Equal(t, want, p.client().Code("POST", "/accounts/login", data{"login": "asking", "password": served.TestPassword}))
+			require.Equal(t, p == with, strings.Contains(p.browser().Get("/accounts/verify-registration/").Text, `href="mailto:help@example.com"`))
 		}
 	}},
 	{"register.reserved_names", "register {\n reserved_names billing\n }", func(t *testing.T, with, plain *place) {

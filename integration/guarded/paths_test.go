@@ -448,13 +448,13 @@ func TestPlacesThatContradict(t *testing.T) {
 		"a named route":         {placedSite("&(accounts) {\n\t[[registration]]\n}\nhttp://127.0.0.1:[[port]] {\n\thandle_path /app/* {\n\t\tinvoke accounts\n\t}\n}\n", ""), "is taken off the path"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := run(t, c.conf)
+			s := served.Run(t, c.conf)
 			if c.warns != "" {
-				s.logged(0, "Caddyfile:", c.warns)
+				s.Logged(0, "Caddyfile:", c.warns)
 				return
 			}
 			for _, warning := range []string{hint, "is never reached", "is taken off the path"} {
-				require.NotContains(t, s.log.since(0), warning)
+				require.NotContains(t, s.Log.Since(0), warning)
 			}
 		})
 	}
@@ -463,21 +463,21 @@ func TestPlacesThatContradict(t *testing.T) {
 // TestGuardOnAnotherPort: cookies don't tell ports apart, so the sign-in of one site
 // lets people in at another port of its host, and leads back there.
 func TestGuardOnAnotherPort(t *testing.T) {
-	s := newServer(t)
-	s.values["other"] = fmt.Sprint(freePort(t))
-	s.configure(placedSite("http://127.0.0.1:[[port]] {\n\t[[registration]]\n\trespond in\n}\nhttp://127.0.0.1:[[other]] {\n\trequire_login\n\trespond guarded\n}\n", ""))
-	s.start()
-	other := "http://127.0.0.1:" + s.values["other"]
+	s := served.NewServer(t)
+	s.Values["other"] = fmt.Sprint(served.FreePort(t))
+	s.Configure(placedSite("http://127.0.0.1:[[port]] {\n\t[[registration]]\n\trespond in\n}\nhttp://127.0.0.1:[[other]] {\n\trequire_login\n\trespond guarded\n}\n", ""))
+	s.Start()
+	other := "http://127.0.0.1:" + s.Values["other"]
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, other+"/page", nil)
 	require.NoError(t, err)
-	req.Header.Set("Accept", browserAccept)
+	req.Header.Set("Accept", served.BrowserAccept)
 	res, err := http.DefaultTransport.RoundTrip(req)
 	require.NoError(t, err)
 	require.NoError(t, res.Body.Close())
-	require.Equal(t, s.base()+"/accounts/login/?next="+url.QueryEscape(other+"/page"), res.Header.Get("Location"))
-	ada := s.member("ada")
-	ada.header.Set("Accept", browserAccept)
-	require.Equal(t, other+"/page", ada.get("/accounts/login/?next="+url.QueryEscape(other+"/page")).Header.Get("Location"))
+	require.Equal(t, s.Base()+"/accounts/login/?next="+url.QueryEscape(other+"/page"), res.Header.Get("Location"))
+	ada := s.Member("ada")
+	ada.Header.Set("Accept", served.BrowserAccept)
+	require.Equal(t, other+"/page", ada.Get("/accounts/login/?next="+url.QueryEscape(other+"/page")).Header.Get("Location"))
 }
 
 // TestCircleThroughTwoRealms: a guard whose login_url is the page of another realm
@@ -486,19 +486,19 @@ func TestGuardOnAnotherPort(t *testing.T) {
 func TestCircleThroughTwoRealms(t *testing.T) {
 	second := strings.Replace(placedSite("[[registration]]", ""), "registration {", "registration /b {\n\t\trealm b\n\t\tstore bbolt [[dir]]/b.db\n\t\tsession {\n\t\t\tcookie_name b\n\t\t}", 1)
 	second = second[strings.Index(second, "registration"):]
-	s := run(t, placedSite("http://127.0.0.1:[[port]] {\n\t[[registration]]\n\t"+second+"\n\trequire_login /members/* {\n\t\trealm b\n\t\tlogin_url /accounts/login/\n\t}\n\trespond in\n}\n", ""))
-	ada := s.member("ada")
-	ada.header.Set("Accept", browserAccept)
+	s := served.Run(t, placedSite("http://127.0.0.1:[[port]] {\n\t[[registration]]\n\t"+second+"\n\trequire_login /members/* {\n\t\trealm b\n\t\tlogin_url /accounts/login/\n\t}\n\trespond in\n}\n", ""))
+	ada := s.Member("ada")
+	ada.Header.Set("Accept", served.BrowserAccept)
 	target := "/members/x"
 	for hop := 0; ; hop++ {
 		require.Less(t, hop, 10, "redirects in circles")
-		res := ada.get(target)
+		res := ada.Get(target)
 		if res.StatusCode != http.StatusFound {
 			require.Equal(t, http.StatusOK, res.StatusCode)
-			require.Contains(t, res.body, "see it")
+			require.Contains(t, res.Text, "see it")
 			break
 		}
 		target = res.Header.Get("Location")
 	}
-	s.logged(0, "again and again")
+	s.Logged(0, "again and again")
 }
