@@ -93,3 +93,7 @@ type Policy struct {
 	Hash       password.Params
 	Validators password.Validators
 }
+
+// ConfirmsByMail reports whether who waits for the confirmation of his account can
+// be sent its mail again.
+func (p *Policy) ConfirmsByMail() bool { return p.Register.Verification && p.SendsMail }

@@ -90,7 +90,11 @@ func (r *Realm) sendOn(w http.ResponseWriter, c *Call, e *Endpoint, err error, h
 			return false
 		}
 		target = e.Redirect.Failure
-	} else if c.Next != "" {
+		if aboutLink(refusal) && e.linkActs && r.wasUsed(c, e) {
+			target, err = e.Redirect.Success, nil // what it does is done
+		}
+	}
+	if err == nil && c.Next != "" {
 		target = withQuery(target, sign.ParamNext, c.Next)
 	}
 	h := w.Header()
@@ -99,6 +103,12 @@ func (r *Realm) sendOn(w http.ResponseWriter, c *Call, e *Endpoint, err error, h
 	h.Set("Location", target)
 	w.WriteHeader(http.StatusSeeOther)
 	return true
+}
+
+// wasUsed reports whether the link of a call has done its act already.
+func (r *Realm) wasUsed(c *Call, e *Endpoint) bool {
+	_, err := c.UsedLink(c.Req.Context(), c.In, e.Mailed.Purpose)
+	return err == nil
 }
 
 // aboutLink reports whether the mailed link is what was refused.

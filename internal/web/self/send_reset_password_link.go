@@ -32,7 +32,7 @@ func EndpointSendResetPasswordLink(r *web.Realm) *web.Endpoint {
 			After: func(c *web.Call, _ *web.Reply) web.AfterAct { return web.AskedFor(c, "send-reset-password-link") },
 		},
 	}
-	if s.Register.Verification {
+	if s.ConfirmsByMail() {
 		e.Form.Links = append(e.Form.Links, web.LinkToResend)
 	}
 	if s.ResetPassword.UseEmail {

@@ -52,7 +52,7 @@ func EndpointLogin(r *web.Realm) *web.Endpoint {
 	if s.ResetPassword.Enabled {
 		e.Form.Links = append(e.Form.Links, web.LinkTo("/send-reset-password-link/", text.Say("link.forgot_password")))
 	}
-	if s.Register.Verification { // whoever it is: a link only for those who wait would tell
+	if s.ConfirmsByMail() { // whoever it is: a link only for those who wait would tell
 		e.Form.Retry = []web.FormLink{web.LinkToResend}
 	}
 	return e

@@ -13,7 +13,7 @@ import (
 )
 
 // EndpointResendVerification mails the link of a sign-up again. Its answer is the same
-// where nobody waits for one. It is off without verification.
+// where nobody waits for one. It is off without verification, and where nobody delivers mail.
 func EndpointResendVerification(r *web.Realm) *web.Endpoint {
 	s := r.Options
 	names := slices.Clone(s.LoginFields)
@@ -21,7 +21,7 @@ func EndpointResendVerification(r *web.Realm) *web.Endpoint {
 		names = append(names, field.Email)
 	}
 	e := &web.Endpoint{
-		Name: "resend-verification", Methods: web.Post, Off: !s.Register.Verification, Act: actResendVerification,
+		Name: "resend-verification", Methods: web.Post, Off: !s.ConfirmsByMail(), Act: actResendVerification,
 		// The order is that in which the act looks for the account: a second name
 		// in the body must not be what is counted.
 		Spends: web.Spends{Throttle: account.ThrottleEmail, Target: web.ThrottleTarget(append([]string{"login", field.Email}, s.LoginFields...)...), Mails: true},

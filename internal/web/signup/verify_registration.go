@@ -29,7 +29,7 @@ func EndpointVerifyRegistration(r *web.Realm) *web.Endpoint {
 		},
 		Form: &web.Form{
 			Title: text.Say("page.verify_registration.title"), Submit: text.Say("page.verify_registration.submit"), Intro: text.Say("page.verify_registration.intro"),
-			Hidden: web.LinkParams, Links: []web.FormLink{web.LinkTo("/resend-verification/", text.Say("link.resend_verification")), web.LinkToLogin},
+			Hidden: web.LinkParams, Links: []web.FormLink{web.LinkToLogin},
 			Fields: []web.FormField{pass}, Complete: askForPassword,
 			Owned: func(_ http.ResponseWriter, c *web.Call, owner *store.User) bool {
 				c.MustProve = r.MustProve(c, owner)
@@ -43,6 +43,9 @@ func EndpointVerifyRegistration(r *web.Realm) *web.Endpoint {
 			},
 			After: func(*web.Call, *web.Reply) web.AfterAct { return web.AfterAct{Page: "login"} },
 		},
+	}
+	if s.ConfirmsByMail() {
+		e.Form.Links = append([]web.FormLink{web.LinkTo("/resend-verification/", text.Say("link.resend_verification"))}, e.Form.Links...)
 	}
 	if s.Register.Mode.OpenToAll() { // the account may be gone with its time
 		e.Form.Links = append(e.Form.Links, web.LinkTo("/register/", text.Say("link.register")))

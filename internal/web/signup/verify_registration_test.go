@@ -436,3 +436,13 @@ func TestContractForeignOrigins(t *testing.T) {
 		require.Equal(t, want, res.Header.Get("Location"))
 	}
 }
+
+// Where nobody delivers mail, nothing offers to send one.
+func TestNoConfirmationWithoutAMailer(t *testing.T) {
+	s := sitetest.New(t, func(s *registration.Settings) {
+		s.MailerRaw, s.Register.Enabled, s.ResetPassword.Enabled, s.RegisterEmail.Verification = nil, sitetest.Off(), sitetest.Off(), sitetest.Off()
+	})
+	require.Equal(t, 404, s.Browser().Post("/accounts/resend-verification", sitetest.Data{"login": "ada"}).StatusCode)
+	b := s.Browser().LikeBrowser()
+	require.NotContains(t, b.Post("/accounts/login/", url.Values{"login": {"ada"}, "password": {"x"}}).Text, "resend-verification")
+}
