@@ -276,6 +276,9 @@ func (e *engine) housekeeping(ctx context.Context) {
 				p.Logger.Debug("expired sessions removed", zap.Int("count", removed))
 			}
 			account.SweepLeftNames(ctx, p, e.store)
+			if err := account.SweepInvitations(ctx, p, e.store); err != nil && ctx.Err() == nil {
+				p.Logger.Error("invitations whose time is over could not be removed", zap.Error(err))
+			}
 			e.prune(ctx, p, &pruned)
 		}
 	}

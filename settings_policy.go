@@ -129,6 +129,9 @@ func (s *Settings) letters() letter.Options {
 // under which address people reach them.
 func (r *realm) linkPages() map[sign.Purpose]string {
 	pages := map[sign.Purpose]string{}
+	if r.Options.BaseURL != "" && !r.Options.Pages.Off {
+		pages[sign.PurposeInvitation] = r.Options.BaseURL + r.Path + "/register/"
+	}
 	for purpose, l := range r.MailedLinks() {
 		ours := r.Options.Mailed[purpose].URL == ""
 		if u, err := url.Parse(l.URL); err == nil && u.Host != "" && !(ours && r.Options.Pages.Off) {

@@ -118,6 +118,24 @@ func TestNoSecretIsLogged(t *testing.T) {
 	c.RequireMember()
 	c.Post(http.StatusOK, "logout", data{"revoke_token": true})
 	c.RequireStopped()
+	// An invitation: opened in several spellings, used, opened again.
+	invited := s.AdminRequest(http.MethodPost, "/registration/default/invitations", "application/json", `{"email": "zoe@example.org", "groups": ["members"]}`)
+	require.Equal(t, http.StatusOK, invited.StatusCode, invited.Text)
+	_, token, _ := strings.Cut(invited.JSON(t)["link"].(string), "invitation=")
+	note("the invitation", token)
+	require.NotContains(t, s.AdminRequest(http.MethodGet, "/registration/default/invitations", "", "").Text, token)
+	guest := s.Client()
+	guest.Header.Set("Accept", served.BrowserAccept)
+	for _, address := range []string{"/accounts/register/?invitation=", "/accounts/register?invitation=", "/accounts/register/?in%76itation="} {
+		guest.Get(address + token)
+	}
+	guest.Header.Del("Accept")
+	zoe := served.Newcomer("zoe")
+	zoe["invitation"] = token
+	guest.Post(http.StatusCreated, "register", zoe)
+	guest.Post(http.StatusForbidden, "register", zoe)
+	guest.Header.Set("Accept", served.BrowserAccept)
+	require.Equal(t, http.StatusForbidden, guest.Get("/accounts/register/?invitation="+token).StatusCode)
 	require.Equal(t, http.StatusOK, s.Load(loudSite).StatusCode)
 	s.Stop()
 

@@ -5,6 +5,7 @@ package account
 import (
 	"context"
 	"errors"
+	"maps"
 
 	"github.com/google/uuid"
 
@@ -87,11 +88,21 @@ type signUp struct {
 	confirm *string
 	// refused is what is wrong with it so far.
 	refused refusal.FieldErrors
+	// invitation is the one that it brings, nil: none; uninvited, why that is no good.
+	invitation *store.Invitation
+	uninvited  error
 }
 
-func (a *Accounts) readSignUp(in field.Input) *signUp {
-	verify, approve := a.Policy.Register.Verification, a.Policy.Register.Mode == ModeApprove
-	s := &signUp{user: &store.User{IsActive: !verify && !approve, AwaitsApproval: approve, AwaitsVerification: verify, EmailPending: verify, DateJoined: a.Time()}}
+func (a *Accounts) readSignUp(ctx context.Context, in field.Input) *signUp {
+	s := &signUp{}
+	s.invitation, s.uninvited = a.InvitationOf(ctx, in)
+	// Who is invited needs no approval.
+	verify, approve := a.Policy.Register.Verification, a.Policy.Register.Mode == ModeApprove && s.invitation == nil
+	s.user = &store.User{IsActive: !verify && !approve, AwaitsApproval: approve, AwaitsVerification: verify, EmailPending: verify, DateJoined: a.Time()}
+	if s.invitation != nil && s.invitation.Email != "" && in[field.Email].Kind == field.ValueAbsent {
+		in = maps.Clone(in)
+		in[field.Email] = textValue(s.invitation.Email)
+	}
 	fields, required := a.registerFields()
 	for _, f := range fields {
 		in.Field(f, required[f.Name], s.user, &s.refused)
@@ -105,14 +116,22 @@ func (a *Accounts) readSignUp(in field.Input) *signUp {
 
 // admits refuses a sign-up where the mode has none for who sends it: with CodeNotFound,
 // as if there were no such endpoint, where sign-up is closed.
-func (a *Accounts) admits(field.Input) error {
-	switch a.Policy.Register.Mode { //nolint:exhaustive // the others admit everybody
-	case ModeInvite:
-		return refusal.New(refusal.CodeInvitationRequired)
-	case ModeClosed:
+func (a *Accounts) admits(s *signUp) error {
+	switch mode := a.Policy.Register.Mode; {
+	case mode == ModeClosed:
 		return refusal.New(refusal.CodeNotFound)
+	case mode == ModeInvite && s.invitation == nil && s.uninvited == nil:
+		return refusal.New(refusal.CodeInvitationRequired)
 	}
 	return nil
+}
+
+// invitationID names the invitation that a sign-up brings, for the record.
+func (s *signUp) invitationID() string {
+	if s.invitation == nil {
+		return ""
+	}
+	return s.invitation.ID.String()
 }
 
 // Register creates an account. With verification on it waits for its
@@ -126,10 +145,10 @@ func (a *Accounts) admits(field.Input) error {
 // has made, and nobody gets a second mail. A program's is another, as ever: of many that
 // want one name, one has it.
 func (a *Accounts) Register(ctx context.Context, in field.Input, client Client) (u *store.User, err error) {
-	if err := a.admits(in); err != nil {
+	s := a.readSignUp(ctx, in)
+	if err := a.admits(s); err != nil {
 		return nil, err
 	}
-	s := a.readSignUp(in)
 	if len(s.refused) > 0 || a.SignUps == nil || !client.Page {
 		return a.signUp(ctx, s, client)
 	}
@@ -167,6 +186,15 @@ func refusedOf(err error) bool {
 // address is missing is about its field on a page; a program is told so by itself, once
 // nothing else is wrong.
 func (a *Accounts) checkSignUp(ctx context.Context, s *signUp, page bool) error {
+	if s.uninvited != nil {
+		return s.uninvited
+	}
+	if i := s.invitation; i != nil && !isFor(i, s.user) && !hasField(s.refused, field.Email) {
+		if !page {
+			return refusal.New(refusal.CodeInvitationInvalid)
+		}
+		s.refused.AddInvalid(field.Email, "invalid.invited_address")
+	}
 	var all refusal.FieldErrors
 	if err := a.View(ctx, func(tx store.Tx) error {
 		all = append(refusal.FieldErrors(nil), s.refused...)
@@ -205,11 +233,18 @@ func (a *Accounts) signUp(ctx context.Context, s *signUp, client Client) (*store
 		}
 	}
 	n := a.Notice(store.MailEmailInUse, u.Email)
+	asked := *u
 	err = a.Update(ctx, func(t *Txn) error {
+		*u = asked
 		if err := a.claimName(t, u); err != nil {
 			return err
 		}
-		if err := t.Audit(audit.AccountRegistered, u.ID); err != nil {
+		if s.invitation != nil {
+			if err := a.useInvitation(t, s.invitation.Hash, u); err != nil {
+				return err
+			}
+		}
+		if err := t.Audit(audit.AccountRegistered, u.ID, "invitation", s.invitationID()); err != nil {
 			return err
 		}
 		if !u.AwaitsVerification {

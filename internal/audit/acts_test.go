@@ -110,6 +110,12 @@ func asksForMail(path string, body sitetest.Data) func(*sitetest.Site) any {
 
 func member(s *sitetest.Site) any { return s.Member("ada") }
 
+func invitation(s *sitetest.Site) any {
+	_, _, err := s.Accounts.Invite(s.T.Context(), account.NewInvitation{})
+	require.NoError(s.T, err)
+	return nil
+}
+
 func adaSignedIn(s *sitetest.Site) any { s.Member("ada"); return s.SignedIn("ada") }
 
 // ok posts and requires that it is done.
@@ -194,7 +200,11 @@ var auditedEndpoints = map[string]auditedAct{
 
 func administers(method, path string, body sitetest.Data) func(*sitetest.Site, any) {
 	return func(s *sitetest.Site, _ any) {
-		res := administer(s, method, strings.NewReplacer("{realm}", "default", "{account}", "ada").Replace(path), body)
+		invited := ""
+		if list, err := s.Accounts.Invitations(s.T.Context(), uuid.Nil, 1); err == nil && len(list) > 0 {
+			invited = list[0].ID.String()
+		}
+		res := administer(s, method, strings.NewReplacer("{realm}", "default", "{account}", "ada", "{invitation}", invited).Replace(path), body)
 		require.Less(s.T, res.Code, 300, res.Body.String())
 	}
 }
@@ -215,6 +225,8 @@ var auditedOperations = map[string]struct {
 	"post {realm}/users/{account}/enable":       {nil, "account_enabled"},
 	"post {realm}/users/{account}/disable":      {nil, "account_disabled"},
 	"post {realm}/users/{account}/sign-out":     {nil, "sessions_ended"},
+	"post {realm}/invitations":                  {sitetest.Data{"email": "bob@example.org"}, "invitation_created"},
+	"delete {realm}/invitations/{invitation}":   {nil, "invitation_revoked"},
 }
 
 // auditedBesides are the events that no endpoint's success leaves.
@@ -310,7 +322,11 @@ func TestEveryActIsRecorded(t *testing.T) {
 			c, known := auditedOperations[name]
 			require.True(t, known || method == "get", "%s is not in auditedOperations: does its act leave a row?", name)
 			if known {
-				run(name, auditedAct{before: member, act: administers(strings.ToUpper(method), strings.TrimPrefix(path, "/registration/"), c.body), events: c.events})
+				before := member
+				if strings.Contains(path, "{invitation}") {
+					before = invitation
+				}
+				run(name, auditedAct{before: before, act: administers(strings.ToUpper(method), strings.TrimPrefix(path, "/registration/"), c.body), events: c.events})
 			}
 		}
 	}

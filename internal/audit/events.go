@@ -30,6 +30,8 @@ const (
 	AccountDisabled      Event = "account_disabled"
 	AccountEnabled       Event = "account_enabled"
 	AccountDeleted       Event = "account_deleted"
+	InvitationCreated    Event = "invitation_created"
+	InvitationRevoked    Event = "invitation_revoked"
 	Throttled            Event = "throttled"
 	MailFailed           Event = "mail_failed"
 )
@@ -60,6 +62,8 @@ var Events = []struct {
 	{AccountDisabled, false, "An administrator disabled the account; all its sign-ins ended."},
 	{AccountEnabled, false, "An administrator made the account usable."},
 	{AccountDeleted, false, "The account was removed: by an administrator, or (`reason` `unconfirmed`) because nobody confirmed it in time."},
+	{InvitationCreated, false, "An administrator made an invitation to sign up; `invitation` is its id, as it is in the row of an account that came of it."},
+	{InvitationRevoked, false, "An administrator ended an invitation."},
 	{Throttled, true, "A throttle began to refuse: one row an incident; `throttle` and `act` say which and for what."},
 	{MailFailed, false, "A mail was given up; `kind` and `reason` say which and why."},
 }

@@ -41,6 +41,7 @@ const (
 	CodeApprovalPending        Code = "approval_pending"
 	CodeDisabled               Code = "disabled"
 	CodeInvitationRequired     Code = "invitation_required"
+	CodeInvitationInvalid      Code = "invitation_invalid"
 	CodeSignatureInvalid       Code = "signature_invalid"
 	CodeSignatureExpired       Code = "signature_expired"
 	CodeUserNotFound           Code = "user_not_found"

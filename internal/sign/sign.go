@@ -34,6 +34,9 @@ const (
 	PurposeUndoEmail     Purpose = "undo_email"
 	// PurposeSetPassword is that of a link which no mail has: an owner hands it out.
 	PurposeSetPassword Purpose = "set_password"
+	// PurposeInvitation is no signature: it stands for the link of an invitation, which
+	// has a random token.
+	PurposeInvitation Purpose = "invitation"
 	// PurposeDevice is no link: it is what a device cookie says.
 	PurposeDevice Purpose = "device"
 	// PurposeSignUp is no link: it marks the browser that asked for an account.
@@ -233,6 +236,8 @@ const (
 	ParamTimestamp = "timestamp"
 	ParamSignature = "signature"
 	ParamNext      = "next"
+	// ParamInvitation has the token of an invitation.
+	ParamInvitation = "invitation"
 )
 
 // MinSecret is the least size of a signing key, in bytes: NIST SP 800-107 asks for

@@ -61,6 +61,9 @@ var CurrentPasswordInput = InputDoc{
 	account.ParamPassword, false, PasswordInput(account.ParamPassword, "The current password; needed where the sign-in is older than `register_email.max_age`.").schema,
 }
 
+// InvitationInput is the token of an invitation.
+var InvitationInput = InputDoc{sign.ParamInvitation, false, NewObject("type", "string", "description", "The token of an invitation, as its link has it. It gives the account its groups; one that names an address confirms it.")}
+
 // NextInput is where the person wants to go in the end.
 var NextInput = InputDoc{sign.ParamNext, false, Object{
 	{"type", "string"}, {"description", "Where the person wanted to go; it travels in the mailed link. Ignored unless it leads to this site or a trusted origin."},

@@ -192,7 +192,7 @@ func (c *Call) otherAccount(w http.ResponseWriter) {
 
 // secretParams are the inputs that must not be in a log, whether or not we read
 // them from an address.
-var secretParams = []string{sign.ParamSignature, account.ParamPassword, "password_confirm", account.ParamRefreshToken}
+var secretParams = []string{sign.ParamSignature, account.ParamPassword, "password_confirm", account.ParamRefreshToken, sign.ParamInvitation}
 
 // HasSecret reports whether an address, or one within it (next), names a secret,
 // however it is spelled.

@@ -29,6 +29,7 @@ var Statuses = map[refusal.Code]int{
 	refusal.CodeTokenReused:          http.StatusUnauthorized,
 	refusal.CodeRefreshConflict:      http.StatusConflict,
 	refusal.CodeSessionNotFound:      http.StatusNotFound,
+	refusal.CodeInvitationInvalid:    http.StatusForbidden,
 	refusal.CodePermissionDenied:     http.StatusForbidden,
 	refusal.CodeInvitationRequired:   http.StatusForbidden,
 	refusal.CodeCrossOrigin:          http.StatusForbidden,

@@ -47,7 +47,6 @@ var realmBuckets = []string{
 	bucketUsers, bucketKeys, bucketSessions, bucketUserSessions, bucketSessionExpiry,
 	bucketOutbox, bucketOutboxDue, bucketOutboxTo, bucketValues, bucketBudgets, bucketWaiting, bucketWaitingKeys,
 	bucketLeftNames, bucketLeftUntil, bucketAudit, bucketAuditAccount,
-	bucketLeftNames, bucketLeftUntil,
 	bucketInvitations, bucketInvitationHashes, bucketInvitationExpiry,
 }
 

@@ -84,6 +84,8 @@ type Call struct {
 	W         http.ResponseWriter
 	Req       *http.Request
 	Query     url.Values
+	// Parts are those of the path, by their names.
+	Parts map[string]string
 	// Realm and Accounts are nil where the path names no realm, User where it names
 	// no account.
 	Realm    *Realm
@@ -107,7 +109,7 @@ func (s *Server) Serve(w http.ResponseWriter, req *http.Request) error {
 		return err
 	}
 	req = req.WithContext(audit.WithCaller(req.Context(), audit.Caller{Actor: audit.ActorAdmin}))
-	c := &Call{Operation: op, W: w, Req: req}
+	c := &Call{Operation: op, W: w, Req: req, Parts: parts}
 	who, err := c.readQuery(op, parts)
 	if err != nil {
 		return err

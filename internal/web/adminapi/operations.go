@@ -15,7 +15,7 @@ var operations []Operation
 func init() {
 	operations = slices.Concat(
 		[]Operation{{Method: http.MethodGet, Path: "openapi.json", Summary: "This document", Do: func(*Call) (any, error) { return document(), nil }}},
-		userOperations, actOperations, backupOperations,
+		userOperations, actOperations, backupOperations, invitationOperations,
 	)
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -30,18 +31,26 @@ func EndpointRegister(r *web.Realm) *web.Endpoint {
 	list, required := s.Fields.Register, s.Fields.RegisterRequired
 	e.Doc = web.EndpointDoc{
 		Tag: web.TagAccount, Summary: "Create an account", Success: http.StatusCreated, Answer: web.SchemaProfile,
-		Inputs: append(append(web.FieldInputs(list, required), web.NewPasswordInputs(s, s.Register.PasswordConfirm)...), web.NextInput),
+		Inputs: append(append(web.FieldInputs(list, required), web.NewPasswordInputs(s, s.Register.PasswordConfirm)...), web.NextInput, web.InvitationInput),
+		Codes:  []refusal.Code{refusal.CodeInvitationInvalid},
 	}
 	if verify {
 		e.Doc.Description = "The account is inactive until the link in the mail to its address was followed."
-		e.Doc.Codes = []refusal.Code{refusal.CodeEmailRequired}
+		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeEmailRequired)
 		for i := range e.Doc.Inputs {
 			e.Doc.Inputs[i].Required = e.Doc.Inputs[i].Required || e.Doc.Inputs[i].Name == field.Email
 		}
 	}
 	e.Form = &web.Form{
 		Title: text.Say("page.register.title"), Submit: text.Say("page.register.submit"), Links: []web.FormLink{web.LinkTo("/login/", text.Say("link.have_account"))},
-		Value: func(c *web.Call, name string) string { return web.ProfileValue(c, &store.User{}, name) }, // the defaults of added fields
+		Hidden: []string{sign.ParamInvitation}, Value: valueOf,
+		Instead: func(w http.ResponseWriter, c *web.Call) bool {
+			if _, err := c.InvitationOf(c.Req.Context(), c.In); err != nil {
+				return uninvited(w, c, web.AsRefusal(err))
+			}
+			return false
+		},
+		Refused: uninvited,
 		After: func(_ *web.Call, rep *web.Reply) web.AfterAct {
 			email, _ := rep.Detail.Params["email"].(string)
 			if !rep.User.AwaitsVerification {
@@ -56,10 +65,16 @@ func EndpointRegister(r *web.Realm) *web.Endpoint {
 	case account.ModeInvite:
 		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeInvitationRequired)
 		e.Form.Instead = func(w http.ResponseWriter, c *web.Call) bool {
-			return askForInvitation(w, c, e, refusal.New(refusal.CodeInvitationRequired))
+			switch i, err := c.InvitationOf(c.Req.Context(), c.In); {
+			case err != nil:
+				return uninvited(w, c, web.AsRefusal(err))
+			case i == nil:
+				return askForInvitation(w, c, e, refusal.New(refusal.CodeInvitationRequired))
+			}
+			return false
 		}
 		e.Form.Refused = func(w http.ResponseWriter, c *web.Call, refused *refusal.Error) bool {
-			return refused.Code == refusal.CodeInvitationRequired && askForInvitation(w, c, e, refused)
+			return refused.Code == refusal.CodeInvitationRequired && askForInvitation(w, c, e, refused) || uninvited(w, c, refused)
 		}
 	case account.ModeApprove:
 		e.Doc.Description = strings.TrimSpace(e.Doc.Description + " Then it waits until an administrator has approved it.")
@@ -82,6 +97,29 @@ func EndpointRegister(r *web.Realm) *web.Endpoint {
 // askForInvitation says that nobody gets on without one.
 func askForInvitation(w http.ResponseWriter, c *web.Call, e *web.Endpoint, refused *refusal.Error) bool {
 	c.Realm.Pages.Blocked(w, c, e, refused, text.Say("page.register.invitation_required"))
+	return true
+}
+
+// valueOf is what an input begins with: the token of the invitation and the address
+// that it is for, the defaults of added fields.
+func valueOf(c *web.Call, name string) string {
+	switch name {
+	case sign.ParamInvitation:
+		return c.In.Text(name)
+	case field.Email:
+		if i, err := c.InvitationOf(c.Req.Context(), c.In); err == nil && i != nil && i.Email != "" {
+			return i.Email
+		}
+	}
+	return web.ProfileValue(c, &store.User{}, name)
+}
+
+// uninvited says that an invitation is no longer good, and whom to ask.
+func uninvited(w http.ResponseWriter, c *web.Call, refused *refusal.Error) bool {
+	if refused.Code != refusal.CodeInvitationInvalid || len(refused.Fields) > 0 {
+		return false
+	}
+	c.Realm.Pages.Uninvited(w, c, refused)
 	return true
 }
 

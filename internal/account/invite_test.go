@@ -1,0 +1,225 @@
+// invite_test.go: invitations: who can sign up by one, how often, and with which
+// address; what a stranger learns of them.
+
+package account_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/outbox"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+func invited(s *sitetest.Site, wanted account.NewInvitation) (i *store.Invitation, token string) {
+	s.T.Helper()
+	i, link, err := s.Accounts.Invite(s.T.Context(), wanted)
+	require.NoError(s.T, err)
+	u, err := url.Parse(link)
+	require.NoError(s.T, err)
+	require.True(s.T, strings.HasSuffix(u.Path, "/accounts/register/"), link)
+	return i, u.Query().Get("invitation")
+}
+
+func signUpWith(s *sitetest.Site, name, token string, changes sitetest.Data) *sitetest.Answer {
+	return s.Browser().Post("/accounts/register", sitetest.With(sitetest.With(sitetest.Newcomer(name), sitetest.Data{"invitation": token}), changes))
+}
+
+func requireUninvited(t *testing.T, res *sitetest.Answer) {
+	t.Helper()
+	require.Equal(t, http.StatusForbidden, res.StatusCode, res.Text)
+	require.Equal(t, sitetest.Data{"detail": sitetest.Message(refusal.CodeInvitationInvalid, nil)}, res.JSON(t))
+}
+
+func TestInvitationWithAnAddressConfirmsIt(t *testing.T) {
+	s := sitetest.New(t)
+	i, token := invited(s, account.NewInvitation{Email: "ada@example.org", Groups: []string{"members"}, Note: "choir"})
+	require.Equal(t, s.Accounts.Time().Add(7*24*time.Hour), i.Expires)
+	require.Equal(t, 1, i.Uses)
+	requireUninvited(t, signUpWith(s, "mallory", token, nil))
+	res := signUpWith(s, "ada", token, sitetest.Data{"email": nil})
+	sitetest.WantJSON(t, res, http.StatusCreated)
+	u := s.Stored(res.JSON(t)["id"].(string))
+	require.True(t, u.IsActive && u.EmailVerified && !u.AwaitsVerification && !u.EmailPending)
+	require.Equal(t, "ada@example.org", u.Email)
+	require.Equal(t, []string{"members"}, u.Groups)
+	s.NoMail()
+	s.SignedIn("ada")
+	requireUninvited(t, signUpWith(s, "bob", token, sitetest.Data{"email": "ada@example.org"}))
+}
+
+func TestInvitationForAnybody(t *testing.T) {
+	s := sitetest.New(t)
+	_, token := invited(s, account.NewInvitation{Groups: []string{"members"}, Uses: 2})
+	for _, name := range []string{"ada", "bob"} {
+		res := signUpWith(s, name, token, nil)
+		sitetest.WantJSON(t, res, http.StatusCreated)
+		u := s.Stored(res.JSON(t)["id"].(string))
+		require.True(t, u.AwaitsVerification && !u.IsActive, "its address is confirmed as any")
+		require.Equal(t, []string{"members"}, u.Groups)
+		require.Equal(t, name+"@example.org", s.Mail().To)
+	}
+	requireUninvited(t, signUpWith(s, "cleo", token, nil))
+}
+
+// A refused sign-up uses nothing up.
+func TestRefusedSignUpKeepsItsInvitation(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	_, token := invited(s, account.NewInvitation{})
+	sitetest.WantFields(t, signUpWith(s, "ada", token, nil), refusal.FieldError{Field: "username", Code: refusal.CodeUnique})
+	require.Equal(t, http.StatusBadRequest, signUpWith(s, "bob", token, sitetest.Data{"password": "short"}).StatusCode)
+	sitetest.WantJSON(t, signUpWith(s, "bob", token, nil), http.StatusCreated)
+}
+
+func TestInvitationsThatAreNoGood(t *testing.T) {
+	s := sitetest.New(t)
+	i, revoked := invited(s, account.NewInvitation{})
+	require.NoError(t, s.Accounts.RevokeInvitation(t.Context(), i.ID))
+	require.Error(t, s.Accounts.RevokeInvitation(t.Context(), i.ID))
+	_, expired := invited(s, account.NewInvitation{Lifetime: time.Hour})
+	_, good := invited(s, account.NewInvitation{})
+	s.Travel(time.Hour)
+	for name, token := range map[string]any{
+		"revoked": revoked, "expired": expired, "unknown": strings.Repeat("A", 43), "its hash": i.Hash.Text(), "its id": i.ID.String(),
+		"cut": good[:42], "longer": good + "A", "long": strings.Repeat("x", 60_000), "a number": 7, "a list": []string{good}, "NUL": "\x00", "another case": strings.ToUpper(good),
+	} {
+		t.Run(name, func(t *testing.T) {
+			requireUninvited(t, s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"invitation": token})))
+		})
+	}
+	users, _ := s.Census()
+	require.Zero(t, users)
+	sitetest.WantJSON(t, signUpWith(s, "ada", good, nil), http.StatusCreated)
+	sitetest.WantJSON(t, signUpWith(s, "bob", " ", nil), http.StatusCreated)
+}
+
+// Of a hundred at once, one gets in by an invitation that is good once.
+func TestInvitationIsUsedOnce(t *testing.T) {
+	s := sitetest.New(t)
+	_, token := invited(s, account.NewInvitation{Groups: []string{"members"}})
+	got := sitetest.Race(func(i int) int {
+		return signUpWith(s, "racer"+string(rune('a'+i%26))+string(rune('a'+i/26)), token, nil).StatusCode
+	})
+	require.Equal(t, 1, got[http.StatusCreated], got)
+	require.Equal(t, sitetest.Racers-1, got[http.StatusForbidden], got)
+}
+
+// Who has an invitation learns no more of others' addresses than anybody.
+func TestInvitationTellsNoAddresses(t *testing.T) {
+	s := sitetest.New(t)
+	_, open := invited(s, account.NewInvitation{})
+	_, named := invited(s, account.NewInvitation{Email: "ada@example.org", Groups: []string{"staff"}})
+	id := s.Member("ada")
+	_, _, err := s.Accounts.Invite(t.Context(), account.NewInvitation{Email: "ADA@example.org"})
+	require.Equal(t, refusal.CodeEmailAlreadyRegistered, err.(*refusal.Error).Code, "its owner may know")
+	for name, token := range map[string]string{"bob": open, "cleo": named} {
+		res := signUpWith(s, name, token, sitetest.Data{"email": "ada@example.org"})
+		sitetest.WantJSON(t, res, http.StatusCreated)
+		u := s.Stored(res.JSON(t)["id"].(string))
+		require.True(t, u.AwaitsVerification && u.EmailPending && !u.IsActive && !u.EmailVerified)
+	}
+	require.Equal(t, "ada@example.org", s.Mail().To)
+	require.True(t, s.Stored(id).IsActive)
+	require.Empty(t, s.Stored(id).Groups)
+}
+
+// Guesses are counted as sign-ups that fail are.
+func TestGuessesAtInvitationsAreThrottled(t *testing.T) {
+	s := sitetest.New(t, sitetest.Throttled)
+	last := 0
+	for n := range 1000 {
+		if last = signUpWith(s, "guess", strings.Repeat("A", 40)+string(rune('a'+n%26))+"xx", nil).StatusCode; last != http.StatusForbidden {
+			break
+		}
+	}
+	require.Equal(t, http.StatusTooManyRequests, last)
+}
+
+func TestWrongInvitationsAreNotMade(t *testing.T) {
+	s := sitetest.New(t)
+	for name, test := range map[string]struct {
+		wanted account.NewInvitation
+		field  string
+	}{
+		"address": {account.NewInvitation{Email: "ada"}, "email"}, "group": {account.NewInvitation{Groups: []string{"a b"}}, "groups"},
+		"uses": {account.NewInvitation{Uses: -1}, "uses"}, "many uses": {account.NewInvitation{Uses: 1e9}, "uses"}, "note": {account.NewInvitation{Note: strings.Repeat("x", 501)}, "note"},
+		"past": {account.NewInvitation{Lifetime: -time.Hour}, "expires"}, "for ever": {account.NewInvitation{Lifetime: 9e18}, "expires"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := s.Accounts.Invite(t.Context(), test.wanted)
+			require.Contains(t, refusedFields(t, err), test.field)
+		})
+	}
+}
+
+func TestInvitationsAreForgottenWithTheirTime(t *testing.T) {
+	s := sitetest.New(t)
+	invited(s, account.NewInvitation{Lifetime: time.Hour})
+	kept, _ := invited(s, account.NewInvitation{})
+	s.Travel(time.Hour)
+	require.NoError(t, account.SweepInvitations(t.Context(), &outbox.Courier{Now: s.Accounts.Now}, s.Accounts.Store))
+	list, err := s.Accounts.Invitations(t.Context(), [16]byte{}, 10)
+	require.NoError(t, err)
+	require.Equal(t, []*store.Invitation{kept}, list)
+}
+
+func TestInvitationPage(t *testing.T) {
+	s := sitetest.New(t)
+	_, token := invited(s, account.NewInvitation{Email: "ada@example.org"})
+	b := s.Browser().LikeBrowser()
+	page := b.Get("/accounts/register/?invitation=" + token)
+	require.Equal(t, http.StatusOK, page.StatusCode)
+	require.Contains(t, page.Text, `<input type="hidden" name="invitation" value="`+token+`">`)
+	require.Contains(t, page.Text, `value="ada@example.org"`)
+	require.Equal(t, "strict-origin", page.Header.Get("Referrer-Policy"))
+	form := sitetest.FormOf(sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"invitation": token}))
+	form.Set("email", "mallory@example.org")
+	wrong := b.Post("/accounts/register/", form)
+	require.Equal(t, http.StatusBadRequest, wrong.StatusCode)
+	require.Contains(t, wrong.Text, "Use the address that the invitation is for.")
+	require.Contains(t, wrong.Text, `value="`+token+`"`)
+	form.Set("email", "ada@example.org")
+	for range 2 { // a double click
+		done := b.Post("/accounts/register/", form)
+		require.Equal(t, http.StatusSeeOther, done.StatusCode, done.Text)
+		require.NotContains(t, done.Header.Get("Location"), token)
+	}
+	s.Travel(2 * time.Minute)
+	for _, used := range []*sitetest.Answer{b.Get("/accounts/register/?invitation=" + token), s.Browser().LikeBrowser().Post("/accounts/register/", form)} {
+		require.Equal(t, http.StatusForbidden, used.StatusCode)
+		require.Contains(t, used.Text, "This invitation is no longer good")
+		require.NotContains(t, used.Text, "<form method")
+		require.NotContains(t, used.Text, token)
+	}
+}
+
+func TestInvitationsByMode(t *testing.T) {
+	for _, mode := range account.Modes {
+		t.Run(string(mode), func(t *testing.T) {
+			s := sitetest.New(t, func(s *registration.Settings) { s.Register.Mode = mode })
+			i, link, err := s.Accounts.Invite(t.Context(), account.NewInvitation{Email: "ada@example.org"})
+			if mode == account.ModeClosed {
+				require.ErrorIs(t, err, account.ErrClosed)
+				return
+			}
+			require.NoError(t, err)
+			_, token, _ := strings.Cut(link, "invitation=")
+			requireUninvited(t, signUpWith(s, "bob", strings.Repeat("A", 43), nil))
+			res := signUpWith(s, "ada", token, nil)
+			sitetest.WantJSON(t, res, http.StatusCreated)
+			u := s.Stored(res.JSON(t)["id"].(string))
+			require.True(t, u.IsActive && !u.AwaitsApproval, "%v", i)
+			require.Equal(t, http.StatusForbidden, s.Browser().LikeBrowser().Get("/accounts/register/?invitation="+token).StatusCode)
+		})
+	}
+}
