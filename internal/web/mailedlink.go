@@ -190,6 +190,18 @@ func (c *Call) otherAccount(w http.ResponseWriter) {
 	})
 }
 
+// Uninvited is the page of an invitation that is no longer good: its form would only
+// fail.
+func (p *pages) Uninvited(w http.ResponseWriter, c *Call, refused *refusal.Error) {
+	status := p.realm.errorHeaders(w, c.Req, refused)
+	d := PageData{
+		Page: "register", Title: c.Loc.Text(text.Say("page.register.invitation_title")), Text: []string{refusal.Text(c.Loc, refused.Code, refused.Params)},
+		Links: []PageLink{{p.realm.WithNext("/login/", c.Next), c.Loc.Text(text.Say("link.have_account"))}, {p.realm.home(), c.Loc.Text(text.Say("link.home"))}},
+	}
+	d.Links = append(p.realm.linkToContact(c.Loc), d.Links...)
+	p.Write(w, c, status, d)
+}
+
 // secretParams are the inputs that must not be in a log, whether or not we read
 // them from an address.
 var secretParams = []string{sign.ParamSignature, account.ParamPassword, "password_confirm", account.ParamRefreshToken, sign.ParamInvitation}

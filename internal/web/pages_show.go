@@ -410,18 +410,6 @@ func (p *pages) dead(w http.ResponseWriter, c *Call, e *Endpoint, refused *refus
 	p.Write(w, c, status, d)
 }
 
-// Uninvited is the page of an invitation that is no longer good: its form would only
-// fail.
-func (p *pages) Uninvited(w http.ResponseWriter, c *Call, refused *refusal.Error) {
-	status := p.realm.errorHeaders(w, c.Req, refused)
-	d := PageData{
-		Page: "register", Title: c.Loc.Text(text.Say("page.register.invitation_title")), Text: []string{refusal.Text(c.Loc, refused.Code, refused.Params)},
-		Links: []PageLink{{p.realm.WithNext("/login/", c.Next), c.Loc.Text(text.Say("link.have_account"))}, {p.realm.home(), c.Loc.Text(text.Say("link.home"))}},
-	}
-	d.Links = append(p.realm.linkToContact(c.Loc), d.Links...)
-	p.Write(w, c, status, d)
-}
-
 // done sends a browser on after an act, so that a reload repeats nothing.
 func (p *pages) done(w http.ResponseWriter, c *Call, e *Endpoint, rep *Reply) {
 	if rep.SeeOther != "" {
