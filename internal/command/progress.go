@@ -41,10 +41,10 @@ func (p *progress) at(done, of int64) {
 	}
 	p.last, p.shown = now, true
 	rate := float64(done) / took.Seconds()
-	line := fmt.Sprintf("%s, %s a second", humanize.IBytes(uint64(max(done, 0))), humanize.IBytes(uint64(rate))) //nolint:gosec // not negative
+	line := fmt.Sprintf("%s, %s a second", humanize.IBytes(uint64(max(done, 0))), humanize.IBytes(uint64(rate)))
 	if of > 0 && rate > 0 {
 		left := time.Duration(float64(of-done) / rate * float64(time.Second)).Round(time.Second)
-		line = fmt.Sprintf("%d %% of %s, %s left; %s", done*100/of, humanize.IBytes(uint64(of)), left, line) //nolint:gosec // not negative
+		line = fmt.Sprintf("%d %% of %s, %s left; %s", done*100/of, humanize.IBytes(uint64(of)), left, line)
 	}
 	_, _ = fmt.Fprintf(p.out, "\r\x1b[K%s", line)
 }

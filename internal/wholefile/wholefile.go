@@ -95,8 +95,8 @@ func (f *File) Abandon() {
 // need bytes free for us. Of a disk that doesn't tell it knows nothing.
 func Room(dir string, need int64) error {
 	free, err := free(dir)
-	if err != nil || free >= uint64(max(need, 0)) { //nolint:nilerr,gosec // see there; and not negative
+	if err != nil || free >= uint64(max(need, 0)) { //nolint:nilerr // see there
 		return nil
 	}
-	return fmt.Errorf("%w on the disk of %s: %s are needed, and %s free", ErrNoRoom, dir, humanize.IBytes(uint64(max(need, 0))), humanize.IBytes(free)) //nolint:gosec // not negative
+	return fmt.Errorf("%w on the disk of %s: %s are needed, and %s free", ErrNoRoom, dir, humanize.IBytes(uint64(max(need, 0))), humanize.IBytes(free))
 }

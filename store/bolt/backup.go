@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -182,7 +183,7 @@ func (f *File) trySpool(ctx context.Context, to *os.File, polite bool) error {
 		return f.failure(err)
 	}
 	w := &spoolWriter{ctx: ctx, to: to, tx: tx, wrote: f.backups.wrote}
-	defer w.end(nil)
+	defer func() { _ = w.end(nil) }()
 	if err := wholefile.Room(filepath.Dir(f.Path), tx.Size()+roomLeft); err != nil {
 		return err
 	}
@@ -391,7 +392,7 @@ func (c *compaction) bucket(path [][]byte, from *bolt.Bucket) error {
 	}
 	return from.ForEach(func(k, v []byte) error {
 		if v == nil {
-			if err := c.bucket(append(path[:len(path):len(path)], k), from.Bucket(k)); err != nil {
+			if err := c.bucket(append(slices.Clip(path), k), from.Bucket(k)); err != nil {
 				return err
 			}
 			to, err = c.open(path)
