@@ -82,7 +82,7 @@ func TestInATextBrowser(t *testing.T) {
 	screen = w.browse(linkTo(s, "ada@example.org", "verify-registration"), tab(1), enter)
 	require.Contains(t, screen, "Your account is confirmed.")
 	screen = w.browse(linkTo(s, "ada@example.org", "verify-registration"))
-	require.Contains(t, screen, "This link does not work any more")
+	require.Contains(t, screen, "This link has already been used")
 	screen = w.browse(at(deepLink), tab(1), typed("ada"), tab(1), typed(served.TestPassword), tab(1), enter)
 	require.Contains(t, screen, "for members: "+deepLink)
 
