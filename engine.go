@@ -261,26 +261,29 @@ func (e *engine) housekeeping(ctx context.Context) {
 			nextPurge = time.Now().Add(every)
 			purge.Reset(every)
 		case <-sweep.C:
-			p := e.postman()
-			if p == nil {
-				continue
+			if p := e.postman(); p != nil {
+				e.sweep(ctx, p)
+				e.prune(ctx, p, &pruned)
 			}
-			if err := sweepThrottles(ctx, e.throttles, e.store, p.Now()); err != nil && ctx.Err() == nil {
-				p.Logger.Error("the budgets of the throttles could not be swept", zap.Error(err))
-			}
-			removed, err := e.sessions.Sweep(ctx, p.Now())
-			if err != nil && ctx.Err() == nil {
-				p.Logger.Error("expired sessions could not be removed", zap.Error(err))
-			}
-			if removed > 0 {
-				p.Logger.Debug("expired sessions removed", zap.Int("count", removed))
-			}
-			account.SweepLeftNames(ctx, p, e.store)
-			if err := account.SweepInvitations(ctx, p, e.store); err != nil && ctx.Err() == nil {
-				p.Logger.Error("invitations whose time is over could not be removed", zap.Error(err))
-			}
-			e.prune(ctx, p, &pruned)
 		}
+	}
+}
+
+// sweep removes what is over: budgets, sessions, left names, invitations.
+func (e *engine) sweep(ctx context.Context, p *outbox.Courier) {
+	if err := sweepThrottles(ctx, e.throttles, e.store, p.Now()); err != nil && ctx.Err() == nil {
+		p.Logger.Error("the budgets of the throttles could not be swept", zap.Error(err))
+	}
+	removed, err := e.sessions.Sweep(ctx, p.Now())
+	if err != nil && ctx.Err() == nil {
+		p.Logger.Error("expired sessions could not be removed", zap.Error(err))
+	}
+	if removed > 0 {
+		p.Logger.Debug("expired sessions removed", zap.Int("count", removed))
+	}
+	account.SweepLeftNames(ctx, p, e.store)
+	if err := account.SweepInvitations(ctx, p, e.store); err != nil && ctx.Err() == nil {
+		p.Logger.Error("invitations whose time is over could not be removed", zap.Error(err))
 	}
 }
 

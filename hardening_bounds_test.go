@@ -25,8 +25,11 @@ import (
 func TestTooLongIsToldByField(t *testing.T) {
 	s := sitetest.New(t, func(s *registration.Settings) {
 		s.User.Fields = []field.Spec{
-			{Name: "nickname", Type: "text", Unique: true, MaxLength: 500}, {Name: "work", Type: "email"},
-			{Name: "home", Type: "url"}, {Name: "number", Type: "integer"}, {Name: "news", Type: "boolean"},
+			{Name: "nickname", Type: "text", Unique: true, MaxLength: 500},
+			{Name: "work", Type: "email"},
+			{Name: "home", Type: "url"},
+			{Name: "number", Type: "integer"},
+			{Name: "news", Type: "boolean"},
 		}
 		s.User.PublicFields = []string{"id", "username", "email", "first_name", "last_name", "nickname", "work", "home", "number", "news"}
 	})

@@ -211,9 +211,14 @@ func costSite(t *testing.T, configure ...func(*registration.Settings)) *sitetest
 			{Name: "about", Type: "text", MaxLength: field.MaxTextLength},
 			{Name: "nickname", Type: "text", Unique: true, MaxLength: field.MaxUniqueLength},
 			{Name: "badge", Type: "text", Pattern: `(a|b|ab)*c`},
-			{Name: "work", Type: "email", Unique: true}, {Name: "home", Type: "url", Unique: true}, {Name: "page", Type: "url"},
-			{Name: "number", Type: "integer", Unique: true}, {Name: "size", Type: "number", Unique: true},
-			{Name: "news", Type: "boolean"}, {Name: "born", Type: "date"}, {Name: "colour", Type: "choice", Choices: []string{"red", "blue"}},
+			{Name: "work", Type: "email", Unique: true},
+			{Name: "home", Type: "url", Unique: true},
+			{Name: "page", Type: "url"},
+			{Name: "number", Type: "integer", Unique: true},
+			{Name: "size", Type: "number", Unique: true},
+			{Name: "news", Type: "boolean"},
+			{Name: "born", Type: "date"},
+			{Name: "colour", Type: "choice", Choices: []string{"red", "blue"}},
 		}
 		names := []string{"id", "username", "email", "first_name", "last_name"}
 		for _, f := range s.User.Fields {

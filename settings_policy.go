@@ -134,7 +134,7 @@ func (r *realm) linkPages() map[sign.Purpose]string {
 	}
 	for purpose, l := range r.MailedLinks() {
 		ours := r.Options.Mailed[purpose].URL == ""
-		if u, err := url.Parse(l.URL); err == nil && u.Host != "" && !(ours && r.Options.Pages.Off) {
+		if u, err := url.Parse(l.URL); err == nil && u.Host != "" && (!ours || !r.Options.Pages.Off) {
 			pages[purpose] = l.URL
 		}
 	}

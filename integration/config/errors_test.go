@@ -37,25 +37,41 @@ var wrongConfigs = []wrongConfig{
 	{name: "no mailer", site: "registration {\nbase_url https://example.com\nfrom a@example.com\n}", want: []string{"mailer: missing", "add: mailer smtp mail.example.com:587"}},
 	{name: "login field that is not unique", site: "registration {\nbase_url https://example.com\n" + goodMail + "user {\nlogin_fields nick\nfield nick text\n}\n}", want: []string{`"nick" is not unique`, "write unique into the block of the field nick"}},
 	{name: "field of no type", site: "registration {\nbase_url https://example.com\n" + goodMail + "user {\nfield nick string\n}\n}", want: []string{`"string" is not a type`, "the types are: text, email"}},
-	{name: "two realms of one name", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "}",
-		extra: "http://127.0.0.2:[[port]] {\nregistration {\nbase_url https://other.example.com\n" + goodMail + "}\n}\n", want: []string{`the realm "default" is defined twice with different settings`, "give one of them another name: realm <name>"}},
+	{
+		name: "two realms of one name", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "}",
+		extra: "http://127.0.0.2:[[port]] {\nregistration {\nbase_url https://other.example.com\n" + goodMail + "}\n}\n", want: []string{`the realm "default" is defined twice with different settings`, "give one of them another name: realm <name>"},
+	},
 	{name: "guard for an unknown realm", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "}\nrequire_login {\nrealm mebmers\n}", want: []string{`require_login guards with the realm "mebmers", which no registration directive defines`, "or name one that exists"}},
 	{name: "guard for a group that can't be", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "}\nrequire_login {\ngroup staff \"a,b\"\n}", want: []string{`group: "a,b" can't be a group's name`, "1 to 64 letters"}},
 	{name: "guard without any realm", adapts: true, site: "require_login /members/*", want: []string{`require_login guards with the realm "default", which no registration directive defines`, "add `registration` to a site"}},
-	{name: "guard in a snippet of another site", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "}",
-		extra: "http://127.0.0.2:[[port]] {\nhandle /x/* {\nroute {\nrequire_login {\nrealm nobody\n}\n}\n}\n}\n", want: []string{`with the realm "nobody"`}},
-	{name: "mail template that does not parse", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "templates [[dir]]/t\n}",
-		files: map[string]string{"t/register/subject.txt": "{{.User.Name"}, want: []string{`register/subject.txt`, "unclosed action"}},
-	{name: "mail template with an unknown field", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "templates [[dir]]/t\n}",
-		files: map[string]string{"t/register/subject.txt": "{{.User.Nmae}}"}, want: []string{"register/subject.txt", "can't evaluate field Nmae", "it can mention .Site"}},
-	{name: "mail template with an unknown added field", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "templates [[dir]]/t\nuser {\nfield nick text\n}\n}",
-		files: map[string]string{"t/register/subject.txt": "{{.User.Extra.nikc}}"}, want: []string{`no entry for key "nikc"`, ".Extra.<name>"}},
-	{name: "page template that does not parse", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "templates [[dir]]/t\n}",
-		files: map[string]string{"t/pages/layout.html": "{{if}}"}, want: []string{"layout.html"}},
-	{name: "no such template", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "templates [[dir]]/t\nregister {\nmail {\nsubject own.txt\n}\n}\n}",
-		files: map[string]string{"t/x": ""}, want: []string{"own.txt", "no such file"}},
-	{name: "unreadable store", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "store bbolt [[dir]]/accounts.db\n}",
-		files: map[string]string{"accounts.db": strings.Repeat("no accounts in here\n", 1000)}, want: []string{"accounts.db cannot be opened", "it is not an account file; choose another path"}},
+	{
+		name: "guard in a snippet of another site", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "}",
+		extra: "http://127.0.0.2:[[port]] {\nhandle /x/* {\nroute {\nrequire_login {\nrealm nobody\n}\n}\n}\n}\n", want: []string{`with the realm "nobody"`},
+	},
+	{
+		name: "mail template that does not parse", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "templates [[dir]]/t\n}",
+		files: map[string]string{"t/register/subject.txt": "{{.User.Name"}, want: []string{`register/subject.txt`, "unclosed action"},
+	},
+	{
+		name: "mail template with an unknown field", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "templates [[dir]]/t\n}",
+		files: map[string]string{"t/register/subject.txt": "{{.User.Nmae}}"}, want: []string{"register/subject.txt", "can't evaluate field Nmae", "it can mention .Site"},
+	},
+	{
+		name: "mail template with an unknown added field", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "templates [[dir]]/t\nuser {\nfield nick text\n}\n}",
+		files: map[string]string{"t/register/subject.txt": "{{.User.Extra.nikc}}"}, want: []string{`no entry for key "nikc"`, ".Extra.<name>"},
+	},
+	{
+		name: "page template that does not parse", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "templates [[dir]]/t\n}",
+		files: map[string]string{"t/pages/layout.html": "{{if}}"}, want: []string{"layout.html"},
+	},
+	{
+		name: "no such template", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "templates [[dir]]/t\nregister {\nmail {\nsubject own.txt\n}\n}\n}",
+		files: map[string]string{"t/x": ""}, want: []string{"own.txt", "no such file"},
+	},
+	{
+		name: "unreadable store", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "store bbolt [[dir]]/accounts.db\n}",
+		files: map[string]string{"accounts.db": strings.Repeat("no accounts in here\n", 1000)}, want: []string{"accounts.db cannot be opened", "it is not an account file; choose another path"},
+	},
 	{name: "secret from nowhere", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "secret {env.NO_SUCH_SECRET}\n}", want: []string{"secret:", "env.NO_SUCH_SECRET", "set it before Caddy starts"}},
 }
 

@@ -41,9 +41,7 @@ func (a *Accounts) Create(ctx context.Context, wanted NewAccount) (*store.User, 
 	u := &store.User{IsActive: true, DateJoined: a.Time(), EmailVerified: wanted.Email != "", Groups: slices.Clone(wanted.Groups)}
 	var errs refusal.FieldErrors
 	in := field.Input{field.Username: textValue(wanted.Username), field.Email: textValue(wanted.Email)}
-	for name, v := range wanted.Fields {
-		in[name] = v
-	}
+	maps.Copy(in, wanted.Fields)
 	a.readAsOwner(in, u, &errs)
 	a.chooseAsOwner(u, &errs)
 	checkGroups(u.Groups, &errs)

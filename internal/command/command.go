@@ -80,11 +80,11 @@ func (c *common) run(fn func(cmd *cobra.Command, args []string) error) func(*cob
 
 // path is the path of an operation on the realm, its parts escaped.
 func (c *common) path(parts ...string) string {
-	path := "/registration/" + url.PathEscape(c.flags.Realm)
+	escaped := []string{"/registration", url.PathEscape(c.flags.Realm)}
 	for _, part := range parts {
-		path += "/" + url.PathEscape(part)
+		escaped = append(escaped, url.PathEscape(part))
 	}
-	return path
+	return strings.Join(escaped, "/")
 }
 
 // account is the path of an operation on one account; below is empty for the

@@ -81,7 +81,7 @@ func terminal(stream any) (fd int, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	fd = int(file.Fd()) //nolint:gosec // a descriptor fits
+	fd = int(file.Fd())
 	return fd, term.IsTerminal(fd)
 }
 

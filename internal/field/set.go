@@ -60,7 +60,13 @@ func NewSet(all []*Field, use Use) *Set {
 			set.Login = append(set.Login, f)
 		}
 	}
-	for _, f := range all {
+	set.sortByForm(use)
+	return set
+}
+
+// sortByForm says which fields a sign-up and a profile take, and which they need.
+func (set *Set) sortByForm(use Use) {
+	for _, f := range set.All {
 		login := slices.Contains(set.Login, f)
 		required := f.Required || login && (f.Name == Username || len(set.Login) == 1)
 		if f.ReadOnly {
@@ -75,7 +81,6 @@ func NewSet(all []*Field, use Use) *Set {
 			set.ProfileRequired[f.Name] = required
 		}
 	}
-	return set
 }
 
 // IsPublic reports whether a field is shown to the account's owner.

@@ -37,11 +37,6 @@ type Validators struct {
 	Similar bool
 }
 
-// defaultValidators asks for 8 characters, the least that NIST SP 800-63B
-// allows, and turns every check on. Its revision 4 (2025) asks for 15 where
-// nothing but the password guards the account.
-var defaultValidators = Validators{MinLength: 8, Numeric: true, Common: true, Similar: true}
-
 // Validate returns every reason to refuse password, in a fixed order, or nil. It
 // judges the normal form, which is what is hashed.
 // userValues are the user's own field values, such as username, e-mail address

@@ -97,8 +97,8 @@ func NewPostOffice(t testing.TB, tlsKind string) *PostOffice {
 	go func() { done <- server.Serve(listener) }()
 	t.Cleanup(func() {
 		_ = server.Close()
-		_ = listener.Close() // the server does not know it before Serve has begun
-		_ = <-done           // closing makes Serve fail, as it should
+		_ = listener.Close()     // the server does not know it before Serve has begun
+		require.Error(t, <-done) // closing makes Serve fail
 	})
 	return p
 }
@@ -121,11 +121,13 @@ func (c *counter) answer(answer *error) error {
 	defer c.Mu.Unlock()
 	return *answer
 }
-func (c *counter) Reset()                                     {}
-func (c *counter) Logout() error                              { return nil }
-func (c *counter) AuthMechanisms() []string                   { return []string{sasl.Plain} }
-func (c *counter) Mail(string, *gosmtp.MailOptions) error     { return c.answer(&c.PostOffice.Mail) }
+func (c *counter) Reset()                                 {}
+func (c *counter) Logout() error                          { return nil }
+func (c *counter) AuthMechanisms() []string               { return []string{sasl.Plain} }
+func (c *counter) Mail(string, *gosmtp.MailOptions) error { return c.answer(&c.PostOffice.Mail) }
+
 func (c *counter) Rcpt(_ string, _ *gosmtp.RcptOptions) error { return c.answer(&c.PostOffice.Rcpt) }
+
 func (c *counter) Auth(string) (sasl.Server, error) {
 	return sasl.NewPlainServer(func(_, username, password string) error {
 		if username != SmtpUser || password != SmtpPassword {

@@ -56,7 +56,7 @@ func (r *Realm) takeFlash(w http.ResponseWriter, req *http.Request, page string,
 	values, err := url.ParseQuery(value)
 	f := flash{page: values.Get("p"), detail: values.Get("d"), email: values.Get("e"), name: values.Get("n"), value: values.Get("v")}
 	mine := err == nil && f.page == page
-	if !(keep && mine) && req.Method == http.MethodGet && !fetchesAhead(req.Header) {
+	if (!keep || !mine) && req.Method == http.MethodGet && !fetchesAhead(req.Header) {
 		http.SetCookie(w, r.newCookie(req, flashSuffix, "", -1))
 	}
 	if !mine || !strings.HasPrefix(f.detail, "detail.") {

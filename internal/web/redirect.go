@@ -77,16 +77,7 @@ func (r *Realm) sendOn(w http.ResponseWriter, c *Call, e *Endpoint, err error, h
 	target := e.Redirect.Success
 	if err != nil {
 		refusal := AsRefusal(err)
-		switch StatusOf(refusal.Code) {
-		case http.StatusBadRequest:
-			if !e.linkActs && !bare && !aboutLink(refusal) {
-				return false
-			}
-		case http.StatusUnauthorized, http.StatusForbidden: // register_email.signed_in
-			if !bare && (!e.linkActs || !html) {
-				return false
-			}
-		default:
+		if !e.sendsOn(refusal, bare, html) {
 			return false
 		}
 		target = e.Redirect.Failure
@@ -103,6 +94,17 @@ func (r *Realm) sendOn(w http.ResponseWriter, c *Call, e *Endpoint, err error, h
 	h.Set("Location", target)
 	w.WriteHeader(http.StatusSeeOther)
 	return true
+}
+
+// sendsOn reports whether a refusal is for failure_redirect.
+func (e *Endpoint) sendsOn(refused *refusal.Error, bare, html bool) bool {
+	switch StatusOf(refused.Code) {
+	case http.StatusBadRequest:
+		return e.linkActs || bare || aboutLink(refused)
+	case http.StatusUnauthorized, http.StatusForbidden: // register_email.signed_in
+		return bare || e.linkActs && html
+	}
+	return false
 }
 
 // wasUsed reports whether the link of a call has done its act already.

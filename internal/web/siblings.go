@@ -127,7 +127,7 @@ func (r *Realm) clearRivals(w http.ResponseWriter, req *http.Request) {
 	if len(rivals(req, name)) < 2 || strings.HasPrefix(strings.ToLower(name), "__host-") {
 		return
 	}
-	gone := r.newCookie(req, "", "", -1)
+	gone := r.newCookie(req, "", "", -1) //nolint:gosec // its attributes are those of the session cookie that it takes away
 	own := strings.TrimPrefix(gone.Domain, ".")
 	if gone.Domain = ""; own != "" {
 		http.SetCookie(w, gone)

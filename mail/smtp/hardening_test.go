@@ -86,8 +86,13 @@ func TestHardeningSMTPEndlessReplies(t *testing.T) {
 	}
 	var attacks []attack
 	for _, step := range []struct{ name, verb, code string }{
-		{"greeting", "", "220"}, {"EHLO", "EHLO", "250"}, {"AUTH", "AUTH", "334"}, {"MAIL", "MAIL", "250"},
-		{"RCPT", "RCPT", "250"}, {"DATA", "DATA", "354"}, {"final dot", ".", "250"},
+		{"greeting", "", "220"},
+		{"EHLO", "EHLO", "250"},
+		{"AUTH", "AUTH", "334"},
+		{"MAIL", "MAIL", "250"},
+		{"RCPT", "RCPT", "250"},
+		{"DATA", "DATA", "354"},
+		{"final dot", ".", "250"},
 	} {
 		attacks = append(attacks,
 			attack{name: step.name + ", one line", verb: step.verb, piece: "x", tls: smtp.SmtpNoTLS},

@@ -23,8 +23,12 @@ var userOperations = []Operation{
 	{
 		Method: http.MethodGet, Path: "{realm}/users", Summary: "Accounts, a JSON object a line, in order of id; where limit left some out, the header " + NextAfter + " has the id to go on behind",
 		Query: []Parameter{
-			{"limit", "How many, at most"}, {"after", "The id behind which to begin"}, {"search", "The beginning of a username, an e-mail address, a first or a last name, in any case"},
-			{"state", strings.Join(account.States, ", ")}, {"group", "Members of this group"}, {"hash_format", "The format of the password's hash: " + strings.Join(password.Formats(), ", ") + ", or none"},
+			{"limit", "How many, at most"},
+			{"after", "The id behind which to begin"},
+			{"search", "The beginning of a username, an e-mail address, a first or a last name, in any case"},
+			{"state", strings.Join(account.States, ", ")},
+			{"group", "Members of this group"},
+			{"hash_format", "The format of the password's hash: " + strings.Join(password.Formats(), ", ") + ", or none"},
 		}, Do: listUsers,
 	},
 	{Method: http.MethodGet, Path: "{realm}/users/{account}", Summary: "One account", Do: showUser},

@@ -80,18 +80,23 @@ func EndpointRegister(r *web.Realm) *web.Endpoint {
 		e.Doc.Description = strings.TrimSpace(e.Doc.Description + " Then it waits until an administrator has approved it.")
 	case account.ModeOpen:
 	}
-	for _, fld := range list {
-		e.Form.Fields = append(e.Form.Fields, web.ProfileField(fld, required[fld.Name] || fld.Name == field.Email && verify))
+	e.Form.Fields = registerFields(s)
+	return e
+}
+
+// registerFields are the inputs of the page.
+func registerFields(s *web.Options) (inputs []web.FormField) {
+	for _, fld := range s.Fields.Register {
+		inputs = append(inputs, web.ProfileField(fld, s.Fields.RegisterRequired[fld.Name] || fld.Name == field.Email && s.Register.Verification))
 	}
-	if !slices.ContainsFunc(e.Form.Fields, func(f web.FormField) bool { return f.Autocomplete == web.AutocompleteUsername }) {
-		for i := range e.Form.Fields { // the address is what the password is kept under
-			if e.Form.Fields[i].Name == field.Email {
-				e.Form.Fields[i].Autocomplete = web.AutocompleteUsername
+	if !slices.ContainsFunc(inputs, func(f web.FormField) bool { return f.Autocomplete == web.AutocompleteUsername }) {
+		for i := range inputs { // the address is what the password is kept under
+			if inputs[i].Name == field.Email {
+				inputs[i].Autocomplete = web.AutocompleteUsername
 			}
 		}
 	}
-	e.Form.Fields = append(e.Form.Fields, web.NewPasswordFields(s, s.Register.PasswordConfirm, text.Say("field.password"), text.Say("field.password_confirm"))...)
-	return e
+	return append(inputs, web.NewPasswordFields(s, s.Register.PasswordConfirm, text.Say("field.password"), text.Say("field.password_confirm"))...)
 }
 
 // askForInvitation says that nobody gets on without one.
