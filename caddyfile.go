@@ -265,27 +265,6 @@ func redirectOptions(options map[string]option, r *RedirectSettings) map[string]
 	return options
 }
 
-// frontendPage is an example of a page that a mailed link opens.
-const frontendPage = "https://app.example.com/verify/"
-
-// registerOptions are the settings of the block register.
-func (h *Handler) registerOptions() map[string]option {
-	return redirectOptions(map[string]option{
-		"enabled":              switchOption(&h.Register.Enabled),
-		"mode":                 textOption((*string)(&h.Register.Mode), "invite"),
-		"contact":              textOption(&h.Register.Contact, "help@example.com"),
-		"password_confirm":     switchOption(&h.Register.PasswordConfirm),
-		"verification":         switchOption(&h.Register.Verification),
-		"verification_url":     textOption(&h.Register.VerificationURL, frontendPage),
-		"verification_period":  durationOption(&h.Register.VerificationPeriod),
-		"unconfirmed_lifetime": durationOption(&h.Register.UnconfirmedLifetime),
-		"one_time_use":         switchOption(&h.Register.OneTimeUse),
-		"auto_login":           switchOption(&h.Register.AutoLogin),
-		"reserved_names":       listOption(&h.Register.ReservedNames, "support billing"),
-		"mail":                 mailOption(&h.Register.Mail),
-	}, &h.Register.RedirectSettings)
-}
-
 // option lists the settings of the directive.
 func (h *Handler) options() map[string]option {
 	return map[string]option{

@@ -1,4 +1,4 @@
-// caddyfile_fields.go: the grammar of `field` in the block `user`.
+// caddyfile_fields.go: the grammar of sign-up and of `field` in the block `user`.
 
 package registration
 
@@ -104,4 +104,29 @@ func auditOption(to *AuditSettings) option {
 		}
 		return nil
 	}
+}
+
+// frontendPage is an example of a page that a mailed link opens.
+const frontendPage = "https://app.example.com/verify/"
+
+// registerOptions are the settings of the block register.
+func (h *Handler) registerOptions() map[string]option {
+	return redirectOptions(map[string]option{
+		"enabled":              switchOption(&h.Register.Enabled),
+		"mode":                 textOption((*string)(&h.Register.Mode), "invite"),
+		"contact":              textOption(&h.Register.Contact, "help@example.com"),
+		"allow_domains":        listOption(&h.Register.AllowDomains, "example.com *.example.org"),
+		"deny_domains":         listOption(&h.Register.DenyDomains, "mailinator.com"),
+		"code":                 textOption(&h.Register.Code, "{env.SIGNUP_CODE}"),
+		"reason":               textOption(&h.Register.Reason, "required"),
+		"password_confirm":     switchOption(&h.Register.PasswordConfirm),
+		"verification":         switchOption(&h.Register.Verification),
+		"verification_url":     textOption(&h.Register.VerificationURL, frontendPage),
+		"verification_period":  durationOption(&h.Register.VerificationPeriod),
+		"unconfirmed_lifetime": durationOption(&h.Register.UnconfirmedLifetime),
+		"one_time_use":         switchOption(&h.Register.OneTimeUse),
+		"auto_login":           switchOption(&h.Register.AutoLogin),
+		"reserved_names":       listOption(&h.Register.ReservedNames, "support billing"),
+		"mail":                 mailOption(&h.Register.Mail),
+	}, &h.Register.RedirectSettings)
 }

@@ -144,6 +144,17 @@ type RegisterSettings struct {
 	// `approve`, whoever likes, and then the account waits until an administrator has
 	// approved it; `closed`, nobody. Default: `open`.
 	Mode account.Mode `json:"mode,omitempty"`
+	// The domains of the e-mail addresses with which people can sign up, and to which they
+	// can change theirs: `example.com`, or `*.example.com` for all below it. Default: all.
+	AllowDomains []string `json:"allow_domains,omitempty"`
+	// The domains with which they can't, in the same form. Default: none.
+	DenyDomains []string `json:"deny_domains,omitempty"`
+	// A word that a sign-up has to bring, at most 200 bytes: the owner tells it to his
+	// people. Placeholders are replaced when the configuration loads. Default: none.
+	Code string `json:"code,omitempty"`
+	// Whether people say at the sign-up why they want in, for who approves them: `off`,
+	// `optional` or `required`. Default: `off`.
+	Reason string `json:"reason,omitempty"`
 	// Whom people can ask who can't get on by themselves: an e-mail address or a URL,
 	// shown wherever a page has no other way on. Placeholders are replaced when the
 	// configuration loads. Default: none.
@@ -376,6 +387,7 @@ func (s *Settings) setDefaults() {
 		setDefault(&s.Register.Mode, account.ModeClosed)
 	}
 	setDefault(&s.Register.Mode, account.ModeOpen)
+	setDefault(&s.Register.Reason, account.ReasonOff)
 	setSwitch(&s.Register.Enabled, s.Register.Mode != account.ModeClosed)
 	setSwitch(&s.Register.PasswordConfirm, true)
 	setSwitch(&s.Register.Verification, true)

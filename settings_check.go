@@ -85,6 +85,19 @@ func (s *Settings) checkRegister(bad badFunc) {
 	} else if *r.Enabled != (r.Mode != account.ModeClosed) {
 		bad("register.mode", "%s contradicts enabled; keep mode alone, because mode closed is what enabled off means", r.Mode)
 	}
+	for _, list := range []named[[]string]{{"register.allow_domains", r.AllowDomains}, {"register.deny_domains", r.DenyDomains}} {
+		for _, domain := range list.value {
+			if !field.MeansAddress("a@" + strings.TrimPrefix(domain, "*.")) {
+				bad(list.setting, "%q is no domain; write for example example.com, or *.example.com for all below it", domain)
+			}
+		}
+	}
+	if code := strings.TrimSpace(r.Code); len(code) > 200 || code == "" && r.Code != "" {
+		bad("register.code", "is blank or has more than 200 bytes; write one word that people can type")
+	}
+	if !slices.Contains(account.Reasons, r.Reason) {
+		bad("register.reason", "%q is not one of %s", r.Reason, strings.Join(account.Reasons, ", "))
+	}
 	if hasPlaceholder(r.Contact) || r.Contact == "" {
 		return
 	}

@@ -40,7 +40,7 @@ func (s *Settings) fieldSetOf() (*field.Set, error) {
 			continue
 		}
 		seen[fs.Name] = true
-		f, err := field.New(fs, reservedNames)
+		f, err := field.New(fs, s.Register.reservedNames())
 		if err != nil {
 			errs = append(errs, unjoin(err)...)
 		}
@@ -49,6 +49,18 @@ func (s *Settings) fieldSetOf() (*field.Set, error) {
 		}
 	}
 	return field.NewSet(all, s.fieldUse()), errors.Join(errs...)
+}
+
+// reservedNames are those of fields, with what this sign-up takes besides.
+func (s *RegisterSettings) reservedNames() []string {
+	names := slices.Clip(reservedNames)
+	if s.Code != "" {
+		names = append(names, account.ParamCode)
+	}
+	if s.Reason != "" && s.Reason != account.ReasonOff {
+		names = append(names, account.ParamReason)
+	}
+	return names
 }
 
 // unjoin takes joined errors apart, so that each gets its own line.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
+	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/letter"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
@@ -24,6 +25,8 @@ func (s *Settings) policy() *account.Policy {
 	for _, name := range throttleNames {
 		p.Limits[name] = s.Throttle.limit(name).budget()
 	}
+	p.Register.AllowDomains, p.Register.DenyDomains = domains(s.Register.AllowDomains), domains(s.Register.DenyDomains)
+	p.Register.Code, p.Register.Reason = strings.TrimSpace(s.Register.Code), s.Register.Reason
 	p.Register.Mode, p.Register.Enabled = s.Register.Mode, *s.Register.Enabled
 	p.Register.Verification = *s.Register.Verification
 	p.Register.PasswordConfirm = *s.Register.PasswordConfirm
@@ -100,6 +103,20 @@ func (s *Settings) mailed(link string) string {
 
 func (s RedirectSettings) web() web.Redirect {
 	return web.Redirect{Success: s.SuccessRedirect, Failure: s.FailureRedirect}
+}
+
+// domains are domains, or `*.` and one, as addresses have them.
+func domains(list []string) (out []string) {
+	for _, domain := range list {
+		prefix := ""
+		if rest, ok := strings.CutPrefix(domain, "*."); ok {
+			prefix, domain = "*.", rest
+		}
+		if ascii, err := hostname.ToASCII(domain); err == nil {
+			out = append(out, prefix+ascii)
+		}
+	}
+	return out
 }
 
 // contact is where the link to whom people can ask leads.

@@ -288,6 +288,22 @@ var settingCases = []settingCase{
 			require.Equal(t, p == with, strings.Contains(p.browser().Get("/accounts/verify-registration/").Text, `href="mailto:help@example.com"`))
 		}
 	}},
+	{"register.allow_domains register.deny_domains", "register {\n allow_domains example.org *.example.org\n deny_domains bad.example.org\n }", func(t *testing.T, with, plain *place) {
+		for domain, want := range map[string]string{"example.org": "201", "good.example.org": "201", "bad.example.org": "invalid email:domain_not_allowed", "example.net": "invalid email:domain_not_allowed"} {
+			body := served.Newcomer("at-" + domain)
+			body["email"] = "at@" + domain
+			require.Equal(t, want, with.client().Code("POST", "/accounts/register", body))
+			require.Equal(t, "201", plain.client().Code("POST", "/accounts/register", body))
+		}
+	}},
+	{"register.code register.reason", "register {\n code sesame\n reason required\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "invalid code:required reason:required", plain: "201"} {
+			require.Equal(t, want, p.client().Code("POST", "/accounts/register", served.Newcomer("coded")))
+		}
+		body := served.Newcomer("told")
+		body["code"], body["reason"] = "sesame", "I know the word."
+		require.Equal(t, "201", with.client().Code("POST", "/accounts/register", body))
+	}},
 	{"register.reserved_names", "register {\n reserved_names billing\n }", func(t *testing.T, with, plain *place) {
 		for p, want := range map[*place]string{with: "invalid username:invalid", plain: "201"} {
 			require.Equal(t, want, p.client().Code("POST", "/accounts/register", served.Newcomer("Billing")))

@@ -42,8 +42,15 @@ type Policy struct {
 	// Sign-up.
 	Register struct {
 		// Mode says who can; Enabled is whether it is another than ModeClosed.
-		Mode                Mode
-		Enabled             bool
+		Mode    Mode
+		Enabled bool
+		// AllowDomains and DenyDomains are those of addresses, in lower-case ASCII, with
+		// `*.` before one for all below it. No AllowDomains: all.
+		AllowDomains, DenyDomains []string
+		// Code is what a sign-up has to bring; "": none.
+		Code string
+		// Reason is one of Reasons: whether a sign-up says why.
+		Reason              string
 		Verification        bool
 		PasswordConfirm     bool
 		OneTimeUse          bool

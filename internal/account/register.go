@@ -4,8 +4,14 @@ package account
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"errors"
 	"maps"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -14,6 +20,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -109,6 +116,8 @@ func (a *Accounts) readSignUp(ctx context.Context, in field.Input) *signUp {
 	}
 	a.choose(nil, s.user, &s.refused)
 	a.someLogin(nil, s.user, &s.refused)
+	a.checkAddress(s.user.Email, &s.refused)
+	a.readReason(in, s.user, &s.refused)
 	s.pass = in.Password(ParamPassword, &s.refused)
 	s.confirm = a.confirmation(in, a.Policy.Register.PasswordConfirm, &s.refused)
 	return s
@@ -147,6 +156,9 @@ func (s *signUp) invitationID() string {
 func (a *Accounts) Register(ctx context.Context, in field.Input, client Client) (u *store.User, err error) {
 	s := a.readSignUp(ctx, in)
 	if err := a.admits(s); err != nil {
+		return nil, err
+	}
+	if err := a.checkCode(in, client, &s.refused); err != nil {
 		return nil, err
 	}
 	if len(s.refused) > 0 || a.SignUps == nil || !client.Page {
@@ -311,4 +323,93 @@ func (a *Accounts) VerifyRegistration(ctx context.Context, in field.Input, clien
 		return nil, nil, err
 	}
 	return u, grant, nil
+}
+
+// The members of a sign-up besides the fields of an account.
+const (
+	ParamCode   = "code"
+	ParamReason = "reason"
+)
+
+// Whether a sign-up says why.
+const (
+	ReasonOff      = "off"
+	ReasonOptional = "optional"
+	ReasonRequired = "required"
+)
+
+// Reasons are all that Policy.Register.Reason can be.
+var Reasons = []string{ReasonOff, ReasonOptional, ReasonRequired}
+
+// MaxReason bounds a reason, in characters.
+const MaxReason = 1000
+
+// admitsAddress reports whether the owner lets addresses of this one's domain in. It
+// looks at no account.
+func (p *Policy) admitsAddress(email string) bool {
+	domain := strings.ToLower(email[strings.LastIndexByte(email, '@')+1:])
+	in := func(list []string) bool {
+		return slices.ContainsFunc(list, func(entry string) bool {
+			if below, ok := strings.CutPrefix(entry, "*"); ok { // ".example.com"
+				return strings.HasSuffix(domain, below)
+			}
+			return domain == entry
+		})
+	}
+	allowed := p.Register.AllowDomains
+	return (len(allowed) == 0 || in(allowed)) && !in(p.Register.DenyDomains)
+}
+
+// checkAddress refuses an address that is not let in, and none where only some are.
+func (a *Accounts) checkAddress(email string, errs *refusal.FieldErrors) {
+	switch {
+	case hasField(*errs, field.Email):
+	case email == "" && len(a.Policy.Register.AllowDomains) > 0:
+		errs.Add(field.Email, refusal.CodeEmailRequired)
+	case email != "" && !a.Policy.admitsAddress(email):
+		errs.Add(field.Email, refusal.CodeDomainNotAllowed)
+	}
+}
+
+// checkCode refuses a sign-up without the owner's code. Each that brings one spends the
+// budgets of a sign-up before the code is looked at, whatever else is wrong with the
+// form: else a form that is wrong on purpose would be a try for nothing.
+func (a *Accounts) checkCode(in field.Input, client Client, errs *refusal.FieldErrors) error {
+	if a.Policy.Register.Code == "" {
+		return nil
+	}
+	got := in.Required(ParamCode, errs)
+	if got == "" {
+		return nil
+	}
+	if err := client.pay(); err != nil {
+		return err
+	}
+	have, want := sha256.Sum256([]byte(got)), sha256.Sum256([]byte(a.Policy.Register.Code)) // of one length
+	if subtle.ConstantTimeCompare(have[:], want[:]) != 1 {
+		errs.Add(ParamCode, refusal.CodeSignUpCodeInvalid)
+	}
+	return nil
+}
+
+// readReason takes why somebody wants in, without what no person types: it is shown to
+// an owner, on a terminal too.
+func (a *Accounts) readReason(in field.Input, u *store.User, errs *refusal.FieldErrors) {
+	if a.Policy.Register.Reason == ReasonOff || a.Policy.Register.Reason == "" {
+		return
+	}
+	reason := in.Text(ParamReason)
+	if a.Policy.Register.Reason == ReasonRequired {
+		reason = in.Required(ParamReason, errs)
+	}
+	if len(reason) > MaxReason*utf8.UTFMax || utf8.RuneCountInString(reason) > MaxReason {
+		errs.Add(ParamReason, refusal.CodeMaxLength, text.Params{"max": MaxReason})
+		return
+	}
+	u.Reason = strings.TrimSpace(strings.Map(func(r rune) rune {
+		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) && r != 0x200d && r != 0x200c || r == 0x2028 || r == 0x2029) {
+			return -1
+		}
+		return r
+	}, reason))
 }

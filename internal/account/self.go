@@ -33,6 +33,9 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p session.Principal, in fi
 		}
 		a.choose(&before, u, errs)
 		a.someLogin(&before, u, errs)
+		if u.Email != before.Email {
+			a.checkAddress(u.Email, errs)
+		}
 	}
 	stillGood := func(*Txn, *store.User) error { return nil }
 	if a.SetsLogin(p, in) {
@@ -105,6 +108,7 @@ func (a *Accounts) RegisterEmail(ctx context.Context, p session.Principal, in fi
 	f := a.Policy.Fields.ByName[field.Email]
 	wanted := &store.User{}
 	in.Field(f, true, wanted, &errs)
+	a.checkAddress(wanted.Email, &errs)
 	stillGood, err := a.reauthenticate(ctx, p, in)
 	if err := refusal.Together(errs.Err(), err); err != nil {
 		return err
@@ -179,6 +183,9 @@ func (a *Accounts) VerifyEmail(ctx context.Context, in field.Input, client Clien
 	err = a.Update(ctx, func(t *Txn) (err error) {
 		if u, err = a.checkLink(t, l, period); err != nil {
 			return err
+		}
+		if !a.Policy.admitsAddress(l.claim.Email) { // the lists may have changed since the mail
+			return refusal.New(refusal.CodeDomainNotAllowed)
 		}
 		useLink(u, l)
 		return a.setEmail(t, u, l.claim.Email, true, client)

@@ -42,6 +42,8 @@ const (
 	CodeDisabled               Code = "disabled"
 	CodeInvitationRequired     Code = "invitation_required"
 	CodeInvitationInvalid      Code = "invitation_invalid"
+	CodeSignUpCodeInvalid      Code = "signup_code_invalid"
+	CodeDomainNotAllowed       Code = "domain_not_allowed"
 	CodeSignatureInvalid       Code = "signature_invalid"
 	CodeSignatureExpired       Code = "signature_expired"
 	CodeUserNotFound           Code = "user_not_found"

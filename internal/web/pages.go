@@ -308,7 +308,7 @@ func (p *pages) samples(name string) []PageData {
 		Facts: []PageFact{{"x", "x"}}, Sessions: []PageSession{{ID: "x", UserAgent: "x", Device: "x", Current: true}, {}}, Action: &PageLink{"x", "x"}, Links: []PageLink{{"x", "x"}}, Brand: "x", Logo: "x",
 		Form: &PageForm{Again: true, Username: "x", Hidden: []PageHidden{{"x", "x"}}},
 	}
-	for _, kind := range []string{"text", "checkbox", "select"} {
+	for _, kind := range []string{"text", "checkbox", "select", "textarea"} {
 		full.Form.Fields = append(full.Form.Fields, PageField{
 			Name: "x", Kind: kind, Value: "x", Checked: true, Options: []PageOption{{"x", "x", true}, {"y", "y", false}}, Autocomplete: "x", InputMode: "x",
 			MinLength: 1, MaxLength: 1, Min: "1", Max: "1", Step: "1", Required: true, Verbatim: true, Optional: "x", Hint: "x", Errors: []string{"x", "y"},

@@ -118,6 +118,7 @@ const (
 	kindInputPassword = "password"
 	kindInputCheckbox = "checkbox"
 	kindInputSelect   = "select"
+	kindInputLong     = "textarea"
 )
 
 // AutocompleteUsername tells a browser which input its password manager knows people by.
@@ -177,6 +178,16 @@ func EmailField(label text.Phrase) FormField {
 // CurrentPassword asks for the password that an account has; browsers fill it in.
 func CurrentPassword(name string, label text.Phrase) FormField {
 	return FormField{Name: name, label: label, kind: kindInputPassword, Autocomplete: "current-password", Required: true}
+}
+
+// CodeField asks for a word that people were told.
+func CodeField(name string, label text.Phrase) FormField {
+	return FormField{Name: name, label: label, kind: kindInputText, Autocomplete: "off", Required: true, verbatim: true}
+}
+
+// LongField asks for some sentences.
+func LongField(name string, label text.Phrase, required bool) FormField {
+	return FormField{Name: name, label: label, kind: kindInputLong, Required: required}
 }
 
 // StalePassword is asked for where the sign-in was some time ago.

@@ -179,3 +179,95 @@ func TestContactIsAnAddressOrAURL(t *testing.T) {
 		require.ErrorContains(t, err, "register.contact", contact)
 	}
 }
+
+// Each mode with and without each of what a sign-up can be asked for besides.
+func TestModesCodeReasonAndDomainsTogether(t *testing.T) {
+	for _, m := range []account.Mode{account.ModeOpen, account.ModeApprove, account.ModeInvite, account.ModeClosed} {
+		for _, code := range []string{"", "Sesame"} {
+			for _, reason := range account.Reasons {
+				for _, allow := range [][]string{nil, {"example.org"}, {"example.net", "*.example.org"}} {
+					s := sitetest.New(t, mode(m), func(s *registration.Settings) {
+						s.Register.Code, s.Register.Reason, s.Register.AllowDomains = code, reason, allow
+					})
+					b := s.Browser().Problems()
+					switch m {
+					case account.ModeInvite:
+						sitetest.RequireError(t, b.Post("/accounts/register", sitetest.Newcomer("ada")), 403, "invitation_required")
+						continue
+					case account.ModeClosed:
+						sitetest.RequireError(t, b.Post("/accounts/register", sitetest.Newcomer("ada")), 404, "not_found")
+						continue
+					}
+					var want []string
+					good := sitetest.Newcomer("ada")
+					if len(allow) == 2 {
+						want, good["email"] = append(want, "email:domain_not_allowed"), "ada@dept.EXAMPLE.org"
+					}
+					if code != "" {
+						want, good["code"] = append(want, "code:required"), " Sesame "
+					}
+					if reason != account.ReasonOff {
+						good["reason"] = "<b>Please</b>\x1b[2J\u202e\nTwo lines."
+					}
+					if reason == account.ReasonRequired {
+						want = append(want, "reason:required")
+					}
+					if len(want) > 0 { // all in one round
+						sitetest.RequireError(t, b.Post("/accounts/register", sitetest.Newcomer("ada")), 400, strings.Join(want, " "))
+					}
+					res := b.Post("/accounts/register", good)
+					require.Equal(t, 201, res.StatusCode, res.Text)
+					kept := s.Stored(res.JSON(t)["id"].(string)).Reason
+					require.Equal(t, map[bool]string{true: "<b>Please</b>[2J\nTwo lines.", false: ""}[reason != account.ReasonOff], kept)
+					page := s.Browser().LikeBrowser().Get("/accounts/register/").Text
+					require.Equal(t, code != "", strings.Contains(page, `name="code"`))
+					require.Equal(t, reason != account.ReasonOff, strings.Contains(page, `<textarea id="reason"`))
+				}
+			}
+		}
+	}
+}
+
+// Whether an address that is not let in is somebody's is not told, and the lists hold
+// when it changes, too.
+func TestDomainsTellNothingAndHoldForChanges(t *testing.T) {
+	path := t.TempDir() + "/r.db"
+	s := sitetest.NewAt(t, path)
+	s.Member("ada")
+	b := s.SignedIn("ada")
+	require.Equal(t, 200, b.Post("/accounts/register-email", sitetest.Data{"email": "ada@example.net"}).StatusCode)
+	link := sitetest.LinkOf(s.Mail(), t)
+	s.Close()
+
+	s = sitetest.NewAt(t, path, func(s *registration.Settings) {
+		s.Register.DenyDomains = []string{"example.org", "example.net", "*.example.com", "bücher.example"}
+	})
+	b = s.SignedIn("ada").Problems() // who is in stays in
+	for _, email := range []string{"ada@example.org", "nobody@example.org", "x@EXAMPLE.net", "x@a.b.example.com", "x@xn--bcher-kva.example", "x@Bücher.example"} {
+		body := sitetest.Newcomer("other")
+		body["email"] = email
+		sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/register", body), 400, "email:domain_not_allowed")
+		sitetest.RequireError(t, b.Post("/accounts/register-email", sitetest.Data{"email": email}), 400, "email:domain_not_allowed")
+	}
+	sitetest.RequireError(t, b.Post("/accounts/verify-email", link), 400, "domain_not_allowed")
+	require.Equal(t, 200, b.Post("/accounts/register-email", sitetest.Data{"email": "ada@example.com"}).StatusCode)
+}
+
+// Each code costs, whatever else is wrong with the form; and where none is left, a
+// right one looks as a wrong one does.
+func TestCodesAreThrottled(t *testing.T) {
+	s := sitetest.New(t, func(s *registration.Settings) {
+		s.Register.Code, s.Throttle = "Sesame", registration.ThrottleSettings{}
+	})
+	b := s.Browser().Problems()
+	tries := 0
+	for ; tries < 100; tries++ {
+		res := b.Post("/accounts/register", sitetest.Data{"code": "guess"})
+		if res.StatusCode == http.StatusTooManyRequests {
+			break
+		}
+		require.Contains(t, res.Text, "signup_code_invalid")
+	}
+	require.LessOrEqual(t, tries, s.Accounts.Policy.Limits[account.ThrottleRegister].Events)
+	require.Equal(t, http.StatusTooManyRequests, b.Post("/accounts/register", sitetest.Data{"code": "Sesame"}).StatusCode)
+}

@@ -81,10 +81,12 @@ func EndpointRegister(r *web.Realm) *web.Endpoint {
 	case account.ModeOpen:
 	}
 	e.Form.Fields = registerFields(s)
+	askForMore(s, e)
+	e.Form.Fields = append(e.Form.Fields, web.NewPasswordFields(s, s.Register.PasswordConfirm, text.Say("field.password"), text.Say("field.password_confirm"))...)
 	return e
 }
 
-// registerFields are the inputs of the page.
+// registerFields are the inputs of the page for the fields of an account.
 func registerFields(s *web.Options) (inputs []web.FormField) {
 	for _, fld := range s.Fields.Register {
 		inputs = append(inputs, web.ProfileField(fld, s.Fields.RegisterRequired[fld.Name] || fld.Name == field.Email && s.Register.Verification))
@@ -96,7 +98,24 @@ func registerFields(s *web.Options) (inputs []web.FormField) {
 			}
 		}
 	}
-	return append(inputs, web.NewPasswordFields(s, s.Register.PasswordConfirm, text.Say("field.password"), text.Say("field.password_confirm"))...)
+	return inputs
+}
+
+// askForMore adds what the owner asks for besides the fields of an account.
+func askForMore(s *web.Options, e *web.Endpoint) {
+	if len(s.Register.AllowDomains)+len(s.Register.DenyDomains) > 0 {
+		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeDomainNotAllowed)
+	}
+	if s.Register.Code != "" {
+		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeSignUpCodeInvalid)
+		e.Doc.Inputs = append(e.Doc.Inputs, web.NewInput(account.ParamCode, true, web.NewObject("type", "string", "minLength", 1, "description", "The word that the owner of the site tells people.")))
+		e.Form.Fields = append(e.Form.Fields, web.CodeField(account.ParamCode, text.Say("field.signup_code")))
+	}
+	if why := s.Register.Reason; why != account.ReasonOff {
+		required := why == account.ReasonRequired
+		e.Doc.Inputs = append(e.Doc.Inputs, web.NewInput(account.ParamReason, required, web.NewObject("type", "string", "maxLength", account.MaxReason, "description", "Why the person wants an account, for who approves it.")))
+		e.Form.Fields = append(e.Form.Fields, web.LongField(account.ParamReason, text.Say("field.signup_reason"), required))
+	}
 }
 
 // askForInvitation says that nobody gets on without one.
