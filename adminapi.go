@@ -48,7 +48,7 @@ func (*AdminAPI) serve(w http.ResponseWriter, req *http.Request) error {
 	// the apps, and a context's apps are not to be read meanwhile.
 	app, err := caddy.ActiveContext().AppIfConfigured("registration")
 	if err != nil {
-		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err, Message: "no registration directive is running"}
+		return caddy.APIError{HTTPStatus: http.StatusServiceUnavailable, Err: err, Message: "the server runs without a registration directive, or hasn't loaded its configuration yet; where it has none, add it and run caddy reload"}
 	}
 	err = app.(*App).administration().Serve(w, req)
 	if refused := (*adminapi.Error)(nil); errors.As(err, &refused) {

@@ -9,11 +9,15 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
+	"os/user"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -22,6 +26,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/command"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 const (
@@ -65,19 +70,53 @@ func checkHashing() error {
 	return nil
 }
 
-// connect finds the accounts that a command is about.
+// connect finds the accounts that a command is about: at the server that runs, else
+// in the store itself. The configuration says where both are, as for `caddy reload`.
 func connect(ctx context.Context, flags *command.Flags) (command.Connection, error) {
-	if flags.Store == "" {
-		address, err := caddycmd.DetermineAdminAPIAddress(flags.Address, nil, flags.Config, flags.Adapter)
+	// Before anything is loaded: what Caddy logs of that is no part of the answer.
+	quiet, err := caddy.ProvisionContext(&caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}, Logging: quietLogging()})
+	if err != nil {
+		return nil, err
+	}
+	if flags.Store != "" {
+		handler, err := json.Marshal(map[string]any{
+			"realm": flags.Realm, "base_url": "http://localhost", "from": "no-reply@localhost", "mailer": map[string]string{"module": "log"},
+			"store": map[string]string{"module": "bbolt", "path": flags.Store},
+		})
 		if err != nil {
 			return nil, err
 		}
-		running, err := dialAdmin(ctx, address)
-		if err == nil || flags.Address != "" {
-			return running, err
+		return openOffline(quiet, flags, "", []json.RawMessage{handler})
+	}
+	if flags.Address != "" {
+		return dialAdmin(ctx, flags.Address)
+	}
+	config, file, _, err := caddycmd.LoadConfig(flags.Config, flags.Adapter)
+	if err != nil {
+		return nil, err
+	}
+	var tree any
+	address := caddy.DefaultAdminListen
+	if file != "" {
+		if address, err = caddycmd.DetermineAdminAPIAddress("", config, file, flags.Adapter); err != nil {
+			return nil, err
+		}
+		if err := json.Unmarshal(config, &tree); err != nil {
+			return nil, err
 		}
 	}
-	return openOffline(flags)
+	running, err := dialAdmin(ctx, address)
+	switch {
+	case err == nil:
+		return running, nil
+	case file == "":
+		return nil, fmt.Errorf("%w, and there is no configuration here: name the server by --address, the configuration by --config, or the store by --store", err)
+	}
+	offline, offErr := openOffline(quiet, flags, file, registrationHandlers(tree, nil))
+	if errors.Is(offErr, store.ErrStoreLocked) {
+		return nil, fmt.Errorf("%w, and another process has the store open: name the admin endpoint of the server that runs by --address, or stop the server", err)
+	}
+	return offline, offErr
 }
 
 // storeFile finds the file of a realm's store while no server runs. It opens nothing:
@@ -173,6 +212,9 @@ func (c *adminClient) Do(req *http.Request) (*http.Response, error) {
 	return c.Client.Do(req) //nolint:gosec // to the address of the admin endpoint that the caller has named
 }
 
+// File implements command.Connection: what is written, the server writes.
+func (*adminClient) File() string { return "" }
+
 // Close implements command.Connection.
 func (c *adminClient) Close() error {
 	c.CloseIdleConnections()
@@ -182,37 +224,20 @@ func (c *adminClient) Close() error {
 // offline is the app of a configuration that no server runs.
 type offline struct {
 	app    *App
+	file   string // of the store; empty where it has none
 	cancel context.CancelFunc
+	give   func() error
 }
 
 // openOffline makes the realm of a configuration and opens its store, as a server
-// would at its start; nothing else of the configuration is touched.
-func openOffline(flags *command.Flags) (command.Connection, error) {
-	var handlers []json.RawMessage
-	if flags.Store != "" {
-		handler, err := json.Marshal(map[string]any{
-			"realm": flags.Realm, "base_url": "http://localhost", "from": "no-reply@localhost", "mailer": map[string]string{"module": "log"},
-			"store": map[string]string{"module": "bbolt", "path": flags.Store},
-		})
-		if err != nil {
-			return nil, err
-		}
-		handlers = append(handlers, handler)
-	} else {
-		var err error
-		if handlers, err = configuredHandlers(flags); err != nil {
-			return nil, err
-		}
-	}
-	ctx, err := caddy.ProvisionContext(&caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}, Logging: quietLogging()})
-	if err != nil {
-		return nil, err
-	}
+// would at its start; nothing else of the configuration is touched. file is the
+// configuration's, empty where the store was named.
+func openOffline(ctx caddy.Context, flags *command.Flags, file string, handlers []json.RawMessage) (command.Connection, error) {
 	ctx, cancel := caddy.NewContext(ctx)
-	o := &offline{cancel: cancel}
-	if err := o.open(ctx, flags.Realm, handlers); err != nil {
+	o := &offline{cancel: cancel, give: func() error { return nil }}
+	if err := o.open(ctx, flags.Realm, file, handlers); err != nil {
 		cancel()
-		return nil, err
+		return nil, errors.Join(err, o.give())
 	}
 	return o, nil
 }
@@ -224,7 +249,8 @@ func quietLogging() *caddy.Logging {
 	return &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": &level}}
 }
 
-func (o *offline) open(ctx caddy.Context, realm string, handlers []json.RawMessage) error {
+func (o *offline) open(ctx caddy.Context, realm, file string, handlers []json.RawMessage) error {
+	var names []string
 	for _, raw := range handlers {
 		var named struct{ Realm string }
 		if err := json.Unmarshal(raw, &named); err != nil {
@@ -232,6 +258,7 @@ func (o *offline) open(ctx caddy.Context, realm string, handlers []json.RawMessa
 		}
 		setDefault(&named.Realm, "default")
 		if named.Realm != realm {
+			names = append(names, named.Realm)
 			continue
 		}
 		loaded, err := ctx.LoadModuleByID("http.handlers.registration", raw)
@@ -240,9 +267,50 @@ func (o *offline) open(ctx caddy.Context, realm string, handlers []json.RawMessa
 		}
 		h := loaded.(*Handler)
 		o.app = h.app
+		if bbolt, ok := h.realm.storeModule.(*BoltModule); ok {
+			if err := bbolt.checkCaller(file); err != nil {
+				return err
+			}
+			o.file, o.give = bbolt.path, command.GiveToFolder(bbolt.path)
+		}
 		return h.realm.open(0)
 	}
-	return fmt.Errorf("the configuration has no registration of the realm %s", realm)
+	if len(names) == 0 {
+		return fmt.Errorf("%s has no registration directive", file)
+	}
+	slices.Sort(names)
+	return fmt.Errorf("%s has no registration of the realm %s; name one by --realm: %s", file, realm, strings.Join(slices.Compact(names), ", "))
+}
+
+// checkCaller refuses a data folder that was not named and isn't the one of who runs
+// Caddy: the folder of the caller, or of a user whose files he must not make. file is
+// the configuration's, empty where the caller named the store.
+func (m *BoltModule) checkCaller(file string) error {
+	if file == "" || m.Path != "" && !strings.Contains(m.Path, "{data_dir}") {
+		return nil
+	}
+	me := os.Geteuid()
+	who := ""
+	owner, _, known := command.OwnerOf(command.Nearest(m.path))
+	_, err := os.Stat(m.path)
+	switch {
+	case !known: // a system without such owners
+	case owner != me:
+		if u, err := user.LookupId(strconv.Itoa(owner)); err == nil && (me == 0 || owner != 0) {
+			who = u.Username
+		}
+	case errors.Is(err, fs.ErrNotExist):
+		// There is no store yet, and packages of Caddy run it as this user. Who wrote
+		// the configuration himself may well run it too.
+		wrote, _, _ := command.OwnerOf(file)
+		if u, err := user.Lookup("caddy"); err == nil && u.Uid != strconv.Itoa(me) && (me == 0 || wrote != me) {
+			who = u.Username
+		}
+	}
+	if who == "" {
+		return nil
+	}
+	return fmt.Errorf("the store would be %s, which isn't where the Caddy of the user %s has it: run `sudo -u %[2]s caddy %s …`, or name the store by --store", m.path, who, commandName)
 }
 
 // registrationHandlers are those of a configuration, wherever they stand in it.
@@ -273,15 +341,14 @@ func registrationHandlers(node any, found []json.RawMessage) []json.RawMessage {
 
 // Do implements command.Connection.
 func (o *offline) Do(req *http.Request) (*http.Response, error) {
-	rec := httptest.NewRecorder()
-	if err := o.app.administration().Serve(rec, req); err != nil {
-		return nil, err
-	}
-	return rec.Result(), nil
+	return command.Pipe(o.app.administration().Serve, req)
 }
+
+// File implements command.Connection.
+func (o *offline) File() string { return o.file }
 
 // Close implements command.Connection.
 func (o *offline) Close() error {
 	o.cancel()
-	return nil
+	return o.give()
 }

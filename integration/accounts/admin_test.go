@@ -7,7 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -269,4 +272,128 @@ func TestAdminList(t *testing.T) {
 	for _, query := range []string{"?limit=0", "?limit=x", "?after=ada", "?state=asleep", "?hash_format=md5", "?sort=name", "?limit=1&limit=2"} {
 		require.Equal(t, http.StatusBadRequest, s.AdminRequest(http.MethodGet, "/registration/default/users"+query, "", "").StatusCode, query)
 	}
+}
+
+// owner runs `caddy registration …` in the server's surroundings.
+func (s *server) owner(args ...string) (stdout, stderr string, err error) {
+	var out, errs strings.Builder
+	cmd := s.command(append([]string{"registration"}, args...)...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	return out.String(), errs.String(), err
+}
+
+const ownerSite = `
+{
+	admin [[listen]]
+}
+http://127.0.0.1:[[port]] {
+	registration {
+		base_url http://127.0.0.1:[[port]]
+		from no-reply@example.com
+		mailer log
+	}
+}
+`
+
+// TestCommandLineFindsTheAccounts: before the first start in the store itself, then at
+// the server, over TCP and over a unix socket, then in the store again.
+func TestCommandLineFindsTheAccounts(t *testing.T) {
+	for name, listen := range map[string]string{"TCP": "127.0.0.1:[[admin]]", "unix socket": "unix/[[dir]]/admin.sock"} {
+		t.Run(name, func(t *testing.T) {
+			s := newServer(t)
+			s.values["listen"] = s.fill(listen)
+			s.configure(ownerSite)
+			db := filepath.Join(s.dataDir(), "registration.db")
+
+			out, errs, err := s.owner("create", "ada", "ada@example.com", "--group", "admins")
+			require.NoError(t, err, errs)
+			require.Contains(t, out, "/accounts/reset-password/?")
+			require.Equal(t, "Written to "+db+"\n", errs, "and nothing of Caddy's log")
+
+			s.start()
+			out, errs, err = s.owner("create", "grace", "--config", s.configFile(), "--adapter", "caddyfile")
+			require.NoError(t, err, errs)
+			require.Contains(t, out, "grace has been created")
+			require.Empty(t, errs, "the server has written it")
+			out, errs, err = s.owner("list", "--json")
+			require.NoError(t, err, errs)
+			require.Equal(t, 2, strings.Count(out, "\n"), out)
+			_, errs, err = s.owner("list", "--realm", "nobody")
+			require.Error(t, err)
+			require.Contains(t, errs, "there is no realm nobody; there is: default")
+			s.stop()
+
+			out, errs, err = s.owner("list", "--json", "--store", db)
+			require.NoError(t, err, errs)
+			require.Equal(t, 2, strings.Count(out, "\n"), out)
+			require.Empty(t, errs)
+			_, errs, err = s.owner("list", "--realm", "nobody")
+			require.Error(t, err)
+			require.Contains(t, errs, "name one by --realm: default")
+		})
+	}
+}
+
+// TestCommandLineSaysWhatToDo: where there is neither a server nor a store to open.
+func TestCommandLineSaysWhatToDo(t *testing.T) {
+	s := newServer(t)
+	s.values["listen"] = s.fill("127.0.0.1:[[admin]]")
+	s.configure(ownerSite)
+	s.start()
+	elsewhere := filepath.Join(t.TempDir(), "Caddyfile")
+	s.values["listen"] = "127.0.0.1:1"
+	require.NoError(t, os.WriteFile(elsewhere, []byte(s.fill(ownerSite)), 0o600))
+	bare := newServer(t)
+	bare.configure("{\n\tadmin 127.0.0.1:[[admin]]\n}\nhttp://127.0.0.1:[[port]] {\n}\n")
+	bare.start()
+	for name, tc := range map[string]struct {
+		args []string
+		says string
+	}{
+		"the store is in use":       {[]string{"--config", elsewhere}, "no server answers at 127.0.0.1:1"},
+		"what then":                 {[]string{"--config", elsewhere}, "another process has the store open: name the admin endpoint of the server that runs by --address, or stop the server"},
+		"nobody at the address":     {[]string{"--address", "127.0.0.1:1"}, "no server answers at 127.0.0.1:1"},
+		"a server without accounts": {[]string{"--address", bare.fill("127.0.0.1:[[admin]]")}, "without a registration directive"},
+		"no such file":              {[]string{"--config", elsewhere + "x"}, "no such file"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, errs, err := s.owner(append([]string{"list"}, tc.args...)...)
+			require.Error(t, err)
+			require.Contains(t, errs, tc.says)
+			require.Equal(t, 1, strings.Count(errs, "\n"), errs)
+		})
+	}
+}
+
+// TestCommandLineAsRoot: what root makes in somebody's folder is his, and the data
+// folder of another user is no place for a store that nobody named.
+func TestCommandLineAsRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs to be root, to be another user")
+	}
+	const nobody = 65534
+	s := newServer(t)
+	s.values["listen"] = s.fill("127.0.0.1:[[admin]]")
+	s.configure(ownerSite)
+	folder := filepath.Join(s.dir, "data")
+	require.NoError(t, os.Mkdir(folder, 0o700))
+	require.NoError(t, os.Chown(folder, nobody, nobody))
+
+	_, errs, err := s.owner("create", "ada")
+	require.Error(t, err)
+	require.Contains(t, errs, "sudo -u nobody caddy registration")
+	entries, err := os.ReadDir(folder)
+	require.NoError(t, err)
+	require.Empty(t, entries, "nothing has been made")
+
+	_, errs, err = s.owner("create", "ada", "--store", filepath.Join(folder, "new", "a.db"))
+	require.NoError(t, err, errs)
+	require.NoError(t, filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
+		require.NoError(t, err)
+		info, err := d.Info()
+		require.NoError(t, err)
+		require.Equal(t, uint32(nobody), info.Sys().(*syscall.Stat_t).Uid, path)
+		return nil
+	}))
 }

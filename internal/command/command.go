@@ -20,10 +20,11 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// A Connection is a way to the operations. Do is http.Client's; Close releases
-// what it holds.
+// A Connection is a way to the operations. Do is http.Client's; File is the file that
+// this process itself writes, empty where a server does; Close releases what it holds.
 type Connection interface {
 	Do(*http.Request) (*http.Response, error)
+	File() string
 	Close() error
 }
 
@@ -43,7 +44,7 @@ func AddTo(parent *cobra.Command, connect Connect, storeFile StoreFile) {
 	f.StringVar(&c.flags.Address, "address", "", "The address of Caddy's admin endpoint, if not the configuration's")
 	f.StringVarP(&c.flags.Config, "config", "c", "", "The configuration file, from which the address and the store are taken")
 	f.StringVarP(&c.flags.Adapter, "adapter", "a", "", "The adapter of the configuration file, if it isn't a Caddyfile")
-	f.StringVar(&c.flags.Store, "store", "", "A bbolt file to open where no server runs")
+	f.StringVar(&c.flags.Store, "store", "", "A bbolt file to open, while no server has it open")
 	f.StringVar(&c.flags.Realm, "realm", "default", "The realm")
 	f.BoolVar(&c.flags.JSON, "json", false, "Print JSON, an object a line")
 	parent.AddCommand(
@@ -63,6 +64,7 @@ type common struct {
 	storeFile StoreFile
 	flags     Flags
 	conn      Connection
+	wrote     bool // an act has been done
 }
 
 // run makes of fn what cobra runs: connected, and without the usage under an error
@@ -74,6 +76,11 @@ func (c *common) run(fn func(cmd *cobra.Command, args []string) error) func(*cob
 			return err
 		}
 		defer func() { err = errors.Join(err, c.conn.Close()) }()
+		defer func() {
+			if file := c.conn.File(); c.wrote && file != "" {
+				_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "Written to %s\n", file)
+			}
+		}()
 		return fn(cmd, args)
 	}
 }
@@ -127,6 +134,7 @@ func (c *common) ask(ctx context.Context, method, path string, body any) (*http.
 		return nil, err
 	}
 	if res.StatusCode < http.StatusBadRequest {
+		c.wrote = c.wrote || method != http.MethodGet
 		return res, nil
 	}
 	defer func() { _ = res.Body.Close() }()
@@ -136,6 +144,9 @@ func (c *common) ask(ctx context.Context, method, path string, body any) (*http.
 		return nil, err
 	}
 	if json.Unmarshal(raw, &refused) != nil || refused.Error == "" {
+		if res.StatusCode == http.StatusNotFound {
+			return nil, errors.New("the server that runs has no registration plugin, or an older one: it is not the Caddy of this command; start this one, or name another by --address")
+		}
 		return nil, fmt.Errorf("the server answered %s: %.200q", res.Status, raw)
 	}
 	return nil, errors.New(refused.Error)

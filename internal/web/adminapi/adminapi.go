@@ -88,6 +88,7 @@ type Call struct {
 	Parts map[string]string
 	// Realm and Accounts are nil where the path names no realm, User where it names
 	// no account.
+	Server   *Server
 	Realm    *Realm
 	Accounts *account.Accounts
 	User     *store.User
@@ -109,7 +110,7 @@ func (s *Server) Serve(w http.ResponseWriter, req *http.Request) error {
 		return err
 	}
 	req = req.WithContext(audit.WithCaller(req.Context(), audit.Caller{Actor: audit.ActorAdmin}))
-	c := &Call{Operation: op, W: w, Req: req, Parts: parts}
+	c := &Call{Operation: op, Server: s, W: w, Req: req, Parts: parts}
 	who, err := c.readQuery(op, parts)
 	if err != nil {
 		return err
@@ -117,7 +118,7 @@ func (s *Server) Serve(w http.ResponseWriter, req *http.Request) error {
 	if name, ok := parts["realm"]; ok {
 		c.Realm = s.Realm(name)
 		if c.Realm == nil || c.Realm.Accounts.Load() == nil {
-			return errorf(http.StatusNotFound, "there is no realm %s", name)
+			return errorf(http.StatusNotFound, "there is no realm %s; there is: %s", name, strings.Join(s.Names(), ", "))
 		}
 		c.Accounts = c.Realm.Accounts.Load()
 	}
