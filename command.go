@@ -18,6 +18,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -273,7 +274,7 @@ func (o *offline) open(ctx caddy.Context, realm, file string, handlers []json.Ra
 			}
 			o.file, o.give = bbolt.path, command.GiveToFolder(bbolt.path)
 		}
-		return h.realm.open(0)
+		return h.realm.open(lockWait)
 	}
 	if len(names) == 0 {
 		return fmt.Errorf("%s has no registration directive", file)
@@ -312,6 +313,10 @@ func (m *BoltModule) checkCaller(file string) error {
 	}
 	return fmt.Errorf("the store would be %s, which isn't where the Caddy of the user %s has it: run `sudo -u %[2]s caddy %s …`, or name the store by --store", m.path, who, commandName)
 }
+
+// lockWait is how long a command waits for another process to let go of the store.
+// Without one bbolt waits for ever.
+const lockWait = time.Second
 
 // registrationHandlers are those of a configuration, wherever they stand in it.
 func registrationHandlers(node any, found []json.RawMessage) []json.RawMessage {
