@@ -275,9 +275,9 @@ func TestAdminList(t *testing.T) {
 }
 
 // owner runs `caddy registration …` in the server's surroundings.
-func (s *server) owner(args ...string) (stdout, stderr string, err error) {
+func owner(s *served.Server, args ...string) (stdout, stderr string, err error) {
 	var out, errs strings.Builder
-	cmd := s.command(append([]string{"registration"}, args...)...)
+	cmd := s.Command(append([]string{"registration"}, args...)...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err = cmd.Run()
 	return out.String(), errs.String(), err
@@ -301,34 +301,34 @@ http://127.0.0.1:[[port]] {
 func TestCommandLineFindsTheAccounts(t *testing.T) {
 	for name, listen := range map[string]string{"TCP": "127.0.0.1:[[admin]]", "unix socket": "unix/[[dir]]/admin.sock"} {
 		t.Run(name, func(t *testing.T) {
-			s := newServer(t)
-			s.values["listen"] = s.fill(listen)
-			s.configure(ownerSite)
-			db := filepath.Join(s.dataDir(), "registration.db")
+			s := served.NewServer(t)
+			s.Values["listen"] = s.Fill(listen)
+			s.Configure(ownerSite)
+			db := filepath.Join(s.DataDir(), "registration.db")
 
-			out, errs, err := s.owner("create", "ada", "ada@example.com", "--group", "admins")
+			out, errs, err := owner(s, "create", "ada", "ada@example.com", "--group", "admins")
 			require.NoError(t, err, errs)
 			require.Contains(t, out, "/accounts/reset-password/?")
 			require.Equal(t, "Written to "+db+"\n", errs, "and nothing of Caddy's log")
 
-			s.start()
-			out, errs, err = s.owner("create", "grace", "--config", s.configFile(), "--adapter", "caddyfile")
+			s.Start()
+			out, errs, err = owner(s, "create", "grace", "--config", s.ConfigFile(), "--adapter", "caddyfile")
 			require.NoError(t, err, errs)
 			require.Contains(t, out, "grace has been created")
 			require.Empty(t, errs, "the server has written it")
-			out, errs, err = s.owner("list", "--json")
+			out, errs, err = owner(s, "list", "--json")
 			require.NoError(t, err, errs)
 			require.Equal(t, 2, strings.Count(out, "\n"), out)
-			_, errs, err = s.owner("list", "--realm", "nobody")
+			_, errs, err = owner(s, "list", "--realm", "nobody")
 			require.Error(t, err)
 			require.Contains(t, errs, "there is no realm nobody; there is: default")
-			s.stop()
+			s.Stop()
 
-			out, errs, err = s.owner("list", "--json", "--store", db)
+			out, errs, err = owner(s, "list", "--json", "--store", db)
 			require.NoError(t, err, errs)
 			require.Equal(t, 2, strings.Count(out, "\n"), out)
 			require.Empty(t, errs)
-			_, errs, err = s.owner("list", "--realm", "nobody")
+			_, errs, err = owner(s, "list", "--realm", "nobody")
 			require.Error(t, err)
 			require.Contains(t, errs, "name one by --realm: default")
 		})
@@ -337,16 +337,16 @@ func TestCommandLineFindsTheAccounts(t *testing.T) {
 
 // TestCommandLineSaysWhatToDo: where there is neither a server nor a store to open.
 func TestCommandLineSaysWhatToDo(t *testing.T) {
-	s := newServer(t)
-	s.values["listen"] = s.fill("127.0.0.1:[[admin]]")
-	s.configure(ownerSite)
-	s.start()
+	s := served.NewServer(t)
+	s.Values["listen"] = s.Fill("127.0.0.1:[[admin]]")
+	s.Configure(ownerSite)
+	s.Start()
 	elsewhere := filepath.Join(t.TempDir(), "Caddyfile")
-	s.values["listen"] = "127.0.0.1:1"
-	require.NoError(t, os.WriteFile(elsewhere, []byte(s.fill(ownerSite)), 0o600))
-	bare := newServer(t)
-	bare.configure("{\n\tadmin 127.0.0.1:[[admin]]\n}\nhttp://127.0.0.1:[[port]] {\n}\n")
-	bare.start()
+	s.Values["listen"] = "127.0.0.1:1"
+	require.NoError(t, os.WriteFile(elsewhere, []byte(s.Fill(ownerSite)), 0o600))
+	bare := served.NewServer(t)
+	bare.Configure("{\n\tadmin 127.0.0.1:[[admin]]\n}\nhttp://127.0.0.1:[[port]] {\n}\n")
+	bare.Start()
 	for name, tc := range map[string]struct {
 		args []string
 		says string
@@ -354,11 +354,11 @@ func TestCommandLineSaysWhatToDo(t *testing.T) {
 		"the store is in use":       {[]string{"--config", elsewhere}, "no server answers at 127.0.0.1:1"},
 		"what then":                 {[]string{"--config", elsewhere}, "another process has the store open: name the admin endpoint of the server that runs by --address, or stop the server"},
 		"nobody at the address":     {[]string{"--address", "127.0.0.1:1"}, "no server answers at 127.0.0.1:1"},
-		"a server without accounts": {[]string{"--address", bare.fill("127.0.0.1:[[admin]]")}, "without a registration directive"},
+		"a server without accounts": {[]string{"--address", bare.Fill("127.0.0.1:[[admin]]")}, "without a registration directive"},
 		"no such file":              {[]string{"--config", elsewhere + "x"}, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, errs, err := s.owner(append([]string{"list"}, tc.args...)...)
+			_, errs, err := owner(s, append([]string{"list"}, tc.args...)...)
 			require.Error(t, err)
 			require.Contains(t, errs, tc.says)
 			require.Equal(t, 1, strings.Count(errs, "\n"), errs)
@@ -373,21 +373,21 @@ func TestCommandLineAsRoot(t *testing.T) {
 		t.Skip("needs to be root, to be another user")
 	}
 	const nobody = 65534
-	s := newServer(t)
-	s.values["listen"] = s.fill("127.0.0.1:[[admin]]")
-	s.configure(ownerSite)
-	folder := filepath.Join(s.dir, "data")
+	s := served.NewServer(t)
+	s.Values["listen"] = s.Fill("127.0.0.1:[[admin]]")
+	s.Configure(ownerSite)
+	folder := filepath.Join(s.Dir, "data")
 	require.NoError(t, os.Mkdir(folder, 0o700))
 	require.NoError(t, os.Chown(folder, nobody, nobody))
 
-	_, errs, err := s.owner("create", "ada")
+	_, errs, err := owner(s, "create", "ada")
 	require.Error(t, err)
 	require.Contains(t, errs, "sudo -u nobody caddy registration")
 	entries, err := os.ReadDir(folder)
 	require.NoError(t, err)
 	require.Empty(t, entries, "nothing has been made")
 
-	_, errs, err = s.owner("create", "ada", "--store", filepath.Join(folder, "new", "a.db"))
+	_, errs, err = owner(s, "create", "ada", "--store", filepath.Join(folder, "new", "a.db"))
 	require.NoError(t, err, errs)
 	require.NoError(t, filepath.WalkDir(folder, func(path string, d os.DirEntry, err error) error {
 		require.NoError(t, err)
