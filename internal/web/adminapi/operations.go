@@ -14,8 +14,10 @@ var operations []Operation
 
 func init() {
 	operations = slices.Concat(
-		[]Operation{{Method: http.MethodGet, Path: "openapi.json", Summary: "This document", Do: func(*Call) (any, error) { return document(), nil }},
-			{Method: http.MethodGet, Path: "realms", Summary: "The names of the realms", Answer: []string{"default"}, Do: func(c *Call) (any, error) { return c.Server.Names(), nil }}},
+		[]Operation{
+			{Method: http.MethodGet, Path: "openapi.json", Summary: "This document", Do: func(*Call) (any, error) { return document(), nil }},
+			{Method: http.MethodGet, Path: "realms", Summary: "The names of the realms", Answer: []string{"default"}, Do: func(c *Call) (any, error) { return c.Server.Names(), nil }},
+		},
 		userOperations, actOperations, backupOperations, invitationOperations,
 	)
 }
