@@ -97,8 +97,10 @@ func NewPostOffice(t testing.TB, tlsKind string) *PostOffice {
 	go func() { done <- server.Serve(listener) }()
 	t.Cleanup(func() {
 		_ = server.Close()
-		_ = listener.Close()     // the server does not know it before Serve has begun
-		require.Error(t, <-done) // closing makes Serve fail
+		_ = listener.Close()           // the server does not know it before Serve has begun
+		if err := <-done; err != nil { // it ended by the closing
+			t.Log(err)
+		}
 	})
 	return p
 }
