@@ -626,7 +626,7 @@ func TestHardeningSlowMessageIsOvertaken(t *testing.T) {
 		require.Equal(t, 1, b.left())
 		time.Sleep(9 * time.Minute)
 		require.Len(t, m.got(), 5)
-		require.Equal(t, 5, m.tried, "each was tried once")
+		require.EqualValues(t, 5, m.tried.Load(), "each was tried once")
 		require.Zero(t, b.left())
 		b.e.Finish(p)
 	})
@@ -647,17 +647,17 @@ func TestHardeningRefusedRecipients(t *testing.T) {
 		b.e.Finish(p)
 	})
 	inBubble(t, func(t *testing.T, b *bench) {
-		mended := false
-		m := &choosyMailer{refuses: func(string) bool { return !mended }}
+		var mended atomic.Bool
+		m := &choosyMailer{refuses: func(string) bool { return !mended.Load() }}
 		p := b.postman(m)
 		b.e.Start(p)
 		b.queueTo("a@one.example", "b@two.example", "c@three.example", "d@four.example", "e@five.example")
 		synctest.Wait()
-		require.Equal(t, 3, m.tried)
+		require.EqualValues(t, 3, m.tried.Load())
 		time.Sleep(10*outbox.MailProbe + time.Second)
-		require.InDelta(t, 13, m.tried, 1, "one a minute")
+		require.InDelta(t, 13, m.tried.Load(), 1, "one a minute")
 		require.Equal(t, 1, b.logs.FilterMessage("the mail server refuses all recipients; all mail waits, one is tried once a minute and all after a reload").Len())
-		mended = true
+		mended.Store(true)
 		time.Sleep(outbox.MailProbe)
 		require.Len(t, m.got(), 5, "all at once, whatever each had been put off")
 		require.Zero(t, b.left())
@@ -698,7 +698,7 @@ type choosyMailer struct {
 	refuses func(to string) bool
 	mu      sync.Mutex
 	sent    []string
-	tried   int
+	tried   atomic.Int64
 }
 
 func (m *choosyMailer) Send(_ context.Context, msg *mail.Message) error {
@@ -707,7 +707,7 @@ func (m *choosyMailer) Send(_ context.Context, msg *mail.Message) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.tried++
+	m.tried.Add(1)
 	if m.refuses != nil && m.refuses(msg.To) {
 		return &mail.Error{Refused: true, Err: errors.New("554 5.7.1 no")}
 	}
