@@ -214,7 +214,7 @@ func (w *walker) signUp(s *served.Server) {
 	require.Equal(w.T, "/accounts/login/?next="+url.QueryEscape(deepLink), w.At())
 	require.Equal(w.T, 200, w.Open(s.Mails("ada@example.org")[0].URL(w.T).String()))
 	w.check("verify-registration-used")
-	require.Equal(w.T, 200, w.Press(`nav a[href^="/accounts/login/"]`))
+	require.Equal(w.T, 200, w.Press(`main a[href^="/accounts/login/"]`))
 	w.Fill("login", "ada")
 	w.Fill("password", "not the passphrase")
 	w.refused(400)
