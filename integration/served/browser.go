@@ -84,7 +84,7 @@ func NewBrowser(t testing.TB, base string) *Browser {
 
 // RequireQuiet requires that the console has had nothing to complain about (no
 // script error, nothing that the CSP refused), but for the browser's own notes
-// of the refusals that the test provoked and of what a sign-out had it forget.
+// of the refusals that the test provoked.
 func (b *Browser) RequireQuiet() {
 	b.T.Helper()
 	const end = "end of the test"
@@ -97,7 +97,7 @@ func (b *Browser) RequireQuiet() {
 		return len(complaints) > 0 && strings.Contains(complaints[len(complaints)-1], end)
 	}, time.Millisecond), "the console is silent")
 	for _, complaint := range complaints[:len(complaints)-1] {
-		require.Regexp(b.T, `responded with a status of 4(00|03|04|29)|responded with a status of 503|Clear-Site-Data header on .*: Cleared data types`, complaint)
+		require.Regexp(b.T, `responded with a status of 4(00|03|04|29)|responded with a status of 503`, complaint)
 	}
 }
 
