@@ -252,9 +252,9 @@ func TestFlushFailsLoudly(t *testing.T) {
 	s.Travel(time.Hour)
 	require.Equal(t, 200, b.Get("/accounts/profile").StatusCode)
 	broken := &sitetest.BrokenStore{Store: s.Accounts.Store}
-	s.Realm.Engine.Sessions.Store = broken
+	s.Realm.Resources.Sessions.Store = broken
 	broken.Broken.Store(true)
-	s.Realm.Engine.Flush(t.Context(), s.Realm.Courier)
+	s.Realm.Resources.Flush(t.Context(), s.Realm.Courier)
 	require.Equal(t, 1, s.Logs.FilterMessage("the last uses of sessions could not be written").Len())
 	broken.Broken.Store(false)
 }
@@ -264,7 +264,7 @@ func TestFailingReads(t *testing.T) {
 	s.Member("ada")
 	b := s.SignedIn("ada").Problems()
 	require.NoError(t, s.Accounts.Store.Close())
-	s.Realm.Engine.Sessions.Live = session.NewCache[store.TokenHash, *session.LiveSession](16, func(h store.TokenHash) byte { return h[0] })
+	s.Realm.Resources.Sessions.Live = session.NewCache[store.TokenHash, *session.LiveSession](16, func(h store.TokenHash) byte { return h[0] })
 	for path, body := range map[string]sitetest.Data{
 		"/accounts/register":                 sitetest.Newcomer("bob"),
 		"/accounts/login":                    {"login": "ada", "password": sitetest.Password},

@@ -103,7 +103,7 @@ func TestHardeningOneNetworkIsOneClient(t *testing.T) {
 // flood takes n events of keys of its own from every table of the realm, and then
 // some of every network.
 func flood(s *sitetest.Site, n int) (keys int) {
-	ledger := s.Realm.Engine.Throttles
+	ledger := s.Realm.Resources.Throttles
 	tables := web.LastingTables()
 	for _, t := range web.ThrottleTables {
 		limit := s.Realm.Options.Limits[t.Name]
@@ -211,7 +211,7 @@ func TestHardeningFloodOfKeys(t *testing.T) {
 	require.Equal(t, http.StatusTooManyRequests, s.Browser().From("203.0.113.8").Post("/accounts/login", sitetest.WrongSignIn("victim")).StatusCode, "what was spent is spent")
 
 	db := s.Accounts.Store
-	require.NoError(t, s.Realm.Engine.Throttles.Flush(t.Context(), registration.NewBudgetStore(db)))
+	require.NoError(t, s.Realm.Resources.Throttles.Flush(t.Context(), registration.NewBudgetStore(db)))
 	rows := 0
 	require.NoError(t, db.View(t.Context(), func(tx store.Tx) error {
 		list, err := tx.Budgets(s.Accounts.Now(), 1<<30)
@@ -399,7 +399,7 @@ func TestBudgetsOfAnEarlierVersion(t *testing.T) {
 func TestBudgetsAreSwept(t *testing.T) {
 	s := sitetest.New(t, sitetest.Throttled)
 	s.Attack("ada")
-	ledger, db := s.Realm.Engine.Throttles, s.Accounts.Store
+	ledger, db := s.Realm.Resources.Throttles, s.Accounts.Store
 	rows := func() (n int) {
 		require.NoError(t, ledger.Flush(t.Context(), registration.NewBudgetStore(db)))
 		require.NoError(t, registration.SweepThrottles(t.Context(), ledger, db, s.Accounts.Now()))

@@ -19,7 +19,7 @@
 // a mailer (mailer.go), with a link that internal/sign has signed.
 // docs/architecture.md has the whole tree.
 //
-// The open store, the live sessions and the outbox outlive a reload; engine.go
+// The open store, the live sessions and the outbox outlive a reload; resources.go
 // holds them.
 package registration
 

@@ -38,8 +38,8 @@ import (
 
 // Pools of what outlives a reload. They hold no settings.
 var (
-	enginePool = caddy.NewUsagePool()
-	hasherPool = caddy.NewUsagePool()
+	resourcePool = caddy.NewUsagePool()
+	hasherPool   = caddy.NewUsagePool()
 )
 
 // hasherKey is the only key of hasherPool: there is one machine to hash on.
@@ -60,12 +60,12 @@ type realm struct {
 	storeModule StoreModule
 	mailer      mail.Mailer
 
-	engineKey string
-	engine    *engine
-	hasher    *password.Pool
-	renderer  *letter.Renderer
-	postman   *outbox.Courier
-	metrics   *metrics
+	resourceKey string
+	resources   *resources
+	hasher      *password.Pool
+	renderer    *letter.Renderer
+	courier     *outbox.Courier
+	metrics     *metrics
 	// warnedOfProxies: the log has said that clients can choose their address.
 	warnedOfProxies atomic.Bool
 	// warnedOfUnnamed is when the log has last said that a proxy is named nowhere, in
@@ -150,7 +150,7 @@ func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logge
 			Name: s.Realm, Path: s.Path, Options: s.webOptions(), Logger: logger, Now: time.Now, Opening: make(chan struct{}), SiteName: hostname.Display(s.site()), ClientIP: clientIP, OriginalURI: originalURI, OriginalPath: originalPath, SkipLog: skipAccessLog,
 		},
 		settings: s, storeModule: db, mailer: mailer,
-		engineKey: db.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(),
+		resourceKey: db.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(),
 	}
 	r.Heed, r.HeedThrottled = r.warnOfProxies, r.warnOfUnnamedProxy
 	if g, ok := mailer.(mail.Greeter); ok {
@@ -210,28 +210,28 @@ func (r *realm) look() (err error) {
 	return nil
 }
 
-// open acquires the engine and builds what rests on it. The configuration may still
+// open acquires the resources and builds what rests on it. The configuration may still
 // come to nothing (another app fails to start) while another one runs on the same
-// engine. So of what that one sees it changes only the generated signing key, which
+// resources. So of what that one sees it changes only the generated signing key, which
 // is made once and stays; and the keys of fields that become unique, because two
 // accounts with one value have to refuse the configuration (keys that the store's
-// list doesn't name count for nothing, and uniques.Leave puts the list back).
+// list doesn't name count for nothing, and keyIndex.Leave puts the list back).
 func (r *realm) open(wait time.Duration) error {
-	if r.engine != nil {
+	if r.resources != nil {
 		return nil
 	}
-	e, _, err := enginePool.LoadOrNew(r.engineKey, func() (caddy.Destructor, error) {
+	e, _, err := resourcePool.LoadOrNew(r.resourceKey, func() (caddy.Destructor, error) {
 		store, release, err := r.storeModule.OpenStore(r.Name, wait)
 		if err != nil {
 			return nil, err
 		}
-		return newEngine(store, release), nil
+		return newResources(store, release), nil
 	})
 	if err != nil {
 		return fmt.Errorf("opening the store: %w", err)
 	}
-	r.engine = e.(*engine)
-	r.Throttles = r.engine.throttles
+	r.resources = e.(*resources)
+	r.Throttles = r.resources.throttles
 	signer, err := r.newSigner()
 	if err != nil {
 		return err
@@ -241,23 +241,23 @@ func (r *realm) open(wait time.Duration) error {
 		return err
 	}
 	a := &account.Accounts{
-		Policy: r.Options.Policy, Store: r.engine.store, Sessions: r.engine.sessions, Signer: signer, NameKeys: nameKeys, Hasher: r.hasher,
-		MailDomain: r.settings.mailDomain(), Links: r.linkPages(), MailQueued: r.engine.outbox.Notify, Throttles: r.engine.throttles, MailHeld: r.MailHeld, Uniques: r.engine.uniques, SignUps: r.engine.signUps, Now: r.Now,
+		Policy: r.Options.Policy, Store: r.resources.store, Sessions: r.resources.sessions, Signer: signer, NameKeys: nameKeys, Hasher: r.hasher,
+		MailDomain: r.settings.mailDomain(), Links: r.linkPages(), MailQueued: r.resources.outbox.Notify, Throttles: r.resources.throttles, MailHeld: r.MailHeld, KeyIndex: r.resources.keyIndex, SignUps: r.resources.signUps, Now: r.Now,
 		Journal: &audit.Journal{
-			Realm: r.Name, Off: r.settings.Audit.Off, Keep: time.Duration(r.settings.Audit.Keep), Log: r.Logger.Named("audit"), Now: func() time.Time { return r.Now() }, Recorder: r.engine.failures,
+			Realm: r.Name, Off: r.settings.Audit.Off, Keep: time.Duration(r.settings.Audit.Keep), Log: r.Logger.Named("audit"), Now: func() time.Time { return r.Now() }, Recorder: r.resources.failures,
 		},
 	}
-	if err := r.engine.uniques.Enter(context.Background(), r.engine.store, r.settings.fields, r.Logger); err != nil {
+	if err := r.resources.keyIndex.Enter(context.Background(), r.resources.store, r.settings.fields, r.Logger); err != nil {
 		return err
 	}
 	if j := r.settings.Login.JWT; j != nil {
-		a.Access = session.NewAccessTokens(r.engine.store, signer, j.policy())
+		a.Access = session.NewAccessTokens(r.resources.store, signer, j.policy())
 		if err := a.Access.LoadKeys(context.Background()); err != nil {
 			return fmt.Errorf("the keys of the access tokens: %w", err)
 		}
 	}
 	r.renderer.Signer, r.renderer.State, r.renderer.Links = signer, a.State, r.letterLinks()
-	r.postman = &outbox.Courier{Render: r.renderer.Render, Wanted: a.MailWanted, Mailer: r.mailer, Logger: r.Logger.Named("outbox"), Now: r.Now, Unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime), Journal: a.Journal}
+	r.courier = &outbox.Courier{Render: r.renderer.Render, Wanted: a.MailWanted, Mailer: r.mailer, Logger: r.Logger.Named("outbox"), Now: r.Now, Unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime), Journal: a.Journal}
 	r.Accounts.Store(a)
 	r.gaveUp.Do(func() { close(r.Opening) })
 	return nil
@@ -315,7 +315,7 @@ func (r *realm) nameKeys(signer *sign.Signer) (*sign.Signer, error) {
 		return signer, nil
 	}
 	var generated []byte
-	err := r.engine.store.View(context.Background(), func(tx store.Tx) (err error) {
+	err := r.resources.store.View(context.Background(), func(tx store.Tx) (err error) {
 		generated, err = tx.Value(signingKey)
 		return err
 	})
@@ -346,7 +346,7 @@ func (r *realm) start() error {
 			return fmt.Errorf("%s: realm %q: the keys of the access tokens: %w", orUnknown(r.settings.Source), r.Name, err)
 		}
 	}
-	r.engine.start(r.postman)
+	r.resources.start(r.courier)
 	r.started = true
 	return nil
 }
@@ -355,7 +355,7 @@ func (r *realm) start() error {
 func (r *realm) stop() {
 	if r.started {
 		r.started = false
-		r.engine.finish(r.postman)
+		r.resources.finish(r.courier)
 	}
 }
 
@@ -364,11 +364,11 @@ func (r *realm) close() error {
 	r.stop()
 	r.gaveUp.Do(func() { close(r.Opening) })
 	var err error
-	if r.engine != nil {
-		err = r.engine.uniques.Leave(context.Background(), r.engine.store, r.settings.fields)
-		_, closeErr := enginePool.Delete(r.engineKey)
+	if r.resources != nil {
+		err = r.resources.keyIndex.Leave(context.Background(), r.resources.store, r.settings.fields)
+		_, closeErr := resourcePool.Delete(r.resourceKey)
 		err = errors.Join(err, closeErr)
-		r.engine = nil
+		r.resources = nil
 	}
 	if r.hasher != nil {
 		_, _ = hasherPool.Delete(hasherKey)
@@ -391,7 +391,7 @@ func skipAccessLog(req *http.Request) {
 func init() {
 	inside.Open = openInside
 	inside.Resolve = func(settings any) (any, error) { return settings.(*Settings).resolve() }
-	inside.NewEngine = func(db store.Store) *inside.Engine { return insideEngine(newEngine(db, nil)) }
+	inside.NewEngine = func(db store.Store) *inside.Resources { return insideResources(newResources(db, nil)) }
 	inside.Letters = func(settings any) letter.Options { return settings.(*Settings).letters() }
 }
 
@@ -421,15 +421,15 @@ func openInside(o inside.Options) (*inside.Realm, error) {
 	if err := r.open(startWait); err != nil {
 		return nil, errors.Join(err, r.close())
 	}
-	a, e := r.Accounts.Load(), r.engine
+	a, e := r.Accounts.Load(), r.resources
 	if o.Hasher != nil {
 		a.Hasher = o.Hasher
 	}
 	if o.Now != nil {
-		r.Now, a.Now, r.postman.Now = o.Now, o.Now, o.Now
+		r.Now, a.Now, r.courier.Now = o.Now, o.Now, o.Now
 		e.throttles = web.NewThrottles(o.Now)
 		r.Throttles, a.Throttles = e.throttles, e.throttles
-		r.postman.Render = func(m *store.Mail, u *store.User) (*mail.Message, error) {
+		r.courier.Render = func(m *store.Mail, u *store.User) (*mail.Message, error) {
 			renderer, err := letter.NewRenderer(resolved.letters(), r.Languages, r.SiteName, o.Now)
 			if err != nil {
 				return nil, err
@@ -438,13 +438,13 @@ func openInside(o inside.Options) (*inside.Realm, error) {
 			return renderer.Render(m, u)
 		}
 	}
-	out.Courier, out.Engine = r.postman, insideEngine(e)
+	out.Courier, out.Resources = r.courier, insideResources(e)
 	return out, nil
 }
 
-func insideEngine(e *engine) *inside.Engine {
-	return &inside.Engine{
-		Store: e.store, Sessions: e.sessions, Outbox: e.outbox, Throttles: e.throttles, Uniques: e.uniques, Purger: e.purger, Failures: e.failures, Prune: e.prune,
-		Start: e.start, Finish: e.finish, Working: e.postman, Flush: e.flush,
+func insideResources(e *resources) *inside.Resources {
+	return &inside.Resources{
+		Store: e.store, Sessions: e.sessions, Outbox: e.outbox, Throttles: e.throttles, KeyIndex: e.keyIndex, Purger: e.purger, Failures: e.failures, Prune: e.prune,
+		Start: e.start, Finish: e.finish, Working: e.courier, Flush: e.flush,
 	}
 }

@@ -27,14 +27,14 @@ func (r *realm) newSigner() (*sign.Signer, error) {
 		return sign.NewSigner(r.Name, secrets...)
 	}
 	var key []byte
-	err := r.engine.store.View(context.Background(), func(tx store.Tx) (err error) {
+	err := r.resources.store.View(context.Background(), func(tx store.Tx) (err error) {
 		key, err = tx.Value(signingKey)
 		return err
 	})
 	if errors.Is(err, store.ErrNotFound) {
 		fresh := make([]byte, sign.SecretBytes)
 		_, _ = rand.Read(fresh) // never fails
-		err = r.engine.store.Update(context.Background(), func(tx store.Tx) (err error) {
+		err = r.resources.store.Update(context.Background(), func(tx store.Tx) (err error) {
 			if key, err = tx.Value(signingKey); !errors.Is(err, store.ErrNotFound) {
 				return err
 			}

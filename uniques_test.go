@@ -174,9 +174,9 @@ func TestAnActUnderWayGetsTheNewKeys(t *testing.T) {
 	var once sync.Once
 	require.NoError(t, putNick(a, "ada", "one", func() {
 		once.Do(func() {
-			combined := a.Uniques.Keyed.Load()
-			go func() { entered <- a.Uniques.Enter(context.Background(), a.Store, set, zap.NewNop()) }()
-			for a.Uniques.Keyed.Load() == combined { // the commit waits for the disk meanwhile
+			combined := a.KeyIndex.Keyed.Load()
+			go func() { entered <- a.KeyIndex.Enter(context.Background(), a.Store, set, zap.NewNop()) }()
+			for a.KeyIndex.Keyed.Load() == combined { // the commit waits for the disk meanwhile
 				runtime.Gosched()
 			}
 		})
@@ -205,15 +205,15 @@ func TestACrashBetweenTwoConfigurations(t *testing.T) {
 	plain, unique := field.Spec{Name: "nick", Type: "text"}, field.Spec{Name: "nick", Type: "text", Unique: true}
 	for name, crash := range map[string]func(a *account.Accounts, old, plainSet *field.Set, dying store.Store) error{
 		"a configuration leaves": func(a *account.Accounts, old, _ *field.Set, dying store.Store) error {
-			return a.Uniques.Leave(context.Background(), dying, old)
+			return a.KeyIndex.Leave(context.Background(), dying, old)
 		},
 		"one comes after the last has left": func(a *account.Accounts, old, plainSet *field.Set, dying store.Store) error {
 			for _, set := range []*field.Set{a.Policy.Fields, old} {
-				if err := a.Uniques.Leave(context.Background(), a.Store, set); err != nil {
+				if err := a.KeyIndex.Leave(context.Background(), a.Store, set); err != nil {
 					return err
 				}
 			}
-			return a.Uniques.Enter(context.Background(), dying, plainSet, zap.NewNop())
+			return a.KeyIndex.Enter(context.Background(), dying, plainSet, zap.NewNop())
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -228,8 +228,8 @@ func TestACrashBetweenTwoConfigurations(t *testing.T) {
 			_ = crash(a, old, sitetest.Letters(sitetest.Resolved(t, sitetest.NoVerification, sitetest.WithFields(plain))).Fields, dying)
 			require.NotZero(t, n)
 			// The next start has the field unique.
-			a.Uniques = field.NewKeyIndex()
-			require.NoError(t, a.Uniques.Enter(t.Context(), a.Store, sitetest.Letters(sitetest.Resolved(t, sitetest.NoVerification, sitetest.WithFields(unique))).Fields, zap.NewNop()))
+			a.KeyIndex = field.NewKeyIndex()
+			require.NoError(t, a.KeyIndex.Enter(t.Context(), a.Store, sitetest.Letters(sitetest.Resolved(t, sitetest.NoVerification, sitetest.WithFields(unique))).Fields, zap.NewNop()))
 			require.Error(t, putNick(a, "bob", "ONE1", nil))
 		})
 	}

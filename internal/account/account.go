@@ -51,8 +51,8 @@ type Accounts struct {
 	MailHeld func(store.MailKind, budget.Verdict)
 	// Access makes access tokens; nil where tokens are off or opaque.
 	Access *session.AccessTokens
-	// uniques says which keys an account has in the store.
-	Uniques *field.KeyIndex
+	// keyIndex says which keys an account has in the store.
+	KeyIndex *field.KeyIndex
 	// Journal takes what is done; nil: nothing does.
 	Journal *audit.Journal
 	// Now is the clock; tests travel with it.
@@ -182,7 +182,7 @@ func (a *Accounts) PutUser(t *Txn, u *store.User) error {
 	if err != nil {
 		return err
 	}
-	err = t.PutUser(u, append(a.Uniques.KeysOf(u), reserved...))
+	err = t.PutUser(u, append(a.KeyIndex.KeysOf(u), reserved...))
 	if taken := (*store.TakenError)(nil); errors.As(err, &taken) {
 		var errs refusal.FieldErrors
 		errs.Add(field.OfKey(taken.Field), refusal.CodeUnique)

@@ -114,7 +114,7 @@ func TestRaceOfEmailChanges(t *testing.T) {
 func TestRaceOfLastUseAgainstRevocation(t *testing.T) {
 	s := sitetest.New(t)
 	s.Member("ada")
-	sessions := s.Realm.Engine.Sessions
+	sessions := s.Realm.Resources.Sessions
 	for range sitetest.Racers {
 		b := s.SignedIn("ada")
 		stolen := s.Browser()

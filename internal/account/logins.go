@@ -18,7 +18,7 @@ import (
 // since, and every act would fail that has nothing to do with it.
 func (a *Accounts) newLoginClash(tx store.Tx, before, u *store.User) error {
 	var errs refusal.FieldErrors
-	for _, login := range *a.Uniques.Logins.Load() {
+	for _, login := range *a.KeyIndex.Logins.Load() {
 		for _, f := range login {
 			text := field.TextOf(f.Get(u))
 			if text == "" || field.HeldBack(u, f) || !isNew(f, before, u) || hasField(errs, f.Name) {

@@ -41,7 +41,7 @@ func (a *Accounts) choose(before, u *store.User, errs *refusal.FieldErrors) {
 // addresses: those of every configuration that runs, as newLoginClash does.
 func (a *Accounts) comparedWithEmail() []*field.Field {
 	fields := a.besideEmail()
-	for _, login := range *a.Uniques.Logins.Load() {
+	for _, login := range *a.KeyIndex.Logins.Load() {
 		if !slices.ContainsFunc(login, func(f *field.Field) bool { return f.Name == field.Email }) {
 			continue
 		}

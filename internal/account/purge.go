@@ -41,15 +41,15 @@ func Earlier(a, b time.Time) time.Time {
 // A Purger counts the time of the accounts of a store that wait, and removes those
 // whose time is over.
 type Purger struct {
-	store   store.Store
-	uniques *field.KeyIndex
+	store    store.Store
+	keyIndex *field.KeyIndex
 	// working is whose configuration works; it returns nil where none does.
 	working func() *outbox.Courier
 }
 
 // NewPurger returns the purger of a store.
-func NewPurger(store store.Store, uniques *field.KeyIndex, working func() *outbox.Courier) *Purger {
-	return &Purger{store, uniques, working}
+func NewPurger(store store.Store, keyIndex *field.KeyIndex, working func() *outbox.Courier) *Purger {
+	return &Purger{store, keyIndex, working}
 }
 
 // Purge removes the accounts that were never confirmed within the lifetime of
@@ -143,7 +143,7 @@ func (e *Purger) waitsSince(tx store.Tx, u *store.User, since time.Time) error {
 	if u.WaitingFrom.IsZero() || u.WaitingFrom.After(since) {
 		u.WaitingFrom = since
 	}
-	return tx.PutUser(u, e.uniques.KeysOf(u))
+	return tx.PutUser(u, e.keyIndex.KeysOf(u))
 }
 
 // MailDone is told of every mail that leaves the queue, in the transaction in which
@@ -181,7 +181,7 @@ func (e *Purger) mark(tx store.Tx, m *store.Mail, end outbox.End) error {
 		words := strings.ToValidUTF8(end.Unreachable[:min(len(end.Unreachable), maxWords)], "")
 		u.Unreachable = store.Unreachable{Email: m.To, Words: words, Since: p.Now().UTC().Truncate(time.Second)}
 	}
-	return tx.PutUser(u, e.uniques.KeysOf(u))
+	return tx.PutUser(u, e.keyIndex.KeysOf(u))
 }
 
 // countAnew counts the time of the account that a mail was for from when the mail

@@ -26,7 +26,7 @@ import (
 func purge(s *sitetest.Site, t testing.TB, d time.Duration) int {
 	t.Helper()
 	s.Travel(d)
-	n, err := s.Realm.Engine.Purger.Purge(t.Context(), s.Realm.Courier)
+	n, err := s.Realm.Resources.Purger.Purge(t.Context(), s.Realm.Courier)
 	require.NoError(t, err)
 	return n
 }
@@ -240,7 +240,7 @@ func TestPurgeGoesInParts(t *testing.T) {
 			u := &store.User{ID: uuid.Must(uuid.NewV7()), Username: fmt.Sprint("w", i), Email: "ada@example.org", EmailPending: true, AwaitsVerification: true}
 			u.WaitingFrom = s.Accounts.Time()
 			u.WaitingSince = u.WaitingFrom
-			if err := tx.PutUser(u, s.Accounts.Uniques.KeysOf(u)); err != nil {
+			if err := tx.PutUser(u, s.Accounts.KeyIndex.KeysOf(u)); err != nil {
 				return err
 			}
 		}
@@ -292,7 +292,7 @@ func TestRaceOfConfirmationAgainstPurge(t *testing.T) {
 	}
 	wg.Go(func() {
 		<-start
-		removed, err = s.Realm.Engine.Purger.Purge(t.Context(), s.Realm.Courier)
+		removed, err = s.Realm.Resources.Purger.Purge(t.Context(), s.Realm.Courier)
 	})
 	close(start)
 	wg.Wait()

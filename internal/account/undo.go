@@ -104,7 +104,7 @@ func (a *Accounts) putReserved(t *Txn, other *store.User) error {
 	if err != nil {
 		return err
 	}
-	return t.PutUser(other, append(a.Uniques.KeysOf(other), theirs...))
+	return t.PutUser(other, append(a.KeyIndex.KeysOf(other), theirs...))
 }
 
 // reserve returns the keys that keep an account's former addresses for it. What

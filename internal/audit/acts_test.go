@@ -36,7 +36,7 @@ import (
 // audits are the rows of the record, with what waits to be written.
 func auditsOf(s *sitetest.Site) []*store.Audit {
 	s.T.Helper()
-	require.NoError(s.T, s.Realm.Engine.Failures.Flush(s.T.Context(), s.Accounts.Store, true))
+	require.NoError(s.T, s.Realm.Resources.Failures.Flush(s.T.Context(), s.Accounts.Store, true))
 	page, err := s.Accounts.Audits(s.T.Context(), store.AuditQuery{Limit: 10_000})
 	require.NoError(s.T, err)
 	require.False(s.T, page.More)
@@ -75,7 +75,7 @@ func server(s *sitetest.Site) *adminapi.Server {
 func wait(s *sitetest.Site, d time.Duration) {
 	s.T.Helper()
 	for step := 2 * account.PurgeEvery(s.Realm.Courier.Unconfirmed); d > -step; d -= step {
-		_, err := s.Realm.Engine.Purger.Purge(s.T.Context(), s.Realm.Courier)
+		_, err := s.Realm.Resources.Purger.Purge(s.T.Context(), s.Realm.Courier)
 		require.NoError(s.T, err)
 		s.Travel(step)
 	}
@@ -404,9 +404,9 @@ func TestAuditIsPruned(t *testing.T) {
 	s.Travel(2 * time.Hour)
 	s.SignedIn("ada")
 	var last time.Time
-	s.Realm.Engine.Prune(t.Context(), s.Realm.Courier, &last)
+	s.Realm.Resources.Prune(t.Context(), s.Realm.Courier, &last)
 	require.Len(t, auditsOf(s), 3, "a clock is looked at twice")
-	s.Realm.Engine.Prune(t.Context(), s.Realm.Courier, &last)
+	s.Realm.Resources.Prune(t.Context(), s.Realm.Courier, &last)
 	require.Equal(t, []string{"signed_in"}, eventsOf(auditsOf(s)))
 }
 

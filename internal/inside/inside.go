@@ -36,7 +36,7 @@ type Options struct {
 	Now func() time.Time
 	// Hasher replaces the pool that all realms of a process share; nil: that one.
 	Hasher *password.Pool
-	// Unopened leaves the store to Start; Courier and Engine are nil.
+	// Unopened leaves the store to Start; Courier and Resources are nil.
 	Unopened bool
 }
 
@@ -44,10 +44,10 @@ type Options struct {
 type Realm struct {
 	*web.Realm
 	// Settings is the root's *Settings, resolved; Letters is what mails see of them.
-	Settings any
-	Letters  letter.Options
-	Engine   *Engine
-	Courier  *outbox.Courier
+	Settings  any
+	Letters   letter.Options
+	Resources *Resources
+	Courier   *outbox.Courier
 	// Handler is the root's *Handler for it; NewGuard makes a *Guard.
 	Handler  any
 	NewGuard func() any
@@ -56,13 +56,13 @@ type Realm struct {
 	Close    func() error
 }
 
-// Engine is what realms on one store share over reloads.
-type Engine struct {
+// Resources is what realms on one store share over reloads.
+type Resources struct {
 	Store     store.Store
 	Sessions  *session.Live
 	Outbox    *outbox.Worker
 	Throttles *budget.Ledger
-	Uniques   *field.KeyIndex
+	KeyIndex  *field.KeyIndex
 	Purger    *account.Purger
 	Failures  *audit.Recorder
 	// Start, Finish begin and end the work for a courier; Working is the one at work.
@@ -80,7 +80,7 @@ var (
 	// Resolve replaces placeholders, sets defaults and checks.
 	Resolve func(settings any) (any, error)
 	// NewEngine is one without a realm, on a store.
-	NewEngine func(store.Store) *Engine
+	NewEngine func(store.Store) *Resources
 	// Letters is what mails see of resolved settings.
 	Letters func(settings any) letter.Options
 )

@@ -307,7 +307,7 @@ func (t mailTemplate) Render(data MailData) (subject, text, html string, err err
 	return
 }
 
-// Render is the postman's: the link is signed now, with the time of sending,
+// Render is the courier's: the link is signed now, with the time of sending,
 // so that a mail that waited for its server still arrives with a good link.
 func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 	if u == nil {

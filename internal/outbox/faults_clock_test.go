@@ -59,7 +59,7 @@ func TestFaultClock(t *testing.T) {
 			require.Equal(t, want, b.Get("/accounts/profile").StatusCode)
 			if c.jump < 0 && c.jump > -2*outbox.MailLastRetry { // no longer than a retry may take: it waits
 				s.Travel(outbox.MailFirstRetry - c.jump)
-				s.Realm.Engine.Outbox.Notify()
+				s.Realm.Resources.Outbox.Notify()
 			}
 			require.Equal(t, "eve@example.org", s.Mail().To, "a mail that waits goes out, though it was due in the future, or its three days seem to be over")
 			want = map[bool]int{true: http.StatusOK, false: http.StatusBadRequest}[c.link]

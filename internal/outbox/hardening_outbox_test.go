@@ -66,12 +66,12 @@ func TestHardeningOutboxClockAhead(t *testing.T) {
 				tried.Store(0)
 				s.Travel(ahead)
 				again := *s.Realm.Courier // tried at once, as after a restart
-				s.Realm.Engine.Start(&again)
+				s.Realm.Resources.Start(&again)
 				waiting(s, 1, tried)
 				s.Travel(-ahead)
 				s.FailWith(nil)
 				s.Travel(outbox.MailLastRetry) // what was delayed meanwhile is due
-				s.Realm.Engine.Finish(&again)
+				s.Realm.Resources.Finish(&again)
 				require.Equal(t, "ada@example.org", s.Mail().To)
 				s.NoMail()
 			})
@@ -95,14 +95,14 @@ func TestHardeningOutboxClockAheadOfAnUndo(t *testing.T) {
 	s.FailWith(nil)
 	s.Travel(account.UndoReserved + sitetest.Day)
 	again := *s.Realm.Courier
-	s.Realm.Engine.Start(&again)
+	s.Realm.Resources.Start(&again)
 	require.Eventually(t, func() bool { rows := s.Queued(); return len(rows) == 1 && rows[0].Attempts > 0 }, sitetest.Patience, time.Millisecond)
 	s.Travel(-account.UndoReserved - sitetest.Day + time.Minute)
-	s.Realm.Engine.Outbox.Notify()
+	s.Realm.Resources.Outbox.Notify()
 	m := s.Mail()
 	require.Equal(t, "ada@example.org", m.To)
 	require.Equal(t, 200, s.Browser().Post("/accounts/undo-email", sitetest.LinkOf(m, t)).StatusCode)
-	s.Realm.Engine.Finish(&again)
+	s.Realm.Resources.Finish(&again)
 }
 
 // Whether a link can be used again is a setting; a mail that waits does not
@@ -165,17 +165,17 @@ func TestHardeningOutboxOneTimeUseChanges(t *testing.T) {
 		}))
 		s.FailWith(nil)
 		again := *s.Realm.Courier
-		s.Realm.Engine.Start(&again)
+		s.Realm.Resources.Start(&again)
 		require.Eventually(t, func() bool { return len(s.Queued()) == 0 }, sitetest.Patience, time.Millisecond)
 		s.NoMail()
-		s.Realm.Engine.Finish(&again)
+		s.Realm.Resources.Finish(&again)
 	})
 }
 
-// A bench is an engine whose mailers are the test's, in a bubble of its own time.
+// A bench is a worker whose mailers are the test's, in a bubble of its own time.
 type bench struct {
 	t     *testing.T
-	e     *inside.Engine
+	e     *inside.Resources
 	logs  *observer.ObservedLogs
 	store store.Store
 }
@@ -184,7 +184,7 @@ func newBench(t *testing.T, store store.Store) *bench {
 	return &bench{t: t, e: inside.NewEngine(store), store: store}
 }
 
-func (b *bench) postman(m mail.Mailer) *outbox.Courier {
+func (b *bench) courier(m mail.Mailer) *outbox.Courier {
 	core, logs := observer.New(zap.DebugLevel)
 	b.logs = logs
 	return &outbox.Courier{
@@ -295,7 +295,7 @@ func (m *benchMailer) got() []string {
 	return append([]string(nil), m.sent...)
 }
 
-// inBubble runs a test of the engine on a clock of its own, over a real store.
+// inBubble runs a test of the outbox on a clock of its own, over a real store.
 func inBubble(t *testing.T, test func(t *testing.T, b *bench)) {
 	t.Helper()
 	store := sitetest.EmptyStore(t)
@@ -305,7 +305,7 @@ func inBubble(t *testing.T, test func(t *testing.T, b *bench)) {
 func TestHardeningReloadTakesOverAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		former, next := &benchMailer{takes: 4 * time.Second}, &benchMailer{}
-		p1, p2 := b.postman(former), b.postman(next)
+		p1, p2 := b.courier(former), b.courier(next)
 		b.e.Start(p1)
 		ids := b.queue(23)
 		time.Sleep(10 * time.Second) // two are sent, the third is under way
@@ -329,7 +329,7 @@ func TestHardeningReloadTakesOverAtOnce(t *testing.T) {
 func TestHardeningFailedReloadGoesOnAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		former, broken := &benchMailer{}, &benchMailer{fail: func() error { return serverDown(nil) }}
-		p1, p2 := b.postman(former), b.postman(broken)
+		p1, p2 := b.courier(former), b.courier(broken)
 		b.e.Start(p1)
 		b.e.Start(p2)
 		ids := b.queue(3)
@@ -350,7 +350,7 @@ func TestHardeningFailedReloadGoesOnAtOnce(t *testing.T) {
 func TestHardeningReloadWithADeafMailer(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		deaf, next := &benchMailer{takes: time.Hour, deaf: true}, &benchMailer{}
-		p1, p2 := b.postman(deaf), b.postman(next)
+		p1, p2 := b.courier(deaf), b.courier(next)
 		b.e.Start(p1)
 		ids := b.queue(2)
 		time.Sleep(time.Second)
@@ -372,7 +372,7 @@ func TestHardeningMailIsGivenUpAfterThreeDaysOfTries(t *testing.T) {
 	t.Run("one message", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, b *bench) {
 			m := &benchMailer{fail: func() error { return refusedForNow(nil) }}
-			p := b.postman(m)
+			p := b.courier(m)
 			b.e.Start(p)
 			start := time.Now()
 			b.queue(1)
@@ -387,7 +387,7 @@ func TestHardeningMailIsGivenUpAfterThreeDaysOfTries(t *testing.T) {
 	t.Run("a server that stays down", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, b *bench) {
 			m := &benchMailer{fail: func() error { return serverDown(nil) }}
-			p := b.postman(m)
+			p := b.courier(m)
 			b.e.Start(p)
 			start := time.Now()
 			b.queue(100)
@@ -410,14 +410,14 @@ func TestHardeningMailIsGivenUpAfterThreeDaysOfTries(t *testing.T) {
 	t.Run("Caddy was off for four days with a server that was down", func(t *testing.T) {
 		inBubble(t, func(t *testing.T, b *bench) {
 			down := &benchMailer{fail: func() error { return serverDown(nil) }}
-			p := b.postman(down)
+			p := b.courier(down)
 			b.e.Start(p)
 			b.queue(3)
 			time.Sleep(sitetest.Day)
 			b.e.Finish(p)
 			time.Sleep(4 * sitetest.Day)
 			again := newBench(t, b.store)
-			p = again.postman(down)
+			p = again.courier(down)
 			again.e.Start(p)
 			time.Sleep(sitetest.Day)
 			require.Equal(t, 3, b.left(), "its three days begin anew")
@@ -435,7 +435,7 @@ func TestHardeningMailIsGivenUpAfterThreeDaysOfTries(t *testing.T) {
 func TestHardeningReloadAfterAPanic(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		bad, next := &benchMailer{fail: func() error { panic("a bug") }}, &benchMailer{}
-		p1, p2 := b.postman(bad), b.postman(next)
+		p1, p2 := b.courier(bad), b.courier(next)
 		b.e.Start(p1)
 		ids := b.queue(2)
 		time.Sleep(time.Minute)
@@ -458,7 +458,7 @@ func TestHardeningSentButNotRemoved(t *testing.T) {
 	m := &benchMailer{}
 	var now atomic.Int64
 	now.Store(time.Now().UnixNano())
-	p := b.postman(m)
+	p := b.courier(m)
 	p.Now = func() time.Time { return time.Unix(0, now.Load()) }
 	o := outbox.NewWorker(broken, func() *outbox.Courier { return p })
 	put := func(to string, due time.Time) {
@@ -527,7 +527,7 @@ func TestHardeningReloadWithAHangingMailServer(t *testing.T) {
 			hanging, next := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout}), &benchMailer{}
 			hanging.Server.Limits = smtp.DefaultLimits
 			hanging.Server.Limits.DataEnd = time.Second
-			p1, p2 := b.postman(hanging), b.postman(next)
+			p1, p2 := b.courier(hanging), b.courier(next)
 			b.e.Start(p1)
 			ids := b.queue(2)
 			<-hangs
@@ -563,7 +563,7 @@ func TestHardeningOutboxDecoyDoesTheWorkOfAMail(t *testing.T) {
 	m := &pretender{MemoryMailer: sitetest.MemoryMailer{Sent: make(chan *mail.Message, 10)}, pretended: make(chan *mail.Message, 10)}
 	p := *s.Realm.Courier
 	p.Mailer = m
-	s.Realm.Engine.Start(&p)
+	s.Realm.Resources.Start(&p)
 	s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "nobody"})
 	select {
 	case pretended := <-m.pretended:
@@ -576,7 +576,7 @@ func TestHardeningOutboxDecoyDoesTheWorkOfAMail(t *testing.T) {
 	require.Eventually(t, func() bool {
 		return s.Logs.FilterMessage("no mail: an act that sends one met no account to send it to").Len() == 1
 	}, sitetest.Patience, time.Millisecond)
-	s.Realm.Engine.Finish(&p)
+	s.Realm.Resources.Finish(&p)
 }
 
 func TestHardeningMailersPretend(t *testing.T) {
@@ -618,7 +618,7 @@ func TestHardeningSlowMessageIsOvertaken(t *testing.T) {
 			}
 			return 0
 		}}
-		p := b.postman(m)
+		p := b.courier(m)
 		b.e.Start(p)
 		b.queue(5)
 		time.Sleep(outbox.MailPatience + time.Second)
@@ -638,7 +638,7 @@ func TestHardeningSlowMessageIsOvertaken(t *testing.T) {
 func TestHardeningRefusedRecipients(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		m := &choosyMailer{refuses: func(to string) bool { return !strings.HasSuffix(to, "@good.example") }}
-		p := b.postman(m)
+		p := b.courier(m)
 		b.e.Start(p)
 		b.queueTo("a@one.example", "x@good.example", "b@two.example", "y@good.example", "c@one.example", "d@one.example", "z@good.example")
 		synctest.Wait()
@@ -649,7 +649,7 @@ func TestHardeningRefusedRecipients(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		var mended atomic.Bool
 		m := &choosyMailer{refuses: func(string) bool { return !mended.Load() }}
-		p := b.postman(m)
+		p := b.courier(m)
 		b.e.Start(p)
 		b.queueTo("a@one.example", "b@two.example", "c@three.example", "d@four.example", "e@five.example")
 		synctest.Wait()
@@ -665,12 +665,12 @@ func TestHardeningRefusedRecipients(t *testing.T) {
 	})
 	inBubble(t, func(t *testing.T, b *bench) {
 		m := &choosyMailer{refuses: func(string) bool { return true }}
-		p := b.postman(m)
+		p := b.courier(m)
 		b.e.Start(p)
 		b.queueTo("a@one.example", "b@two.example", "c@three.example", "d@four.example")
 		time.Sleep(time.Hour)
 		next := &choosyMailer{}
-		p2 := b.postman(next)
+		p2 := b.courier(next)
 		b.e.Start(p2)
 		b.e.Finish(p)
 		synctest.Wait() // no time passes

@@ -46,7 +46,7 @@ type job struct {
 func (o *Worker) begin(ctx context.Context, p *Courier, m *store.Mail, message *mail.Message) *job {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.postman() != p {
+	if o.courier() != p {
 		return nil
 	}
 	timed, cancel := context.WithTimeout(ctx, mailTimeout)
@@ -113,7 +113,7 @@ func (j *job) isDone() bool {
 // under way are cut off, and whatever the worker waits for is over.
 func (o *Worker) TakeOver() {
 	o.mu.Lock()
-	if p := o.postman(); p != nil {
+	if p := o.courier(); p != nil {
 		for j := range o.inUse {
 			if j.by != p {
 				j.stop(mail.ErrHandedOver)
@@ -192,7 +192,7 @@ func (o *Worker) settle(ctx context.Context, j *job) bool {
 		o.resume(log)
 		o.unremoved = append(o.unremoved, j.mail)
 		return o.remove(ctx, j.mail, End{Delivered: true}, log)
-	case ctx.Err() != nil || o.postman() != j.by || errors.Is(context.Cause(j.ctx), errLeaseLost):
+	case ctx.Err() != nil || o.courier() != j.by || errors.Is(context.Cause(j.ctx), errLeaseLost):
 		return true // cut off by the end of the worker, by a reload or for another worker: the row stays as it is
 	}
 	return o.failed(ctx, j.by, j.mail, j.err, log)

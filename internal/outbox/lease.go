@@ -29,7 +29,7 @@ func (o *Worker) claim(p *Courier, limit int) store.Claim {
 
 // letGo gives the leases back, so that other workers need not wait for their end.
 func (o *Worker) letGo(ctx context.Context) {
-	p := o.postman()
+	p := o.courier()
 	if p == nil {
 		p = &Courier{Now: time.Now}
 	}

@@ -60,14 +60,14 @@ type Courier struct {
 }
 
 // Worker is the worker of one realm's queue. It outlives reloads: whose courier
-// works is the engine's business. But for Notify, TakeOver and Leave, its methods
+// works is the business of who owns it. But for Notify, TakeOver and Leave, its methods
 // are the worker's own.
 type Worker struct {
 	store store.Store
 	// id is the worker's, by which it leases what it sends.
 	id      uuid.UUID
 	wake    chan struct{}
-	postman func() *Courier
+	courier func() *Courier
 	// unremoved are mails that were sent and could not be taken off the queue.
 	// Before that is done, nothing else is sent.
 	unremoved []*store.Mail
@@ -101,7 +101,7 @@ type End struct {
 // NewWorker is a worker at rest. It asks current for the courier of every mail, as a
 // reload brings another.
 func NewWorker(store store.Store, current func() *Courier) *Worker {
-	return &Worker{store: store, id: uuid.New(), wake: make(chan struct{}, 1), postman: current, finished: make(chan struct{}, 1), inUse: map[*job]struct{}{}}
+	return &Worker{store: store, id: uuid.New(), wake: make(chan struct{}, 1), courier: current, finished: make(chan struct{}, 1), inUse: map[*job]struct{}{}}
 }
 
 // Notify says that a row was written. It never blocks.
@@ -117,7 +117,7 @@ func (o *Worker) Run(ctx context.Context) {
 	defer o.end(ctx)
 	var before *Courier
 	for ctx.Err() == nil {
-		p := o.postman()
+		p := o.courier()
 		if p == nil {
 			return
 		}
@@ -163,7 +163,7 @@ func (o *Worker) rest(ctx context.Context, p *Courier, timer <-chan time.Time, h
 				return
 			}
 		case <-o.wake:
-			if healthy || o.postman() != p {
+			if healthy || o.courier() != p {
 				return
 			}
 		}
@@ -231,7 +231,7 @@ func (o *Worker) DeliverDue(ctx context.Context, p *Courier) (wait time.Duration
 		if o.hands(p) >= MailAtOnce {
 			return MailIdle, true // until one of them is done
 		}
-		if ctx.Err() != nil || o.postman() != p {
+		if ctx.Err() != nil || o.courier() != p {
 			return 0, true
 		}
 		if !o.deliver(ctx, p, m) {
@@ -384,7 +384,7 @@ func (o *Worker) expire(ctx context.Context, p *Courier) {
 	if o.StoreFails || o.down < MailGiveUp {
 		return
 	}
-	for ctx.Err() == nil && o.postman() == p {
+	for ctx.Err() == nil && o.courier() == p {
 		old, _, err := o.store.ClaimMail(ctx, o.claim(p, mailBatch))
 		old = slices.DeleteFunc(old, func(m *store.Mail) bool { return p.Now().Sub(m.Queued) < MailGiveUp })
 		whole := len(old) == mailBatch

@@ -43,7 +43,7 @@ func TestOutboxTemporaryAndPermanent(t *testing.T) {
 	row := s.Queued()[0]
 	require.True(t, row.Due.After(s.Realm.Now()) && row.Due.Before(s.Realm.Now().Add(outbox.MailFirstRetry+time.Second)))
 	s.Travel(outbox.MailFirstRetry)
-	s.Realm.Engine.Outbox.Notify()
+	s.Realm.Resources.Outbox.Notify()
 	require.Equal(t, row.MessageID, s.Mail().ID)
 	require.Equal(t, ids[0], ids[1], "the same Message-ID")
 	s.FailWith(func(*mail.Message) error { return &mail.Error{Permanent: true, Err: errors.New("550 no")} })
@@ -62,15 +62,15 @@ func TestOutboxServerDownTouchesNoRow(t *testing.T) {
 	require.Eventually(t, func() bool { return tried.Load() > 0 }, sitetest.Patience, time.Millisecond)
 	require.Len(t, s.Queued(), 3)
 	require.Zero(t, s.Queued()[0].Attempts)
-	// A reload brings a new postman, who tries at once.
+	// A reload brings a new courier, who tries at once.
 	s.FailWith(nil)
 	mended := *s.Realm.Courier
-	s.Realm.Engine.Start(&mended)
+	s.Realm.Resources.Start(&mended)
 	for _, name := range []string{"ada", "bob", "cyd"} {
 		require.Equal(t, name+"@example.org", s.Mail().To, "in order")
 	}
 	s.NoMail()
-	s.Realm.Engine.Finish(&mended)
+	s.Realm.Resources.Finish(&mended)
 }
 
 func TestOutboxDropsWhatIsNoLongerWanted(t *testing.T) {
@@ -97,7 +97,7 @@ func TestOutboxDropsWhatIsNoLongerWanted(t *testing.T) {
 		return nil
 	}))
 	s.Travel(time.Minute)
-	s.Realm.Engine.Outbox.Notify()
+	s.Realm.Resources.Outbox.Notify()
 	require.Eventually(t, func() bool { return len(s.Queued()) == 0 }, sitetest.Patience, time.Millisecond)
 	require.Equal(t, 1, s.Logs.FilterMessage("mail dropped: the account is gone").Len())
 	require.Equal(t, 1, s.Logs.FilterMessage("mail dropped: the account has changed since").Len())
@@ -188,7 +188,7 @@ func inBubbleOfTwo(t *testing.T, test func(t *testing.T, a, b *bench)) {
 func TestTwoWorkersSendEachMailOnce(t *testing.T) {
 	inBubbleOfTwo(t, func(t *testing.T, a, b *bench) {
 		slow, other := &benchMailer{takes: 110 * time.Second}, &benchMailer{takes: 110 * time.Second}
-		pa, pb := a.postman(slow), b.postman(other)
+		pa, pb := a.courier(slow), b.courier(other)
 		ids := a.queue(50)
 		a.e.Start(pa)
 		b.e.Start(pb)
@@ -210,7 +210,7 @@ func TestAWorkersEnd(t *testing.T) {
 		_, _, err := a.store.ClaimMail(t.Context(), store.Claim{Worker: uuid.New(), Now: time.Now(), Lease: outbox.MailLease, Limit: 2})
 		require.NoError(t, err)
 		heir := &benchMailer{}
-		pb := b.postman(heir)
+		pb := b.courier(heir)
 		b.e.Start(pb)
 		time.Sleep(outbox.MailLease - time.Second)
 		require.Equal(t, ids[2:], heir.got())
@@ -219,12 +219,12 @@ func TestAWorkersEnd(t *testing.T) {
 		b.e.Finish(pb)
 
 		slow := &benchMailer{takes: time.Minute}
-		pa := a.postman(slow)
+		pa := a.courier(slow)
 		a.e.Start(pa)
 		ids = a.queue(2)
 		time.Sleep(10 * time.Second)
 		a.e.Finish(pa)
-		pb = b.postman(heir)
+		pb = b.courier(heir)
 		b.e.Start(pb)
 		synctest.Wait()
 		require.Empty(t, slow.got())
@@ -238,7 +238,7 @@ func TestAWorkersEnd(t *testing.T) {
 func TestALostLeaseCutsTheMailOff(t *testing.T) {
 	inBubbleOfTwo(t, func(t *testing.T, a, b *bench) {
 		slow := &benchMailer{takes: 100 * time.Second}
-		pa := a.postman(slow)
+		pa := a.courier(slow)
 		ids := a.queue(1)
 		a.e.Start(pa)
 		time.Sleep(10 * time.Second)

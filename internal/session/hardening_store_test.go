@@ -62,12 +62,12 @@ func TestASweptSessionStaysEnded(t *testing.T) {
 	b := s.SignedIn("ada")
 	require.Equal(t, http.StatusOK, b.Get("/members/").StatusCode)
 	s.Travel(365 * sitetest.Day)
-	removed, err := s.Realm.Engine.Sessions.Sweep(t.Context(), s.Realm.Now())
+	removed, err := s.Realm.Resources.Sessions.Sweep(t.Context(), s.Realm.Now())
 	require.NoError(t, err)
 	require.Positive(t, removed)
 	s.Travel(-365 * sitetest.Day)
 	require.Equal(t, http.StatusUnauthorized, b.Get("/members/").StatusCode)
-	require.NoError(t, s.Realm.Engine.Sessions.Flush(t.Context()))
+	require.NoError(t, s.Realm.Resources.Sessions.Flush(t.Context()))
 	require.Equal(t, http.StatusUnauthorized, b.Get("/members/").StatusCode)
 }
 
@@ -107,7 +107,7 @@ func TestALapsedReservationStaysLapsed(t *testing.T) {
 			return err
 		}
 		u.Former = reserved.Former
-		return tx.PutUser(u, append(s.Accounts.Uniques.KeysOf(u), store.Key{Field: field.FormerEmail, Value: field.EmailKey("ada@example.org")}))
+		return tx.PutUser(u, append(s.Accounts.KeyIndex.KeysOf(u), store.Key{Field: field.FormerEmail, Value: field.EmailKey("ada@example.org")}))
 	}))
 	bob()
 	require.ErrorIs(t, s.Accounts.Store.View(t.Context(), func(tx store.Tx) error {
@@ -169,10 +169,10 @@ func TestAUseOfTheFutureIsOfNow(t *testing.T) {
 	b := s.SignedIn("ada")
 	s.Travel(time.Hour)
 	require.Equal(t, http.StatusOK, b.Get("/accounts/profile").StatusCode)
-	require.NoError(t, s.Realm.Engine.Sessions.Flush(t.Context()))
+	require.NoError(t, s.Realm.Resources.Sessions.Flush(t.Context()))
 	s.Travel(-time.Hour)
 	require.Equal(t, http.StatusOK, b.Get("/accounts/profile").StatusCode)
-	require.NoError(t, s.Realm.Engine.Sessions.Flush(t.Context()))
+	require.NoError(t, s.Realm.Resources.Sessions.Flush(t.Context()))
 	s.Travel(2*time.Hour + time.Second)
 	require.Equal(t, http.StatusUnauthorized, b.Get("/accounts/profile").StatusCode)
 }

@@ -143,7 +143,7 @@ func TestAnOldAccountIsBroughtDown(t *testing.T) {
 	forgotten := withCookie(s, tokens[0])
 	require.Equal(t, http.StatusOK, forgotten.Get("/accounts/profile").StatusCode)
 	s.Travel(-time.Minute) // memory has the two as used later than they will be in the end
-	s.Realm.Engine.Sessions.Live.Drop(hashOf(t, tokens[0]))
+	s.Realm.Resources.Sessions.Live.Drop(hashOf(t, tokens[0]))
 	s.Travel(time.Minute)
 	s.SignedIn("ada")
 	require.Eventually(t, func() bool { return len(sessionsOf(s, id)) == 50 }, sitetest.Patience, time.Millisecond)

@@ -183,7 +183,7 @@ func (s *Site) Stored(id string) *store.User {
 // Census counts what the store holds.
 func (s *Site) Census() (users, sessions int) {
 	s.T.Helper()
-	require.NoError(s.T, s.Realm.Engine.Store.View(context.Background(), func(tx store.Tx) error {
+	require.NoError(s.T, s.Realm.Resources.Store.View(context.Background(), func(tx store.Tx) error {
 		users, sessions = 0, 0
 		all, err := tx.Users(uuid.UUID{}, 1000)
 		if err != nil {

@@ -37,8 +37,8 @@ func TestTimingFileMailer(t *testing.T) {
 	folder := &registration.FileMailer{Directory: t.TempDir()}
 	require.NoError(t, folder.Provision(caddy.Context{}))
 	filed.Mailer = folder
-	s.Realm.Engine.Start(&filed)
-	defer s.Realm.Engine.Finish(&filed)
+	s.Realm.Resources.Start(&filed)
+	defer s.Realm.Resources.Finish(&filed)
 	ask := func(endpoint, login string) func() *sitetest.Answer {
 		return func() *sitetest.Answer { return s.Browser().Post("/accounts/"+endpoint, sitetest.Data{"login": login}) }
 	}

@@ -375,12 +375,12 @@ func TestContractSessionsEnd(t *testing.T) {
 		require.Equal(t, 200, busy.Get("/accounts/profile").StatusCode)
 	}
 	require.Equal(t, 401, idle.Get("/accounts/profile").StatusCode)
-	require.NoError(t, s.Realm.Engine.Sessions.Flush(t.Context()))
-	s.Realm.Engine.Sessions.Live = session.NewCache[store.TokenHash, *session.LiveSession](16, func(h store.TokenHash) byte { return h[0] })
+	require.NoError(t, s.Realm.Resources.Sessions.Flush(t.Context()))
+	s.Realm.Resources.Sessions.Live = session.NewCache[store.TokenHash, *session.LiveSession](16, func(h store.TokenHash) byte { return h[0] })
 	require.Equal(t, 200, busy.Get("/accounts/profile").StatusCode, "the last use was written back")
 	s.Travel(2 * time.Hour)
 	require.Equal(t, 401, busy.Get("/accounts/profile").StatusCode, "the lifetime is absolute")
-	removed, err := s.Realm.Engine.Sessions.Sweep(t.Context(), s.Realm.Now())
+	removed, err := s.Realm.Resources.Sessions.Sweep(t.Context(), s.Realm.Now())
 	require.NoError(t, err)
 	require.Equal(t, 2, removed)
 }

@@ -1,4 +1,4 @@
-// engine.go: what a realm owns beyond one configuration: the open store, the
+// resources.go: what a realm owns beyond one configuration: the open store, the
 // live sessions, the outbox. It is shared over reloads and closed with the last.
 
 package registration
@@ -22,14 +22,14 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-// engine is one realm of one open store. All configurations that run on it,
+// resources is one realm of one open store. All configurations that run on it,
 // before, during and after a reload, share it.
-type engine struct {
+type resources struct {
 	store     store.Store
 	sessions  *session.Live
 	outbox    *outbox.Worker
 	throttles *budget.Ledger
-	uniques   *field.KeyIndex
+	keyIndex  *field.KeyIndex
 	// signUps knows a sign-up that comes twice.
 	signUps  *again.Requests
 	purger   *account.Purger
@@ -37,11 +37,11 @@ type engine struct {
 	release  func() error // of what the store rests on
 
 	mu sync.Mutex
-	// postmen of the running configurations. The latest works; when it stops
+	// couriers of the running configurations. The latest works; when it stops
 	// (or a reload fails half-way), the one before goes on.
-	postmen []*outbox.Courier
-	stop    context.CancelFunc
-	quiet   sync.WaitGroup
+	couriers []*outbox.Courier
+	stop     context.CancelFunc
+	quiet    sync.WaitGroup
 	// changed tells the housekeeping of another configuration.
 	changed chan struct{}
 }
@@ -53,10 +53,10 @@ const (
 	maxAgain    = 10_000
 )
 
-func newEngine(store store.Store, release func() error) *engine {
-	e := &engine{store: store, sessions: session.NewLive(store), throttles: web.NewThrottles(time.Now), uniques: field.NewKeyIndex(), signUps: again.New(againWithin, maxAgain), failures: audit.NewRecorder(time.Now), release: release, changed: make(chan struct{}, 1)}
-	e.outbox = outbox.NewWorker(store, e.postman)
-	e.purger = account.NewPurger(store, e.uniques, e.postman)
+func newResources(store store.Store, release func() error) *resources {
+	e := &resources{store: store, sessions: session.NewLive(store), throttles: web.NewThrottles(time.Now), keyIndex: field.NewKeyIndex(), signUps: again.New(againWithin, maxAgain), failures: audit.NewRecorder(time.Now), release: release, changed: make(chan struct{}, 1)}
+	e.outbox = outbox.NewWorker(store, e.courier)
+	e.purger = account.NewPurger(store, e.keyIndex, e.courier)
 	e.outbox.Done = e.purger.MailDone
 	return e
 }
@@ -68,18 +68,18 @@ const (
 )
 
 // Courier returns the working one, nil if there is none.
-func (e *engine) postman() *outbox.Courier {
+func (e *resources) courier() *outbox.Courier {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if len(e.postmen) == 0 {
+	if len(e.couriers) == 0 {
 		return nil
 	}
-	return e.postmen[len(e.postmen)-1]
+	return e.couriers[len(e.couriers)-1]
 }
 
 // now is the time by the clock of the configuration that works.
-func (e *engine) now() time.Time {
-	if p := e.postman(); p != nil {
+func (e *resources) now() time.Time {
+	if p := e.courier(); p != nil {
 		return p.Now()
 	}
 	return time.Now()
@@ -88,12 +88,12 @@ func (e *engine) now() time.Time {
 // start begins to work for a configuration. From then on its mailer is used, and
 // no other's: a message that one has under way is cut off and sent again, unless the
 // server has the whole of it.
-func (e *engine) start(p *outbox.Courier) {
+func (e *resources) start(p *outbox.Courier) {
 	defer e.outbox.TakeOver() // without the lock
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.postmen = append(e.postmen, p)
-	if len(e.postmen) == 1 {
+	e.couriers = append(e.couriers, p)
+	if len(e.couriers) == 1 {
 		ctx, stop := context.WithCancel(context.Background())
 		e.stop = stop
 		if err := loadThrottles(ctx, e.throttles, e.store); err != nil {
@@ -118,11 +118,11 @@ const closePatience = 5 * time.Second
 // sent again later; then its mailer is closed, and not used again. After the
 // last configuration all is quiet when it returns, and the last uses of the
 // sessions are written.
-func (e *engine) finish(p *outbox.Courier) {
+func (e *resources) finish(p *outbox.Courier) {
 	e.mu.Lock()
-	e.postmen = slices.DeleteFunc(e.postmen, func(have *outbox.Courier) bool { return have == p })
+	e.couriers = slices.DeleteFunc(e.couriers, func(have *outbox.Courier) bool { return have == p })
 	stop := e.stop
-	if len(e.postmen) > 0 {
+	if len(e.couriers) > 0 {
 		stop = nil
 	}
 	e.mu.Unlock()
@@ -150,7 +150,7 @@ func (e *engine) finish(p *outbox.Courier) {
 	}
 }
 
-func (e *engine) flush(ctx context.Context, p *outbox.Courier) {
+func (e *resources) flush(ctx context.Context, p *outbox.Courier) {
 	if err := e.sessions.Flush(ctx); err != nil && ctx.Err() == nil {
 		p.Logger.Error("the last uses of sessions could not be written", zap.Error(err))
 	}
@@ -160,7 +160,7 @@ func (e *engine) flush(ctx context.Context, p *outbox.Courier) {
 }
 
 // tidy lets a store that has use for it put itself in order.
-func (e *engine) tidy(ctx context.Context, p *outbox.Courier) {
+func (e *resources) tidy(ctx context.Context, p *outbox.Courier) {
 	store, ok := e.store.(interface{ Tidy(goOn func() bool) error })
 	if !ok {
 		return
@@ -171,7 +171,7 @@ func (e *engine) tidy(ctx context.Context, p *outbox.Courier) {
 }
 
 // record writes what failed, together.
-func (e *engine) record(ctx context.Context) {
+func (e *resources) record(ctx context.Context) {
 	rest := time.NewTimer(0)
 	defer rest.Stop()
 	<-rest.C
@@ -191,13 +191,13 @@ func (e *engine) record(ctx context.Context) {
 			case <-rest.C:
 			}
 		}
-		if p := e.postman(); p != nil {
+		if p := e.courier(); p != nil {
 			e.flushFailures(ctx, p, false)
 		}
 	}
 }
 
-func (e *engine) flushFailures(ctx context.Context, p *outbox.Courier, last bool) {
+func (e *resources) flushFailures(ctx context.Context, p *outbox.Courier, last bool) {
 	if err := e.failures.Flush(ctx, e.store, last); err != nil && ctx.Err() == nil {
 		p.Logger.Error("what failed could not be written to the audit; trying again", zap.Error(err))
 	}
@@ -206,7 +206,7 @@ func (e *engine) flushFailures(ctx context.Context, p *outbox.Courier, last bool
 // prune removes the rows of the audit whose time is over. Not by a clock that is
 // not trusted yet: what it says has to have gone on as the machine's own since the
 // last look, which a clock that is being set does not.
-func (e *engine) prune(ctx context.Context, p *outbox.Courier, last *time.Time) {
+func (e *resources) prune(ctx context.Context, p *outbox.Courier, last *time.Time) {
 	before, now := *last, p.Now()
 	*last = now
 	const slack = time.Minute
@@ -222,7 +222,7 @@ func (e *engine) prune(ctx context.Context, p *outbox.Courier, last *time.Time) 
 	}
 }
 
-func (e *engine) housekeeping(ctx context.Context) {
+func (e *resources) housekeeping(ctx context.Context) {
 	flush, sweep := time.NewTicker(flushInterval), time.NewTicker(sweepInterval)
 	purge := time.NewTimer(account.MaxPurgeEvery)
 	nextPurge := time.Now().Add(account.MaxPurgeEvery)
@@ -235,12 +235,12 @@ func (e *engine) housekeeping(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-flush.C:
-			if p := e.postman(); p != nil {
+			if p := e.courier(); p != nil {
 				e.flush(ctx, p)
 				e.tidy(ctx, p)
 			}
 		case l := <-e.sessions.Left:
-			p := e.postman()
+			p := e.courier()
 			if p == nil {
 				continue
 			}
@@ -248,20 +248,20 @@ func (e *engine) housekeeping(ctx context.Context) {
 				p.Logger.Error("ended sessions could not be removed", zap.Error(err))
 			}
 		case <-e.changed: // to a shorter lifetime, it may be
-			if p := e.postman(); p != nil {
+			if p := e.courier(); p != nil {
 				nextPurge = account.Earlier(nextPurge, time.Now().Add(account.PurgeEvery(p.Unconfirmed)))
 				purge.Reset(time.Until(nextPurge))
 			}
 		case <-purge.C:
 			every := account.MaxPurgeEvery
-			if p := e.postman(); p != nil {
+			if p := e.courier(); p != nil {
 				e.purger.PurgeNow(ctx, p)
 				every = account.PurgeEvery(p.Unconfirmed)
 			}
 			nextPurge = time.Now().Add(every)
 			purge.Reset(every)
 		case <-sweep.C:
-			if p := e.postman(); p != nil {
+			if p := e.courier(); p != nil {
 				e.sweep(ctx, p)
 				e.prune(ctx, p, &pruned)
 			}
@@ -270,7 +270,7 @@ func (e *engine) housekeeping(ctx context.Context) {
 }
 
 // sweep removes what is over: budgets, sessions, left names, invitations.
-func (e *engine) sweep(ctx context.Context, p *outbox.Courier) {
+func (e *resources) sweep(ctx context.Context, p *outbox.Courier) {
 	if err := sweepThrottles(ctx, e.throttles, e.store, p.Now()); err != nil && ctx.Err() == nil {
 		p.Logger.Error("the budgets of the throttles could not be swept", zap.Error(err))
 	}
@@ -288,7 +288,7 @@ func (e *engine) sweep(ctx context.Context, p *outbox.Courier) {
 }
 
 // Destruct closes the store; caddy.UsagePool calls it after the last use.
-func (e *engine) Destruct() error {
+func (e *resources) Destruct() error {
 	e.sessions.EndAllOpen()
 	err := e.store.Close()
 	if e.release != nil {
