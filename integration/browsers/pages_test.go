@@ -92,13 +92,13 @@ http://127.0.0.1:[[port]] {
 
 const brandLogo = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 96 32" width="96" height="32"><style>circle{fill:#7a1f5c}</style><circle cx="16" cy="16" r="14"/><path d="M16 26V10m0 6c-6 0-7-4-7-6 4 0 7 2 7 6Zm0-2c0-4 3-6 7-6 0 4-3 6-7 6Z" fill="none" stroke="#fff" stroke-width="2"/><path d="M40 10h48M40 16h40M40 22h48" stroke="#7a1f5c" stroke-width="3"/></svg>`
 
-// brandCSS is the example of the README.
+// brandCSS is the example of docs/templates.md.
 func brandCSS(t testing.TB) string {
 	t.Helper()
-	readme, err := os.ReadFile(filepath.Join(served.RepoRoot, "README.md"))
+	page, err := os.ReadFile(filepath.Join(served.RepoRoot, "docs", "templates.md"))
 	require.NoError(t, err)
-	_, rest, found := strings.Cut(string(readme), "```css\n")
-	require.True(t, found, "the README's style sheet")
+	_, rest, found := strings.Cut(string(page), "```css\n")
+	require.True(t, found, "the style sheet of docs/templates.md")
 	css, _, _ := strings.Cut(rest, "```")
 	return css
 }
