@@ -51,14 +51,17 @@ func (a *Accounts) Create(ctx context.Context, wanted NewAccount) (*store.User, 
 		if err := a.takenAsOwner(tx, u, &all); err != nil {
 			return err
 		}
+		if wanted.Password != "" {
+			a.checkNewPassword(wanted.Password, nil, u, &all)
+		}
 		return all.Err()
 	}); err != nil {
 		return nil, err
 	}
 	var err error
 	if wanted.Password != "" {
-		if u.PasswordHash, err = a.newHash(ctx, wanted.Password, u); err != nil {
-			return nil, err
+		if u.PasswordHash, err = a.Hasher.Hash(ctx, wanted.Password, a.Policy.Hash); err != nil {
+			return nil, HashError(err)
 		}
 	}
 	if u.ID, err = uuid.NewV7(); err != nil {

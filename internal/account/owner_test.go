@@ -38,16 +38,18 @@ func TestOwnerMakesAccounts(t *testing.T) {
 		wanted account.NewAccount
 		codes  map[string]refusal.Code
 	}{
-		"taken":       {account.NewAccount{Username: "Admin", Email: "ADA@example.org"}, map[string]refusal.Code{"username": refusal.CodeUnique, "email": refusal.CodeUnique}},
-		"nothing":     {account.NewAccount{}, map[string]refusal.Code{"username": refusal.CodeRequired}},
-		"dots":        {account.NewAccount{Username: ".."}, map[string]refusal.Code{"username": refusal.CodeInvalid}},
-		"no address":  {account.NewAccount{Username: "bob", Email: "bob"}, map[string]refusal.Code{"email": refusal.CodeInvalid}},
-		"a group":     {account.NewAccount{Username: "bob", Groups: []string{"a b"}}, map[string]refusal.Code{"groups": refusal.CodeInvalid}},
-		"password":    {account.NewAccount{Username: "bob", Password: "short"}, map[string]refusal.Code{"password": refusal.CodePasswordTooShort}},
-		"no field":    {account.NewAccount{Username: "bob", Fields: field.Input{"is_staff": {Kind: field.ValueText, Text: "true"}}}, map[string]refusal.Code{"is_staff": refusal.CodeInvalid}},
-		"field":       {account.NewAccount{Username: "bob", Fields: field.Input{"plan": {Kind: field.ValueText, Text: "longer"}}}, map[string]refusal.Code{"plan": refusal.CodeMaxLength}},
-		"other's":     {account.NewAccount{Username: "eve@example.org"}, map[string]refusal.Code{"username": refusal.CodeInvalid}},
-		"all at once": {account.NewAccount{Username: "-", Email: "x", Groups: []string{""}}, map[string]refusal.Code{"username": refusal.CodeInvalid, "email": refusal.CodeInvalid, "groups": refusal.CodeInvalid}},
+		"taken":      {account.NewAccount{Username: "Admin", Email: "ADA@example.org"}, map[string]refusal.Code{"username": refusal.CodeUnique, "email": refusal.CodeUnique}},
+		"nothing":    {account.NewAccount{}, map[string]refusal.Code{"username": refusal.CodeRequired}},
+		"dots":       {account.NewAccount{Username: ".."}, map[string]refusal.Code{"username": refusal.CodeInvalid}},
+		"no address": {account.NewAccount{Username: "bob", Email: "bob"}, map[string]refusal.Code{"email": refusal.CodeInvalid}},
+		"a group":    {account.NewAccount{Username: "bob", Groups: []string{"a b"}}, map[string]refusal.Code{"groups": refusal.CodeInvalid}},
+		"password":   {account.NewAccount{Username: "bob", Password: "short"}, map[string]refusal.Code{"password": refusal.CodePasswordTooShort}},
+		"no field":   {account.NewAccount{Username: "bob", Fields: field.Input{"is_staff": {Kind: field.ValueText, Text: "true"}}}, map[string]refusal.Code{"is_staff": refusal.CodeInvalid}},
+		"field":      {account.NewAccount{Username: "bob", Fields: field.Input{"plan": {Kind: field.ValueText, Text: "longer"}}}, map[string]refusal.Code{"plan": refusal.CodeMaxLength}},
+		"other's":    {account.NewAccount{Username: "eve@example.org"}, map[string]refusal.Code{"username": refusal.CodeInvalid}},
+		"all at once": {account.NewAccount{Username: "-", Email: "ADA@example.org", Groups: []string{""}, Password: "short"}, map[string]refusal.Code{
+			"username": refusal.CodeInvalid, "email": refusal.CodeUnique, "groups": refusal.CodeInvalid, "password": refusal.CodePasswordTooShort,
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := s.Accounts.Create(ctx, test.wanted)

@@ -4,6 +4,7 @@
 package account_test
 
 import (
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 func TestReauthentication(t *testing.T) {
@@ -67,6 +72,52 @@ func TestReauthentication(t *testing.T) {
 		b.Header.Del("Accept")
 		require.Equal(t, 200, b.Do("PATCH", "/accounts/profile", sitetest.Data{"username": "ada3", "password": sitetest.Password}).StatusCode)
 		s.SignedIn("ada3")
+	})
+	t.Run("what is wrong besides is told in the same round", func(t *testing.T) {
+		s := sitetest.New(t, func(s *registration.Settings) {
+			s.RegisterEmail.Verification, s.Register.Verification = sitetest.Off(), sitetest.Off()
+			s.User.EditableFields = []string{"username", "first_name", "email"}
+		})
+		s.Member("ada")
+		s.Member("bob")
+		b := s.SignedIn("ada").Problems()
+		s.Travel(time.Hour)
+		change := func(d sitetest.Data) *sitetest.Answer { return b.Do("PATCH", "/accounts/profile", d) }
+		for password, code := range map[any]string{nil: "reauthentication_required", "": "blank", "not the password": "password_incorrect"} {
+			with := func(d sitetest.Data) sitetest.Data { return sitetest.With(d, sitetest.Data{"password": password}) }
+			sitetest.RequireError(t, change(with(sitetest.Data{"username": "Bob"})), 400, "username:unique password:"+code)
+			sitetest.RequireError(t, change(with(sitetest.Data{"username": "BOB", "email": "Bob@example.org", "first_name": strings.Repeat("x", 200)})), 400,
+				"username:unique email:unique first_name:max_length password:"+code)
+		}
+		sitetest.RequireError(t, change(sitetest.Data{"username": "bob", "password": sitetest.Password}), 400, "username:unique")
+
+		page := s.SignedIn("ada").LikeBrowser()
+		s.Travel(time.Hour)
+		refused := page.Post("/accounts/profile/", url.Values{"username": {"bob"}, "email": {"ada@example.org"}, "password": {"not the password"}})
+		require.Equal(t, 400, refused.StatusCode)
+		for _, input := range []string{"username", "password"} {
+			require.Contains(t, refused.Text, `href="#`+input+`"`, "the summary leads to the field")
+		}
+		refused = page.Post("/accounts/register-email/", url.Values{"email": {"BOB@example.org"}, "password": {"not the password"}})
+		require.Equal(t, 400, refused.StatusCode)
+		for _, input := range []string{"email", "password"} {
+			require.Contains(t, refused.Text, `href="#`+input+`"`)
+		}
+		refused = page.Post("/accounts/register-email/", url.Values{"email": {"free@example.org"}, "password": {"not the password"}})
+		require.NotContains(t, refused.Text, `href="#email"`)
+		sitetest.RequireError(t, register(b, sitetest.Data{"email": "bob@example.org", "password": "not the password"}), 400, "password:password_incorrect")
+		sitetest.RequireError(t, register(b, sitetest.Data{"email": "bob@example.org", "password": sitetest.Password}), 400, "email_already_registered")
+	})
+	t.Run("an account that has gone meanwhile is signed in nowhere", func(t *testing.T) {
+		s := sitetest.New(t)
+		s.Member("ada")
+		b := s.SignedIn("ada")
+		who, err := s.Accounts.Sessions.Lookup(t.Context(), b.Cookie[sitetest.SessionCookie], store.KindSession, s.Realm.Now(), time.Hour)
+		require.NoError(t, err)
+		s.Travel(time.Hour)
+		require.NoError(t, s.Accounts.Delete(t.Context(), who.User.ID))
+		_, err = s.Accounts.UpdateProfile(t.Context(), who, field.Input{field.Username: {Kind: field.ValueText, Text: "eve"}}, true, account.Client{})
+		require.ErrorContains(t, err, string(refusal.CodeNotAuthenticated))
 	})
 	t.Run("max_age", func(t *testing.T) {
 		s := sitetest.New(t, func(s *registration.Settings) { s.RegisterEmail.MaxAge = age(time.Hour) })

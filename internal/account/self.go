@@ -41,11 +41,7 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p session.Principal, in fi
 	if a.SetsLogin(p, in) {
 		var err error
 		if stillGood, err = a.reauthenticate(ctx, p, in); err != nil {
-			var errs refusal.FieldErrors
-			try := *p.User
-			try.Extra = maps.Clone(try.Extra)
-			read(&try, &errs)
-			return nil, refusal.Together(errs.Err(), err)
+			return nil, refusal.Together(a.wouldRefuse(ctx, p.User.ID, read), err)
 		}
 	}
 	if err := client.pay(); err != nil {
@@ -99,6 +95,24 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p session.Principal, in fi
 	return u, nil
 }
 
+// wouldRefuse is all that a profile's save would be refused for, had it come with the
+// password: all is told in one round.
+func (a *Accounts) wouldRefuse(ctx context.Context, id uuid.UUID, read func(*store.User, *refusal.FieldErrors)) error {
+	var errs refusal.FieldErrors
+	if err := a.View(ctx, func(tx store.Tx) error {
+		u, err := tx.User(id)
+		if err != nil {
+			return notSignedIn(err)
+		}
+		errs = nil
+		read(u, &errs)
+		return a.taken(tx, u, &errs)
+	}); err != nil {
+		return err
+	}
+	return errs.Err()
+}
+
 // RegisterEmail asks for a change of the e-mail address: the new one gets a
 // mail with a link, or, if it is somebody else's already, a notice without
 // one, and the answer is the same. Without verification it changes at once.
@@ -110,6 +124,13 @@ func (a *Accounts) RegisterEmail(ctx context.Context, p session.Principal, in fi
 	in.Field(f, true, wanted, &errs)
 	a.checkAddress(wanted.Email, &errs)
 	stillGood, err := a.reauthenticate(ctx, p, in)
+	if err != nil && client.Page && !a.Policy.RegisterEmail.Verification && len(errs) == 0 {
+		// A page's refusals are all by their fields, this one too. A program is told it by
+		// itself, once nothing else is wrong.
+		if taken := a.wouldRefuse(ctx, p.User.ID, func(u *store.User, _ *refusal.FieldErrors) { u.Email = wanted.Email }); taken != nil {
+			errs.Add(field.Email, refusal.CodeEmailAlreadyRegistered)
+		}
+	}
 	if err := refusal.Together(errs.Err(), err); err != nil {
 		return err
 	}
