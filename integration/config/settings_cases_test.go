@@ -130,6 +130,26 @@ var settingCases = []settingCase{
 			require.Equal(t, want, p.client().Code("POST", served.LoginPath, data{"login": "mel", "password": served.TestPassword}))
 		}
 	}},
+	{"user.public_fields", "user {\npublic_fields username first_name\n}", func(t *testing.T, with, plain *place) {
+		// The address is its owner's to see, whatever is listed; it is nobody's to edit there.
+		c := with.client()
+		require.JSONEq(t, `{"username":"public","first_name":"","email":"public@example.org"}`, c.Post(201, "register", served.Newcomer("public")).Text)
+		c.Post(200, "verify-registration", with.mail("public@example.org", 1).Link(t))
+		c.SignIn("public")
+		require.JSONEq(t, `{"username":"public","first_name":"P","email":"public@example.org"}`, c.Do("PATCH", profilePath, data{"first_name": "P", "last_name": "Q", "email": "x@example.org"}).Text)
+		c.Header.Set("Accept", served.BrowserAccept)
+		require.Contains(t, c.Get(profilePath).Text, "public@example.org")
+		require.Contains(t, plain.member("public").Get(profilePath).JSON(t), "last_name")
+	}},
+	{"user.hidden_fields", "user {\npublic_fields username email\nhidden_fields email\n}", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]bool{with: false, plain: true} {
+			c := p.member("hidden")
+			_, shown := c.Get(profilePath).JSON(t)["email"]
+			require.Equal(t, want, shown)
+			c.Header.Set("Accept", served.BrowserAccept)
+			require.Equal(t, want, strings.Contains(c.Get(profilePath).Text, "hidden@example.org"))
+		}
+	}},
 	{"user.public_fields user.hidden_fields user.editable_fields", `user {
 			public_fields id username email first_name last_name is_staff
 			hidden_fields last_name
