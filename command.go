@@ -41,11 +41,12 @@ const hashingVariable = "CADDY_REGISTRATION_HASHING"
 
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
-		Name: commandName, Short: "Works with the accounts of the registration plugin",
+		Name: commandName, Short: command.Short,
 		// Called where Caddy's own command line runs, and nowhere else: a program
 		// that embeds Caddy, or a test, would not know what to make of our arguments.
 		CobraFunc: func(cmd *cobra.Command) {
 			command.AddTo(cmd, connect, storeFile)
+			giveExitCodes(cmd)
 			cmd.AddCommand(&cobra.Command{
 				Use: hashCommand, Short: "Hashes passwords for the server, which starts this by itself", Hidden: true, Args: cobra.NoArgs,
 				RunE: func(cmd *cobra.Command, _ []string) error {
@@ -58,6 +59,24 @@ func init() {
 			}
 		},
 	})
+}
+
+// giveExitCodes makes Caddy's own exit codes of those that commands ask for.
+func giveExitCodes(cmd *cobra.Command) {
+	for _, below := range cmd.Commands() {
+		giveExitCodes(below)
+	}
+	if run := cmd.RunE; run != nil {
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			err := run(cmd, args)
+			code := command.ExitError(0)
+			if !errors.As(err, &code) {
+				return err
+			}
+			cmd.SilenceErrors = true
+			return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return int(code), nil })(cmd, args)
+		}
+	}
 }
 
 // hashingOff is the only value that the variable has.

@@ -1,10 +1,10 @@
-// acts.go: the subcommands that make and change accounts.
+// acts.go: the subcommands that make an account and change one.
 
 package command
 
 import (
+	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 
@@ -16,19 +16,26 @@ func (c *common) create() *cobra.Command {
 	var passwordFromStdin bool
 	cmd := &cobra.Command{
 		Use: "create <username> [<email>]", Short: "Makes an account and prints a link by which its owner sets a password", Args: cobra.RangeArgs(1, 2),
-		Long: "Makes an account that can be used at once; its e-mail address counts as confirmed. Without\n--password-stdin it prints a link by which the person sets a password, once. No mail is sent.",
-		Example: "  caddy registration create ada ada@example.com --group admins\n" +
-			"  pass show site/ada | caddy registration create ada --password-stdin",
+		Long: `
+Makes an account that can be used at once; its e-mail address counts as
+confirmed. Without --password-stdin it prints a link by which the person sets a
+password, once. No mail is sent.
+
+It works before the first start of the server too, and without a mail server:
+this is how the first administrator comes to be.
+`,
+		Example: "  $ caddy registration create ada ada@example.com --group admins\n" +
+			"  $ pass show site/ada | caddy registration create ada --password-stdin",
 	}
-	cmd.Flags().StringArrayVar(&groups, "group", nil, "A group of the account; may be repeated")
-	cmd.Flags().BoolVar(&passwordFromStdin, "password-stdin", false, "Take the password from one line of the standard input")
+	cmd.Flags().StringArrayVar(&groups, "group", nil, "The `name` of a group of the account; may be repeated")
+	cmd.Flags().BoolVar(&passwordFromStdin, "password-stdin", false, "Take the password from the first line of the standard input; on a terminal, ask for it")
 	cmd.RunE = c.run(func(cmd *cobra.Command, args []string) error {
 		body := map[string]any{"username": args[0], "groups": groups}
 		if len(args) > 1 {
 			body["email"] = args[1]
 		}
 		if passwordFromStdin {
-			password, err := readLine(cmd.InOrStdin())
+			password, err := newPassword(cmd)
 			if err != nil {
 				return err
 			}
@@ -54,8 +61,12 @@ func (c *common) create() *cobra.Command {
 func (c *common) setPassword() *cobra.Command {
 	return &cobra.Command{
 		Use: "set-password <account>", Short: "Sets a password, and ends all sign-ins", Args: cobra.ExactArgs(1),
-		Long:    "Sets the password that it asks for on a terminal, or that is the first line of the standard input,\nand ends all sign-ins of the account. The person is told by mail.",
-		Example: "  caddy registration set-password ada",
+		Long: `
+Sets the password that it asks for on a terminal, twice, or that is the first line
+of the standard input, and ends all sign-ins of the account. The person is told by
+mail.
+`,
+		Example: "  $ caddy registration set-password ada\n  $ pass show site/ada | caddy registration set-password ada",
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
 			password, err := newPassword(cmd)
 			if err != nil {
@@ -73,6 +84,12 @@ func (c *common) setPassword() *cobra.Command {
 func (c *common) resetLink() *cobra.Command {
 	return &cobra.Command{
 		Use: "reset-link <account>", Short: "Prints a link by which the person sets a new password, once", Args: cobra.ExactArgs(1),
+		Long: `
+Prints a link by which the person sets a new password, once. Give it to nobody
+else: whoever opens it has the account. It ends by itself after a while, and where
+the password changes.
+`,
+		Example: "  $ caddy registration reset-link ada",
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
 			answer, err := c.act(cmd, c.account(args[0], "reset-link"), nil)
 			if err != nil {
@@ -83,81 +100,40 @@ func (c *common) resetLink() *cobra.Command {
 	}
 }
 
-// setText makes `set-email` and `set-username`.
-func (c *common) setText(what, argument, short, done string) *cobra.Command {
+func (c *common) setEmail() *cobra.Command {
 	return &cobra.Command{
-		Use: "set-" + what + " <account> <" + argument + ">", Short: short, Args: cobra.ExactArgs(2),
+		Use: "set-email <account> <address>", Short: "Sets the e-mail address, and ends all sign-ins", Args: cobra.ExactArgs(2),
+		Long: `
+Sets the e-mail address, which counts as confirmed, and ends all sign-ins of the
+account. A mail to the former address says so; with a link in it the person can
+take that address back.
+`,
+		Example: "  $ caddy registration set-email ada ada@example.org",
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
-			u, err := c.act(cmd, c.account(args[0], "set-"+what), map[string]any{what: args[1]})
+			u, err := c.act(cmd, c.account(args[0], "set-email"), map[string]any{"email": args[1]})
 			if err != nil {
 				return err
 			}
-			return c.done(cmd, u, done, u.Username, u.Email)
+			return c.done(cmd, u, "%s has the address %s, and is signed out everywhere.", u.Username, u.Email)
 		}),
 	}
 }
 
-func (c *common) group() *cobra.Command {
-	cmd := &cobra.Command{Use: "group", Short: "Adds accounts to a group, or takes them out of it"}
-	for _, verb := range []struct{ name, short, done string }{
-		{"add", "Adds accounts to a group", "%s is in %s."}, {"remove", "Takes accounts out of a group", "%s is no longer in %s."},
-	} {
-		cmd.AddCommand(&cobra.Command{
-			Use: verb.name + " <group> <account>…", Short: verb.short, Args: cobra.MinimumNArgs(2), Example: "  caddy registration group " + verb.name + " members ada grace",
-			RunE: c.run(func(cmd *cobra.Command, args []string) error {
-				return c.each(args[1:], func(account string) error {
-					u, err := c.act(cmd, c.account(account, "groups"), map[string]any{verb.name: args[:1]})
-					if err != nil {
-						return err
-					}
-					return c.done(cmd, u, verb.done, u.Username, args[0])
-				})
-			}),
-		})
-	}
-	return cmd
-}
-
-// many makes a subcommand that does one act with several accounts.
-func (c *common) many(name, short, question, done string) *cobra.Command {
-	var yes bool
-	cmd := &cobra.Command{Use: name + " <account>…", Short: short, Args: cobra.MinimumNArgs(1)}
-	if question != "" {
-		cmd.Flags().BoolVarP(&yes, "yes", "y", false, "Don't ask")
-	}
-	cmd.RunE = c.run(func(cmd *cobra.Command, args []string) error {
-		if question != "" && !yes {
-			if err := confirm(cmd, fmt.Sprintf(question, len(args))); err != nil {
-				return err
-			}
-		}
-		return c.each(args, func(account string) error {
-			method, below := http.MethodPost, name
-			if name == "delete" {
-				method, below = http.MethodDelete, ""
-			}
-			u, err := c.do(cmd, method, c.account(account, below), nil)
+func (c *common) setUsername() *cobra.Command {
+	return &cobra.Command{
+		Use: "set-username <account> <username>", Short: "Renames an account", Args: cobra.ExactArgs(2),
+		Long: `
+Renames an account. Its sign-ins go on; the person is told by mail.
+`,
+		Example: "  $ caddy registration set-username ada countess",
+		RunE: c.run(func(cmd *cobra.Command, args []string) error {
+			u, err := c.act(cmd, c.account(args[0], "set-username"), map[string]any{"username": args[1]})
 			if err != nil {
 				return err
 			}
-			if u.Username == "" {
-				u.Username = account
-			}
-			return c.done(cmd, u, done, u.Username)
-		})
-	})
-	return cmd
-}
-
-// each goes on after a failure, and says all failures at the end.
-func (c *common) each(accounts []string, act func(string) error) error {
-	var errs []error
-	for _, account := range accounts {
-		if err := act(account); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", account, err))
-		}
+			return c.done(cmd, u, "The account is called %s.", u.Username)
+		}),
 	}
-	return errors.Join(errs...)
 }
 
 // acted is what a command says of the answer of an act.
@@ -169,11 +145,12 @@ type acted struct {
 }
 
 func (c *common) act(cmd *cobra.Command, path string, body any) (acted, error) {
-	return c.do(cmd, http.MethodPost, path, body)
+	return c.do(cmd.Context(), http.MethodPost, path, body)
 }
 
-func (c *common) do(cmd *cobra.Command, method, path string, body any) (out acted, err error) {
-	res, err := c.ask(cmd.Context(), method, path, body)
+// do asks for an act and reads its answer.
+func (c *common) do(ctx context.Context, method, path string, body any) (out acted, err error) {
+	res, err := c.ask(ctx, method, path, body)
 	if err != nil {
 		return out, err
 	}
@@ -188,7 +165,7 @@ func (c *common) do(cmd *cobra.Command, method, path string, body any) (out acte
 }
 
 // done says what has been done, as a sentence or as JSON.
-func (c *common) done(cmd *cobra.Command, answer acted, sentence string, args ...any) error {
+func (c *common) done(cmd *cobra.Command, answer any, sentence string, args ...any) error {
 	if c.flags.JSON {
 		return json.NewEncoder(cmd.OutOrStdout()).Encode(answer)
 	}

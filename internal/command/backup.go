@@ -10,10 +10,8 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -39,13 +37,15 @@ type backedUp struct {
 func (c *common) backup() *cobra.Command {
 	return &cobra.Command{
 		Use: "backup <file>", Short: "Writes a copy of all accounts, of all realms in the store, into a file", Args: cobra.ExactArgs(1),
-		Long: "Writes a copy of the store into a file that its owner alone can read, while the server goes on.\n" +
-			"It has every account that was acknowledged before. The file is written beside its place, read\nback and then put there; if anything fails, what was there before stays.",
-		Example: "  caddy registration backup /var/backups/registration.db",
+		Long: `
+Writes a copy of the store into a file that its owner alone can read, while the
+server goes on. It has every account that was acknowledged before. The file is
+written beside its place, read back and then put there; if anything fails, what
+was there before stays.
+`,
+		Example: "  $ caddy registration backup /var/backups/registration.db",
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			contents, err := c.fetchBackup(ctx, newProgress(cmd.ErrOrStderr(), time.Now), args[0])
+			contents, err := c.fetchBackup(cmd.Context(), newProgress(cmd.ErrOrStderr(), time.Now), args[0])
 			if err != nil {
 				if _, there := os.Stat(args[0]); there == nil {
 					return fmt.Errorf("%w; %s is still the one from before", err, args[0])
@@ -97,9 +97,13 @@ func (c *common) fetchBackup(ctx context.Context, progress *progress, path strin
 func (c *common) restore() *cobra.Command {
 	return &cobra.Command{
 		Use: "restore <file>", Short: "Puts a backup in the place of the store, while no server runs", Args: cobra.ExactArgs(1),
-		Long: "Reads a backup, all of it, and puts a copy in the place of the store, which is the configuration's\nor the one that --store names. The former one stays beside it. Stop the server first.",
-		Example: "  caddy registration restore /var/backups/registration.db --config /etc/caddy/Caddyfile\n" +
-			"  caddy registration restore backup.db --store /var/lib/caddy/registration.db",
+		Long: `
+Reads a backup, all of it, and puts a copy in the place of the store, which is the
+configuration's or the one that --store names. The former one stays beside it.
+Stop the server first.
+`,
+		Example: "  $ caddy registration restore /var/backups/registration.db --config /etc/caddy/Caddyfile\n" +
+			"  $ caddy registration restore backup.db --store /var/lib/caddy/registration.db",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cmd.SilenceUsage = true
 			path, err := c.storeFile(cmd.Context(), &c.flags)

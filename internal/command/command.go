@@ -1,9 +1,14 @@
-// command.go: what the subcommands share: how they reach the accounts, and how
-// they say what went wrong.
+// command.go: the frame that the subcommands hang in: their groups, the flags that
+// all of them have, and how they reach the accounts.
 
 // Package command has the subcommands of `caddy registration`. They speak HTTP to
 // what package adminapi serves: to the server that runs, over Caddy's admin
 // endpoint, or, where none runs, to the same operations in their own process.
+//
+// A subcommand is a method of common that makes a cobra.Command, and a word in
+// AddTo. It asks by ask or do, prints by table and done, and asks whoever sits at
+// the terminal by confirm. docs/command-line.md is made of what it says of itself:
+// go test -run Reference -update ./internal/command
 package command
 
 import (
@@ -15,7 +20,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 )
@@ -37,25 +45,138 @@ type Flags struct {
 // Connect finds the way, once for a command.
 type Connect func(ctx context.Context, flags *Flags) (Connection, error)
 
+// An ExitError ends a command that has said all there is to say, with a code of its own.
+type ExitError int
+
+// Error implements error.
+func (e ExitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// Short says what `caddy registration` is, in a line.
+const Short = "Works with the accounts of the registration plugin"
+
+const (
+	long = `
+Makes, shows and changes the accounts of a site.
+
+It speaks to the Caddy that runs, over its admin endpoint, which is found as
+'caddy reload' finds it: by --address, else by what the configuration says, which
+is --config or the Caddyfile in this folder, else at localhost:2019.
+
+Where no Caddy runs, it opens the store itself, the one of the configuration or
+the file that --store names. So the first account can be made before the first
+start.
+
+On a terminal it prints tables and sentences and asks before it removes
+something. In a pipe it prints plain lines, with --json a JSON object a line, and
+asks nothing: write -y where it would ask.
+`
+	examples = `  $ caddy registration create ada ada@example.com --group admins
+  $ caddy registration list --state waiting
+  $ caddy registration sign-out ada
+  $ caddy registration backup /var/backups/registration.db`
+)
+
 // AddTo gives a command its subcommands.
 func AddTo(parent *cobra.Command, connect Connect, storeFile StoreFile) {
 	c := &common{connect: connect, storeFile: storeFile}
+	parent.Use, parent.Long, parent.Example = strings.TrimSpace(parent.Use), long, examples
 	f := parent.PersistentFlags()
-	f.StringVar(&c.flags.Address, "address", "", "The address of Caddy's admin endpoint, if not the configuration's")
-	f.StringVarP(&c.flags.Config, "config", "c", "", "The configuration file, from which the address and the store are taken")
-	f.StringVarP(&c.flags.Adapter, "adapter", "a", "", "The adapter of the configuration file, if it isn't a Caddyfile")
-	f.StringVar(&c.flags.Store, "store", "", "A bbolt file to open, while no server has it open")
-	f.StringVar(&c.flags.Realm, "realm", "default", "The realm")
+	f.StringVar(&c.flags.Address, "address", "", "The `address` of Caddy's admin endpoint, if not the configuration's")
+	f.StringVarP(&c.flags.Config, "config", "c", "", "The configuration `file`, which says where the admin endpoint and the store are")
+	f.StringVarP(&c.flags.Adapter, "adapter", "a", "", "The `name` of the adapter of the configuration file, if it isn't a Caddyfile")
+	f.StringVar(&c.flags.Store, "store", "", "A `file` of the store bbolt, to open while no server has it open")
+	f.StringVar(&c.flags.Realm, "realm", "default", "The `name` of the realm")
 	f.BoolVar(&c.flags.JSON, "json", false, "Print JSON, an object a line")
-	parent.AddCommand(
-		c.list(), c.show(), c.create(), c.setPassword(), c.resetLink(), c.group(), c.signIns(), c.backup(), c.restore(),
-		c.setText("email", "address", "Sets the e-mail address, which counts as confirmed, and ends all sign-ins", "%[1]s has the address %[2]s, and is signed out everywhere."),
-		c.setText("username", "name", "Renames an account", "The account is called %[1]s."),
-		c.many("enable", "Lets accounts sign in", "", "%s can sign in."),
-		c.many("disable", "Ends all sign-ins of accounts, and lets nobody sign in to them", "Disable %d accounts?", "%s can't sign in any more."),
-		c.many("sign-out", "Ends all sign-ins of accounts, links and known devices too", "", "%s is signed out everywhere."),
-		c.many("delete", "Removes accounts for good", "Remove %d accounts for good?", "%s has been removed."),
+	for _, name := range []string{"address", "realm", "adapter"} {
+		_ = parent.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions) // the flag is there
+	}
+	parent.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; '%s --help' lists the flags", err, cmd.CommandPath())
+	})
+	c.add(parent, "To look:", c.list(), c.show(), c.signIns())
+	c.add(
+		parent, "To make and change accounts:", c.create(), c.setPassword(), c.resetLink(), c.setEmail(), c.setUsername(),
+		c.group(), c.enable(), c.disable(), c.signOut(), c.deleteAccounts(),
 	)
+	c.add(parent, "Who may sign up:")
+	c.add(parent, "The server and its store:", c.backup(), c.restore())
+	c.add(parent, "", c.help(parent))
+	refuseUnknown(parent)
+}
+
+// add hangs commands below parent, under a title in its help.
+func (c *common) add(parent *cobra.Command, title string, cmds ...*cobra.Command) {
+	if len(cmds) > 0 && title != "" {
+		parent.AddGroup(&cobra.Group{ID: title, Title: title})
+	}
+	for _, cmd := range cmds {
+		cmd.GroupID = title
+		finish(cmd)
+		parent.AddCommand(cmd)
+	}
+}
+
+// finish gives a command, and those below it, what all of them have.
+func finish(cmd *cobra.Command) {
+	cmd.SilenceUsage = true
+	if cmd.HasSubCommands() {
+		refuseUnknown(cmd)
+		for _, below := range cmd.Commands() {
+			finish(below)
+		}
+		return
+	}
+	if cmd.ValidArgsFunction == nil && !strings.Contains(cmd.Use, "<file>") {
+		cmd.ValidArgsFunction = cobra.NoFileCompletions
+	}
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if check(cmd, args) == nil {
+				return nil
+			}
+			got := english(len(args), "argument")
+			return fmt.Errorf("with %s there is no '%s %s'; '%s --help' says more", got, cmd.Parent().CommandPath(), cmd.Use, cmd.CommandPath())
+		}
+	}
+}
+
+// refuseUnknown makes an error of a word that is no subcommand. By itself cobra shows
+// the help, and a script goes on as if something had been done.
+func refuseUnknown(cmd *cobra.Command) {
+	cmd.SuggestionsMinimumDistance, cmd.DisableFlagsInUseLine = 2, true
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		near := ""
+		if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
+			near = fmt.Sprintf(" Did you mean %s?", strings.Join(names, " or "))
+		}
+		return fmt.Errorf("%q is no command of '%s'.%s '%[2]s --help' lists them", args[0], cmd.CommandPath(), near)
+	}
+}
+
+// help says what parent or a command below it does, as `caddy help` does.
+func (c *common) help(parent *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [<command>]", Short: "Says what a command does", Args: cobra.ArbitraryArgs,
+		ValidArgsFunction: func(_ *cobra.Command, _ []string, beginning string) (names []string, _ cobra.ShellCompDirective) {
+			for _, cmd := range parent.Commands() {
+				if cmd.IsAvailableCommand() && strings.HasPrefix(cmd.Name(), beginning) {
+					names = append(names, cmd.Name()+"\t"+cmd.Short)
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := parent.Find(args)
+			if err != nil || len(rest) > 0 {
+				return fmt.Errorf("%q is no command; '%s --help' lists them", strings.Join(args, " "), parent.CommandPath())
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
+	}
 }
 
 // common is what a subcommand needs.
@@ -67,12 +188,19 @@ type common struct {
 	wrote     bool // an act has been done
 }
 
-// run makes of fn what cobra runs: connected, and without the usage under an error
-// that isn't about it.
+// run makes of fn what cobra runs: connected, and with a context that ends at the
+// first Ctrl-C. A second one ends the process at once.
 func (c *common) run(fn func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) (err error) {
-		cmd.SilenceUsage = true
-		if c.conn, err = c.connect(cmd.Context(), &c.flags); err != nil {
+		before := cmd.Context()
+		if before == nil {
+			before = context.Background()
+		}
+		ctx, stop := signal.NotifyContext(before, os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		context.AfterFunc(ctx, stop)
+		cmd.SetContext(ctx)
+		if c.conn, err = c.connect(ctx, &c.flags); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, c.conn.Close()) }()
@@ -111,6 +239,9 @@ func (c *common) account(login, below string) string {
 	return path
 }
 
+// errInterrupted is what a command returns after Ctrl-C.
+var errInterrupted = errors.New("interrupted")
+
 // ask asks for an operation; body is sent as JSON unless it is nil. The answer's
 // body is the caller's to close. A refusal is an error that has its message alone.
 func (c *common) ask(ctx context.Context, method, path string, body any) (*http.Response, error) {
@@ -131,6 +262,9 @@ func (c *common) ask(ctx context.Context, method, path string, body any) (*http.
 	}
 	res, err := c.conn.Do(req)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil, errInterrupted
+		}
 		return nil, err
 	}
 	if res.StatusCode < http.StatusBadRequest {

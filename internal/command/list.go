@@ -1,15 +1,11 @@
-// list.go: `caddy registration list` and `show`: accounts, to read.
+// list.go: `caddy registration list`, `show` and `sessions`: accounts, to read.
 
 package command
 
 import (
-	"bufio"
-	"encoding/json"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 )
@@ -17,32 +13,11 @@ import (
 func (c *common) list() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "Lists the accounts", Args: cobra.NoArgs,
-		RunE: c.run(func(cmd *cobra.Command, _ []string) (err error) {
-			res, err := c.ask(cmd.Context(), http.MethodGet, c.path("users"), nil)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = res.Body.Close() }()
-			out := cmd.OutOrStdout()
-			if c.flags.JSON {
-				_, err = io.Copy(out, res.Body)
-				return err
-			}
-			table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-			_, _ = fmt.Fprintln(table, "USERNAME\tE-MAIL\tGROUPS\tJOINED")
-			lines := bufio.NewScanner(res.Body)
-			lines.Buffer(nil, 16<<20)
-			for lines.Scan() {
-				var u listed
-				if err := json.Unmarshal(lines.Bytes(), &u); err != nil {
-					return err
-				}
-				_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", u.Username, u.Email, strings.Join(u.Groups, " "), u.DateJoined)
-			}
-			if err := lines.Err(); err != nil {
-				return fmt.Errorf("the list broke off: %w", err)
-			}
-			return table.Flush()
+		Long: "\nLists all accounts, in the order in which they were made.\n", Example: "  $ caddy registration list\n  $ caddy registration list --json | jq -r .email",
+		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
+			return printLines(c, cmd, c.path("users"), []string{"USERNAME", "E-MAIL", "GROUPS", "JOINED"}, func(u *listed) []string {
+				return []string{u.Username, u.Email, strings.Join(u.Groups, " "), u.DateJoined}
+			})
 		}),
 	}
 }
@@ -57,6 +32,7 @@ type listed struct {
 func (c *common) show() *cobra.Command {
 	return &cobra.Command{
 		Use: "show <account>", Short: "Shows one account, by its username, e-mail address or id", Args: cobra.ExactArgs(1),
+		Long: "\nShows one account, by its username, its e-mail address or its id.\n", Example: "  $ caddy registration show ada",
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
 			res, err := c.ask(cmd.Context(), http.MethodGet, c.account(args[0], ""), nil)
 			if err != nil {
@@ -72,14 +48,18 @@ func (c *common) show() *cobra.Command {
 func (c *common) signIns() *cobra.Command {
 	return &cobra.Command{
 		Use: "sessions <account>", Short: "Lists the sign-ins of an account", Args: cobra.ExactArgs(1),
+		Long: "\nLists the sign-ins of an account: sessions of browsers and tokens of programs, each\nwith the address and the program that it was last used from.\n", Example: "  $ caddy registration sessions ada",
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
-			res, err := c.ask(cmd.Context(), http.MethodGet, c.account(args[0], "sessions"), nil)
-			if err != nil {
-				return err
-			}
-			defer func() { _ = res.Body.Close() }()
-			_, err = io.Copy(cmd.OutOrStdout(), res.Body)
-			return err
+			return printLines(c, cmd, c.account(args[0], "sessions"), []string{"KIND", "BEGAN", "LAST USED", "ENDS", "ADDRESS", "PROGRAM"}, func(s *signIn) []string {
+				return []string{s.Kind, s.Created, s.LastUsed, s.Expires, s.Address, s.UserAgent}
+			})
 		}),
 	}
+}
+
+// signIn is what the table shows of a sign-in.
+type signIn struct {
+	Kind, Created, Expires, Address string
+	LastUsed                        string `json:"last_used"`
+	UserAgent                       string `json:"user_agent"`
 }

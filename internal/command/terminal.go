@@ -4,11 +4,11 @@ package command
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -18,25 +18,49 @@ import (
 // maxLine bounds a line of the standard input: no password is longer than 4096 bytes.
 const maxLine = 64 << 10
 
-// readLine reads one line without its end. Spaces are part of a password.
-func readLine(r io.Reader) (string, error) {
+// readLine reads one line without its end. Spaces are part of a password. mend says
+// what to do where there is none.
+func readLine(r io.Reader, mend string) (string, error) {
 	line, err := bufio.NewReader(io.LimitReader(r, maxLine)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", err
 	}
 	line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 	if line == "" {
-		return "", errors.New("the standard input has no line; write the password into it")
+		return "", errors.New("the standard input has no line; " + mend)
 	}
 	return line, nil
 }
+
+// interruptible waits for read, but no longer than ctx: a terminal that nobody types
+// at is not to be waited for after Ctrl-C. What read goes on with is of no use then.
+func interruptible(ctx context.Context, read func() (string, error)) (string, error) {
+	type line struct {
+		text string
+		err  error
+	}
+	lines := make(chan line, 1)
+	go func() {
+		text, err := read()
+		lines <- line{text, err}
+	}()
+	select {
+	case l := <-lines:
+		return l.text, l.err
+	case <-ctx.Done():
+		return "", errUnchanged
+	}
+}
+
+// errUnchanged is what a command returns where the answer to a question wasn't yes.
+var errUnchanged = errors.New("nothing has been changed")
 
 // newPassword asks for a new password, twice, on a terminal; else it is a line of the
 // standard input. It is never an argument, which other users of the machine can see.
 func newPassword(cmd *cobra.Command) (string, error) {
 	fd, ok := terminal(cmd.InOrStdin())
 	if !ok {
-		return readLine(cmd.InOrStdin())
+		return interruptible(cmd.Context(), func() (string, error) { return readLine(cmd.InOrStdin(), "write the password into it") })
 	}
 	first, err := readHidden(cmd, fd, "New password: ")
 	if err != nil {
@@ -44,7 +68,7 @@ func newPassword(cmd *cobra.Command) (string, error) {
 	}
 	second, err := readHidden(cmd, fd, "Once more: ")
 	if err == nil && first != second {
-		err = errors.New("the two differ; nothing has been changed")
+		err = fmt.Errorf("the two differ; %w", errUnchanged)
 	}
 	return first, err
 }
@@ -56,23 +80,19 @@ func readHidden(cmd *cobra.Command, fd int, prompt string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	interrupted := make(chan os.Signal, 1)
-	signal.Notify(interrupted, os.Interrupt)
-	defer signal.Stop(interrupted)
-	done := make(chan struct{})
-	defer close(done)
-	go func() {
-		select {
-		case <-interrupted:
-			_ = term.Restore(fd, state)
-			os.Exit(1)
-		case <-done:
-		}
-	}()
 	_, _ = fmt.Fprint(cmd.ErrOrStderr(), prompt)
-	line, err := term.ReadPassword(fd)
+	line, err := interruptible(cmd.Context(), func() (string, error) {
+		line, err := term.ReadPassword(fd)
+		return string(line), err
+	})
+	if err != nil {
+		_ = term.Restore(fd, state)
+	}
 	_, _ = fmt.Fprintln(cmd.ErrOrStderr())
-	return string(line), err
+	if err == nil && line == "" {
+		err = fmt.Errorf("no password was given; %w", errUnchanged)
+	}
+	return line, err
 }
 
 // terminal returns the descriptor of a stream that is a terminal.
@@ -85,15 +105,24 @@ func terminal(stream any) (fd int, ok bool) {
 	return fd, term.IsTerminal(fd)
 }
 
-// confirm asks whether to go on. Without a terminal nobody could say so: it refuses.
+// asks gives a command the flag of confirm.
+func asks(cmd *cobra.Command) {
+	cmd.Flags().BoolP("yes", "y", false, "Don't ask")
+}
+
+// confirm asks whether to go on, unless the command was given -y. Without a terminal
+// nobody could say so: it refuses.
 func confirm(cmd *cobra.Command, question string) error {
+	if yes, err := cmd.Flags().GetBool("yes"); err != nil || yes {
+		return err
+	}
 	if _, ok := terminal(cmd.InOrStdin()); !ok {
 		return errors.New("this asks on a terminal; in a script, write -y")
 	}
-	_, _ = fmt.Fprint(cmd.ErrOrStderr(), question+" [y/N] ")
-	answer, err := readLine(cmd.InOrStdin())
-	if err != nil || !strings.HasPrefix(strings.ToLower(answer), "y") {
-		return errors.New("nothing has been changed")
+	_, _ = fmt.Fprint(cmd.ErrOrStderr(), printable(question)+" [y/N] ")
+	answer, err := interruptible(cmd.Context(), func() (string, error) { return readLine(cmd.InOrStdin(), "") })
+	if err != nil || !strings.EqualFold(answer, "y") && !strings.EqualFold(answer, "yes") {
+		return errUnchanged
 	}
 	return nil
 }
