@@ -62,7 +62,7 @@ func (a *App) administration() *adminapi.Server {
 	return &adminapi.Server{
 		Realm: func(name string) *adminapi.Realm {
 			if r := a.realm(name); r != nil {
-				return &adminapi.Realm{Realm: r.Realm}
+				return &adminapi.Realm{Realm: r.Realm, Ended: r.life.Done()}
 			}
 			return nil
 		},

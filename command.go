@@ -365,7 +365,9 @@ func registrationHandlers(node any, found []json.RawMessage) []json.RawMessage {
 
 // Do implements command.Connection.
 func (o *offline) Do(req *http.Request) (*http.Response, error) {
-	return command.Pipe(o.app.administration().Serve, req)
+	server := o.app.administration()
+	server.Offline = true
+	return command.Pipe(server.Serve, req)
 }
 
 // File implements command.Connection.

@@ -73,6 +73,9 @@ type realm struct {
 	warnedOfUnnamed atomic.Int64
 	started         bool
 	gaveUp          sync.Once // closes Opening
+	// life ends when the realm stops.
+	life context.Context
+	end  context.CancelFunc
 }
 
 // resolve returns the settings with their placeholders and defaults filled in, and
@@ -152,6 +155,7 @@ func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logge
 		settings: s, storeModule: db, mailer: mailer,
 		resourceKey: db.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(),
 	}
+	r.life, r.end = context.WithCancel(context.Background())
 	r.Heed, r.HeedThrottled = r.warnOfProxies, r.warnOfUnnamedProxy
 	if g, ok := mailer.(mail.Greeter); ok {
 		g.GreetAs(s.site())
@@ -353,6 +357,7 @@ func (r *realm) start() error {
 
 // stop ends the work. It may be called more than once.
 func (r *realm) stop() {
+	r.end()
 	if r.started {
 		r.started = false
 		r.resources.finish(r.courier)

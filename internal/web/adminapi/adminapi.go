@@ -33,6 +33,9 @@ const Prefix = "/registration/"
 // A Realm is what the operations on one realm rest on.
 type Realm struct {
 	*web.Realm
+	// Ended is closed when the realm's configuration stops: what would go on for ever
+	// ends with it. Nil: never.
+	Ended <-chan struct{}
 }
 
 // A Server answers requests. Its fields are set before it serves; it is safe for
@@ -42,6 +45,8 @@ type Server struct {
 	Realm func(name string) *Realm
 	// Names returns the names of all realms, sorted.
 	Names func() []string
+	// Offline says that no server runs: the store is open in a command's own process.
+	Offline bool
 }
 
 // An Error is an answer that isn't the act's success. Message is for who asked.

@@ -76,19 +76,24 @@ func invite(c *Call) (any, error) {
 	return append(shownInvitation(i), web.NewObject("link", link)...), nil
 }
 
-// lifetimeOf reads a duration; besides Go's units it knows days.
+// parseDuration reads a duration; besides Go's units it knows days. More than a
+// hundred years are a hundred years.
+func parseDuration(text string) (time.Duration, error) {
+	const longest = 36500
+	days, ok := strings.CutSuffix(text, "d")
+	if !ok {
+		return time.ParseDuration(text)
+	}
+	n, err := strconv.Atoi(days)
+	return time.Duration(max(-longest, min(n, longest))) * 24 * time.Hour, err
+}
+
+// lifetimeOf reads for how long an invitation is to be good.
 func lifetimeOf(text string) (time.Duration, error) {
 	if text == "" {
 		return 0, nil
 	}
-	d, err := time.ParseDuration(text)
-	if days, ok := strings.CutSuffix(text, "d"); ok {
-		var n int
-		if n, err = strconv.Atoi(days); n > 1000 {
-			n = 1000
-		}
-		d = time.Duration(n) * 24 * time.Hour
-	}
+	d, err := parseDuration(text)
 	if err != nil || d < time.Second || d > account.MaxInvitationLifetime {
 		return 0, errorf(http.StatusBadRequest, "expires is %q; write how long the invitation is good, as 7d or 12h, at most 366d", text)
 	}
