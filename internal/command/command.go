@@ -93,7 +93,7 @@ func AddTo(parent *cobra.Command, connect Connect, storeFile StoreFile) {
 	parent.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w; '%s --help' lists the flags", err, cmd.CommandPath())
 	})
-	c.add(parent, "To look:", c.list(), c.show(), c.signIns())
+	c.add(parent, "To look:", c.list(), c.show(), c.signIns(), c.audit())
 	c.add(
 		parent, "To make and change accounts:", c.create(), c.setPassword(), c.resetLink(), c.setEmail(), c.setUsername(),
 		c.group(), c.enable(), c.disable(), c.signOut(), c.deleteAccounts(),

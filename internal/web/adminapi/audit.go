@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
@@ -256,8 +255,7 @@ func (c *Call) auditedAccount(text string) (uuid.UUID, error) {
 	if err == nil {
 		return u.ID, nil
 	}
-	ambiguous := (*account.AmbiguousError)(nil)
-	if id, ok := store.ParseID(text); ok && !errors.As(err, &ambiguous) && web.AsRefusal(err).Code == refusal.CodeUserNotFound {
+	if id, ok := store.ParseID(text); ok && web.AsRefusal(err).Code == refusal.CodeUserNotFound {
 		return id, nil
 	}
 	return uuid.Nil, err
