@@ -62,7 +62,7 @@ func boltRealm(t testing.TB, path string) func() (*realm, error) {
 		resolved, err := s.resolve()
 		require.NoError(t, err)
 		resolved.Source = "Caddyfile:3"
-		return newRealm(resolved, &BoltModule{path: path, logger: zap.NewNop()}, new(LogMailer), zap.NewNop())
+		return newRealm(resolved, &BoltModule{path: path, logger: zap.NewNop()}, new(LogMailer), zap.NewNop(), theMachines)
 	}
 }
 
@@ -169,7 +169,7 @@ func TestBrokenTemplates(t *testing.T) {
 			s.Templates = dir
 			resolved, err := s.resolve()
 			require.NoError(t, err)
-			_, err = newRealm(resolved, &BoltModule{path: filepath.Join(dir, "r.db"), logger: zap.NewNop()}, nil, zap.NewNop())
+			_, err = newRealm(resolved, &BoltModule{path: filepath.Join(dir, "r.db"), logger: zap.NewNop()}, nil, zap.NewNop(), theMachines)
 			require.Error(t, err)
 			require.ErrorContains(t, err, filepath.Base(name))
 			if dir, _, _ := strings.Cut(name, "/"); dir == "pages" {

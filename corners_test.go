@@ -93,7 +93,7 @@ func TestOwnMailTemplates(t *testing.T) {
 	require.True(t, strings.HasPrefix(m.Text, "go http"))
 	for name, mail := range map[string]registration.MailSettings{"missing": {Subject: "no/such.txt"}, "missing html": {HTMLBody: "no.html"}, "outside": {TextBody: "../x"}} {
 		settings := sitetest.Resolved(t, func(s *registration.Settings) { s.Templates, s.Register.Mail = dir, mail })
-		_, err := letter.NewRenderer(sitetest.Letters(settings), sitetest.English(t), "example.com", time.Now)
+		_, err := letter.NewTemplates(sitetest.Letters(settings), sitetest.English(t), "example.com")
 		require.ErrorContains(t, err, "template", name)
 	}
 }

@@ -114,7 +114,7 @@ func (h *Handler) provision(ctx caddy.Context) (err error) {
 		}
 	}
 	h.realm, err = h.app.define(settings.Realm, string(fingerprint), h.Source, func() (*realm, error) {
-		r, err := newRealm(settings, store, mailer, h.logger)
+		r, err := newRealm(settings, store, mailer, h.logger, theMachines)
 		if err != nil {
 			return nil, err
 		}

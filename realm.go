@@ -63,9 +63,11 @@ type realm struct {
 	resourceKey string
 	resources   *resources
 	hasher      *password.Pool
-	renderer    *letter.Renderer
-	courier     *outbox.Courier
-	metrics     *metrics
+	// hashesShared: hasher is the one of hasherPool, and one use of it is ours.
+	hashesShared bool
+	templates    *letter.Templates
+	courier      *outbox.Courier
+	metrics      *metrics
 	// warnedOfProxies: the log has said that clients can choose their address.
 	warnedOfProxies atomic.Bool
 	// warnedOfUnnamed is when the log has last said that a proxy is named nowhere, in
@@ -143,14 +145,25 @@ func (s *Settings) resolve() (*Settings, error) {
 	return &out, err
 }
 
+// instruments are what a realm measures time and hashes passwords with.
+type instruments struct {
+	now func() time.Time
+	// hasher is for tests; nil: the pool that all realms of the process share.
+	hasher *password.Pool
+}
+
+// theMachines are the instruments of a running Caddy.
+var theMachines = instruments{now: time.Now}
+
 // newRealm puts a realm together. It is part of loading a configuration, which may
 // only be looked at (`caddy validate`) or come to nothing while another one runs:
 // so the store is looked at, if it can be, and neither made nor changed. It is
 // opened by start.
-func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logger) (*realm, error) {
+func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logger, tools instruments) (*realm, error) {
 	r := &realm{
+		hasher: tools.hasher,
 		Realm: &web.Realm{
-			Name: s.Realm, Path: s.Path, Options: s.webOptions(), Logger: logger, Now: time.Now, Opening: make(chan struct{}), SiteName: hostname.Display(s.site()), ClientIP: clientIP, OriginalURI: originalURI, OriginalPath: originalPath, SkipLog: skipAccessLog,
+			Name: s.Realm, Path: s.Path, Options: s.webOptions(), Logger: logger, Now: tools.now, Opening: make(chan struct{}), SiteName: hostname.Display(s.site()), ClientIP: clientIP, OriginalURI: originalURI, OriginalPath: originalPath, SkipLog: skipAccessLog,
 		},
 		settings: s, storeModule: db, mailer: mailer,
 		resourceKey: db.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(),
@@ -183,13 +196,15 @@ func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logge
 	}
 	r.CookieNames()
 	r.Openapi = web.NewOpenAPI(r.Realm)
-	hasher, _, err := hasherPool.LoadOrNew(hasherKey, func() (caddy.Destructor, error) {
-		return pooledHasher{password.NewDefaultPool()}, nil
-	})
-	if err != nil {
-		return nil, err
+	if r.hasher == nil {
+		hasher, _, err := hasherPool.LoadOrNew(hasherKey, func() (caddy.Destructor, error) {
+			return pooledHasher{password.NewDefaultPool()}, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		r.hasher, r.hashesShared = hasher.(pooledHasher).Pool, true
 	}
-	r.hasher = hasher.(pooledHasher).Pool
 	if err := r.look(); err != nil {
 		return nil, errors.Join(err, r.close())
 	}
@@ -198,7 +213,7 @@ func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logge
 
 // look finds what is wrong with the mails and, as far as reading tells, with the store.
 func (r *realm) look() (err error) {
-	if r.renderer, err = letter.NewRenderer(r.settings.letters(), r.Languages, r.SiteName, r.Now); err != nil {
+	if r.templates, err = letter.NewTemplates(r.settings.letters(), r.Languages, r.SiteName); err != nil {
 		return err
 	}
 	if looker, ok := r.storeModule.(StoreLooker); ok {
@@ -229,7 +244,7 @@ func (r *realm) open(wait time.Duration) error {
 		if err != nil {
 			return nil, err
 		}
-		return newResources(store, release), nil
+		return newResources(store, release, r.Now), nil
 	})
 	if err != nil {
 		return fmt.Errorf("opening the store: %w", err)
@@ -248,7 +263,7 @@ func (r *realm) open(wait time.Duration) error {
 		Policy: r.Options.Policy, Store: r.resources.store, Sessions: r.resources.sessions, Signer: signer, NameKeys: nameKeys, Hasher: r.hasher,
 		MailDomain: r.settings.mailDomain(), Links: r.linkPages(), MailQueued: r.resources.outbox.Notify, Throttles: r.resources.throttles, MailHeld: r.MailHeld, KeyIndex: r.resources.keyIndex, SignUps: r.resources.signUps, Now: r.Now,
 		Journal: &audit.Journal{
-			Realm: r.Name, Off: r.settings.Audit.Off, Keep: time.Duration(r.settings.Audit.Keep), Log: r.Logger.Named("audit"), Now: func() time.Time { return r.Now() }, Recorder: r.resources.failures,
+			Realm: r.Name, Off: r.settings.Audit.Off, Keep: time.Duration(r.settings.Audit.Keep), Log: r.Logger.Named("audit"), Now: r.Now, Recorder: r.resources.failures,
 		},
 	}
 	if err := r.resources.keyIndex.Enter(context.Background(), r.resources.store, r.settings.fields, r.Logger); err != nil {
@@ -260,8 +275,8 @@ func (r *realm) open(wait time.Duration) error {
 			return fmt.Errorf("the keys of the access tokens: %w", err)
 		}
 	}
-	r.renderer.Signer, r.renderer.State, r.renderer.Links = signer, a.State, r.letterLinks()
-	r.courier = &outbox.Courier{Render: r.renderer.Render, Wanted: a.MailWanted, Mailer: r.mailer, Logger: r.Logger.Named("outbox"), Now: r.Now, Unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime), Journal: a.Journal}
+	renderer := letter.NewRenderer(r.templates, letter.Signing{Signer: signer, State: a.State, Links: r.letterLinks()}, r.Now)
+	r.courier = &outbox.Courier{Render: renderer.Render, Wanted: a.MailWanted, Mailer: r.mailer, Logger: r.Logger.Named("outbox"), Now: r.Now, Unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime), Journal: a.Journal}
 	r.Accounts.Store(a)
 	r.gaveUp.Do(func() { close(r.Opening) })
 	return nil
@@ -375,9 +390,9 @@ func (r *realm) close() error {
 		err = errors.Join(err, closeErr)
 		r.resources = nil
 	}
-	if r.hasher != nil {
+	if r.hashesShared {
 		_, _ = hasherPool.Delete(hasherKey)
-		r.hasher = nil
+		r.hashesShared = false
 	}
 	return err
 }
@@ -396,7 +411,7 @@ func skipAccessLog(req *http.Request) {
 func init() {
 	inside.Open = openInside
 	inside.Resolve = func(settings any) (any, error) { return settings.(*Settings).resolve() }
-	inside.NewEngine = func(db store.Store) *inside.Resources { return insideResources(newResources(db, nil)) }
+	inside.NewEngine = func(db store.Store) *inside.Resources { return insideResources(newResources(db, nil, time.Now)) }
 	inside.Letters = func(settings any) letter.Options { return settings.(*Settings).letters() }
 }
 
@@ -406,7 +421,11 @@ func openInside(o inside.Options) (*inside.Realm, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := newRealm(resolved, &BoltModule{path: o.Path, logger: zap.NewNop()}, o.Mailer, o.Logger)
+	tools := instruments{now: o.Now, hasher: o.Hasher}
+	if tools.now == nil {
+		tools.now = time.Now
+	}
+	r, err := newRealm(resolved, &BoltModule{path: o.Path, logger: zap.NewNop()}, o.Mailer, o.Logger, tools)
 	if err != nil {
 		return nil, err
 	}
@@ -426,24 +445,7 @@ func openInside(o inside.Options) (*inside.Realm, error) {
 	if err := r.open(startWait); err != nil {
 		return nil, errors.Join(err, r.close())
 	}
-	a, e := r.Accounts.Load(), r.resources
-	if o.Hasher != nil {
-		a.Hasher = o.Hasher
-	}
-	if o.Now != nil {
-		r.Now, a.Now, r.courier.Now = o.Now, o.Now, o.Now
-		e.throttles = web.NewThrottles(o.Now)
-		r.Throttles, a.Throttles = e.throttles, e.throttles
-		r.courier.Render = func(m *store.Mail, u *store.User) (*mail.Message, error) {
-			renderer, err := letter.NewRenderer(resolved.letters(), r.Languages, r.SiteName, o.Now)
-			if err != nil {
-				return nil, err
-			}
-			renderer.Signer, renderer.State, renderer.Links = a.Signer, a.State, r.letterLinks()
-			return renderer.Render(m, u)
-		}
-	}
-	out.Courier, out.Resources = r.courier, insideResources(e)
+	out.Courier, out.Resources = r.courier, insideResources(r.resources)
 	return out, nil
 }
 

@@ -53,8 +53,8 @@ const (
 	maxAgain    = 10_000
 )
 
-func newResources(store store.Store, release func() error) *resources {
-	e := &resources{store: store, sessions: session.NewLive(store), throttles: web.NewThrottles(time.Now), keyIndex: field.NewKeyIndex(), signUps: again.New(againWithin, maxAgain), failures: audit.NewRecorder(time.Now), release: release, changed: make(chan struct{}, 1)}
+func newResources(store store.Store, release func() error, now func() time.Time) *resources {
+	e := &resources{store: store, sessions: session.NewLive(store), throttles: web.NewThrottles(now), keyIndex: field.NewKeyIndex(), signUps: again.New(againWithin, maxAgain), failures: audit.NewRecorder(now), release: release, changed: make(chan struct{}, 1)}
 	e.outbox = outbox.NewWorker(store, e.courier)
 	e.purger = account.NewPurger(store, e.keyIndex, e.courier)
 	e.outbox.Done = e.purger.MailDone

@@ -250,7 +250,7 @@ func TestFieldInMailPlaceholderAndAdmin(t *testing.T) {
 	require.False(t, ok, "what is hidden is no placeholder")
 	// A template with a field that isn't there fails when it is loaded.
 	writeFile(t, filepath.Join(folder, "hello.txt"), "{{.User.Extra.nikc}}")
-	_, err := letter.NewRenderer(s.Realm.Letters, s.Realm.Languages, "example.com", s.Realm.Now)
+	_, err := letter.NewTemplates(s.Realm.Letters, s.Realm.Languages, "example.com")
 	require.ErrorContains(t, err, "nikc")
 	require.ErrorContains(t, err, ".Extra.<name>")
 }

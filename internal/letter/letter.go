@@ -99,16 +99,32 @@ type mailTemplate struct {
 	html          *htmltemplate.Template
 }
 
-// Renderer turns rows of the outbox into messages.
-type Renderer struct {
+// Templates are the texts of all mails in all languages, each rendered once.
+type Templates struct {
 	options   Options
 	languages *text.Languages
 	site      string
-	Templates map[string]map[store.MailKind]mailTemplate // by language
-	Links     map[sign.Purpose]Link
-	Signer    *sign.Signer
-	State     func(purpose sign.Purpose, u *store.User, email string) []byte
-	now       func() time.Time
+	Of        map[string]map[store.MailKind]mailTemplate // by language
+}
+
+// Signing is what the links of a realm's mails are made with.
+type Signing struct {
+	Signer *sign.Signer
+	// State is what a link of this purpose is bound to; nil: it would be dead on arrival.
+	State func(purpose sign.Purpose, u *store.User, email string) []byte
+	Links map[sign.Purpose]Link
+}
+
+// Renderer turns rows of the outbox into messages.
+type Renderer struct {
+	*Templates
+	signing Signing
+	now     func() time.Time
+}
+
+// NewRenderer renders these texts, with links signed at the time that now tells.
+func NewRenderer(t *Templates, signing Signing, now func() time.Time) *Renderer {
+	return &Renderer{Templates: t, signing: signing, now: now}
 }
 
 // inLanguageName is the name of a template in one language: body.txt becomes
@@ -250,23 +266,23 @@ type Link struct {
 	Period time.Duration
 }
 
-// NewRenderer loads all templates and renders each once with sample data,
+// NewTemplates loads all templates and renders each once with sample data,
 // so that a broken one is an error now and not at the first mail.
-func NewRenderer(o Options, l *text.Languages, site string, now func() time.Time) (*Renderer, error) {
-	r := &Renderer{options: o, languages: l, site: site, Templates: map[string]map[store.MailKind]mailTemplate{}, now: now}
+func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error) {
+	r := &Templates{options: o, languages: l, site: site, Of: map[string]map[store.MailKind]mailTemplate{}}
 	kinds := []store.MailKind{
 		store.MailVerifyRegistration, store.MailResetPassword,
 		store.MailVerifyEmail, store.MailEmailInUse, store.MailEmailChanged,
 		store.MailPasswordChanged, store.MailLoginChanged,
 	}
 	for _, in := range l.Locales {
-		r.Templates[in.Name] = map[store.MailKind]mailTemplate{}
+		r.Of[in.Name] = map[store.MailKind]mailTemplate{}
 		for _, kind := range kinds {
 			t, err := loadMailTemplate(o.Templates, in, kind, o.Files[kind])
 			if err != nil {
 				return nil, err
 			}
-			r.Templates[in.Name][kind] = t
+			r.Of[in.Name][kind] = t
 			sample := MailData{Loc: in, Site: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}}
 			if _, _, _, err := t.Render(sample); err != nil {
 				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .UserID, .Timestamp, .Signature, .Period, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
@@ -316,15 +332,15 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 	l := r.languages.Named(m.Language)
 	data := MailData{Loc: l, Site: r.site, Email: m.To, User: r.options.MailUser(u, m.To)}
 	if purpose, ok := account.Purposes[m.Kind]; ok {
-		to := r.Links[purpose]
-		claim := sign.Claim{Purpose: purpose, User: u.ID, Time: r.now(), State: r.State(purpose, u, m.To)}
+		to := r.signing.Links[purpose]
+		claim := sign.Claim{Purpose: purpose, User: u.ID, Time: r.now(), State: r.signing.State(purpose, u, m.To)}
 		if claim.State == nil { // by the clock, which may be wrong
 			return nil, errors.New("its link would be dead on arrival: its time is over")
 		}
 		if purpose == sign.PurposeRegisterEmail || purpose == sign.PurposeUndoEmail {
 			claim.Email = m.To
 		}
-		data.UserID, data.Timestamp, data.Signature = u.ID.String(), claim.Timestamp(), r.Signer.Sign(claim)
+		data.UserID, data.Timestamp, data.Signature = u.ID.String(), claim.Timestamp(), r.signing.Signer.Sign(claim)
 		link, err := sign.LinkURL(to.URL, claim, data.Signature, m.Next)
 		if err != nil {
 			return nil, err
@@ -335,7 +351,7 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 	if kind == store.MailDecoy {
 		kind = store.MailResetPassword
 	}
-	subject, text, html, err := r.Templates[l.Name][kind].Render(data)
+	subject, text, html, err := r.Of[l.Name][kind].Render(data)
 	if err != nil {
 		return nil, err
 	}

@@ -41,10 +41,10 @@ func goldenMail(l *text.Locale) letter.MailData {
 
 func TestMailGoldens(t *testing.T) {
 	l := sitetest.English(t)
-	r, err := letter.NewRenderer(sitetest.Letters(sitetest.Resolved(t)), l, "example.com", time.Now)
+	r, err := letter.NewTemplates(sitetest.Letters(sitetest.Resolved(t)), l, "example.com")
 	require.NoError(t, err)
 	for _, language := range l.Locales {
-		for kind, template := range r.Templates[language.Name] {
+		for kind, template := range r.Of[language.Name] {
 			subject, text, html, err := template.Render(goldenMail(language))
 			require.NoError(t, err)
 			file := filepath.Join(sitetest.Root(), "testdata", "mails", string(kind)+"."+language.Name)
@@ -148,7 +148,7 @@ func TestMailTemplatesByLanguage(t *testing.T) {
 		settings := sitetest.Resolved(t, func(s *registration.Settings) {
 			s.Templates = sitetest.TemplatesFolder(t, map[string]string{name: want})
 		})
-		_, err := letter.NewRenderer(sitetest.Letters(settings), sitetest.English(t), "example.com", time.Now)
+		_, err := letter.NewTemplates(sitetest.Letters(settings), sitetest.English(t), "example.com")
 		require.ErrorContains(t, err, "nothing", name)
 	}
 }
@@ -261,7 +261,7 @@ func TestBuiltInTemplatesWithoutAFolder(t *testing.T) {
 		require.ErrorContains(t, err, "no built-in template", name)
 	}
 	settings := sitetest.Resolved(t, func(s *registration.Settings) { s.Templates, s.Register.Mail.Body = t.TempDir(), "register/bodi.txt" })
-	_, err := letter.NewRenderer(sitetest.Letters(settings), sitetest.English(t), "example.com", time.Now)
+	_, err := letter.NewTemplates(sitetest.Letters(settings), sitetest.English(t), "example.com")
 	require.ErrorContains(t, err, "register/bodi.txt", "a slip is told")
 }
 
