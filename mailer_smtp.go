@@ -66,7 +66,7 @@ func (*SMTPMailer) CaddyModule() caddy.ModuleInfo {
 // settings returns what is configured, placeholders and all.
 func (m *SMTPMailer) settings() smtp.Server {
 	s := smtp.Server{
-		Address: m.Address, Username: m.Username, Password: m.Password, Tls: m.TLS, Hello: m.Hello, TrustedCA: m.TrustedCA,
+		Address: m.Address, Username: m.Username, Password: m.Password, TLS: m.TLS, Hello: m.Hello, TrustedCA: m.TrustedCA,
 		Timeout: time.Duration(m.Timeout),
 	}
 	if s.Timeout == 0 {
@@ -137,7 +137,7 @@ func (m *SMTPMailer) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	}
 	texts := map[string]*string{"username": &m.Username, "password": &m.Password, "tls": &m.TLS, "hello": &m.Hello, "trusted_ca": &m.TrustedCA}
 	examples := map[string]string{ //nolint:gosec // no credentials, but examples for errors
-		"username": "no-reply@example.com", "password": "{env.SMTP_PASSWORD}", "tls": smtp.SmtpStartTLS,
+		"username": "no-reply@example.com", "password": "{env.SMTP_PASSWORD}", "tls": smtp.StartTLS,
 		"timeout": "10s", "hello": "www.example.com", "trusted_ca": "/etc/ssl/mail-ca.pem",
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {

@@ -68,14 +68,14 @@ func TestSMTPCaddyfile(t *testing.T) {
 func TestSMTPAddress(t *testing.T) {
 	for _, c := range []struct{ address, tls, host, port string }{
 		{"mail.example.com", "", "mail.example.com", "587"},
-		{"mail.example.com", smtp.SmtpStartTLS, "mail.example.com", "587"},
-		{"mail.example.com", smtp.SmtpImplicit, "mail.example.com", "465"},
-		{"mail.example.com", smtp.SmtpNoTLS, "mail.example.com", "25"},
+		{"mail.example.com", smtp.StartTLS, "mail.example.com", "587"},
+		{"mail.example.com", smtp.ImplicitTLS, "mail.example.com", "465"},
+		{"mail.example.com", smtp.NoTLS, "mail.example.com", "25"},
 		{"mail.example.com:465", "", "mail.example.com", "465"},
-		{"mail.example.com:2525", smtp.SmtpImplicit, "mail.example.com", "2525"},
-		{"[::1]:25", smtp.SmtpNoTLS, "::1", "25"},
-		{"[::1]", smtp.SmtpNoTLS, "::1", "25"},
-		{"::1", smtp.SmtpNoTLS, "::1", "25"},
+		{"mail.example.com:2525", smtp.ImplicitTLS, "mail.example.com", "2525"},
+		{"[::1]:25", smtp.NoTLS, "::1", "25"},
+		{"[::1]", smtp.NoTLS, "::1", "25"},
+		{"::1", smtp.NoTLS, "::1", "25"},
 	} {
 		m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: c.address, TLS: c.tls})
 		require.Equal(t, []string{c.host, c.port}, []string{m.Server.Host, m.Server.Port}, c.address)
@@ -88,12 +88,12 @@ func TestSMTPAddress(t *testing.T) {
 func TestSMTPDefaults(t *testing.T) {
 	m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: "localhost"})
 	require.Equal(t, 10*time.Second, m.Server.Timeout)
-	require.Equal(t, "starttls", m.Server.Tls)
+	require.Equal(t, "starttls", m.Server.TLS)
 	require.Empty(t, m.Server.Hello, "the realm says it")
-	for address, want := range map[string]string{"a:465": smtp.SmtpImplicit, "[::1]:465": smtp.SmtpImplicit, "a:587": smtp.SmtpStartTLS, "a:25": smtp.SmtpStartTLS, "a": smtp.SmtpStartTLS} {
-		require.Equal(t, want, sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address}).Server.Tls, address)
+	for address, want := range map[string]string{"a:465": smtp.ImplicitTLS, "[::1]:465": smtp.ImplicitTLS, "a:587": smtp.StartTLS, "a:25": smtp.StartTLS, "a": smtp.StartTLS} {
+		require.Equal(t, want, sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address}).Server.TLS, address)
 	}
-	require.Equal(t, smtp.SmtpStartTLS, sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: "a:465", TLS: "starttls"}).Server.Tls, "who writes it means it")
+	require.Equal(t, smtp.StartTLS, sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: "a:465", TLS: "starttls"}).Server.TLS, "who writes it means it")
 	out, err := json.Marshal(m)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"address":"localhost"}`, string(out), "the configuration stays as it is written")

@@ -30,7 +30,7 @@ import (
 )
 
 func TestSMTPSend(t *testing.T) {
-	for _, kind := range []string{smtp.SmtpStartTLS, smtp.SmtpImplicit, smtp.SmtpNoTLS} {
+	for _, kind := range []string{smtp.StartTLS, smtp.ImplicitTLS, smtp.NoTLS} {
 		for _, signIn := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, sign-in %t", kind, signIn), func(t *testing.T) {
 				p := sitetest.NewPostOffice(t, kind)
@@ -88,7 +88,7 @@ func TestSMTPRefusals(t *testing.T) {
 		{data, 421, gosmtp.EnhancedCode{4, 3, 2}, false, false},
 	} {
 		t.Run(fmt.Sprintf("%s %d %v", c.at, c.code, c.enhanced), func(t *testing.T) {
-			p := sitetest.NewPostOffice(t, smtp.SmtpNoTLS)
+			p := sitetest.NewPostOffice(t, smtp.NoTLS)
 			m := p.Mailer(t)
 			require.NoError(t, m.Send(t.Context(), sitetest.AMail())) // so that the next one meets an open connection
 			refusal := error(&gosmtp.SMTPError{Code: c.code, EnhancedCode: c.enhanced, Message: "because"})
@@ -115,7 +115,7 @@ func TestSMTPRefusals(t *testing.T) {
 			require.Len(t, p.Received, 2)
 		})
 	}
-	p := sitetest.NewPostOffice(t, smtp.SmtpNoTLS)
+	p := sitetest.NewPostOffice(t, smtp.NoTLS)
 	p.Mail = &gosmtp.SMTPError{Code: 550, Message: "who are you?"}
 	require.ErrorContains(t, p.Mailer(t).Send(t.Context(), sitetest.AMail()), "it refuses the sender: check the setting from")
 }
@@ -145,28 +145,28 @@ func TestSMTPUnusableServer(t *testing.T) {
 		tls, err string
 		signIn   bool
 	}{
-		"tarpit, starttls":        {serve: sitetest.Tarpit, tls: smtp.SmtpStartTLS, err: "i/o timeout"},
-		"tarpit, implicit":        {serve: sitetest.Tarpit, tls: smtp.SmtpImplicit, err: "i/o timeout"},
-		"tarpit, none":            {serve: sitetest.Tarpit, tls: smtp.SmtpNoTLS, err: "i/o timeout"},
-		"tarpit after greeting":   {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": "silence"}), tls: smtp.SmtpNoTLS, err: "i/o timeout"},
-		"tarpit at MAIL":          {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "silence"}), tls: smtp.SmtpNoTLS, err: "i/o timeout"},
-		"tarpit in the handshake": {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": "250-x\r\n250 STARTTLS", "STARTTLS": "220 go on", "\x16\x03\x01": "silence"}), tls: smtp.SmtpStartTLS, err: ""},
-		"refused at the greeting": {serve: sitetest.Script(map[string]string{"": "554 go away"}), tls: smtp.SmtpNoTLS, err: "554 go away"},
-		"busy at the greeting":    {serve: sitetest.Script(map[string]string{"": "421 later"}), tls: smtp.SmtpNoTLS, err: "421 later"},
-		"refused at EHLO":         {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": "550 not you", "HELO": "550 not you"}), tls: smtp.SmtpStartTLS, err: "550 not you"},
+		"tarpit, starttls":        {serve: sitetest.Tarpit, tls: smtp.StartTLS, err: "i/o timeout"},
+		"tarpit, implicit":        {serve: sitetest.Tarpit, tls: smtp.ImplicitTLS, err: "i/o timeout"},
+		"tarpit, none":            {serve: sitetest.Tarpit, tls: smtp.NoTLS, err: "i/o timeout"},
+		"tarpit after greeting":   {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": "silence"}), tls: smtp.NoTLS, err: "i/o timeout"},
+		"tarpit at MAIL":          {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "silence"}), tls: smtp.NoTLS, err: "i/o timeout"},
+		"tarpit in the handshake": {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": "250-x\r\n250 STARTTLS", "STARTTLS": "220 go on", "\x16\x03\x01": "silence"}), tls: smtp.StartTLS, err: ""},
+		"refused at the greeting": {serve: sitetest.Script(map[string]string{"": "554 go away"}), tls: smtp.NoTLS, err: "554 go away"},
+		"busy at the greeting":    {serve: sitetest.Script(map[string]string{"": "421 later"}), tls: smtp.NoTLS, err: "421 later"},
+		"refused at EHLO":         {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": "550 not you", "HELO": "550 not you"}), tls: smtp.StartTLS, err: "550 not you"},
 		// Whether it is an EOF or a reset depends on what the server had not read yet.
-		"hangs up":             {serve: func(net.Conn) {}, tls: smtp.SmtpNoTLS, err: ""},
-		"speaks nonsense":      {serve: sitetest.Script(map[string]string{"": "HTTP/1.1 400"}), tls: smtp.SmtpNoTLS, err: "short response"},
-		"nonsense at MAIL":     {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "ok"}), tls: smtp.SmtpNoTLS, err: "short response"},
-		"out of step at MAIL":  {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "354 ok"}), tls: smtp.SmtpNoTLS, err: "354 ok"},
-		"no STARTTLS":          {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello}), tls: smtp.SmtpStartTLS, err: "write tls implicit (mostly at port 465) or, only where nobody can listen in, tls none"},
-		"STARTTLS refused":     {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": "250-x\r\n250 STARTTLS", "STARTTLS": "454 not now"}), tls: smtp.SmtpStartTLS, err: "454 not now"},
-		"unknown CA, starttls": {serve: startTLS(otherCert), tls: smtp.SmtpStartTLS, err: "set trusted_ca to the PEM file of that CA"},
-		"unknown CA, implicit": {serve: func(c net.Conn) { _ = tls.Server(c, otherCert).Handshake() }, tls: smtp.SmtpImplicit, err: "write in address a name that the certificate has"},
-		"hangs up after TLS":   {serve: startTLS(cert), tls: smtp.SmtpStartTLS, err: ""},
-		"no TLS":               {serve: sitetest.Script(map[string]string{"": "220 hi"}), tls: smtp.SmtpImplicit, err: "write tls starttls"},
-		"no AUTH":              {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello}), tls: smtp.SmtpNoTLS, signIn: true, err: "it offers no sign-in (AUTH)"},
-		"quotes the password":  {serve: sitetest.Script(quote), tls: smtp.SmtpNoTLS, signIn: true, err: "535 5.7.8 not with AUTH PLAIN (password) which is (password); check username and password"},
+		"hangs up":             {serve: func(net.Conn) {}, tls: smtp.NoTLS, err: ""},
+		"speaks nonsense":      {serve: sitetest.Script(map[string]string{"": "HTTP/1.1 400"}), tls: smtp.NoTLS, err: "short response"},
+		"nonsense at MAIL":     {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "ok"}), tls: smtp.NoTLS, err: "short response"},
+		"out of step at MAIL":  {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "354 ok"}), tls: smtp.NoTLS, err: "354 ok"},
+		"no STARTTLS":          {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello}), tls: smtp.StartTLS, err: "write tls implicit (mostly at port 465) or, only where nobody can listen in, tls none"},
+		"STARTTLS refused":     {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": "250-x\r\n250 STARTTLS", "STARTTLS": "454 not now"}), tls: smtp.StartTLS, err: "454 not now"},
+		"unknown CA, starttls": {serve: startTLS(otherCert), tls: smtp.StartTLS, err: "set trusted_ca to the PEM file of that CA"},
+		"unknown CA, implicit": {serve: func(c net.Conn) { _ = tls.Server(c, otherCert).Handshake() }, tls: smtp.ImplicitTLS, err: "write in address a name that the certificate has"},
+		"hangs up after TLS":   {serve: startTLS(cert), tls: smtp.StartTLS, err: ""},
+		"no TLS":               {serve: sitetest.Script(map[string]string{"": "220 hi"}), tls: smtp.ImplicitTLS, err: "write tls starttls"},
+		"no AUTH":              {serve: sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello}), tls: smtp.NoTLS, signIn: true, err: "it offers no sign-in (AUTH)"},
+		"quotes the password":  {serve: sitetest.Script(quote), tls: smtp.NoTLS, signIn: true, err: "535 5.7.8 not with AUTH PLAIN (password) which is (password); check username and password"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -200,7 +200,7 @@ func TestSMTPServerDown(t *testing.T) {
 }
 
 func TestSMTPWrongPassword(t *testing.T) {
-	p := sitetest.NewPostOffice(t, smtp.SmtpStartTLS)
+	p := sitetest.NewPostOffice(t, smtp.StartTLS)
 	m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: p.Address, TrustedCA: p.CaFile, Timeout: sitetest.FarTimeout, Username: sitetest.SmtpUser, Password: "guessed"})
 	err := m.Send(t.Context(), sitetest.AMail())
 	sitetest.RequireMailError(t, err, true, false)
@@ -210,7 +210,7 @@ func TestSMTPWrongPassword(t *testing.T) {
 }
 
 func TestSMTPRefusesMessageWithoutConnecting(t *testing.T) {
-	p := sitetest.NewPostOffice(t, smtp.SmtpNoTLS)
+	p := sitetest.NewPostOffice(t, smtp.NoTLS)
 	bad := sitetest.AMail()
 	bad.To = "ann@example.org>\r\nRCPT TO:<eve@example.net"
 	sitetest.RequireMailError(t, p.Mailer(t).Send(t.Context(), bad), false, true)
@@ -219,7 +219,7 @@ func TestSMTPRefusesMessageWithoutConnecting(t *testing.T) {
 
 func TestSMTPConnectionIsReplaced(t *testing.T) {
 	t.Run("the server hung up between two messages", func(t *testing.T) {
-		p := sitetest.NewPostOffice(t, smtp.SmtpStartTLS)
+		p := sitetest.NewPostOffice(t, smtp.StartTLS)
 		m := p.Mailer(t)
 		require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
 		p.HangUp()
@@ -227,13 +227,13 @@ func TestSMTPConnectionIsReplaced(t *testing.T) {
 		p.Require(t, 2, 2)
 	})
 	t.Run("idle for too long", func(t *testing.T) {
-		p := sitetest.NewPostOffice(t, smtp.SmtpStartTLS)
+		p := sitetest.NewPostOffice(t, smtp.StartTLS)
 		m := p.Mailer(t)
 		now := time.Now()
 		m.Now = func() time.Time { return now }
 		for range 2 {
 			require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
-			now = now.Add(smtp.SmtpIdle)
+			now = now.Add(smtp.IdleTime)
 		}
 		p.Require(t, 1, 2)
 		now = now.Add(time.Nanosecond)
@@ -241,7 +241,7 @@ func TestSMTPConnectionIsReplaced(t *testing.T) {
 		p.Require(t, 2, 3)
 	})
 	t.Run("dropped in the middle of a message", func(t *testing.T) {
-		p := sitetest.NewPostOffice(t, smtp.SmtpNoTLS)
+		p := sitetest.NewPostOffice(t, smtp.NoTLS)
 		m := p.Mailer(t)
 		require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
 		p.Set(func() { p.Data = &gosmtp.SMTPError{Code: 421, Message: "restarting"} })
@@ -257,7 +257,7 @@ func TestSMTPConnectionIsReplaced(t *testing.T) {
 			calls.Add(1)
 			sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "250 ok", "RCPT": "250 ok"})(conn)
 		})
-		m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout})
+		m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.NoTLS, Timeout: sitetest.FarTimeout})
 		for n := range int64(2) {
 			sitetest.RequireMailError(t, m.Send(t.Context(), sitetest.AMail()), false, false)
 			require.Equal(t, n+1, calls.Load())
@@ -270,7 +270,7 @@ func TestSMTPSlowReader(t *testing.T) {
 	address, _ := sitetest.ScriptedServer(t, func(conn net.Conn) {
 		sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "250 ok", "RCPT": "250 ok", "DATA": "354 go on"})(conn)
 	})
-	m := sitetest.Hurried(sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout}), 500*time.Millisecond)
+	m := sitetest.Hurried(sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.NoTLS, Timeout: sitetest.FarTimeout}), 500*time.Millisecond)
 	big := sitetest.AMail()
 	big.Text = strings.Repeat(strings.Repeat("x", 70)+"\n", 1<<18)
 	sitetest.RequireMailError(t, m.Send(t.Context(), big), false, false)
@@ -278,7 +278,7 @@ func TestSMTPSlowReader(t *testing.T) {
 
 func TestSMTPContext(t *testing.T) {
 	t.Run("over before it begins", func(t *testing.T) {
-		p := sitetest.NewPostOffice(t, smtp.SmtpNoTLS)
+		p := sitetest.NewPostOffice(t, smtp.NoTLS)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		err := p.Mailer(t).Send(ctx, sitetest.AMail())
@@ -302,7 +302,7 @@ func TestSMTPContext(t *testing.T) {
 				time.AfterFunc(50*time.Millisecond, cancel)
 				sitetest.Script(c.serve)(conn)
 			})
-			m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout})
+			m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.NoTLS, Timeout: sitetest.FarTimeout})
 			err := m.Send(ctx, sitetest.AMail())
 			sitetest.RequireMailError(t, err, true, false)
 			require.ErrorIs(t, err, context.Canceled)
@@ -341,7 +341,7 @@ func TestSMTPCloseDoesNotHang(t *testing.T) {
 		}
 	}
 	address, open := sitetest.ScriptedServer(t, serve)
-	m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout})
+	m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.NoTLS, Timeout: sitetest.FarTimeout})
 	require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
 	start := time.Now()
 	require.NoError(t, m.Close())
@@ -366,14 +366,14 @@ func TestSMTPNoDescriptorLeak(t *testing.T) {
 		tls   string
 		serve func(net.Conn)
 	}{
-		{smtp.SmtpNoTLS, sitetest.Tarpit},
-		{smtp.SmtpImplicit, sitetest.Tarpit},
-		{smtp.SmtpNoTLS, sitetest.Script(map[string]string{"": "554 go away"})},
-		{smtp.SmtpNoTLS, sitetest.Script(map[string]string{"": "220 hi", "EHLO": "550 no", "HELO": "550 no"})},
-		{smtp.SmtpStartTLS, sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "QUIT": "silence"})},
-		{smtp.SmtpImplicit, func(c net.Conn) { _ = tls.Server(c, otherCert).Handshake() }},
-		{smtp.SmtpNoTLS, sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "250 ok", "RCPT": "550 no", "QUIT": "221 bye"})},
-		{smtp.SmtpNoTLS, sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "250 ok"})},
+		{smtp.NoTLS, sitetest.Tarpit},
+		{smtp.ImplicitTLS, sitetest.Tarpit},
+		{smtp.NoTLS, sitetest.Script(map[string]string{"": "554 go away"})},
+		{smtp.NoTLS, sitetest.Script(map[string]string{"": "220 hi", "EHLO": "550 no", "HELO": "550 no"})},
+		{smtp.StartTLS, sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "QUIT": "silence"})},
+		{smtp.ImplicitTLS, func(c net.Conn) { _ = tls.Server(c, otherCert).Handshake() }},
+		{smtp.NoTLS, sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "250 ok", "RCPT": "550 no", "QUIT": "221 bye"})},
+		{smtp.NoTLS, sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "250 ok"})},
 	}
 	var mailers []*registration.SMTPMailer
 	var opens []*atomic.Int64
@@ -402,7 +402,7 @@ func TestSMTPNoDescriptorLeak(t *testing.T) {
 // Realms dial at the same time, to the same address too, and a tarpit holds up
 // nobody else.
 func TestSMTPConcurrentMailers(t *testing.T) {
-	p := sitetest.NewPostOffice(t, smtp.SmtpStartTLS)
+	p := sitetest.NewPostOffice(t, smtp.StartTLS)
 	pit, _ := sitetest.ScriptedServer(t, sitetest.Tarpit)
 	ctx, cancel := context.WithCancel(t.Context())
 	var stuck, all sync.WaitGroup

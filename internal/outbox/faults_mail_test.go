@@ -116,7 +116,7 @@ func TestFaultMailServerOutForAnHour(t *testing.T) {
 	office := &sorter{got: map[string][]string{}}
 	up := make(chan struct{})
 	address, listens := office.serveLater(t, up)
-	mailer := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS})
+	mailer := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.NoTLS})
 	core, logs := observer.New(zap.ErrorLevel)
 	db := sitetest.EmptyStore(t)
 	var before, queued uint64

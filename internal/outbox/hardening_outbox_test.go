@@ -524,7 +524,7 @@ func TestHardeningReloadWithAHangingMailServer(t *testing.T) {
 				}
 			})
 			b := newBench(t, sitetest.EmptyStore(t))
-			hanging, next := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout}), &benchMailer{}
+			hanging, next := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.NoTLS, Timeout: sitetest.FarTimeout}), &benchMailer{}
 			hanging.Server.Limits = smtp.DefaultLimits
 			hanging.Server.Limits.DataEnd = time.Second
 			p1, p2 := b.courier(hanging), b.courier(next)
@@ -592,7 +592,7 @@ func TestHardeningMailersPretend(t *testing.T) {
 		require.NoError(t, new(registration.LogMailer).Pretend(t.Context(), sitetest.AMail()))
 	})
 	t.Run("smtp takes as long as a mail, and tells nobody", func(t *testing.T) {
-		p := sitetest.NewPostOffice(t, smtp.SmtpNoTLS)
+		p := sitetest.NewPostOffice(t, smtp.NoTLS)
 		m := p.Mailer(t)
 		require.NoError(t, m.Pretend(t.Context(), sitetest.AMail()))
 		require.NoError(t, m.Send(t.Context(), sitetest.AMail()))

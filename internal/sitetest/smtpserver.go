@@ -66,7 +66,7 @@ func NewCA(t testing.TB, names ...string) (caFile string, config *tls.Config) {
 
 // PostOffice is an honest SMTP server, whose answers a test changes.
 type PostOffice struct {
-	Address, CaFile, Tls string
+	Address, CaFile, TLS string
 
 	Mu               sync.Mutex
 	Mail, Rcpt, Data error // what the server answers there; nil: it accepts
@@ -79,7 +79,7 @@ type PostOffice struct {
 // NewPostOffice runs a server; tlsKind is one of SMTPMailer.TLS.
 func NewPostOffice(t testing.TB, tlsKind string) *PostOffice {
 	t.Helper()
-	p := &PostOffice{Tls: tlsKind}
+	p := &PostOffice{TLS: tlsKind}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	p.Address = listener.Addr().String()
@@ -87,10 +87,10 @@ func NewPostOffice(t testing.TB, tlsKind string) *PostOffice {
 	server.Domain = "mail" + ".example.com"
 	server.ErrorLog = log.New(io.Discard, "", 0)
 	server.AllowInsecureAuth = true
-	if tlsKind != smtp.SmtpNoTLS {
+	if tlsKind != smtp.NoTLS {
 		p.CaFile, server.TLSConfig = NewCA(t, "127.0.0.1")
 	}
-	if tlsKind == smtp.SmtpImplicit {
+	if tlsKind == smtp.ImplicitTLS {
 		listener = tls.NewListener(listener, server.TLSConfig)
 	}
 	done := make(chan error, 1)
@@ -108,7 +108,7 @@ func NewPostOffice(t testing.TB, tlsKind string) *PostOffice {
 func (p *PostOffice) NewSession(c *gosmtp.Conn) (gosmtp.Session, error) {
 	p.Mu.Lock()
 	defer p.Mu.Unlock()
-	if _, secure := c.TLSConnectionState(); secure || p.Tls != smtp.SmtpStartTLS { // of STARTTLS, count the second EHLO alone
+	if _, secure := c.TLSConnectionState(); secure || p.TLS != smtp.StartTLS { // of STARTTLS, count the second EHLO alone
 		p.Conns = append(p.Conns, c.Conn())
 	}
 	p.Hello = c.Hostname()
@@ -184,7 +184,7 @@ func (p *PostOffice) HangUp() {
 // Mailer is one that the server fits.
 func (p *PostOffice) Mailer(t testing.TB) *registration.SMTPMailer {
 	t.Helper()
-	return ReadyMailer(t, &registration.SMTPMailer{Address: p.Address, TLS: p.Tls, TrustedCA: p.CaFile, Timeout: FarTimeout})
+	return ReadyMailer(t, &registration.SMTPMailer{Address: p.Address, TLS: p.TLS, TrustedCA: p.CaFile, Timeout: FarTimeout})
 }
 
 // ReadyMailer does what Caddy does with a configured module.

@@ -39,8 +39,8 @@ var DefaultLimits = Limits{Greeting: 5 * time.Minute, Command: 5 * time.Minute, 
 const (
 	// smtpTLSBytes is for a handshake, with the certificates of the server.
 	smtpTLSBytes = 128 << 10
-	// SmtpReplyBytes is for each reply.
-	SmtpReplyBytes = 32 << 10
+	// MaxReply is for each reply.
+	MaxReply = 32 << 10
 	// smtpBlock is how much of a message is a part with a time of its own.
 	smtpBlock = 64 << 10
 )
@@ -73,7 +73,7 @@ func (c *Conn) begin(limit time.Duration, bytes int64) {
 // command sends a line and reads the reply. Its code begins with expect, or the
 // error is a *textproto.Error; 0: any code.
 func (c *Conn) command(limit time.Duration, expect int, line string) (code int, text string, err error) {
-	c.begin(limit, SmtpReplyBytes)
+	c.begin(limit, MaxReply)
 	if err := c.text.PrintfLine("%s", line); err != nil {
 		return 0, "", err
 	}
@@ -112,19 +112,19 @@ func (c *Conn) secure(config *tls.Config) error {
 func (c *Conn) open(s *Server) (Step, error) {
 	config := &tls.Config{ServerName: s.Host, RootCAs: s.Roots, MinVersion: tls.VersionTLS12}
 	c.text = textproto.NewConn(c.raw)
-	if s.Tls == SmtpImplicit {
+	if s.TLS == ImplicitTLS {
 		if err := c.secure(config); err != nil {
 			return StepConnect, err
 		}
 	}
-	c.begin(c.limits.Greeting, SmtpReplyBytes)
+	c.begin(c.limits.Greeting, MaxReply)
 	if _, _, err := c.text.ReadResponse(220); err != nil {
 		return StepConnect, err
 	}
 	if err := c.hello(s.greeting()); err != nil {
 		return StepHello, err
 	}
-	if s.Tls == SmtpStartTLS {
+	if s.TLS == StartTLS {
 		if _, offered := c.extensions["STARTTLS"]; !offered {
 			return StepConnect, errNoStartTLS
 		}
@@ -206,7 +206,7 @@ func (c *Conn) deliver(ctx context.Context, file *mail.File) (Step, error) {
 	w := c.text.DotWriter()
 	for rest := file.Content; len(rest) > 0; {
 		block := rest[:min(len(rest), smtpBlock)]
-		c.begin(c.limits.DataBlock, SmtpReplyBytes)
+		c.begin(c.limits.DataBlock, MaxReply)
 		if _, err := w.Write(block); err != nil {
 			return StepData, err // not closed: that would end, and so send, half a message
 		}
@@ -214,7 +214,7 @@ func (c *Conn) deliver(ctx context.Context, file *mail.File) (Step, error) {
 	}
 	mu.Lock()
 	if whole = !ended; whole {
-		c.begin(c.limits.DataEnd, SmtpReplyBytes)
+		c.begin(c.limits.DataEnd, MaxReply)
 	}
 	mu.Unlock()
 	if !whole {

@@ -100,7 +100,7 @@ func (s *scripted) said(word string) (lines []string) {
 
 func (s *scripted) sender(t *testing.T, change ...func(*smtp.Server)) *smtp.Sender {
 	t.Helper()
-	m := &smtp.Sender{Server: smtp.Server{Address: s.address, Tls: smtp.SmtpNoTLS, Timeout: time.Minute, Username: "tim", Password: "tanstaaftanstaaf"}}
+	m := &smtp.Sender{Server: smtp.Server{Address: s.address, TLS: smtp.NoTLS, Timeout: time.Minute, Username: "tim", Password: "tanstaaftanstaaf"}}
 	for _, c := range change {
 		c(&m.Server)
 	}
@@ -235,7 +235,7 @@ func TestMinutes(t *testing.T) {
 							return ""
 						})
 					})
-					m := &smtp.Sender{Server: smtp.Server{Host: "mail.example.com", Port: "25", Tls: smtp.SmtpNoTLS, Timeout: 10 * time.Second, Username: "tim", Password: "tanstaaftanstaaf"}}
+					m := &smtp.Sender{Server: smtp.Server{Host: "mail.example.com", Port: "25", TLS: smtp.NoTLS, Timeout: 10 * time.Second, Username: "tim", Password: "tanstaaftanstaaf"}}
 					m.Server.Dial = func(context.Context, string, string) (net.Conn, error) { return ours, nil }
 					began := time.Now()
 					err := m.Send(t.Context(), message())
@@ -284,7 +284,7 @@ func TestHandedOverWithTheWholeMessage(t *testing.T) {
 						return ""
 					})
 				})
-				m := &smtp.Sender{Server: smtp.Server{Host: "mail.example.com", Port: "25", Tls: smtp.SmtpNoTLS}}
+				m := &smtp.Sender{Server: smtp.Server{Host: "mail.example.com", Port: "25", TLS: smtp.NoTLS}}
 				m.Server.Dial = func(context.Context, string, string) (net.Conn, error) { return ours, nil }
 				err := m.Send(ctx, message())
 				require.Equal(t, c.sent, err == nil, err)
@@ -329,5 +329,5 @@ func TestWordsBeforeTLS(t *testing.T) {
 		}
 		return ""
 	})
-	require.ErrorContains(t, s.sender(t, func(s *smtp.Server) { s.Tls = smtp.SmtpStartTLS }).Send(t.Context(), message()), "somebody stands between")
+	require.ErrorContains(t, s.sender(t, func(s *smtp.Server) { s.TLS = smtp.StartTLS }).Send(t.Context(), message()), "somebody stands between")
 }

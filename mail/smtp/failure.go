@@ -34,8 +34,8 @@ const (
 const (
 	// codeClosing says that the server is about to close the connection (RFC 5321, 3.8).
 	codeClosing = 421
-	// SmtpToldBytes is how much of a server's words is told in an error.
-	SmtpToldBytes = 500
+	// MaxTold is how much of a server's words is told in an error.
+	MaxTold = 500
 )
 
 var (
@@ -121,10 +121,10 @@ func (e *smtpError) Unwrap() error { return e.cause }
 
 // shortened cuts a text that is too long for a line of the log.
 func shortened(text string) string {
-	if len(text) <= SmtpToldBytes {
+	if len(text) <= MaxTold {
 		return text
 	}
-	return strings.ToValidUTF8(text[:SmtpToldBytes], "") + "…"
+	return strings.ToValidUTF8(text[:MaxTold], "") + "…"
 }
 
 // mend returns what to do about err, or nothing.
@@ -147,7 +147,7 @@ func (s *Server) mend(step Step, err error) string {
 		return "; this is no mail server, or somebody stands between: check address, port and tls"
 	case errors.As(err, &reply):
 		return s.mendRefusal(step, reply)
-	case step == StepConnect && s.Tls != SmtpImplicit && s.Port == smtpPorts[SmtpImplicit] && errors.As(err, &netError) && netError.Timeout():
+	case step == StepConnect && s.TLS != ImplicitTLS && s.Port == smtpPorts[ImplicitTLS] && errors.As(err, &netError) && netError.Timeout():
 		return "; servers at port 465 mostly want tls implicit"
 	}
 	return ""

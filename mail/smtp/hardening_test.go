@@ -95,19 +95,19 @@ func TestHardeningSMTPEndlessReplies(t *testing.T) {
 		{"final dot", ".", "250"},
 	} {
 		attacks = append(attacks,
-			attack{name: step.name + ", one line", verb: step.verb, piece: "x", tls: smtp.SmtpNoTLS},
-			attack{name: step.name + ", one line that begins well", verb: step.verb, piece: step.code + "-x", tls: smtp.SmtpNoTLS},
-			attack{name: step.name + ", a list", verb: step.verb, piece: step.code + "-\r\n", tls: smtp.SmtpNoTLS},
-			attack{name: step.name + ", a list of nonsense", verb: step.verb, piece: step.code + "-\r\nx\r\n", tls: smtp.SmtpNoTLS},
+			attack{name: step.name + ", one line", verb: step.verb, piece: "x", tls: smtp.NoTLS},
+			attack{name: step.name + ", one line that begins well", verb: step.verb, piece: step.code + "-x", tls: smtp.NoTLS},
+			attack{name: step.name + ", a list", verb: step.verb, piece: step.code + "-\r\n", tls: smtp.NoTLS},
+			attack{name: step.name + ", a list of nonsense", verb: step.verb, piece: step.code + "-\r\nx\r\n", tls: smtp.NoTLS},
 		)
 	}
 	attacks = append(attacks,
-		attack{name: "AUTH, challenges without end", verb: "AUTH", piece: "334 VXNlcm5hbWU6\r\n", tls: smtp.SmtpNoTLS},
-		attack{name: "greeting, NUL", verb: "", piece: "\x00", tls: smtp.SmtpNoTLS},
-		attack{name: "STARTTLS, one line", verb: "STARTTLS", piece: "x", tls: smtp.SmtpStartTLS},
-		attack{name: "STARTTLS, a list", verb: "STARTTLS", piece: "220-\r\n", tls: smtp.SmtpStartTLS},
-		attack{name: "AUTH within TLS", verb: "AUTH", piece: "334-\r\n", tls: smtp.SmtpStartTLS},
-		attack{name: "final dot within TLS", verb: ".", piece: "250-\r\n", tls: smtp.SmtpStartTLS},
+		attack{name: "AUTH, challenges without end", verb: "AUTH", piece: "334 VXNlcm5hbWU6\r\n", tls: smtp.NoTLS},
+		attack{name: "greeting, NUL", verb: "", piece: "\x00", tls: smtp.NoTLS},
+		attack{name: "STARTTLS, one line", verb: "STARTTLS", piece: "x", tls: smtp.StartTLS},
+		attack{name: "STARTTLS, a list", verb: "STARTTLS", piece: "220-\r\n", tls: smtp.StartTLS},
+		attack{name: "AUTH within TLS", verb: "AUTH", piece: "334-\r\n", tls: smtp.StartTLS},
+		attack{name: "final dot within TLS", verb: ".", piece: "250-\r\n", tls: smtp.StartTLS},
 	)
 	measure := func(work func()) uint64 {
 		var before, after runtime.MemStats
@@ -118,7 +118,7 @@ func TestHardeningSMTPEndlessReplies(t *testing.T) {
 	}
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
-			secured := map[string]*tls.Config{smtp.SmtpStartTLS: cert}[a.tls]
+			secured := map[string]*tls.Config{smtp.StartTLS: cert}[a.tls]
 			address, open := sitetest.ScriptedServer(t, endlessAt(a.verb, a.piece, 0, secured))
 			m := &registration.SMTPMailer{Address: address, TLS: a.tls, TrustedCA: caFile, Timeout: sitetest.FarTimeout, Username: sitetest.SmtpUser, Password: sitetest.SmtpPassword}
 			sitetest.ReadyMailer(t, m)
@@ -127,14 +127,14 @@ func TestHardeningSMTPEndlessReplies(t *testing.T) {
 			t.Logf("%d KiB", used>>10)
 			require.Less(t, used, uint64(6*mebibyte), "memory that one server can make us take")
 			sitetest.RequireMailError(t, err, !afterSender[a.verb], false)
-			require.Less(t, len(err.Error()), 2*smtp.SmtpToldBytes, "in the log")
+			require.Less(t, len(err.Error()), 2*smtp.MaxTold, "in the log")
 			require.NotContains(t, err.Error(), sitetest.SmtpPassword)
 			require.Eventually(t, func() bool { return open.Load() == 0 }, sitetest.Patience, time.Millisecond, "the connection is closed")
 		})
 	}
 	t.Run("QUIT", func(t *testing.T) {
 		address, open := sitetest.ScriptedServer(t, endlessAt("QUIT", "221-\r\n", 0, nil))
-		m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout})
+		m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.NoTLS, Timeout: sitetest.FarTimeout})
 		require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
 		require.Less(t, measure(func() { require.NoError(t, m.Close()) }), uint64(mebibyte))
 		require.Eventually(t, func() bool { return open.Load() == 0 }, sitetest.Patience, time.Millisecond)
@@ -144,7 +144,7 @@ func TestHardeningSMTPEndlessReplies(t *testing.T) {
 		t.Run("drop by drop at "+verb, func(t *testing.T) {
 			t.Parallel()
 			address, open := sitetest.ScriptedServer(t, endlessAt(verb, "2", 5*time.Millisecond, nil))
-			m := sitetest.Hurried(sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout}), 200*time.Millisecond)
+			m := sitetest.Hurried(sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.NoTLS, Timeout: sitetest.FarTimeout}), 200*time.Millisecond)
 			start := time.Now()
 			sitetest.RequireMailError(t, m.Send(t.Context(), sitetest.AMail()), !afterSender[verb], false)
 			require.Less(t, time.Since(start), 20*time.Second)
@@ -157,7 +157,7 @@ func TestHardeningSMTPEndlessReplies(t *testing.T) {
 func TestHardeningSMTPBoundsAreByReply(t *testing.T) {
 	talkative := strings.Repeat("250-"+strings.Repeat("x", 500)+"\r\n", 50)
 	answers := map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": talkative + "250 ok", "RCPT": talkative + "250 ok", "DATA": "354 go on", ".": talkative + "250 ok", "QUIT": talkative + "221 bye"}
-	require.Less(t, len(talkative), smtp.SmtpReplyBytes)
+	require.Less(t, len(talkative), smtp.MaxReply)
 	address, _ := sitetest.ScriptedServer(t, func(conn net.Conn) {
 		lines := bufio.NewReader(conn)
 		_, _ = io.WriteString(conn, answers[""]+"\r\n")
@@ -174,7 +174,7 @@ func TestHardeningSMTPBoundsAreByReply(t *testing.T) {
 			_, _ = io.WriteString(conn, answers[word]+"\r\n")
 		}
 	})
-	m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout})
+	m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.NoTLS, Timeout: sitetest.FarTimeout})
 	for range 20 {
 		require.NoError(t, m.Send(t.Context(), sitetest.AMail()))
 	}
@@ -189,7 +189,7 @@ func TestHardeningSMTPServerQuotesALink(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			address, _ := sitetest.ScriptedServer(t, sitetest.Script(map[string]string{"": "220 hi", "EHLO": sitetest.Hello, "MAIL": "250 ok", "RCPT": "554 5.7.1 spam: " + quoted, "QUIT": "221 bye"}))
-			m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.SmtpNoTLS, Timeout: sitetest.FarTimeout})
+			m := sitetest.ReadyMailer(t, &registration.SMTPMailer{Address: address, TLS: smtp.NoTLS, Timeout: sitetest.FarTimeout})
 			err := m.Send(t.Context(), sitetest.AMail())
 			sitetest.RequireMailError(t, err, false, false)
 			require.NotContains(t, fmt.Sprintf("%+v", err), "s3cret")
@@ -200,7 +200,7 @@ func TestHardeningSMTPServerQuotesALink(t *testing.T) {
 
 func TestHardeningSMTPErrorsAreShort(t *testing.T) {
 	s := smtp.Server{Host: "mail.example.com", Port: "25"}
-	err := s.Failure(smtp.StepMail, fmt.Errorf("%s: %w", strings.Repeat("ä", smtp.SmtpToldBytes), &boundconn.TooLongError{Bytes: 1 << 20}))
-	require.Less(t, len(err.Error()), 2*smtp.SmtpToldBytes)
+	err := s.Failure(smtp.StepMail, fmt.Errorf("%s: %w", strings.Repeat("ä", smtp.MaxTold), &boundconn.TooLongError{Bytes: 1 << 20}))
+	require.Less(t, len(err.Error()), 2*smtp.MaxTold)
 	require.ErrorContains(t, err, "…; this is no mail server, or somebody stands between")
 }

@@ -22,18 +22,18 @@ import (
 
 // The values of SMTPMailer.TLS.
 const (
-	SmtpStartTLS = "starttls"
-	SmtpImplicit = "implicit"
-	SmtpNoTLS    = "none"
+	StartTLS    = "starttls"
+	ImplicitTLS = "implicit"
+	NoTLS       = "none"
 )
 
 // smtpPorts are the default ports (RFC 6409, RFC 8314, RFC 5321), by SMTPMailer.TLS.
-var smtpPorts = map[string]string{SmtpStartTLS: "587", SmtpImplicit: "465", SmtpNoTLS: "25"}
+var smtpPorts = map[string]string{StartTLS: "587", ImplicitTLS: "465", NoTLS: "25"}
 
 const (
-	// SmtpIdle is how long a connection is kept for the next message: less than
+	// IdleTime is how long a connection is kept for the next message: less than
 	// any server keeps it.
-	SmtpIdle = 30 * time.Second
+	IdleTime = 30 * time.Second
 	// smtpGoodbye is how long the server gets to answer QUIT.
 	smtpGoodbye = time.Second
 )
@@ -54,7 +54,7 @@ type Sender struct {
 // Server is an SMTPMailer's configuration, with its defaults and, but for
 // the check of a Caddyfile, without placeholders.
 type Server struct {
-	Address, Username, Password, Tls, Hello, TrustedCA string
+	Address, Username, Password, TLS, Hello, TrustedCA string
 	// Timeout is for connecting.
 	Timeout time.Duration
 	Limits  Limits // zero: DefaultLimits
@@ -75,13 +75,13 @@ func (s *Server) greeting() string {
 // Split takes the address apart. It returns the setting that is wrong, and why.
 func (s *Server) Split() (setting string, err error) {
 	host, port, err := net.SplitHostPort(s.Address)
-	if s.Tls == "" {
-		if s.Tls = SmtpStartTLS; err == nil && port == smtpPorts[SmtpImplicit] {
-			s.Tls = SmtpImplicit
+	if s.TLS == "" {
+		if s.TLS = StartTLS; err == nil && port == smtpPorts[ImplicitTLS] {
+			s.TLS = ImplicitTLS
 		}
 	}
 	if err != nil { // no port, or nonsense
-		host, port = strings.TrimSuffix(strings.TrimPrefix(s.Address, "["), "]"), smtpPorts[s.Tls]
+		host, port = strings.TrimSuffix(strings.TrimPrefix(s.Address, "["), "]"), smtpPorts[s.TLS]
 		if bracketed := s.Address[:min(1, len(s.Address))] == "["; bracketed != strings.HasSuffix(s.Address, "]") ||
 			strings.Contains(host, ":") && net.ParseIP(host) == nil {
 			host = ""
@@ -89,8 +89,8 @@ func (s *Server) Split() (setting string, err error) {
 	}
 	s.Host, s.Port = host, port
 	number, err := strconv.ParseUint(s.Port, 10, 16)
-	if _, known := smtpPorts[s.Tls]; !known {
-		return "tls", fmt.Errorf("%q is none of starttls, implicit, none", s.Tls)
+	if _, known := smtpPorts[s.TLS]; !known {
+		return "tls", fmt.Errorf("%q is none of starttls, implicit, none", s.TLS)
 	}
 	if err != nil || number == 0 || s.Host == "" || strings.ContainsAny(s.Host, " \t\r\n/@{}[]") {
 		return "address", fmt.Errorf("%q is no mail server; write for example mail.example.com:587", s.Address)
@@ -109,7 +109,7 @@ func (s *Server) Check() (setting string, err error) {
 		return "username", errors.New("it has no password; add password {env.SMTP_PASSWORD}, or remove username")
 	case s.Username == "" && s.Password != "":
 		return "password", errors.New("it has no username; add username <name>, or remove password")
-	case s.Tls == SmtpNoTLS && s.Password != "" && !s.local():
+	case s.TLS == NoTLS && s.Password != "" && !s.local():
 		return "tls", fmt.Errorf("none would send the password to %s in the clear; write starttls or implicit, or remove username and password", s.Host)
 	}
 	return "", nil
@@ -167,7 +167,7 @@ func (m *Sender) take() (*Conn, int) {
 	c, epoch := m.Conn, m.epoch
 	m.Conn = nil
 	m.mu.Unlock()
-	if c != nil && m.time().Sub(c.used) > SmtpIdle {
+	if c != nil && m.time().Sub(c.used) > IdleTime {
 		c.hangUp()
 		c = nil
 	}
