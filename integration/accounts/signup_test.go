@@ -122,15 +122,7 @@ func TestUnconfirmedFindTheirWay(t *testing.T) {
 	s.Client().Post(http.StatusCreated, "register", served.Newcomer("bob"))
 	confirm := s.Mail("bob@example.org", 1)
 	s.Client().Post(http.StatusOK, "send-reset-password-link", data{"login": "bob@example.org"})
-	var reset *url.URL
-	require.True(t, served.Eventually(func() bool {
-		for _, m := range s.Mails("bob@example.org") {
-			if u := m.URL(t); strings.Contains(u.Path, "reset-password") {
-				reset = u
-			}
-		}
-		return reset != nil
-	}, 5*time.Millisecond))
+	reset := linkTo(s, "bob@example.org", "/accounts/reset-password/")
 	b := asBrowser(s)
 	require.Equal(t, http.StatusSeeOther, b.Do("POST", reset.Path, formOf(linkData(reset), "password", "another long passphrase")).StatusCode)
 	require.Equal(t, "200", s.Client().Code("POST", served.LoginPath, data{"login": "bob", "password": "another long passphrase"}))
@@ -138,6 +130,22 @@ func TestUnconfirmedFindTheirWay(t *testing.T) {
 	late := asBrowser(s).Get(confirm.URL(t).RequestURI())
 	require.NotContains(t, late.Text, `action="/accounts/resend-verification/"`)
 	require.Contains(t, late.Text, `href="/accounts/login/`)
+}
+
+// linkTo waits for a mail with a link to a path and returns the link. Mails of one
+// second have no order among them.
+func linkTo(s *served.Server, to, path string) *url.URL {
+	s.T.Helper()
+	var link *url.URL
+	require.True(s.T, served.Eventually(func() bool {
+		for _, m := range s.Mails(to) {
+			if u, err := url.Parse(served.LinkInText.FindString(m.Text)); err == nil && strings.HasPrefix(u.Path, path) {
+				link = u
+			}
+		}
+		return link != nil
+	}, 5*time.Millisecond), "a mail to %s with a link to %s", to, path)
+	return link
 }
 
 func linkData(u *url.URL) data {
