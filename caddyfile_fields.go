@@ -109,6 +109,18 @@ func auditOption(to *AuditSettings) option {
 // frontendPage is an example of a page that a mailed link opens.
 const frontendPage = "https://app.example.com/verify/"
 
+// termsOption reads `terms <page> <version>`.
+func termsOption(to *TermsSettings) option {
+	return func(p *parser, name string) error {
+		args := p.RemainingArgs()
+		if len(args) != 2 {
+			return p.Errf("%s takes the page of the terms and their version; write for example: terms /terms.html 2026-11-01", name)
+		}
+		to.Page, to.Version = args[0], args[1]
+		return nil
+	}
+}
+
 // registerOptions are the settings of the block register.
 func (h *Handler) registerOptions() map[string]option {
 	return redirectOptions(map[string]option{
@@ -119,6 +131,7 @@ func (h *Handler) registerOptions() map[string]option {
 		"deny_domains":         listOption(&h.Register.DenyDomains, "mailinator.com"),
 		"code":                 textOption(&h.Register.Code, "{env.SIGNUP_CODE}"),
 		"reason":               textOption(&h.Register.Reason, "required"),
+		"terms":                termsOption(&h.Register.Terms),
 		"password_confirm":     switchOption(&h.Register.PasswordConfirm),
 		"verification":         switchOption(&h.Register.Verification),
 		"verification_url":     textOption(&h.Register.VerificationURL, frontendPage),

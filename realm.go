@@ -112,6 +112,8 @@ func (s *Settings) resolve() (*Settings, error) {
 	out.Templates = replace("templates", s.Templates)
 	out.TrustedOrigins = replaceAll("trusted_origins", s.TrustedOrigins)
 	out.Register.Code = replace("register.code", s.Register.Code)
+	out.Register.Terms.Page = replace("register.terms", s.Register.Terms.Page)
+	out.Register.Terms.Version = replace("register.terms", s.Register.Terms.Version)
 	out.Register.Contact = replace("register.contact", s.Register.Contact)
 	out.Register.VerificationURL = replace("register.verification_url", s.Register.VerificationURL)
 	out.ResetPassword.VerificationURL = replace("reset_password.verification_url", s.ResetPassword.VerificationURL)

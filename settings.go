@@ -155,6 +155,8 @@ type RegisterSettings struct {
 	// Whether people say at the sign-up why they want in, for who approves them: `off`,
 	// `optional` or `required`. Default: `off`.
 	Reason string `json:"reason,omitempty"`
+	// The terms to which people have to agree when they sign up. Default: none.
+	Terms TermsSettings `json:"terms,omitzero"`
 	// Whom people can ask who can't get on by themselves: an e-mail address or a URL,
 	// shown wherever a page has no other way on. Placeholders are replaced when the
 	// configuration loads. Default: none.
@@ -188,6 +190,18 @@ type RegisterSettings struct {
 	RedirectSettings
 	// The templates of the mail.
 	Mail MailSettings `json:"mail,omitzero"`
+}
+
+// TermsSettings are the terms of the site. The account keeps to which version its owner
+// has agreed, and when; who has agreed to another, or to none, is asked at the next
+// sign-in.
+type TermsSettings struct {
+	// Where people read them: a URL, or a path of this site. Placeholders are replaced
+	// when the configuration loads.
+	Page string `json:"page,omitempty"`
+	// The name of their version, such as its date: up to 64 letters, digits, `.`, `-`, `_` and `/`.
+	// Placeholders are replaced when the configuration loads.
+	Version string `json:"version,omitempty"`
 }
 
 // MailSettings names the template files of one message, relative to

@@ -98,6 +98,7 @@ func (s *Settings) checkRegister(bad badFunc) {
 	if !slices.Contains(account.Reasons, r.Reason) {
 		bad("register.reason", "%q is not one of %s", r.Reason, strings.Join(account.Reasons, ", "))
 	}
+	r.checkTerms(bad)
 	if hasPlaceholder(r.Contact) || r.Contact == "" {
 		return
 	}
@@ -107,6 +108,25 @@ func (s *Settings) checkRegister(bad badFunc) {
 		}
 	} else if !field.MeansAddress(r.Contact) {
 		bad("register.contact", "%q is neither an e-mail address nor a URL; write for example help@example.com", r.Contact)
+	}
+}
+
+// termsVersion is what a version can be called: one word that stays as it is on its way
+// through forms and programs.
+var termsVersion = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z._/-]*$`)
+
+// checkTerms finds what is wrong with the terms to which people agree.
+func (r RegisterSettings) checkTerms(bad badFunc) {
+	page, version := r.Terms.Page, r.Terms.Version
+	if page == "" && version == "" {
+		return
+	}
+	const example = "write for example: terms /terms.html 2026-11-01"
+	if !hasPlaceholder(page) && !web.IsSitePath(page) && checkHTTPURL(page, true) != nil {
+		bad("register.terms", "%q is neither a path of this site nor a URL; %s", page, example)
+	}
+	if !hasPlaceholder(version) && (len(version) > account.MaxTermsVersion || !termsVersion.MatchString(version)) {
+		bad("register.terms", "%q is no version: up to %d letters, digits, '.', '-', '_' and '/'; %s", version, account.MaxTermsVersion, example)
 	}
 }
 

@@ -60,6 +60,9 @@ func (s *RegisterSettings) reservedNames() []string {
 	if s.Reason != "" && s.Reason != account.ReasonOff {
 		names = append(names, account.ParamReason)
 	}
+	if s.Terms.Version != "" {
+		names = append(names, account.ParamTerms)
+	}
 	return names
 }
 

@@ -27,6 +27,7 @@ func (s *Settings) policy() *account.Policy {
 	}
 	p.Register.AllowDomains, p.Register.DenyDomains = domains(s.Register.AllowDomains), domains(s.Register.DenyDomains)
 	p.Register.Code, p.Register.Reason = strings.TrimSpace(s.Register.Code), s.Register.Reason
+	p.Register.Terms = s.Register.Terms.Version
 	p.Register.Mode, p.Register.Enabled = s.Register.Mode, *s.Register.Enabled
 	p.Register.Verification = *s.Register.Verification
 	p.Register.PasswordConfirm = *s.Register.PasswordConfirm
@@ -86,6 +87,9 @@ func (s *Settings) webOptions() *web.Options {
 			sign.PurposeRegisterEmail: {URL: s.mailed(s.RegisterEmail.VerificationURL), Redirect: s.RegisterEmail.web()},
 			sign.PurposeUndoEmail:     {URL: s.mailed(s.RegisterEmail.UndoURL)},
 		},
+	}
+	if o.TermsPage = s.Register.Terms.Page; strings.HasPrefix(o.TermsPage, "/") {
+		o.TermsPage = o.Prefix + o.TermsPage
 	}
 	o.Cookie.Name, o.Cookie.Domain, o.Cookie.SameSite = s.Session.CookieName, s.Session.CookieDomain, s.Session.SameSite
 	o.Pages.Off, o.Pages.Title, o.Pages.Logo, o.Pages.Stylesheet = s.Pages.Off, s.Pages.Title, s.Pages.Logo, s.Pages.Stylesheet

@@ -324,6 +324,15 @@ var settingCases = []settingCase{
 		body["code"], body["reason"] = "sesame", "I know the word."
 		require.Equal(t, "201", with.client().Code("POST", "/accounts/register", body))
 	}},
+	{"register.terms.page register.terms.version", "register {\n terms /terms.html 2026-11-01\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "invalid terms:terms_required", plain: "201"} {
+			require.Equal(t, want, p.client().Code("POST", "/accounts/register", served.Newcomer("agrees")))
+			require.Equal(t, p == with, strings.Contains(p.browser().Get("/accounts/register/").Text, `href="/terms.html"`))
+		}
+		body := served.Newcomer("agreed")
+		body["terms"] = "2026-11-01"
+		require.Equal(t, "201", with.client().Code("POST", "/accounts/register", body))
+	}},
 	{"register.reserved_names", "register {\n reserved_names billing\n }", func(t *testing.T, with, plain *place) {
 		for p, want := range map[*place]string{with: "invalid username:invalid", plain: "201"} {
 			require.Equal(t, want, p.client().Code("POST", "/accounts/register", served.Newcomer("Billing")))

@@ -50,7 +50,9 @@ type Policy struct {
 		// Code is what a sign-up has to bring; "": none.
 		Code string
 		// Reason is one of Reasons: whether a sign-up says why.
-		Reason              string
+		Reason string
+		// Terms is the version of the terms to which people have to agree; "": none.
+		Terms               string
 		Verification        bool
 		PasswordConfirm     bool
 		OneTimeUse          bool

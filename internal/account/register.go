@@ -118,6 +118,7 @@ func (a *Accounts) readSignUp(ctx context.Context, in field.Input) *signUp {
 	a.someLogin(nil, s.user, &s.refused)
 	a.checkAddress(s.user.Email, &s.refused)
 	a.readReason(in, s.user, &s.refused)
+	a.agree(in, s.user, &s.refused)
 	s.pass = in.Password(ParamPassword, &s.refused)
 	s.confirm = a.confirmation(in, a.Policy.Register.PasswordConfirm, &s.refused)
 	return s
@@ -258,6 +259,11 @@ func (a *Accounts) signUp(ctx context.Context, s *signUp, client Client) (*store
 		}
 		if err := t.Audit(audit.AccountRegistered, u.ID, "invitation", s.invitationID()); err != nil {
 			return err
+		}
+		if u.Terms != "" {
+			if err := t.auditTerms(u); err != nil {
+				return err
+			}
 		}
 		if !u.AwaitsVerification {
 			return a.PutUser(t, u)

@@ -129,7 +129,10 @@ const otherPassword = "an even longer passphrase"
 
 var (
 	newPassword = sitetest.Data{"password": otherPassword, "password_confirm": otherPassword}
-	withReset   = func(on bool) func(*registration.Settings) {
+	withTerms   = func(s *registration.Settings) {
+		s.Register.Terms = registration.TermsSettings{Page: "/terms.html", Version: "2026-11-01"}
+	}
+	withReset = func(on bool) func(*registration.Settings) {
 		return func(s *registration.Settings) { s.ResetPassword.Enabled = &on }
 	}
 )
@@ -242,6 +245,9 @@ var auditedBesides = map[string]auditedAct{
 		settings: []func(*registration.Settings){func(s *registration.Settings) { s.Register.AutoLogin = sitetest.On() }}, before: auditedEndpoints["verify-registration"].before,
 		act: auditedEndpoints["verify-registration"].act, events: "account_verified signed_in",
 	},
+	"a sign-up that agrees to the terms": {settings: []func(*registration.Settings){withTerms}, act: func(s *sitetest.Site, _ any) {
+		ok(s, s.Browser(), "register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"terms": "2026-11-01"}))
+	}, events: "account_registered terms_accepted"},
 	"a refresh token twice": {settings: []func(*registration.Settings){sitetest.WithJWT}, before: func(s *sitetest.Site) any {
 		s.Member("ada")
 		_, refresh := s.Tokens("ada")

@@ -14,6 +14,7 @@ type Event string
 const (
 	AccountRegistered    Event = "account_registered"
 	AccountVerified      Event = "account_verified"
+	TermsAccepted        Event = "terms_accepted"
 	SignedIn             Event = "signed_in"
 	SignInFailed         Event = "sign_in_failed"
 	SignedOut            Event = "signed_out"
@@ -46,6 +47,7 @@ var Events = []struct {
 }{
 	{AccountRegistered, false, "Somebody signed up (the account may wait for its confirmation), or, with `by` `administrator`, was given an account."},
 	{AccountVerified, false, "An account that waited was confirmed by its mailed link."},
+	{TermsAccepted, false, "Somebody agreed to the terms, at the sign-up or at a sign-in; `version` says to which."},
 	{SignedIn, false, "A sign-in; `by` is `password` or `link`, `gives` what it handed out (session, token, refresh)."},
 	{SignInFailed, true, "A password was wrong, or right and the account may not sign in; `code` says which. Without an account: nobody goes by the name that was typed."},
 	{SignedOut, false, "A sign-out; with `tokens`, the account's tokens ended too."},

@@ -44,6 +44,7 @@ const (
 	CodeInvitationInvalid      Code = "invitation_invalid"
 	CodeSignUpCodeInvalid      Code = "signup_code_invalid"
 	CodeDomainNotAllowed       Code = "domain_not_allowed"
+	CodeTermsRequired          Code = "terms_required"
 	CodeSignatureInvalid       Code = "signature_invalid"
 	CodeSignatureExpired       Code = "signature_expired"
 	CodeUserNotFound           Code = "user_not_found"

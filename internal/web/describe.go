@@ -64,6 +64,11 @@ var CurrentPasswordInput = InputDoc{
 // InvitationInput is the token of an invitation.
 var InvitationInput = InputDoc{sign.ParamInvitation, false, NewObject("type", "string", "description", "The token of an invitation, as its link has it. It gives the account its groups; one that names an address confirms it.")}
 
+// TermsInput is the version of the terms to which somebody agrees.
+func TermsInput(s *Options) InputDoc {
+	return NewInput(account.ParamTerms, true, NewObject("type", "string", "const", s.Register.Terms, "description", "The version of the terms ("+s.TermsPage+"), once the person has agreed to it.", "examples", []any{s.Register.Terms}))
+}
+
 // NextInput is where the person wants to go in the end.
 var NextInput = InputDoc{sign.ParamNext, false, Object{
 	{"type", "string"}, {"description", "Where the person wanted to go; it travels in the mailed link. Ignored unless it leads to this site or a trusted origin."},

@@ -142,7 +142,7 @@ type PageField struct {
 	Name, Label string
 	// Kind is the type of an input, or select.
 	Kind string
-	// Value is what it begins with; a password's is always empty.
+	// Value is what it begins with, of a checkbox what it sends; a password's is always empty.
 	Value string
 	// Checked is for a checkbox, Options for a select.
 	Checked                 bool
@@ -156,6 +156,8 @@ type PageField struct {
 	// Optional is the word for it, empty where the input is required.
 	Optional, Hint string
 	Errors         []string
+	// More is a page that tells more, to be opened beside the form; nil: none.
+	More *PageLink
 }
 
 // DescribedBy lists the ids of the hint and the errors, for aria-describedby.
@@ -311,7 +313,7 @@ func (p *pages) samples(name string) []PageData {
 	for _, kind := range []string{"text", "checkbox", "select", "textarea"} {
 		full.Form.Fields = append(full.Form.Fields, PageField{
 			Name: "x", Kind: kind, Value: "x", Checked: true, Options: []PageOption{{"x", "x", true}, {"y", "y", false}}, Autocomplete: "x", InputMode: "x",
-			MinLength: 1, MaxLength: 1, Min: "1", Max: "1", Step: "1", Required: true, Verbatim: true, Optional: "x", Hint: "x", Errors: []string{"x", "y"},
+			MinLength: 1, MaxLength: 1, Min: "1", Max: "1", Step: "1", Required: true, Verbatim: true, Optional: "x", Hint: "x", Errors: []string{"x", "y"}, More: &PageLink{"x", "x"},
 		}, PageField{Name: "y", Kind: kind})
 	}
 	full.loc = p.realm.Languages.Locales[0]

@@ -6,6 +6,7 @@ package web
 import (
 	"net/http"
 	"slices"
+	"unicode/utf8"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
@@ -90,6 +91,10 @@ type FormField struct {
 	// browser that did not sign up itself.
 	stale, Foreign bool
 	minLength      int
+	// sends is what a ticked box sends; "": true.
+	sends string
+	// more is a link that tells more than the label.
+	more FormLink
 	// options are the choices of a select.
 	options []formOption
 	// min, max and step are those of a number or a date.
@@ -185,6 +190,14 @@ func CodeField(name string, label text.Phrase) FormField {
 	return FormField{Name: name, label: label, kind: kindInputText, Autocomplete: "off", Required: true, verbatim: true}
 }
 
+// TermsField asks for the agreement to the terms, by a box that sends their version.
+func TermsField(s *Options) FormField {
+	return FormField{
+		Name: account.ParamTerms, label: text.Say("field.terms"), kind: kindInputCheckbox, Required: true,
+		sends: s.Register.Terms, more: FormLink{s.TermsPage, text.Say("link.terms")},
+	}
+}
+
 // LongField asks for some sentences.
 func LongField(name string, label text.Phrase, required bool) FormField {
 	return FormField{Name: name, label: label, kind: kindInputLong, Required: required}
@@ -260,6 +273,43 @@ func (ff *FormField) addedField(f *field.Field) {
 			ff.options = append(ff.options, formOption{choice, text.Phrase{Words: choice}})
 		}
 	case field.KindText, field.KindUUID, field.KindTime, field.KindList:
+	}
+}
+
+// LetStay takes off the form what would keep a browser from sending back what the
+// account has: rules may have come after it.
+func LetStay(c *Call, d *PageData, u *store.User) {
+	for i := range d.Form.Fields {
+		ff := &d.Form.Fields[i]
+		f, ok := c.Policy.Fields.ByName[ff.Name]
+		if !ok {
+			continue
+		}
+		have := field.TextOf(f.Get(u))
+		if have == "" {
+			ff.Required = false
+			continue
+		}
+		if utf8.RuneCountInString(have) < ff.MinLength {
+			ff.MinLength = 0
+		}
+		if code, _ := f.Beyond(f.Get(u)); code == refusal.CodeMinValue {
+			ff.Min = ""
+		} else if code == refusal.CodeMaxValue {
+			ff.Max = ""
+		}
+		switch f.Kind {
+		case field.KindEmail, field.KindURL:
+			if !f.Owns(have) {
+				ff.Kind = kindInputText
+			}
+		case field.KindChoice:
+			if !slices.Contains(f.Choices, have) {
+				chosen := slices.ContainsFunc(ff.Options, func(o PageOption) bool { return o.Selected })
+				ff.Options = append(ff.Options, PageOption{have, have, !chosen})
+			}
+		default:
+		}
 	}
 }
 

@@ -77,13 +77,17 @@ func (ff FormField) show(l *text.Locale, value string) PageField {
 		Name: ff.Name, Label: l.Text(ff.label), Kind: ff.kind, Autocomplete: ff.Autocomplete, InputMode: ff.inputMode, Hint: l.Text(ff.Hint),
 		Required: ff.Required, Verbatim: ff.verbatim, MinLength: ff.minLength, Min: ff.min, Max: ff.max, Step: ff.step,
 	}
+	if ff.more.href != "" {
+		field.More = &PageLink{ff.more.href, l.Text(ff.more.text)}
+	}
 	if !ff.Required && ff.kind != kindInputCheckbox {
 		field.Optional = l.Text(text.Say("page.optional"))
 	}
 	switch ff.kind {
 	case kindInputPassword:
 	case kindInputCheckbox:
-		field.Checked = value == "true"
+		field.Value = cmp.Or(ff.sends, "true")
+		field.Checked = value == field.Value
 	case kindInputSelect:
 		for _, o := range ff.options {
 			field.Options = append(field.Options, PageOption{o.value, l.Text(o.label), o.value == value})
@@ -92,43 +96,6 @@ func (ff FormField) show(l *text.Locale, value string) PageField {
 		field.Value = value
 	}
 	return field
-}
-
-// LetStay takes off the form what would keep a browser from sending back what the
-// account has: rules may have come after it.
-func LetStay(c *Call, d *PageData, u *store.User) {
-	for i := range d.Form.Fields {
-		ff := &d.Form.Fields[i]
-		f, ok := c.Policy.Fields.ByName[ff.Name]
-		if !ok {
-			continue
-		}
-		have := field.TextOf(f.Get(u))
-		if have == "" {
-			ff.Required = false
-			continue
-		}
-		if utf8.RuneCountInString(have) < ff.MinLength {
-			ff.MinLength = 0
-		}
-		if code, _ := f.Beyond(f.Get(u)); code == refusal.CodeMinValue {
-			ff.Min = ""
-		} else if code == refusal.CodeMaxValue {
-			ff.Max = ""
-		}
-		switch f.Kind {
-		case field.KindEmail, field.KindURL:
-			if !f.Owns(have) {
-				ff.Kind = kindInputText
-			}
-		case field.KindChoice:
-			if !slices.Contains(f.Choices, have) {
-				chosen := slices.ContainsFunc(ff.Options, func(o PageOption) bool { return o.Selected })
-				ff.Options = append(ff.Options, PageOption{have, have, !chosen})
-			}
-		default:
-		}
-	}
 }
 
 // otherErrors are those of no input that the form shows: of the whole act, and

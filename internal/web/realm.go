@@ -31,6 +31,8 @@ type Options struct {
 	NonFieldErrorsKey bool
 	// Contact is where who can't get on finds help, a URL; "": nowhere.
 	Contact string
+	// TermsPage is where people read the terms; "": there are none.
+	TermsPage string
 	// JWT: tokens are signed access tokens.
 	JWT bool
 	// Mailed has where the links of mails lead, where that is not our own page,

@@ -44,6 +44,9 @@ func shown(a *account.Accounts, u *store.User) web.Object {
 		all = append(all, web.NewObject(f.Name, f.Get(u))...)
 	}
 	all = append(all, web.NewObject("email_verified", u.EmailVerified, "awaits_verification", u.AwaitsVerification)...)
+	if u.Terms != "" {
+		all = append(all, web.NewObject("terms", web.NewObject("version", u.Terms, "accepted", u.TermsAt))...)
+	}
 	if at := u.Unreachable; at.Email != "" && at.Email == u.Email {
 		all = append(all, web.NewObject("email_unreachable", web.NewObject("since", at.Since, "server_says", at.Words))...)
 	}
