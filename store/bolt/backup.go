@@ -61,7 +61,7 @@ type backups struct {
 	life   context.Context
 	end    context.CancelFunc
 	// wrote is told of each piece of a copy; nil but in tests.
-	wrote func()
+	wrote func(context.Context)
 }
 
 func (f *File) spoolPath() string { return f.Path + ".spool" }
@@ -235,7 +235,7 @@ func (f *File) giveWay(w *spoolWriter, done <-chan struct{}) {
 type spoolWriter struct {
 	ctx   context.Context
 	to    *os.File
-	wrote func()
+	wrote func(context.Context)
 
 	pieces, unsynced int
 	failed           error
@@ -265,7 +265,7 @@ func (w *spoolWriter) Write(p []byte) (n int, err error) {
 		return 0, err
 	}
 	if w.wrote != nil {
-		w.wrote()
+		w.wrote(w.ctx)
 	}
 	n, err = w.to.Write(p)
 	if w.unsynced += n; err == nil && w.unsynced >= spoolSync {
@@ -295,7 +295,7 @@ const compactStep = 4 << 20
 
 // compact writes what is in src to dst, an empty file, without free pages, and onto
 // the disk.
-func compact(ctx context.Context, src, dst string, wrote func()) error {
+func compact(ctx context.Context, src, dst string, wrote func(context.Context)) error {
 	if err := noPanic(func() error {
 		from, err := bolt.Open(src, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second})
 		if err != nil {
@@ -345,7 +345,7 @@ type compaction struct {
 	to    *bolt.DB
 	tx    *bolt.Tx
 	size  int
-	wrote func()
+	wrote func(context.Context)
 }
 
 func (c *compaction) all(from *bolt.Tx) error {
@@ -417,7 +417,7 @@ func (c *compaction) next() error {
 		return err
 	}
 	if c.wrote != nil {
-		c.wrote()
+		c.wrote(c.ctx)
 	}
 	err := c.tx.Commit()
 	c.tx = nil

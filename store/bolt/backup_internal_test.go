@@ -60,7 +60,7 @@ func TestBackupGivesWayWhereTheMapHasToMove(t *testing.T) {
 	stalled, goOn := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	var pieces atomic.Int64
-	f.backups.wrote = func() {
+	f.backups.wrote = func(ctx context.Context) {
 		if pieces.Add(1) > metaPieces {
 			once.Do(func() { close(stalled); <-goOn })
 		}
@@ -139,7 +139,7 @@ func TestOneBackupAtATime(t *testing.T) {
 	require.NoError(t, putAccount(t.Context(), s, "ada", 1))
 	begun, goOn := make(chan struct{}), make(chan struct{})
 	var once sync.Once
-	f.backups.wrote = func() { once.Do(func() { close(begun); <-goOn }) }
+	f.backups.wrote = func(context.Context) { once.Do(func() { close(begun); <-goOn }) }
 	done := make(chan error, 1)
 	go func() {
 		_, err := f.BackupTo(context.Background(), f.Path+".bak")
@@ -157,10 +157,10 @@ func TestClosingTheStoreEndsABackup(t *testing.T) {
 	require.NoError(t, putAccount(t.Context(), s, "ada", 1<<20))
 	begun, closing := make(chan struct{}), make(chan error, 1)
 	var once sync.Once
-	f.backups.wrote = func() {
+	f.backups.wrote = func(ctx context.Context) {
 		once.Do(func() {
 			close(begun)
-			<-f.backups.life.Done()
+			<-ctx.Done()
 		})
 	}
 	old := f.Path + ".bak"
