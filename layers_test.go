@@ -34,7 +34,7 @@ var floors = [][]string{
 	{"internal/web/signup", "internal/web/signin", "internal/web/self", "internal/web/adminapi", "internal/inside"},
 	{""},
 	{"internal/sitetest", "cmd/caddy", "bench", "integration/served"},
-	{"integration/accounts", "integration/browsers", "integration/config", "integration/faults", "integration/guarded", "integration/mailing"},
+	{"integration/accounts", "integration/browsers", "integration/config", "integration/faults", "integration/guarded", "integration/mailing", "docs"},
 }
 
 // Bounds of the house.
