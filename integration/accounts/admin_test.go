@@ -269,7 +269,7 @@ func TestAdminList(t *testing.T) {
 		after = "&after=" + next
 	}
 	require.Equal(t, []string{"ada", "Adam", "alan", "linus"}, paged)
-	for _, query := range []string{"?limit=0", "?limit=x", "?after=ada", "?state=asleep", "?hash_format=md5", "?sort=name", "?limit=1&limit=2"} {
+	for _, query := range []string{"?limit=0", "?limit=10001", "?limit=x", "?after=ada", "?state=asleep", "?hash_format=md5", "?sort=name", "?limit=1&limit=2"} {
 		require.Equal(t, http.StatusBadRequest, s.AdminRequest(http.MethodGet, "/registration/default/users"+query, "", "").StatusCode, query)
 	}
 }

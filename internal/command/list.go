@@ -1,58 +1,143 @@
-// list.go: `caddy registration list`, `show` and `sessions`: accounts, to read.
+// list.go: `caddy registration list` and `sessions`: many records, a page at a time.
 
 package command
 
 import (
-	"io"
-	"net/http"
+	"bytes"
+	"net/url"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 )
 
+// pageOf is how many accounts are asked for at once. A page is read to its end before
+// it is printed, so that neither a million accounts are in memory nor the server waits
+// for whoever reads them.
+const pageOf = 1000
+
+// states are what --state takes; the server says so too.
+var states = []string{"active", "unconfirmed", "waiting", "disabled"}
+
 func (c *common) list() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use: "list", Short: "Lists the accounts", Args: cobra.NoArgs,
-		Long: "\nLists all accounts, in the order in which they were made.\n", Example: "  $ caddy registration list\n  $ caddy registration list --json | jq -r .email",
-		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
-			return printLines(c, cmd, c.path("users"), []string{"USERNAME", "E-MAIL", "GROUPS", "JOINED"}, func(u *listed) []string {
-				return []string{u.Username, u.Email, strings.Join(u.Groups, " "), u.DateJoined}
-			})
-		}),
+		Long: `
+Lists all accounts, in the order in which they were made, or those that answer to
+all the flags that are given. Who signs up or changes meanwhile may be in the list
+or not.
+
+An account is active; unconfirmed, while nobody has opened the link of the sign-up;
+waiting, for somebody to approve it; or disabled.
+`,
+		Example: "  $ caddy registration list --state waiting\n" +
+			"  $ caddy registration list --group admins\n" +
+			"  $ caddy registration list --json | jq -r .email",
 	}
-}
-
-// listed is what the table shows of an account.
-type listed struct {
-	Username, Email string
-	Groups          []string
-	DateJoined      string `json:"date_joined"`
-}
-
-func (c *common) show() *cobra.Command {
-	return &cobra.Command{
-		Use: "show <account>", Short: "Shows one account, by its username, e-mail address or id", Args: cobra.ExactArgs(1),
-		Long: "\nShows one account, by its username, its e-mail address or its id.\n", Example: "  $ caddy registration show ada",
-		RunE: c.run(func(cmd *cobra.Command, args []string) error {
-			res, err := c.ask(cmd.Context(), http.MethodGet, c.account(args[0], ""), nil)
-			if err != nil {
-				return err
+	filters := []string{"search", "state", "group", "hash-format"}
+	f := cmd.Flags()
+	f.String("search", "", "The `beginning` of a username, an e-mail address, a first or a last name")
+	f.String("state", "", "In this `state`: "+strings.Join(states, ", "))
+	f.String("group", "", "Members of the group of this `name`")
+	f.String("hash-format", "", "With a password hashed in this `format`, such as argon2id, or none")
+	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(states, cobra.ShellCompDirectiveNoFileComp)) // the flags are there
+	for _, name := range []string{"search", "group", "hash-format"} {
+		_ = cmd.RegisterFlagCompletionFunc(name, cobra.NoFileCompletions)
+	}
+	cmd.RunE = c.run(func(cmd *cobra.Command, _ []string) error {
+		query := url.Values{"limit": {strconv.Itoa(pageOf)}}
+		for _, name := range filters {
+			if value, err := cmd.Flags().GetString(name); err == nil && cmd.Flags().Changed(name) {
+				query.Set(strings.ReplaceAll(name, "-", "_"), value)
 			}
-			defer func() { _ = res.Body.Close() }()
-			_, err = io.Copy(cmd.OutOrStdout(), res.Body)
+		}
+		return c.printAccounts(cmd, query)
+	})
+	return cmd
+}
+
+func (c *common) printAccounts(cmd *cobra.Command, query url.Values) error {
+	table := newTable(cmd, "USERNAME", "E-MAIL", "STATE", "GROUPS", "JOINED", "LAST SIGN-IN")
+	for {
+		var page bytes.Buffer
+		next, err := c.eachLine(cmd.Context(), c.path("users")+"?"+query.Encode(), func(line []byte) error {
+			page.Write(append(bytes.Clone(line), '\n'))
+			return nil
+		})
+		if err != nil {
 			return err
-		}),
+		}
+		if c.flags.JSON {
+			_, err = page.WriteTo(cmd.OutOrStdout())
+		} else {
+			err = table.accounts(page.Bytes())
+		}
+		if err != nil || next == "" {
+			return err
+		}
+		query.Set("after", next)
 	}
+}
+
+// accounts prints a page of them.
+func (t *table) accounts(page []byte) error {
+	for line := range bytes.Lines(page) {
+		var u accountRecord
+		if err := record(line, &u); err != nil {
+			return err
+		}
+		if err := t.row(u.Username, u.Email, u.state(), strings.Join(u.Groups, " "), t.time(u.DateJoined), t.time(u.LastLogin)); err != nil {
+			return err
+		}
+	}
+	return t.flush()
+}
+
+// accountRecord is what the table shows of an account.
+type accountRecord struct {
+	ID                 string
+	Username, Email    string
+	Groups             []string
+	IsActive           bool   `json:"is_active"`
+	AwaitsVerification bool   `json:"awaits_verification"`
+	AwaitsApproval     bool   `json:"awaits_approval"`
+	DateJoined         string `json:"date_joined"`
+	LastLogin          string `json:"last_login"`
+}
+
+// state is one of states.
+func (u *accountRecord) state() string {
+	switch {
+	case u.AwaitsVerification:
+		return "unconfirmed"
+	case u.AwaitsApproval:
+		return "waiting"
+	case u.IsActive:
+		return "active"
+	}
+	return "disabled"
+}
+
+// time is how a table has a time: in a pipe as it came, on a terminal by the machine's
+// own clock.
+func (t *table) time(text string) string {
+	if at, err := time.Parse(time.RFC3339, text); err == nil && t.columns {
+		return at.Local().Format("2006-01-02 15:04")
+	}
+	return text
 }
 
 func (c *common) signIns() *cobra.Command {
 	return &cobra.Command{
 		Use: "sessions <account>", Short: "Lists the sign-ins of an account", Args: cobra.ExactArgs(1),
-		Long: "\nLists the sign-ins of an account: sessions of browsers and tokens of programs, each\nwith the address and the program that it was last used from.\n", Example: "  $ caddy registration sessions ada",
+		Long: `
+Lists the sign-ins of an account: sessions of browsers and tokens of programs, each
+with the address and the program that it was last used from.
+`,
+		Example: "  $ caddy registration sessions ada",
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
-			return printLines(c, cmd, c.account(args[0], "sessions"), []string{"KIND", "BEGAN", "LAST USED", "ENDS", "ADDRESS", "PROGRAM"}, func(s *signIn) []string {
-				return []string{s.Kind, s.Created, s.LastUsed, s.Expires, s.Address, s.UserAgent}
-			})
+			return printLines(c, cmd, c.account(args[0], "sessions"), signInTitles, signInCells)
 		}),
 	}
 }
@@ -62,4 +147,10 @@ type signIn struct {
 	Kind, Created, Expires, Address string
 	LastUsed                        string `json:"last_used"`
 	UserAgent                       string `json:"user_agent"`
+}
+
+var signInTitles = []string{"KIND", "BEGAN", "LAST USED", "ENDS", "ADDRESS", "PROGRAM"}
+
+func signInCells(t *table, s *signIn) []string {
+	return []string{s.Kind, t.time(s.Created), t.time(s.LastUsed), t.time(s.Expires), s.Address, s.UserAgent}
 }

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -39,7 +40,7 @@ func newTable(cmd *cobra.Command, titles ...string) *table {
 
 func tableTo(out io.Writer, columns bool, titles ...string) *table {
 	t := &table{out: bufio.NewWriter(out), columns: columns}
-	if columns {
+	if columns && len(titles) > 0 {
 		t.waiting = [][]string{titles}
 	}
 	return t
@@ -66,8 +67,9 @@ func (t *table) row(cells ...string) error {
 // flush prints what has been held back. The widths stay as they are from now on.
 func (t *table) flush() error {
 	if t.widths == nil && t.columns {
-		t.widths = make([]int, len(t.waiting[0]))
+		t.widths = []int{}
 		for _, cells := range t.waiting {
+			t.widths = slices.Grow(t.widths, len(cells))[:max(len(t.widths), len(cells))]
 			for i, cell := range cells {
 				t.widths[i] = max(t.widths[i], wide(cell))
 			}
@@ -161,8 +163,8 @@ func record(line []byte, v any) error {
 }
 
 // printLines prints the records of an answer of NDJSON: as they are with --json, else
-// as the rows that cells makes of them, each pointing to a value of T.
-func printLines[T any](c *common, cmd *cobra.Command, path string, titles []string, cells func(*T) []string) error {
+// as the rows that cells makes of them.
+func printLines[T any](c *common, cmd *cobra.Command, path string, titles []string, cells func(*table, *T) []string) error {
 	out := bufio.NewWriter(cmd.OutOrStdout())
 	t := newTable(cmd, titles...)
 	_, err := c.eachLine(cmd.Context(), path, func(line []byte) error {
@@ -174,7 +176,7 @@ func printLines[T any](c *common, cmd *cobra.Command, path string, titles []stri
 		if err := record(line, r); err != nil {
 			return err
 		}
-		return t.row(cells(r)...)
+		return t.row(cells(t, r)...)
 	})
 	if c.flags.JSON {
 		return errors.Join(err, out.Flush())

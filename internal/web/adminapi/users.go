@@ -23,7 +23,7 @@ var userOperations = []Operation{
 	{
 		Method: http.MethodGet, Path: "{realm}/users", Summary: "Accounts, a JSON object a line, in order of id; where limit left some out, the header " + NextAfter + " has the id to go on behind",
 		Query: []Parameter{
-			{"limit", "How many, at most"},
+			{"limit", "How many, at most: from 1 to " + strconv.Itoa(maxPage)},
 			{"after", "The id behind which to begin"},
 			{"search", "The beginning of a username, an e-mail address, a first or a last name, in any case"},
 			{"state", strings.Join(account.States, ", ")},
@@ -95,6 +95,9 @@ const NextAfter = "Next-After"
 // million holds back no writer's pages.
 const listBatch = 500
 
+// maxPage bounds limit: a page is in memory as a whole before it is sent.
+const maxPage = 10_000
+
 // A listing is what is asked of the list.
 type listing struct {
 	limit  int // 0: all
@@ -104,8 +107,8 @@ type listing struct {
 
 func (c *Call) readListing() (l listing, err error) {
 	if text := c.Query.Get("limit"); text != "" {
-		if l.limit, err = strconv.Atoi(text); err != nil || l.limit < 1 {
-			return l, errorf(http.StatusBadRequest, "limit is %q; write a number from 1 on", text)
+		if l.limit, err = strconv.Atoi(text); err != nil || l.limit < 1 || l.limit > maxPage {
+			return l, errorf(http.StatusBadRequest, "limit is %q; write a number from 1 to %d, or leave it out for all accounts", text, maxPage)
 		}
 	}
 	if text := c.Query.Get("after"); text != "" {
