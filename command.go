@@ -93,109 +93,152 @@ func checkHashing() error {
 // connect finds the accounts that a command is about: at the server that runs, else
 // in the store itself. The configuration says where both are, as for `caddy reload`.
 func connect(ctx context.Context, flags *command.Flags) (command.Connection, error) {
-	// Before anything is loaded: what Caddy logs of that is no part of the answer.
-	quiet, err := caddy.ProvisionContext(&caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}, Logging: quietLogging()})
+	quiet, err := quietly()
 	if err != nil {
 		return nil, err
 	}
 	if flags.Store != "" {
-		handler, err := json.Marshal(map[string]any{
-			"realm": flags.Realm, "base_url": "http://localhost", "from": "no-reply@localhost", "mailer": map[string]string{"module": "log"},
-			"store": map[string]string{"module": "bbolt", "path": flags.Store},
-		})
-		if err != nil {
-			return nil, err
-		}
-		return openOffline(quiet, flags, "", []json.RawMessage{handler})
+		return openFile(quiet, flags)
 	}
 	if flags.Address != "" {
 		return dialAdmin(ctx, flags.Address)
 	}
-	config, file, _, err := caddycmd.LoadConfig(flags.Config, flags.Adapter)
+	at, err := locate(flags)
 	if err != nil {
 		return nil, err
 	}
-	var tree any
-	address := caddy.DefaultAdminListen
-	if file != "" {
-		if address, err = caddycmd.DetermineAdminAPIAddress("", config, file, flags.Adapter); err != nil {
-			return nil, err
-		}
-		if err := json.Unmarshal(config, &tree); err != nil {
-			return nil, err
-		}
-	}
-	running, err := dialAdmin(ctx, address)
+	running, err := dialAdmin(ctx, at.address)
 	switch {
 	case err == nil:
 		return running, nil
-	case file == "":
+	case at.file == "":
 		return nil, fmt.Errorf("%w, and there is no configuration here: name the server by --address, the configuration by --config, or the store by --store", err)
 	}
-	offline, offErr := openOffline(quiet, flags, file, registrationHandlers(tree, nil))
+	offline, offErr := openOffline(quiet, flags, at.file, at.handlers)
 	if errors.Is(offErr, store.ErrStoreLocked) {
 		return nil, fmt.Errorf("%w, and another process has the store open: name the admin endpoint of the server that runs by --address, or stop the server", err)
 	}
 	return offline, offErr
 }
 
-// storeFile finds the file of a realm's store while no server runs. It opens nothing:
-// the file may be damaged.
-func storeFile(ctx context.Context, flags *command.Flags) (string, error) {
-	if flags.Store != "" {
-		return filepath.Abs(flags.Store)
-	}
-	address, err := caddycmd.DetermineAdminAPIAddress(flags.Address, nil, flags.Config, flags.Adapter)
-	if err != nil {
-		return "", err
-	}
-	if running, err := dialAdmin(ctx, address); err == nil {
-		return "", errors.Join(fmt.Errorf("a server runs at %s, and the store of one that runs is not replaced; stop it first, for example by `caddy stop`", address), running.Close())
-	}
-	handlers, err := configuredHandlers(flags)
-	if err != nil {
-		return "", err
-	}
-	for _, raw := range handlers {
-		var configured struct {
-			Realm string
-			Store json.RawMessage
-		}
-		if err := json.Unmarshal(raw, &configured); err != nil {
-			return "", err
-		}
-		if setDefault(&configured.Realm, defaultRealm); configured.Realm != flags.Realm {
-			continue
-		}
-		named := struct{ Module string }{"bbolt"}
-		file := new(BoltModule)
-		if len(configured.Store) > 0 {
-			if err := errors.Join(json.Unmarshal(configured.Store, &named), json.Unmarshal(configured.Store, file)); err != nil {
-				return "", err
-			}
-		}
-		if named.Module != "bbolt" {
-			return "", fmt.Errorf("the store of the realm %s is %s, not a file; use the tools of its own", flags.Realm, named.Module)
-		}
-		return file.file()
-	}
-	return "", fmt.Errorf("the configuration has no registration of the realm %s", flags.Realm)
+// quietly makes the context in which a command loads modules. It comes before anything
+// is loaded: what Caddy logs of that is no part of the answer.
+func quietly() (caddy.Context, error) {
+	return caddy.ProvisionContext(&caddy.Config{Admin: &caddy.AdminConfig{Disabled: true}, Logging: quietLogging()})
 }
 
-// configuredHandlers are the registrations of the configuration that the flags name.
-func configuredHandlers(flags *command.Flags) ([]json.RawMessage, error) {
-	config, file, _, err := caddycmd.LoadConfig(flags.Config, flags.Adapter)
+// openFile opens the file that --store names.
+func openFile(ctx caddy.Context, flags *command.Flags) (command.Connection, error) {
+	if err := flags.StoreAlone(); err != nil {
+		return nil, err
+	}
+	handler, err := json.Marshal(map[string]any{
+		"realm": flags.Realm, "base_url": "http://localhost", "from": "no-reply@localhost", "mailer": map[string]string{"module": "log"},
+		"store": map[string]string{"module": "bbolt", "path": flags.Store},
+	})
 	if err != nil {
 		return nil, err
 	}
+	opened, err := openOffline(ctx, flags, "", []json.RawMessage{handler})
+	if errors.Is(err, store.ErrStoreLocked) {
+		return nil, fmt.Errorf("another process has %s open: leave --store out, so that the server that runs is asked, or stop the server", flags.Store)
+	}
+	return opened, err
+}
+
+// A location is where the accounts are, by the configuration. file is the
+// configuration's, empty where there is none; then address is Caddy's default.
+type location struct {
+	address, file string
+	handlers      []json.RawMessage
+}
+
+// locate reads the configuration that flags name, or the one in this folder.
+func locate(flags *command.Flags) (at location, err error) {
+	config, file, _, err := caddycmd.LoadConfig(flags.Config, flags.Adapter)
+	if err != nil {
+		return at, err
+	}
+	at = location{address: caddy.DefaultAdminListen, file: file}
 	if file == "" {
-		return nil, errors.New("no server runs here, and there is no configuration: name it by --config, or the store by --store")
+		return at, nil
+	}
+	if at.address, err = caddycmd.DetermineAdminAPIAddress("", config, file, flags.Adapter); err != nil {
+		return at, err
 	}
 	var tree any
 	if err := json.Unmarshal(config, &tree); err != nil {
-		return nil, err
+		return at, err
 	}
-	return registrationHandlers(tree, nil), nil
+	at.handlers = registrationHandlers(tree, nil)
+	return at, nil
+}
+
+// storeFile finds the file of a realm's store while no server runs. It opens nothing:
+// the file may be damaged.
+func storeFile(ctx context.Context, flags *command.Flags) (string, error) {
+	if _, err := quietly(); err != nil {
+		return "", err
+	}
+	if flags.Store != "" {
+		if err := flags.StoreAlone(); err != nil {
+			return "", err
+		}
+		return filepath.Abs(flags.Store)
+	}
+	at, err := locate(flags)
+	if err != nil {
+		return "", err
+	}
+	setDefault(&flags.Address, at.address)
+	if running, err := dialAdmin(ctx, flags.Address); err == nil {
+		return "", errors.Join(fmt.Errorf("a server runs at %s, and the store of one that runs is not replaced; stop it first, for example by `caddy stop`", flags.Address), running.Close())
+	}
+	if at.file == "" {
+		return "", errors.New("no server runs here, and there is no configuration: name it by --config, or the store by --store")
+	}
+	handler, err := handlerOf(flags.Realm, at.file, at.handlers)
+	if err != nil {
+		return "", err
+	}
+	var configured struct{ Store json.RawMessage }
+	if err := json.Unmarshal(handler, &configured); err != nil {
+		return "", err
+	}
+	named := struct{ Module string }{"bbolt"}
+	file := new(BoltModule)
+	if len(configured.Store) > 0 {
+		if err := errors.Join(json.Unmarshal(configured.Store, &named), json.Unmarshal(configured.Store, file)); err != nil {
+			return "", err
+		}
+	}
+	if named.Module != "bbolt" {
+		return "", fmt.Errorf("the store of the realm %s is %s, not a file; use the tools of its own", flags.Realm, named.Module)
+	}
+	if file.path, err = file.file(); err != nil {
+		return "", err
+	}
+	return file.path, file.checkCaller(at.file)
+}
+
+// handlerOf is the registration of a realm among those of a configuration.
+func handlerOf(realm, file string, handlers []json.RawMessage) (json.RawMessage, error) {
+	var names []string
+	for _, raw := range handlers {
+		var named struct{ Realm string }
+		if err := json.Unmarshal(raw, &named); err != nil {
+			return nil, err
+		}
+		if setDefault(&named.Realm, defaultRealm); named.Realm == realm {
+			return raw, nil
+		}
+		names = append(names, named.Realm)
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("%s has no registration directive", file)
+	}
+	slices.Sort(names)
+	return nil, fmt.Errorf("%s has no registration of the realm %s; name one by --realm: %s", file, realm, strings.Join(slices.Compact(names), ", "))
 }
 
 // adminClient speaks to Caddy's admin endpoint.
@@ -207,8 +250,8 @@ type adminClient struct {
 // dialAdmin fails where nothing listens.
 func dialAdmin(ctx context.Context, address string) (command.Connection, error) {
 	parsed, err := caddy.ParseNetworkAddress(address)
-	if err != nil || parsed.PortRangeSize() > 1 {
-		return nil, fmt.Errorf("%s is no address of an admin endpoint: %w", address, err)
+	if err != nil || parsed.PortRangeSize() > 1 || !parsed.IsUnixNetwork() && !parsed.IsFdNetwork() && !strings.HasPrefix(parsed.Network, "tcp") {
+		return nil, fmt.Errorf("%q is no address of an admin endpoint; write it as localhost:2019 or unix//run/caddy/admin.sock", address)
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, parsed.Network, parsed.JoinHostPort(0))
@@ -255,7 +298,7 @@ type offline struct {
 func openOffline(ctx caddy.Context, flags *command.Flags, file string, handlers []json.RawMessage) (command.Connection, error) {
 	ctx, cancel := caddy.NewContext(ctx)
 	o := &offline{cancel: cancel, give: func() error { return nil }}
-	if err := o.open(ctx, flags.Realm, file, handlers); err != nil {
+	if err := o.open(ctx, flags, file, handlers); err != nil {
 		cancel()
 		return nil, errors.Join(err, o.give())
 	}
@@ -269,37 +312,27 @@ func quietLogging() *caddy.Logging {
 	return &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": &level}}
 }
 
-func (o *offline) open(ctx caddy.Context, realm, file string, handlers []json.RawMessage) error {
-	var names []string
-	for _, raw := range handlers {
-		var named struct{ Realm string }
-		if err := json.Unmarshal(raw, &named); err != nil {
+func (o *offline) open(ctx caddy.Context, flags *command.Flags, file string, handlers []json.RawMessage) error {
+	raw, err := handlerOf(flags.Realm, file, handlers)
+	if err != nil {
+		return err
+	}
+	loaded, err := ctx.LoadModuleByID("http.handlers.registration", raw)
+	if err != nil {
+		return err
+	}
+	h := loaded.(*Handler)
+	o.app = h.app
+	if bbolt, ok := h.realm.storeModule.(*BoltModule); ok {
+		if err := bbolt.checkCaller(file); err != nil {
 			return err
 		}
-		setDefault(&named.Realm, "default")
-		if named.Realm != realm {
-			names = append(names, named.Realm)
-			continue
+		if _, err := os.Stat(bbolt.path); !flags.MakesStore && errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("there is no store at %s; `caddy %s create` makes it, or the first start of the server", bbolt.path, commandName)
 		}
-		loaded, err := ctx.LoadModuleByID("http.handlers.registration", raw)
-		if err != nil {
-			return err
-		}
-		h := loaded.(*Handler)
-		o.app = h.app
-		if bbolt, ok := h.realm.storeModule.(*BoltModule); ok {
-			if err := bbolt.checkCaller(file); err != nil {
-				return err
-			}
-			o.file, o.give = bbolt.path, command.GiveToFolder(bbolt.path)
-		}
-		return h.realm.open(lockWait)
+		o.file, o.give = bbolt.path, command.GiveToFolder(bbolt.path)
 	}
-	if len(names) == 0 {
-		return fmt.Errorf("%s has no registration directive", file)
-	}
-	slices.Sort(names)
-	return fmt.Errorf("%s has no registration of the realm %s; name one by --realm: %s", file, realm, strings.Join(slices.Compact(names), ", "))
+	return h.realm.open(lockWait)
 }
 
 // checkCaller refuses a data folder that was not named and isn't the one of who runs

@@ -29,7 +29,7 @@ this is how the first administrator comes to be.
 	}
 	cmd.Flags().StringArrayVar(&groups, "group", nil, "The `name` of a group of the account; may be repeated")
 	cmd.Flags().BoolVar(&passwordFromStdin, "password-stdin", false, "Take the password from the first line of the standard input; on a terminal, ask for it")
-	cmd.RunE = c.run(func(cmd *cobra.Command, args []string) error {
+	cmd.RunE = c.making(func(cmd *cobra.Command, args []string) error {
 		body := map[string]any{"username": args[0], "groups": groups}
 		if len(args) > 1 {
 			body["email"] = args[1]

@@ -110,10 +110,11 @@ Stop the server first.
 			if err != nil {
 				return err
 			}
+			give := GiveToFolder(path)
 			progress := newProgress(cmd.ErrOrStderr(), time.Now)
 			restored, err := bolt.Restore(path, args[0], time.Now(), progress.at)
 			progress.end()
-			if err != nil {
+			if err = errors.Join(err, give()); err != nil {
 				return fmt.Errorf("nothing has been restored: %w", err)
 			}
 			sentence := "{file} has {what} now."

@@ -40,6 +40,18 @@ type Connection interface {
 type Flags struct {
 	Address, Config, Adapter, Store, Realm string
 	JSON                                   bool
+	// MakesStore is no flag: the command makes something, so a store too, where none is.
+	MakesStore bool
+}
+
+// StoreAlone refuses what says, beside --store, where the accounts are.
+func (f *Flags) StoreAlone() error {
+	for name, value := range map[string]string{"--address": f.Address, "--config": f.Config} {
+		if value != "" {
+			return fmt.Errorf("--store %s and %s %s are two places; leave one of them out", f.Store, name, value)
+		}
+	}
+	return nil
 }
 
 // Connect finds the way, once for a command.
@@ -210,6 +222,15 @@ func (c *common) run(fn func(cmd *cobra.Command, args []string) error) func(*cob
 			}
 		}()
 		return fn(cmd, args)
+	}
+}
+
+// making is run, for a command that makes a store where there is none.
+func (c *common) making(fn func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
+	run := c.run(fn)
+	return func(cmd *cobra.Command, args []string) error {
+		c.flags.MakesStore = true
+		return run(cmd, args)
 	}
 }
 
