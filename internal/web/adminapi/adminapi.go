@@ -129,7 +129,9 @@ func (s *Server) Serve(w http.ResponseWriter, req *http.Request) error {
 	}
 	var answer any
 	if strings.Contains(op.Path, "{account}") {
-		c.User, err = who.find(req.Context(), c.Accounts)
+		if c.User, err = who.find(req.Context(), c.Accounts); err != nil && web.AsRefusal(err).Code == refusal.CodeUserNotFound {
+			err = errorf(http.StatusNotFound, "there is no account %s (%s)", who, refusal.CodeUserNotFound)
+		}
 	}
 	if err == nil {
 		answer, err = op.Do(c)
@@ -282,6 +284,9 @@ func knownParameters(op *Operation, aboutOne bool) string {
 
 // named is which account a request is about: a part of the path, an id or a name.
 type named struct{ either, id, name string }
+
+// String is what was said, whichever way.
+func (n named) String() string { return n.either + n.id + n.name }
 
 func (n named) find(ctx context.Context, accounts *account.Accounts) (*store.User, error) {
 	switch {
