@@ -277,7 +277,7 @@ func (r *realm) open(wait time.Duration) error {
 			return fmt.Errorf("the keys of the access tokens: %w", err)
 		}
 	}
-	renderer := letter.NewRenderer(r.templates, letter.Signing{Signer: signer, State: a.State, Links: r.letterLinks()}, r.Now)
+	renderer := letter.NewRenderer(r.templates, r.signing(a), r.Now)
 	r.courier = &outbox.Courier{Render: renderer.Render, Wanted: a.MailWanted, Mailer: r.mailer, Logger: r.Logger.Named("outbox"), Now: r.Now, Unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime), Journal: a.Journal}
 	r.Accounts.Store(a)
 	r.gaveUp.Do(func() { close(r.Opening) })

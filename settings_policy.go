@@ -146,12 +146,21 @@ func (s *Settings) letters() letter.Options {
 	}
 }
 
+// page is the address of a page of ours, "" where it is not known under which address
+// people reach it, or there is none.
+func (r *realm) page(name string) string {
+	if r.Options.BaseURL == "" || r.Options.Pages.Off {
+		return ""
+	}
+	return r.Options.BaseURL + r.Path + "/" + name + "/"
+}
+
 // linkPages are the pages that mailed links lead to; none where it is not known
 // under which address people reach them.
 func (r *realm) linkPages() map[sign.Purpose]string {
 	pages := map[sign.Purpose]string{}
-	if r.Options.BaseURL != "" && !r.Options.Pages.Off {
-		pages[sign.PurposeInvitation] = r.Options.BaseURL + r.Path + "/register/"
+	if page := r.page("register"); page != "" {
+		pages[sign.PurposeInvitation] = page
 	}
 	for purpose, l := range r.MailedLinks() {
 		ours := r.Options.Mailed[purpose].URL == ""
@@ -160,6 +169,13 @@ func (r *realm) linkPages() map[sign.Purpose]string {
 		}
 	}
 	return pages
+}
+
+// signing is what the links of the mails are made with.
+func (r *realm) signing(a *account.Accounts) letter.Signing {
+	return letter.Signing{
+		Signer: a.Signer, State: a.State, Links: r.letterLinks(), Pages: map[store.MailKind]string{store.MailApproved: r.page("login")},
+	}
 }
 
 // letterLinks are the links in mails, each with where it leads.

@@ -318,6 +318,9 @@ func (a *Accounts) mailState(kind store.MailKind, u *store.User, to string) []by
 
 // MailWanted reports whether u is still as it was when m was queued.
 func (a *Accounts) MailWanted(m *store.Mail, u *store.User) bool {
+	if m.Kind == store.MailApproved && !u.IsActive { // disabled meanwhile
+		return false
+	}
 	if bytes.Equal(m.State, a.mailState(m.Kind, u, m.To)) {
 		return true
 	}

@@ -56,7 +56,7 @@ func (a *Accounts) guessed(ctx context.Context, u *store.User, act string, err e
 		code = refusal.CodePasswordIncorrect
 	}
 	switch code {
-	case refusal.CodeLoginInvalid, refusal.CodeNotVerified, refusal.CodeDisabled, refusal.CodePasswordIncorrect:
+	case refusal.CodeLoginInvalid, refusal.CodeNotVerified, refusal.CodeApprovalPending, refusal.CodeDisabled, refusal.CodePasswordIncorrect:
 		a.failed(ctx, audit.SignInFailed, u, "code", string(code), "act", act)
 	default:
 	}

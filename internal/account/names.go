@@ -1,10 +1,12 @@
-// names.go: what people may choose as the name by which they sign in. The
-// rules are for sign-up and the profile: a name that is stored stays good, and an
-// owner may give away what nobody can choose.
+// names.go: what people may choose as the name by which they sign in, and what an
+// account may do whose name another answers to. The rules of choice are for sign-up
+// and the profile: a name that is stored stays good, and an owner may give away what
+// nobody can choose.
 
 package account
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -70,4 +72,39 @@ func (a *Accounts) foreignAddress(u *store.User, name string) bool {
 	}
 	confirmed := u.EmailVerified || !a.Policy.Register.Verification
 	return !confirmed || field.EmailKey(strings.TrimSpace(name)) != field.EmailKey(u.Email)
+}
+
+// newLoginClash refuses a value of a login field that is another account's value of
+// another login field, in any configuration that runs: whoever took somebody's
+// address as his username would be found instead of him. Values that the account
+// has in the store already are left alone: a field may have become a login field
+// since, and every act would fail that has nothing to do with it.
+func (a *Accounts) newLoginClash(tx store.Tx, before, u *store.User) error {
+	var errs refusal.FieldErrors
+	for _, login := range *a.KeyIndex.Logins.Load() {
+		for _, f := range login {
+			text := field.TextOf(f.Get(u))
+			if text == "" || field.HeldBack(u, f) || !isNew(f, before, u) || hasField(errs, f.Name) {
+				continue
+			}
+			for _, other := range login {
+				if other == f {
+					continue
+				}
+				holder, err := tx.UserByKey(other.Keyspace(), other.KeyOf(text))
+				switch {
+				case errors.Is(err, store.ErrNotFound):
+				case err != nil:
+					return err
+				case holder.ID != u.ID && !field.HeldBack(holder, other) && !hasField(errs, f.Name):
+					errs.Add(f.Name, refusal.CodeUnique)
+				}
+			}
+		}
+	}
+	return errs.Err()
+}
+
+func hasField(errs refusal.FieldErrors, name string) bool {
+	return slices.ContainsFunc(errs, func(e refusal.FieldError) bool { return e.Field == name })
 }

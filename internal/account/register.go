@@ -398,8 +398,7 @@ func (a *Accounts) checkCode(in field.Input, client Client, errs *refusal.FieldE
 	return nil
 }
 
-// readReason takes why somebody wants in, without what no person types: it is shown to
-// an owner, on a terminal too.
+// readReason takes why somebody wants in.
 func (a *Accounts) readReason(in field.Input, u *store.User, errs *refusal.FieldErrors) {
 	if a.Policy.Register.Reason == ReasonOff || a.Policy.Register.Reason == "" {
 		return
@@ -412,10 +411,16 @@ func (a *Accounts) readReason(in field.Input, u *store.User, errs *refusal.Field
 		errs.Add(ParamReason, refusal.CodeMaxLength, text.Params{"max": MaxReason})
 		return
 	}
-	u.Reason = strings.TrimSpace(strings.Map(func(r rune) rune {
+	u.Reason = asTyped(reason)
+}
+
+// asTyped is a text of several lines without what no person types: it is shown to
+// others, on a terminal too.
+func asTyped(words string) string {
+	return strings.TrimSpace(strings.Map(func(r rune) rune {
 		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r) && r != 0x200d && r != 0x200c || r == 0x2028 || r == 0x2029) {
 			return -1
 		}
 		return r
-	}, reason))
+	}, words))
 }

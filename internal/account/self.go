@@ -353,19 +353,25 @@ func (a *Accounts) Delete(ctx context.Context, id uuid.UUID) error {
 		if err != nil {
 			return userNotFound(err)
 		}
-		if err := t.EndSessions(u, nil); err != nil {
-			return err
-		}
-		if !u.AwaitsVerification { // else it has never been anybody's
-			if err := a.leaveName(t, u, u.Username); err != nil {
-				return err
-			}
-		}
 		if err := t.Audit(audit.AccountDeleted, id); err != nil {
 			return err
 		}
-		return t.DeleteUser(id)
+		return a.remove(t, u)
 	})
+}
+
+// remove is the end of an account: its sign-ins end, and others can't have its name
+// for a while.
+func (a *Accounts) remove(t *Txn, u *store.User) error {
+	if err := t.EndSessions(u, nil); err != nil {
+		return err
+	}
+	if !u.AwaitsVerification { // else it has never been anybody's
+		if err := a.leaveName(t, u, u.Username); err != nil {
+			return err
+		}
+	}
+	return t.DeleteUser(u.ID)
 }
 
 func userNotFound(err error) error {

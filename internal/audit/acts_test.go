@@ -110,6 +110,13 @@ func asksForMail(path string, body sitetest.Data) func(*sitetest.Site) any {
 
 func member(s *sitetest.Site) any { return s.Member("ada") }
 
+// waiting is a member who waits to be approved.
+func waiting(s *sitetest.Site) any {
+	id := s.Member("ada")
+	s.Set(id, func(u *store.User) { u.IsActive, u.AwaitsApproval = false, true })
+	return id
+}
+
 func invitation(s *sitetest.Site) any {
 	_, _, err := s.Accounts.Invite(s.T.Context(), account.NewInvitation{})
 	require.NoError(s.T, err)
@@ -225,6 +232,8 @@ var auditedOperations = map[string]struct {
 	"post {realm}/users/{account}/set-username": {sitetest.Data{"username": "lovelace"}, "profile_changed"},
 	"post {realm}/users/{account}/groups":       {sitetest.Data{"add": []string{"b"}}, "profile_changed"},
 	"post {realm}/users/{account}/reset-link":   {nil, "link_created"},
+	"post {realm}/users/{account}/approve":      {nil, "account_approved"},
+	"post {realm}/users/{account}/refuse":       {sitetest.Data{"message": "No."}, "account_refused"},
 	"post {realm}/users/{account}/enable":       {nil, "account_enabled"},
 	"post {realm}/users/{account}/disable":      {nil, "account_disabled"},
 	"post {realm}/users/{account}/sign-out":     {nil, "sessions_ended"},
@@ -329,8 +338,11 @@ func TestEveryActIsRecorded(t *testing.T) {
 			require.True(t, known || method == "get", "%s is not in auditedOperations: does its act leave a row?", name)
 			if known {
 				before := member
-				if strings.Contains(path, "{invitation}") {
+				switch {
+				case strings.Contains(path, "{invitation}"):
 					before = invitation
+				case strings.HasSuffix(path, "/approve"), strings.HasSuffix(path, "/refuse"):
+					before = waiting
 				}
 				run(name, auditedAct{before: before, act: administers(strings.ToUpper(method), strings.TrimPrefix(path, "/registration/"), c.body), events: c.events})
 			}

@@ -28,6 +28,8 @@ const (
 	ProfileChanged       Event = "profile_changed"
 	LinkRequested        Event = "link_requested"
 	LinkCreated          Event = "link_created"
+	AccountApproved      Event = "account_approved"
+	AccountRefused       Event = "account_refused"
 	AccountDisabled      Event = "account_disabled"
 	AccountEnabled       Event = "account_enabled"
 	AccountDeleted       Event = "account_deleted"
@@ -61,6 +63,8 @@ var Events = []struct {
 	{ProfileChanged, false, "Fields were changed; `fields` has their names."},
 	{LinkRequested, true, "A mail with a link was asked for by who isn't signed in: `purpose` is `register` or `reset_password`. Without an account: there is none that gets it."},
 	{LinkCreated, false, "An administrator made a link by which the person sets a new password."},
+	{AccountApproved, false, "An administrator let an account in that waited for that."},
+	{AccountRefused, false, "An administrator refused an account that waited, which removed it."},
 	{AccountDisabled, false, "An administrator disabled the account; all its sign-ins ended."},
 	{AccountEnabled, false, "An administrator made the account usable."},
 	{AccountDeleted, false, "The account was removed: by an administrator, or (`reason` `unconfirmed`) because nobody confirmed it in time."},

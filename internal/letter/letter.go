@@ -33,7 +33,8 @@ import (
 type MailData struct {
 	// Site is the host of the site, such as example.com.
 	Site string
-	// Link is the signed link; empty in a notice.
+	// Link is the signed link, or where to sign in; empty in a notice, and where nobody
+	// knows the address of the page.
 	Link string
 	// UserID, Timestamp and Signature are what the link carries besides the address
 	// that is written to, for one of the template's own
@@ -45,6 +46,8 @@ type MailData struct {
 	Email string
 	// User is the account that the mail is about.
 	User MailUser
+	// Paragraphs are what an owner has written himself.
+	Paragraphs []string
 
 	Loc *text.Locale
 }
@@ -113,6 +116,8 @@ type Signing struct {
 	// State is what a link of this purpose is bound to; nil: it would be dead on arrival.
 	State func(purpose sign.Purpose, u *store.User, email string) []byte
 	Links map[sign.Purpose]Link
+	// Pages are where the links lead that are not signed.
+	Pages map[store.MailKind]string
 }
 
 // Renderer turns rows of the outbox into messages.
@@ -273,7 +278,7 @@ func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error)
 	kinds := []store.MailKind{
 		store.MailVerifyRegistration, store.MailResetPassword,
 		store.MailVerifyEmail, store.MailEmailInUse, store.MailEmailChanged,
-		store.MailPasswordChanged, store.MailLoginChanged,
+		store.MailPasswordChanged, store.MailLoginChanged, store.MailApproved, store.MailRefused,
 	}
 	for _, in := range l.Locales {
 		r.Of[in.Name] = map[store.MailKind]mailTemplate{}
@@ -283,9 +288,9 @@ func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error)
 				return nil, err
 			}
 			r.Of[in.Name][kind] = t
-			sample := MailData{Loc: in, Site: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}}
+			sample := MailData{Loc: in, Site: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}, Paragraphs: []string{"…"}}
 			if _, _, _, err := t.Render(sample); err != nil {
-				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .UserID, .Timestamp, .Signature, .Period, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
+				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .UserID, .Timestamp, .Signature, .Period, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Paragraphs, .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
 			}
 		}
 	}
@@ -330,7 +335,8 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 		u = &store.User{ID: uuid.Nil}
 	}
 	l := r.languages.Named(m.Language)
-	data := MailData{Loc: l, Site: r.site, Email: m.To, User: r.options.MailUser(u, m.To)}
+	data := MailData{Loc: l, Site: r.site, Email: m.To, User: r.options.MailUser(u, m.To), Link: r.signing.Pages[m.Kind]}
+	data.Paragraphs = strings.FieldsFunc(m.Words, func(r rune) bool { return r == '\n' })
 	if purpose, ok := account.Purposes[m.Kind]; ok {
 		to := r.signing.Links[purpose]
 		claim := sign.Claim{Purpose: purpose, User: u.ID, Time: r.now(), State: r.signing.State(purpose, u, m.To)}

@@ -34,8 +34,9 @@ var update = flag.Bool("update", false, "write the goldens")
 func goldenMail(l *text.Locale) letter.MailData {
 	return letter.MailData{
 		Loc: l, Site: "example.com", Email: "ada@example.org", Period: l.Text(text.InWords(7 * sitetest.Day)),
-		Link: "https://example.com/accounts/page/?user_id=0198c0de-0000-7000-8000-000000000001&timestamp=1790000000&signature=c2lnbmF0dXJlLW9mLWFuLWV4YW1wbGUtbGluaw",
-		User: letter.MailUser{Username: "ada", FirstName: "Ada", LastName: "Lovelace", Name: "Ada Lovelace", Email: "ada@example.org"},
+		Link:       "https://example.com/accounts/page/?user_id=0198c0de-0000-7000-8000-000000000001&timestamp=1790000000&signature=c2lnbmF0dXJlLW9mLWFuLWV4YW1wbGUtbGluaw",
+		User:       letter.MailUser{Username: "ada", FirstName: "Ada", LastName: "Lovelace", Name: "Ada Lovelace", Email: "ada@example.org"},
+		Paragraphs: []string{"The choir has no places for new singers at present, and the next rehearsals are in spring.", "Ask again then & bring <a friend>."},
 	}
 }
 
@@ -63,7 +64,7 @@ func TestMailGoldens(t *testing.T) {
 			for line := range strings.SplitSeq(text, "\n") {
 				require.True(t, len([]rune(line)) <= 72 || strings.Contains(line, "https://"), line)
 			}
-			notice := kind == store.MailEmailInUse || kind == store.MailPasswordChanged || kind == store.MailLoginChanged
+			notice := kind == store.MailEmailInUse || kind == store.MailPasswordChanged || kind == store.MailLoginChanged || kind == store.MailRefused
 			require.Equal(t, !notice, strings.Contains(text, "signature="), "a notice has no link")
 			require.Equal(t, strings.Count(html, "<p"), strings.Count(html, "<p ")+strings.Count(html, "<p>"))
 			// Clients that drop the head keep what is written inline.

@@ -40,6 +40,7 @@ const (
 	CodeNotVerified            Code = "not_verified"
 	CodeApprovalPending        Code = "approval_pending"
 	CodeDisabled               Code = "disabled"
+	CodeNotWaiting             Code = "not_waiting"
 	CodeInvitationRequired     Code = "invitation_required"
 	CodeInvitationInvalid      Code = "invitation_invalid"
 	CodeSignUpCodeInvalid      Code = "signup_code_invalid"

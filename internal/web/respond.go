@@ -28,6 +28,7 @@ var Statuses = map[refusal.Code]int{
 	refusal.CodeTokenInvalid:         http.StatusUnauthorized,
 	refusal.CodeTokenReused:          http.StatusUnauthorized,
 	refusal.CodeRefreshConflict:      http.StatusConflict,
+	refusal.CodeNotWaiting:           http.StatusConflict,
 	refusal.CodeSessionNotFound:      http.StatusNotFound,
 	refusal.CodeInvitationInvalid:    http.StatusForbidden,
 	refusal.CodePermissionDenied:     http.StatusForbidden,

@@ -4,6 +4,7 @@ package adminapi
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -34,6 +36,9 @@ type (
 	}
 	usernameBody struct {
 		Username string `json:"username"`
+	}
+	refuseBody struct {
+		Message string `json:"message,omitempty"`
 	}
 	groupsBody struct {
 		Add    []string `json:"add,omitempty"`
@@ -82,6 +87,13 @@ var actOperations = []Operation{
 			return linkAnswer{link}, nil
 		},
 	},
+	{
+		Method: http.MethodPost, Path: "{realm}/users/{account}/approve", Summary: "Lets an account in that waits for that, and mails it where to sign in (mailed: whether somebody delivers that mail); 409 if it doesn't wait", Do: approve,
+	},
+	{
+		Method: http.MethodPost, Path: "{realm}/users/{account}/refuse", Summary: "Removes an account that waits to be approved, and mails that, with a message if there is one (mailed: whether somebody delivers that mail); 409 if it doesn't wait",
+		Body: refuseBody{"…"}, Answer: web.NewObject("username", "ada", "mailed", true), Do: refuse,
+	},
 	{Method: http.MethodPost, Path: "{realm}/users/{account}/enable", Summary: "Lets an account sign in", Do: setActive(true)},
 	{Method: http.MethodPost, Path: "{realm}/users/{account}/disable", Summary: "Ends all sign-ins and lets nobody sign in", Do: setActive(false)},
 	{
@@ -110,6 +122,41 @@ func setActive(active bool) func(*Call) (any, error) {
 		u, err := c.Accounts.Administer(c.Context(), c.User.ID, account.AdminChange{IsActive: &active})
 		return c.shown(u, err)
 	}
+}
+
+func approve(c *Call) (any, error) {
+	u, mailed, err := c.Accounts.Approve(c.Context(), c.User.ID)
+	if err != nil {
+		return nil, c.notWaiting(err)
+	}
+	return append(shown(c.Accounts, u), web.NewObject("mailed", mailed)...), nil
+}
+
+func refuse(c *Call) (any, error) {
+	var body refuseBody
+	if c.Req.ContentLength != 0 {
+		if err := c.read(&body); err != nil {
+			return nil, err
+		}
+	}
+	mailed, err := c.Accounts.Refuse(c.Context(), c.User.ID, body.Message)
+	if err != nil {
+		return nil, c.notWaiting(err)
+	}
+	return web.NewObject("id", c.User.ID, "username", c.User.Username, "email", c.User.Email, "mailed", mailed), nil
+}
+
+// notWaiting says more of a refusal of an account that doesn't wait for approval.
+func (c *Call) notWaiting(err error) error {
+	refused := web.AsRefusal(err)
+	if refused.Code != refusal.CodeNotWaiting {
+		return err
+	}
+	why := map[string]string{
+		account.StateActive: "it is active already", account.StateDisabled: "it is disabled; enable lets it in",
+		account.StateUnconfirmed: "nobody has confirmed its e-mail address yet; enable lets it in as it is, delete removes it",
+	}[account.StateOf(c.User)]
+	return errorf(web.StatusOf(refused.Code), "%s: the account doesn't wait for approval: %s", refused.Code, cmp.Or(why, "somebody else was faster"))
 }
 
 func createUser(c *Call) (any, error) {

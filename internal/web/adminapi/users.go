@@ -43,7 +43,10 @@ func shown(a *account.Accounts, u *store.User) web.Object {
 	for _, f := range a.Policy.Fields.All {
 		all = append(all, web.NewObject(f.Name, f.Get(u))...)
 	}
-	all = append(all, web.NewObject("email_verified", u.EmailVerified, "awaits_verification", u.AwaitsVerification)...)
+	all = append(all, web.NewObject("email_verified", u.EmailVerified, "awaits_verification", u.AwaitsVerification, "awaits_approval", u.AwaitsApproval)...)
+	if u.Reason != "" {
+		all = append(all, web.NewObject("reason", u.Reason)...)
+	}
 	if u.Terms != "" {
 		all = append(all, web.NewObject("terms", web.NewObject("version", u.Terms, "accepted", u.TermsAt))...)
 	}

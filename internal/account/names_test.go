@@ -1,4 +1,4 @@
-// logins_test.go: accounts that answer to one sign-in name: everybody keeps his
+// names_test.go: accounts that answer to one sign-in name: everybody keeps his
 // account, the log says who clashes, and no new ones come.
 
 package account_test
