@@ -142,6 +142,16 @@ type acted struct {
 	Username string `json:"username,omitempty"`
 	Email    string `json:"email,omitempty"`
 	Link     string `json:"link,omitempty"`
+	// Mailed says whether the person gets a mail about it; nil: nobody does of such an act.
+	Mailed *bool `json:"mailed,omitempty"`
+}
+
+// unmailed says that somebody gets no mail who should.
+func (a acted) unmailed() string {
+	if a.Mailed == nil || *a.Mailed {
+		return ""
+	}
+	return " No mail says so, for want of an address or of a mailer: tell them yourself."
 }
 
 func (c *common) act(cmd *cobra.Command, path string, body any) (acted, error) {

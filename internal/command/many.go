@@ -83,7 +83,7 @@ func (c *common) many(act manyAct) *cobra.Command {
 			if u.Username == "" {
 				u.Username = account
 			}
-			return u, strings.NewReplacer("{account}", u.Username, "{first}", args[0]).Replace(act.done), err
+			return u, strings.NewReplacer("{account}", u.Username, "{first}", args[0]).Replace(act.done) + u.unmailed(), err
 		})
 	})
 	return cmd
