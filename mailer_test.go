@@ -187,9 +187,9 @@ func TestMessageRenderRefuses(t *testing.T) {
 		"parameters of RCPT":     {func(m *mail.Message) { m.To = `"x> NOTIFY=NEVER"@example.org` }, false, "no bare address"},
 		"recipient not ASCII":    {func(m *mail.Message) { m.To = "änn@example.org" }, false, "no bare address"},
 		"no text":                {func(m *mail.Message) { m.Text, m.HTML = "", "" }, false, "it has no text"},
-		"sender no address":      {func(m *mail.Message) { m.From = "nobody" }, true, "mend the setting from"},
-		"sender with quotes":     {func(m *mail.Message) { m.From = `"a> b"@example.com` }, true, "write a plain one (the domain as xn--…); mend the setting from"},
-		"reply no address":       {func(m *mail.Message) { m.ReplyTo = "nobody" }, true, "mend the setting reply_to"},
+		"sender no address":      {func(m *mail.Message) { m.From = "nobody" }, true, "correct the setting from"},
+		"sender with quotes":     {func(m *mail.Message) { m.From = `"a> b"@example.com` }, true, "write a plain one (the domain as xn--…); correct the setting from"},
+		"reply no address":       {func(m *mail.Message) { m.ReplyTo = "nobody" }, true, "correct the setting reply_to"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := sitetest.AMail()

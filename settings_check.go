@@ -1,4 +1,4 @@
-// settings_check.go: what makes a configuration wrong, and the mend for each.
+// settings_check.go: what makes a configuration wrong, and the remedy for each.
 // The same checks run when a Caddyfile is adapted and when JSON is loaded.
 
 package registration

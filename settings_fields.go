@@ -107,11 +107,11 @@ func (s *Settings) checkLoginFields(set *field.Set, bad badFunc) {
 		case !ok:
 			bad("user.login_fields", "there is no field %q; possible are: %s", name, uniqueNames)
 		case !f.Unique:
-			mend := ""
+			remedy := ""
 			if f.Extra {
-				mend = fmt.Sprintf("; write unique into the block of the field %s, or remove it here", name)
+				remedy = fmt.Sprintf("; write unique into the block of the field %s, or remove it here", name)
 			}
-			bad("user.login_fields", "%q is not unique, so it can't identify an account; possible are: %s%s", name, uniqueNames, mend)
+			bad("user.login_fields", "%q is not unique, so it can't identify an account; possible are: %s%s", name, uniqueNames, remedy)
 		case f.ReadOnly && *s.Register.Enabled:
 			bad("user.login_fields", "%q is read_only, so nobody could sign up with it; remove one of the two, or write: register { enabled off }", name)
 		case slices.Contains(s.User.LoginFields[:i], name):

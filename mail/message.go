@@ -86,7 +86,7 @@ type Error struct {
 	// sender refused). No message is to blame; all wait.
 	Server bool
 	// Refused: the server has said no for good (5xx), so that it will hardly say
-	// anything else before somebody has mended something.
+	// anything else before somebody has fixed something.
 	Refused bool
 	// Err is the cause. Its text is for the log and holds no password.
 	Err error
@@ -133,7 +133,7 @@ func (m *Message) Render() (*File, error) {
 	}
 	from, err := ParseMailbox(m.From)
 	if err != nil {
-		return nil, &Error{Server: true, Err: fmt.Errorf("the sender: %w; mend the setting from", err)}
+		return nil, &Error{Server: true, Err: fmt.Errorf("the sender: %w; correct the setting from", err)}
 	}
 	text := m.PlainText()
 	if text == "" && m.HTML == "" {
@@ -145,7 +145,7 @@ func (m *Message) Render() (*File, error) {
 	if m.ReplyTo != "" && m.ReplyTo != m.From {
 		reply, err := ParseMailbox(m.ReplyTo)
 		if err != nil {
-			return nil, &Error{Server: true, Err: fmt.Errorf("the address for replies: %w; mend the setting reply_to", err)}
+			return nil, &Error{Server: true, Err: fmt.Errorf("the address for replies: %w; correct the setting reply_to", err)}
 		}
 		msg.SetAddressHeader("Reply-To", reply.Address, oneSpace(reply.Name))
 	}

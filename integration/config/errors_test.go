@@ -1,5 +1,5 @@
 // errors_test.go: wrong configurations through the built Caddy: adapt,
-// validate, run and reload say the same, with file and line and the mend.
+// validate, run and reload say the same, with file and line and the remedy.
 
 package config_test
 

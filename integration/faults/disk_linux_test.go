@@ -177,7 +177,7 @@ func TestFaultReadOnlyFile(t *testing.T) {
 	other.Configure(diskSite)
 	requireRefuses(other, filepath.Join(readOnly, "registration.db"), "write access")
 	faultResult(t, "account file made read-only while it is open; a start on it, and on a read-only file system", "guarded pages go on, writes 503; heals without a restart; a start says what and where",
-		"guarded pages 200, writes 503 and 200 again with the very next one; the start is refused with path and mend")
+		"guarded pages 200, writes 503 and 200 again with the very next one; the start is refused with path and remedy")
 }
 
 func TestFaultDamagedFile(t *testing.T) {
@@ -216,7 +216,7 @@ func TestFaultDamagedFile(t *testing.T) {
 			require.Equal(t, http.StatusServiceUnavailable, stranger.Get("/members/").StatusCode, "who can't be looked up is not let in")
 			require.True(t, s.Running())
 			s.Stop()
-			start := "the start is refused with path and mend"
+			start := "the start is refused with path and remedy"
 			if info, err := os.Stat(path); err == nil && info.Size() == 0 {
 				mark, start = s.Log.Mark(), "the next start warns that the file was empty"
 				s.Start()
@@ -290,7 +290,7 @@ func TestFaultWrongFile(t *testing.T) {
 	require.Equal(t, http.StatusOK, res.StatusCode, res.Text)
 	c.Post(http.StatusCreated, "register", served.Newcomer("bob"))
 	faultResult(t, "account file of a newer schema; locked by another process; in a place that can't be used", "what and where, at the start and at a reload; the running one goes on",
-		"start refused with path and mend, after "+shortly(waited)+" where locked; reload refused, the old configuration serves; `caddy validate` beside the holder passes")
+		"start refused with path and remedy, after "+shortly(waited)+" where locked; reload refused, the old configuration serves; `caddy validate` beside the holder passes")
 }
 
 // TestFaultDiskFails: the file system is gone under the open file (EIO), as a

@@ -162,7 +162,7 @@ func TestRefusedRecipientIsGivenUp(t *testing.T) {
 	s.Logged(mark, "mail given up", "no such person")
 	promptly(t, func() { c.Post(http.StatusCreated, "register", served.Newcomer("ada")) })
 	require.Equal(t, "ada@example.org", m.Next().To)
-	// The account is there, and a mended address would get a new mail.
+	// The account is there, and a fixed address would get a new mail.
 	c.Post(http.StatusBadRequest, "register", served.Newcomer("nobody-here"))
 	require.Empty(t, s.Log.Line(mark, "the mail server can't be used"))
 }

@@ -213,7 +213,7 @@ func TestMailServersAsTheyAre(t *testing.T) {
 	}
 }
 
-// A refusal that blames the configuration keeps the mail: after the mend all of it
+// A refusal that blames the configuration keeps the mail: after the remedy all of it
 // goes out, once. One that blames the recipient ends one message and no other.
 func TestRefusedForTheConfiguration(t *testing.T) {
 	t.Parallel()
@@ -236,7 +236,7 @@ func TestRefusedForTheConfiguration(t *testing.T) {
 			s.Client().Post(http.StatusCreated, "register", served.Newcomer("ada"))
 			require.True(t, served.Eventually(func() bool {
 				return strings.Contains(s.Log.Since(0), "the mail server can't be used") || strings.Contains(s.Log.Since(0), "mail delayed")
-			}, 10*time.Millisecond), "the log says what to mend")
+			}, 10*time.Millisecond), "the log says what to fix")
 			s.Client().Post(http.StatusCreated, "register", served.Newcomer("bob"))
 			switch {
 			case c.all:

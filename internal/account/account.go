@@ -339,7 +339,7 @@ type link struct {
 // that can't be read are a bad signature like any other.
 func readLink(in field.Input, purpose sign.Purpose, errs *refusal.FieldErrors) (link, error) {
 	l := link{claim: sign.Claim{Purpose: purpose}}
-	part := func(name string) string { return sign.MendParam(name, in.Required(name, errs)) }
+	part := func(name string) string { return sign.RepairParam(name, in.Required(name, errs)) }
 	id := part(sign.ParamUserID)
 	if purpose == sign.PurposeRegisterEmail || purpose == sign.PurposeUndoEmail {
 		l.claim.Email = part(sign.ParamEmail)

@@ -18,16 +18,16 @@ import (
 // maxLine bounds a line of the standard input: no password is longer than 4096 bytes.
 const maxLine = 64 << 10
 
-// readLine reads one line without its end. Spaces are part of a password. mend says
+// readLine reads one line without its end. Spaces are part of a password. remedy says
 // what to do where there is none.
-func readLine(r io.Reader, mend string) (string, error) {
+func readLine(r io.Reader, remedy string) (string, error) {
 	line, err := bufio.NewReader(io.LimitReader(r, maxLine)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return "", err
 	}
 	line = strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r")
 	if line == "" {
-		return "", errors.New("the standard input has no line; " + mend)
+		return "", errors.New("the standard input has no line; " + remedy)
 	}
 	return line, nil
 }

@@ -96,7 +96,7 @@ func New(s Spec, reserved []string) (*Field, error) {
 	return f, errors.Join(errs...)
 }
 
-// badFunc takes what is wrong with an option of a field, and the mend.
+// badFunc takes what is wrong with an option of a field, and the remedy.
 type badFunc func(option, format string, args ...any)
 
 // setPattern compiles the pattern of a textual field.

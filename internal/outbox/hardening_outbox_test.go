@@ -490,7 +490,7 @@ func TestHardeningSentButNotRemoved(t *testing.T) {
 }
 
 // A mail server that hangs, at whatever step, does not block the reload that
-// would mend it; and where it has the whole message, it is heard out for a moment,
+// would put it right; and where it has the whole message, it is heard out for a moment,
 // so that the message doesn't come twice.
 func TestHardeningReloadWithAHangingMailServer(t *testing.T) {
 	for _, at := range []string{"", "EHLO", "MAIL", "RCPT", "DATA", ".", "a late answer"} {
@@ -634,7 +634,7 @@ func TestHardeningSlowMessageIsOvertaken(t *testing.T) {
 
 // One recipient that a server's policy refuses stops nobody's mail; three of
 // different domains in a row stop the queue, which is probed once a minute and goes
-// on as a whole when the server is mended.
+// on as a whole when the server is fixed.
 func TestHardeningRefusedRecipients(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bench) {
 		m := &choosyMailer{refuses: func(to string) bool { return !strings.HasSuffix(to, "@good.example") }}
@@ -647,8 +647,8 @@ func TestHardeningRefusedRecipients(t *testing.T) {
 		b.e.Finish(p)
 	})
 	inBubble(t, func(t *testing.T, b *bench) {
-		var mended atomic.Bool
-		m := &choosyMailer{refuses: func(string) bool { return !mended.Load() }}
+		var fixed atomic.Bool
+		m := &choosyMailer{refuses: func(string) bool { return !fixed.Load() }}
 		p := b.courier(m)
 		b.e.Start(p)
 		b.queueTo("a@one.example", "b@two.example", "c@three.example", "d@four.example", "e@five.example")
@@ -657,7 +657,7 @@ func TestHardeningRefusedRecipients(t *testing.T) {
 		time.Sleep(10*outbox.MailProbe + time.Second)
 		require.InDelta(t, 13, m.tried.Load(), 1, "one a minute")
 		require.Equal(t, 1, b.logs.FilterMessage("the mail server refuses all recipients; all mail waits, one is tried once a minute and all after a reload").Len())
-		mended.Store(true)
+		fixed.Store(true)
 		time.Sleep(outbox.MailProbe)
 		require.Len(t, m.got(), 5, "all at once, whatever each had been put off")
 		require.Zero(t, b.left())

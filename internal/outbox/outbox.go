@@ -121,7 +121,7 @@ func (o *Worker) Run(ctx context.Context) {
 		if p == nil {
 			return
 		}
-		if p != before { // a reload may have mended what failed
+		if p != before { // a reload may have fixed what failed
 			before, o.storeFails, o.hasten = p, 0, true
 			o.again()
 		}

@@ -64,13 +64,13 @@ func TestOutboxServerDownTouchesNoRow(t *testing.T) {
 	require.Zero(t, s.Queued()[0].Attempts)
 	// A reload brings a new courier, who tries at once.
 	s.FailWith(nil)
-	mended := *s.Realm.Courier
-	s.Realm.Resources.Start(&mended)
+	fixed := *s.Realm.Courier
+	s.Realm.Resources.Start(&fixed)
 	for _, name := range []string{"ada", "bob", "cyd"} {
 		require.Equal(t, name+"@example.org", s.Mail().To, "in order")
 	}
 	s.NoMail()
-	s.Realm.Resources.Finish(&mended)
+	s.Realm.Resources.Finish(&fixed)
 }
 
 func TestOutboxDropsWhatIsNoLongerWanted(t *testing.T) {

@@ -31,7 +31,7 @@ type pause struct {
 	everybody bool
 	// domains of the recipients that it has refused in a row.
 	domains []string
-	// told are the replies of which the log has said what to mend.
+	// told are the replies of which the log has said what to fix.
 	told []int
 	// down is for how long the mail server has been waited for, by no wall clock.
 	down time.Duration

@@ -31,7 +31,7 @@ const (
 	minMemoryPerLane = 8
 )
 
-// Validate says what is wrong with p and how to mend it, or nil. Allowed are 1
+// Validate says what is wrong with p and how to fix it, or nil. Allowed are 1
 // to 64 lanes, 1 to 64 passes, 8 KiB for each lane to 1 GiB of memory, and at
 // most 4 GiB of memory times passes. The floor is what the algorithm needs, not
 // what is safe: see DefaultParams for that.

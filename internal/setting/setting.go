@@ -6,11 +6,11 @@ import (
 	"fmt"
 )
 
-// A Error is one wrong setting: which, what is wrong, and the mend.
+// A Error is one wrong setting: which, what is wrong, and the remedy.
 type Error struct {
 	// Setting is the path of the setting, such as `register.verification_url`.
 	Setting string
-	// Problem says what is wrong and how to mend it.
+	// Problem says what is wrong and how to fix it.
 	Problem string
 }
 

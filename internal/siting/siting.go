@@ -31,7 +31,7 @@ type Place struct {
 }
 
 // Warnings are what is most likely wrong with the places, given in the order in which
-// requests meet them. Each names its line and how to mend it.
+// requests meet them. Each names its line and how to fix it.
 func Warnings(places []Place) (out []string) {
 	told := map[string]bool{}
 	for i, p := range places {

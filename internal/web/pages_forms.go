@@ -327,7 +327,7 @@ func (p *pages) Blocked(w http.ResponseWriter, c *Call, e *Endpoint, refused *re
 	p.Write(w, c, status, d)
 }
 
-// noWayOn are refusals that nobody can mend who is refused.
+// noWayOn are refusals that nobody can fix who is refused.
 var noWayOn = []refusal.Code{refusal.CodeDisabled, refusal.CodeApprovalPending}
 
 // linkToContact leads to whom people can ask, if there is somebody.

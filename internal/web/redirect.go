@@ -49,12 +49,12 @@ func QueryOf(req *http.Request) url.Values {
 }
 
 // queryInput is what a mailed link carries, as an input. Of a parameter given
-// twice the last counts, as in a form. What its way did to the link is mended.
+// twice the last counts, as in a form. What its way did to the link is fixed.
 func queryInput(req *http.Request) field.Input {
 	if len(req.URL.RawQuery) > maxQuery {
 		return nil
 	}
-	return valuesInput(sign.MendQuery(req.URL.RawQuery))
+	return valuesInput(sign.RepairQuery(req.URL.RawQuery))
 }
 
 func valuesInput(values url.Values) field.Input {
@@ -67,7 +67,7 @@ func valuesInput(values url.Values) field.Input {
 
 // sendOn answers an act behind a mailed link in redirect mode, and returns false
 // where the usual answer is due: outside of it, for a refused new password,
-// which the person can mend on a page of ours, and for a failure that may pass.
+// which the person can correct on a page of ours, and for a failure that may pass.
 func (r *Realm) sendOn(w http.ResponseWriter, c *Call, e *Endpoint, err error, html bool) bool {
 	// Without pages, JSON is all that a person would see of a form's answer.
 	bare := r.Options.Pages.Off && c.In.IsForm() && AcceptsHTML(c.Req.Header)

@@ -55,7 +55,7 @@ func TestRedirectMode(t *testing.T) {
 	form := u.Query()
 	form.Set("password", "short")
 	res = b.Post("/accounts/reset-password/", form)
-	require.Equal(t, 400, res.StatusCode, "the person can mend it")
+	require.Equal(t, 400, res.StatusCode, "the person can correct it")
 	require.Contains(t, res.Text, `id="password-error"`)
 	form.Set("password", "another long passphrase")
 	b.Post("/accounts/reset-password/", form).RequireRedirect(t, "/welcome/?from=mail&next=%2Fmembers%2F")

@@ -1,4 +1,4 @@
-// failure.go: whose failure a failed delivery is, and what to mend.
+// failure.go: whose failure a failed delivery is, and what to fix.
 
 package smtp
 
@@ -91,7 +91,7 @@ func unreachable(step Step, reply *textproto.Error) bool {
 }
 
 // Failure tells by the step and the server's reply whose failure err is, and
-// names the mend where one is known.
+// names the remedy where one is known.
 func (s *Server) Failure(step Step, err error) error {
 	out := &mail.Error{Server: step <= StepMail}
 	if reply := (*textproto.Error)(nil); errors.As(err, &reply) {
@@ -104,7 +104,7 @@ func (s *Server) Failure(step Step, err error) error {
 	if said != err.Error() {
 		told.cause = nil // its text has the secret
 	}
-	told.text = fmt.Sprintf("mail server %s: %s%s", net.JoinHostPort(s.Host, s.Port), shortened(said), s.mend(step, err))
+	told.text = fmt.Sprintf("mail server %s: %s%s", net.JoinHostPort(s.Host, s.Port), shortened(said), s.remedy(step, err))
 	out.Err = told
 	return out
 }
@@ -127,8 +127,8 @@ func shortened(text string) string {
 	return strings.ToValidUTF8(text[:MaxTold], "") + "…"
 }
 
-// mend returns what to do about err, or nothing.
-func (s *Server) mend(step Step, err error) string {
+// remedy returns what to do about err, or nothing.
+func (s *Server) remedy(step Step, err error) string {
 	var (
 		refused  *tls.CertificateVerificationError
 		noTLS    tls.RecordHeaderError
@@ -146,15 +146,15 @@ func (s *Server) mend(step Step, err error) string {
 	case errors.As(err, &tooLong):
 		return "; this is no mail server, or somebody stands between: check address, port and tls"
 	case errors.As(err, &reply):
-		return s.mendRefusal(step, reply)
+		return s.remedyForRefusal(step, reply)
 	case step == StepConnect && s.TLS != ImplicitTLS && s.Port == smtpPorts[ImplicitTLS] && errors.As(err, &netError) && netError.Timeout():
 		return "; servers at port 465 mostly want tls implicit"
 	}
 	return ""
 }
 
-// mendRefusal returns what to do about a refusal, or nothing.
-func (s *Server) mendRefusal(step Step, reply *textproto.Error) string {
+// remedyForRefusal returns what to do about a refusal, or nothing.
+func (s *Server) remedyForRefusal(step Step, reply *textproto.Error) string {
 	text := addressInText.ReplaceAllString(reply.Msg, "")
 	_, detail := enhanced(reply)
 	switch {

@@ -16,11 +16,11 @@ import (
 func TestWhoseFailure(t *testing.T) {
 	const recipient, message, server = "the recipient's", "this message waits", "the server's"
 	for _, c := range []struct {
-		step  smtp.Step
-		code  int
-		reply string
-		whose string
-		mend  string
+		step   smtp.Step
+		code   int
+		reply  string
+		whose  string
+		remedy string
 	}{
 		{smtp.StepConnect, 554, "5.7.1 go away", server, ""},
 		{smtp.StepHello, 504, "5.5.2 <x>: Helo command rejected: need fully-qualified hostname", server, "set hello"},
@@ -72,10 +72,10 @@ func TestWhoseFailure(t *testing.T) {
 			require.Equal(t, c.whose, got)
 			require.Equal(t, failed.Recipient, failed.Permanent)
 			require.Equal(t, c.code >= 500, failed.Refused)
-			if c.mend == "" {
+			if c.remedy == "" {
 				require.NotContains(t, strings.TrimSuffix(err.Error(), c.reply), "; check")
 			} else {
-				require.ErrorContains(t, err, c.mend)
+				require.ErrorContains(t, err, c.remedy)
 			}
 		})
 	}

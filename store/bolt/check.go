@@ -28,29 +28,29 @@ var (
 	errNotRegular = errors.New("it is not a regular file")
 )
 
-// openError says what is wrong with the file at path and what mends it.
+// openError says what is wrong with the file at path and what fixes it.
 func openError(path string, err error) error {
-	mend := "check the path and the disk"
+	remedy := "check the path and the disk"
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return fmt.Errorf("account file %s is locked: is another Caddy running on this file? "+
 			"Stop it, or change the configuration of the running one with `caddy reload`: %w (%w)", path, store.ErrStoreLocked, err)
 	case errors.Is(err, errNotRegular), errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
-		mend = "name a file, not a folder, in a folder of its own"
+		remedy = "name a file, not a folder, in a folder of its own"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		mend = "give the user that Caddy runs as write access to the file and its folder"
+		remedy = "give the user that Caddy runs as write access to the file and its folder"
 	case errors.Is(err, syscall.ENOSPC):
-		mend = "the disk is full, free some space"
+		remedy = "the disk is full, free some space"
 	case errors.Is(err, errForeign):
-		mend = "choose another path"
+		remedy = "choose another path"
 	case errors.Is(err, ErrTruncated), errors.Is(err, errBadPage), errors.Is(err, bolterrors.ErrChecksum):
-		mend = "the file is damaged, restore it from a backup"
+		remedy = "the file is damaged, restore it from a backup"
 	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch):
-		mend = "it is not an account file; choose another path, or restore it from a backup"
+		remedy = "it is not an account file; choose another path, or restore it from a backup"
 	case errors.Is(err, store.ErrNewerSchema):
-		return fmt.Errorf("account file %s: %w", path, err) // has its own mend
+		return fmt.Errorf("account file %s: %w", path, err) // has its own remedy
 	}
-	return fmt.Errorf("account file %s cannot be opened (%s): %w", path, mend, err)
+	return fmt.Errorf("account file %s cannot be opened (%s): %w", path, remedy, err)
 }
 
 // noPanic runs fn, which reads the file, with a panic of bbolt as an error.

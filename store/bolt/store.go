@@ -71,7 +71,7 @@ type File struct {
 //
 // If another process holds the file, it waits at most wait and gives
 // ErrStoreLocked. A file of a newer plugin gives ErrNewerSchema. All errors
-// name the path and the mend.
+// name the path and the remedy.
 func Open(path string, wait time.Duration) (*File, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, openError(path, err)

@@ -57,5 +57,5 @@ func (op *Operation) document() web.Object {
 	if op.Answer != nil {
 		ok = append(ok, web.NewObject("content", web.NewObject("application/json", web.NewObject("example", op.Answer)))...)
 	}
-	return append(out, web.NewObject("responses", web.NewObject("2XX", ok, "default", web.NewObject("description", `{"error": "what is wrong, and how to mend it"}`)))...)
+	return append(out, web.NewObject("responses", web.NewObject("2XX", ok, "default", web.NewObject("description", `{"error": "what is wrong, and how to fix it"}`)))...)
 }

@@ -16,7 +16,7 @@ const (
 	goodQuery     = "email=ada%2Bb%40example.org&next=%2Fa%3Fsignature%3D1%26amp%3B&signature=" + linkSignature + "&timestamp=1764072000&user_id=" + linkID
 )
 
-func TestMendQuery(t *testing.T) {
+func TestRepairQuery(t *testing.T) {
 	want, err := url.ParseQuery(goodQuery)
 	require.NoError(t, err)
 	replace := func(old, by string) string { return strings.ReplaceAll(goodQuery, old, by) }
@@ -44,7 +44,7 @@ func TestMendQuery(t *testing.T) {
 		"upper case in the id":            replace(linkID, strings.ToUpper(linkID)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := sign.MendQuery(query)
+			got := sign.RepairQuery(query)
 			for _, param := range []string{sign.ParamUserID, sign.ParamTimestamp, sign.ParamSignature, sign.ParamEmail} {
 				require.Equal(t, strings.ToLower(want.Get(param)), strings.ToLower(got.Get(param)), param)
 			}
@@ -53,23 +53,23 @@ func TestMendQuery(t *testing.T) {
 	}
 }
 
-func TestMendQueryLeavesOthers(t *testing.T) {
+func TestRepairQueryLeavesOthers(t *testing.T) {
 	for _, query := range []string{
 		"", "next=%2Faccounts%2Fverify-email%2F%3Fsignature%3Dx%26user_id%3Dy", "next=/a%26signature=b.&sent=1", "a=%zz&b=1", "reauth=1&next=%2F%C3%A9.",
 	} {
 		want, _ := url.ParseQuery(query)
-		require.Equal(t, want, sign.MendQuery(query), query)
+		require.Equal(t, want, sign.RepairQuery(query), query)
 	}
 }
 
-func FuzzMendQuery(f *testing.F) {
+func FuzzRepairQuery(f *testing.F) {
 	f.Add(goodQuery)
 	f.Add("user_id%3D&signature=3D")
 	f.Fuzz(func(t *testing.T, query string) {
-		for name, all := range sign.MendQuery(query) {
+		for name, all := range sign.RepairQuery(query) {
 			for _, value := range all {
 				if name != sign.ParamEmail {
-					require.Equal(t, value, sign.MendParam(name, value), "mended once is mended")
+					require.Equal(t, value, sign.RepairParam(name, value), "fixed once is fixed")
 				}
 			}
 		}

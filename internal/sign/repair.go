@@ -1,4 +1,4 @@
-// mend.go: what mail programs and services do to a link, undone: an ampersand left
+// repair.go: what mail programs and services do to a link, undone: an ampersand left
 // as its HTML entity, the full stop or the bracket behind it, line breaks, the marks
 // of quoted-printable, escapes of escapes. What a signature covers is unchanged.
 
@@ -15,15 +15,15 @@ const (
 	sizeSignature = 43
 )
 
-// mendRounds bounds the escapes of escapes that are undone.
-const mendRounds = 3
+// repairRounds bounds the escapes of escapes that are undone.
+const repairRounds = 3
 
-// MendQuery parses the query of a mailed link as it was opened. A query in order is
-// parsed as url.Values would have it, but for the values that MendParam mends.
-func MendQuery(raw string) url.Values {
+// RepairQuery parses the query of a mailed link as it was opened. A query in order is
+// parsed as url.Values would have it, but for the values that RepairParam fixes.
+func RepairQuery(raw string) url.Values {
 	var values url.Values
-	for range mendRounds {
-		for range mendRounds {
+	for range repairRounds {
+		for range repairRounds {
 			raw = entities.Replace(raw)
 		}
 		if n := strings.Count(raw, "="); n > 1 && n == strings.Count(raw, "=3D") { // quoted-printable; a timestamp begins otherwise
@@ -38,7 +38,7 @@ func MendQuery(raw string) url.Values {
 	}
 	for name, all := range values {
 		for i := range all {
-			all[i] = MendParam(name, all[i])
+			all[i] = RepairParam(name, all[i])
 		}
 	}
 	return values
@@ -63,9 +63,9 @@ func escapedWhole(values url.Values) bool {
 	return false
 }
 
-// MendParam returns a part of a mailed link without what was added to it on its way.
+// RepairParam returns a part of a mailed link without what was added to it on its way.
 // A value that is none of a link's comes back as it is.
-func MendParam(name, value string) string {
+func RepairParam(name, value string) string {
 	if len(value) > 4*MaxSignature && name != ParamEmail {
 		return value // no link of ours, whatever is taken away
 	}
@@ -77,7 +77,7 @@ func MendParam(name, value string) string {
 	case ParamTimestamp:
 		return onlyOf(strings.TrimPrefix(value, "3D"), len(value), "", isDigit)
 	case ParamEmail:
-		return mendEmail(value)
+		return repairEmail(value)
 	}
 	return value
 }
@@ -112,9 +112,9 @@ func onlyOf(value string, size int, trail string, is func(byte) bool) string {
 	return plain
 }
 
-// mendEmail is an address without brackets around it; the blank of a plus sign that
+// repairEmail is an address without brackets around it; the blank of a plus sign that
 // was not escaped is one again.
-func mendEmail(value string) string {
+func repairEmail(value string) string {
 	if !strings.Contains(value, "@") {
 		if plain, err := url.PathUnescape(value); err == nil {
 			value = plain
