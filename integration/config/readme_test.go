@@ -87,8 +87,10 @@ func TestReadmeCommands(t *testing.T) {
 	require.GreaterOrEqual(t, ran, 3)
 }
 
-// readmeFirstAdministrator follows the link that a command has printed.
-func readmeFirstAdministrator(t *testing.T, s *served.Server, printed string) {
+const chosenPassword = "correct horse battery"
+
+// setPassword opens the link that a command has printed, and sets a password.
+func setPassword(t *testing.T, s *served.Server, printed string) {
 	t.Helper()
 	link, err := url.Parse(regexp.MustCompile(`http://\S+`).FindString(printed))
 	require.NoError(t, err)
@@ -96,13 +98,19 @@ func readmeFirstAdministrator(t *testing.T, s *served.Server, printed string) {
 	visitor.Header.Set("Accept", served.BrowserAccept)
 	page := visitor.Get(link.RequestURI())
 	require.Equal(t, http.StatusOK, page.StatusCode, page.Text)
-	b := s.Client()
-	act := data{"password": "correct horse battery"}
+	act := data{"password": chosenPassword}
 	for name, values := range link.Query() {
 		act[name] = values[0]
 	}
-	require.Equal(t, http.StatusOK, b.Do(http.MethodPost, strings.TrimSuffix(link.Path, "/"), act).StatusCode)
-	require.Equal(t, http.StatusOK, b.Do(http.MethodPost, "/accounts/login", data{"login": "ada", "password": "correct horse battery"}).StatusCode)
+	require.Equal(t, http.StatusOK, s.Client().Do(http.MethodPost, strings.TrimSuffix(link.Path, "/"), act).StatusCode)
+}
+
+// readmeFirstAdministrator is who follows the printed link.
+func readmeFirstAdministrator(t *testing.T, s *served.Server, printed string) {
+	t.Helper()
+	setPassword(t, s, printed)
+	b := s.Client()
+	require.Equal(t, http.StatusOK, b.Do(http.MethodPost, "/accounts/login", data{"login": "ada", "password": chosenPassword}).StatusCode)
 	require.Contains(t, b.Get("/members/").Text, "for members")
 	require.NotContains(t, s.Client().Get("/members/").Text, "for members")
 	require.Equal(t, []any{"admins"}, s.Administer(http.MethodGet, "ada", "").JSON(t)["groups"])

@@ -1,0 +1,155 @@
+// recipes_test.go: the recipes of docs/recipes.md, run with their own Caddyfiles and commands.
+
+package config_test
+
+import (
+	"encoding/json"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/integration/served"
+)
+
+// recipe is a section of docs/recipes.md.
+func recipe(t *testing.T, heading string) string {
+	t.Helper()
+	_, text, found := strings.Cut(string(served.ReadFile(t, filepath.Join(served.RepoRoot, "docs", "recipes.md"))), "\n## "+heading+"\n")
+	require.True(t, found, heading)
+	text, _, _ = strings.Cut(text, "\n## ")
+	return text
+}
+
+// fence is the first block of a section in a language.
+func fence(t *testing.T, text, language string) string {
+	t.Helper()
+	_, text, found := strings.Cut(text, "```"+language+"\n")
+	require.True(t, found, text)
+	text, _, _ = strings.Cut(text, "```")
+	return text
+}
+
+// recipeSite runs the Caddyfile of a recipe on the ports of a test, with its mails in a folder.
+func recipeSite(t *testing.T, heading string) *served.Server {
+	t.Helper()
+	site := strings.NewReplacer(
+		"example.com {", "{\n\tadmin 127.0.0.1:[[admin]]\n}\nhttp://127.0.0.1:[[port]] {",
+		"https://example.com", "http://127.0.0.1:[[port]]", "smtp mail.example.com:587", "file [[dir]]/mail", "/srv/site", "[[dir]]/site",
+	).Replace(fence(t, recipe(t, heading), "caddyfile"))
+	s := served.NewServer(t)
+	require.NoError(t, os.MkdirAll(filepath.Join(s.Dir, "site"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(s.Dir, "site", "index.html"), []byte("for members"), 0o600))
+	s.Configure(site)
+	s.Start()
+	return s
+}
+
+func run(s *served.Server, script string) string {
+	s.T.Helper()
+	out, err := shell(s, script).Output()
+	require.NoError(s.T, err, "%s\n%s", script, out)
+	return string(out)
+}
+
+func TestRecipeWithoutMailServer(t *testing.T) {
+	t.Parallel()
+	s := recipeSite(t, "No mail server")
+	links := run(s, fence(t, recipe(t, "No mail server"), "sh"))
+	require.Equal(t, 2, strings.Count(links, "signature="), links)
+	b := s.Client()
+	require.Equal(t, http.StatusNotFound, b.Do(http.MethodPost, "/accounts/register", served.Newcomer("eve")).StatusCode)
+	setPassword(t, s, links[strings.LastIndex(links, "http://"):])
+	require.Equal(t, http.StatusOK, b.Do(http.MethodPost, "/accounts/login", data{"login": "ada", "password": chosenPassword}).StatusCode)
+	require.Equal(t, "for members", b.Get("/").Text)
+}
+
+func TestRecipeMembersByApproval(t *testing.T) {
+	t.Parallel()
+	text := recipe(t, "Members only by approval")
+	s := recipeSite(t, "Members only by approval")
+	b := s.Client()
+	newcomer := served.Newcomer("ada")
+	require.Equal(t, http.StatusBadRequest, b.Do(http.MethodPost, "/accounts/register", newcomer).StatusCode, "no reason")
+	newcomer["reason"] = "I have a garden."
+	require.Equal(t, http.StatusCreated, b.Do(http.MethodPost, "/accounts/register", newcomer).StatusCode)
+	b.Post(http.StatusOK, "verify-registration", s.Mail(newcomer["email"].(string), 1).Link(t))
+	signIn := data{"login": "ada", "password": newcomer["password"]}
+	require.Equal(t, "approval_pending", b.Code(http.MethodPost, "/accounts/login", signIn))
+	_, command, found := strings.Cut(text, "`caddy registration ")
+	require.True(t, found)
+	command, _, _ = strings.Cut(command, "`")
+	run(s, "caddy registration "+command)
+	require.Equal(t, http.StatusOK, b.Do(http.MethodPost, "/accounts/login", signIn).StatusCode)
+	require.Equal(t, "for members", b.Get("/").Text)
+}
+
+// TestRecipeMovingIn makes the accounts of an htpasswd file, and takes a list with
+// addresses as the other scripts print it.
+func TestRecipeMovingIn(t *testing.T) {
+	t.Parallel()
+	s := recipeSite(t, "No mail server")
+	text := recipe(t, "Moving from Django, htpasswd or Authelia")
+	require.NoError(t, os.WriteFile(filepath.Join(s.Dir, "users.htpasswd"), []byte("ada:$apr1$x\ngrace:$2y$05$x\n"), 0o600))
+	out := run(s, fence(t, text, "sh"))
+	require.Equal(t, 2, strings.Count(out, "signature="), out)
+	_, text, _ = strings.Cut(text, "From Django")
+	for i, list := range []string{"edsger\tedsger@example.com\n", "barbara\tbarbara@example.com\n"} {
+		_, text, _ = strings.Cut(text, "```sh\n")
+		script, _, _ := strings.Cut(text, "```")
+		_, loop, found := strings.Cut(script, "while IFS")
+		require.True(t, found)
+		out := run(s, "printf '"+strings.ReplaceAll(list, "\n", `\n`)+"' | while IFS"+loop)
+		require.Equal(t, 1, strings.Count(out, "signature="), "%d: %s", i, out)
+	}
+	require.Equal(t, map[string]string{"ada": "", "grace": "", "edsger": "edsger@example.com", "barbara": "barbara@example.com"}, addresses(t, run(s, "caddy registration list --json")))
+}
+
+// addresses are those of a list, by the names of their accounts.
+func addresses(t *testing.T, list string) map[string]string {
+	t.Helper()
+	found := map[string]string{}
+	for line := range strings.Lines(list) {
+		var account struct{ Username, Email string }
+		require.NoError(t, json.Unmarshal([]byte(line), &account))
+		found[account.Username] = account.Email
+	}
+	return found
+}
+
+// caddyUnit is what Caddy's packages install, as far as the drop-in stands on it.
+const caddyUnit = `[Unit]
+Description=Caddy
+
+[Service]
+Type=notify
+User=root
+ExecStart=/usr/bin/caddy run --environ --config /etc/caddy/Caddyfile
+ExecReload=/usr/bin/caddy reload --config /etc/caddy/Caddyfile --force
+PrivateTmp=true
+ProtectSystem=full
+AmbientCapabilities=CAP_NET_ADMIN CAP_NET_BIND_SERVICE
+`
+
+func TestRecipeSystemd(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("needs systemd-analyze")
+	}
+	dir := t.TempDir()
+	binary := served.NewServer(t).Command().Path
+	dropIn := string(served.ReadFile(t, filepath.Join(served.RepoRoot, "examples", "systemd", "caddy.service.d", "registration.conf")))
+	require.Contains(t, dropIn, "/usr/local/bin/caddy run")
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "caddy.service.d"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "caddy.service"), []byte(strings.ReplaceAll(caddyUnit, "/usr/bin/caddy", binary)), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "caddy.service.d", "registration.conf"), []byte(strings.ReplaceAll(dropIn, "/usr/local/bin/caddy", binary)), 0o600))
+	cmd := exec.Command("systemd-analyze", "verify", filepath.Join(dir, "caddy.service"))
+	cmd.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.NotContains(t, string(out), "registration.conf", "a line that systemd doesn't know")
+}
