@@ -78,6 +78,13 @@ func (a *App) define(name, settings, source string, build func() (*realm, error)
 	if err != nil {
 		return nil, err
 	}
+	for _, other := range a.realms {
+		if mine, ok := r.storeModule.(*BoltModule); ok {
+			if err := mine.clashes(other.storeModule); err != nil {
+				return nil, errors.Join(fmt.Errorf("%s: realm %q: %w", orUnknown(source), name, err), r.close())
+			}
+		}
+	}
 	r.fingerprint, r.users = settings, 1
 	if slices.ContainsFunc(a.guards, func(g guardRef) bool { return g.realm == name && g.copies }) {
 		r.CopiesIdentity.Store(true)

@@ -129,3 +129,42 @@ func TestFullFormSetsEverything(t *testing.T) {
 		require.Len(t, got[key], fields, key)
 	}
 }
+
+// The words behind `backup` come in any order, and each wrong one is named.
+func TestBackupInTheCaddyfile(t *testing.T) {
+	adapt := func(store string) (string, error) {
+		out, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte("example.com {\n\tregistration {\n\t\tbase_url https://example.com\n\t\tfrom a@example.com\n\t\tmailer log\n\t\tstore bbolt "+store+"\n\t}\n}\n"), map[string]any{"filename": "Caddyfile"})
+		return string(out), err
+	}
+	for store, want := range map[string]string{
+		"{\n backup /b\n}":                 `"backup":{"folder":"/b"},`,
+		"{\n backup /b keep 2 every 2d\n}": `"backup":{"every":172800000000000,"folder":"/b","keep":2},`,
+		"{\n}":                             `"store":{"module":"bbolt"}`,
+	} {
+		out, err := adapt(store)
+		require.NoError(t, err, store)
+		require.Contains(t, out, want)
+	}
+	for store, want := range map[string]string{
+		"a b":                                "takes one path",
+		"{\n backups /b\n}":                  `has no setting "backups"`,
+		"{\n backup /b\n backup /c\n}":       "backup stands twice",
+		"{\n backup\n}":                      "store.backup.folder: missing",
+		"{\n backup /b every\n}":             "every has no value",
+		"{\n backup /b every 1h every 2h\n}": "every stands twice",
+		"{\n backup /b every soon\n}":        `"soon" is no duration`,
+		"{\n backup /b every 0s\n}":          `"0s" is no duration`,
+		"{\n backup /b every 59s\n}":         "write a time from a minute to a year",
+		"{\n backup /b every 400d\n}":        "write a time from a minute to a year",
+		"{\n backup /b every -24h\n}":        "write a time from a minute to a year",
+		"{\n backup /b keep all\n}":          `"all" is no number`,
+		"{\n backup /b keep 0\n}":            `"0" is no number from 1 on`,
+		"{\n backup /b keep -1\n}":           "write how many backups are kept",
+		"{\n backup /b keep 10001\n}":        "write how many backups are kept",
+		"{\n backup /b at night\n}":          `backup has no word "at"`,
+	} {
+		_, err := adapt(store)
+		require.ErrorContains(t, err, want, store)
+		require.Regexp(t, fileAndLine, err.Error())
+	}
+}

@@ -78,6 +78,8 @@ type realm struct {
 	// life ends when the realm stops.
 	life context.Context
 	end  context.CancelFunc
+	// stopStore ends what the store does by itself; nil: it does nothing.
+	stopStore func()
 }
 
 // resolve returns the settings with their placeholders and defaults filled in, and
@@ -367,6 +369,13 @@ func (r *realm) start() error {
 			return fmt.Errorf("%s: realm %q: the keys of the access tokens: %w", orUnknown(r.settings.Source), r.Name, err)
 		}
 	}
+	if worker, ok := r.storeModule.(StoreWorker); ok {
+		stop, err := worker.WorkOnStore()
+		if err != nil {
+			return fmt.Errorf("%s: realm %q: the store: %w", orUnknown(r.settings.Source), r.Name, err)
+		}
+		r.stopStore = stop
+	}
 	r.resources.start(r.courier)
 	r.started = true
 	return nil
@@ -377,6 +386,9 @@ func (r *realm) stop() {
 	r.end()
 	if r.started {
 		r.started = false
+		if r.stopStore != nil {
+			r.stopStore()
+		}
 		r.resources.finish(r.courier)
 	}
 }

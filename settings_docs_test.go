@@ -45,7 +45,7 @@ var spellings = map[string]string{
 	"throttle.login.window": "throttle login", "throttle.register.window": "throttle register", "throttle.reset.window": "throttle reset", "throttle.email.window": "throttle email",
 	"throttle.profile.window": "throttle profile", "throttle.mail.window": "throttle mail", "throttle.all_mail.window": "throttle all_mail",
 	"user.fields.name": "<name>", "user.fields.type": "<type>",
-	"require_login groups": "group", "require_login source": "", "store bbolt path": "store bbolt", "mailer file directory": "mailer file", "mailer smtp address": "mailer smtp", "mailer smtp trusted_ca": "trusted_ca",
+	"require_login groups": "group", "require_login source": "", "store bbolt path": "store bbolt", "store bbolt backup.folder": "folder", "mailer file directory": "mailer file", "mailer smtp address": "mailer smtp", "mailer smtp trusted_ca": "trusted_ca",
 }
 
 func TestEverySettingIsDocumented(t *testing.T) {

@@ -4,14 +4,21 @@
 package registration
 
 import (
+	"cmp"
+	"context"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"go.uber.org/zap"
 
+	"github.com/seed-928992b0/caddy-registration/internal/backup"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
@@ -32,9 +39,51 @@ type BoltModule struct {
 	// replaced when the configuration loads. Default:
 	// `{data_dir}/registration.db`.
 	Path string `json:"path,omitempty"`
+	// Backups by themselves, while Caddy runs. Default: none.
+	Backup *BackupSettings `json:"backup,omitempty"`
 
 	path   string
+	folder string // of the backups
 	logger *zap.Logger
+}
+
+// BackupSettings say how a store is backed up by itself. Each backup is a file of its
+// own, `<name of the store>-<time>.db`, as `caddy registration backup` writes it; the
+// next one is due so long after the newest one in the folder.
+type BackupSettings struct {
+	// The folder; made, for Caddy's user alone, where it is missing. Placeholders
+	// are replaced when the configuration loads. Give stores that have the same
+	// file name a folder each.
+	Folder string `json:"folder,omitempty"`
+	// How long after a backup the next one is made, at least a minute.
+	// Default: 24h.
+	Every caddy.Duration `json:"every,omitempty"`
+	// How many are kept. Older ones are removed once a new one is whole; other files
+	// in the folder are left alone. Default: 7.
+	Keep int `json:"keep,omitempty"`
+}
+
+// Defaults and bounds of the backups.
+const (
+	backupEvery    = 24 * time.Hour
+	minBackupEvery = time.Minute
+	maxBackupEvery = 366 * 24 * time.Hour
+	backupKeep     = 7
+	maxBackupKeep  = 10_000
+)
+
+// check says what is wrong, and of which setting.
+func (s *BackupSettings) check() error {
+	if s.Folder == "" {
+		return setting.Errorf("store.backup.folder", "missing; write the folder behind backup, for example: backup /var/backups/registration")
+	}
+	if every := time.Duration(s.Every); every != 0 && (every < minBackupEvery || every > maxBackupEvery) {
+		return setting.Errorf("store.backup.every", "is %v; write a time from a minute to a year, for example: every 24h", every)
+	}
+	if s.Keep < 0 || s.Keep > maxBackupKeep {
+		return setting.Errorf("store.backup.keep", "is %d; write how many backups are kept, from 1 to %d, for example: keep 7", s.Keep, maxBackupKeep)
+	}
+	return nil
 }
 
 // CaddyModule returns the Caddy module information.
@@ -46,33 +95,98 @@ func (*BoltModule) CaddyModule() caddy.ModuleInfo {
 func (m *BoltModule) Provision(ctx caddy.Context) error {
 	m.logger = ctx.Logger(m)
 	var err error
-	m.path, err = m.file()
-	return err
+	if m.path, err = m.file(); err != nil || m.Backup == nil {
+		return err
+	}
+	if err := m.Backup.check(); err != nil {
+		return err
+	}
+	if m.folder, err = absolute("store.backup", m.Backup.Folder); err != nil {
+		return err
+	}
+	if info, err := os.Stat(m.folder); err == nil && !info.IsDir() {
+		return setting.Errorf("store.backup.folder", "%s is no folder; name another", m.folder)
+	}
+	return nil
 }
 
 // file is the absolute path of the file.
 func (m *BoltModule) file() (string, error) {
 	path := m.Path
 	setDefault(&path, "{data_dir}/registration.db")
+	return absolute("store", path)
+}
+
+// absolute is a path of a setting without its placeholders.
+func absolute(name, path string) (string, error) {
 	repl := caddy.NewReplacer()
 	repl.Set("data_dir", caddy.AppDataDir())
 	path, err := repl.ReplaceOrErr(path, true, true)
 	if err != nil {
-		return "", setting.Errorf("store", "%v; set it before Caddy starts, or write the path itself", err)
+		return "", setting.Errorf(name, "%v; set it before Caddy starts, or write the path itself", err)
 	}
 	return filepath.Abs(path)
 }
 
 // UnmarshalCaddyfile sets up the store:
 //
-//	store bbolt [<path>]
+//	store bbolt [<path>] {
+//		backup <folder> [every <duration>] [keep <number>]
+//	}
 func (m *BoltModule) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the module's name
 	if d.NextArg() {
 		m.Path = d.Val()
 	}
-	if d.NextArg() || d.NextBlock(d.Nesting()) {
-		return d.Errf("the store bbolt takes one path and no block; write for example: store bbolt /var/lib/caddy/registration.db")
+	if d.NextArg() {
+		return d.Errf("the store bbolt takes one path; write for example: store bbolt /var/lib/caddy/registration.db")
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		if d.Val() != "backup" {
+			return d.Errf("the store bbolt has no setting %q; its setting is: backup", d.Val())
+		}
+		if m.Backup != nil {
+			return d.Errf("store: backup stands twice; keep one of them")
+		}
+		m.Backup = new(BackupSettings)
+		if err := m.Backup.unmarshal(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *BackupSettings) unmarshal(d *caddyfile.Dispenser) error {
+	const example = "write for example: backup /var/backups/registration every 24h keep 7"
+	if d.NextArg() {
+		s.Folder = d.Val()
+	}
+	seen := map[string]bool{}
+	for d.NextArg() {
+		name := d.Val()
+		if seen[name] || !d.NextArg() {
+			return d.Errf("store: backup: %s; %s", cmp.Or(map[bool]string{true: name + " stands twice"}[seen[name]], name+" has no value"), example)
+		}
+		seen[name] = true
+		switch name {
+		case "every":
+			every, err := caddy.ParseDuration(d.Val())
+			if err != nil || every == 0 {
+				return d.Errf("store: backup: every: %q is no duration; %s", d.Val(), example)
+			}
+			s.Every = caddy.Duration(every)
+		case "keep":
+			keep, err := strconv.Atoi(d.Val())
+			if err != nil || keep == 0 {
+				return d.Errf("store: backup: keep: %q is no number from 1 on; %s", d.Val(), example)
+			}
+			s.Keep = keep
+		default:
+			return d.Errf("store: backup has no word %q; %s", name, example)
+		}
+	}
+	if err := s.check(); err != nil {
+		return d.Errf("%v", err)
 	}
 	return nil
 }
@@ -88,12 +202,20 @@ func (m *BoltModule) LookAtStore() error {
 	return bolt.Look(m.path)
 }
 
-type pooledBolt struct{ *bolt.File }
+// pooledBolt is an open file, and the schedules that back it up.
+type pooledBolt struct {
+	*bolt.File
+	turn      *sync.Mutex
+	schedules *sync.WaitGroup
+}
 
-func (p pooledBolt) Destruct() error { return p.Close() }
+func (p pooledBolt) Destruct() error {
+	err := p.Close() // a backup that is being made gives up
+	p.schedules.Wait()
+	return err
+}
 
-// OpenStore implements StoreModule.
-func (m *BoltModule) OpenStore(realm string, wait time.Duration) (store.Store, func() error, error) {
+func (m *BoltModule) open(wait time.Duration) (pooledBolt, error) {
 	file, _, err := boltFiles.LoadOrNew(m.path, func() (caddy.Destructor, error) {
 		f, err := bolt.Open(m.path, wait)
 		if err != nil {
@@ -102,8 +224,17 @@ func (m *BoltModule) OpenStore(realm string, wait time.Duration) (store.Store, f
 		for _, warning := range f.Warnings() {
 			m.logger.Warn(warning)
 		}
-		return pooledBolt{f}, nil
+		return pooledBolt{f, new(sync.Mutex), new(sync.WaitGroup)}, nil
 	})
+	if err != nil {
+		return pooledBolt{}, err
+	}
+	return file.(pooledBolt), nil
+}
+
+// OpenStore implements StoreModule.
+func (m *BoltModule) OpenStore(realm string, wait time.Duration) (store.Store, func() error, error) {
+	file, err := m.open(wait)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -111,7 +242,7 @@ func (m *BoltModule) OpenStore(realm string, wait time.Duration) (store.Store, f
 		_, err := boltFiles.Delete(m.path)
 		return err
 	}
-	store, err := file.(pooledBolt).Realm(realm)
+	store, err := file.Realm(realm)
 	if err != nil {
 		_ = release()
 		return nil, nil, fmt.Errorf("%s: %w", m.path, err)
@@ -119,9 +250,52 @@ func (m *BoltModule) OpenStore(realm string, wait time.Duration) (store.Store, f
 	return store, release, nil
 }
 
+// WorkOnStore implements StoreWorker: it makes the backups.
+func (m *BoltModule) WorkOnStore() (stop func(), err error) {
+	if m.Backup == nil {
+		return func() {}, nil
+	}
+	file, err := m.open(startWait)
+	if err != nil {
+		return nil, err
+	}
+	every, keep := time.Duration(m.Backup.Every), m.Backup.Keep
+	setDefault(&every, backupEvery)
+	setDefault(&keep, backupKeep)
+	s := &backup.Schedule{
+		Folder: backup.Folder{Path: m.folder, Name: m.backupName(), Keep: keep}, Every: every, Turn: file.turn, Now: time.Now, Log: m.logger,
+		Copy: func(ctx context.Context, path string) (backup.Made, error) {
+			contents, err := file.BackupTo(ctx, path)
+			return backup.Made{Accounts: contents.Accounts, Size: contents.Size}, err
+		},
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	file.schedules.Go(func() { s.Run(ctx) })
+	return func() {
+		cancel()
+		_, _ = boltFiles.Delete(m.path) // the realm has the file open still
+	}, nil
+}
+
+// backupName is how the names of the backups begin.
+func (m *BoltModule) backupName() string {
+	return strings.TrimSuffix(filepath.Base(m.path), ".db")
+}
+
+// clashes says whether another store of a configuration would take our backups for
+// its own.
+func (m *BoltModule) clashes(with StoreModule) error {
+	other, ok := with.(*BoltModule)
+	if !ok || m.Backup == nil || other.Backup == nil || m.path == other.path || m.folder != other.folder || m.backupName() != other.backupName() {
+		return nil
+	}
+	return setting.Errorf("store.backup.folder", "%s is the folder of the backups of %s too, and they would have the same names; name another", m.folder, other.path)
+}
+
 // Interface guards
 var (
 	_ StoreModule           = (*BoltModule)(nil)
+	_ StoreWorker           = (*BoltModule)(nil)
 	_ StoreLooker           = (*BoltModule)(nil)
 	_ caddy.Provisioner     = (*BoltModule)(nil)
 	_ caddyfile.Unmarshaler = (*BoltModule)(nil)
@@ -146,4 +320,12 @@ type StoreModule interface {
 // process has open may be met with ErrStoreLocked, which is only told.
 type StoreLooker interface {
 	LookAtStore() error
+}
+
+// A StoreWorker is a StoreModule with work to do while a realm runs on its store.
+// It is asked once the store is open, by each configuration: at a reload by the new
+// one before the former one stops. stop is called once, before the store is released;
+// it doesn't wait for what can't be broken off.
+type StoreWorker interface {
+	WorkOnStore() (stop func(), err error)
 }

@@ -72,6 +72,16 @@ var wrongConfigs = []wrongConfig{
 		name: "unreadable store", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "store bbolt [[dir]]/accounts.db\n}",
 		files: map[string]string{"accounts.db": strings.Repeat("no accounts in here\n", 1000)}, want: []string{"accounts.db cannot be opened", "it is not an account file; choose another path"},
 	},
+	{name: "backup to nowhere", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "store bbolt {\nbackup {env.NO_SUCH_FOLDER}\n}\n}", want: []string{"store.backup", "env.NO_SUCH_FOLDER", "write the path itself"}},
+	{
+		name: "backup into a file", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "store bbolt {\nbackup [[dir]]/f\n}\n}",
+		files: map[string]string{"f": ""}, want: []string{"store.backup.folder", "is no folder; name another"},
+	},
+	{
+		name: "two stores whose backups can't be told apart", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "store bbolt [[dir]]/a/r.db {\nbackup [[dir]]/backups\n}\n}",
+		extra: "http://127.0.0.2:[[port]] {\nregistration {\nrealm other\nbase_url https://other.example.com\n" + goodMail + "store bbolt [[dir]]/b/r.db {\nbackup [[dir]]/backups\n}\n}\n}\n",
+		want:  []string{`realm "other"`, "is the folder of the backups of", "name another"},
+	},
 	{name: "secret from nowhere", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "secret {env.NO_SUCH_SECRET}\n}", want: []string{"secret:", "env.NO_SUCH_SECRET", "set it before Caddy starts"}},
 }
 

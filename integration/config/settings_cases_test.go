@@ -65,6 +65,12 @@ var settingCases = []settingCase{
 			}
 		}
 	}},
+	{"store", "store bbolt [[dir]]/backed.db {\n backup [[dir]]/backups every 1h keep 3\n }", func(t *testing.T, with, plain *place) {
+		with.Logged(0, "the store has been backed up", "backed-")
+		made, err := filepath.Glob(filepath.Join(with.Dir, "backups", "backed-*.db"))
+		require.NoError(t, err)
+		require.Len(t, made, 1)
+	}},
 	{"mailer", "mailer log", func(t *testing.T, with, plain *place) {
 		with.client().Post(201, "register", served.Newcomer("mailed"))
 		with.Logged(0, "mailed@example.org", "verify-registration")

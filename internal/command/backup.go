@@ -61,12 +61,16 @@ func (c *common) fetchBackup(ctx context.Context, progress *progress, path strin
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		return contents, fmt.Errorf("%s is not a file; name one", path)
 	}
+	if err := wholefile.Sweep(path); err != nil { // of one that was killed
+		return contents, err
+	}
 	// Before the server is asked, which may be long at work.
 	out, err := wholefile.Create(path)
 	if err != nil {
 		return contents, err
 	}
 	defer out.Abandon()
+	out.Lock()
 	res, err := c.ask(ctx, http.MethodGet, c.path("backup"), nil)
 	if err != nil {
 		return contents, err

@@ -5,6 +5,7 @@
 package wholefile
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
@@ -34,4 +35,13 @@ func SyncFolder(dir string) error {
 	}
 	defer func() { _ = d.Close() }()
 	return d.Sync()
+}
+
+// lock says that a living process has the file. The lock is shared: readers of a file
+// of bbolt take one too.
+func lock(f *os.File) { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) }
+
+// isLocked reports whether another open file has a lock on this one.
+func isLocked(f *os.File) bool {
+	return errors.Is(syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB), syscall.EWOULDBLOCK)
 }

@@ -42,22 +42,50 @@ func Create(path string) (*File, error) {
 }
 
 // temporary is how the names of unfinished files begin that are to stand at path.
-func temporary(path string) string { return "." + filepath.Base(path) + ".unfinished-" }
+func temporary(path string) string { return "." + filepath.Base(path) + unfinishedMark }
+
+const unfinishedMark = ".unfinished-"
 
 // Sweep removes unfinished files that a crash has left of those that were to stand
-// at path. It is called where no other process can be writing one.
+// at path. Those that a living process has locked (Lock) stay; for others it is
+// called where no process can be writing one.
 func Sweep(path string) error {
-	entries, err := os.ReadDir(filepath.Dir(path))
+	name := filepath.Base(path)
+	return SweepFolder(filepath.Dir(path), func(of string) bool { return of == name })
+}
+
+// SweepFolder is Sweep for all paths in a folder whose last part is wanted.
+func SweepFolder(dir string, wanted func(name string) bool) error {
+	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	for _, e := range entries {
-		if e.Type().IsRegular() && strings.HasPrefix(e.Name(), temporary(path)) {
-			err = errors.Join(err, os.Remove(filepath.Join(filepath.Dir(path), e.Name())))
+		name, unfinished := strings.CutPrefix(e.Name(), ".")
+		if i := strings.LastIndex(name, unfinishedMark); unfinished && i >= 0 && e.Type().IsRegular() && wanted(name[:i]) {
+			err = errors.Join(err, sweepOne(filepath.Join(dir, e.Name())))
 		}
 	}
 	return err
 }
+
+// sweepOne removes an unfinished file unless somebody has locked it.
+func sweepOne(path string) error {
+	if f, err := os.Open(path); err == nil { //nolint:gosec // named by us
+		defer func() { _ = f.Close() }()
+		if isLocked(f) {
+			return nil
+		}
+	}
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// Lock keeps Sweep of other processes away from the file until it is closed, where the
+// system can do that.
+func (f *File) Lock() { lock(f.File) }
 
 // Commit puts the file, with all that was written to it, at its path, in the place
 // of what was there. After an error that is still there.

@@ -63,6 +63,7 @@ func restore(path, from string, now time.Time, tell func(done, of int64)) (r Res
 		return r, err
 	}
 	defer out.Abandon()
+	out.Lock()
 	if err := copyFile(out.File, from, there.Size, tell); err != nil {
 		return r, err
 	}
