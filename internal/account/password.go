@@ -39,6 +39,10 @@ func (a *Accounts) checkNewPassword(pass string, confirm *string, u *store.User,
 	if hasField(*errs, ParamPassword) {
 		return
 	}
+	if len(pass) > password.MaxLength { // an owner's; a form's has been refused by then
+		errs.Add(ParamPassword, refusal.CodeMaxLength, text.Params{"max": password.MaxLength})
+		return
+	}
 	own := []string{u.Username, u.Email, u.FirstName, u.LastName}
 	for _, f := range a.Policy.Fields.All {
 		if text, ok := f.Get(u).(string); ok && f.Extra && f.Kind.Textual() {

@@ -228,6 +228,9 @@ func TestPasswordsComeFromTheInput(t *testing.T) {
 		_, _, err = m.run(t, "", args...)
 		require.EqualError(t, err, "the standard input has no line; write the password into it")
 		require.Empty(t, m.asked)
+		_, _, err = m.run(t, "p\xe4ssphrase of Latin-1\n", args...) // JSON would make another password of it
+		require.EqualError(t, err, "the password is not UTF-8, look at the terminal's encoding; nothing has been changed")
+		require.Empty(t, m.asked)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -60,7 +61,8 @@ var errUnchanged = errors.New("nothing has been changed")
 func newPassword(cmd *cobra.Command) (string, error) {
 	fd, ok := terminal(cmd.InOrStdin())
 	if !ok {
-		return interruptible(cmd.Context(), func() (string, error) { return readLine(cmd.InOrStdin(), "write the password into it") })
+		line, err := interruptible(cmd.Context(), func() (string, error) { return readLine(cmd.InOrStdin(), "write the password into it") })
+		return line, errors.Join(err, isText(line))
 	}
 	first, err := readHidden(cmd, fd, "New password: ")
 	if err != nil {
@@ -70,7 +72,16 @@ func newPassword(cmd *cobra.Command) (string, error) {
 	if err == nil && first != second {
 		err = fmt.Errorf("the two differ; %w", errUnchanged)
 	}
-	return first, err
+	return first, errors.Join(err, isText(first))
+}
+
+// isText refuses what is not UTF-8: on its way it would become another password, and
+// nobody could type it in a browser.
+func isText(password string) error {
+	if utf8.ValidString(password) {
+		return nil
+	}
+	return fmt.Errorf("the password is not UTF-8, look at the terminal's encoding; %w", errUnchanged)
 }
 
 // readHidden reads a line that the terminal doesn't show. Ctrl-C leaves the terminal

@@ -108,7 +108,7 @@ func tooManyMembers() *refusal.Error {
 // What stands in a list or an object is not decoded, only checked: no field takes
 // one.
 func DecodeJSON(body []byte) (field.Input, error) {
-	if !utf8.Valid(body) || loneSurrogate(body) {
+	if !WholeCharacters(body) {
 		return nil, Malformed("malformed.utf8")
 	}
 	if len(bytes.TrimSpace(body)) == 0 {
@@ -146,6 +146,10 @@ func DecodeJSON(body []byte) (field.Input, error) {
 	}
 	return in, nil
 }
+
+// WholeCharacters reports whether a JSON text is made of characters alone: it is UTF-8,
+// and none of its escapes is half a character.
+func WholeCharacters(body []byte) bool { return utf8.Valid(body) && !loneSurrogate(body) }
 
 // loneSurrogate reports whether an escape in a JSON text stands for half a
 // character: there is no UTF-8 for that, and encoding/json would make the same

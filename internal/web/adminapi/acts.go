@@ -189,6 +189,9 @@ func (c *Call) read(body any) error {
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		return errorf(http.StatusRequestEntityTooLarge, "the body is longer than %d bytes", tooLarge.Limit)
 	}
+	if err == nil && !web.WholeCharacters(raw) {
+		err = errors.New("it is not UTF-8, or has half a character") // of which many passwords would be one
+	}
 	if err == nil {
 		dec := json.NewDecoder(bytes.NewReader(raw))
 		dec.DisallowUnknownFields()
