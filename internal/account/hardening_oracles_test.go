@@ -6,6 +6,7 @@ package account_test
 import (
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -187,4 +188,54 @@ func TestAUsernameThatWasAnAddress(t *testing.T) {
 	require.Equal(t, "200", problem(s, "resend-verification", sitetest.Data{"login": "eve"}))
 	require.Equal(t, "200", problem(s, "verify-registration", sitetest.LinkOf(s.Mail(), t)))
 	require.NotEqual(t, id, s.ProfileID("ada@example.org"))
+}
+
+// What others are called costs whoever asks for it, signed in or not, and whether the
+// form is refused for something else besides.
+func TestHardeningNamesOfOthersAreNotFree(t *testing.T) {
+	for name, c := range map[string]struct {
+		later time.Duration
+		try   func(b *sitetest.Browser, taken string) *sitetest.Answer
+	}{
+		"a name, soon after the sign-in": {0, func(b *sitetest.Browser, taken string) *sitetest.Answer {
+			return b.Do("PATCH", "/accounts/profile", sitetest.Data{"username": taken})
+		}},
+		"a name, with something else wrong": {0, func(b *sitetest.Browser, taken string) *sitetest.Answer {
+			return b.Do("PATCH", "/accounts/profile", sitetest.Data{"username": taken, "first_name": "\x07"})
+		}},
+		"a name, without the password that is asked for": {time.Hour, func(b *sitetest.Browser, taken string) *sitetest.Answer {
+			return b.Do("PATCH", "/accounts/profile", sitetest.Data{"username": taken})
+		}},
+		"an address, without the password": {time.Hour, func(b *sitetest.Browser, taken string) *sitetest.Answer {
+			return b.LikeBrowser().Post("/accounts/register-email/", url.Values{"email": {taken + "@example.org"}})
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sitetest.New(t, sitetest.Throttled, sitetest.NoVerification, func(s *registration.Settings) { s.RegisterEmail.Verification = sitetest.Off() })
+			s.Member("ada")
+			s.Member("bob")
+			b := s.SignedIn("ada")
+			s.Travel(c.later)
+			const tries = 300
+			refused := 0
+			for range tries {
+				if c.try(b, "bob").StatusCode == http.StatusTooManyRequests {
+					refused++
+				}
+			}
+			require.Greater(t, refused, tries/2)
+			require.Equal(t, http.StatusOK, b.Get("/accounts/profile").StatusCode, "reading is free")
+			s.Travel(2 * time.Hour)
+			require.Equal(t, http.StatusOK, s.SignedIn("ada").Do("PATCH", "/accounts/profile", sitetest.Data{"first_name": "Ada"}).StatusCode, "later there is a budget again")
+		})
+	}
+	t.Run("a form that tells nothing of others costs a wide budget alone", func(t *testing.T) {
+		s := sitetest.New(t, sitetest.Throttled)
+		s.Member("ada")
+		b := s.SignedIn("ada")
+		for range 60 {
+			require.Equal(t, http.StatusBadRequest, b.Do("PATCH", "/accounts/profile", sitetest.Data{"first_name": "\x07"}).StatusCode)
+		}
+		require.Equal(t, http.StatusOK, b.Do("PATCH", "/accounts/profile", sitetest.Data{"first_name": "Ada"}).StatusCode)
+	})
 }

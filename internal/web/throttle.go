@@ -102,7 +102,9 @@ func (r *Realm) newToll(c *Call, e *Endpoint) (*toll, error) {
 	limit := r.Options.Limits[e.Throttle]
 	tables := ThrottleTables[e.Throttle]
 	ahead := tables.Form(c.Client.Address, limit)
-	if !e.Alone {
+	if e.Alone {
+		ahead = append(ahead, ownBudget(c, e.Spends, limit))
+	} else {
 		ahead = append(ahead, tables.Client(c.Client.Address, limit)...)
 	}
 	return t, r.throttled(c, e.Throttle, e.Name, r.Throttles.Look(ahead...))
@@ -150,8 +152,7 @@ func (r *Realm) charge(c *Call, act string, s Spends, device *knownDevice) ([]bu
 		if device != nil {
 			clients = budget.Soft(clients)
 		}
-		own := budget.Charge{Table: tables.Target, Key: account.BudgetKey(s.Throttle, "account", s.Account(c).ID.String()), Limit: limit}
-		return take(append(clients, own)...)
+		return take(append(clients, ownBudget(c, s, limit))...)
 	}
 	if device != nil {
 		charges := append(budget.Soft(clients),
@@ -169,6 +170,11 @@ func (r *Realm) charge(c *Call, act string, s Spends, device *knownDevice) ([]bu
 	return take(clients...)
 }
 
+// ownBudget is the budget of the signed-in account.
+func ownBudget(c *Call, s Spends, limit budget.Limit) budget.Charge {
+	return budget.Charge{Table: ThrottleTables[s.Throttle].Target, Key: account.BudgetKey(s.Throttle, "account", s.Account(c).ID.String()), Limit: limit}
+}
+
 // misspelt counts a body that can't be read as a failure of form.
 func (r *Realm) misspelt(c *Call, e *Endpoint, err error) {
 	if e.Throttle != "" && !r.Options.Unlimited {
@@ -184,21 +190,30 @@ func (t *toll) settle(err error) {
 	}
 	r := t.realm
 	formal := len(refused.Fields) > 0 || StatusOf(refused.Code) < http.StatusInternalServerError
+	learnt := slices.ContainsFunc(refused.Fields, tellsOfOthers)
 	switch {
 	case t.paid != nil && errors.Is(err, password.ErrBusy) && t.call.Req.Context().Err() == nil:
 		r.Throttles.Return(t.paid...) // nothing was tried
 		return
-	case t.paid != nil && len(refused.Fields) > 0 && t.e.Alone:
+	case t.paid != nil && len(refused.Fields) > 0 && t.e.Alone && !learnt:
 		r.Throttles.Return(t.paid...)
 	case t.paid != nil || !formal:
 		return
 	}
 	limit, tables := r.Options.Limits[t.e.Throttle], ThrottleTables[t.e.Throttle]
 	charges := tables.Form(t.call.Client.Address, limit)
-	if slices.ContainsFunc(refused.Fields, func(f refusal.FieldError) bool { return f.Code == refusal.CodeUnique }) {
-		charges = tables.Client(t.call.Client.Address, limit) // it has learnt something of others
+	switch {
+	case learnt && t.e.Alone:
+		charges = []budget.Charge{ownBudget(t.call, t.e.Spends, limit)}
+	case learnt:
+		charges = tables.Client(t.call.Client.Address, limit)
 	}
 	r.Throttles.Take(budget.Soft(charges)...)
+}
+
+// tellsOfOthers reports whether a refusal says what others have.
+func tellsOfOthers(f refusal.FieldError) bool {
+	return f.Code == refusal.CodeUnique || f.Code == refusal.CodeEmailAlreadyRegistered
 }
 
 // targets are the budgets of a typed target: one for each form in which an
