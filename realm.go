@@ -280,7 +280,7 @@ func (r *realm) open(wait time.Duration) error {
 		}
 	}
 	renderer := letter.NewRenderer(r.templates, r.signing(a), r.Now)
-	r.courier = &outbox.Courier{Render: renderer.Render, Wanted: a.MailWanted, Mailer: r.mailer, Logger: r.Logger.Named("outbox"), Now: r.Now, Unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime), Journal: a.Journal}
+	r.courier = &outbox.Courier{Render: renderer.Render, Wanted: a.MailWanted, Prepare: a.PrepareMail, Mailer: r.mailer, Logger: r.Logger.Named("outbox"), Now: r.Now, Unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime), Journal: a.Journal}
 	r.Accounts.Store(a)
 	r.gaveUp.Do(func() { close(r.Opening) })
 	return nil

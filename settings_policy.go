@@ -174,7 +174,7 @@ func (r *realm) linkPages() map[sign.Purpose]string {
 // signing is what the links of the mails are made with.
 func (r *realm) signing(a *account.Accounts) letter.Signing {
 	return letter.Signing{
-		Signer: a.Signer, State: a.State, Links: r.letterLinks(), Pages: map[store.MailKind]string{store.MailApproved: r.page("login")},
+		Signer: a.Signer, State: a.State, Links: r.letterLinks(), Pages: map[store.MailKind]string{store.MailApproved: r.page("login"), store.MailInvitation: r.page("register")},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/url"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -40,6 +41,8 @@ type NewInvitation struct {
 	Lifetime time.Duration
 	// Note is for the owner alone.
 	Note string
+	// Mail sends the link to Email.
+	Mail bool
 }
 
 // read checks what an owner has said, and makes an invitation of it.
@@ -51,6 +54,8 @@ func (a *Accounts) readInvitation(wanted NewInvitation) (*store.Invitation, erro
 		u := &store.User{}
 		field.Input{field.Email: textValue(wanted.Email)}.Field(a.Policy.Fields.ByName[field.Email], true, u, &errs)
 		i.Email = u.Email
+	} else if wanted.Mail {
+		errs.Add(field.Email, refusal.CodeRequired)
 	}
 	checkGroups(i.Groups, &errs)
 	if len(wanted.Note) > store.MaxInvitationNote {
@@ -79,10 +84,14 @@ func (a *Accounts) readInvitation(wanted NewInvitation) (*store.Invitation, erro
 // ErrClosed says that nobody could use an invitation.
 var ErrClosed = errors.New("nobody can use an invitation where sign-up is closed; write register { mode invite }")
 
+// ErrNoMailer says that nobody would deliver a mail.
+var ErrNoMailer = errors.New("this configuration sends no mail; write from and mailer, or hand the link out yourself")
+
 // Invite makes an invitation and returns it with its link, which is not kept: only a
 // hash of the token in it is. An address that is somebody's is
 // CodeEmailAlreadyRegistered: an owner may know. Without a page that the link would
-// lead to, it is ErrNoLink; where sign-up is closed, ErrClosed.
+// lead to, it is ErrNoLink; where sign-up is closed, ErrClosed; where the link is to be
+// mailed and can't be, ErrNoMailer.
 func (a *Accounts) Invite(ctx context.Context, wanted NewInvitation) (*store.Invitation, string, error) {
 	page := a.Links[sign.PurposeInvitation]
 	if a.Policy.Register.Mode == ModeClosed {
@@ -91,6 +100,9 @@ func (a *Accounts) Invite(ctx context.Context, wanted NewInvitation) (*store.Inv
 	if page == "" {
 		return nil, "", ErrNoLink
 	}
+	if wanted.Mail && !a.Policy.SendsMail {
+		return nil, "", ErrNoMailer
+	}
 	i, err := a.readInvitation(wanted)
 	if err != nil {
 		return nil, "", err
@@ -98,8 +110,11 @@ func (a *Accounts) Invite(ctx context.Context, wanted NewInvitation) (*store.Inv
 	if i.ID, err = uuid.NewV7(); err != nil {
 		return nil, "", refusal.Unavailable(err)
 	}
-	token, hash := session.NewToken()
-	i.Hash = hash
+	var token string
+	if token, i.Hash = session.NewToken(); wanted.Mail { // which is made again when it is sent
+		token = a.Signer.InvitationTokens(i.ID)[0]
+		i.Hash, _ = session.HashToken(token)
+	}
 	link, err := sign.WithParams(page, url.Values{sign.ParamInvitation: {token}})
 	if err != nil {
 		return nil, "", err
@@ -115,6 +130,11 @@ func (a *Accounts) Invite(ctx context.Context, wanted NewInvitation) (*store.Inv
 		}
 		if err := t.PutInvitation(i); err != nil {
 			return err
+		}
+		if wanted.Mail {
+			if _, err := a.mailByOwner(t, &store.Mail{Kind: store.MailInvitation, To: i.Email, Invitation: i.ID}); err != nil {
+				return err
+			}
 		}
 		return t.Audit(audit.InvitationCreated, uuid.Nil, "invitation", i.ID.String())
 	})
@@ -164,6 +184,45 @@ func (a *Accounts) InvitationOf(ctx context.Context, in field.Input) (i *store.I
 		return err
 	})
 	return i, err
+}
+
+// PrepareMail fills in what a row of the outbox says only when it is sent. A reason says
+// that the message isn't wanted any more.
+func (a *Accounts) PrepareMail(tx store.Tx, m *store.Mail) (reason string, err error) {
+	if m.Invitation == uuid.Nil {
+		return "", nil
+	}
+	i, err := tx.Invitation(m.Invitation)
+	switch {
+	case errors.Is(err, store.ErrNotFound), err == nil && !i.Good(a.Now()):
+		return "the invitation can't be used any more", nil
+	case err != nil:
+		return "", err
+	}
+	m.State = append(i.Hash[:], sign.Claim{Time: i.Expires}.Timestamp()...)
+	return "", nil
+}
+
+// ErrNoToken says that the link of an invitation can't be made any more.
+var ErrNoToken = errors.New("the secret has changed since the invitation was made: make another one")
+
+// MailedInvitation returns the token of the invitation that a prepared message is about,
+// and its end.
+func MailedInvitation(s *sign.Signer, m *store.Mail) (token string, until time.Time, err error) {
+	var hash store.TokenHash
+	if len(m.State) < len(hash) {
+		return "", until, ErrNoToken
+	}
+	unix, err := strconv.ParseInt(string(m.State[copy(hash[:], m.State):]), 10, 64)
+	if err != nil {
+		return "", until, err
+	}
+	for _, token := range s.InvitationTokens(m.Invitation) {
+		if h, _ := session.HashToken(token); h == hash {
+			return token, time.Unix(unix, 0), nil
+		}
+	}
+	return "", until, ErrNoToken
 }
 
 func (a *Accounts) goodInvitation(tx store.Tx, hash store.TokenHash) (*store.Invitation, error) {

@@ -10,13 +10,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -222,4 +225,102 @@ func TestInvitationsByMode(t *testing.T) {
 			require.Equal(t, http.StatusForbidden, s.Browser().LikeBrowser().Get("/accounts/register/?invitation="+token).StatusCode)
 		})
 	}
+}
+
+func TestMailedInvitation(t *testing.T) {
+	s := sitetest.New(t, func(s *registration.Settings) { s.Register.Mode = account.ModeInvite })
+	_, _, err := s.Accounts.Invite(t.Context(), account.NewInvitation{Mail: true})
+	require.ErrorContains(t, err, "email required")
+	for lifetime, period := range map[time.Duration]string{0: "7 days", 36 * time.Hour: "36 hours", 10 * time.Minute: "10 minutes", time.Second: "1 minute"} {
+		i, link, err := s.Accounts.Invite(t.Context(), account.NewInvitation{Email: "ada@example.org", Mail: true, Note: "the tall one", Lifetime: lifetime})
+		require.NoError(t, err)
+		m := s.Mail()
+		require.Equal(t, "ada@example.org", m.To)
+		require.Equal(t, "You are invited to example.com", m.Subject)
+		require.Contains(t, m.Text, "\n"+link+"\n")
+		require.Contains(t, m.Text, "The link is good for "+period+".")
+		require.NotContains(t, m.Text+m.HTML, "the tall one")
+		u, err := url.Parse(link)
+		require.NoError(t, err)
+		token := u.Query().Get("invitation")
+		require.NotContains(t, string(s.StoreFile(t)), token, "only its hash is stored")
+		if lifetime == 0 {
+			sitetest.WantJSON(t, signUpWith(s, "ada", token, nil), http.StatusCreated)
+			s.SignedIn("ada")
+			requireUninvited(t, signUpWith(s, "bob", token, nil))
+			require.NoError(t, s.Accounts.Delete(t.Context(), sitetest.UUIDOf(t, s, "ada")))
+		} else {
+			require.NoError(t, s.Accounts.RevokeInvitation(t.Context(), i.ID))
+		}
+	}
+	for _, off := range []func(*registration.Settings){func(s *registration.Settings) {
+		s.Register.Verification, s.ResetPassword.Enabled, s.RegisterEmail.Verification = sitetest.Off(), sitetest.Off(), sitetest.Off()
+	}} {
+		s := sitetest.New(t, off)
+		_, _, err := s.Accounts.Invite(t.Context(), account.NewInvitation{Email: "ada@example.org", Mail: true})
+		require.ErrorIs(t, err, account.ErrNoMailer)
+	}
+}
+
+// What can't be used any more when the server takes mail again isn't sent, and what
+// can is, with a link that is good still.
+func TestMailedInvitationWaitsForItsServer(t *testing.T) {
+	path := t.TempDir() + "/registration.db"
+	s := sitetest.NewAt(t, path)
+	s.FailWith(func(*mail.Message) error { return &mail.Error{Server: true, Err: http.ErrAbortHandler} })
+	links := map[string]string{}
+	ids := map[string]uuid.UUID{}
+	for _, name := range []string{"revoked", "used", "over", "good"} {
+		lifetime := 7 * 24 * time.Hour
+		if name == "over" {
+			lifetime = time.Hour
+		}
+		i, link, err := s.Accounts.Invite(t.Context(), account.NewInvitation{Email: name + "@example.org", Mail: true, Lifetime: lifetime})
+		require.NoError(t, err)
+		_, links[name], _ = strings.Cut(link, "invitation=")
+		ids[name] = i.ID
+	}
+	require.NoError(t, s.Accounts.RevokeInvitation(t.Context(), ids["revoked"]))
+	sitetest.WantJSON(t, signUpWith(s, "used", links["used"], nil), http.StatusCreated)
+	s.Close()
+	s = sitetest.Unopened(t, path)
+	s.Travel(50 * time.Hour)
+	s.Close()
+	s = sitetest.NewAt(t, path)
+	s.Travel(50 * time.Hour)
+	m := s.Mail()
+	require.Equal(t, "good@example.org", m.To)
+	require.Contains(t, m.Text, links["good"])
+	s.NoMail()
+}
+
+// The token is made of the secret: with another one the mail is given up, not sent with
+// a link that is none; with the old one beside the new it is sent.
+func TestMailedInvitationAndSecrets(t *testing.T) {
+	const before, after = "the secret of before, 32 bytes long", "the secret of now, also 32 bytes long"
+	s := sitetest.New(t, func(s *registration.Settings) { s.Secrets = []string{before} })
+	i, link, err := s.Accounts.Invite(t.Context(), account.NewInvitation{Email: "ada@example.org", Mail: true})
+	require.NoError(t, err)
+	s.Mail()
+	m := &store.Mail{Kind: store.MailInvitation, Invitation: i.ID}
+	require.NoError(t, s.Accounts.View(t.Context(), func(tx store.Tx) error {
+		reason, err := s.Accounts.PrepareMail(tx, m)
+		require.Empty(t, reason)
+		return err
+	}))
+	both, err := sign.NewSigner("default", []byte(after), []byte(before))
+	require.NoError(t, err)
+	token, until, err := account.MailedInvitation(both, m)
+	require.NoError(t, err)
+	require.Contains(t, link, "="+token)
+	require.Equal(t, i.Expires.Unix(), until.Unix())
+	other, err := sign.NewSigner("default", []byte(after))
+	require.NoError(t, err)
+	_, _, err = account.MailedInvitation(other, m)
+	require.ErrorIs(t, err, account.ErrNoToken)
+	m.State = append(m.State[:32:32], 'x')
+	_, _, err = account.MailedInvitation(both, m)
+	require.Error(t, err)
+	_, _, err = account.MailedInvitation(both, &store.Mail{})
+	require.ErrorIs(t, err, account.ErrNoToken)
 }

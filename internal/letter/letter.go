@@ -9,6 +9,7 @@ import (
 	"fmt"
 	htmltemplate "html/template"
 	"io/fs"
+	"net/url"
 	"os"
 	"path"
 	"path/filepath"
@@ -278,7 +279,7 @@ func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error)
 	kinds := []store.MailKind{
 		store.MailVerifyRegistration, store.MailResetPassword,
 		store.MailVerifyEmail, store.MailEmailInUse, store.MailEmailChanged,
-		store.MailPasswordChanged, store.MailLoginChanged, store.MailApproved, store.MailRefused,
+		store.MailPasswordChanged, store.MailLoginChanged, store.MailApproved, store.MailRefused, store.MailInvitation,
 	}
 	for _, in := range l.Locales {
 		r.Of[in.Name] = map[store.MailKind]mailTemplate{}
@@ -353,6 +354,11 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 		}
 		data.Link, data.Period = link, l.Text(text.InWords(to.Period))
 	}
+	if m.Kind == store.MailInvitation {
+		if err := r.invite(&data, m); err != nil {
+			return nil, err
+		}
+	}
 	kind := m.Kind
 	if kind == store.MailDecoy {
 		kind = store.MailResetPassword
@@ -365,4 +371,30 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 		ID: m.MessageID, From: r.options.From, ReplyTo: r.options.ReplyTo, To: m.To, Date: m.Queued,
 		Subject: subject, Text: text, HTML: html, Language: l.Name,
 	}, nil
+}
+
+// invite gives the mail of an invitation its link.
+func (r *Renderer) invite(data *MailData, m *store.Mail) error {
+	token, until, err := account.MailedInvitation(r.signing.Signer, m)
+	if err == nil {
+		data.Link, err = sign.WithParams(data.Link, url.Values{sign.ParamInvitation: {token}})
+	}
+	if err != nil { // nothing that time mends
+		return &mail.Error{Permanent: true, Err: err}
+	}
+	data.Period = data.Loc.Text(text.InWords(roundedDown(until.Sub(r.now()))))
+	return nil
+}
+
+// roundedDown is a duration in a unit that people count in. What the sending of a mail
+// takes is no reason to tell the unit below.
+func roundedDown(d time.Duration) time.Duration {
+	const day = 24 * time.Hour
+	switch {
+	case d >= 2*day-time.Hour:
+		return (d + time.Hour).Truncate(day)
+	case d >= time.Hour:
+		return (d + 5*time.Minute).Truncate(time.Hour)
+	}
+	return max(d.Truncate(time.Minute), time.Minute)
 }

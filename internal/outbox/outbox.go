@@ -50,9 +50,12 @@ type Courier struct {
 	Render func(*store.Mail, *store.User) (*mail.Message, error)
 	// Wanted reports whether the account is still as it was when the row was written.
 	Wanted func(*store.Mail, *store.User) bool
-	Mailer mail.Mailer // nil: nothing is sent
-	Logger *zap.Logger
-	Now    func() time.Time
+	// Prepare fills in what a row says only when it is sent, or says why it is no longer
+	// wanted; nil: nothing does.
+	Prepare func(store.Tx, *store.Mail) (reason string, err error)
+	Mailer  mail.Mailer // nil: nothing is sent
+	Logger  *zap.Logger
+	Now     func() time.Time
 	// Unconfirmed is how long an account waits for its confirmation.
 	Unconfirmed time.Duration
 	// Journal takes what was given up; nil: nothing does.
@@ -315,6 +318,11 @@ func (o *Worker) deliver(ctx context.Context, p *Courier, m *store.Mail) bool {
 func (o *Worker) addressee(ctx context.Context, p *Courier, m *store.Mail) (u *store.User, reason string, err error) {
 	decoy := m.Kind == store.MailDecoy
 	err = o.store.View(ctx, func(tx store.Tx) (err error) {
+		if p.Prepare != nil {
+			if reason, err = p.Prepare(tx, m); err != nil || reason != "" {
+				return err
+			}
+		}
 		if m.User == uuid.Nil && !decoy {
 			return nil
 		}
@@ -322,6 +330,8 @@ func (o *Worker) addressee(ctx context.Context, p *Courier, m *store.Mail) (u *s
 		return err
 	})
 	switch {
+	case reason != "" && err == nil:
+		return nil, reason, nil
 	case decoy && (err == nil || errors.Is(err, store.ErrNotFound)): // it is about nobody, and does the work of one that isn't
 		p.Wanted(m, &store.User{})
 		return nil, "", nil

@@ -34,8 +34,8 @@ const (
 	PurposeUndoEmail     Purpose = "undo_email"
 	// PurposeSetPassword is that of a link which no mail has: an owner hands it out.
 	PurposeSetPassword Purpose = "set_password"
-	// PurposeInvitation is no signature: it stands for the link of an invitation, which
-	// has a random token.
+	// PurposeInvitation is no signature: it stands for the link of an invitation, whose
+	// token is random, or made of its key where the link is mailed.
 	PurposeInvitation Purpose = "invitation"
 	// PurposeDevice is no link: it is what a device cookie says.
 	PurposeDevice Purpose = "device"
@@ -95,7 +95,7 @@ func NewSigner(realm string, secrets ...[]byte) (*Signer, error) {
 			return nil, fmt.Errorf("a signing key has %d bytes; it needs at least %d", len(secret), MinSecret)
 		}
 		derived := make(map[Purpose][]byte, 8)
-		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeSetPassword, PurposeDevice, PurposeSignUp, purposeLeftName, purposeAccessToken} {
+		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeSetPassword, PurposeInvitation, PurposeDevice, PurposeSignUp, purposeLeftName, purposeAccessToken} {
 			key, err := hkdf.Key(sha256.New, secret, []byte("caddy-registration v1"), string(purpose)+"\x00"+realm, sha256.Size)
 			if err != nil {
 				return nil, err
@@ -110,6 +110,17 @@ func NewSigner(realm string, secrets ...[]byte) (*Signer, error) {
 // Sign returns the signature of the claim, 43 characters of base64url.
 func (s *Signer) Sign(c Claim) string {
 	return base64.RawURLEncoding.EncodeToString(s.mac(s.keys[0], c))
+}
+
+// InvitationTokens are the tokens of the mailed invitation with this id, one a secret,
+// the first secret's first: the mail has its token only when it is sent, and the store
+// only the token's hash.
+func (s *Signer) InvitationTokens(id uuid.UUID) []string {
+	tokens := make([]string, len(s.keys))
+	for i, derived := range s.keys {
+		tokens[i] = base64.RawURLEncoding.EncodeToString(s.mac(derived, Claim{Purpose: PurposeInvitation, User: id}))
+	}
+	return tokens
 }
 
 // Verify returns nil, ErrSignature or ErrExpired. The signature is checked

@@ -24,13 +24,14 @@ type inviteBody struct {
 	Uses    int      `json:"uses,omitempty"`
 	Expires string   `json:"expires,omitempty"`
 	Note    string   `json:"note,omitempty"`
+	Mail    bool     `json:"mail,omitempty"`
 }
 
 var invitationOperations = []Operation{
 	{Method: http.MethodGet, Path: "{realm}/invitations", Summary: "Invitations whose time is not over, a JSON object a line, the oldest first", Do: listInvitations},
 	{
-		Method: http.MethodPost, Path: "{realm}/invitations", Summary: "Makes an invitation; its link is told this once. One that names an address confirms it. Without more it is for anybody, once, within 7 days",
-		Body: inviteBody{Email: "ada@example.com", Groups: []string{"members"}, Uses: 1, Expires: "7d", Note: "the new one"}, Do: invite,
+		Method: http.MethodPost, Path: "{realm}/invitations", Summary: "Makes an invitation; its link is told this once. One that names an address confirms it. mail sends it there, too. Without more it is for anybody, once, within 7 days",
+		Body: inviteBody{Email: "ada@example.com", Groups: []string{"members"}, Uses: 1, Expires: "7d", Note: "the new one", Mail: true}, Do: invite,
 	},
 	{
 		Method: http.MethodDelete, Path: "{realm}/invitations/{invitation}", Summary: "Ends an invitation",
@@ -66,14 +67,14 @@ func invite(c *Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	i, link, err := c.Accounts.Invite(c.Context(), account.NewInvitation{Email: body.Email, Groups: body.Groups, Uses: body.Uses, Lifetime: lifetime, Note: body.Note})
-	if errors.Is(err, account.ErrNoLink) || errors.Is(err, account.ErrClosed) {
+	i, link, err := c.Accounts.Invite(c.Context(), account.NewInvitation{Email: body.Email, Groups: body.Groups, Uses: body.Uses, Lifetime: lifetime, Note: body.Note, Mail: body.Mail})
+	if errors.Is(err, account.ErrNoLink) || errors.Is(err, account.ErrClosed) || errors.Is(err, account.ErrNoMailer) {
 		return nil, errorf(http.StatusConflict, "%v", err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return append(shownInvitation(i), web.NewObject("link", link)...), nil
+	return append(shownInvitation(i), web.NewObject("link", link, "mailed", body.Mail)...), nil
 }
 
 // parseDuration reads a duration; besides Go's units it knows days. More than a

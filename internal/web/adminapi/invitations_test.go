@@ -36,12 +36,14 @@ func TestInvitationRoutes(t *testing.T) {
 	list, refused := ask(http.MethodGet, "", "")
 	require.Nil(t, refused)
 	delete(made, "link")
+	require.Equal(t, false, made["mailed"])
+	delete(made, "mailed")
 	var shown map[string]any
 	require.NoError(t, json.Unmarshal([]byte(list), &shown))
 	require.Equal(t, made, shown, "all but the link, which is told once")
 	for body, part := range map[string]string{
 		`{"expires": "soon"}`: `expires is "soon"`, `{"expires": "0d"}`: "expires", `{"expires": "99999999999d"}`: "expires", `{"expires": "-1h"}`: "expires",
-		`{"email": "ada"}`: "email invalid", `{"groups": ["a b"]}`: "groups invalid", `{"uses": -1}`: "uses min_value", `{"use": 1}`: "unknown field", `{"uses": "x"}`: "can't be read", ``: "can't be read",
+		`{"email": "ada"}`: "email invalid", `{"groups": ["a b"]}`: "groups invalid", `{"mail": true}`: "email required", `{"uses": -1}`: "uses min_value", `{"use": 1}`: "unknown field", `{"uses": "x"}`: "can't be read", ``: "can't be read",
 	} {
 		_, refused := ask(http.MethodPost, "", body)
 		require.NotNil(t, refused, body)
