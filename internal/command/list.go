@@ -28,6 +28,8 @@ Lists all accounts, in the order in which they were made, or those that answer t
 all the flags that are given. Who signs up or changes meanwhile may be in the list
 or not.
 
+Of those who wait for approval, which is --state waiting, it prints names and reasons.
+
 An account is active; unconfirmed, while nobody has opened the link of the sign-up;
 waiting, for somebody to approve it; or disabled.
 `,
@@ -58,7 +60,12 @@ waiting, for somebody to approve it; or disabled.
 }
 
 func (c *common) printAccounts(cmd *cobra.Command, query url.Values) error {
-	table := newTable(cmd, "USERNAME", "E-MAIL", "STATE", "GROUPS", "JOINED", "LAST SIGN-IN")
+	titles := []string{"USERNAME", "E-MAIL", "STATE", "GROUPS", "JOINED", "LAST SIGN-IN"}
+	waiting := query.Get("state") == "waiting"
+	if waiting { // what one decides by
+		titles = []string{"USERNAME", "E-MAIL", "NAME", "JOINED", "REASON"}
+	}
+	table := newTable(cmd, titles...)
 	for {
 		var page bytes.Buffer
 		next, err := c.eachLine(cmd.Context(), c.path("users")+"?"+query.Encode(), func(line []byte) error {
@@ -71,7 +78,7 @@ func (c *common) printAccounts(cmd *cobra.Command, query url.Values) error {
 		if c.flags.JSON {
 			_, err = page.WriteTo(cmd.OutOrStdout())
 		} else {
-			err = table.accounts(page.Bytes())
+			err = table.accounts(page.Bytes(), waiting)
 		}
 		if err != nil || next == "" {
 			return err
@@ -81,13 +88,17 @@ func (c *common) printAccounts(cmd *cobra.Command, query url.Values) error {
 }
 
 // accounts prints a page of them.
-func (t *table) accounts(page []byte) error {
+func (t *table) accounts(page []byte, waiting bool) error {
 	for line := range bytes.Lines(page) {
 		var u accountRecord
 		if err := record(line, &u); err != nil {
 			return err
 		}
-		if err := t.row(u.Username, u.Email, u.state(), strings.Join(u.Groups, " "), t.time(u.DateJoined), t.time(u.LastLogin)); err != nil {
+		cells := []string{u.Username, u.Email, u.state(), strings.Join(u.Groups, " "), t.time(u.DateJoined), t.time(u.LastLogin)}
+		if waiting {
+			cells = []string{u.Username, u.Email, strings.TrimSpace(u.FirstName + " " + u.LastName), t.time(u.DateJoined), u.Reason}
+		}
+		if err := t.row(cells...); err != nil {
 			return err
 		}
 	}
@@ -102,6 +113,9 @@ type accountRecord struct {
 	IsActive           bool   `json:"is_active"`
 	AwaitsVerification bool   `json:"awaits_verification"`
 	AwaitsApproval     bool   `json:"awaits_approval"`
+	FirstName          string `json:"first_name"`
+	LastName           string `json:"last_name"`
+	Reason             string `json:"reason"`
 	DateJoined         string `json:"date_joined"`
 	LastLogin          string `json:"last_login"`
 }

@@ -87,7 +87,7 @@ func TestAccountsOnATerminal(t *testing.T) {
 {"username":"eve","is_active":false,"awaits_verification":true,"date_joined":"2026-11-26T23:31:28Z"}
 {"username":"bob","is_active":false,"awaits_approval":true}
 {"username":"tom","is_active":false}
-`)))
+`), false))
 	require.Equal(t, `USERNAME  E-MAIL           STATE        GROUPS  JOINED            LAST SIGN-IN
 ada       ada@example.com  active       admins  2026-11-27 00:31  2026-11-27 09:00
 eve                        unconfirmed          2026-11-27 00:31

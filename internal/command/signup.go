@@ -104,8 +104,8 @@ func (c *common) invitations() *cobra.Command {
 		Long:    "\nLists the invitations whose time is not over, the oldest first. Their links can't be\ntold again.\n",
 		Example: "  $ caddy registration invitations",
 		RunE: c.run(func(cmd *cobra.Command, _ []string) error {
-			return printLines(c, cmd, c.path("invitations"), []string{"ID", "E-MAIL", "GROUPS", "USED", "ENDS", "NOTE"}, func(i *invited) []string {
-				return []string{i.ID, i.Email, strings.Join(i.Groups, " "), fmt.Sprintf("%d of %d", i.Used, i.Uses), i.Expires, i.Note}
+			return printLines(c, cmd, c.path("invitations"), []string{"ID", "E-MAIL", "GROUPS", "USED", "ENDS", "NOTE"}, func(t *table, i *invited) []string {
+				return []string{i.ID, i.Email, strings.Join(i.Groups, " "), fmt.Sprintf("%d of %d", i.Used, i.Uses), t.time(i.Expires), i.Note}
 			})
 		}),
 	}

@@ -97,3 +97,15 @@ func TestListsAndEndsInvitations(t *testing.T) {
 	require.Contains(t, errs, "2: there is no such invitation\n")
 	require.Equal(t, []string{"DELETE default/invitations/1", "DELETE default/invitations/2"}, m.asked)
 }
+
+func TestListsWhoWaits(t *testing.T) {
+	m := &madeUp{answer: func(*http.Request) (int, string) {
+		return http.StatusOK, `{"username":"ada","email":"ada@example.com","first_name":"Ada","last_name":"Lovelace","awaits_approval":true,"date_joined":"2026-11-26T12:00:00Z","reason":"I sing.\nAlto."}` + "\n"
+	}}
+	out, _, err := m.run(t, "", "list", "--state", "waiting")
+	require.NoError(t, err)
+	require.Equal(t, "ada\tada@example.com\tAda Lovelace\t2026-11-26T12:00:00Z\tI sing.\\nAlto.\n", out)
+	out, _, err = m.run(t, "", "list")
+	require.NoError(t, err)
+	require.Equal(t, "ada\tada@example.com\twaiting\t\t2026-11-26T12:00:00Z\t\n", out)
+}
