@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -25,12 +26,10 @@ var costlySite = strings.Replace(served.PlainSite, "argon2id 8KiB 1 1", "argon2i
 
 // signIns are the answers to a crowd that signs in.
 type signIns struct {
-	mu              sync.Mutex
-	good, busy      []time.Duration
-	other           []string
-	firstGood       time.Time
-	withoutRetry    int
-	lastErrorOfRead error
+	mu           sync.Mutex
+	good, busy   []time.Duration
+	other        []string
+	withoutRetry int
 }
 
 // signInCrowd keeps n sign-ins under way until ctx ends.
@@ -80,6 +79,36 @@ func (seen *signIns) add(res *http.Response, err error, took time.Duration) {
 	}
 }
 
+// overloaded waits until the crowd is there: somebody more got in, and somebody more
+// was told to wait.
+func (seen *signIns) overloaded(t *testing.T) {
+	t.Helper()
+	count := func() (good, busy int) {
+		seen.mu.Lock()
+		defer seen.mu.Unlock()
+		return len(seen.good), len(seen.busy)
+	}
+	goodBefore, busyBefore := count()
+	require.True(t, served.Eventually(func() bool {
+		good, busy := count()
+		return good > goodBefore && busy > busyBefore
+	}, 10*time.Millisecond), "this is no overload, or nobody gets in")
+}
+
+// signInAgain is somebody who signs in when the crowd has hung up, and asks again where
+// the server hasn't noticed that yet. It returns how long that took.
+func signInAgain(s *served.Server) time.Duration {
+	s.T.Helper()
+	begin := time.Now()
+	c := s.Client()
+	require.True(s.T, served.Eventually(func() bool {
+		res := c.Do(http.MethodPost, "/accounts/login", map[string]any{"login": "ada", "password": served.TestPassword})
+		require.Contains(s.T, []int{http.StatusOK, http.StatusServiceUnavailable}, res.StatusCode, res.Text)
+		return res.StatusCode == http.StatusOK
+	}, 100*time.Millisecond), "no service after the crowd")
+	return time.Since(begin)
+}
+
 // TestFaultOverload: idle and overloaded rounds take turns, so that whatever
 // else the machine does falls on both.
 func TestFaultOverload(t *testing.T) {
@@ -97,26 +126,20 @@ func TestFaultOverload(t *testing.T) {
 		quiet := guarded.start(t)()
 		require.Empty(t, quiet.Failures)
 
-		ctx, end := context.WithTimeout(t.Context(), served.Patience)
+		ctx, end := context.WithCancel(t.Context())
 		wait := signInCrowd(s, ctx, crowd, &seen)
-		time.Sleep(time.Second) // until all have come
+		seen.overloaded(t)
 		done := guarded.start(t)
 		if profile := os.Getenv("REGISTRATION_PROFILE"); profile != "" {
 			raw := s.AdminRequest(http.MethodGet, "/debug/pprof/profile?seconds=2", "", "")
 			require.NoError(t, os.WriteFile(profile, []byte(raw.Text), 0o600))
 		}
 		pressed := done()
-		hashing := children(s)
-		require.Len(t, hashing, 1, "it hashes in a process of its own")
-		requireNoRights(t, hashing[0])
+		hashing := hashingProcess(s)
 		// The pages of the program's file are the server's too, which counts them.
-		aside = max(aside, memoryOf(s, hashing[0], "VmHWM")-memoryOf(s, hashing[0], "RssFile"))
+		aside = max(aside, memoryOf(s, hashing, "VmHWM")-memoryOf(s, hashing, "RssFile"))
 		end()
-		begin := time.Now()
-		again := s.Client()
-		again.HTTP.Timeout = 2 * time.Second
-		again.SignIn("ada")
-		after := time.Since(begin)
+		after := signInAgain(s)
 		wait()
 		require.Empty(t, pressed.Failures, "guarded pages failed")
 		idle, loaded, busiest = append(idle, quiet.at(0.99)), append(loaded, pressed.at(0.99)), append(busiest, after)
@@ -143,26 +166,53 @@ func TestFaultOverload(t *testing.T) {
 	if slowest := percentile(seen.busy, 1); long && slowest > time.Second {
 		t.Errorf("the excess was told after %v, more than a second", slowest)
 	}
+	if slowest := slices.Max(busiest); long && slowest > 2*time.Second {
+		t.Errorf("it took %v after the crowd until somebody could sign in, more than two seconds", slowest)
+	}
 	faultResult(t, "overload: 1 000 sign-ins under way at any moment", "memory under 300 MB; guarded p99 at most 3 times idle; the excess told 503 in under a second; full service at once afterwards",
 		fmt.Sprintf("%d MB; p99 %s idle, %s loaded: %.1f times; %d signed in, %d told 503, the slowest after %s; the next sign-in took %s",
 			peak>>20, shortly(median(idle)), shortly(median(loaded)), ratio, len(seen.good), len(seen.busy),
 			shortly(percentile(seen.busy, 1)), shortly(median(busiest))))
 }
 
-// requireNoRights: the process that hashes is the hidden command, and can do
-// nothing but that.
-func requireNoRights(t *testing.T, pid int) {
-	t.Helper()
-	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	require.NoError(t, err)
-	require.Equal(t, "caddy\x00registration\x00hash-passwords\x00", string(line))
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	require.NoError(t, err)
-	require.Contains(t, string(status), "NoNewPrivs:\t1")
-	for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapAmb"} {
-		require.Contains(t, string(status), set+":\t0000000000000000")
+// hashingProcess waits until the server hashes in a process of its own that can do
+// nothing but that, and returns its id. A crowd starts it, and on a slow machine that
+// takes a while.
+func hashingProcess(s *served.Server) (pid int) {
+	s.T.Helper()
+	lacking := ""
+	there := served.Eventually(func() bool {
+		pids := children(s)
+		if lacking = fmt.Sprintf("%d processes", len(pids)); len(pids) == 1 {
+			pid, lacking = pids[0], rightsOf(pids[0])
+		}
+		return lacking == ""
+	}, 10*time.Millisecond)
+	require.True(s.T, there, "it hashes in a process of its own, which has no rights: %s", lacking)
+	return pid
+}
+
+// rightsOf returns "" where a process is the hidden command and can do nothing but
+// that, and else what is there instead.
+func rightsOf(pid int) string {
+	read := func(name string) string {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, name))
+		if err != nil {
+			return err.Error()
+		}
+		return string(text)
 	}
-	limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", pid))
-	require.NoError(t, err)
-	require.Regexp(t, `Max core file size +0 +0 `, string(limits))
+	if line := read("cmdline"); line != "caddy\x00registration\x00hash-passwords\x00" {
+		return line
+	}
+	status := read("status")
+	for _, want := range []string{"NoNewPrivs:\t1", "CapInh:\t0000000000000000", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapAmb:\t0000000000000000"} {
+		if !strings.Contains(status, want) {
+			return status
+		}
+	}
+	if limits := read("limits"); !regexp.MustCompile(`Max core file size +0 +0 `).MatchString(limits) {
+		return limits
+	}
+	return ""
 }

@@ -25,7 +25,7 @@ import (
 
 // Patience bounds every wait. It is far beyond what any of them should take, so
 // that a busy machine fails no test.
-const Patience = 30 * time.Second
+const Patience = 2 * time.Minute
 
 // lastPort counts up from below the range that the kernel gives to outgoing
 // connections, so that no client takes the port of a server that restarts.
