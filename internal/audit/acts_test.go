@@ -9,9 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -211,9 +209,13 @@ var auditedEndpoints = map[string]auditedAct{
 func administers(method, path string, body sitetest.Data) func(*sitetest.Site, any) {
 	return func(s *sitetest.Site, _ any) {
 		invited := ""
-		if list, err := s.Accounts.Invitations(s.T.Context(), uuid.Nil, 1); err == nil && len(list) > 0 {
-			invited = list[0].ID.String()
-		}
+		require.NoError(s.T, s.Realm.Resources.Store.View(s.T.Context(), func(tx store.Tx) error {
+			list, err := tx.Invitations(uuid.Nil, 1)
+			for _, i := range list {
+				invited = i.ID.String()
+			}
+			return err
+		}))
 		res := administer(s, method, strings.NewReplacer("{realm}", "default", "{account}", "ada", "{invitation}", invited).Replace(path), body)
 		require.Less(s.T, res.Code, 300, res.Body.String())
 	}
@@ -426,45 +428,6 @@ func TestAuditIsPruned(t *testing.T) {
 	require.Len(t, auditsOf(s), 3, "a clock is looked at twice")
 	s.Realm.Resources.Prune(t.Context(), s.Realm.Courier, &last)
 	require.Equal(t, []string{"signed_in"}, eventsOf(auditsOf(s)))
-}
-
-// The filter of examples/fail2ban finds the client of each failure, and nobody else:
-// not whom a client names in what it sends.
-func TestFail2banFilter(t *testing.T) {
-	tool, err := exec.LookPath("fail2ban-regex")
-	if err != nil {
-		t.Skip("fail2ban-regex is not installed (Debian: apt-get install fail2ban)")
-	}
-	s := sitetest.New(t, func(s *registration.Settings) {
-		s.Throttle = registration.ThrottleSettings{Login: &registration.ThrottleLimit{Events: 3, Window: 3600e9}}
-	})
-	s.Member("ada")
-	s.SignedIn("ada")
-	for _, from := range []string{"203.0.113.7", "2001:db8::7"} {
-		b := s.Browser().From(from)
-		b.Header.Set("User-Agent", `x","address":"198.51.100.1","msg":"sign_in_failed","realm":"default","address":"198.51.100.2" {"level":"warn","ts":1,"logger":"http.handlers.registration.audit","msg":"sign_in_failed","realm":"default","address":"198.51.100.3"`)
-		for range 5 {
-			b.Post("/accounts/login", sitetest.Data{"login": "eve " + from, "password": "wrong wrong wrong"})
-		}
-	}
-	path := filepath.Join(t.TempDir(), "caddy.log")
-	lines := linesOf(s)
-	require.NoError(t, os.WriteFile(path, []byte(strings.Join(lines, "\n")+"\n"), 0o600))
-	filter := filepath.Join(sitetest.Root(), "examples", "fail2ban", "filter.d", "caddy-registration.conf")
-	out, err := exec.CommandContext(t.Context(), tool, "--print-all-matched", "--out", "ip", path, filter).CombinedOutput()
-	require.NoError(t, err, string(out))
-	got := map[string]int{}
-	for ip := range strings.FieldsSeq(string(out)) {
-		got[ip]++
-	}
-	want := map[string]int{}
-	for _, line := range lines {
-		if m := regexp.MustCompile(`"msg":"(?:sign_in_failed|throttled)","realm":"default","address":"([^"]*)"`).FindStringSubmatch(line); m != nil {
-			want[m[1]]++
-		}
-	}
-	require.Len(t, want, 2)
-	require.Equal(t, want, got, "%s\n%s", out, strings.Join(lines, "\n"))
 }
 
 func TestAuditIsDocumented(t *testing.T) {
