@@ -3,8 +3,12 @@
 package config_test
 
 import (
+	"context"
 	"encoding/json"
+	"net"
 	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -86,6 +90,55 @@ func TestRecipeMembersByApproval(t *testing.T) {
 	run(s, "caddy registration "+command)
 	require.Equal(t, http.StatusOK, b.Do(http.MethodPost, "/accounts/login", signIn).StatusCode)
 	require.Equal(t, "for members", b.Get("/").Text)
+}
+
+// TestRecipeSubdomains: one sign-in counts for all names below the domain, and a group
+// for the one that asks for it.
+func TestRecipeSubdomains(t *testing.T) {
+	t.Parallel()
+	site := fence(t, recipe(t, "Subdomains"), "caddyfile")
+	for _, app := range []string{"reverse_proxy localhost:3000", "reverse_proxy localhost:3001"} {
+		require.Contains(t, site, app)
+		site = strings.Replace(site, app, `respond "for {http.request.header.Remote-User}"`, 1)
+	}
+	s := served.Run(t, "{\n\tadmin 127.0.0.1:[[admin]]\n\tdefault_bind 127.0.0.1\n}\n"+strings.NewReplacer(
+		"\nwiki.example.com {", "\nhttp://wiki.example.com:[[port]] {", "\ngit.example.com {", "\nhttp://git.example.com:[[port]] {",
+		"https://example.com", "http://example.com:[[port]]", "smtp mail.example.com:587", "file [[dir]]/mail",
+	).Replace(strings.Replace(site, "example.com {", "http://example.com:[[port]] {", 1)))
+	run(s, "echo "+chosenPassword+" | caddy registration create ada --password-stdin")
+	var dialer net.Dialer
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return dialer.DialContext(ctx, network, "127.0.0.1:"+s.Values["port"])
+	}}
+	t.Cleanup(transport.CloseIdleConnections)
+	jar, err := cookiejar.New(nil)
+	require.NoError(t, err)
+	browser := &http.Client{Jar: jar, Transport: transport}
+	at := func(host, path string) string { return "http://" + host + ":" + s.Values["port"] + path }
+	get := func(address string) *served.Answer {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+		require.NoError(t, err)
+		req.Header.Set("Accept", served.BrowserAccept)
+		res, err := browser.Do(req)
+		require.NoError(t, err)
+		return served.ReadAnswer(t, res)
+	}
+	page := get(at("wiki.example.com", "/page?a=b"))
+	require.Equal(t, at("example.com", "/accounts/login/"), strings.Split(page.Request.URL.String(), "?")[0], "the guard leads to the accounts")
+	form := url.Values{"login": {"ada"}, "password": {chosenPassword}, "next": page.Request.URL.Query()["next"]}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, at("example.com", "/accounts/login/"), strings.NewReader(form.Encode()))
+	require.NoError(t, err)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", served.BrowserAccept)
+	req.Header.Set("Origin", at("example.com", ""))
+	res, err := browser.Do(req)
+	require.NoError(t, err)
+	require.Equal(t, "for ada", served.ReadAnswer(t, res).Text)
+	require.Equal(t, at("wiki.example.com", "/page?a=b"), res.Request.URL.String())
+	require.Equal(t, http.StatusForbidden, get(at("git.example.com", "/")).StatusCode)
+	run(s, "caddy registration group add developers ada")
+	require.Equal(t, "for ada", get(at("git.example.com", "/")).Text)
 }
 
 // TestRecipeMovingIn makes the accounts of an htpasswd file, and takes a list with
