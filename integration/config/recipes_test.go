@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -55,8 +56,11 @@ func recipeSite(t *testing.T, heading string) *served.Server {
 
 func run(s *served.Server, script string) string {
 	s.T.Helper()
-	out, err := shell(s, script).Output()
-	require.NoError(s.T, err, "%s\n%s", script, out)
+	cmd := shell(s, script)
+	var problems strings.Builder
+	cmd.Stderr = &problems
+	out, err := cmd.Output()
+	require.NoError(s.T, err, "%s\n%s%s", script, out, &problems)
 	return string(out)
 }
 
@@ -84,10 +88,10 @@ func TestRecipeMembersByApproval(t *testing.T) {
 	b.Post(http.StatusOK, "verify-registration", s.Mail(newcomer["email"].(string), 1).Link(t))
 	signIn := data{"login": "ada", "password": newcomer["password"]}
 	require.Equal(t, "approval_pending", b.Code(http.MethodPost, "/accounts/login", signIn))
-	_, command, found := strings.Cut(text, "`caddy registration ")
-	require.True(t, found)
-	command, _, _ = strings.Cut(command, "`")
-	run(s, "caddy registration "+command)
+	commands := regexp.MustCompile("`(caddy registration [^`]+)`").FindAllStringSubmatch(text, -1)
+	require.Len(t, commands, 2)
+	require.Contains(t, run(s, commands[0][1]), "ada")
+	run(s, commands[1][1]+" -y") // a person is asked on the terminal
 	require.Equal(t, http.StatusOK, b.Do(http.MethodPost, "/accounts/login", signIn).StatusCode)
 	require.Equal(t, "for members", b.Get("/").Text)
 }
