@@ -23,6 +23,7 @@ test:
 	  command -v w3m >/dev/null || missing "text browser tests need w3m (apt-get install w3m)"; \
 	  command -v fail2ban-regex >/dev/null || missing "the test of the fail2ban filter needs fail2ban (apt-get install fail2ban)"; \
 	  command -v systemd-analyze >/dev/null || missing "the test of the systemd unit needs systemd-analyze (apt-get install systemd)"; \
+	  command -v curl >/dev/null || missing "the test of docs/api.md needs curl (apt-get install curl)"; \
 	  command -v npm >/dev/null || missing "tests with tools from npm need nodejs and npm (apt-get install nodejs npm)"; \
 	  [ -z "$(RACE)" ] && missing "the race detector needs a C compiler (apt-get install gcc libc6-dev)" || true
 	@if command -v npm >/dev/null; then cd integration/web && npm ci --no-audit --no-fund --loglevel=error; fi

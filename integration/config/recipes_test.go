@@ -178,6 +178,47 @@ func addresses(t *testing.T, list string) map[string]string {
 	return found
 }
 
+// TestCurl runs docs/api.md: each request is answered with success, its mailed links
+// filled in.
+func TestCurl(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("curl"); err != nil {
+		t.Skip("needs curl")
+	}
+	s := served.NewServer(t)
+	require.NoError(t, os.MkdirAll(filepath.Join(s.Dir, "site", "members"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(s.Dir, "site", "members", "index.html"), []byte("for members"), 0o600))
+	s.Configure(readmeSite(t))
+	s.Start()
+	mails := map[string]func() *served.Message{ // what the placeholders of a line stand for
+		"verify-registration": func() *served.Message { return s.Mail("ada@example.com", 1) },
+		"reset-password ":     func() *served.Message { return s.Mail("ada@example.com", 3) }, // after the notice of the changed one
+		"verify-email":        func() *served.Message { return s.Mail("ada@example.org", 1) },
+	}
+	var variables string
+	requests := 0
+	for line := range strings.Lines(strings.ReplaceAll(strings.Join(shellBlocks(t, "docs/api.md"), ""), "http://localhost:8080", s.Base())) {
+		switch {
+		case !strings.HasPrefix(line, "curl "):
+			variables += line
+			continue
+		case strings.Contains(line, "…"):
+			for act, mail := range mails {
+				if !strings.Contains(line, "/"+act) {
+					continue
+				}
+				for name, value := range mail().Link(t) {
+					line = strings.Replace(line, `"`+name+`":"…"`, `"`+name+`":"`+value.(string)+`"`, 1)
+				}
+			}
+			require.NotContains(t, line, "…")
+		}
+		requests++
+		run(s, variables+strings.Replace(line, "curl ", "curl --silent --show-error --fail-with-body ", 1))
+	}
+	require.Greater(t, requests, 10)
+}
+
 // caddyUnit is what Caddy's packages install, as far as the drop-in stands on it.
 const caddyUnit = `[Unit]
 Description=Caddy
