@@ -4,12 +4,21 @@
 package registration
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/seed-928992b0/caddy-registration/internal/doctor"
+	"github.com/seed-928992b0/caddy-registration/internal/outbox"
 	"github.com/seed-928992b0/caddy-registration/internal/web/adminapi"
+	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
 
 func init() {
@@ -61,13 +70,70 @@ func (*AdminAPI) serve(w http.ResponseWriter, req *http.Request) error {
 func (a *App) administration() *adminapi.Server {
 	return &adminapi.Server{
 		Realm: func(name string) *adminapi.Realm {
-			if r := a.realm(name); r != nil {
-				return &adminapi.Realm{Realm: r.Realm, Ended: r.life.Done()}
+			r := a.realm(name)
+			if r == nil {
+				return nil
 			}
-			return nil
+			out := &adminapi.Realm{Realm: r.Realm, Ended: r.life.Done(), Facts: r.facts}
+			if r.Accounts.Load() != nil { // then the rest is there
+				out.Post = r.post
+			}
+			return out
 		},
 		Names: a.names,
 	}
+}
+
+// facts are what the doctor judges.
+func (r *realm) facts(ctx context.Context) (*doctor.Facts, error) {
+	a := r.Accounts.Load()
+	f := &doctor.Facts{
+		Now: r.Now(), Running: r.post.Worker.Running(), BaseURL: r.settings.BaseURL, Sites: r.sites, Settings: r.settings.warnings(),
+		Secret: len(r.settings.Secrets) > 0, Proxies: r.proxies.facts(), Versions: versions(),
+	}
+	if r.mailer != nil {
+		f.Mailer = r.post.Mailer
+	}
+	if file, ok := r.storeModule.(interface{ facts() doctor.StoreFacts }); ok {
+		f.Store = file.facts()
+	}
+	var errs [3]error
+	f.Seen, errs[0] = a.ClockSeen(ctx)
+	f.Mail, errs[1] = outbox.HealthOf(ctx, a.Store)
+	f.Backlog, errs[2] = outbox.BacklogOf(ctx, a.Store)
+	return f, errors.Join(errs[:]...)
+}
+
+// versions are those of what runs.
+func versions() []string {
+	version, _ := caddy.Version()
+	plugin := "(devel)"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, module := range append(info.Deps, &info.Main) {
+			if module.Path == "github.com/seed-928992b0/caddy-registration" {
+				plugin = module.Version
+				if module.Replace != nil {
+					plugin += " from " + module.Replace.Path
+				}
+			}
+		}
+	}
+	return []string{"Caddy " + version, "caddy-registration " + plugin, runtime.Version(), fmt.Sprintf("schema %d of bbolt stores", bolt.Schema)}
+}
+
+// facts are the modes of the file and its folder.
+func (m *BoltModule) facts() doctor.StoreFacts {
+	out := doctor.StoreFacts{File: m.path, Warnings: m.warnings()}
+	if runtime.GOOS == "windows" { // modes say nothing there
+		return out
+	}
+	if info, err := os.Stat(m.path); err == nil {
+		out.Mode = info.Mode()
+	}
+	if info, err := os.Stat(filepath.Dir(m.path)); err == nil {
+		out.Folder = info.Mode()
+	}
+	return out
 }
 
 // Interface guard

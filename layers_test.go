@@ -28,7 +28,7 @@ var floors = [][]string{
 	{"templates", "store", "mail", "internal/password", "internal/setting", "internal/identity", "internal/names", "internal/hostname", "internal/origin", "internal/siting", "internal/boundconn", "internal/steady", "internal/apicheck", "internal/again", "internal/jsonpaths", "internal/wholefile"},
 	{"store/bolt", "store/storetest", "mail/smtp", "internal/text", "internal/sign", "internal/budget", "internal/audit", "internal/langtest", "internal/backup"},
 	{"internal/refusal", "internal/outbox", "internal/command"},
-	{"internal/field", "internal/session"},
+	{"internal/field", "internal/session", "internal/doctor"},
 	{"internal/account"},
 	{"internal/letter", "internal/web"},
 	{"internal/web/signup", "internal/web/signin", "internal/web/self", "internal/web/adminapi", "internal/inside"},

@@ -67,6 +67,7 @@ func (l *LogMailer) Send(ctx context.Context, m *mail.Message) error {
 		return err
 	}
 	l.logger.Info("mail", zap.String("to", m.To), zap.String("subject", m.Subject), zap.String("text", m.PlainText()))
+	mail.TraceOf(ctx).Tellf("log", "the mail was written to Caddy's log; nobody gets it")
 	return nil
 }
 
@@ -157,6 +158,7 @@ func (f *FileMailer) write(ctx context.Context, m *mail.Message, pretend bool) e
 	if pretend {
 		return os.Remove(filepath.Join(f.dir, name))
 	}
+	mail.TraceOf(ctx).Tellf("file", "the mail was written to %s; nobody gets it", filepath.Join(f.dir, name))
 	return nil
 }
 

@@ -30,8 +30,10 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/siting"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/internal/web/adminapi"
 	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -67,9 +69,12 @@ type realm struct {
 	hashesShared bool
 	templates    *letter.Templates
 	courier      *outbox.Courier
+	post         *adminapi.Post // what mail goes out by, for an owner; set before Accounts
 	metrics      *metrics
-	// warnedOfProxies: the log has said that clients can choose their address.
-	warnedOfProxies atomic.Bool
+	proxies      proxiesSeen
+	// sites are the mistakes of where the configuration has put the accounts and their
+	// guards, as they were found when it was started.
+	sites []siting.Warning
 	// warnedOfUnnamed is when the log has last said that a proxy is named nowhere, in
 	// Unix seconds.
 	warnedOfUnnamed atomic.Int64
@@ -173,7 +178,7 @@ func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logge
 		resourceKey: db.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(),
 	}
 	r.life, r.end = context.WithCancel(context.Background())
-	r.Heed, r.HeedThrottled = r.warnOfProxies, r.warnOfUnnamedProxy
+	r.Heed, r.HeedThrottled = r.heed, r.warnOfUnnamedProxy
 	if g, ok := mailer.(mail.Greeter); ok {
 		g.GreetAs(s.site())
 	}
@@ -281,6 +286,10 @@ func (r *realm) open(wait time.Duration) error {
 	}
 	renderer := letter.NewRenderer(r.templates, r.signing(a), r.Now)
 	r.courier = &outbox.Courier{Render: renderer.Render, Wanted: a.MailWanted, Prepare: a.PrepareMail, Mailer: r.mailer, Logger: r.Logger.Named("outbox"), Now: r.Now, Unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime), Journal: a.Journal}
+	r.post = &adminapi.Post{Courier: r.courier, Worker: r.resources.outbox}
+	if module, ok := r.mailer.(caddy.Module); ok {
+		r.post.Mailer = module.CaddyModule().ID.Name()
+	}
 	r.Accounts.Store(a)
 	r.gaveUp.Do(func() { close(r.Opening) })
 	return nil

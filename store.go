@@ -209,6 +209,17 @@ type pooledBolt struct {
 	schedules *sync.WaitGroup
 }
 
+// warnings are what opening the file had to say, if it is open.
+func (m *BoltModule) warnings() (out []string) {
+	boltFiles.Range(func(path, file any) bool {
+		if open, ok := file.(pooledBolt); ok && path == m.path {
+			out = open.Warnings()
+		}
+		return true
+	})
+	return out
+}
+
 func (p pooledBolt) Destruct() error {
 	err := p.Close() // a backup that is being made gives up
 	p.schedules.Wait()

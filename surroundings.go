@@ -6,18 +6,20 @@ package registration
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/seed-928992b0/caddy-registration/internal/doctor"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/siting"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
@@ -44,14 +46,39 @@ func chosenAddress(req *http.Request) bool {
 	return entries > 1
 }
 
-// warnOfProxies says so in the log, once a configuration.
-func (r *realm) warnOfProxies(req *http.Request) {
-	if r.warnedOfProxies.Load() || !chosenAddress(req) || r.warnedOfProxies.Swap(true) {
+// heed looks at what came through a proxy, for who asks the doctor, and says in the
+// log, once a configuration, that clients can choose their address.
+func (r *realm) heed(req *http.Request) {
+	r.proxies.requests.Add(1)
+	if unnamedProxy(req) {
+		r.proxies.unnamed.Add(1)
+		if req.RemoteAddr != "" {
+			r.proxies.from.Store(&req.RemoteAddr)
+		}
+	}
+	if r.proxies.chosen.Load() || !chosenAddress(req) || r.proxies.chosen.Swap(true) {
 		return
 	}
-	r.Logger.Warn("a trusted proxy adds to the header that names the client, and Caddy takes the first entry of it, which the client "+
-		"may have written itself: throttles and logs can't be relied on. Write trusted_proxies_strict beside trusted_proxies, "+
-		"or let the proxy replace the header", zap.String("realm", r.Name), zap.String("remote_address", req.RemoteAddr))
+	r.Logger.Warn(siting.ChosenAddress(r.Name).String(), zap.String("realm", r.Name), zap.String("remote_address", req.RemoteAddr))
+}
+
+// proxiesSeen are what the requests for the accounts have shown of proxies.
+type proxiesSeen struct {
+	// chosen: the log has said that clients can choose their address.
+	chosen            atomic.Bool
+	requests, unnamed atomic.Uint64
+	from              atomic.Pointer[string]
+}
+
+func (p *proxiesSeen) facts() doctor.ProxyFacts {
+	out := doctor.ProxyFacts{Chosen: p.chosen.Load(), Unnamed: p.unnamed.Load(), Requests: p.requests.Load()}
+	if from := p.from.Load(); from != nil {
+		out.From = *from
+		if address, err := netip.ParseAddrPort(*from); err == nil {
+			out.From = address.Addr().String()
+		}
+	}
+	return out
 }
 
 // harmless are the handlers that answer nothing by themselves and only pass on what
@@ -251,7 +278,10 @@ func (a *App) surveyRoutes() {
 		s.routes(server.Routes, caddyhttp.HandlerFunc(tripEnds))
 	}
 	for _, warning := range siting.Warnings(placesOf(httpApp)) {
-		a.ctx.Logger(a).Warn(warning)
+		a.ctx.Logger(a).Warn(warning.String())
+		if r := a.realms[warning.Realm]; r != nil {
+			r.sites = append(r.sites, warning)
+		}
 	}
 	for _, at := range s.guards {
 		if r := a.realms[at.guard.name]; r != nil {
@@ -338,8 +368,9 @@ func (s *survey) checkGuard(r *realm, at guardAt) {
 			continue
 		}
 		around.unseen = append(around.unseen, host)
-		r.Logger.Warn(fmt.Sprintf("%s: require_login guards %s, but the sign-in at %s sets a cookie that browsers don't send there: nobody gets in. "+
-			"Add `registration` to that site, or let both have one domain: session { cookie_domain <domain> }", orUnknown(at.guard.Source), host, orUnknown(r.settings.BaseURL)))
+		blind := siting.Blind(r.Name, orUnknown(at.guard.Source), host, orUnknown(r.settings.BaseURL))
+		r.Logger.Warn(blind.String())
+		r.sites = append(r.sites, blind)
 	}
 	at.guard.around.Store(around)
 }
@@ -408,17 +439,22 @@ const unnamedEvery = time.Hour
 // came through a proxy that Caddy doesn't know of: then everybody behind it has one
 // budget, that of the proxy's address.
 func (r *realm) warnOfUnnamedProxy(req *http.Request) {
-	if len(req.Header["X-Forwarded-For"]) == 0 && len(req.Header["Forwarded"]) == 0 && len(req.Header["X-Real-Ip"]) == 0 && len(req.Header["Cf-Connecting-Ip"]) == 0 {
-		return
-	}
-	if trusted, _ := caddyhttp.GetVar(req.Context(), caddyhttp.TrustedProxyVarKey).(bool); trusted {
+	if !unnamedProxy(req) {
 		return
 	}
 	now, last := r.Now().Unix(), r.warnedOfUnnamed.Load()
 	if now-last < int64(unnamedEvery/time.Second) && now >= last || !r.warnedOfUnnamed.CompareAndSwap(last, now) {
 		return
 	}
-	r.Logger.Warn("a throttle has refused a request that names another client (X-Forwarded-For or the like), but came from an address that is no trusted proxy: "+
-		"if that is your proxy, everybody behind it is counted as one client. Name it in the global options: servers { trusted_proxies static <its addresses>; trusted_proxies_strict }. "+
-		"If it isn't, somebody only claims to be one, and nothing is wrong", zap.String("realm", r.Name), zap.String("remote_address", req.RemoteAddr))
+	r.Logger.Warn("a throttle has refused a request: "+siting.UnnamedProxy(r.Name).String(), zap.String("realm", r.Name), zap.String("remote_address", req.RemoteAddr))
+}
+
+// unnamedProxy reports whether a request names another client and comes from an address
+// that is no trusted proxy.
+func unnamedProxy(req *http.Request) bool {
+	if len(req.Header["X-Forwarded-For"]) == 0 && len(req.Header["Forwarded"]) == 0 && len(req.Header["X-Real-Ip"]) == 0 && len(req.Header["Cf-Connecting-Ip"]) == 0 {
+		return false
+	}
+	trusted, _ := caddyhttp.GetVar(req.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	return !trusted
 }

@@ -88,6 +88,8 @@ type Error struct {
 	// Refused: the server has said no for good (5xx), so that it will hardly say
 	// anything else before somebody has fixed something.
 	Refused bool
+	// Line is the line of a Caddyfile that mends it; empty where none is known.
+	Line string
 	// Err is the cause. Its text is for the log and holds no password.
 	Err error
 }

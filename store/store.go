@@ -407,6 +407,8 @@ const (
 	// that his account is gone.
 	MailApproved MailKind = "approved"
 	MailRefused  MailKind = "refused"
+	// MailTest is sent by an owner to see whether mail arrives, and is never queued.
+	MailTest MailKind = "test"
 )
 
 // Mail is one row of the outbox.
@@ -444,7 +446,13 @@ type Mail struct {
 	Invitation uuid.UUID
 	// Words are what an owner has written into it; empty: nothing.
 	Words string
+	// Failed is why the last try failed, for the owner; empty: none has. At most
+	// MaxMailFailed bytes.
+	Failed string
 }
+
+// MaxMailFailed bounds Mail.Failed.
+const MaxMailFailed = 1 << 10
 
 // ParseID reads an account's id in its one written form.
 func ParseID(text string) (uuid.UUID, bool) {

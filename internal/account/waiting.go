@@ -38,6 +38,27 @@ func waitingClock(tx store.Tx) (steady.Clock, error) {
 	return clock, clock.UnmarshalBinary(raw)
 }
 
+// ClockSeen is the latest time that this store is known to have seen: of the last look
+// at the clock by which accounts wait, and of the newest row of the audit. A clock that
+// says less has been set back, or was ahead.
+func (a *Accounts) ClockSeen(ctx context.Context) (seen time.Time, err error) {
+	err = a.Store.View(ctx, func(tx store.Tx) error {
+		clock, err := waitingClock(tx)
+		if err != nil {
+			return err
+		}
+		seen = clock.Last()
+		page, err := tx.Audits(store.AuditQuery{Newest: true, Limit: 1})
+		for _, row := range page.Rows {
+			if row.At.After(seen) {
+				seen = row.At
+			}
+		}
+		return err
+	})
+	return seen, err
+}
+
 // waits makes a new account wait from now on.
 func (a *Accounts) waits(tx store.Tx, u *store.User) error {
 	clock, err := waitingClock(tx)

@@ -66,7 +66,9 @@ func linesOf(s *sitetest.Site) (lines []string) {
 
 // server answers as Caddy's admin endpoint does.
 func server(s *sitetest.Site) *adminapi.Server {
-	return &adminapi.Server{Realm: func(string) *adminapi.Realm { return &adminapi.Realm{Realm: s.Realm.Realm.Realm} }, Names: func() []string { return []string{"default"} }}
+	return &adminapi.Server{Realm: func(string) *adminapi.Realm {
+		return &adminapi.Realm{Realm: s.Realm.Realm.Realm, Post: &adminapi.Post{Courier: s.Realm.Courier, Worker: s.Realm.Resources.Outbox}}
+	}, Names: func() []string { return []string{"default"} }}
 }
 
 // wait lets time pass in the steps in which the sweep goes its rounds.
@@ -241,6 +243,8 @@ var auditedOperations = map[string]struct {
 	"post {realm}/users/{account}/sign-out":     {nil, "sessions_ended"},
 	"post {realm}/invitations":                  {sitetest.Data{"email": "bob@example.org"}, "invitation_created"},
 	"delete {realm}/invitations/{invitation}":   {nil, "invitation_revoked"},
+	"post {realm}/mail/test":                    {sitetest.Data{"to": "ada@example.org"}, "mail_tested"},
+	"post {realm}/mail/retry":                   {nil, "mail_retried"},
 }
 
 // auditedBesides are the events that no endpoint's success leaves.

@@ -37,6 +37,8 @@ const (
 	InvitationRevoked    Event = "invitation_revoked"
 	Throttled            Event = "throttled"
 	MailFailed           Event = "mail_failed"
+	MailTested           Event = "mail_tested"
+	MailRetried          Event = "mail_retried"
 )
 
 // Events has all events, in the order of docs/audit.md, each with what it means.
@@ -72,6 +74,8 @@ var Events = []struct {
 	{InvitationRevoked, false, "An administrator ended an invitation."},
 	{Throttled, true, "A throttle began to refuse: one row an incident; `throttle` and `act` say which and for what."},
 	{MailFailed, false, "A mail was given up; `kind` and `reason` say which and why."},
+	{MailTested, false, "An administrator sent a mail to see whether mail gets out; `result` is `sent` or `failed`."},
+	{MailRetried, false, "An administrator had all mail that waits tried at once."},
 }
 
 // Warns reports whether the log has an event as a warning.

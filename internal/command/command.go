@@ -111,7 +111,7 @@ func AddTo(parent *cobra.Command, connect Connect, storeFile StoreFile) {
 		c.group(), c.enable(), c.disable(), c.signOut(), c.deleteAccounts(),
 	)
 	c.add(parent, "Who may sign up:", c.invite(), c.invitations(), c.revokeInvitation(), c.approve(), c.refuse())
-	c.add(parent, "The server and its store:", c.backup(), c.restore())
+	c.add(parent, "The server and its store:", c.doctor(), c.mail(), c.backup(), c.restore())
 	c.add(parent, "", c.help(parent))
 	refuseUnknown(parent)
 }

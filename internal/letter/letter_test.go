@@ -64,7 +64,7 @@ func TestMailGoldens(t *testing.T) {
 			for line := range strings.SplitSeq(text, "\n") {
 				require.True(t, len([]rune(line)) <= 72 || strings.Contains(line, "https://"), line)
 			}
-			notice := kind == store.MailEmailInUse || kind == store.MailPasswordChanged || kind == store.MailLoginChanged || kind == store.MailRefused
+			notice := kind == store.MailEmailInUse || kind == store.MailPasswordChanged || kind == store.MailLoginChanged || kind == store.MailRefused || kind == store.MailTest
 			require.Equal(t, !notice, strings.Contains(text, "signature="), "a notice has no link")
 			require.Equal(t, strings.Count(html, "<p"), strings.Count(html, "<p ")+strings.Count(html, "<p>"))
 			// Clients that drop the head keep what is written inline.

@@ -185,7 +185,9 @@ func (o *Worker) settle(ctx context.Context, j *job) bool {
 	switch {
 	case j.panicked != nil:
 		log.Error("the mailer panicked; trying again", zap.Any("panic", j.panicked), zap.ByteString("stack", j.stack))
-		o.suspend(&mail.Error{Server: true, Err: fmt.Errorf("the mailer panicked: %v", j.panicked)}, log)
+		failed := &mail.Error{Server: true, Err: fmt.Errorf("the mailer panicked: %v", j.panicked)}
+		o.suspend(failed, log)
+		o.noteFailure(ctx, j.by, failed)
 		return false
 	case j.err == nil:
 		log.Info("mail sent", zap.Int("attempts", j.mail.Attempts+1))

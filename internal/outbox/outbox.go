@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -77,6 +78,12 @@ type Worker struct {
 	// hasten says that what was put off is to be tried at once.
 	hasten bool
 	pause
+	// asked says that somebody wants all of it tried at once.
+	asked   atomic.Bool
+	running atomic.Bool
+	// noted is the failure of the server that is in the store.
+	noted string
+	probe probe
 	// Done is told of every row that leaves the queue, in the transaction in
 	// which it does, and how it ended; nil: nobody is.
 	Done func(store.Tx, *store.Mail, End) error
@@ -117,6 +124,8 @@ func (o *Worker) Notify() {
 
 // Run sends what is due until ctx ends.
 func (o *Worker) Run(ctx context.Context) {
+	o.running.Store(true)
+	defer o.running.Store(false)
 	defer o.end(ctx)
 	var before *Courier
 	for ctx.Err() == nil {
@@ -124,7 +133,7 @@ func (o *Worker) Run(ctx context.Context) {
 		if p == nil {
 			return
 		}
-		if p != before { // a reload may have fixed what failed
+		if asked := o.asked.Swap(false); asked || p != before { // a reload may have fixed what failed
 			before, o.storeFails, o.hasten = p, 0, true
 			o.again()
 		}
@@ -141,6 +150,11 @@ func (o *Worker) Run(ctx context.Context) {
 		}
 		if wait <= 0 {
 			continue
+		}
+		if o.suspended() {
+			o.probe.set(p.Now().Add(wait))
+		} else {
+			o.probe.set(time.Time{})
 		}
 		timer, began := time.NewTimer(wait), time.Now()
 		o.rest(ctx, p, timer.C, healthy)
@@ -166,7 +180,7 @@ func (o *Worker) rest(ctx context.Context, p *Courier, timer <-chan time.Time, h
 				return
 			}
 		case <-o.wake:
-			if healthy || o.courier() != p {
+			if healthy || o.courier() != p || o.asked.Load() {
 				return
 			}
 		}
@@ -351,6 +365,7 @@ func (o *Worker) failed(ctx context.Context, p *Courier, m *store.Mail, err erro
 	isMail := errors.As(err, &mailErr)
 	if mailErr.Server {
 		o.suspend(mailErr, log)
+		o.noteFailure(ctx, p, err)
 		return false
 	}
 	if isMail && !mailErr.Permanent && !o.everybody { // it talks about one message
@@ -378,13 +393,18 @@ func (o *Worker) failed(ctx context.Context, p *Courier, m *store.Mail, err erro
 	wait := Backoff(m.Attempts)
 	m.Tried += wait
 	m.Due = p.Now().Add(wait)
+	m.Failed, _ = told(err)
 	log.Warn("mail delayed", zap.Error(err), zap.Int("attempts", m.Attempts), zap.Duration("retry_in", wait))
 	if err := o.store.Update(ctx, func(tx store.Tx) error { return tx.PutMail(m) }); err != nil && !errors.Is(err, store.ErrNotFound) {
 		log.Error("the outbox can't be written; trying again", zap.Error(err))
 		o.StoreFails = true
 		return false
 	}
-	return !mailErr.Refused || !o.refuses(m.To, fresh, err, log)
+	if !mailErr.Refused || !o.refuses(m.To, fresh, err, log) {
+		return true
+	}
+	o.noteFailure(ctx, p, err)
+	return false
 }
 
 // expire bounds the queue of a mail server that stays out of order: once it has
@@ -434,10 +454,26 @@ func (o *Worker) takeOff(tx store.Tx, m *store.Mail, end End) error {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil
-	case err != nil, o.Done == nil:
+	case err != nil:
 		return err
 	}
+	if end.Delivered {
+		if err := writeSuccess(tx, o.now()); err != nil {
+			return err
+		}
+	}
+	if o.Done == nil {
+		return nil
+	}
 	return o.Done(tx, m, end)
+}
+
+// now is the time by the clock of the courier that works.
+func (o *Worker) now() time.Time {
+	if p := o.courier(); p != nil {
+		return p.Now()
+	}
+	return time.Now()
 }
 
 // remove takes a row off the queue. If that fails after the message was sent,
@@ -450,6 +486,9 @@ func (o *Worker) remove(ctx context.Context, m *store.Mail, end End, log *zap.Lo
 		log.Error("the outbox can't be written; trying again", zap.Error(err))
 		o.StoreFails = true
 		return false
+	}
+	if end.Delivered {
+		o.noted = ""
 	}
 	o.unremoved = slices.DeleteFunc(o.unremoved, func(sent *store.Mail) bool { return sent == m })
 	return true

@@ -30,15 +30,39 @@ type Place struct {
 	Within []int
 }
 
+// A Warning is what is most likely wrong with where something stands. The log says it
+// when a configuration is loaded, and an owner who asks is told the same.
+type Warning struct {
+	// Code names the mistake, Realm whose accounts it is about.
+	Code, Realm string
+	// Message is what is wrong, with its line of the configuration; Mend is what to write.
+	Message, Mend string
+}
+
+// The codes of warnings.
+const (
+	CodeHidden  = "registration_hidden"
+	CodePath    = "base_url_path"
+	CodeBaseURL = "base_url"
+	CodeGuard   = "guard_blind"
+	CodeProxies = "trusted_proxies"
+)
+
+// String is the warning as the log has it.
+func (w Warning) String() string { return w.Message + ". " + w.Mend }
+
 // Warnings are what is most likely wrong with the places, given in the order in which
 // requests meet them. Each names its line and how to fix it.
-func Warnings(places []Place) (out []string) {
+func Warnings(places []Place) (out []Warning) {
 	told := map[string]bool{}
 	for i, p := range places {
 		for _, before := range places[:i] {
 			if before.hides(p) {
-				out = append(out, fmt.Sprintf("%s: registration at %s is never reached, because the one of %s has that path of the site already. Give it another path: registration /other",
-					p.Source, p.Path, before.Source))
+				out = append(out, Warning{
+					CodeHidden, p.Realm,
+					fmt.Sprintf("%s: registration at %s is never reached, because the one of %s has that path of the site already", p.Source, p.Path, before.Source),
+					"Give it another path: registration /other",
+				})
 				break
 			}
 		}
@@ -47,17 +71,58 @@ func Warnings(places []Place) (out []string) {
 			continue
 		}
 		if p.Taken != "" && !strings.HasSuffix(strings.TrimSuffix(base.Path, "/"), p.Taken) {
-			out = append(out, fmt.Sprintf("%s: %s is taken off the path before registration, and base_url doesn't have it: links, forms and mails lead past the accounts. "+
-				"Write: base_url %s%s", p.Source, p.Taken, strings.TrimSuffix(p.BaseURL, "/"), p.Taken))
+			out = append(out, Warning{
+				CodePath, p.Realm,
+				fmt.Sprintf("%s: %s is taken off the path before registration, and base_url doesn't have it: links, forms and mails lead past the accounts", p.Source, p.Taken),
+				fmt.Sprintf("Write: base_url %s%s", strings.TrimSuffix(p.BaseURL, "/"), p.Taken),
+			})
 		}
 		if told[p.Realm] || slices.ContainsFunc(places, func(o Place) bool { return o.Realm == p.Realm && (o.Proxied || o.isAt(base)) }) {
 			continue
 		}
 		told[p.Realm] = true
-		out = append(out, fmt.Sprintf("%s: base_url is %s, but these accounts are at %s: mails, redirects and cookies go by base_url. Write the address that browsers use. "+
-			"Ignore this if a proxy before Caddy serves the accounts at base_url; the global option trusted_proxies, which names it, ends this warning", p.Source, p.BaseURL, p.address()))
+		out = append(out, Warning{
+			CodeBaseURL, p.Realm,
+			fmt.Sprintf("%s: base_url is %s, but these accounts are at %s: mails, redirects and cookies go by base_url", p.Source, p.BaseURL, p.address()),
+			p.mendBase() + ". Ignore this if a proxy before Caddy serves the accounts at base_url; the global option trusted_proxies, which names it, ends this warning",
+		})
 	}
 	return out
+}
+
+// mendBase is the line of base_url for where the place is.
+func (p Place) mendBase() string {
+	if len(p.Hosts) == 0 || strings.ContainsAny(p.Hosts[0], "*{") {
+		return "Write the address that browsers use: base_url https://example.com"
+	}
+	return "Write the address that browsers use: base_url " + p.address()
+}
+
+// Blind is the warning of a guard on a host that browsers don't send the cookie to.
+func Blind(realm, source, host, baseURL string) Warning {
+	return Warning{
+		CodeGuard, realm,
+		fmt.Sprintf("%s: require_login guards %s, but the sign-in at %s sets a cookie that browsers don't send there: nobody gets in", source, host, baseURL),
+		"Add `registration` to that site, or let both have one domain: session { cookie_domain <domain> }",
+	}
+}
+
+// ChosenAddress is the warning of a trusted proxy that adds to what the client has written.
+func ChosenAddress(realm string) Warning {
+	return Warning{
+		CodeProxies, realm,
+		"a trusted proxy adds to the header that names the client, and Caddy takes the first entry of it, which the client may have written itself: throttles and logs can't be relied on",
+		"Write trusted_proxies_strict beside trusted_proxies, or let the proxy replace the header",
+	}
+}
+
+// UnnamedProxy is the warning of requests that come through a proxy that Caddy doesn't know.
+func UnnamedProxy(realm string) Warning {
+	return Warning{
+		CodeProxies, realm,
+		"requests name another client (X-Forwarded-For or the like), but come from an address that is no trusted proxy: if that is your proxy, everybody behind it is counted as one client",
+		"Name it in the global options: servers { trusted_proxies static <its addresses>; trusted_proxies_strict }. If it isn't, somebody only claims to be one, and nothing is wrong",
+	}
 }
 
 // isAt reports whether the place is where an address leads.

@@ -54,8 +54,9 @@ func TestWarnings(t *testing.T) {
 			got := Warnings(c.places)
 			require.Len(t, got, len(c.warns), got)
 			for i, part := range c.warns {
-				require.Contains(t, got[i], part)
-				require.Contains(t, got[i], "Caddyfile:")
+				require.Contains(t, got[i].String(), part)
+				require.Contains(t, got[i].Message, "Caddyfile:")
+				require.NotEmpty(t, got[i].Mend)
 			}
 		})
 	}

@@ -32,6 +32,14 @@ func (c *Clock) Look(wall time.Time, step time.Duration) {
 	c.last, c.begun = now, true
 }
 
+// Last is what the wall clock said at the last look, zero where there was none.
+func (c *Clock) Last() time.Time {
+	if !c.begun {
+		return time.Time{}
+	}
+	return time.Unix(c.last, 0).UTC()
+}
+
 // At is this clock's reading for a moment of the wall clock since the last look.
 func (c *Clock) At(wall time.Time) time.Time {
 	return time.Unix(wall.Unix()-c.skipped, 0).UTC()

@@ -26,7 +26,9 @@ func TestClock(t *testing.T) {
 			var clock Clock
 			require.Equal(t, start, clock.At(start), "before the first look it is the wall clock")
 			wall := start
+			require.Zero(t, clock.Last())
 			clock.Look(wall, step)
+			require.Equal(t, wall, clock.Last())
 			before := clock.At(wall)
 			for _, d := range c.walks {
 				wall = wall.Add(d)

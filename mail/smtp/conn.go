@@ -8,10 +8,13 @@ package smtp
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"fmt"
 	"net"
 	"net/textproto"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -34,6 +37,17 @@ type Limits struct {
 // DefaultLimits are those of RFC 5321, 4.5.3.2.
 var DefaultLimits = Limits{Greeting: 5 * time.Minute, Command: 5 * time.Minute, DataStart: 2 * time.Minute, DataBlock: 3 * time.Minute, DataEnd: 10 * time.Minute}
 
+// within are limits for somebody who waits; the answer to the whole message keeps its
+// time, since it is scanned meanwhile.
+func (l Limits) within(patience time.Duration) Limits {
+	if patience > 0 {
+		for _, limit := range []*time.Duration{&l.Greeting, &l.Command, &l.DataStart, &l.DataBlock} {
+			*limit = min(*limit, patience)
+		}
+	}
+	return l
+}
+
 // Bounds of what is read. RFC 5321 allows a reply lines of 512 bytes; a reply is
 // kept in memory as a whole.
 const (
@@ -52,6 +66,7 @@ const smtpVerdict = 2 * time.Second
 
 var (
 	errNoStartTLS = errors.New("it does not offer STARTTLS")
+	errTLSRefused = errors.New("it offers STARTTLS and refuses it")
 	errInjected   = errors.New("it says more before TLS begins than the answer to STARTTLS: somebody stands between")
 )
 
@@ -62,6 +77,8 @@ type Conn struct {
 	limits     Limits
 	extensions map[string]string // by name in upper case; nil after HELO
 	used       time.Time
+	trace      *mail.Trace // nil: nobody follows
+	redact     func(string) string
 }
 
 // begin gives the next step its time and its bytes.
@@ -77,7 +94,39 @@ func (c *Conn) command(limit time.Duration, expect int, line string) (code int, 
 	if err := c.text.PrintfLine("%s", line); err != nil {
 		return 0, "", err
 	}
-	return c.text.ReadResponse(expect)
+	code, text, err = c.text.ReadResponse(expect)
+	name, sent := told(line)
+	c.tell(name, sent, code, text, err)
+	return code, text, err
+}
+
+// told is what may be told of a line that we sent: of a sign-in no more than its way.
+func told(line string) (name, sent string) {
+	name, rest, _ := strings.Cut(line, " ")
+	switch name {
+	case "EHLO", "HELO", "MAIL", "RCPT", "DATA", "STARTTLS", "QUIT":
+		return name, line
+	case "AUTH":
+		way, _, _ := strings.Cut(rest, " ")
+		return name, name + " " + way
+	}
+	return "AUTH", ""
+}
+
+// tell tells what the server has answered, if it has.
+func (c *Conn) tell(name, sent string, code int, text string, err error) {
+	if c.trace == nil {
+		return
+	}
+	reply := (*textproto.Error)(nil)
+	switch {
+	case errors.As(err, &reply):
+		c.trace.Tell(name, sent, c.redact(strconv.Itoa(reply.Code)+" "+reply.Msg))
+	case err == nil && code == 334: // what it asks for is encoded, and says nothing
+		c.trace.Tell(name, sent, "334")
+	case err == nil:
+		c.trace.Tell(name, sent, c.redact(strconv.Itoa(code)+" "+text))
+	}
 }
 
 // hello greets the server, and learns what it can do.
@@ -105,7 +154,43 @@ func (c *Conn) secure(config *tls.Config) error {
 	c.begin(c.limits.Greeting, smtpTLSBytes)
 	conn := tls.Client(c.raw, config)
 	c.text = textproto.NewConn(conn)
-	return conn.Handshake()
+	err := conn.Handshake()
+	if c.trace != nil {
+		c.trace.Tell("tls", "", aboutTLS(conn.ConnectionState(), err))
+	}
+	return err
+}
+
+// aboutTLS says in words how a connection is encrypted, or whose certificate is refused.
+func aboutTLS(state tls.ConnectionState, err error) string {
+	version := "no TLS"
+	if err == nil {
+		version = tls.VersionName(state.Version)
+	}
+	chain := state.PeerCertificates
+	if refused := (*tls.CertificateVerificationError)(nil); errors.As(err, &refused) {
+		chain = refused.UnverifiedCertificates
+	}
+	if len(chain) == 0 {
+		return version
+	}
+	return fmt.Sprintf("%s, the certificate is of %s, by %s, good until %s", version, namesOf(chain[0]), chain[0].Issuer.CommonName, chain[0].NotAfter.UTC().Format(time.DateOnly))
+}
+
+// namesOf are the names of a certificate, the first few of them.
+func namesOf(cert *x509.Certificate) string {
+	names := slices.Clone(cert.DNSNames)
+	for _, ip := range cert.IPAddresses {
+		names = append(names, ip.String())
+	}
+	const few = 4
+	switch {
+	case len(names) == 0:
+		return "no name"
+	case len(names) > few:
+		return strings.Join(names[:few], ", ") + ", …"
+	}
+	return strings.Join(names, ", ")
 }
 
 // open greets and signs in on a new connection. It says at which step it failed.
@@ -118,7 +203,8 @@ func (c *Conn) open(s *Server) (Step, error) {
 		}
 	}
 	c.begin(c.limits.Greeting, MaxReply)
-	if _, _, err := c.text.ReadResponse(220); err != nil {
+	code, text, err := c.text.ReadResponse(220)
+	if c.tell("greeting", "", code, text, err); err != nil {
 		return StepConnect, err
 	}
 	if err := c.hello(s.greeting()); err != nil {
@@ -129,7 +215,7 @@ func (c *Conn) open(s *Server) (Step, error) {
 			return StepConnect, errNoStartTLS
 		}
 		if _, _, err := c.command(c.limits.Command, 220, "STARTTLS"); err != nil {
-			return StepConnect, err
+			return StepConnect, fmt.Errorf("%w: %w", errTLSRefused, err)
 		}
 		if c.text.R.Buffered() > 0 {
 			return StepConnect, errInjected
@@ -140,6 +226,9 @@ func (c *Conn) open(s *Server) (Step, error) {
 		if err := c.hello(s.greeting()); err != nil {
 			return StepHello, err
 		}
+	}
+	if s.TLS == NoTLS {
+		c.trace.Tellf("tls", "no TLS: who stands between can read the mail")
 	}
 	if s.Username == "" {
 		return StepMail, nil
@@ -156,9 +245,13 @@ func (s *Server) dial(ctx context.Context) (*Conn, error) {
 	raw, err := connect(ctx, "tcp", net.JoinHostPort(s.Host, s.Port))
 	step := StepConnect
 	if err == nil {
-		c := &Conn{raw: boundconn.New(raw, 0), limits: s.Limits}
+		c := &Conn{raw: boundconn.New(raw, 0), limits: s.Limits, trace: mail.TraceOf(ctx), redact: s.redact}
 		if c.limits == (Limits{}) {
 			c.limits = DefaultLimits
+		}
+		if c.trace != nil {
+			c.limits = c.limits.within(c.trace.Patience)
+			c.trace.Tellf("connect", "connected to %s at %s", net.JoinHostPort(s.Host, s.Port), raw.RemoteAddr())
 		}
 		keep := context.AfterFunc(ctx, func() { _ = raw.Close() })
 		step, err = c.open(s)
@@ -223,7 +316,8 @@ func (c *Conn) deliver(ctx context.Context, file *mail.File) (Step, error) {
 	if err := w.Close(); err != nil {
 		return StepData, err
 	}
-	_, _, err := c.text.ReadResponse(250)
+	code, text, err := c.text.ReadResponse(250)
+	c.tell("message", fmt.Sprintf("%d bytes", len(file.Content)), code, text, err)
 	return StepData, err
 }
 

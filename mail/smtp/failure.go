@@ -4,9 +4,11 @@ package smtp
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/textproto"
 	"regexp"
@@ -104,7 +106,9 @@ func (s *Server) Failure(step Step, err error) error {
 	if said != err.Error() {
 		told.cause = nil // its text has the secret
 	}
-	told.text = fmt.Sprintf("mail server %s: %s%s", net.JoinHostPort(s.Host, s.Port), shortened(said), s.remedy(step, err))
+	remedy, line := s.remedy(step, err)
+	told.text = fmt.Sprintf("mail server %s: %s%s", net.JoinHostPort(s.Host, s.Port), shortened(said), remedy)
+	out.Line = line
 	out.Err = told
 	return out
 }
@@ -127,8 +131,9 @@ func shortened(text string) string {
 	return strings.ToValidUTF8(text[:MaxTold], "") + "…"
 }
 
-// remedy returns what to do about err, or nothing.
-func (s *Server) remedy(step Step, err error) string {
+// remedy returns what to do about err, to be said behind it, and the line of a Caddyfile
+// that does it; both may be empty.
+func (s *Server) remedy(step Step, err error) (text, line string) {
 	var (
 		refused  *tls.CertificateVerificationError
 		noTLS    tls.RecordHeaderError
@@ -138,40 +143,104 @@ func (s *Server) remedy(step Step, err error) string {
 	)
 	switch {
 	case errors.As(err, &refused):
-		return "; its certificate is refused: write in address a name that the certificate has or, for a private CA, set trusted_ca to the PEM file of that CA"
+		return s.remedyForCertificate(refused)
 	case errors.As(err, &noTLS):
-		return "; it does not begin with TLS: write tls starttls, or check the port"
+		return "; it does not begin with TLS: write tls starttls, or check the port", "tls " + StartTLS
 	case errors.Is(err, errNoStartTLS):
-		return "; write tls implicit (mostly at port 465) or, only where nobody can listen in, tls none"
+		if s.local() {
+			return "; write tls none for a server on this machine, or tls implicit (mostly at port 465)", "tls " + NoTLS
+		}
+		return "; write tls implicit (mostly at port 465) or, only where nobody can listen in, tls none", s.implicit()
+	case errors.Is(err, errTLSRefused):
+		return "; mend its certificate, if it is yours, or write tls implicit (mostly at port 465)", s.implicit()
 	case errors.As(err, &tooLong):
-		return "; this is no mail server, or somebody stands between: check address, port and tls"
+		return "; this is no mail server, or somebody stands between: check address, port and tls", s.address(s.Host)
 	case errors.As(err, &reply):
 		return s.remedyForRefusal(step, reply)
 	case step == StepConnect && s.TLS != ImplicitTLS && s.Port == smtpPorts[ImplicitTLS] && errors.As(err, &netError) && netError.Timeout():
-		return "; servers at port 465 mostly want tls implicit"
+		return "; servers at port 465 mostly want tls implicit", "tls " + ImplicitTLS
+	case step == StepConnect:
+		return s.remedyForConnecting(err)
 	}
-	return ""
+	return "", ""
+}
+
+// remedyForCertificate says what is wrong with the certificate of a server.
+func (s *Server) remedyForCertificate(refused *tls.CertificateVerificationError) (text, line string) {
+	const begin = "; its certificate is refused: "
+	var (
+		otherName x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		stranger  x509.UnknownAuthorityError
+	)
+	switch {
+	case errors.As(refused.Err, &otherName):
+		name := namesOf(otherName.Certificate)
+		if len(otherName.Certificate.DNSNames) > 0 {
+			line = s.address(otherName.Certificate.DNSNames[0])
+		}
+		return begin + "write in address a name that the certificate has (" + name + ")", line
+	case errors.As(refused.Err, &invalid) && invalid.Reason == x509.Expired:
+		return begin + "its time is over, or has not begun: have it renewed, and check the clock of this machine", ""
+	case errors.As(refused.Err, &stranger):
+		return begin + "nobody whom this machine trusts vouches for it; for a private CA, set trusted_ca to the PEM file of that CA", "trusted_ca /etc/ssl/mail-ca.pem"
+	}
+	return begin + "write in address a name that the certificate has or, for a private CA, set trusted_ca to the PEM file of that CA", ""
+}
+
+// remedyForConnecting says why there is no conversation.
+func (s *Server) remedyForConnecting(err error) (text, line string) {
+	var (
+		noName   *net.DNSError
+		dial     *net.OpError
+		netError net.Error
+	)
+	switch {
+	case errors.As(err, &noName):
+		return "; check the name of the server", s.address("smtp.example.com")
+	case errors.As(err, &dial) && dial.Op == "dial":
+		return "; nothing answers there: check address and port, and whether this machine's provider lets mail out (many close port 25)", s.address(s.Host)
+	case errors.As(err, &netError) && netError.Timeout():
+		return "; it takes the connection and says nothing: check address, port and tls (at port 465 mostly implicit)", s.implicit()
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "; it hangs up without a word: check address, port and tls, and whether it lets this machine in", s.address(s.Host)
+	}
+	return "", ""
+}
+
+// address is the line of the mailer with the server at a host; without a port, what tls
+// says is the port.
+func (s *Server) address(host string) string {
+	if s.Port == "" || s.Port == smtpPorts[s.TLS] {
+		return "mailer smtp " + host
+	}
+	return "mailer smtp " + net.JoinHostPort(host, s.Port)
+}
+
+// implicit is the line of the mailer with TLS from the first byte on.
+func (s *Server) implicit() string {
+	return "mailer smtp " + net.JoinHostPort(s.Host, smtpPorts[ImplicitTLS])
 }
 
 // remedyForRefusal returns what to do about a refusal, or nothing.
-func (s *Server) remedyForRefusal(step Step, reply *textproto.Error) string {
+func (s *Server) remedyForRefusal(step Step, reply *textproto.Error) (say, line string) {
 	text := addressInText.ReplaceAllString(reply.Msg, "")
 	_, detail := enhanced(reply)
 	switch {
 	case slices.Contains(signInCodes, reply.Code):
-		return "; check username and password"
+		return "; check username and password", "username <name> and, below it, password {env.SMTP_PASSWORD}"
 	case reply.Code < 500 || unreachable(step, reply):
-		return ""
+		return "", ""
 	case step == StepHello, step >= StepRcpt && blamesHello.MatchString(text):
-		return fmt.Sprintf("; it refuses %q, the name that it is greeted with: set hello to this machine's name in DNS", s.greeting())
+		return fmt.Sprintf("; it refuses %q, the name that it is greeted with: set hello to this machine's name in DNS", s.greeting()), "hello www.example.com"
 	case step >= StepRcpt && blamesRelay.MatchString(text):
-		return "; it does not pass on our mail: check username and password, or have it allow this machine"
+		return "; it does not pass on our mail: check username and password, or have it allow this machine", "username <name> and, below it, password {env.SMTP_PASSWORD}"
 	case step >= StepRcpt && blamesNetwork.MatchString(text):
-		return "; it refuses mail from this machine's network: send through a mail server that takes it"
+		return "; it refuses mail from this machine's network: send through a mail server that takes it", s.address("smtp.example.com")
 	case step == StepMail, step >= StepRcpt && (detail == "7" || detail == "8" || blamesSender.MatchString(text)):
-		return "; it refuses the sender: check the setting from, and whether it wants username and password"
+		return "; it refuses the sender: check the setting from, and whether it wants username and password", "from no-reply@example.com"
 	}
-	return ""
+	return "", ""
 }
 
 // signatureInText matches the part of a mailed link that makes it one.

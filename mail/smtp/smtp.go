@@ -146,7 +146,7 @@ func (m *Sender) Send(ctx context.Context, message *mail.Message) error {
 	if err := mail.Stopped(ctx); err != nil {
 		return err
 	}
-	c, epoch := m.take()
+	c, epoch := m.take(ctx)
 	if c != nil {
 		done, err := m.deliver(ctx, c, epoch, file, began)
 		if done {
@@ -161,9 +161,13 @@ func (m *Sender) Send(ctx context.Context, message *mail.Message) error {
 }
 
 // take returns the connection that nobody uses, if there is one that the server
-// has not closed by now.
-func (m *Sender) take() (*Conn, int) {
+// has not closed by now. Who follows a message wants to see all of the conversation.
+func (m *Sender) take(ctx context.Context) (*Conn, int) {
 	m.mu.Lock()
+	if mail.TraceOf(ctx) != nil {
+		defer m.mu.Unlock()
+		return nil, m.epoch
+	}
 	c, epoch := m.Conn, m.epoch
 	m.Conn = nil
 	m.mu.Unlock()
@@ -180,7 +184,7 @@ func (m *Sender) keep(c *Conn, epoch int, took time.Duration) {
 	m.mu.Lock()
 	c.used = m.time()
 	m.Took = took
-	if m.Conn == nil && m.epoch == epoch {
+	if m.Conn == nil && m.epoch == epoch && c.trace == nil {
 		m.Conn, c = c, nil
 	}
 	m.mu.Unlock()

@@ -31,6 +31,9 @@ import (
 // plugin would misread raises it and adds a step to boltMigrations.
 const boltSchema = 2
 
+// Schema is the version of the layout that a store has once it is open.
+const Schema = boltSchema
+
 // boltMigrations holds the steps from schema n (the key) to n+1. They run on
 // opening, in one transaction together with the new number.
 var boltMigrations = map[uint64]func(*bolt.Tx) error{1: migrateWaiting}

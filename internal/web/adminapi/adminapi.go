@@ -20,6 +20,7 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
+	"github.com/seed-928992b0/caddy-registration/internal/doctor"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -36,6 +37,10 @@ type Realm struct {
 	// Ended is closed when the realm's configuration stops: what would go on for ever
 	// ends with it. Nil: never.
 	Ended <-chan struct{}
+	// Post is what mail goes out by.
+	Post *Post
+	// Facts are what the doctor judges.
+	Facts func(context.Context) (*doctor.Facts, error)
 }
 
 // A Server answers requests. Its fields are set before it serves; it is safe for

@@ -1,0 +1,167 @@
+// owner_test.go: what an owner sees of his mail and his site: caddy registration doctor,
+// mail test and mail queue, at a server that runs and where none does.
+
+package mailing_test
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-smtp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/integration/served"
+)
+
+// ask runs `caddy registration …` with the server's configuration.
+func ask(t *testing.T, s *served.Server, args ...string) (out string, code int) {
+	t.Helper()
+	cmd := s.Command(append([]string{"registration"}, args...)...)
+	var both bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &both, &both
+	err := cmd.Run()
+	if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+		return both.String(), exit.ExitCode()
+	}
+	require.NoError(t, err, both.String())
+	return both.String(), 0
+}
+
+func TestOwnersMail(t *testing.T) {
+	t.Parallel()
+	m := served.NewMailServer(t)
+	m.Refuse = func(to string, attempt int) *smtp.SMTPError {
+		if to == "grey@example.org" && attempt == 1 {
+			return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 7, 1}, Message: "greylisted"}
+		}
+		return nil
+	}
+	s, c := served.MailedServer(t, m)
+	out, code := ask(t, s, "doctor")
+	require.Zero(t, code, out)
+	require.Contains(t, out, "advice\tmailer_untried\t")
+	require.Contains(t, out, "fine\troutes\tthe accounts are where base_url says: https://localhost:"+s.Values["port"])
+
+	// Nobody listens.
+	out, code = ask(t, s, "mail", "test", "ada@example.org")
+	require.Equal(t, 1, code, out)
+	require.Contains(t, out, "nothing answers there: check address and port")
+	require.Contains(t, out, "Write: mailer smtp "+m.Address)
+	c.Post(http.StatusCreated, "register", served.Newcomer("ada"))
+	s.Logged(0, "the mail server can't be used", "connection refused")
+	out, code = ask(t, s, "mail", "queue")
+	require.Zero(t, code, out)
+	require.Regexp(t, `^register\tada@example.org\t20\S+\t20\S+\t0\t.*connection refused`, out)
+	out, code = ask(t, s, "doctor")
+	require.Equal(t, 2, code, out)
+	require.Contains(t, out, "fault\tmailer_failing\tmail can't be delivered since")
+	require.Contains(t, out, "it never could be: mail server "+m.Address)
+
+	// It is there, and the waiting ends with the test.
+	m.Listen()
+	out, code = ask(t, s, "mail", "test", "owner@example.org")
+	require.Zero(t, code, out)
+	require.Contains(t, out, "> STARTTLS\n< 220 ")
+	require.Contains(t, out, "* TLS 1.3, the certificate is of 127.0.0.1, ")
+	require.Contains(t, out, "> AUTH PLAIN\n< 235 ")
+	require.Contains(t, out, "> RCPT TO:<owner@example.org>\n< 250 ")
+	require.NotContains(t, out, served.SmtpPassword)
+	got := []*served.Message{m.Next(), m.Next()}
+	if got[0].To != "owner@example.org" {
+		got[0], got[1] = got[1], got[0]
+	}
+	require.Equal(t, "Test of the mail from localhost", got[0].Subject)
+	require.Equal(t, "ada@example.org", got[1].To)
+	require.True(t, served.Eventually(func() bool { out, code := ask(t, s, "mail", "queue"); return out == "" && code == 0 }, 100*time.Millisecond))
+	out, code = ask(t, s, "doctor")
+	require.Zero(t, code, out)
+	require.Contains(t, out, "fine\tmailer\tthe mailer smtp has last delivered a mail at ")
+	out, code = ask(t, s, "mail", "queue", "--retry")
+	require.Equal(t, "0 mails are tried at once.\n", out)
+	require.Zero(t, code)
+
+	out, code = ask(t, s, "mail", "test", "grey@example.org")
+	require.Equal(t, 1, code, out)
+	require.Contains(t, out, "< 451 4.7.1 greylisted\n")
+	require.Contains(t, out, "Nothing is wrong with the configuration")
+
+	// A file that others can read, while the server runs.
+	store := s.DataDir() + "/registration.db"
+	require.NoError(t, os.Chmod(store, 0o644)) //nolint:gosec // that is what is to be found
+	out, code = ask(t, s, "doctor", "--json")
+	require.Equal(t, 2, code, out)
+	require.Contains(t, out, `"level":"fault","code":"store_mode"`)
+	require.Contains(t, out, "chmod 600 "+store)
+	require.NoError(t, os.Chmod(store, 0o600))
+
+	s.Stop()
+	out, code = ask(t, s, "mail", "test", "owner@example.org")
+	require.Zero(t, code, out)
+	require.Contains(t, out, "Sent. Look whether it arrives at owner@example.org")
+	require.Equal(t, "owner@example.org", m.Next().To)
+	out, code = ask(t, s, "doctor")
+	require.Zero(t, code, out)
+	require.Contains(t, out, "advice\troutes\tno server runs")
+	out, code = ask(t, s, "mail", "queue", "--retry")
+	require.Zero(t, code, out)
+	require.Contains(t, out, "0 mails are tried when the server starts.\n")
+	out, code = ask(t, s, "doctor", "--realm", "other")
+	require.Equal(t, 1, code, "it could not look")
+	require.Contains(t, out, "no registration of the realm other")
+}
+
+// What is wrong with where the accounts are, as the log has it.
+func TestDoctorSeesTheSite(t *testing.T) {
+	t.Parallel()
+	s := served.Run(t, `
+{
+	admin 127.0.0.1:[[admin]]
+}
+http://127.0.0.1:[[port]] {
+	registration {
+		base_url http://localhost:[[port]]
+		from no-reply@example.com
+		register {
+			verification off
+		}
+		reset_password {
+			enabled off
+		}
+		register_email {
+			verification off
+		}
+	}
+}
+http://other.localhost:[[port]] {
+	require_login
+	respond "for members"
+}
+`)
+	c := s.Client()
+	c.Header.Set("X-Forwarded-For", "203.0.113.7")
+	for range 3 {
+		c.Do(http.MethodGet, "/accounts/profile", nil)
+	}
+	out, code := ask(t, s, "doctor")
+	require.Equal(t, 2, code, out)
+	for _, part := range []string{
+		"fault\tbase_url\t" + s.ConfigFile() + ":6: base_url is http://localhost:", "Write the address that browsers use: base_url http://127.0.0.1:" + s.Values["port"],
+		"fault\tguard_blind\t" + s.ConfigFile() + ":21: require_login guards other.localhost", "session { cookie_domain <domain> }",
+		"advice\tmailer_missing\t", "advice\ttrusted_proxies\trequests name another client", "(the last one from 127.0.0.1)",
+		"servers { trusted_proxies static <its addresses>; trusted_proxies_strict }", "advice\tsecret\t", "secret {env.REGISTRATION_SECRET}",
+		"fine\tversions\tCaddy v2",
+	} {
+		require.Contains(t, out, part)
+	}
+	s.Logged(0, "base_url is http://localhost:", "mails, redirects and cookies go by base_url. Write the address that browsers use")
+	s.Logged(0, "require_login guards other.localhost", "nobody gets in. Add `registration` to that site")
+	out, code = ask(t, s, "mail", "test", "ada@example.org")
+	require.Equal(t, 1, code, out)
+	require.Equal(t, 1, strings.Count(out, "no mailer is configured, so no mail is sent; write"), out)
+}
