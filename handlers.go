@@ -13,7 +13,7 @@ import (
 // for a configuration.
 var endpoints = []func(*web.Realm) *web.Endpoint{
 	signup.EndpointRegister, signup.EndpointVerifyRegistration, signup.EndpointResendVerification,
-	signin.EndpointLogin, signin.EndpointLogout, signin.EndpointRefreshToken, signin.EndpointSessions, signin.EndpointRevokeSession,
+	signin.EndpointLogin, signin.EndpointLoginFactor, signin.EndpointLogout, signin.EndpointRefreshToken, signin.EndpointSessions, signin.EndpointRevokeSession,
 	self.EndpointProfile, self.EndpointChangePassword, self.EndpointSendResetPasswordLink, self.EndpointResetPassword, self.EndpointSetPassword,
 	self.EndpointRegisterEmail, self.EndpointVerifyEmail, self.EndpointUndoEmail,
 	web.EndpointOpenAPI, signin.EndpointJWKS,

@@ -111,7 +111,7 @@ func TestOwnerChangesAccounts(t *testing.T) {
 	u, err := s.Accounts.Create(ctx, account.NewAccount{Username: "ada", Email: "ada@example.org", Password: sitetest.Password})
 	require.NoError(t, err)
 	in := func(login, pass string) error {
-		_, _, err := s.Accounts.SignIn(ctx, field.Input{"username": {Kind: field.ValueText, Text: login}, "password": {Kind: field.ValueText, Text: pass}}, account.Client{}, nil)
+		_, err := s.Accounts.SignIn(ctx, field.Input{"username": {Kind: field.ValueText, Text: login}, "password": {Kind: field.ValueText, Text: pass}}, account.Client{}, nil)
 		return err
 	}
 	signIns := func() int {

@@ -1,5 +1,4 @@
-// password.go: everything that takes or sets a password: sign-in, the
-// change, the reset.
+// password.go: everything that sets a password: the change, the reset.
 
 package account
 
@@ -55,101 +54,6 @@ func (a *Accounts) checkNewPassword(pass string, confirm *string, u *store.User,
 	if confirm != nil && password.Normal(*confirm) != password.Normal(pass) && !hasField(*errs, paramConfirm) {
 		errs.Add(paramConfirm, refusal.CodePasswordsDoNotMatch)
 	}
-}
-
-// SignIn checks a password and hands out what the configuration grants: a
-// session, a token, or both. Unknown account and wrong password are one refusal
-// and cost the same time. Why an account may not sign in is told to who
-// knows its name and its password. old, the session that the browser still
-// carries, ends with it.
-func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, old *store.Session) (*store.User, *session.Grant, error) {
-	var errs refusal.FieldErrors
-	pass := in.Password("password", &errs)
-	m, err := a.match(ctx, in, a.Policy.LoginFields)
-	found := m.user
-	if refused := (*refusal.Error)(nil); errors.As(err, &refused) && len(refused.Fields) > 0 {
-		return nil, nil, append(refusal.FieldErrors(refused.Fields), errs...).Err()
-	}
-	if err = errors.Join(err, errs.Err()); err != nil {
-		return nil, nil, StoreError(err)
-	}
-	if err := client.pay(); err != nil {
-		return nil, nil, err
-	}
-	rehashed, err := a.verify(ctx, found, pass)
-	if err == nil && !found.IsActive {
-		err = whyNot(found, m.byName)
-	}
-	if err != nil {
-		a.guessed(ctx, found, "login", err)
-		return found, nil, err
-	}
-	var u *store.User
-	var grant *session.Grant
-	err = a.Update(ctx, func(t *Txn) (err error) {
-		if u, err = t.User(found.ID); errors.Is(err, store.ErrNotFound) {
-			return refusal.New(refusal.CodeLoginInvalid)
-		}
-		if err != nil {
-			return err
-		}
-		// The hash took its time: what it was compared with may be gone.
-		switch {
-		case u.PasswordHash != found.PasswordHash:
-			return refusal.New(refusal.CodeLoginInvalid)
-		case !u.IsActive:
-			return whyNot(u, m.byName)
-		}
-		if rehashed != "" {
-			u.PasswordHash = rehashed
-		}
-		if old != nil && old.Kind == store.KindSession {
-			if err := t.endSession(old.Hash); err != nil {
-				return err
-			}
-		}
-		u.LastLogin = a.Time()
-		if grant, err = a.Grant(t, u, client); err != nil {
-			return err
-		}
-		clashes, err := field.LoginClashes(t, a.Policy.Fields.Login, u)
-		if err != nil {
-			return err
-		}
-		grant.Clashes = len(clashes) > 0
-		if err := t.auditSignIn(u, grant, "password"); err != nil {
-			return err
-		}
-		return a.PutUser(t, u)
-	})
-	if err == nil {
-		err = a.addAccessToken(ctx, u, grant)
-	}
-	return u, grant, err
-}
-
-// verify compares a password with an account's, nil standing for an unknown
-// one, at the same cost, and returns a new one where the stored one is weaker
-// or foreign.
-func (a *Accounts) verify(ctx context.Context, u *store.User, pass string) (rehashed string, err error) {
-	if u == nil || u.PasswordHash == "" {
-		if err := a.Hasher.VerifyDummy(ctx, pass, a.Policy.Hash); err != nil {
-			return "", HashError(err)
-		}
-		return "", refusal.New(refusal.CodeLoginInvalid)
-	}
-	ok, rehashed, err := a.Hasher.VerifyAndRehash(ctx, u.PasswordHash, pass, a.Policy.Hash)
-	switch {
-	case errors.Is(err, password.ErrFormat), errors.Is(err, password.ErrCost):
-		// An imported hash that can't be used: no password fits it. The owner
-		// gets in by a reset, and the operator sees the cause in the log.
-		return "", &refusal.Error{Code: refusal.CodeLoginInvalid, Cause: err}
-	case err != nil:
-		return "", HashError(err)
-	case !ok:
-		return "", refusal.New(refusal.CodeLoginInvalid)
-	}
-	return rehashed, nil
 }
 
 // ChangePassword sets a new password. The asking session goes on under a new

@@ -312,7 +312,7 @@ func (a *Accounts) VerifyRegistration(ctx context.Context, in field.Input, clien
 				return err
 			}
 		}
-		if a.Policy.Register.AutoLogin && u.IsActive {
+		if a.Policy.Register.AutoLogin && u.IsActive && a.asks(u) == nil {
 			if grant, err = a.Grant(t, u, client); err != nil {
 				return err
 			}

@@ -165,7 +165,15 @@ var auditedEndpoints = map[string]auditedAct{
 			ok(s, s.Browser(), "resend-verification", sitetest.Data{"login": "ada"})
 		}, events: "link_requested",
 	},
-	"login":         {before: member, act: func(s *sitetest.Site, _ any) { s.SignedIn("ada") }, events: "signed_in"},
+	"login": {before: member, act: func(s *sitetest.Site, _ any) { s.SignedIn("ada") }, events: "signed_in"},
+	"login-factor": {settings: []func(*registration.Settings){withTerms}, before: func(s *sitetest.Site) any {
+		_, err := s.Accounts.Create(s.T.Context(), account.NewAccount{Username: "ada", Password: sitetest.Password})
+		require.NoError(s.T, err)
+		b := s.Browser()
+		return [2]any{b, sitetest.With(b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}).JSON(s.T), nil)}
+	}, act: func(s *sitetest.Site, with any) {
+		ok(s, with.([2]any)[0].(*sitetest.Browser), "login-factor", with.([2]any)[1])
+	}, events: "terms_accepted signed_in"},
 	"logout":        {before: adaSignedIn, act: func(s *sitetest.Site, b any) { ok(s, b.(*sitetest.Browser), "logout", nil) }, events: "signed_out"},
 	"sessions":      {}, // shows
 	"refresh-token": {}, // is the use of a sign-in, every few minutes
@@ -260,6 +268,7 @@ var auditedBesides = map[string]auditedAct{
 		settings: []func(*registration.Settings){func(s *registration.Settings) { s.Register.AutoLogin = sitetest.On() }}, before: auditedEndpoints["verify-registration"].before,
 		act: auditedEndpoints["verify-registration"].act, events: "account_verified signed_in",
 	},
+	"a sign-in that agrees to the terms": auditedEndpoints["login-factor"],
 	"a sign-up that agrees to the terms": {settings: []func(*registration.Settings){withTerms}, act: func(s *sitetest.Site, _ any) {
 		ok(s, s.Browser(), "register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"terms": "2026-11-01"}))
 	}, events: "account_registered terms_accepted"},

@@ -45,6 +45,7 @@ const (
 	CodeInvitationInvalid      Code = "invitation_invalid"
 	CodeSignUpCodeInvalid      Code = "signup_code_invalid"
 	CodeDomainNotAllowed       Code = "domain_not_allowed"
+	CodeChallengeExpired       Code = "challenge_expired"
 	CodeTermsRequired          Code = "terms_required"
 	CodeSignatureInvalid       Code = "signature_invalid"
 	CodeSignatureExpired       Code = "signature_expired"

@@ -94,8 +94,8 @@ func NewSigner(realm string, secrets ...[]byte) (*Signer, error) {
 		if len(secret) < MinSecret {
 			return nil, fmt.Errorf("a signing key has %d bytes; it needs at least %d", len(secret), MinSecret)
 		}
-		derived := make(map[Purpose][]byte, 8)
-		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeSetPassword, PurposeInvitation, PurposeDevice, PurposeSignUp, purposeLeftName, purposeAccessToken} {
+		derived := make(map[Purpose][]byte, 11)
+		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeSetPassword, PurposeInvitation, PurposeDevice, PurposeSignUp, PurposeSignIn, purposeLeftName, purposeAccessToken} {
 			key, err := hkdf.Key(sha256.New, secret, []byte("caddy-registration v1"), string(purpose)+"\x00"+realm, sha256.Size)
 			if err != nil {
 				return nil, err

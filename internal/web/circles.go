@@ -158,6 +158,15 @@ func (r *Realm) Probe(w http.ResponseWriter, c *Call) {
 	}
 }
 
+// ToChallenge is where a browser goes that is asked for more than the password.
+func (r *Realm) ToChallenge(c *Call) string {
+	target := r.WithNext("/login-factor/", c.Next)
+	if r.CheckKept(c, target) != target {
+		target = WithParam(target, ParamKept, "1")
+	}
+	return target
+}
+
 // CheckKept is where a browser goes after a sign-in: where the cookie of the form's page
 // hasn't come back, over the sign-in page, which sends it on, or says that it
 // keeps none. Without that the form would come again without a word.

@@ -83,6 +83,32 @@ func (r *Realm) setCookie(w http.ResponseWriter, req *http.Request, token string
 	http.SetCookie(w, r.newCookie(req, "", token, seconds))
 }
 
+// challengeSuffix is of the cookie that binds the challenge of a sign-in to the browser
+// that is asked, and keeps it until the page that asks.
+const challengeSuffix = "_challenge"
+
+// keepChallenge leaves the challenge of a sign-in with the browser. Once somebody is
+// signed in, it goes.
+func (r *Realm) keepChallenge(w http.ResponseWriter, c *Call, rep *Reply) {
+	_, sent := SentCookie(c.Req, r.cookieName(c.Req)+challengeSuffix)
+	switch {
+	case rep == nil:
+	case rep.Challenge != nil && (rep.Challenge.Browser != "" || c.Client.Page):
+		value := rep.Challenge.Browser + "~" + rep.Challenge.Token
+		http.SetCookie(w, r.newCookie(c.Req, challengeSuffix, value, int(account.ChallengeLifetime/time.Second)))
+	case sent && (rep.Cookie != "" || rep.token != ""):
+		http.SetCookie(w, r.newCookie(c.Req, challengeSuffix, "", -1))
+	}
+}
+
+// KeptChallenge is what keepChallenge has left: what binds the challenge to the browser,
+// and the challenge itself.
+func (c *Call) KeptChallenge() (browser, token string) {
+	value, _ := SentCookie(c.Req, c.Realm.cookieName(c.Req)+challengeSuffix)
+	browser, token, _ = strings.Cut(value, "~")
+	return browser, token
+}
+
 // newCookie is a cookie named after the session's, with the same attributes.
 func (r *Realm) newCookie(req *http.Request, suffix, value string, seconds int) *http.Cookie {
 	return &http.Cookie{ //nolint:gosec // Secure wherever the browser speaks HTTPS; SameSite is a setting, lax unless set

@@ -19,9 +19,10 @@ type EndpointDoc struct {
 	InQuery bool
 	// OneOf names inputs of which the body needs one.
 	OneOf []string
-	// Success is the status, answer the name of the schema of its body.
-	Success int
-	Answer  string
+	// Success is the status, answer the name of the schema of its body; Or, of another
+	// that it can be, "": none.
+	Success    int
+	Answer, Or string
 	// Codes are refusals that neither the row nor an input implies.
 	Codes []refusal.Code
 	// Operation is the operationId; "": made of the name.
@@ -63,6 +64,9 @@ var CurrentPasswordInput = InputDoc{
 
 // InvitationInput is the token of an invitation.
 var InvitationInput = InputDoc{sign.ParamInvitation, false, NewObject("type", "string", "description", "The token of an invitation, as its link has it. It gives the account its groups; one that names an address confirms it.")}
+
+// ChallengeInput is the challenge that is answered.
+var ChallengeInput = NewInput(account.ParamChallenge, true, NewObject("type", "string", "minLength", 1, "description", "As the sign-in gave it, within 10 minutes; where a session is made, from the same browser, with the cookie that came with it."))
 
 // TermsInput is the version of the terms to which somebody agrees.
 func TermsInput(s *Options) InputDoc {

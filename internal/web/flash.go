@@ -46,6 +46,19 @@ func (r *Realm) setFlash(w http.ResponseWriter, req *http.Request, f flash) {
 	}
 }
 
+// SignInAgain leads a browser to the sign-in whose challenge is no good any more, and
+// says so; told is false where it brings none, and there is nothing to say.
+func (c *Call) SignInAgain(w http.ResponseWriter, status int, told bool) {
+	target := c.Realm.WithNext("/login/", c.Next)
+	switch {
+	case told:
+		c.Realm.setFlash(w, c.Req, flash{page: "login", detail: "detail.sign_in_again"})
+	case c.In.Text(ParamKept) == "1": // it has been left with a browser that keeps no cookie
+		target = WithParam(target, ParamKept, "1")
+	}
+	SeeOther(w, status, target)
+}
+
 // takeFlash returns the message for a page, and takes it away unless the page keeps
 // it for when it is loaded anew: it is told once, and never on a later page.
 func (r *Realm) takeFlash(w http.ResponseWriter, req *http.Request, page string, keep bool) flash {

@@ -185,7 +185,11 @@ func (r *Realm) success(e *Endpoint) Object {
 	if len(headers) > 0 {
 		out = append(out, member{"headers", headers})
 	}
-	media := Object{{"schema", ref(e.Doc.Answer)}}
+	schema := ref(e.Doc.Answer)
+	if e.Doc.Or != "" {
+		schema = Object{{"oneOf", []Object{schema, ref(e.Doc.Or)}}}
+	}
+	media := Object{{"schema", schema}}
 	if e.Doc.Answer == SchemaProfile {
 		example := Object{}
 		for _, f := range r.Options.Fields.Public {

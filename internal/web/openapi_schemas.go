@@ -41,6 +41,7 @@ const (
 	SchemaDetail        = "Detail"
 	SchemaProfile       = "Profile"
 	SchemaSignIn        = "SignIn"
+	SchemaChallenge     = "Challenge"
 	SchemaTokens        = "Tokens"
 	SchemaSessions      = "Sessions"
 	SchemaJWKS          = "JWKS"
@@ -325,6 +326,12 @@ func (r *Realm) schemas() Object {
 	}
 	if s.NonFieldErrorsKey {
 		out = append(out, member{schemaNonFieldError, all(Object{{refusal.NonField, ref(schemaMessages)}})})
+	}
+	if s.Register.Terms != "" {
+		out = append(out, member{SchemaChallenge, all(Object{
+			{account.ParamChallenge, txt("For `login-factor`, within 10 minutes. Nobody is signed in yet.")},
+			{account.ParamTerms, txt("The version of the terms that the person has to agree to.", s.Register.Terms)},
+		})})
 	}
 	if s.JWT {
 		out = append(out, member{SchemaTokens, all(tokens)}, member{SchemaJWKS, all(Object{{"keys", Object{{"type", "array"}, {"items", keySchema(txt(""))}}}})})

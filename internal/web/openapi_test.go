@@ -40,6 +40,7 @@ func TestOpenAPIHasWhatIsServed(t *testing.T) {
 		"everything": func(s *registration.Settings) {
 			sitetest.WithJWT(s)
 			s.User.LoginFields = []string{field.Username, field.Email}
+			s.Register.Terms = registration.TermsSettings{Page: "/terms.html", Version: "1"}
 			s.NonFieldErrorsKey, s.Register.AutoLogin, s.ResetPassword.UseEmail, s.ResetPassword.PasswordConfirm, s.ResetPassword.FailWhenUserNotFound = sitetest.On(), sitetest.On(), sitetest.On(), sitetest.On(), sitetest.On()
 		},
 		"redirects": sitetest.Redirecting,

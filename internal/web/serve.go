@@ -98,6 +98,8 @@ type Reply struct {
 	// Cookie is a new session's token for the browser; SignedOut takes it away.
 	Cookie    string
 	SignedOut bool
+	// Challenge is asked of the browser, which is to keep what binds it; nil: none is.
+	Challenge *account.Challenge
 	// KnownDevice gives the browser a device cookie, though it may not be signed in.
 	KnownDevice bool
 	// SignedUp gives the browser the marker of the account that it asked for.
@@ -297,6 +299,7 @@ func (r *Realm) finish(w http.ResponseWriter, c *Call, e *Endpoint, html bool) {
 	if rep != nil && (rep.Cookie != "" || rep.SignedOut) {
 		r.setCookie(w, c.Req, rep.Cookie)
 	}
+	r.keepChallenge(w, c, rep)
 	if rep != nil && (rep.Cookie != "" || rep.KnownDevice) {
 		r.rememberDevice(w, c, rep.User)
 	}

@@ -44,6 +44,9 @@ func EndpointLogin(r *web.Realm) *web.Endpoint {
 			},
 		},
 	}
+	if s.Register.Terms != "" {
+		e.Doc.Or, e.Doc.Description = web.SchemaChallenge, "Where the account has not agreed to the terms, the answer is a challenge, and nobody is signed in."
+	}
 	e.Doc.Inputs, e.Doc.OneOf = web.AccountInputs(s.LoginFields...)
 	e.Doc.Inputs = append(e.Doc.Inputs, web.PasswordInput(account.ParamPassword, "The account's password."))
 	if s.Register.Mode.OpenToAll() {
@@ -86,20 +89,36 @@ func askAgain(c *web.Call, d *web.PageData, _ *store.User) error {
 	return nil
 }
 
+// oldSession is the one that the browser still carries.
+func oldSession(c *web.Call) *store.Session {
+	if c.Who == nil {
+		return nil
+	}
+	return c.Who.Session
+}
+
 func actLogin(c *web.Call) (*web.Reply, error) {
-	var old *store.Session
-	if c.Who != nil {
-		old = c.Who.Session
-	}
-	u, grant, err := c.SignIn(c.Req.Context(), c.In, c.Client, old)
+	got, err := c.SignIn(c.Req.Context(), c.In, c.Client, oldSession(c))
 	if err != nil {
-		return &web.Reply{User: u}, err
+		return &web.Reply{User: got.User}, err
 	}
-	rep := &web.Reply{Status: http.StatusOK, Detail: text.Say("detail.logged_in"), User: u, Cookie: grant.Cookie, SeeOther: c.Realm.CheckKept(c, c.Realm.AfterSignIn(c.Next))}
-	if grant.Clashes {
-		c.Realm.Logger.Warn("signed in by an account to whose sign-in name another one answers; it has been asked to choose another", zap.String("user", u.ID.String()))
-		rep.Detail, rep.SeeOther = text.Say("detail.logged_in_clash"), "" // to the profile, which says so
+	return signedIn(c, got), nil
+}
+
+// signedIn answers a sign-in, whichever step was its last.
+func signedIn(c *web.Call, got account.SignedIn) *web.Reply {
+	rep := &web.Reply{Status: http.StatusOK, User: got.User}
+	switch grant, asked := got.Grant, got.Challenge; {
+	case asked != nil:
+		rep.Body = web.NewObject(account.ParamChallenge, asked.Token, account.ParamTerms, asked.Terms)
+		rep.Challenge, rep.SeeOther = asked, c.Realm.ToChallenge(c)
+	case grant != nil:
+		rep.Detail, rep.Cookie, rep.SeeOther = text.Say("detail.logged_in"), grant.Cookie, c.Realm.CheckKept(c, c.Realm.AfterSignIn(c.Next))
+		if grant.Clashes {
+			c.Realm.Logger.Warn("signed in by an account to whose sign-in name another one answers; it has been asked to choose another", zap.String("user", got.User.ID.String()))
+			rep.Detail, rep.SeeOther = text.Say("detail.logged_in_clash"), "" // to the profile, which says so
+		}
+		rep.Grants(grant)
 	}
-	rep.Grants(grant)
-	return rep, nil
+	return rep
 }

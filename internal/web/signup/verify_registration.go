@@ -53,6 +53,9 @@ func EndpointVerifyRegistration(r *web.Realm) *web.Endpoint {
 	e.RedirectActs(s.Mailed[sign.PurposeRegister].Redirect)
 	if s.Register.AutoLogin {
 		e.Doc.Answer = web.SchemaSignIn
+		if s.Login.Token { // who is asked for more signs in by his password
+			e.Doc.Or = web.SchemaDetail
+		}
 	}
 	return e
 }
