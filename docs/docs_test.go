@@ -126,6 +126,7 @@ func TestEveryCaddyfileLoads(t *testing.T) {
 	require.Greater(t, len(whole), 30)
 	for name, text := range whole {
 		t.Run(strings.TrimPrefix(name, "../"), func(t *testing.T) {
+			var err error
 			config := adapt(t, text, strings.HasPrefix(text, wrapping))
 			// Paths of an owner's machine stand for files of this test.
 			dir := t.TempDir()
@@ -147,6 +148,8 @@ func TestEveryCaddyfileLoads(t *testing.T) {
 			t.Chdir(root)
 			var parsed caddy.Config
 			require.NoError(t, json.Unmarshal([]byte(config), &parsed))
+			parsed.StorageRaw, err = json.Marshal(map[string]string{"module": "file_system", "root": dir}) // the default is of the machine
+			require.NoError(t, err)
 			require.NoError(t, caddy.Validate(&parsed), config)
 		})
 	}

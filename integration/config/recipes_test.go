@@ -96,6 +96,28 @@ func TestRecipeMembersByApproval(t *testing.T) {
 	require.Equal(t, "for members", b.Get("/").Text)
 }
 
+func TestRecipeMembersByInvitation(t *testing.T) {
+	t.Parallel()
+	text := recipe(t, "Members only by invitation")
+	s := recipeSite(t, "Members only by invitation")
+	commands := regexp.MustCompile("`(caddy registration [^`]+)`").FindAllStringSubmatch(text, -1)
+	require.Len(t, commands, 2)
+	run(s, commands[0][1])
+	mailed, err := url.Parse(regexp.MustCompile(`http://\S+invitation=\S+`).FindString(s.Mail("grace@example.com", 1).Text))
+	require.NoError(t, err)
+	printed, err := url.Parse(regexp.MustCompile(`http://\S+invitation=\S+`).FindString(run(s, commands[1][1])))
+	require.NoError(t, err)
+	b := s.Client()
+	for name, link := range map[string]*url.URL{"grace": mailed, "barbara": printed, "edsger": printed} {
+		newcomer := served.Newcomer(name)
+		newcomer["email"] = name + "@example.com"
+		require.Equal(t, "invitation_required", b.Code(http.MethodPost, "/accounts/register", newcomer))
+		newcomer["invitation"] = link.Query().Get("invitation")
+		require.Equal(t, http.StatusCreated, b.Do(http.MethodPost, "/accounts/register", newcomer).StatusCode)
+		require.Equal(t, name == "grace", b.Do(http.MethodPost, "/accounts/login", data{"login": name, "password": served.TestPassword}).StatusCode == http.StatusOK)
+	}
+}
+
 // TestRecipeSubdomains: one sign-in counts for all names below the domain, and a group
 // for the one that asks for it.
 func TestRecipeSubdomains(t *testing.T) {
