@@ -483,6 +483,10 @@ func (h TokenHash) PublicID() string {
 // the work of a mail, in the request and after it, where there is none to send.
 const MailDecoy MailKind = "decoy"
 
+// MailSetPassword is MailResetPassword where people can't ask for it: an owner has
+// it sent.
+const MailSetPassword MailKind = "set_password"
+
 // Epoch is what Session.Epoch of the account's live sessions of a kind is.
 func (u *User) Epoch(kind SessionKind) uint32 {
 	if kind == KindSession {

@@ -299,6 +299,7 @@ var Purposes = map[store.MailKind]sign.Purpose{
 	store.MailVerifyEmail:        sign.PurposeRegisterEmail,
 	store.MailEmailChanged:       sign.PurposeUndoEmail,
 	store.MailDecoy:              sign.PurposeResetPassword, // for its work and its size
+	store.MailSetPassword:        sign.PurposeSetPassword,
 }
 
 // mailState fingerprints, for a row of the outbox, what the act behind its link

@@ -304,20 +304,54 @@ var ErrNoLink = errors.New("no link can be made, for there is no page that it wo
 // ResetLink makes a link by which a person sets a new password, once. It ends with
 // its use, with another password and after ResetPassword.VerificationPeriod.
 func (a *Accounts) ResetLink(ctx context.Context, u *store.User) (string, error) {
-	purpose := sign.PurposeSetPassword
-	if a.Policy.ResetPassword.Enabled {
-		purpose = sign.PurposeResetPassword
-	}
-	page := a.Links[purpose]
-	switch {
-	case page == "":
-		return "", ErrNoLink
-	case !u.IsActive:
-		return "", fmt.Errorf("the account %s may not sign in; enable it first", u.Username)
+	purpose, err := a.newPasswordBy(u)
+	if err != nil {
+		return "", err
 	}
 	if err := a.Update(ctx, func(t *Txn) error { return t.Audit(audit.LinkCreated, u.ID) }); err != nil {
 		return "", err
 	}
 	claim := sign.Claim{Purpose: purpose, User: u.ID, Time: a.Now(), State: a.linkState(purpose, u, "", true)}
-	return sign.LinkURL(page, claim, a.Signer.Sign(claim), "")
+	return sign.LinkURL(a.Links[purpose], claim, a.Signer.Sign(claim), "")
+}
+
+// MailResetLink mails such a link to the address of the account.
+func (a *Accounts) MailResetLink(ctx context.Context, u *store.User) error {
+	purpose, err := a.newPasswordBy(u)
+	switch {
+	case err != nil:
+		return err
+	case !a.Policy.SendsMail:
+		return errors.New("no mail is sent here, for there is no mailer; hand out the link instead")
+	case u.Email == "" || u.EmailPending:
+		return fmt.Errorf("the account %s has no e-mail address to send a link to; give it one, or hand out the link", u.Username)
+	}
+	kind := store.MailSetPassword
+	if purpose == sign.PurposeResetPassword {
+		kind = store.MailResetPassword
+	}
+	return a.Update(ctx, func(t *Txn) error {
+		// Read again: the mail goes to the address that the account has now.
+		u, err := t.User(u.ID)
+		if err != nil {
+			return userNotFound(err)
+		}
+		_, err = a.mailByOwner(t, &store.Mail{Kind: kind, To: u.Email, User: u.ID, State: a.mailState(kind, u, u.Email)})
+		return errors.Join(err, t.Audit(audit.LinkCreated, u.ID, "mailed", "yes"))
+	})
+}
+
+// newPasswordBy is the purpose of a link by which u sets a password, if one can be made.
+func (a *Accounts) newPasswordBy(u *store.User) (sign.Purpose, error) {
+	purpose := sign.PurposeSetPassword
+	if a.Policy.ResetPassword.Enabled {
+		purpose = sign.PurposeResetPassword
+	}
+	switch {
+	case a.Links[purpose] == "":
+		return "", ErrNoLink
+	case !u.IsActive:
+		return "", fmt.Errorf("the account %s may not sign in; enable it first", u.Username)
+	}
+	return purpose, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
@@ -101,6 +102,48 @@ func TestOwnerMakesLinks(t *testing.T) {
 			require.NoError(t, err)
 			_, err = s.Accounts.ResetLink(t.Context(), u)
 			require.ErrorContains(t, err, "enable it first")
+		})
+	}
+}
+
+// The same link by mail: also where nobody can ask for one.
+func TestOwnerMailsLinks(t *testing.T) {
+	for name, test := range map[string]struct {
+		configure func(*registration.Settings)
+		endpoint  string
+		refusal   string
+	}{
+		"reset on":  {func(*registration.Settings) {}, "reset-password", ""},
+		"reset off": {func(s *registration.Settings) { s.ResetPassword.Enabled = sitetest.Off() }, "set-password", ""},
+		"no mailer": {func(s *registration.Settings) {
+			s.ResetPassword.Enabled, s.MailerRaw, s.Register.Verification, s.RegisterEmail.Verification = sitetest.Off(), nil, sitetest.Off(), sitetest.Off()
+		}, "", "there is no mailer; hand out the link instead"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sitetest.New(t, test.configure)
+			u, err := s.Accounts.Create(t.Context(), account.NewAccount{Username: "ada", Email: "ada@example.org"})
+			require.NoError(t, err)
+			bare, err := s.Accounts.Create(t.Context(), account.NewAccount{Username: "bare"})
+			require.NoError(t, err)
+			err = s.Accounts.MailResetLink(t.Context(), u)
+			if test.refusal != "" {
+				require.ErrorContains(t, err, test.refusal)
+				return
+			}
+			require.NoError(t, err)
+			m := s.Mail()
+			require.Equal(t, "ada@example.org", m.To)
+			require.Contains(t, m.Text, "/accounts/"+test.endpoint+"/?")
+			body := sitetest.With(sitetest.LinkOf(m, t), sitetest.Data{"password": sitetest.Password})
+			b := s.Browser()
+			require.Equal(t, http.StatusOK, b.Post("/accounts/"+test.endpoint, body).StatusCode)
+			require.Equal(t, "signature_invalid", problem(s, test.endpoint, body), "once")
+			require.Equal(t, http.StatusOK, b.Post("/accounts/login", sitetest.Data{"username": "ada", "password": sitetest.Password}).StatusCode)
+			require.ErrorContains(t, s.Accounts.MailResetLink(t.Context(), bare), "the account bare has no e-mail address")
+			u.ID = uuid.New()
+			require.ErrorContains(t, s.Accounts.MailResetLink(t.Context(), u), "user_not_found", "it has gone meanwhile")
+			u.IsActive = false
+			require.ErrorContains(t, s.Accounts.MailResetLink(t.Context(), u), "enable it first")
 		})
 	}
 }

@@ -5,6 +5,7 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -13,26 +14,31 @@ import (
 
 func (c *common) create() *cobra.Command {
 	var groups []string
-	var passwordFromStdin bool
+	var passwordFromStdin, mail bool
 	cmd := &cobra.Command{
 		Use: "create <username> [<email>]", Short: "Makes an account and prints a link by which its owner sets a password", Args: cobra.RangeArgs(1, 2),
 		Long: `
 Makes an account that can be used at once; its e-mail address counts as
-confirmed. Without --password-stdin it prints a link by which the person sets a
-password, once. No mail is sent.
+confirmed. It prints a link by which the person sets a password, once; with --mail
+the link is mailed to the person, with --password-stdin there is none.
 
 It works before the first start of the server too, and without a mail server:
 this is how the first administrator comes to be.
 `,
 		Example: "  $ caddy registration create ada ada@example.com --group admins\n" +
+			"  $ caddy registration create grace grace@example.com --mail\n" +
 			"  $ pass show site/ada | caddy registration create ada --password-stdin",
 	}
 	cmd.Flags().StringArrayVar(&groups, "group", nil, "The `name` of a group of the account; may be repeated")
 	cmd.Flags().BoolVar(&passwordFromStdin, "password-stdin", false, "Take the password from the first line of the standard input; on a terminal, ask for it")
+	cmd.Flags().BoolVar(&mail, "mail", false, "Mail the link to the account's address, and don't print it")
+	cmd.MarkFlagsMutuallyExclusive("mail", "password-stdin")
 	cmd.RunE = c.making(func(cmd *cobra.Command, args []string) error {
 		body := map[string]any{"username": args[0], "groups": groups}
 		if len(args) > 1 {
 			body["email"] = args[1]
+		} else if mail {
+			return errors.New("--mail needs an address: name it behind the username, or leave --mail out for a link that you hand over")
 		}
 		if passwordFromStdin {
 			password, err := newPassword(cmd)
@@ -48,14 +54,24 @@ this is how the first administrator comes to be.
 		if passwordFromStdin {
 			return c.done(cmd, made, "%s has been created.", made.Username)
 		}
-		link, err := c.act(cmd, c.account(made.ID, "reset-link"), nil)
+		link, err := c.act(cmd, c.account(made.ID, "reset-link"), map[string]any{"mail": mail})
 		if err != nil {
 			return fmt.Errorf("%s has been created, but %w", made.Username, err)
 		}
-		made.Link = link.Link
-		return c.done(cmd, made, "%s has been created. Whoever opens this link sets the password, once:\n%s", made.Username, link.Link)
+		if made.Link, made.MailedTo = link.Link, link.MailedTo; mail {
+			return c.done(cmd, made, "%s has been created. %s", made.Username, c.onItsWay(made))
+		}
+		return c.done(cmd, made, "%s has been created. Whoever opens this link sets the password, once:\n%s", made.Username, made.Link)
 	})
 	return cmd
+}
+
+// onItsWay says when a link that is to be mailed goes out.
+func (c *common) onItsWay(a acted) string {
+	if c.conn.File() != "" {
+		return "The link to set a password goes to " + a.MailedTo + " once the server runs."
+	}
+	return "The link to set a password is on its way to " + a.MailedTo + "."
 }
 
 func (c *common) setPassword() *cobra.Command {
@@ -82,22 +98,29 @@ mail.
 }
 
 func (c *common) resetLink() *cobra.Command {
-	return &cobra.Command{
+	var mail bool
+	cmd := &cobra.Command{
 		Use: "reset-link <account>", Short: "Prints a link by which the person sets a new password, once", Args: cobra.ExactArgs(1),
 		Long: `
-Prints a link by which the person sets a new password, once. Give it to nobody
-else: whoever opens it has the account. It ends by itself after a while, and where
-the password changes.
+Prints a link by which the person sets a new password, once; with --mail the link
+is mailed to the person and not printed. Give it to nobody else: whoever opens it
+has the account. It ends by itself after a while, and where the password changes.
+It works where reset_password is off, too.
 `,
-		Example: "  $ caddy registration reset-link ada",
+		Example: "  $ caddy registration reset-link ada\n  $ caddy registration reset-link ada --mail",
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
-			answer, err := c.act(cmd, c.account(args[0], "reset-link"), nil)
-			if err != nil {
+			answer, err := c.act(cmd, c.account(args[0], "reset-link"), map[string]any{"mail": mail})
+			switch {
+			case err != nil:
 				return err
+			case mail:
+				return c.done(cmd, answer, "%s", c.onItsWay(answer))
 			}
 			return c.done(cmd, answer, "%s", answer.Link)
 		}),
 	}
+	cmd.Flags().BoolVar(&mail, "mail", false, "Mail the link to the account's address, and don't print it")
+	return cmd
 }
 
 func (c *common) setEmail() *cobra.Command {
@@ -142,6 +165,7 @@ type acted struct {
 	Username string `json:"username,omitempty"`
 	Email    string `json:"email,omitempty"`
 	Link     string `json:"link,omitempty"`
+	MailedTo string `json:"mailed_to,omitempty"`
 	// Mailed says whether the person gets a mail about it; nil: nobody does of such an act.
 	Mailed *bool `json:"mailed,omitempty"`
 }

@@ -31,6 +31,7 @@ func (m *madeUp) Do(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 		line += " " + string(raw)
+		req.Body = io.NopCloser(bytes.NewReader(raw))
 	}
 	m.asked = append(m.asked, line)
 	status, body := m.answer(req)
@@ -58,6 +59,9 @@ func answers(req *http.Request) (int, string) {
 	case req.Method == http.MethodDelete:
 		return http.StatusNoContent, ""
 	case strings.HasSuffix(req.URL.Path, "/reset-link"):
+		if raw, err := io.ReadAll(req.Body); err == nil && strings.Contains(string(raw), "true") {
+			return http.StatusOK, `{"mailed_to": "` + name + `@example.com"}`
+		}
 		return http.StatusOK, `{"link": "https://example.com/?signature=s"}`
 	case name == "":
 		name = "ada"
@@ -236,11 +240,13 @@ func TestPasswordsComeFromTheInput(t *testing.T) {
 
 func TestSingleActs(t *testing.T) {
 	for line, want := range map[string][2]string{
-		"create ada":                {"POST default/users", "ada has been created. Whoever opens this link sets the password, once:\nhttps://example.com/?signature=s\n"},
-		"create ada --json":         {"POST default/users", `{"id":"id-of-ada","username":"ada","email":"ada@example.com","link":"https://example.com/?signature=s"}` + "\n"},
-		"reset-link ada":            {"POST default/users/ada/reset-link", "https://example.com/?signature=s\n"},
-		"set-email ada a@b.example": {`POST default/users/ada/set-email {"email":"a@b.example"}`, "ada has the address ada@example.com, and is signed out everywhere.\n"},
-		"set-username ada countess": {`POST default/users/ada/set-username {"username":"countess"}`, "The account is called ada.\n"},
+		"create ada":                    {"POST default/users", "ada has been created. Whoever opens this link sets the password, once:\nhttps://example.com/?signature=s\n"},
+		"create ada --json":             {"POST default/users", `{"id":"id-of-ada","username":"ada","email":"ada@example.com","link":"https://example.com/?signature=s"}` + "\n"},
+		"create ada a@b.example --mail": {"POST default/users", "ada has been created. The link to set a password is on its way to id-of-ada@example.com.\n"},
+		"reset-link ada --mail --json":  {`POST default/users/ada/reset-link {"mail":true}`, `{"mailed_to":"ada@example.com"}` + "\n"},
+		"reset-link ada":                {"POST default/users/ada/reset-link", "https://example.com/?signature=s\n"},
+		"set-email ada a@b.example":     {`POST default/users/ada/set-email {"email":"a@b.example"}`, "ada has the address ada@example.com, and is signed out everywhere.\n"},
+		"set-username ada countess":     {`POST default/users/ada/set-username {"username":"countess"}`, "The account is called ada.\n"},
 	} {
 		m := &madeUp{}
 		out, errs, err := m.run(t, "", strings.Fields(line)...)
@@ -253,6 +259,27 @@ func TestSingleActs(t *testing.T) {
 		_, _, err := new(madeUp).run(t, "a pass phrase", strings.Fields(line)...)
 		require.EqualError(t, err, "there is no such account", line)
 	}
+}
+
+func TestMailedLinks(t *testing.T) {
+	m := &madeUp{}
+	_, _, err := m.run(t, "", "create", "ada", "--mail")
+	require.ErrorContains(t, err, "--mail needs an address")
+	_, _, err = m.run(t, "", "create", "ada", "a@b.example", "--mail", "--password-stdin")
+	require.ErrorContains(t, err, "mail password-stdin")
+	require.Empty(t, m.asked, "nothing has been done")
+	m = &madeUp{file: "/r.db"}
+	out, _, err := m.run(t, "", "reset-link", "ada", "--mail")
+	require.NoError(t, err)
+	require.Equal(t, "The link to set a password goes to ada@example.com once the server runs.\n", out, "there is none that sends it")
+	m.answer = func(req *http.Request) (int, string) {
+		if strings.HasSuffix(req.URL.Path, "reset-link") {
+			return http.StatusConflict, `{"error": "there is no page"}`
+		}
+		return answers(req)
+	}
+	_, _, err = m.run(t, "", "create", "ada")
+	require.EqualError(t, err, "ada has been created, but there is no page")
 }
 
 // What is no answer of the operations is not taken for one.

@@ -360,7 +360,7 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 		}
 	}
 	kind := m.Kind
-	if kind == store.MailDecoy {
+	if kind == store.MailDecoy || kind == store.MailSetPassword {
 		kind = store.MailResetPassword
 	}
 	subject, text, html, err := r.Of[l.Name][kind].Render(data)

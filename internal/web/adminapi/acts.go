@@ -28,8 +28,12 @@ type (
 	passwordBody struct {
 		Password string `json:"password"`
 	}
+	linkBody struct {
+		Mail bool `json:"mail,omitempty"`
+	}
 	linkAnswer struct {
-		Link string `json:"link"`
+		Link   string `json:"link,omitempty"`
+		Mailed string `json:"mailed_to,omitempty"`
 	}
 	emailBody struct {
 		Email string `json:"email"`
@@ -77,15 +81,8 @@ var actOperations = []Operation{
 		}),
 	},
 	{
-		Method: http.MethodPost, Path: "{realm}/users/{account}/reset-link", Summary: "Makes a link by which the person sets a new password, once",
-		Answer: linkAnswer{"https://example.com/accounts/reset-password/?…"},
-		Do: func(c *Call) (any, error) {
-			link, err := c.Accounts.ResetLink(c.Context(), c.User)
-			if err != nil {
-				return nil, errorf(http.StatusConflict, "%v", err)
-			}
-			return linkAnswer{link}, nil
-		},
+		Method: http.MethodPost, Path: "{realm}/users/{account}/reset-link", Summary: "Makes a link by which the person sets a new password, once; with mail it is mailed and not told",
+		Body: linkBody{Mail: true}, Answer: linkAnswer{Link: "https://example.com/accounts/reset-password/?…"}, Do: resetLink,
 	},
 	{
 		Method: http.MethodPost, Path: "{realm}/users/{account}/approve", Summary: "Lets an account in that waits for that, and mails it where to sign in (mailed: whether somebody delivers that mail); 409 if it doesn't wait", Do: approve,
@@ -170,6 +167,26 @@ func createUser(c *Call) (any, error) {
 	}
 	u, err := c.Accounts.Create(c.Context(), wanted)
 	return c.shown(u, err)
+}
+
+func resetLink(c *Call) (any, error) {
+	var body linkBody
+	if c.Req.ContentLength != 0 {
+		if err := c.read(&body); err != nil {
+			return nil, err
+		}
+	}
+	var answer linkAnswer
+	var err error
+	if body.Mail {
+		answer.Mailed, err = c.User.Email, c.Accounts.MailResetLink(c.Context(), c.User)
+	} else {
+		answer.Link, err = c.Accounts.ResetLink(c.Context(), c.User)
+	}
+	if refused := (*refusal.Error)(nil); err != nil && !errors.As(err, &refused) {
+		return nil, errorf(http.StatusConflict, "%v", err)
+	}
+	return answer, err
 }
 
 // client is where an owner's act comes from, as far as the mails that it causes need
