@@ -21,6 +21,7 @@ test:
 	@missing() { echo "SKIP: $$1"; [ "$$CI" != true ]; }; \
 	  command -v chromium >/dev/null || missing "browser tests need chromium (apt-get install chromium)"; \
 	  command -v w3m >/dev/null || missing "text browser tests need w3m (apt-get install w3m)"; \
+	  command -v tmux >/dev/null || missing "the tests of the command line on a terminal need tmux (apt-get install tmux)"; \
 	  command -v fail2ban-regex >/dev/null || missing "the test of the fail2ban filter needs fail2ban (apt-get install fail2ban)"; \
 	  command -v systemd-analyze >/dev/null || missing "the test of the systemd unit needs systemd-analyze (apt-get install systemd)"; \
 	  command -v curl >/dev/null || missing "the test of docs/api.md needs curl (apt-get install curl)"; \

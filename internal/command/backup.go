@@ -82,9 +82,12 @@ func (c *common) fetchBackup(ctx context.Context, progress *progress, path strin
 	defer progress.end()
 	for done := int64(0); err == nil; {
 		var n int64
-		n, err = io.CopyN(out, res.Body, 1<<20)
+		n, err = io.CopyN(out, res.Body, 256<<10)
 		done += n
 		progress.at(done, res.ContentLength)
+	}
+	if ctx.Err() != nil {
+		return contents, errInterrupted
 	}
 	if !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return contents, fmt.Errorf("the backup broke off: %w", err)

@@ -64,16 +64,23 @@ func newPassword(cmd *cobra.Command) (string, error) {
 		line, err := interruptible(cmd.Context(), func() (string, error) { return readLine(cmd.InOrStdin(), "write the password into it") })
 		return line, errors.Join(err, isText(line))
 	}
-	first, err := readHidden(cmd, fd, "New password: ")
-	if err != nil {
+	first, second, err := readHidden(cmd, fd, "New password: ", "Once more: ")
+	switch {
+	case err != nil:
 		return "", err
+	case first == "":
+		return "", fmt.Errorf("no password was given; %w", errUnchanged)
+	case first != second:
+		return "", fmt.Errorf("the two differ; %w", errUnchanged)
 	}
-	second, err := readHidden(cmd, fd, "Once more: ")
-	if err == nil && first != second {
-		err = fmt.Errorf("the two differ; %w", errUnchanged)
+	if strings.ContainsRune(first, utf8.RuneError) { // what the terminal sent was something else
+		return "", errNotText
 	}
-	return first, errors.Join(err, isText(first))
+	return first, nil
 }
+
+// errNotText refuses a password that is not UTF-8.
+var errNotText = fmt.Errorf("the password is not UTF-8, look at the terminal's encoding; %w", errUnchanged)
 
 // isText refuses what is not UTF-8: on its way it would become another password, and
 // nobody could type it in a browser.
@@ -81,29 +88,32 @@ func isText(password string) error {
 	if utf8.ValidString(password) {
 		return nil
 	}
-	return fmt.Errorf("the password is not UTF-8, look at the terminal's encoding; %w", errUnchanged)
+	return errNotText
 }
 
-// readHidden reads a line that the terminal doesn't show. Ctrl-C leaves the terminal
-// as it was.
-func readHidden(cmd *cobra.Command, fd int, prompt string) (string, error) {
-	state, err := term.GetState(fd)
+// readHidden reads two lines that the terminal doesn't show, from before the first
+// prompt stands there. Ctrl-C ends it, and leaves the terminal as it was.
+func readHidden(cmd *cobra.Command, fd int, prompt, again string) (first, second string, err error) {
+	state, err := term.MakeRaw(fd)
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	_, _ = fmt.Fprint(cmd.ErrOrStderr(), prompt)
-	line, err := interruptible(cmd.Context(), func() (string, error) {
-		line, err := term.ReadPassword(fd)
-		return string(line), err
-	})
-	if err != nil {
-		_ = term.Restore(fd, state)
+	defer func() { _ = term.Restore(fd, state) }()
+	line := term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{cmd.InOrStdin(), cmd.ErrOrStderr()}, "")
+	read := func(prompt string) func() (string, error) {
+		return func() (string, error) { return line.ReadPassword(prompt) }
 	}
-	_, _ = fmt.Fprintln(cmd.ErrOrStderr())
-	if err == nil && line == "" {
-		err = fmt.Errorf("no password was given; %w", errUnchanged)
+	if first, err = interruptible(cmd.Context(), read(prompt)); err == nil && first != "" {
+		second, err = interruptible(cmd.Context(), read(again))
 	}
-	return line, err
+	if errors.Is(err, io.EOF) { // Ctrl-C, which is no signal meanwhile, and Ctrl-D
+		_, _ = fmt.Fprint(cmd.ErrOrStderr(), "\r\n")
+		err = errUnchanged
+	}
+	return first, second, err
 }
 
 // terminal returns the descriptor of a stream that is a terminal.
