@@ -165,3 +165,65 @@ http://other.localhost:[[port]] {
 	require.Equal(t, 1, code, out)
 	require.Equal(t, 1, strings.Count(out, "no mailer is configured, so no mail is sent; write"), out)
 }
+
+// Each way in which a mailer doesn't fit its server, and the line to write, as an owner
+// sees it before the first start.
+func TestMailTestSaysWhatToWrite(t *testing.T) {
+	t.Parallel()
+	honest := served.NewMailServer(t).Listen()
+	for name, c := range map[string]struct {
+		address string
+		block   string // of the mailer
+		says    []string
+	}{
+		"no TLS":           {script(t, usual).address, "", []string{"it does not offer STARTTLS", "Write: tls none"}},
+		"STARTTLS refused": {script(t, answers("EHLO", "250-x\r\n250 STARTTLS", "STARTTLS", "454 4.7.0 TLS not available")).address, "", []string{"> STARTTLS\n< 454 4.7.0 TLS not available", "it offers STARTTLS and refuses it", "Write: mailer smtp 127.0.0.1:465"}},
+		"a wrong certificate": {honest.Address, "", []string{
+			"the certificate is of 127.0.0.1, by test authority", "nobody whom this machine trusts vouches for it", "Write: trusted_ca /etc/ssl/mail-ca.pem",
+		}},
+		"a refused login": {honest.Address, "trusted_ca " + honest.CaFile + "\nusername caddy\npassword wrong-password-of-caddy", []string{"> AUTH PLAIN\n< 535 ", "check username and password", "Write: username <name> and, below it, password {env.SMTP_PASSWORD}"}},
+		"a refused sender": {script(t, answers("MAIL", "553 5.7.1 not owned by caddy")).address, "tls none", []string{
+			"> MAIL FROM:<no-reply@example.com>\n< 553 5.7.1 not owned by caddy", "it refuses the sender", "Write: from no-reply@example.com",
+		}},
+		"greylisting":           {script(t, answers("RCPT", "451 4.7.1 greylisted")).address, "tls none", []string{"< 451 4.7.1 greylisted", "Nothing is wrong with the configuration"}},
+		"TLS that it hasn't":    {script(t, usual).address, "tls implicit", []string{"it does not begin with TLS", "Write: tls starttls"}},
+		"silence after connect": {silent(t), "", []string{"* connected to 127.0.0.1:", "it takes the connection and says nothing", "Write: mailer smtp 127.0.0.1:465"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := served.NewServer(t)
+			s.Values["smtp"], s.Values["block"] = c.address, c.block
+			s.Configure("{\nadmin 127.0.0.1:[[admin]]\n}\nhttp://127.0.0.1:[[port]] {\nregistration {\nbase_url http://127.0.0.1:[[port]]\nfrom no-reply@example.com\nmailer smtp [[smtp]] {\nhello www.example.com\n[[block]]\n}\n}\n}\n")
+			out, code := ask(t, s, "create", "ada")
+			require.Zero(t, code, out)
+			out, code = ask(t, s, "mail", "test", "ada@example.org")
+			require.Equal(t, 1, code, out)
+			for _, part := range c.says {
+				require.Contains(t, out, part)
+			}
+			require.NotContains(t, out, "wrong-password-of-caddy")
+			out, _ = ask(t, s, "doctor")
+			require.Equal(t, name != "greylisting", strings.Contains(out, "fault\tmailer_failing\t"), "the server's fault, and greylisting is none: %s", out)
+		})
+	}
+}
+
+// answers is the usual server, but for lines that begin with certain words.
+func answers(wordsAndReplies ...string) func(string) string {
+	return func(line string) string {
+		for i := 0; i+1 < len(wordsAndReplies); i += 2 {
+			if strings.HasPrefix(line, wordsAndReplies[i]) {
+				return wordsAndReplies[i+1]
+			}
+		}
+		return ""
+	}
+}
+
+// silent takes connections and says nothing.
+func silent(t *testing.T) (address string) {
+	t.Helper()
+	end := make(chan struct{})
+	t.Cleanup(func() { close(end) })
+	return script(t, func(string) string { <-end; return "" }).address
+}
