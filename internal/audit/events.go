@@ -74,7 +74,7 @@ var Events = []struct {
 	{InvitationRevoked, false, "An administrator ended an invitation."},
 	{Throttled, true, "A throttle began to refuse: one row an incident; `throttle` and `act` say which and for what."},
 	{MailFailed, false, "A mail was given up; `kind` and `reason` say which and why."},
-	{MailTested, false, "An administrator sent a mail to see whether mail gets out; `result` is `sent` or `failed`."},
+	{MailTested, false, "An administrator had a mail sent at once, to see whether mail gets out."},
 	{MailRetried, false, "An administrator had all mail that waits tried at once."},
 }
 

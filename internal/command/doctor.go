@@ -22,8 +22,8 @@ type finding struct {
 // levels of findings, the worst first, as they are told.
 var levels = []string{"fault", "advice", "fine"}
 
-// faultFound is the exit code where something is wrong.
-const faultFound = ExitError(2)
+// errFault is the exit code where something is wrong.
+const errFault = ExitError(2)
 
 func (c *common) doctor() *cobra.Command {
 	return &cobra.Command{
@@ -56,7 +56,7 @@ not look, and 2 where it found a fault.
 				}
 			}
 			if len(answer.Findings) > 0 && answer.Findings[0].Level == levels[0] {
-				return faultFound
+				return errFault
 			}
 			return nil
 		}),

@@ -75,7 +75,7 @@ func TestDoctorIsTold(t *testing.T) {
 	}{
 		"fine":   {fine, "fine\tclock\tthe clock says \\x1b[31m\t\n", nil},
 		"advice": {fine + "," + advice, "advice\tsecret\tthe key\tsecret x\nfine\tclock\tthe clock says \\x1b[31m\t\n", nil},
-		"fault":  {advice + "," + fault, "fault\tbase_url\tbase_url is\tbase_url y\nadvice\tsecret\tthe key\tsecret x\n", faultFound},
+		"fault":  {advice + "," + fault, "fault\tbase_url\tbase_url is\tbase_url y\nadvice\tsecret\tthe key\tsecret x\n", errFault},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := answering(`{"findings":[` + c.findings + `]}`)

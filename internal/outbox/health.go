@@ -116,55 +116,55 @@ func (o *Worker) noteFailure(ctx context.Context, p *Courier, err error) {
 	}
 }
 
-// Tried keeps how a mail went that was sent past the queue, to see whether mail gets
-// out: the row of the audit says so too. After a success the queue doesn't wait.
-func (o *Worker) Tried(ctx context.Context, p *Courier, failure error) error {
-	result := "sent"
-	if failure != nil {
-		result = "failed"
-	}
-	row := p.Journal.Row(audit.CallerOf(ctx), audit.MailTested, uuid.Nil, "result", result)
-	err := o.store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
-		failed := (*mail.Error)(nil)
-		var err error
-		switch {
-		case failure == nil:
-			err = writeSuccess(tx, p.Now())
-		case errors.As(failure, &failed) && failed.Server:
-			err = writeFailure(tx, p.Now(), failure)
-		}
-		if err != nil {
-			return err
-		}
-		return p.Journal.Write(tx, &row)
-	})
-	if err == nil {
-		p.Journal.Tell(row)
-	}
-	if failure == nil && !o.NextTry().IsZero() {
-		o.hurry()
-	}
+// Testing records that an owner has a mail sent past the queue, to see whether mail gets
+// out. It comes before the mail: none goes out without its row.
+func Testing(ctx context.Context, s store.Store, p *Courier) error {
+	_, err := recorded(ctx, s, p, audit.MailTested)
 	return err
 }
 
-// Retry has all that waits tried at once, whatever it waits for, by the worker that runs
-// on this queue; where none does, the next one begins with all of it. It returns how
-// many mails wait.
-func (o *Worker) Retry(ctx context.Context, p *Courier) (waiting int, err error) {
-	row := p.Journal.Row(audit.CallerOf(ctx), audit.MailRetried, uuid.Nil)
-	err = o.store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
+// recorded writes the row of an act on the queue, and counts what waits.
+func recorded(ctx context.Context, s store.Store, p *Courier, event audit.Event) (waiting int, err error) {
+	row := p.Journal.Row(audit.CallerOf(ctx), event, uuid.Nil)
+	err = s.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
 		waiting = 0
-		return errors.Join(
-			eachMail(tx, func(*store.Mail) { waiting++ }),
-			p.Journal.Write(tx, &row),
-		)
+		if err := eachMail(tx, func(*store.Mail) { waiting++ }); err != nil {
+			return err
+		}
+		return p.Journal.Write(tx, &row)
 	})
 	if err != nil {
 		return 0, err
 	}
 	p.Journal.Tell(row)
-	o.hurry()
 	return waiting, nil
+}
+
+// Tried keeps how such a mail went. After a success the queue doesn't wait.
+func (o *Worker) Tried(ctx context.Context, s store.Store, p *Courier, failure error) error {
+	failed := (*mail.Error)(nil)
+	if failure != nil && (!errors.As(failure, &failed) || !failed.Server) {
+		return nil // it is about one mail
+	}
+	if failure == nil && !o.NextTry().IsZero() {
+		o.hurry()
+	}
+	return s.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
+		if failure != nil {
+			return writeFailure(tx, p.Now(), failure)
+		}
+		return writeSuccess(tx, p.Now())
+	})
+}
+
+// Retry has all that waits in a store tried at once, whatever it waits for, by the worker
+// that runs on it; where none does, the next one begins with all of it. It returns how
+// many mails wait.
+func (o *Worker) Retry(ctx context.Context, s store.Store, p *Courier) (waiting int, err error) {
+	if waiting, err = recorded(ctx, s, p, audit.MailRetried); err == nil {
+		o.hurry()
+	}
+	return waiting, err
 }
 
 // hurry has the worker forget what it waits for.

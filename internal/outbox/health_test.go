@@ -47,13 +47,13 @@ func TestHealthOfTheMailServer(t *testing.T) {
 	require.True(t, s.Realm.Resources.Outbox.NextTry().After(s.Realm.Now()), "the queue as a whole waits")
 
 	before := tried.Load()
-	n, err := s.Realm.Resources.Outbox.Retry(t.Context(), s.Realm.Courier)
+	n, err := s.Realm.Resources.Outbox.Retry(t.Context(), s.Realm.Resources.Store, s.Realm.Courier)
 	require.NoError(t, err)
 	require.Equal(t, 1, n)
 	require.Eventually(t, func() bool { return tried.Load() > before }, sitetest.Patience, time.Millisecond, "it is tried at once, though the server waits for its probe")
 
 	s.FailWith(nil)
-	require.NoError(t, s.Realm.Resources.Outbox.Tried(t.Context(), s.Realm.Courier, nil))
+	require.NoError(t, s.Realm.Resources.Outbox.Tried(t.Context(), s.Realm.Resources.Store, s.Realm.Courier, nil))
 	require.Equal(t, "ada@example.org", s.Mail().To, "a test that arrives ends the waiting")
 	require.Eventually(t, func() bool { return sitetest.QueueEmpty(s.Realm.Resources.Store) }, sitetest.Patience, time.Millisecond)
 	h = healthOf(s)
@@ -79,7 +79,7 @@ func TestAMailKeepsWhyItWaits(t *testing.T) {
 	require.Equal(t, "451 4.7.1 greylisted", s.Queued()[0].Failed)
 	require.Zero(t, healthOf(s), "one mail is not the server")
 	s.FailWith(nil)
-	_, err := s.Realm.Resources.Outbox.Retry(t.Context(), s.Realm.Courier)
+	_, err := s.Realm.Resources.Outbox.Retry(t.Context(), s.Realm.Resources.Store, s.Realm.Courier)
 	require.NoError(t, err)
 	require.Equal(t, "ada@example.org", s.Mail().To, "it was put off, and is tried at once")
 }
@@ -87,10 +87,10 @@ func TestAMailKeepsWhyItWaits(t *testing.T) {
 func TestATestSaysWhoseFaultItIs(t *testing.T) {
 	s := sitetest.New(t)
 	w := s.Realm.Resources.Outbox
-	require.NoError(t, w.Tried(t.Context(), s.Realm.Courier, &mail.Error{Err: errors.New("451 later")}))
+	require.NoError(t, w.Tried(t.Context(), s.Realm.Resources.Store, s.Realm.Courier, &mail.Error{Err: errors.New("451 later")}))
 	require.Zero(t, healthOf(s))
 	for range 2 {
-		require.NoError(t, w.Tried(t.Context(), s.Realm.Courier, &mail.Error{Server: true, Err: errors.New("down")}))
+		require.NoError(t, w.Tried(t.Context(), s.Realm.Resources.Store, s.Realm.Courier, &mail.Error{Server: true, Err: errors.New("down")}))
 		s.Travel(time.Minute)
 	}
 	require.Equal(t, "down", healthOf(s).Words)
@@ -102,16 +102,17 @@ func TestATestSaysWhoseFaultItIs(t *testing.T) {
 		require.Error(t, err)
 	}
 	spoil()
-	require.NoError(t, w.Tried(t.Context(), s.Realm.Courier, &mail.Error{Server: true, Err: errors.New("still down")}))
+	require.NoError(t, w.Tried(t.Context(), s.Realm.Resources.Store, s.Realm.Courier, &mail.Error{Server: true, Err: errors.New("still down")}))
 	require.Equal(t, "still down", healthOf(s).Words)
 	spoil()
-	require.NoError(t, w.Tried(t.Context(), s.Realm.Courier, nil))
+	require.NoError(t, w.Tried(t.Context(), s.Realm.Resources.Store, s.Realm.Courier, nil))
 	require.Empty(t, healthOf(s).Words)
 	// A store that can't be written says so.
 	broken := &sitetest.BrokenStore{Store: s.Realm.Resources.Store}
 	broken.Broken.Store(true)
-	w = outbox.NewWorker(broken, func() *outbox.Courier { return nil })
-	require.Error(t, w.Tried(t.Context(), s.Realm.Courier, nil))
-	_, err := w.Retry(t.Context(), s.Realm.Courier)
+	require.Error(t, w.Tried(t.Context(), broken, s.Realm.Courier, nil))
+	require.Error(t, outbox.Testing(t.Context(), broken, s.Realm.Courier))
+	_, err := w.Retry(t.Context(), broken, s.Realm.Courier)
 	require.Error(t, err)
+	require.True(t, w.Running())
 }

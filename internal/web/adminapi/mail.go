@@ -65,7 +65,7 @@ var mailOperations = []Operation{
 			if err != nil {
 				return nil, err
 			}
-			n, err := post.Worker.Retry(c.Context(), post.Courier)
+			n, err := post.Worker.Retry(c.Context(), c.Accounts.Store, post.Courier)
 			return retryAnswer{n}, err
 		},
 	},
@@ -114,6 +114,9 @@ func testMail(c *Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := outbox.Testing(c.Context(), c.Accounts.Store, post.Courier); err != nil {
+		return nil, err
+	}
 	// The admin endpoint gives a request ten seconds to be read, and then takes whoever
 	// waits for one that has gone.
 	out := http.NewResponseController(c.W)
@@ -132,7 +135,7 @@ func testMail(c *Call) (any, error) {
 		tell(mail.Step{Name: post.Mailer, Answer: "this mailer has taken the mail, and tells no more"})
 	}
 	result := post.result(err)
-	if noted := post.Worker.Tried(ctx, post.Courier, err); noted != nil {
+	if noted := post.Worker.Tried(ctx, c.Accounts.Store, post.Courier, err); noted != nil {
 		result.Error = errors.Join(err, noted).Error()
 	}
 	tell(result)
