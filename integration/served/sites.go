@@ -107,17 +107,23 @@ func MailedServer(t *testing.T, m *MailServer) (*Server, *Client) {
 	s.Values["plain"] = strconv.Itoa(FreePort(t))
 	s.Configure(mailedSite)
 	s.Start()
-	return s, s.secureClient()
+	return s, s.SecureClient()
 }
 
-// secureClient trusts Caddy's authority and no other.
-func (s *Server) secureClient() *Client {
+// TrustsCaddy is TLS that trusts Caddy's authority and no other.
+func (s *Server) TrustsCaddy() *tls.Config {
 	s.T.Helper()
 	pem, err := os.ReadFile(filepath.Join(s.DataDir(), "pki", "authorities", "local", "root.crt"))
 	require.NoError(s.T, err)
 	roots := x509.NewCertPool()
 	require.True(s.T, roots.AppendCertsFromPEM(pem))
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}
+	return &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}
+}
+
+// SecureClient is a client of a site on https://localhost, by HTTP/2.
+func (s *Server) SecureClient() *Client {
+	s.T.Helper()
+	transport := &http.Transport{TLSClientConfig: s.TrustsCaddy(), ForceAttemptHTTP2: true}
 	s.T.Cleanup(transport.CloseIdleConnections)
 	c := NewClient(s.T, fmt.Sprintf("https://localhost:%d", s.Port), transport)
 	// Caddy makes the certificate once it serves already.
