@@ -124,6 +124,7 @@ type PageLink struct{ Href, Text string }
 
 // PageForm is a form as the template sees it.
 type PageForm struct {
+	// Action is where it goes; "": to the address of its page.
 	Action, Submit string
 	// Again: it repeats what was done already, so its button is no call to act.
 	Again bool

@@ -46,6 +46,10 @@ type Form struct {
 	// Complete adds what the page shows besides; nil: nothing. owner is whose
 	// mailed link leads here, nil if none does.
 	Complete func(c *Call, d *PageData, owner *store.User) error
+	// ToItself: the form goes to the address of its page, whatever that is. So the
+	// browser keeps the address's fragment, which it tells nobody, over the act and the
+	// redirects after it.
+	ToItself bool
 	// After is where a browser goes after the act; nil: to the profile.
 	After func(*Call, *Reply) AfterAct
 	// Sent is the id of what a page that asks for a mail says once it has been

@@ -34,6 +34,9 @@ const (
 func (p *pages) Data(c *Call, e *Endpoint, value func(name string) string, refusal *refusal.Error) PageData {
 	f, l := e.Form, c.Loc
 	d := PageData{Page: e.Name, Title: l.Text(f.Title), Form: &PageForm{Action: p.realm.Address("/" + e.Name + "/"), Submit: l.Text(f.Submit)}}
+	if f.ToItself {
+		d.Form.Action = ""
+	}
 	if f.Intro.Id != "" {
 		d.Text = []string{l.Text(text.Phrase{Id: f.Intro.Id, Params: text.Params{"email": value(sign.ParamEmail)}})}
 	}

@@ -31,7 +31,11 @@ func TestPagesWalk(t *testing.T) {
 	for _, page := range []string{"login", "register", "resend-verification", "send-reset-password-link"} {
 		res := b.Get("/accounts/" + page + "/?next=x&next=%2Fmembers%2F")
 		require.Equal(t, 200, res.StatusCode, page)
-		require.Contains(t, res.Text, `<form method="post" action="/accounts/`+page+`/">`)
+		action := ` action="/accounts/` + page + `/"`
+		if page == "login" { // to its own address, so that the fragment stays
+			action = ""
+		}
+		require.Contains(t, res.Text, `<form method="post"`+action+`>`)
 		require.Contains(t, res.Text, `name="next" value="/members/"`)
 		require.Less(t, len(res.Text)+len(s.Realm.Pages.Files[web.StyleName].Body), maxPage)
 	}

@@ -31,6 +31,7 @@ func EndpointLogin(r *web.Realm) *web.Endpoint {
 			Title: text.Say("page.login.title"), Submit: text.Say("page.login.submit"),
 			Fields:   []web.FormField{web.LoginField(s), web.CurrentPassword(account.ParamPassword, text.Say("field.password"))},
 			Hidden:   []string{web.ParamKept},
+			ToItself: true,
 			Instead:  skipSignIn,
 			Complete: askAgain,
 			Value: func(c *web.Call, name string) string {
