@@ -22,6 +22,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
@@ -128,6 +129,7 @@ func (*Guard) CaddyModule() caddy.ModuleInfo {
 // Provision finds the app, and refuses a realm that nobody defines.
 func (g *Guard) Provision(ctx caddy.Context) error {
 	g.logger = ctx.Logger()
+	g.LoginURL = hostname.URL(g.LoginURL)
 	return g.provision(ctx, g.Realm, g.Source, g.CopyHeaders)
 }
 

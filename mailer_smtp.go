@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
+	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/mail/smtp"
 )
@@ -93,6 +94,7 @@ func (m *SMTPMailer) Provision(caddy.Context) error {
 		}
 		*v.value = resolved
 	}
+	s.Address, s.Hello = hostname.Host(s.Address), hostname.Host(s.Hello)
 	if setting, err := s.Split(); err != nil {
 		return fmt.Errorf("mailer smtp: %s: %w", setting, err)
 	}

@@ -397,3 +397,22 @@ func TestMailersAreModules(t *testing.T) {
 	slices.Sort(names)
 	require.Equal(t, []string{"file", "log", "smtp"}, names)
 }
+
+// The mail server's name and ours may be in another script; resolvers, certificates and
+// SMTP know the form in ASCII.
+func TestSMTPHostsInASCII(t *testing.T) {
+	m := &registration.SMTPMailer{Address: "mail.bücher.example:2525", Hello: "www.BÜCHER.example"}
+	require.NoError(t, m.Provision(caddy.Context{}))
+	require.NoError(t, m.Validate())
+	require.Equal(t, "mail.xn--bcher-kva.example", m.Server.Host)
+	require.Equal(t, "2525", m.Server.Port)
+	require.Equal(t, "www.xn--bcher-kva.example", m.Server.Hello)
+	for address, hello := range map[string]string{"mail.\u200ebücher.example": "", "mail.example.com": "bü cher"} {
+		m := &registration.SMTPMailer{Address: address, Hello: hello}
+		err := m.Provision(caddy.Context{})
+		if err == nil {
+			err = m.Validate()
+		}
+		require.Error(t, err, "%s %s", address, hello)
+	}
+}

@@ -301,12 +301,18 @@ func (s *Settings) hostsInASCII() {
 	for _, v := range []*string{
 		&s.BaseURL, &s.Register.VerificationURL, &s.ResetPassword.VerificationURL, &s.RegisterEmail.VerificationURL, &s.RegisterEmail.UndoURL,
 		&s.Register.SuccessRedirect, &s.Register.FailureRedirect, &s.ResetPassword.SuccessRedirect, &s.ResetPassword.FailureRedirect,
-		&s.RegisterEmail.SuccessRedirect, &s.RegisterEmail.FailureRedirect, &s.Pages.Logo, &s.Pages.Stylesheet,
+		&s.RegisterEmail.SuccessRedirect, &s.RegisterEmail.FailureRedirect, &s.Pages.Logo, &s.Pages.Stylesheet, &s.Register.Terms.Page, &s.Register.Contact,
 	} {
 		*v = hostname.URL(*v)
 	}
 	for i, origin := range s.TrustedOrigins {
 		s.TrustedOrigins[i] = hostname.URL(origin)
+	}
+	if j := s.Login.JWT; j != nil { // a copy of what was configured; URIs are ASCII (RFC 7519, 2)
+		j.Issuer = hostname.URL(j.Issuer)
+		for i, audience := range j.Audience {
+			j.Audience[i] = hostname.URL(audience)
+		}
 	}
 	s.From, s.ReplyTo = hostname.Mailbox(s.From), hostname.Mailbox(s.ReplyTo)
 	if domain, err := hostname.ToASCII(s.Session.CookieDomain); err == nil {

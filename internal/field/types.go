@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -297,7 +298,11 @@ func (f *Field) Keyspace() string {
 	if !f.Extra {
 		return f.Name
 	}
-	return f.Name + "." + string(f.Kind)
+	kind := string(f.Kind)
+	if f.Kind == KindURL {
+		kind += ".ascii" // before, the hosts in keys could be in other scripts
+	}
+	return f.Name + "." + kind
 }
 
 // TextOf writes a value as text, in the one form that keys have.
@@ -412,7 +417,8 @@ func parseDate(text string) (string, bool) {
 }
 
 // parseURL takes an absolute http or https URL; other schemes (javascript:) do
-// harm where it is shown as a link. Scheme and host are lower-cased.
+// harm where it is shown as a link. Scheme and host are lower-cased, the host in ASCII
+// (RFC 5891).
 func parseURL(text string) (string, bool) {
 	if strings.ContainsFunc(text, func(r rune) bool {
 		return r <= ' ' || r == 0x7f || r >= 0x80 && r <= 0xa0 || r == '\\' || r == utf8.RuneError
@@ -422,6 +428,9 @@ func parseURL(text string) (string, bool) {
 	u, err := url.Parse(text)
 	if err != nil || u.User != nil || u.Opaque != "" || u.Hostname() == "" {
 		return "", false
+	}
+	if u, err = url.Parse(hostname.URL(text)); err != nil || strings.ContainsFunc(u.Host, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return "", false // no host can have this name
 	}
 	u.Scheme, u.Host = strings.ToLower(u.Scheme), strings.ToLower(u.Host)
 	if u.Scheme != "http" && u.Scheme != "https" {

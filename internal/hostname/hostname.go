@@ -26,16 +26,55 @@ func ToASCII(host string) (string, error) {
 // Domain is ToASCII for what must be a domain name, xn-- labels too.
 func Domain(name string) (string, error) { return profile.ToASCII(name) }
 
-// Display returns the form for people, or the name as it is where it has none.
+// Host returns the form for machines of a host with or without a port. What has none
+// stays as it is, and so does what is in ASCII.
+func Host(v string) string {
+	if isASCII(v) {
+		return v
+	}
+	name, port := v, ""
+	if i := strings.LastIndexByte(v, ':'); i >= 0 {
+		name, port = v[:i], v[i:]
+	}
+	if ascii, err := profile.ToASCII(name); err == nil && isASCII(port) {
+		return ascii + port
+	}
+	return v
+}
+
+// Display returns the form for people, or the name as it is where it has none, or one
+// that could be taken for another name (safe.go).
 func Display(host string) string {
+	if !strings.Contains(strings.ToLower(host), "xn--") {
+		return host
+	}
 	shown, err := idna.Display.ToUnicode(host)
-	if err != nil {
+	if err != nil || !safe(shown) {
 		return host
 	}
 	if back, err := profile.ToASCII(shown); err != nil || back != strings.ToLower(host) {
 		return host
 	}
 	return shown
+}
+
+// DisplayAddress is an e-mail address with the form for people of its domain.
+func DisplayAddress(address string) string {
+	at := strings.LastIndexByte(address, '@')
+	return address[:at+1] + Display(address[at+1:])
+}
+
+// DisplayURL is a URL with the form for people of its host. All else stays as it is
+// written, and so does what is no URL.
+func DisplayURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil || u.Hostname() == "" {
+		return raw
+	}
+	if shown := Display(u.Hostname()); shown != u.Hostname() {
+		return strings.Replace(raw, u.Hostname(), shown, 1)
+	}
+	return raw
 }
 
 // URL returns a URL or an origin with the form for machines of its host. What has

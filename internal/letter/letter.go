@@ -23,6 +23,7 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/mail"
@@ -56,7 +57,7 @@ type MailData struct {
 // T is the message of the catalogue with this id. It can mention {site},
 // {period}, {email}, {name} and {username}.
 func (d MailData) T(id string) (string, error) {
-	return d.Loc.Message(id, text.Params{"site": d.Site, "period": d.Period, "email": d.Email, "name": d.User.Name, "username": d.User.Username})
+	return d.Loc.Message(id, text.Params{"site": d.Site, "period": d.Period, "email": hostname.DisplayAddress(d.Email), "name": d.User.Name, "username": d.User.Username})
 }
 
 // Lang is the BCP 47 tag of the mail's language.

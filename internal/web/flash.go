@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 )
 
@@ -33,7 +34,9 @@ type flash struct {
 	name, value string
 }
 
-func (f flash) phrase() text.Phrase { return text.Say(f.detail, text.Params{"email": f.email}) }
+func (f flash) phrase() text.Phrase {
+	return text.Say(f.detail, text.Params{"email": hostname.DisplayAddress(f.email)})
+}
 
 // setFlash leaves the message for the page that it names.
 func (r *Realm) setFlash(w http.ResponseWriter, req *http.Request, f flash) {

@@ -22,6 +22,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
@@ -377,7 +378,7 @@ func (p *pages) Write(w http.ResponseWriter, c *Call, status int, d PageData) {
 	d.loc, d.Site, d.Path, d.Home = c.Loc, p.site, p.realm.Address(""), p.realm.home()
 	d.Style, d.Brand, d.Logo = p.style, p.brand, p.logo
 	if c.Who != nil {
-		d.SignedInAs = AccountName(c.Who.User)
+		d.SignedInAs = hostname.DisplayAddress(AccountName(c.Who.User))
 	}
 	var out bytes.Buffer
 	if err := p.templates[d.Page].ExecuteTemplate(&out, layoutTemplate, d); err != nil {

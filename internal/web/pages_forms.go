@@ -124,6 +124,7 @@ func LinkTo(page string, text text.Phrase) FormLink { return FormLink{page, text
 const (
 	kindInputText     = "text"
 	kindInputEmail    = "email"
+	kindInputURL      = "url"
 	kindInputPassword = "password"
 	kindInputCheckbox = "checkbox"
 	kindInputSelect   = "select"

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
@@ -38,7 +39,7 @@ func (p *pages) Data(c *Call, e *Endpoint, value func(name string) string, refus
 		d.Form.Action = ""
 	}
 	if f.Intro.Id != "" {
-		d.Text = []string{l.Text(text.Phrase{Id: f.Intro.Id, Params: text.Params{"email": value(sign.ParamEmail)}})}
+		d.Text = []string{l.Text(text.Phrase{Id: f.Intro.Id, Params: text.Params{"email": hostname.DisplayAddress(value(sign.ParamEmail))}})}
 	}
 	errs := map[string][]string{}
 	if refusal != nil {
@@ -95,6 +96,8 @@ func (ff FormField) show(l *text.Locale, value string) PageField {
 		for _, o := range ff.options {
 			field.Options = append(field.Options, PageOption{o.value, l.Text(o.label), o.value == value})
 		}
+	case kindInputURL:
+		field.Value = hostname.DisplayURL(value)
 	default:
 		field.Value = value
 	}
@@ -135,13 +138,14 @@ func Facts(c *Call, f *Form) []PageFact {
 		if shown.Name == field.ID || slices.ContainsFunc(f.Fields, func(ff FormField) bool { return ff.Name == shown.Name }) {
 			continue
 		}
-		facts = append(facts, PageFact{c.Loc.Text(labelPhrase(c.Policy.Fields.ByName[shown.Name])), factText(c.Loc, shown.Value)})
+		f := c.Policy.Fields.ByName[shown.Name]
+		facts = append(facts, PageFact{c.Loc.Text(labelPhrase(f)), factText(c.Loc, f.Kind, shown.Value)})
 	}
 	return facts
 }
 
 // factText writes a value for a person.
-func factText(l *text.Locale, v any) string {
+func factText(l *text.Locale, kind field.Kind, v any) string {
 	txt := ""
 	switch v := v.(type) {
 	case bool:
@@ -152,7 +156,14 @@ func factText(l *text.Locale, v any) string {
 	case []string:
 		txt = strings.Join(v, ", ")
 	case string:
-		txt = l.Moment(v)
+		switch kind {
+		case field.KindEmail:
+			txt = hostname.DisplayAddress(v)
+		case field.KindURL:
+			txt = hostname.DisplayURL(v)
+		default:
+			txt = l.Moment(v)
+		}
 	default:
 		txt = field.TextOf(v)
 	}

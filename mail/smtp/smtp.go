@@ -92,7 +92,7 @@ func (s *Server) Split() (setting string, err error) {
 	if _, known := smtpPorts[s.TLS]; !known {
 		return "tls", fmt.Errorf("%q is none of starttls, implicit, none", s.TLS)
 	}
-	if err != nil || number == 0 || s.Host == "" || strings.ContainsAny(s.Host, " \t\r\n/@{}[]") {
+	if err != nil || number == 0 || s.Host == "" || strings.ContainsFunc(s.Host, func(r rune) bool { return r > '~' || strings.ContainsRune(" \t\r\n/@{}[]", r) }) {
 		return "address", fmt.Errorf("%q is no mail server; write for example mail.example.com:587", s.Address)
 	}
 	return "", nil

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
@@ -30,7 +31,7 @@ func EndpointVerifyEmail(r *web.Realm) *web.Endpoint {
 			Kept: true, Owned: web.OwnerSignsIn, Refused: web.OwnerRefused,
 			Used: func(c *web.Call, owner *store.User) (text.Phrase, []web.FormLink) {
 				if email := c.In.Text(sign.ParamEmail); owner.EmailVerified && field.EmailKey(email) == field.EmailKey(owner.Email) {
-					return text.Say("detail.already_changed", text.Params{"email": owner.Email}), nil
+					return text.Say("detail.already_changed", text.Params{"email": hostname.DisplayAddress(owner.Email)}), nil
 				}
 				return text.Say("detail.already_used"), nil // the account has had another since
 			},
