@@ -153,6 +153,34 @@ func TestKeysAreBuiltInBatches(t *testing.T) {
 	require.Empty(t, done.Spaces)
 }
 
+// Keys of URLs from the time when their hosts could be in another script are built anew.
+func TestKeysOfOldURLs(t *testing.T) {
+	file, err := bolt.Open(filepath.Join(t.TempDir(), "r.db"), sitetest.LockWait)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, file.Close()) })
+	db, err := file.Realm("default")
+	require.NoError(t, err)
+	ctx := context.Background()
+	set := sitetest.Letters(sitetest.Resolved(t, sitetest.WithFields(field.Spec{Name: "home", Type: "url", Unique: true}))).Fields
+	u := &store.User{ID: uuid.Must(uuid.NewV7()), Username: "ada", Extra: map[string]any{"home": "https://bücher.example/"}}
+	old := store.Key{Field: "home.url", Value: "https://bücher.example/"}
+	require.NoError(t, db.Update(ctx, func(tx store.Tx) error {
+		return errors.Join(tx.PutUser(u, []store.Key{{Field: "username", Value: "ada"}, old}), tx.PutValue("unique_fields", []byte("home.url")))
+	}))
+	require.NoError(t, field.NewKeyIndex().Enter(ctx, db, set, zap.NewNop()))
+	require.NoError(t, db.View(ctx, func(tx store.Tx) error {
+		_, err := tx.UserByKey(old.Field, old.Value)
+		require.ErrorIs(t, err, store.ErrNotFound)
+		f := set.ByName["home"]
+		for _, typed := range []string{"https://BÜCHER.example/", "https://xn--bcher-kva.example/"} {
+			have, err := tx.UserByKey(f.Keyspace(), f.KeyOf(typed))
+			require.NoError(t, err, typed)
+			require.Equal(t, u.ID, have.ID)
+		}
+		return nil
+	}))
+}
+
 // putNick writes an account as an act of a configuration does.
 func putNick(a *account.Accounts, name, nick string, during func()) error {
 	u := &store.User{ID: uuid.Must(uuid.NewV7()), Username: name, Email: name + "@example.org", IsActive: true, Extra: map[string]any{"nick": nick}}
