@@ -16,17 +16,9 @@ import (
 	"github.com/seed-928992b0/caddy-registration/integration/served"
 )
 
-const booksSite = `{
-	admin 127.0.0.1:[[admin]]
-	default_bind 127.0.0.1
-}
-http://127.0.0.1:[[port]] {
-	registration {
-		throttle off
-		base_url http://bücher.example
-		from no-reply@bücher.example
-		mailer file [[dir]]/mail
-		user {
+// booksSite is a site whose hosts are written in another script than machines read.
+var booksSite = served.Head + served.At("http://127.0.0.1:[[port]]",
+	strings.Replace(served.Accounts("http://bücher.example", `user {
 			field home url {
 				unique
 			}
@@ -36,17 +28,11 @@ http://127.0.0.1:[[port]] {
 				issuer https://BÜCHER.example/accounts
 				audience https://api.bücher.example books
 			}
-		}
-		password {
-			argon2id 8KiB 1 1
-		}
-	}
-	require_login /members/* {
+		}`), "@example.com", "@bücher.example", 1),
+	`require_login /members/* {
 		login_url https://bücher.example/anmelden#form
 	}
-	respond "for members"
-}
-`
+	respond "for members"`)
 
 func TestHostsInTwoForms(t *testing.T) {
 	t.Parallel()

@@ -21,30 +21,12 @@ import (
 )
 
 // openSite has everything on: cookies, access tokens, all endpoints.
-const openSite = `{
-	admin 127.0.0.1:[[admin]]
-	default_bind 127.0.0.1
-}
-http://127.0.0.1:[[port]] {
-	registration {
-		throttle off
-		base_url http://127.0.0.1:[[port]]
-		from no-reply@example.com
-		mailer file [[dir]]/mail
-		trusted_origins http://127.0.0.1:[[frontend]]
+var openSite = served.Site(`trusted_origins http://127.0.0.1:[[frontend]]
 		login {
 			session on
 			token jwt
 		}
-		password {
-			argon2id 8KiB 1 1
-		}
-		[[more]]
-	}
-	require_login /members/*
-	respond "for members: {http.auth.user.username}"
-}
-`
+		[[more]]`, "require_login /members/*", served.Greeting)
 
 // moreFields are fields of every type.
 const moreFields = `user {

@@ -23,17 +23,7 @@ import (
 
 // pagesSite has the pages as they come, and at /club those of a branded realm
 // that throttles and redirects.
-const pagesSite = `{
-	admin 127.0.0.1:[[admin]]
-	default_bind 127.0.0.1
-}
-http://127.0.0.1:[[port]] {
-	registration {
-		throttle off
-		base_url http://127.0.0.1:[[port]]
-		from no-reply@example.com
-		mailer file [[dir]]/mail
-		user {
+var pagesSite = served.Site(`user {
 			field nickname text
 			field plot choice {
 				label "Your plot"
@@ -53,12 +43,7 @@ http://127.0.0.1:[[port]] {
 		}
 		register_email {
 			max_age 1s
-		}
-		password {
-			argon2id 8KiB 1 1
-		}
-	}
-	registration /club {
+		}`, `registration /club {
 		realm club
 		base_url http://127.0.0.1:[[port]]
 		from no-reply@example.com
@@ -86,9 +71,7 @@ http://127.0.0.1:[[port]] {
 	}
 	@there path / /members/* /staff/* /recent/*
 	respond @there "for members: {http.request.uri}"
-	respond 404 # Chromium tries an address that can't be there before it follows /.well-known/change-password
-}
-`
+	respond 404 # Chromium tries an address that can't be there before it follows /.well-known/change-password`)
 
 const brandLogo = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 96 32" width="96" height="32"><style>circle{fill:#7a1f5c}</style><circle cx="16" cy="16" r="14"/><path d="M16 26V10m0 6c-6 0-7-4-7-6 4 0 7 2 7 6Zm0-2c0-4 3-6 7-6 0 4-3 6-7 6Z" fill="none" stroke="#fff" stroke-width="2"/><path d="M40 10h48M40 16h40M40 22h48" stroke="#7a1f5c" stroke-width="3"/></svg>`
 

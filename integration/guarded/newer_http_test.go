@@ -17,34 +17,13 @@ import (
 )
 
 // secureStreams is a site on HTTPS before a backend that streams.
-const secureStreams = `{
+var secureStreams = `{
 	admin 127.0.0.1:[[admin]]
 	default_bind 127.0.0.1
 	skip_install_trust
 	auto_https disable_redirects
 }
-https://localhost:[[port]] {
-	tls internal
-	registration {
-		throttle off
-		base_url https://localhost:[[port]]
-		from no-reply@example.com
-		mailer log
-		register {
-			verification off
-		}
-		password {
-			argon2id 8KiB 1 1
-		}
-	}
-	require_login /members/*
-	@now path /members/now
-	reverse_proxy @now [[backend]] {
-		flush_interval -1
-	}
-	reverse_proxy [[backend]]
-}
-`
+` + served.At("https://localhost:[[port]]", "tls internal", served.Accounts("https://localhost:[[port]]", "register {\n\t\t\tverification off\n\t\t}"), streams)
 
 // TestStreamsOfNewerHTTPEndWithTheSession: an event stream of HTTP/2 and HTTP/3, and a
 // WebSocket of HTTP/3 (RFC 9220), by the clients of net/http and quic-go.

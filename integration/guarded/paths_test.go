@@ -25,27 +25,11 @@ import (
 	"github.com/seed-928992b0/caddy-registration/integration/served"
 )
 
-const pathSite = `{
-	admin 127.0.0.1:[[admin]]
-	default_bind 127.0.0.1
-}
-http://127.0.0.1:[[port]] {
-	registration {
-		throttle off
-		base_url http://127.0.0.1:[[port]]
-		from no-reply@example.com
-		mailer file [[dir]]/mail
-		password {
-			argon2id 8KiB 1 1
-		}
-	}
-	@guarded path /members /members/* /app/private /app/private/*
+var pathSite = served.Site("", `@guarded path /members /members/* /app/private /app/private/*
 	require_login @guarded
 	reverse_proxy /app/* [[backend]]
 	root * [[dir]]/site
-	file_server
-}
-`
+	file_server`)
 
 const membersOnly = "for the eyes of members only"
 
@@ -248,17 +232,7 @@ func visit(s *served.Server, host, target string) seen {
 // placedSite is a site whose accounts, with [[base]] at the end of base_url, stand
 // where [[registration]] is in the rest.
 func placedSite(rest, base string) string {
-	accounts := `registration {
-		throttle off
-		base_url http://127.0.0.1:[[port]]` + base + `
-		from no-reply@example.com
-		mailer file [[dir]]/mail
-		password {
-			argon2id 8KiB 1 1
-		}
-	}
-`
-	return "{\n\tadmin 127.0.0.1:[[admin]]\n\tdefault_bind 127.0.0.1\n}\n" + strings.ReplaceAll(rest, "[[registration]]", accounts)
+	return served.Head + strings.ReplaceAll(rest, "[[registration]]", served.Accounts("http://127.0.0.1:[[port]]"+base))
 }
 
 var addressInPage = regexp.MustCompile(`(?:href|action)="(/[^"]*)"`)

@@ -19,21 +19,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/integration/served"
 )
 
-const proxySite = `{
-	admin 127.0.0.1:[[admin]]
-	default_bind 127.0.0.1
-}
-http://127.0.0.1:[[port]] {
-	registration {
-		throttle off
-		base_url http://127.0.0.1:[[port]]
-		from no-reply@example.com
-		mailer file [[dir]]/mail
-		password {
-			argon2id 8KiB 1 1
-		}
-	}
-	require_login /members/* {
+var proxySite = served.Site("", `require_login /members/* {
 		copy_headers
 	}
 	reverse_proxy [[backend]] {
@@ -43,9 +29,7 @@ http://127.0.0.1:[[port]] {
 		header_up X-Groups {http.auth.user.groups}
 		header_up X-First-Name {http.auth.user.first_name}
 		header_up X-Is-Staff "[{http.auth.user.is_staff}]"
-	}
-}
-`
+	}`)
 
 // backend remembers the headers of the last request that reached it.
 type backend struct {

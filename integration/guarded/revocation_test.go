@@ -171,30 +171,17 @@ func streamingBackend(t *testing.T) *httptest.Server {
 	return backend
 }
 
-func TestOpenStreamsEndWithTheSession(t *testing.T) {
-	backend := streamingBackend(t)
-	s := served.Run(t, `{
-	admin 127.0.0.1:[[admin]]
-	default_bind 127.0.0.1
-}
-http://127.0.0.1:[[port]] {
-	registration {
-		throttle off
-		base_url http://127.0.0.1:[[port]]
-		from no-reply@example.com
-		mailer file [[dir]]/mail
-		password {
-			argon2id 8KiB 1 1
-		}
-	}
-	require_login /members/*
+// streams are the directives of a site before a backend that streams.
+const streams = `require_login /members/*
 	@now path /members/now
 	reverse_proxy @now [[backend]] {
 		flush_interval -1
 	}
-	reverse_proxy [[backend]]
-}
-`, "backend", backend.URL)
+	reverse_proxy [[backend]]`
+
+func TestOpenStreamsEndWithTheSession(t *testing.T) {
+	backend := streamingBackend(t)
+	s := served.Run(t, served.Site("", streams), "backend", backend.URL)
 	s.Member("ada")
 	for name, end := range map[string]func(c *served.Client){
 		"sign-out": func(c *served.Client) { c.Post(200, "logout", data{}) },

@@ -16,7 +16,7 @@ import (
 )
 
 // loudSite logs every request, and the proxy's at DEBUG too.
-const loudSite = `{
+var loudSite = `{
 	admin 127.0.0.1:[[admin]]
 	default_bind 127.0.0.1
 	log {
@@ -25,19 +25,10 @@ const loudSite = `{
 }
 http://127.0.0.1:[[port]] {
 	log
-	registration {
-		throttle off
-		base_url http://127.0.0.1:[[port]]
-		from no-reply@example.com
-		mailer file [[dir]]/mail
-		secret {env.REGISTRATION_SECRET}
-		password {
-			argon2id 8KiB 1 1
-		}
+	` + served.Accounts("http://127.0.0.1:[[port]]", `secret {env.REGISTRATION_SECRET}
 		login {
 			token on
-		}
-	}
+		}`) + `
 	require_login /members/* {
 		copy_headers
 	}

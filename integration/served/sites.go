@@ -10,57 +10,62 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
 
-// PlainSite is a site behind a login, over plain HTTP, with a cheap hash.
-const PlainSite = `{
+// The parts of which most sites are made.
+const (
+	// Head has the global options.
+	Head = `{
 	admin 127.0.0.1:[[admin]]
 	default_bind 127.0.0.1
 }
-http://127.0.0.1:[[port]] {
-	registration {
-		throttle off
-		base_url http://127.0.0.1:[[port]]
-		from no-reply@example.com
-		mailer file [[dir]]/mail
+`
+	// Cheap is a hash that costs nothing.
+	Cheap = `
 		password {
 			argon2id 8KiB 1 1
 		}
-	}
-	require_login /members/*
-	respond "for members: {http.auth.user.username}"
-}
 `
+	// Settings are those of accounts at base_url [[base]].
+	Settings = `
+		throttle off
+		base_url [[base]]
+		from no-reply@example.com
+		mailer file [[dir]]/mail` + Cheap
+	// Greeting says who has come.
+	Greeting = `respond "for members: {http.auth.user.username}"`
+)
+
+// Accounts is the directive `registration` at a base_url, with more settings than the
+// usual ones.
+func Accounts(base string, settings ...string) string {
+	return "registration {" + strings.ReplaceAll(Settings, "[[base]]", base) + strings.Join(append(settings, "}\n"), "\n\t")
+}
+
+// Site is a site over plain HTTP: the accounts with more settings, and the directives
+// beside them.
+func Site(settings string, directives ...string) string {
+	return Head + At("http://127.0.0.1:[[port]]", append([]string{Accounts("http://127.0.0.1:[[port]]", settings)}, directives...)...)
+}
+
+// At is the block of an address, of these directives.
+func At(address string, directives ...string) string {
+	return address + " {\n\t" + strings.Join(directives, "\n\t") + "\n}\n"
+}
+
+// PlainSite is a site behind a login, over plain HTTP, with a cheap hash.
+var PlainSite = Site("", "require_login /members/*", Greeting)
 
 // TokenSite hands out API tokens too, and guards one folder by group.
-const TokenSite = `{
-	admin 127.0.0.1:[[admin]]
-	default_bind 127.0.0.1
-}
-http://127.0.0.1:[[port]] {
-	registration {
-		throttle off
-		base_url http://127.0.0.1:[[port]]
-		from no-reply@example.com
-		mailer file [[dir]]/mail
-		password {
-			argon2id 8KiB 1 1
-		}
-		login {
-			token on
-		}
-	}
-	require_login /members/*
-	require_login /staff/* {
+var TokenSite = Site("login {\n\t\t\ttoken on\n\t\t}", "require_login /members/*", `require_login /staff/* {
 		group staff editors
 	}
-	respond "for members: {http.auth.user.username} {http.auth.user.groups}"
-}
-`
+	respond "for members: {http.auth.user.username} {http.auth.user.groups}"`)
 
 // mailedSite is a site on HTTPS, and the same accounts on a port that answers
 // to any Host.
@@ -82,9 +87,7 @@ const mailedSite = `{
 			trusted_ca [[ca]]
 			timeout [[timeout]]
 		}
-		password {
-			argon2id 8KiB 1 1
-		}
+` + Cheap + `
 	}
 	require_login /members/*
 	respond "for members"
