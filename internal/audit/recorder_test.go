@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -142,6 +143,50 @@ func TestAFloodOfFailuresIsBounded(t *testing.T) {
 			require.Less(t, max(million, float64(grown)), 1e6)
 		})
 	}
+}
+
+// A million of them, each call made: at a rate that a large botnet has, and, in the long
+// form, over the 28 hours that it takes at ten a second.
+func TestAMillionWrongPasswords(t *testing.T) {
+	rates := []int{1000}
+	if os.Getenv("REGISTRATION_FAULTS") == "long" {
+		rates = append(rates, 10)
+	}
+	for _, perSecond := range rates {
+		t.Run(fmt.Sprintf("%d a second", perSecond), func(t *testing.T) {
+			const tries = 1_000_000
+			b := newBench(t)
+			accounts := make([]uuid.UUID, 1000)
+			for i := range accounts {
+				accounts[i] = uuid.Must(uuid.NewV7())
+			}
+			b.flush(true)
+			before, size := b.used(), b.size()
+			for i := range tries {
+				b.fail(accounts[i%len(accounts)], fmt.Sprintf("198.51.%d.%d", i/7%256, i%256))
+				if i%perSecond == perSecond-1 {
+					b.now = b.now.Add(time.Second)
+					b.flush(false)
+				}
+			}
+			commits := b.db.commits.Load()
+			b.flush(true)
+			rows, counts := b.rows()
+			require.Equal(t, tries, len(rows)+counts, "each is told of")
+			t.Logf("%d rows, %d counted, %d commits, %d kB in use, the file %d kB larger", len(rows), counts, commits, (b.used()-before)>>10, (b.size()-size)>>10)
+			require.Less(t, b.used()-before, int64(1e6))
+			require.Less(t, b.size()-size, int64(1e6))
+			minutes := tries / perSecond / 60
+			require.LessOrEqual(t, commits, int64(600+minutes+minutes/10+2), "and costs no commit of its own")
+		})
+	}
+}
+
+// size is how large the file is.
+func (b *bench) size() int64 {
+	info, err := os.Stat(b.file.Path)
+	require.NoError(b.t, err)
+	return info.Size()
 }
 
 func TestFailuresAreWrittenTogether(t *testing.T) {
