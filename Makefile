@@ -40,7 +40,7 @@ RUN ?=
 FAULTS := $(CURDIR)/dist/faults.md
 faults:
 	@mkdir -p $(dir $(FAULTS)) && rm -f $(FAULTS).rows
-	REGISTRATION_FAULTS=long REGISTRATION_FAULTS_TABLE=$(FAULTS).rows $(GO) test -count=1 -p 1 -timeout 90m -run 'TestFault.*$(RUN)' ./internal/outbox ./integration/faults; code=$$?; \
+	REGISTRATION_FAULTS=long REGISTRATION_FAULTS_TABLE=$(FAULTS).rows $(GO) test -count=1 -p 1 -timeout 90m -run 'TestFault.*$(RUN)' ./internal/audit ./internal/outbox ./store/bolt ./integration/faults; code=$$?; \
 	{ echo '| fault | must hold | seen | verdict |'; echo '|---|---|---|---|'; cat $(FAULTS).rows 2>/dev/null; } > $(FAULTS); cat $(FAULTS); exit $$code
 
 # What an attacker tries, at full length, against each package and the built Caddy:

@@ -147,7 +147,7 @@ func TestAFloodOfFailuresIsBounded(t *testing.T) {
 
 // A million of them, each call made: at a rate that a large botnet has, and, in the long
 // form, over the 28 hours that it takes at ten a second.
-func TestAMillionWrongPasswords(t *testing.T) {
+func TestFaultMillionWrongPasswords(t *testing.T) {
 	rates := []int{1000}
 	if os.Getenv("REGISTRATION_FAULTS") == "long" {
 		rates = append(rates, 10)
