@@ -116,7 +116,9 @@ func (a *Accounts) readSignUp(ctx context.Context, in field.Input) *signUp {
 	}
 	a.choose(nil, s.user, &s.refused)
 	a.someLogin(nil, s.user, &s.refused)
-	a.checkAddress(s.user.Email, &s.refused)
+	if s.user.Email != "" || !verify { // else checkSignUp says that it is missing
+		a.checkAddress(s.user.Email, &s.refused)
+	}
 	a.readReason(in, s.user, &s.refused)
 	a.agree(in, s.user, &s.refused)
 	s.pass = in.Password(ParamPassword, &s.refused)
