@@ -366,20 +366,22 @@ func TestEveryFailureOfTheStore(t *testing.T) {
 			t.Parallel()
 			s := sitetest.New(t, c.configure)
 			act := c.prepare(s)
-			s.Accounts.Store = &sitetest.FailingStore{Store: s.Accounts.Store}
-			before := holding(t, s.Accounts.Store)
-			for after := 0; ; after++ {
-				require.Less(t, after, 200, "it never ends")
-				f := &sitetest.Failure{After: after}
-				err := act(f.With(t.Context()))
-				if !f.Happened {
+			well := s.Accounts.Store
+			before := holding(t, well)
+			for n := 1; ; n++ {
+				require.Less(t, n, 200, "it never ends")
+				faulty := &sitetest.FaultyStore{Store: well, FailAt: n}
+				s.Accounts.Store = faulty
+				err := act(t.Context())
+				s.Accounts.Store = well
+				if !faulty.Met {
 					require.NoError(t, err)
-					require.NotZero(t, after, "it asks the store nothing")
+					require.Greater(t, n, 1, "it asks the store nothing")
 					return
 				}
-				require.Error(t, err, "a failure at step %d is not told", after)
-				require.Equal(t, http.StatusServiceUnavailable, web.StatusOf(web.AsRefusal(err).Code), "step %d: %v", after, err)
-				require.Equal(t, before, holding(t, s.Accounts.Store), "step %d", after)
+				require.Error(t, err, "a failure at step %d is not told", n)
+				require.Equal(t, http.StatusServiceUnavailable, web.StatusOf(web.AsRefusal(err).Code), "step %d: %v", n, err)
+				require.Equal(t, before, holding(t, well), "step %d", n)
 			}
 		})
 	}

@@ -89,16 +89,31 @@ func (a *Accounts) queueNotice(t *Txn, kind store.MailKind, u *store.User, to st
 func (a *Accounts) addressHolder(tx store.Tx, email string) (*store.User, error) {
 	holder, err := tx.UserByKey(field.Email, field.EmailKey(email))
 	former, formerErr := a.formerHolder(tx, email)
+	failed := storeFailure(err, formerErr)
 	if errors.Is(err, store.ErrNotFound) {
 		holder, err = former, formerErr
 	}
 	for _, f := range a.besideEmail() {
 		u, besideErr := tx.UserByKey(f.Keyspace(), f.KeyOf(email))
+		failed = storeFailure(failed, besideErr)
 		if errors.Is(err, store.ErrNotFound) && (besideErr != nil || !u.EmailPending) {
 			holder, err = u, besideErr
 		}
 	}
+	if failed != nil {
+		return nil, failed
+	}
 	return holder, err
+}
+
+// storeFailure returns the first error that is more than a record that isn't there.
+func storeFailure(errs ...error) error {
+	for _, err := range errs {
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+	}
+	return nil
 }
 
 // besideEmail returns the other login fields where people sign in by their
