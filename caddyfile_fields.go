@@ -126,6 +126,7 @@ func (h *Handler) registerOptions() map[string]option {
 	return redirectOptions(map[string]option{
 		"enabled":              switchOption(&h.Register.Enabled),
 		"mode":                 textOption((*string)(&h.Register.Mode), "invite"),
+		"notify":               textOption(&h.Register.Notify, "owner@example.com"),
 		"contact":              textOption(&h.Register.Contact, "help@example.com"),
 		"allow_domains":        listOption(&h.Register.AllowDomains, "example.com *.example.org"),
 		"deny_domains":         listOption(&h.Register.DenyDomains, "mailinator.com"),

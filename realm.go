@@ -121,6 +121,7 @@ func (s *Settings) resolve() (*Settings, error) {
 	out.Register.Code = replace("register.code", s.Register.Code)
 	out.Register.Terms.Page = replace("register.terms", s.Register.Terms.Page)
 	out.Register.Terms.Version = replace("register.terms", s.Register.Terms.Version)
+	out.Register.Notify = replace("register.notify", s.Register.Notify)
 	out.Register.Contact = replace("register.contact", s.Register.Contact)
 	out.Register.VerificationURL = replace("register.verification_url", s.Register.VerificationURL)
 	out.ResetPassword.VerificationURL = replace("reset_password.verification_url", s.ResetPassword.VerificationURL)
@@ -314,7 +315,7 @@ func (s *Settings) hostsInASCII() {
 			j.Audience[i] = hostname.URL(audience)
 		}
 	}
-	s.From, s.ReplyTo = hostname.Mailbox(s.From), hostname.Mailbox(s.ReplyTo)
+	s.From, s.ReplyTo, s.Register.Notify = hostname.Mailbox(s.From), hostname.Mailbox(s.ReplyTo), hostname.Mailbox(s.Register.Notify)
 	if domain, err := hostname.ToASCII(s.Session.CookieDomain); err == nil {
 		s.Session.CookieDomain = domain
 	}

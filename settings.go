@@ -157,6 +157,10 @@ type RegisterSettings struct {
 	Reason string `json:"reason,omitempty"`
 	// The terms to which people have to agree when they sign up. Default: none.
 	Terms TermsSettings `json:"terms,omitzero"`
+	// An address that gets a mail when somebody waits for approval or has signed up: at
+	// most one in 10 minutes, about all of them together. Placeholders are replaced when
+	// the configuration loads. Default: none.
+	Notify string `json:"notify,omitempty"`
 	// Whom people can ask who can't get on by themselves: an e-mail address or a URL,
 	// shown wherever a page has no other way on. Placeholders are replaced when the
 	// configuration loads. Default: none.

@@ -99,6 +99,11 @@ func (s *Settings) checkRegister(bad badFunc) {
 		bad("register.reason", "%q is not one of %s", r.Reason, strings.Join(account.Reasons, ", "))
 	}
 	r.checkTerms(bad)
+	if r.Notify != "" && !hasPlaceholder(r.Notify) {
+		if addr, err := netmail.ParseAddress(r.Notify); err != nil || addr.Address != r.Notify {
+			bad("register.notify", "%q is no e-mail address; write one, without a name, for example owner@example.com", r.Notify)
+		}
+	}
 	if hasPlaceholder(r.Contact) || r.Contact == "" {
 		return
 	}
@@ -140,7 +145,7 @@ type named[T any] struct {
 
 // sendsMail reports whether this configuration ever mails anybody.
 func (s *Settings) sendsMail() bool {
-	return *s.Register.Enabled && *s.Register.Verification || *s.ResetPassword.Enabled || *s.RegisterEmail.Verification
+	return s.Register.Notify != "" || *s.Register.Enabled && *s.Register.Verification || *s.ResetPassword.Enabled || *s.RegisterEmail.Verification
 }
 
 // checkMail finds what is wrong with the settings of the mails, and of where their

@@ -28,6 +28,7 @@ func (s *Settings) policy() *account.Policy {
 	p.Register.AllowDomains, p.Register.DenyDomains = domains(s.Register.AllowDomains), domains(s.Register.DenyDomains)
 	p.Register.Code, p.Register.Reason = strings.TrimSpace(s.Register.Code), s.Register.Reason
 	p.Register.Terms = s.Register.Terms.Version
+	p.Register.Notify = s.Register.Notify
 	p.Register.Mode, p.Register.Enabled = s.Register.Mode, *s.Register.Enabled
 	p.Register.Verification = *s.Register.Verification
 	p.Register.PasswordConfirm = *s.Register.PasswordConfirm

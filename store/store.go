@@ -409,6 +409,8 @@ const (
 	MailRefused  MailKind = "refused"
 	// MailTest is sent by an owner to see whether mail arrives, and is never queued.
 	MailTest MailKind = "test"
+	// MailSignUps tells an owner who has signed up or waits.
+	MailSignUps MailKind = "sign_ups"
 )
 
 // Mail is one row of the outbox.
@@ -444,7 +446,8 @@ type Mail struct {
 	// Invitation is what the message invites to; zero: to nothing. The message is
 	// dropped where that can't be used any more.
 	Invitation uuid.UUID
-	// Words are what an owner has written into it; empty: nothing.
+	// Words are what an owner has written into it, or what has been filled in when it
+	// was to be sent; empty: nothing.
 	Words string
 	// Failed is why the last try failed, for the owner; empty: none has. At most
 	// MaxMailFailed bytes.

@@ -314,6 +314,13 @@ var settingCases = []settingCase{
 			require.Equal(t, p == with, strings.Contains(p.browser().Get("/accounts/verify-registration/").Text, `href="mailto:help@example.com"`))
 		}
 	}},
+	{"register.notify", "register {\n notify owner@example.com\n }", func(t *testing.T, with, plain *place) {
+		for _, p := range []*place{with, plain} {
+			p.member("noticed")
+		}
+		require.Contains(t, with.mail("owner@example.com", 1).Text, "noticed")
+		require.Empty(t, plain.Mails("owner@example.com"))
+	}},
 	{"register.allow_domains register.deny_domains", "register {\n allow_domains example.org *.example.org\n deny_domains bad.example.org\n }", func(t *testing.T, with, plain *place) {
 		for domain, want := range map[string]string{"example.org": "201", "good.example.org": "201", "bad.example.org": "invalid email:domain_not_allowed", "example.net": "invalid email:domain_not_allowed"} {
 			body := served.Newcomer("at-" + domain)

@@ -4,9 +4,12 @@ package account_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -161,4 +164,203 @@ func TestSignInOfWhoWaitsIsRecorded(t *testing.T) {
 	last := page.Rows[len(page.Rows)-1]
 	require.Equal(t, "sign_in_failed", last.Event)
 	require.Equal(t, "approval_pending", last.Details["code"])
+}
+
+func notified(s *registration.Settings) {
+	s.Register.Notify, s.Language = "owner@example.com", "de"
+	s.Register.Mode, s.Register.Verification = account.ModeApprove, sitetest.Off()
+}
+
+// comes signs somebody up who waits at once, and reads Polish.
+func comes(s *sitetest.Site, names ...string) {
+	s.T.Helper()
+	for _, name := range names {
+		b := s.Browser()
+		b.Header.Set("Accept-Language", "pl")
+		res := b.Post("/accounts/register", sitetest.Newcomer(name))
+		require.Equal(s.T, http.StatusCreated, res.StatusCode, res.Text)
+	}
+}
+
+// passes lets time pass, and has the outbox look.
+func passes(s *sitetest.Site, d time.Duration) {
+	s.Travel(d)
+	s.Realm.Resources.Outbox.Notify()
+}
+
+func queued(s *sitetest.Site, kind store.MailKind) (n int) {
+	s.T.Helper()
+	require.NoError(s.T, s.Accounts.View(s.T.Context(), func(tx store.Tx) error {
+		rows, err := tx.Mails(0, 100)
+		for _, m := range rows {
+			if m.Kind == kind {
+				n++
+			}
+		}
+		return err
+	}))
+	return n
+}
+
+// told requires that the owner's next mail is about these, and nobody else.
+func told(s *sitetest.Site, names ...string) *mail.Message {
+	s.T.Helper()
+	m := s.Mail()
+	require.Equal(s.T, "owner@example.com", m.To)
+	require.Equal(s.T, "Neue Konten bei example.com", m.Subject, "in the site's language")
+	require.NotContains(s.T, m.Text+m.HTML, "@example.org", "nobody's address")
+	require.Equal(s.T, len(names), strings.Count(m.Text, "\n- "), m.Text)
+	for _, name := range names {
+		require.Contains(s.T, m.Text, "\n- "+name+"\n")
+		require.Contains(s.T, m.HTML, "<li>"+name+"</li>")
+	}
+	return m
+}
+
+func TestOwnerIsNotified(t *testing.T) {
+	s := sitetest.New(t, notified)
+	comes(s, "ada")
+	m := told(s, "ada")
+	require.Contains(t, m.Text, "warten auf Ihre Freigabe")
+	require.NotContains(t, m.Text, "können jetzt benutzt werden")
+	// Those who come within ten minutes are told of together.
+	require.Eventually(t, func() bool { return queued(s, store.MailSignUps) == 0 }, sitetest.Patience, time.Millisecond)
+	comes(s, "bob", "eve", "gone", "evil.example")
+	passes(s, 9*time.Minute)
+	_, _, err := s.Accounts.Approve(t.Context(), sitetest.UUIDOf(t, s, "bob"))
+	require.NoError(t, err)
+	require.Equal(t, "bob@example.org", s.Mail().To, "and no other before it")
+	require.Equal(t, 1, queued(s, store.MailSignUps))
+	evil := sitetest.UUIDOf(t, s, "evil.example").String()
+	require.NoError(t, s.Accounts.Delete(t.Context(), sitetest.UUIDOf(t, s, "gone")))
+	passes(s, time.Minute)
+	m = told(s, "bob", "eve", evil)
+	waiting, active, _ := strings.Cut(m.Text, "können jetzt benutzt werden")
+	require.Contains(t, active, "- bob\n", "let in meanwhile")
+	require.Contains(t, waiting, "- eve\n")
+	require.NotContains(t, m.Text+m.HTML, "evil.example", "a mail program would make a link of it")
+	// Nobody has come: nothing is said.
+	require.Eventually(t, func() bool { return queued(s, store.MailSignUps) == 0 }, sitetest.Patience, time.Millisecond)
+	passes(s, time.Hour)
+	s.NoMail()
+	comes(s, "late")
+	told(s, "late")
+}
+
+// Across a restart, and while the mail server is out of order.
+func TestOwnerIsNotifiedTogetherOverARestart(t *testing.T) {
+	path := t.TempDir() + "/registration.db"
+	s := sitetest.NewAt(t, path, notified)
+	comes(s, "ada")
+	told(s, "ada")
+	require.Eventually(t, func() bool { return queued(s, store.MailSignUps) == 0 }, sitetest.Patience, time.Millisecond)
+	comes(s, "bob")
+	now := s.Now.Load()
+	s.Close()
+	s = sitetest.NewAt(t, path, notified)
+	s.Now.Store(now)
+	_, _, err := s.Accounts.Invite(t.Context(), account.NewInvitation{Email: "other@example.org", Mail: true})
+	require.NoError(t, err)
+	require.Equal(t, "other@example.org", s.Mail().To)
+	require.Equal(t, 1, queued(s, store.MailSignUps), "it isn't hastened")
+	s.FailWith(func(*mail.Message) error { return &mail.Error{Server: true, Err: http.ErrAbortHandler} })
+	passes(s, 11*time.Minute)
+	comes(s, "eve")
+	passes(s, 11*time.Minute)
+	comes(s, "tom")
+	require.Equal(t, 1, queued(s, store.MailSignUps))
+	now = s.Now.Load()
+	s.Close()
+	s = sitetest.NewAt(t, path, notified)
+	s.Now.Store(now)
+	told(s, "bob", "eve", "tom")
+	s.NoMail()
+}
+
+// Who comes while a mail is sent is in the next.
+func TestOwnerIsNotifiedOfWhoComesMeanwhile(t *testing.T) {
+	s := sitetest.New(t, notified)
+	once := sync.OnceFunc(func() { comes(s, "eve") })
+	s.FailWith(func(*mail.Message) error { once(); return nil })
+	comes(s, "ada")
+	told(s, "ada")
+	require.Eventually(t, func() bool {
+		rows := s.Queued()
+		return len(rows) == 1 && rows[0].Due.Equal(s.Accounts.Time().Add(account.NotifyEvery))
+	}, sitetest.Patience, time.Millisecond)
+	passes(s, account.NotifyEvery)
+	told(s, "eve")
+}
+
+func TestOwnerIsNotifiedOfMany(t *testing.T) {
+	s := sitetest.New(t, notified)
+	comes(s, "first")
+	told(s, "first")
+	require.Eventually(t, func() bool { return queued(s, store.MailSignUps) == 0 }, sitetest.Patience, time.Millisecond)
+	var names []string
+	for i := range 22 {
+		names = append(names, fmt.Sprintf("user%c", 'a'+i))
+	}
+	comes(s, names...)
+	passes(s, account.NotifyEvery)
+	require.Contains(t, told(s, names[:20]...).Text, "Es gibt weitere.")
+	require.Eventually(t, func() bool { return queued(s, store.MailSignUps) == 0 }, sitetest.Patience, time.Millisecond)
+}
+
+// A mail about accounts that are all gone, or to an address that isn't named any more,
+// isn't sent, and keeps nobody from being told of the next.
+func TestOwnerIsNotNotifiedInVain(t *testing.T) {
+	path := t.TempDir() + "/registration.db"
+	s := sitetest.NewAt(t, path, notified)
+	comes(s, "ada")
+	told(s, "ada")
+	require.Eventually(t, func() bool { return queued(s, store.MailSignUps) == 0 }, sitetest.Patience, time.Millisecond)
+	comes(s, "gone")
+	require.NoError(t, s.Accounts.Delete(t.Context(), sitetest.UUIDOf(t, s, "gone")))
+	passes(s, account.NotifyEvery)
+	require.Eventually(t, func() bool { return queued(s, store.MailSignUps) == 0 }, sitetest.Patience, time.Millisecond)
+	comes(s, "bob")
+	now := s.Now.Load()
+	s.Close()
+	s = sitetest.NewAt(t, path, notified, func(s *registration.Settings) { s.Register.Notify = "" })
+	s.Now.Store(now)
+	passes(s, account.NotifyEvery)
+	require.Eventually(t, func() bool { return queued(s, store.MailSignUps) == 0 }, sitetest.Patience, time.Millisecond)
+	s.NoMail()
+	comes(s, "eve")
+	require.Zero(t, queued(s, store.MailSignUps))
+}
+
+// Each way on which an account comes to be its owner's is told of, once; what nobody
+// has confirmed isn't.
+func TestOwnerIsNotifiedOfEachWay(t *testing.T) {
+	open := func(s *registration.Settings) { s.Register.Notify, s.Language = "owner@example.com", "de" }
+	for name, way := range map[string]func(*sitetest.Site){
+		"the mailed link": func(s *sitetest.Site) {
+			signUp(s, "ada", "ada@example.org")
+			m := s.Mail()
+			s.NoMail()
+			link := sitetest.LinkOf(m, t)
+			require.Equal(t, "200", problem(s, "verify-registration", link))
+			problem(s, "verify-registration", link)
+		},
+		"a reset": func(s *sitetest.Site) {
+			signUp(s, "ada", "ada@example.org")
+			s.Mail()
+			require.Equal(t, "200", problem(s, "send-reset-password-link", sitetest.Data{"login": "ada"}))
+			require.Equal(t, "200", problem(s, "reset-password", sitetest.With(sitetest.LinkOf(s.Mail(), t), sitetest.Data{"password": "another long passphrase", "password_confirm": "another long passphrase"})))
+		},
+		"an invitation": func(s *sitetest.Site) {
+			_, token := invited(s, account.NewInvitation{Email: "ada@example.org"})
+			sitetest.WantJSON(t, signUpWith(s, "ada", token, nil), http.StatusCreated)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sitetest.New(t, open)
+			way(s)
+			require.Contains(t, told(s, "ada").Text, "können jetzt benutzt werden")
+			passes(s, time.Hour)
+			require.Eventually(t, func() bool { return queued(s, store.MailSignUps) == 0 }, sitetest.Patience, time.Millisecond)
+		})
+	}
 }

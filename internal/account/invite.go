@@ -189,7 +189,10 @@ func (a *Accounts) InvitationOf(ctx context.Context, in field.Input) (i *store.I
 // PrepareMail fills in what a row of the outbox says only when it is sent. A reason says
 // that the message isn't wanted any more.
 func (a *Accounts) PrepareMail(tx store.Tx, m *store.Mail) (reason string, err error) {
-	if m.Invitation == uuid.Nil {
+	switch {
+	case m.Kind == store.MailSignUps:
+		return a.prepareSignUps(tx, m)
+	case m.Invitation == uuid.Nil:
 		return "", nil
 	}
 	i, err := tx.Invitation(m.Invitation)

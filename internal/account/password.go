@@ -143,7 +143,13 @@ func (a *Accounts) voidUnproven(t *Txn, u *store.User) error {
 		return nil
 	}
 	u.PasswordHash = ""
+	waited := u.AwaitsVerification
 	confirmAccount(u)
+	if waited {
+		if err := a.announce(t, u); err != nil {
+			return err
+		}
+	}
 	u.Generation++
 	// A confirmed one stays: it may be the owner's, and this mailbox a thief's.
 	u.Former = slices.DeleteFunc(u.Former, func(f store.FormerEmail) bool { return f.Unproven })

@@ -49,6 +49,8 @@ type Policy struct {
 		AllowDomains, DenyDomains []string
 		// Code is what a sign-up has to bring; "": none.
 		Code string
+		// Notify is the address that is told of sign-ups; "": none.
+		Notify string
 		// Reason is one of Reasons: whether a sign-up says why.
 		Reason string
 		// Terms is the version of the terms to which people have to agree; "": none.

@@ -149,6 +149,9 @@ func (e *Purger) waitsSince(tx store.Tx, u *store.User, since time.Time) error {
 // MailDone is told of every mail that leaves the queue, in the transaction in which
 // it does. What its server says of the recipient's address stays with the account.
 func (e *Purger) MailDone(tx store.Tx, m *store.Mail, end outbox.End) error {
+	if m.Kind == store.MailSignUps {
+		return e.announced(tx, m)
+	}
 	if err := e.mark(tx, m, end); err != nil {
 		return err
 	}

@@ -268,7 +268,7 @@ func (a *Accounts) signUp(ctx context.Context, s *signUp, client Client) (*store
 			}
 		}
 		if !u.AwaitsVerification {
-			return a.PutUser(t, u)
+			return errors.Join(a.PutUser(t, u), a.announce(t, u))
 		}
 		holder, err := a.addressHolder(t, u.Email)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -310,7 +310,7 @@ func (a *Accounts) VerifyRegistration(ctx context.Context, in field.Input, clien
 		}
 		if u.AwaitsVerification {
 			confirmAccount(u)
-			if err := t.Audit(audit.AccountVerified, u.ID); err != nil {
+			if err := errors.Join(t.Audit(audit.AccountVerified, u.ID), a.announce(t, u)); err != nil {
 				return err
 			}
 		}

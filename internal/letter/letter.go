@@ -5,6 +5,7 @@ package letter
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	htmltemplate "html/template"
@@ -50,6 +51,10 @@ type MailData struct {
 	User MailUser
 	// Paragraphs are what an owner has written himself.
 	Paragraphs []string
+	// Waiting and SignedUp name accounts to an owner: those that wait for his approval,
+	// and those that can be used. More: there are others, too many to name.
+	Waiting, SignedUp []string
+	More              bool
 
 	Loc *text.Locale
 }
@@ -280,7 +285,7 @@ func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error)
 	kinds := []store.MailKind{
 		store.MailVerifyRegistration, store.MailResetPassword,
 		store.MailVerifyEmail, store.MailEmailInUse, store.MailEmailChanged,
-		store.MailPasswordChanged, store.MailLoginChanged, store.MailApproved, store.MailRefused, store.MailInvitation, store.MailTest,
+		store.MailPasswordChanged, store.MailLoginChanged, store.MailApproved, store.MailRefused, store.MailInvitation, store.MailSignUps, store.MailTest,
 	}
 	for _, in := range l.Locales {
 		r.Of[in.Name] = map[store.MailKind]mailTemplate{}
@@ -290,9 +295,9 @@ func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error)
 				return nil, err
 			}
 			r.Of[in.Name][kind] = t
-			sample := MailData{Loc: in, Site: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}, Paragraphs: []string{"…"}}
+			sample := MailData{Loc: in, Site: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}, Paragraphs: []string{"…"}, Waiting: []string{"bob"}, SignedUp: []string{"eve"}, More: true}
 			if _, _, _, err := t.Render(sample); err != nil {
-				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .UserID, .Timestamp, .Signature, .Period, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Paragraphs, .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
+				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .UserID, .Timestamp, .Signature, .Period, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Paragraphs, .Waiting, .SignedUp, .More, .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
 			}
 		}
 	}
@@ -338,7 +343,6 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 	}
 	l := r.languages.Named(m.Language)
 	data := MailData{Loc: l, Site: r.site, Email: m.To, User: r.options.MailUser(u, m.To), Link: r.signing.Pages[m.Kind]}
-	data.Paragraphs = strings.FieldsFunc(m.Words, func(r rune) bool { return r == '\n' })
 	if purpose, ok := account.Purposes[m.Kind]; ok {
 		to := r.signing.Links[purpose]
 		claim := sign.Claim{Purpose: purpose, User: u.ID, Time: r.now(), State: r.signing.State(purpose, u, m.To)}
@@ -355,10 +359,8 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 		}
 		data.Link, data.Period = link, l.Text(text.InWords(to.Period))
 	}
-	if m.Kind == store.MailInvitation {
-		if err := r.invite(&data, m); err != nil {
-			return nil, err
-		}
+	if err := r.fill(&data, m); err != nil { // nothing that time mends
+		return nil, &mail.Error{Permanent: true, Err: err}
 	}
 	kind := m.Kind
 	if kind == store.MailDecoy || kind == store.MailSetPassword {
@@ -374,14 +376,38 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 	}, nil
 }
 
+// fill adds what only one kind of mail has.
+func (r *Renderer) fill(data *MailData, m *store.Mail) error {
+	switch m.Kind { //nolint:exhaustive // the others have no more than all
+	case store.MailRefused:
+		data.Paragraphs = strings.FieldsFunc(m.Words, func(r rune) bool { return r == '\n' })
+	case store.MailInvitation:
+		return r.invite(data, m)
+	case store.MailSignUps:
+		s, err := account.SignUpsOf(m)
+		data.Waiting, data.SignedUp, data.More = named(s.Waiting), named(s.SignedUp), s.More
+		return err
+	}
+	return nil
+}
+
+// named names accounts to an owner: by their usernames, and by the id where there is
+// none, or one that a mail program would make a link of.
+func named(accounts []account.Named) (names []string) {
+	for _, a := range accounts {
+		names = append(names, cmp.Or(NotLinkLike(a.Username), a.ID.String()))
+	}
+	return names
+}
+
 // invite gives the mail of an invitation its link.
 func (r *Renderer) invite(data *MailData, m *store.Mail) error {
 	token, until, err := account.MailedInvitation(r.signing.Signer, m)
 	if err == nil {
 		data.Link, err = sign.WithParams(data.Link, url.Values{sign.ParamInvitation: {token}})
 	}
-	if err != nil { // nothing that time mends
-		return &mail.Error{Permanent: true, Err: err}
+	if err != nil {
+		return err
 	}
 	data.Period = data.Loc.Text(text.InWords(roundedDown(until.Sub(r.now()))))
 	return nil

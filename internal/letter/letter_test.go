@@ -37,6 +37,7 @@ func goldenMail(l *text.Locale) letter.MailData {
 		Link:       "https://example.com/accounts/page/?user_id=0198c0de-0000-7000-8000-000000000001&timestamp=1790000000&signature=c2lnbmF0dXJlLW9mLWFuLWV4YW1wbGUtbGluaw",
 		User:       letter.MailUser{Username: "ada", FirstName: "Ada", LastName: "Lovelace", Name: "Ada Lovelace", Email: "ada@example.org"},
 		Paragraphs: []string{"The choir has no places for new singers at present, and the next rehearsals are in spring.", "Ask again then & bring <a friend>."},
+		Waiting:    []string{"bob", "019ac000-1111-7222-8333-444455556666"}, SignedUp: []string{"eve"}, More: true,
 	}
 }
 
@@ -64,7 +65,7 @@ func TestMailGoldens(t *testing.T) {
 			for line := range strings.SplitSeq(text, "\n") {
 				require.True(t, len([]rune(line)) <= 72 || strings.Contains(line, "https://"), line)
 			}
-			notice := kind == store.MailEmailInUse || kind == store.MailPasswordChanged || kind == store.MailLoginChanged || kind == store.MailRefused || kind == store.MailTest
+			notice := kind == store.MailEmailInUse || kind == store.MailPasswordChanged || kind == store.MailLoginChanged || kind == store.MailRefused || kind == store.MailSignUps || kind == store.MailTest
 			require.Equal(t, !notice, strings.Contains(text, "signature="), "a notice has no link")
 			require.Equal(t, strings.Count(html, "<p"), strings.Count(html, "<p ")+strings.Count(html, "<p>"))
 			// Clients that drop the head keep what is written inline.

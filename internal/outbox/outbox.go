@@ -269,6 +269,9 @@ func (o *Worker) hastened(ctx context.Context, p *Courier) error {
 				after = rows[mailBatch-1].Seq
 			}
 			for _, m := range rows {
+				if m.Kind == store.MailSignUps && m.Attempts == 0 { // nothing failed: it waits for others
+					continue
+				}
 				if wait := m.Due.Sub(p.Now()); err == nil && wait > 0 {
 					m.Due, m.Tried = p.Now(), max(0, m.Tried-wait)
 					err = tx.PutMail(m)
