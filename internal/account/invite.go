@@ -81,8 +81,8 @@ func (a *Accounts) readInvitation(wanted NewInvitation) (*store.Invitation, erro
 	return i, errs.Err()
 }
 
-// ErrClosed says that nobody could use an invitation.
-var ErrClosed = errors.New("nobody can use an invitation where sign-up is closed; write register { mode invite }")
+// ErrUnconfirmable says that who signs up by an invitation could never sign in.
+var ErrUnconfirmable = errors.New("this configuration sends no mail by which an address could be confirmed; name the address in the invitation, or write from and mailer")
 
 // ErrNoMailer says that nobody would deliver a mail.
 var ErrNoMailer = errors.New("this configuration sends no mail; write from and mailer, or hand the link out yourself")
@@ -90,18 +90,18 @@ var ErrNoMailer = errors.New("this configuration sends no mail; write from and m
 // Invite makes an invitation and returns it with its link, which is not kept: only a
 // hash of the token in it is. An address that is somebody's is
 // CodeEmailAlreadyRegistered: an owner may know. Without a page that the link would
-// lead to, it is ErrNoLink; where sign-up is closed, ErrClosed; where the link is to be
-// mailed and can't be, ErrNoMailer.
+// lead to, it is ErrNoLink; where the link is to be mailed and can't be, ErrNoMailer; where it
+// would need another mail that nobody sends, ErrUnconfirmable.
 func (a *Accounts) Invite(ctx context.Context, wanted NewInvitation) (*store.Invitation, string, error) {
 	page := a.Links[sign.PurposeInvitation]
-	if a.Policy.Register.Mode == ModeClosed {
-		return nil, "", ErrClosed
-	}
 	if page == "" {
 		return nil, "", ErrNoLink
 	}
 	if wanted.Mail && !a.Policy.SendsMail {
 		return nil, "", ErrNoMailer
+	}
+	if wanted.Email == "" && a.Policy.Register.Verification && !a.Policy.SendsMail {
+		return nil, "", ErrUnconfirmable
 	}
 	i, err := a.readInvitation(wanted)
 	if err != nil {

@@ -116,10 +116,14 @@ func (a *Accounts) readSignUp(ctx context.Context, in field.Input) *signUp {
 	}
 	a.choose(nil, s.user, &s.refused)
 	a.someLogin(nil, s.user, &s.refused)
-	if s.user.Email != "" || !verify { // else checkSignUp says that it is missing
-		a.checkAddress(s.user.Email, &s.refused)
+	if i := s.invitation; i == nil {
+		if s.user.Email != "" || !verify { // else checkSignUp says that it is missing
+			a.checkAddress(s.user.Email, &s.refused)
+		}
+		a.readReason(in, s.user, &s.refused)
+	} else if i.Email == "" && a.Policy.denies(s.user.Email) && !hasField(s.refused, field.Email) {
+		s.refused.Add(field.Email, refusal.CodeDomainNotAllowed)
 	}
-	a.readReason(in, s.user, &s.refused)
 	a.agree(in, s.user, &s.refused)
 	s.pass = in.Password(ParamPassword, &s.refused)
 	s.confirm = a.confirmation(in, a.Policy.Register.PasswordConfirm, &s.refused)
@@ -130,7 +134,10 @@ func (a *Accounts) readSignUp(ctx context.Context, in field.Input) *signUp {
 // as if there were no such endpoint, where sign-up is closed.
 func (a *Accounts) admits(s *signUp) error {
 	switch mode := a.Policy.Register.Mode; {
-	case mode == ModeClosed:
+	case mode == ModeClosed && s.invitation == nil:
+		if refused := (*refusal.Error)(nil); errors.As(s.uninvited, &refused) && refused.Code == refusal.CodeUnavailable {
+			return s.uninvited
+		}
 		return refusal.New(refusal.CodeNotFound)
 	case mode == ModeInvite && s.invitation == nil && s.uninvited == nil:
 		return refusal.New(refusal.CodeInvitationRequired)
@@ -146,11 +153,25 @@ func (s *signUp) invitationID() string {
 	return s.invitation.ID.String()
 }
 
+// notFound tells nothing of invitations where sign-up is closed: one that can't be used
+// is as if there were no such endpoint.
+func (a *Accounts) notFound(err error) error {
+	refused := (*refusal.Error)(nil)
+	if a.Policy.Register.Mode == ModeClosed && errors.As(err, &refused) && refused.Code == refusal.CodeInvitationInvalid {
+		return refusal.New(refusal.CodeNotFound)
+	}
+	return err
+}
+
 // Register creates an account. With verification on it waits for its
 // confirmation, by the mail that is queued in the same transaction. An address
 // that is somebody's is then no error, which would tell anybody who has an
 // account: the account waits like any other, and the owner of the address gets a
 // notice in place of that mail.
+//
+// An invitation is the owner's own word: who has one needs no approval, no code, no
+// allowed domain and no reason, and gets in where sign-up is closed. It gets into a denied
+// domain only if it names the address. Terms are to be agreed to in any case.
 //
 // A page's sign-up that comes again within a minute, in every word the same and from the
 // same address and browser, is the same sign-up: it returns the account that the first
@@ -161,8 +182,11 @@ func (a *Accounts) Register(ctx context.Context, in field.Input, client Client) 
 	if err := a.admits(s); err != nil {
 		return nil, err
 	}
-	if err := a.checkCode(in, client, &s.refused); err != nil {
-		return nil, err
+	defer func() { err = a.notFound(err) }()
+	if s.invitation == nil {
+		if err := a.checkCode(in, client, &s.refused); err != nil {
+			return nil, err
+		}
 	}
 	if len(s.refused) > 0 || a.SignUps == nil || !client.Page {
 		return a.signUp(ctx, s, client)
@@ -355,17 +379,21 @@ const MaxReason = 1000
 // admitsAddress reports whether the owner lets addresses of this one's domain in. It
 // looks at no account.
 func (p *Policy) admitsAddress(email string) bool {
-	domain := strings.ToLower(email[strings.LastIndexByte(email, '@')+1:])
-	in := func(list []string) bool {
-		return slices.ContainsFunc(list, func(entry string) bool {
-			if below, ok := strings.CutPrefix(entry, "*"); ok { // ".example.com"
-				return strings.HasSuffix(domain, below)
-			}
-			return domain == entry
-		})
-	}
 	allowed := p.Register.AllowDomains
-	return (len(allowed) == 0 || in(allowed)) && !in(p.Register.DenyDomains)
+	return (len(allowed) == 0 || inDomains(email, allowed)) && !p.denies(email)
+}
+
+// denies reports whether the owner keeps addresses of this one's domain out.
+func (p *Policy) denies(email string) bool { return inDomains(email, p.Register.DenyDomains) }
+
+func inDomains(email string, list []string) bool {
+	domain := strings.ToLower(email[strings.LastIndexByte(email, '@')+1:])
+	return slices.ContainsFunc(list, func(entry string) bool {
+		if below, ok := strings.CutPrefix(entry, "*"); ok { // ".example.com"
+			return strings.HasSuffix(domain, below)
+		}
+		return domain == entry
+	})
 }
 
 // checkAddress refuses an address that is not let in, and none where only some are.

@@ -51,7 +51,7 @@ func (c *common) invite() *cobra.Command {
 	var wanted invited
 	cmd := &cobra.Command{
 		Use: "invite [<email>]", Short: "Makes an invitation and prints its link", Args: cobra.MaximumNArgs(1),
-		Long: "\nMakes an invitation and prints its link, this once. One with an address is for that\naddress alone and confirms it; --mail sends it there, too. Who is invited needs no\napproval.\n",
+		Long: "\nMakes an invitation and prints its link, this once. One with an address is for that\naddress alone and confirms it; --mail sends it there, too. Who is invited needs no\napproval, no code and no reason, and may sign up where sign-up is closed.\n",
 		Example: "  $ caddy registration invite ada@example.com --mail\n" +
 			"  $ caddy registration invite --group choir --uses 30 --expires 14d --note \"after the concert\"",
 	}

@@ -124,7 +124,7 @@ func (p *OriginPolicy) cors(w http.ResponseWriter, req *http.Request, e *Endpoin
 	h.Set("Access-Control-Allow-Origin", from)
 	h.Set("Access-Control-Allow-Credentials", "true")
 	h.Set("Access-Control-Expose-Headers", exposedHeaders)
-	return e != nil && !e.Off && p.preflight(w, req, e)
+	return e != nil && (!e.Off || e.Invited) && p.preflight(w, req, e)
 }
 
 // preflight answers the question of a browser before an unsafe request (Fetch,

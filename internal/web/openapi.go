@@ -50,7 +50,7 @@ func (r *Realm) openAPIBody(cookie string) ([]byte, error) {
 func (r *Realm) openAPIDocument(cookie string) Object {
 	names := make([]string, 0, len(r.Endpoints))
 	for name, e := range r.Endpoints {
-		if !e.Off {
+		if !e.Off || e.Invited {
 			names = append(names, name)
 		}
 	}

@@ -94,7 +94,9 @@ type FormField struct {
 	// stale: only a sign-in of some time ago has to fill it in; foreign: only a
 	// browser that did not sign up itself.
 	stale, Foreign bool
-	minLength      int
+	// Uninvited: who has a good invitation doesn't have to fill it in.
+	Uninvited bool
+	minLength int
 	// sends is what a ticked box sends; "": true.
 	sends string
 	// more is a link that tells more than the label.

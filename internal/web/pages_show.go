@@ -48,7 +48,7 @@ func (p *pages) Data(c *Call, e *Endpoint, value func(name string) string, refus
 		}
 	}
 	for _, ff := range f.Fields {
-		if ff.stale && (c.Who == nil || !c.StaleSignIn(c.Who.Session)) || ff.Foreign && !c.MustProve {
+		if ff.stale && (c.Who == nil || !c.StaleSignIn(c.Who.Session)) || ff.Foreign && !c.MustProve || ff.Uninvited && c.invited() {
 			continue
 		}
 		field := ff.show(l, value(ff.Name))
@@ -179,6 +179,12 @@ func ProfileValue(c *Call, u *store.User, name string) string {
 		return field.TextOf(f.Get(u))
 	}
 	return ""
+}
+
+// invited reports whether a call brings a good invitation.
+func (c *Call) invited() bool {
+	i, err := c.InvitationOf(c.Req.Context(), c.In)
+	return err == nil && i != nil
 }
 
 // get shows an endpoint's form. It changes nothing, however often a mail

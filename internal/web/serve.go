@@ -34,6 +34,8 @@ type Endpoint struct {
 	GivesCookie bool
 	// Off: it answers 404 to everything.
 	Off bool
+	// Invited: to who has a good invitation it answers all the same.
+	Invited bool
 	// spends is what a call is counted against.
 	Spends
 	Act func(*Call) (*Reply, error)
@@ -169,15 +171,11 @@ func (r *Realm) Serve(w http.ResponseWriter, req *http.Request, name string) {
 	if r.Origins.cors(w, req, e) {
 		return
 	}
-	if !ok || e.Off {
-		if ok && html && e.Form != nil && e.Form.Closed.Id != "" {
-			r.Pages.Blocked(w, &Call{Realm: r, Req: req, Loc: r.Language(req), Next: r.Origins.SafeNext(QueryOf(req).Get(sign.ParamNext))}, e, refusal.New(refusal.CodeNotFound), e.Form.Closed)
-			return
-		}
-		r.Refuse(w, req, refusal.New(refusal.CodeNotFound))
+	page := ok && read && r.showsForm(req, e, html)
+	if !ok || e.Off && !e.mayBeInvited(req, page) {
+		r.notThere(w, req, e, html)
 		return
 	}
-	page := read && r.showsForm(req, e, html)
 	if !page && !slices.Contains(e.Methods, req.Method) {
 		w.Header().Set("Allow", strings.Join(e.Methods, ", "))
 		r.Refuse(w, req, refusal.New(refusal.CodeMethodNotAllowed))
@@ -189,11 +187,42 @@ func (r *Realm) Serve(w http.ResponseWriter, req *http.Request, name string) {
 	}
 	_, hasCookie := SentCookie(req, r.cookieName(req))
 	if (hasCookie || e.GivesCookie) && r.Origins.foreign(req) {
-		r.Refuse(w, req, refusal.New(refusal.CodeCrossOrigin))
+		r.turnAway(w, req, e, html, refusal.New(refusal.CodeCrossOrigin))
 		return
 	}
 	r.Heed(req)
 	r.call(w, req, e, html, page)
+}
+
+// mayBeInvited reports whether a request to an endpoint that is off may bring an
+// invitation. Whether that is a good one, the act and the page say.
+func (e *Endpoint) mayBeInvited(req *http.Request, page bool) bool {
+	if page {
+		return e.Invited && QueryOf(req).Get(sign.ParamInvitation) != ""
+	}
+	return e.Invited && slices.Contains(e.Methods, req.Method)
+}
+
+// notThere answers that there is no such endpoint, or that it is off: e is nil, or one
+// whose page says why.
+func (r *Realm) notThere(w http.ResponseWriter, req *http.Request, e *Endpoint, html bool) {
+	refused := refusal.New(refusal.CodeNotFound)
+	if html && e != nil && e.Form != nil && e.Form.Closed.Id != "" {
+		c := &Call{Realm: r, Req: req, Loc: r.Language(req), Next: r.Origins.SafeNext(QueryOf(req).Get(sign.ParamNext))}
+		r.Pages.Blocked(w, c, e, refused, e.Form.Closed)
+		return
+	}
+	r.Refuse(w, req, refused)
+}
+
+// turnAway refuses a request before its act. An endpoint that is off is as if there were
+// none: who has an invitation sends nothing that is refused here.
+func (r *Realm) turnAway(w http.ResponseWriter, req *http.Request, e *Endpoint, html bool, err error) {
+	if e.Off {
+		r.notThere(w, req, e, html)
+		return
+	}
+	r.Refuse(w, req, err)
 }
 
 // showsForm reports whether a GET is answered with the page of an endpoint's form. html:
@@ -234,7 +263,7 @@ func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html
 	} else if who, err := r.Authenticate(req, true); err == nil {
 		c.Who = &who
 	} else if !errors.Is(err, store.ErrNotFound) {
-		r.Refuse(w, req, err)
+		r.turnAway(w, req, e, html, err)
 		return
 	}
 	c.nameCaller()
@@ -256,7 +285,7 @@ func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html
 		var err error
 		if c.In, err = DecodeBody(w, req); err != nil {
 			r.misspelt(c, e, err)
-			r.Refuse(w, req, err)
+			r.turnAway(w, req, e, html, err)
 			return
 		}
 	}

@@ -68,7 +68,7 @@ func invite(c *Call) (any, error) {
 		return nil, err
 	}
 	i, link, err := c.Accounts.Invite(c.Context(), account.NewInvitation{Email: body.Email, Groups: body.Groups, Uses: body.Uses, Lifetime: lifetime, Note: body.Note, Mail: body.Mail})
-	if errors.Is(err, account.ErrNoLink) || errors.Is(err, account.ErrClosed) || errors.Is(err, account.ErrNoMailer) {
+	if errors.Is(err, account.ErrNoLink) || errors.Is(err, account.ErrUnconfirmable) || errors.Is(err, account.ErrNoMailer) {
 		return nil, errorf(http.StatusConflict, "%v", err)
 	}
 	if err != nil {

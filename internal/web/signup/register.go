@@ -61,7 +61,7 @@ func EndpointRegister(r *web.Realm) *web.Endpoint {
 	}
 	switch s.Register.Mode {
 	case account.ModeClosed:
-		e.Form.Closed = text.Say("page.register.closed")
+		closeToUninvited(e)
 	case account.ModeInvite:
 		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeInvitationRequired)
 		e.Form.Instead = func(w http.ResponseWriter, c *web.Call) bool {
@@ -91,6 +91,24 @@ func EndpointRegister(r *web.Realm) *web.Endpoint {
 	return e
 }
 
+// closeToUninvited makes the endpoint one that is only there for who has a good invitation.
+func closeToUninvited(e *web.Endpoint) {
+	e.Invited, e.Form.Closed = true, text.Say("page.register.closed")
+	e.Doc.Description = strings.TrimSpace(e.Doc.Description + " Sign-up is closed: without a good invitation the answer is 404, as if there were no such path.")
+	e.Doc.Codes[0] = refusal.CodeNotFound // in place of what tells of an invitation
+	e.Form.Refused = func(w http.ResponseWriter, c *web.Call, refused *refusal.Error) bool {
+		if refused.Code != refusal.CodeNotFound {
+			return false
+		}
+		c.Realm.Pages.Blocked(w, c, e, refused, e.Form.Closed)
+		return true
+	}
+	e.Form.Instead = func(w http.ResponseWriter, c *web.Call) bool {
+		i, err := c.InvitationOf(c.Req.Context(), c.In)
+		return (err != nil || i == nil) && e.Form.Refused(w, c, refusal.New(refusal.CodeNotFound))
+	}
+}
+
 // registerFields are the inputs of the page for the fields of an account.
 func registerFields(s *web.Options) (inputs []web.FormField) {
 	for _, fld := range s.Fields.Register {
@@ -113,13 +131,20 @@ func askForMore(s *web.Options, e *web.Endpoint) {
 	}
 	if s.Register.Code != "" {
 		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeSignUpCodeInvalid)
-		e.Doc.Inputs = append(e.Doc.Inputs, web.NewInput(account.ParamCode, true, web.NewObject("type", "string", "minLength", 1, "description", "The word that the owner of the site tells people.")))
-		e.Form.Fields = append(e.Form.Fields, web.CodeField(account.ParamCode, text.Say("field.signup_code")))
+		e.Doc.Inputs = append(e.Doc.Inputs, web.NewInput(account.ParamCode, false, web.NewObject("type", "string", "minLength", 1, "description", "The word that the owner of the site tells people. Required, but with a good invitation.")))
+		asked := web.CodeField(account.ParamCode, text.Say("field.signup_code"))
+		asked.Uninvited = true
+		e.Form.Fields = append(e.Form.Fields, asked)
 	}
 	if why := s.Register.Reason; why != account.ReasonOff {
-		required := why == account.ReasonRequired
-		e.Doc.Inputs = append(e.Doc.Inputs, web.NewInput(account.ParamReason, required, web.NewObject("type", "string", "maxLength", account.MaxReason, "description", "Why the person wants an account, for who approves it.")))
-		e.Form.Fields = append(e.Form.Fields, web.LongField(account.ParamReason, text.Say("field.signup_reason"), required))
+		required, says := why == account.ReasonRequired, "Why the person wants an account, for who approves it."
+		if required {
+			says += " Required, but with a good invitation."
+		}
+		e.Doc.Inputs = append(e.Doc.Inputs, web.NewInput(account.ParamReason, false, web.NewObject("type", "string", "maxLength", account.MaxReason, "description", says)))
+		asked := web.LongField(account.ParamReason, text.Say("field.signup_reason"), required)
+		asked.Uninvited = true
+		e.Form.Fields = append(e.Form.Fields, asked)
 	}
 }
 
