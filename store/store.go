@@ -304,6 +304,9 @@ type User struct {
 	UsedLinks []LinkHash
 	// Unreachable is where mail could not be delivered; zero: nowhere.
 	Unreachable Unreachable
+	// Invitation is the one that an account which awaits its verification has used; zero:
+	// none. Its use comes back if the account never is confirmed.
+	Invitation uuid.UUID
 }
 
 // Unreachable says that nobody reads mail at an address, as its server says. It is

@@ -257,6 +257,9 @@ func (a *Accounts) useInvitation(t *Txn, hash store.TokenHash, u *store.User) er
 		return err
 	}
 	u.Groups = slices.Clone(i.Groups)
+	if u.AwaitsVerification {
+		u.Invitation = i.ID
+	}
 	if i.Email == "" {
 		return nil
 	}
@@ -267,6 +270,23 @@ func (a *Accounts) useInvitation(t *Txn, hash store.TokenHash, u *store.User) er
 	default:
 		return err
 	}
+}
+
+// giveBack is part of the end of an account: if nobody has ever confirmed it, the
+// invitation that it came by is as if it had not been used.
+func giveBack(tx store.Tx, u *store.User) error {
+	if u.Invitation == uuid.Nil || !u.AwaitsVerification {
+		return nil
+	}
+	i, err := tx.Invitation(u.Invitation)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err != nil || i.Used == 0:
+		return err
+	}
+	i.Used--
+	return tx.PutInvitation(i)
 }
 
 // SweepInvitations forgets the invitations whose time is over, in batches.

@@ -326,3 +326,60 @@ func TestMailedInvitationAndSecrets(t *testing.T) {
 	_, _, err = account.MailedInvitation(both, &store.Mail{})
 	require.ErrorIs(t, err, account.ErrNoToken)
 }
+
+// The use of an invitation comes back with the end of an account that nobody has
+// confirmed, and of no other.
+func TestUnconfirmedSignUpGivesItsInvitationBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		end   func(*sitetest.Site, *store.User)
+		gives bool
+	}{
+		"never confirmed": {func(s *sitetest.Site, _ *store.User) { purged(s) }, true},
+		"removed by the owner": {func(s *sitetest.Site, u *store.User) {
+			require.NoError(s.T, s.Accounts.Delete(s.T.Context(), u.ID))
+		}, true},
+		"removed once it was confirmed": {func(s *sitetest.Site, u *store.User) {
+			on := true
+			_, err := s.Accounts.Administer(s.T.Context(), u.ID, account.AdminChange{IsActive: &on})
+			require.NoError(s.T, err)
+			require.Equal(s.T, uuid.Nil, s.Stored(u.ID.String()).Invitation)
+			require.NoError(s.T, s.Accounts.Delete(s.T.Context(), u.ID))
+		}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sitetest.New(t, func(s *registration.Settings) { s.Register.Mode = account.ModeInvite })
+			i, token := invited(s, account.NewInvitation{Lifetime: 30 * 24 * time.Hour})
+			res := signUpWith(s, "ada", token, nil)
+			sitetest.WantJSON(t, res, http.StatusCreated)
+			s.Mail()
+			require.Eventually(t, func() bool { return sitetest.QueueEmpty(s.Accounts.Store) }, sitetest.Patience, time.Millisecond)
+			u := s.Stored(res.JSON(t)["id"].(string))
+			require.Equal(t, i.ID, u.Invitation)
+			requireUninvited(t, signUpWith(s, "bob", token, nil))
+			c.end(s, u)
+			_, err := s.Accounts.LookupName(t.Context(), "ada")
+			require.ErrorContains(t, err, "user_not_found")
+			again := signUpWith(s, "bob", token, nil)
+			if !c.gives {
+				requireUninvited(t, again)
+				return
+			}
+			sitetest.WantJSON(t, again, http.StatusCreated)
+			requireUninvited(t, signUpWith(s, "eve", token, nil))
+			// One that has been ended meanwhile is no reason to keep the account.
+			require.NoError(t, s.Accounts.RevokeInvitation(t.Context(), i.ID))
+			require.NoError(t, s.Accounts.Delete(t.Context(), sitetest.UUIDOf(t, s, "bob")))
+		})
+	}
+}
+
+// purged lets the time of those who wait pass, in the steps of the sweep.
+func purged(s *sitetest.Site) {
+	s.T.Helper()
+	step := 2 * account.PurgeEvery(s.Realm.Courier.Unconfirmed)
+	for d := 9 * sitetest.Day; d > -step; d -= step {
+		_, err := s.Realm.Resources.Purger.Purge(s.T.Context(), s.Realm.Courier)
+		require.NoError(s.T, err)
+		s.Travel(step)
+	}
+}

@@ -88,7 +88,7 @@ func (e *Purger) Purge(ctx context.Context, p *outbox.Courier) (total int, err e
 					removed = append(removed, u.ID)
 					row := p.Journal.Row(audit.Caller{Actor: audit.ActorSystem}, audit.AccountDeleted, u.ID, "reason", "unconfirmed")
 					rows = append(rows, row)
-					err = errors.Join(tx.DeleteUser(u.ID), p.Journal.Write(tx, &row))
+					err = errors.Join(giveBack(tx, u), tx.DeleteUser(u.ID), p.Journal.Write(tx, &row))
 				} else { // it may wait once more
 					err = e.waitsSince(tx, u, now)
 				}

@@ -371,7 +371,7 @@ func (a *Accounts) remove(t *Txn, u *store.User) error {
 			return err
 		}
 	}
-	return t.DeleteUser(u.ID)
+	return errors.Join(giveBack(t, u), t.DeleteUser(u.ID))
 }
 
 func userNotFound(err error) error {

@@ -98,6 +98,7 @@ func confirmAccount(u *store.User) {
 func giveEmail(u *store.User) {
 	u.AwaitsVerification, u.EmailPending = false, false
 	u.WaitingFrom, u.WaitingSince = time.Time{}, time.Time{}
+	u.Invitation = uuid.Nil
 }
 
 // confirmable reports whether an account that waits can still have its address:

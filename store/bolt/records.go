@@ -82,6 +82,7 @@ type userRecord struct {
 	Terms          string             `cbor:"29,keyasint,omitempty"`
 	TermsAt        *int64             `cbor:"30,keyasint,omitempty"` // unix seconds
 	Unreachable    *unreachableRecord `cbor:"31,keyasint,omitempty"`
+	Invitation     []byte             `cbor:"32,keyasint,omitempty"`
 }
 
 type unreachableRecord struct {
@@ -174,6 +175,7 @@ func EncodeUser(u *store.User, keys []store.Key) ([]byte, error) {
 		WaitingFrom: unixSeconds(u.WaitingFrom), WaitingSince: unixSeconds(u.WaitingSince),
 		AwaitsApproval: u.AwaitsApproval, Reason: u.Reason, Terms: u.Terms, TermsAt: unixSeconds(u.TermsAt),
 	}
+	r.Invitation = idBytes(u.Invitation)
 	for _, used := range u.UsedLinks {
 		r.UsedLinks = append(r.UsedLinks, used[:]...)
 	}
@@ -250,8 +252,8 @@ func DecodeUser(id uuid.UUID, data []byte) (*store.User, []store.Key, error) {
 		unreachable = store.Unreachable{Email: at.Email, Words: at.Words, Since: time.Unix(at.Since, 0).UTC()}
 	}
 	return &store.User{
-		Unreachable: unreachable,
-		ID:          id, Former: former, NamesLeft: namesLeft, UsedLinks: used, Username: r.Username, Email: r.Email, FirstName: r.FirstName, LastName: r.LastName,
+		Unreachable: unreachable, Invitation: fromIDBytes(r.Invitation),
+		ID: id, Former: former, NamesLeft: namesLeft, UsedLinks: used, Username: r.Username, Email: r.Email, FirstName: r.FirstName, LastName: r.LastName,
 		PasswordHash: fromShorthand(r.PasswordHash), Groups: r.Groups, Extra: r.Extra,
 		IsActive: r.Flags&flagActive != 0, AwaitsVerification: r.Flags&flagAwaitsVerification != 0,
 		EmailVerified: r.Flags&flagEmailVerified != 0, IsStaff: r.Flags&flagStaff != 0,

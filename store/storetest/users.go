@@ -28,6 +28,7 @@ func fullUser() *store.User {
 			"large": int64(1) << 62, "empty": "",
 		},
 		Unreachable:  store.Unreachable{Email: "asa@example.org", Words: "550 5.1.1 no such user", Since: now},
+		Invitation:   uuid.Must(uuid.NewV7()),
 		EmailChanges: 3, Generation: 1 << 40, UsedLinks: []store.LinkHash{{1, 2, 15: 16}, {}},
 		SessionEpoch: 4, TokenEpoch: 1<<32 - 1,
 		AwaitsApproval: true, Reason: "Ich möchte mitmachen.\nDanke!", Terms: "2026-11-01", TermsAt: now.Add(2 * time.Hour),
