@@ -4,6 +4,7 @@ package audit_test
 
 import (
 	"fmt"
+	"net/http"
 	"regexp"
 	"runtime"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -128,6 +130,35 @@ func TestActsWhereTheStoreFails(t *testing.T) {
 	for _, name := range []string{"a confirmation that signs in", "a sign-in with a token", "a sign-up that agrees to the terms"} {
 		walk(name, auditedBesides[name])
 	}
+	walk("a sign-up that an owner hears of", auditedAct{
+		settings: []func(*registration.Settings){func(s *registration.Settings) {
+			s.Register.Verification, s.Register.Notify = sitetest.Off(), "owner@example.com"
+		}},
+		act: auditedEndpoints["register"].act,
+	})
+	walk("a sign-up by an invitation", auditedAct{
+		before: func(s *sitetest.Site) any {
+			_, link, err := s.Accounts.Invite(s.T.Context(), account.NewInvitation{})
+			require.NoError(s.T, err)
+			_, token, _ := strings.Cut(link, "invitation=")
+			return token
+		},
+		act: func(s *sitetest.Site, token any) {
+			ok(s, s.Browser(), "register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"invitation": token}))
+		},
+	})
+	walk("a mailed invitation", auditedAct{act: administers(http.MethodPost, "{realm}/invitations", sitetest.Data{"email": "ada@example.org", "mail": true})})
+	walk("the end of a sign-up that nobody confirmed", auditedAct{
+		before: func(s *sitetest.Site) any {
+			_, link, err := s.Accounts.Invite(s.T.Context(), account.NewInvitation{})
+			require.NoError(s.T, err)
+			_, token, _ := strings.Cut(link, "invitation=")
+			ok(s, s.Browser(), "register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"invitation": token}))
+			s.Mail()
+			return nil
+		},
+		act: administers(http.MethodDelete, "{realm}/users/{account}", nil),
+	})
 	walk("an address without verification", auditedAct{
 		settings: []func(*registration.Settings){func(s *registration.Settings) { s.RegisterEmail.Verification = sitetest.Off() }},
 		before:   adaSignedIn, act: auditedEndpoints["register-email"].act,
