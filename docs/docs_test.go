@@ -222,3 +222,28 @@ func TestReadmeIsShort(t *testing.T) {
 	require.NoError(t, err)
 	require.Less(t, strings.Count(string(raw), "\n"), 250)
 }
+
+// TestImageHasItsFiles: what the Dockerfile copies and compose.yaml mounts is there, and
+// .dockerignore doesn't keep it from the build.
+func TestImageHasItsFiles(t *testing.T) {
+	read := func(name string) string {
+		raw, err := os.ReadFile(filepath.Join(root, name))
+		require.NoError(t, err)
+		return string(raw)
+	}
+	var named []string
+	for _, match := range regexp.MustCompile(`(?m)^COPY ([A-Za-z./ ]+) \S+$`).FindAllStringSubmatch(read("Dockerfile"), -1) {
+		named = append(named, strings.Fields(match[1])...)
+	}
+	for _, match := range regexp.MustCompile(`(?m)^ +- \./(\S+?):/`).FindAllStringSubmatch(read("compose.yaml"), -1) {
+		named = append(named, match[1])
+	}
+	require.Greater(t, len(named), 5)
+	ignored := strings.Fields(read(".dockerignore"))
+	for _, name := range named {
+		_, err := os.Stat(filepath.Join(root, name))
+		require.NoError(t, err)
+		top, _, _ := strings.Cut(name, "/")
+		require.NotContains(t, ignored, top)
+	}
+}

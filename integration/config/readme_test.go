@@ -116,7 +116,7 @@ func readmeFirstAdministrator(t *testing.T, s *served.Server, printed string) {
 	require.Equal(t, []any{"admins"}, s.Administer(http.MethodGet, "ada", "").JSON(t)["groups"])
 }
 
-// TestReadmeTry runs the example as the README says, on another port.
+// TestReadmeTry takes the example as the README says, on another port.
 func TestReadmeTry(t *testing.T) {
 	t.Parallel()
 	command, _, found := strings.Cut(shellBlocks(t, "README.md")[0], "#")
@@ -133,4 +133,10 @@ func TestReadmeTry(t *testing.T) {
 	s.Start()
 	require.Equal(t, http.StatusUnauthorized, s.Client().Get("/members/").StatusCode)
 	require.Equal(t, http.StatusOK, s.Client().Get("/").StatusCode)
+
+	// The other command is what runs this test.
+	dry := exec.Command("make", "--dry-run", "test")
+	dry.Dir = served.RepoRoot
+	out, err := dry.CombinedOutput()
+	require.NoError(t, err, string(out))
 }

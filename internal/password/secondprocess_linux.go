@@ -25,12 +25,13 @@ const (
 	childSlice = 100 * time.Microsecond
 )
 
-// childMemory is how the second process treats its memory: what a hash has left is
+// childEnvironment says how the second process treats its memory: what a hash has left is
 // used again rather than given back to the system and asked for anew, which costs
 // a page fault for each 4 KiB of its 19 MiB; and it is collected after three of
-// them, at which the process has some 140 MB on two cores. There is nothing else in
-// its environment: the server's may hold secrets.
-var childMemory = []string{"GODEBUG=madvdontneed=0", "GOGC=150"}
+// them, at which the process has some 140 MB on two cores. A home it has because a
+// program may look for its own when it starts, and complain in the log where there is
+// none. There is nothing else in its environment: the server's may hold secrets.
+var childEnvironment = []string{"GODEBUG=madvdontneed=0", "GOGC=150", "HOME=/"}
 
 // RunSecondProcess is the second process that UseSecondProcess starts: it hashes
 // what it is told on one pipe, answers on another and returns when there is no
@@ -113,9 +114,9 @@ func startChild(args []string) (*childProcess, error) {
 	// The very program that runs, even if its file was replaced meanwhile.
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args = append([]string{"caddy"}, args...)
-	cmd.Env = childMemory
+	cmd.Env = childEnvironment
 	if dir := os.Getenv("GOCOVERDIR"); dir != "" {
-		cmd.Env = append([]string{"GOCOVERDIR=" + dir}, childMemory...)
+		cmd.Env = append([]string{"GOCOVERDIR=" + dir}, childEnvironment...)
 	}
 	cmd.ExtraFiles = []*os.File{ordersOut, resultsIn}
 	cmd.Stderr = os.Stderr
