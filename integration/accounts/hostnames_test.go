@@ -6,8 +6,10 @@ package accounts_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -87,4 +89,56 @@ func TestHostsInTwoForms(t *testing.T) {
 	require.Equal(t, "https://xn--bcher-kva.example/accounts", claims.Iss)
 	require.Equal(t, []string{"https://api.xn--bcher-kva.example", "books"}, claims.Aud)
 	require.Equal(t, "https://xn--bcher-kva.example/anmelden#form", asBrowser(s).Get("/members/").Header.Get("Location"))
+}
+
+// TestHostsOfTheSite: what a browser sends is compared with what is configured in any
+// script, and a mail's Message-ID has a domain that mail servers take.
+func TestHostsOfTheSite(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		host, ascii, from, messageID string
+	}{
+		"another script":        {"bücher.example", "xn--bcher-kva.example", "no-reply@bücher.example", "xn--bcher-kva.example"},
+		"hyphens in the middle": {"ab--cd.example", "ab--cd.example", "no-reply@ab--cd.example", "ab--cd.example"},
+		"an address":            {"[::1]", "[::1]", "no-reply@sender.example", "sender.example"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			domain, origin := "", "https://app."+c.ascii
+			if c.host != "[::1]" {
+				domain = "session {\n\t\t\tcookie_domain " + c.host + "\n\t\t}\n\t\ttrusted_origins https://app." + c.host
+			}
+			s := served.Run(t, served.Head+served.At("http://"+c.ascii+":[[port]]", // in another script, Caddy 2.11 makes it HTTPS
+				strings.Replace(served.Accounts("http://"+c.host+":[[port]]", domain), "no-reply@example.com", c.from, 1), "require_login /members/*", "respond in"))
+			for _, warning := range []string{"Ignore this if", "require_login guards"} {
+				require.NotContains(t, s.Log.Since(0), warning)
+			}
+			browser := func() *served.Client {
+				b := s.Client()
+				b.Header.Set("Host", fmt.Sprintf("%s:%d", c.ascii, s.Port))
+				b.Header.Set("Origin", fmt.Sprintf("http://%s:%d", c.ascii, s.Port))
+				return b
+			}
+			b := browser()
+			b.Post(http.StatusCreated, "register", served.Newcomer("ada"))
+			m := s.Mail("ada@example.org", 1)
+			require.Regexp(t, "^<[^@<>]+@"+regexp.QuoteMeta(c.messageID)+">$", m.Id)
+			b.Post(http.StatusOK, "verify-registration", m.Link(t))
+			res := b.SignIn("ada")
+			cookie := res.Header.Get("Set-Cookie")
+			require.Contains(t, cookie, "registration=")
+			token, _, _ := strings.Cut(cookie, ";")
+			b.Header.Set("Cookie", token)
+			b.Post(http.StatusOK, "register-email", data{"email": "ada@example.net"})
+
+			b.Header.Set("Origin", origin)
+			res = b.Do(http.MethodPost, "/accounts/register-email", data{"email": "ada@example.net"})
+			if domain == "" {
+				require.Equal(t, http.StatusForbidden, res.StatusCode)
+				return
+			}
+			require.Equal(t, http.StatusOK, res.StatusCode, res.Text)
+			require.Equal(t, origin, res.Header.Get("Access-Control-Allow-Origin"))
+			require.Contains(t, cookie, "Domain="+c.ascii)
+		})
+	}
 }
