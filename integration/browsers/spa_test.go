@@ -95,6 +95,15 @@ func mailedLink(s *served.Server, from int, act, to string) string {
 	return ""
 }
 
+// iconBlocked loads the page's icon, which Chromium without a window doesn't do by
+// itself, and is the directive that blocks it, if one does.
+const iconBlocked = `new Promise(done => {
+	document.addEventListener("securitypolicyviolation", e => done(e.effectiveDirective));
+	const icon = new Image();
+	icon.onload = icon.onerror = () => setTimeout(() => done(""), 100);
+	icon.src = document.querySelector("link[rel=icon]").href;
+})`
+
 func TestFrontendElsewhere(t *testing.T) {
 	s, frontend := spaServer(t)
 	for _, mode := range []string{"cookie", "token"} {
@@ -104,6 +113,7 @@ func TestFrontendElsewhere(t *testing.T) {
 		email, other := name+"@example.org", name+"@example.net"
 		from := s.Log.Mark()
 		require.Equal(t, 200, b.Open(frontend+"/"))
+		require.Empty(t, served.Ask(b, chromedp.Evaluate[string](iconBlocked, chromedp.EvalAwaitPromise)), "the page's own policy blocks its icon")
 		b.Do(chromedp.Click(chromedp.CSS(`input[name="mode"][value="` + mode + `"]`)))
 		p.submit("register", map[string]string{"username": name, "email": email, "password": served.TestPassword, "password_confirm": served.TestPassword}, "Nearly there")
 		p.submit("resend-verification", map[string]string{"login": name}, "on its way")

@@ -235,3 +235,27 @@ func TestAuthenticationProvider(t *testing.T) {
 	ada.Post(http.StatusOK, "logout", nil)
 	ada.RequireStopped()
 }
+
+// TestProxyThatNobodyNamed: a throttle that refuses what comes through one says so in
+// the log, once; a client that names nobody else is no proxy.
+func TestProxyThatNobodyNamed(t *testing.T) {
+	t.Parallel()
+	for header, told := range map[string]bool{"X-Forwarded-For": true, "Forwarded": true, "X-Real-Ip": true, "Cf-Connecting-Ip": true, "X-Other": false} {
+		t.Run(header, func(t *testing.T) {
+			t.Parallel()
+			s := served.Run(t, strings.Replace(served.PlainSite, "throttle off", "throttle login 1 1h", 1))
+			c := s.Client()
+			c.Header.Set(header, "192.0.2.1")
+			for _, want := range []int{http.StatusBadRequest, http.StatusTooManyRequests, http.StatusTooManyRequests} {
+				c.Post(want, "login", map[string]any{"login": "nobody", "password": "x"})
+			}
+			s.Stop() // all that it says is said
+			want := 0
+			if told {
+				want = 1
+			}
+			require.Equal(t, want, strings.Count(s.Log.Since(0), "a throttle has refused a request: requests name another client"))
+			require.Equal(t, told, s.Log.Line(0, "a throttle has refused", "trusted_proxies static") != "")
+		})
+	}
+}
