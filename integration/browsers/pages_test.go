@@ -128,16 +128,7 @@ func TestEveryPage(t *testing.T) {
 // linkTo waits for a mail with a link to a page and returns the newest.
 func linkTo(s *served.Server, to, page string) string {
 	s.T.Helper()
-	link := ""
-	require.True(s.T, served.Eventually(func() bool {
-		for _, m := range s.Mails(to) {
-			if found := served.LinkInText.FindString(m.Text); strings.Contains(found, "/"+page+"/?") {
-				link = found
-			}
-		}
-		return link != ""
-	}, 5*time.Millisecond), "a mail to %s with a link to %s", to, page)
-	return link
+	return served.LinkInText.FindString(s.MailWithLink(to, "/"+page+"/").Text)
 }
 
 func (w *walker) at200(path string) {

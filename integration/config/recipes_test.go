@@ -214,7 +214,7 @@ func TestCurl(t *testing.T) {
 	s.Start()
 	mails := map[string]func() *served.Message{ // what the placeholders of a line stand for
 		"verify-registration": func() *served.Message { return s.Mail("ada@example.com", 1) },
-		"reset-password ":     func() *served.Message { return s.Mail("ada@example.com", 3) }, // after the notice of the changed one
+		"reset-password ":     func() *served.Message { return s.MailWithLink("ada@example.com", "/reset-password/") },
 		"verify-email":        func() *served.Message { return s.Mail("ada@example.org", 1) },
 	}
 	var variables string

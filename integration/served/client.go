@@ -303,6 +303,21 @@ func (s *Server) Mail(to string, n int) *Message {
 	return found[n-1]
 }
 
+// MailWithLink waits for a mail to an address with a link whose path has a part such as
+// /reset-password/, and returns the last of them.
+func (s *Server) MailWithLink(to, part string) (found *Message) {
+	s.T.Helper()
+	require.True(s.T, Eventually(func() bool {
+		for _, m := range s.Mails(to) {
+			if u, err := url.Parse(LinkInText.FindString(m.Text)); err == nil && strings.Contains(u.Path, part) {
+				found = m
+			}
+		}
+		return found != nil
+	}, 5*time.Millisecond), "a mail to %s with a link to %s", to, part)
+	return found
+}
+
 // Code is the code of a refusal, those of its fields behind it.
 func (c *Client) Code(method, path string, body any) string {
 	c.T.Helper()
