@@ -60,7 +60,8 @@ func (p *spa) submit(endpoint string, values map[string]string, says string) {
 		served.Evaluate[bool](p.Browser, "(document.querySelector("+strconv.Quote(input)+").value = '', true)")
 		p.Do(chromedp.SendKeys(chromedp.CSS(input), value))
 	}
-	p.Do(chromedp.Click(chromedp.CSS(form+" button"), chromedp.NodeVisible))
+	// Not by the mouse: what the page still fetches moves the button away from under it.
+	p.Do(chromedp.Focus(chromedp.CSS(form+" button"), chromedp.NodeVisible), chromedp.KeyEvent("\r"))
 	p.waits("#note", says)
 }
 
