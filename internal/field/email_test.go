@@ -19,3 +19,23 @@ func TestEmailDomains(t *testing.T) {
 		require.False(t, ok, bad)
 	}
 }
+
+// So is it with the host of a URL; what comes after it stays as it is typed, escaped.
+func TestURLHosts(t *testing.T) {
+	home := &Field{Name: "home", Kind: KindURL, Extra: true, Unique: true}
+	for in, want := range map[string]string{
+		"https://BÜCHER.example/über?q=Ü#Ä": "https://xn--bcher-kva.example/%C3%BCber?q=Ü#%C3%84", "HTTPS://Example.COM/A": "https://example.com/A",
+		"https://xn--bcher-kva.example:8443": "https://xn--bcher-kva.example:8443", "http://[::1]:80/": "http://[::1]:80/", "http://b%C3%BCcher.example/": "http://xn--bcher-kva.example/",
+	} {
+		got, ok := parseURL(in)
+		require.True(t, ok, in)
+		require.Equal(t, want, got)
+		require.Equal(t, want, home.KeyOf(" "+in+" "))
+	}
+	for _, bad := range []string{"https://a\u200eb.example/", "https://\u0300.example/", "https://a@bücher.example/", "ftp://bücher.example/", "bücher.example"} {
+		_, ok := parseURL(bad)
+		require.False(t, ok, bad)
+	}
+	require.Equal(t, "home.url.ascii", home.Keyspace())
+	require.Equal(t, "home", OfKey(home.Keyspace()))
+}
