@@ -48,7 +48,13 @@ func (s *Site) Operations(t *testing.T) map[[2]string][]string {
 			out[[2]string{strings.ToUpper(method), path}] = slices.Compact(members)
 		}
 	}
-	require.GreaterOrEqual(t, len(out), len(s.Realm.Endpoints))
+	on := 0
+	for _, e := range s.Realm.Endpoints {
+		if !e.Off {
+			on++
+		}
+	}
+	require.GreaterOrEqual(t, len(out), on)
 	return out
 }
 
