@@ -5,12 +5,14 @@ package accounts_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -299,4 +301,51 @@ func TestCommandLineBadInput(t *testing.T) {
 	require.Equal(t, string(whole), string(served.ReadFile(t, db)), "nothing has been done")
 	s.Start()
 	refused(t, []string{"list", "--store", db}, "another process has "+db+" open: leave --store out")
+}
+
+// TestCommandLineWithoutRights: a folder that the caller may not write is named, and
+// nothing of a file is left.
+func TestCommandLineWithoutRights(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs to be root, to be another user")
+	}
+	s := served.NewServer(t)
+	s.Values["listen"] = s.Fill("127.0.0.1:[[admin]]")
+	s.Configure(ownerSite)
+	_, errs, err := owner(s, "create", "ada")
+	require.NoError(t, err, errs)
+	db := filepath.Join(s.DataDir(), "registration.db")
+	const nobody = 65534
+	folder, err := os.MkdirTemp("", "rights")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, os.RemoveAll(folder)) }()
+	require.NoError(t, os.Chmod(folder, 0o755))
+	readable := filepath.Join(folder, "readable.db")
+	require.NoError(t, os.WriteFile(readable, served.ReadFile(t, db), 0o600))
+	require.NoError(t, os.Chown(readable, nobody, nobody))
+	for name, tc := range map[string]struct {
+		args []string
+		says string
+	}{
+		"no right to make a store":   {[]string{"create", "ada", "--store", filepath.Join(folder, "new.db")}, filepath.Join(folder, "new.db") + ": permission denied"},
+		"no right to make a folder":  {[]string{"create", "ada", "--store", filepath.Join(folder, "new", "a.db")}, filepath.Join(folder, "new") + ": permission denied"},
+		"no right to read a store":   {[]string{"list", "--store", db}, "permission denied"},
+		"no right to write a backup": {[]string{"backup", filepath.Join(folder, "b.db"), "--store", readable}, filepath.Join(folder, "b.db") + " can't be written"},
+		"no right to restore":        {[]string{"restore", readable, "--store", filepath.Join(folder, "new.db")}, "nothing has been restored: " + filepath.Join(folder, "new.db") + " can't be written"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cmd := s.Command(append([]string{"registration"}, tc.args...)...)
+			cmd.Dir = folder
+			cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+			out, err := cmd.CombinedOutput()
+			if errors.Is(err, os.ErrPermission) {
+				t.Skip("another user may not run this Caddy")
+			}
+			require.Error(t, err)
+			require.Contains(t, string(out), tc.says)
+			entries, err := os.ReadDir(folder)
+			require.NoError(t, err)
+			require.Len(t, entries, 1, "nothing is left")
+		})
+	}
 }

@@ -56,7 +56,7 @@ this is how the first administrator comes to be.
 		}
 		link, err := c.act(cmd, c.account(made.ID, "reset-link"), map[string]any{"mail": mail})
 		if err != nil {
-			return fmt.Errorf("%s has been created, but %w", made.Username, err)
+			return fmt.Errorf("%s has been created, but %w; 'caddy registration reset-link %[1]s' makes the link", made.Username, err)
 		}
 		if made.Link, made.MailedTo = link.Link, link.MailedTo; mail {
 			return c.done(cmd, made, "%s has been created. %s", made.Username, c.onItsWay(made))
@@ -178,8 +178,13 @@ func (a acted) unmailed() string {
 	return " No mail says so, for want of an address or of a mailer: tell them yourself."
 }
 
+// act asks for an act that Ctrl-C doesn't break off: nobody would know whether it was
+// done. A second Ctrl-C ends the process.
 func (c *common) act(cmd *cobra.Command, path string, body any) (acted, error) {
-	return c.do(cmd.Context(), http.MethodPost, path, body)
+	if cmd.Context().Err() != nil {
+		return acted{}, errInterrupted
+	}
+	return c.do(context.WithoutCancel(cmd.Context()), http.MethodPost, path, body)
 }
 
 // do asks for an act and reads its answer.

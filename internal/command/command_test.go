@@ -208,6 +208,16 @@ func TestInterruptedBetweenAccounts(t *testing.T) {
 	require.Len(t, m.asked, 1)
 
 	ctx, cancel = context.WithCancel(t.Context())
+	m = &madeUp{}
+	m.answer = func(req *http.Request) (int, string) {
+		cancel()
+		require.NoError(t, req.Context().Err(), "what has begun is not broken off")
+		return answers(req)
+	}
+	_, _, err = m.runIn(ctx, "", "create", "ada")
+	require.EqualError(t, err, "ada has been created, but interrupted; 'caddy registration reset-link ada' makes the link")
+
+	ctx, cancel = context.WithCancel(t.Context())
 	m = &madeUp{answer: func(*http.Request) (int, string) { cancel(); return 0, "broken off" }}
 	_, _, err = m.runIn(ctx, "", "show", "ada")
 	require.EqualError(t, err, "interrupted")
@@ -279,7 +289,7 @@ func TestMailedLinks(t *testing.T) {
 		return answers(req)
 	}
 	_, _, err = m.run(t, "", "create", "ada")
-	require.EqualError(t, err, "ada has been created, but there is no page")
+	require.EqualError(t, err, "ada has been created, but there is no page; 'caddy registration reset-link ada' makes the link")
 }
 
 // What is no answer of the operations is not taken for one.

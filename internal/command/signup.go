@@ -61,7 +61,7 @@ func (c *common) invite() *cobra.Command {
 	f.StringVar(&wanted.Expires, "expires", "7d", "A `duration`: how long it is good")
 	f.StringVar(&wanted.Note, "note", "", "A `text` for yourself")
 	f.BoolVar(&wanted.Mail, "mail", false, "Mail the link to the address")
-	cmd.RunE = c.run(func(cmd *cobra.Command, args []string) error {
+	cmd.RunE = c.making(func(cmd *cobra.Command, args []string) error {
 		if wanted.Uses < 1 {
 			return errors.New("--uses is a number from 1 on")
 		}
