@@ -105,6 +105,11 @@ type Policy struct {
 	Validators password.Validators
 }
 
+// LimitsDomains reports whether there are addresses that the owner doesn't let in.
+func (p *Policy) LimitsDomains() bool {
+	return len(p.Register.AllowDomains)+len(p.Register.DenyDomains) > 0
+}
+
 // ConfirmsByMail reports whether who waits for the confirmation of his account can
 // be sent its mail again.
 func (p *Policy) ConfirmsByMail() bool { return p.Register.Verification && p.SendsMail }

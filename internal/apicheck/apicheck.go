@@ -108,7 +108,44 @@ func (c *Checker) Check(a Answer) error {
 	if err := checkHeaders(a, response); err != nil {
 		return err
 	}
-	return c.checkBody(a, method, member(response, "content"))
+	if err := c.checkBody(a, method, member(response, "content")); err != nil {
+		return err
+	}
+	return checkCodes(a, response)
+}
+
+// ofInputs are the codes of what can be wrong with an input of its kind. The document
+// has them by the constraints of its schema, and names all others.
+var ofInputs = []string{
+	"invalid", "required", "blank", "null", "invalid_choice", "min_length", "max_length", "min_value", "max_value", "unique",
+	"password_too_short", "password_too_common", "password_entirely_numeric", "password_too_similar", "passwords_do_not_match", "password_incorrect", "reauthentication_required",
+}
+
+// checkCodes wants each code of a refusal in the description of its status.
+func checkCodes(a Answer, response map[string]any) error {
+	if a.Status < http.StatusBadRequest || len(a.Body) == 0 || !strings.HasPrefix(a.Header.Get("Content-Type"), "application/problem+json") {
+		return nil
+	}
+	var body struct {
+		Code   string                             `json:"code"`
+		Errors map[string][]struct{ Code string } `json:"errors"`
+	}
+	if err := json.Unmarshal(a.Body, &body); err != nil {
+		return err
+	}
+	codes := []string{body.Code}
+	for _, list := range body.Errors {
+		for _, e := range list {
+			codes = append(codes, e.Code)
+		}
+	}
+	description, _ := response["description"].(string)
+	for _, code := range codes {
+		if !slices.Contains(ofInputs, code) && !strings.Contains(description, "`"+code+"`") {
+			return fmt.Errorf("%s %s: the document has no %s among the answers with %d: %s", a.Method, a.Path, code, a.Status, description)
+		}
+	}
+	return nil
 }
 
 // hiddenFromSome reports whether a path may be as if there were none.

@@ -19,12 +19,18 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 )
 
+// withTerms turns on what is off without them.
+func withTerms(s *registration.Settings) {
+	s.Register.Terms = registration.TermsSettings{Page: "/terms.html", Version: "1"}
+}
+
 // A token that is no good is refused wherever it is brought, whatever else is good.
 func TestContractBadTokenIsRefusedEverywhere(t *testing.T) {
-	s := sitetest.New(t, sitetest.WithTokens)
-	s.Member("ada")
+	s := sitetest.New(t, sitetest.WithTokens, withTerms)
+	_, err := s.Accounts.Create(t.Context(), account.NewAccount{Username: "ada", Password: sitetest.Password})
+	require.NoError(t, err)
 	for op := range s.Operations(t) {
-		b := s.SignedIn("ada").Problems()
+		b := s.Browser().Problems()
 		b.Header.Set("Authorization", "Token "+strings.Repeat("x", 43))
 		if op[1] == "/openapi.json" {
 			require.Equal(t, 200, b.Do(op[0], "/accounts"+op[1], nil).StatusCode, "a file that everybody may read")
@@ -144,8 +150,7 @@ func TestContractUnsetFields(t *testing.T) {
 
 // Each endpoint answers with and without the slash, and what isn't there isn't.
 func TestContractSlashes(t *testing.T) {
-	s := sitetest.New(t)
-	s.Member("ada")
+	s := sitetest.New(t, withTerms)
 	for op := range s.Operations(t) {
 		for _, slash := range []string{"", "/"} {
 			res := s.Browser().Do(op[0], "/accounts"+op[1]+slash, nil)

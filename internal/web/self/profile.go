@@ -33,6 +33,9 @@ func EndpointProfile(r *web.Realm) *web.Endpoint {
 		e.Doc.Inputs = append(e.Doc.Inputs, web.CurrentPasswordInput)
 		e.Doc.Codes = []refusal.Code{refusal.CodeThrottled}
 	}
+	if r.Options.LimitsDomains() && slices.ContainsFunc(list, func(f *field.Field) bool { return f.Name == field.Email }) {
+		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeDomainNotAllowed)
+	}
 	for _, field := range list {
 		e.Form.Fields = append(e.Form.Fields, web.ProfileField(field, required[field.Name]))
 	}

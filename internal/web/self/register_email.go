@@ -33,6 +33,9 @@ func EndpointRegisterEmail(r *web.Realm) *web.Endpoint {
 	} else {
 		e.Doc.Codes = []refusal.Code{refusal.CodeEmailAlreadyRegistered, refusal.CodeThrottled}
 	}
+	if r.Options.LimitsDomains() {
+		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeDomainNotAllowed)
+	}
 	return e
 }
 

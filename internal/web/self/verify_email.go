@@ -44,6 +44,9 @@ func EndpointVerifyEmail(r *web.Realm) *web.Endpoint {
 		},
 	}
 	e.RedirectActs(s.Mailed[sign.PurposeRegisterEmail].Redirect)
+	if s.LimitsDomains() {
+		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeDomainNotAllowed)
+	}
 	if s.RegisterEmail.SignedIn {
 		e.Doc.Description = "Only who is signed in to the account can do this."
 		e.Doc.Codes = append(e.Doc.Codes, refusal.CodePermissionDenied)

@@ -271,3 +271,43 @@ func TestCodesAreThrottled(t *testing.T) {
 	require.LessOrEqual(t, tries, s.Accounts.Policy.Limits[account.ThrottleRegister].Events)
 	require.Equal(t, http.StatusTooManyRequests, b.Post("/accounts/register", sitetest.Data{"code": "Sesame"}).StatusCode)
 }
+
+// Each refusal of the ways to sign up is in the document of the endpoint that gives it, and
+// only there: every answer of every test is held against that, here they are all.
+func TestTheDocumentHasTheCodesOfSignUp(t *testing.T) {
+	asks := func(s *registration.Settings) {
+		s.Register.AllowDomains, s.Register.Code, s.Register.Reason = []string{"example.org"}, "sesame", account.ReasonRequired
+		s.RegisterEmail.Verification, s.User.EditableFields = sitetest.Off(), []string{"first_name", "email"}
+		withTerms(s)
+	}
+	s := sitetest.New(t, asks)
+	_, err := s.Accounts.Create(t.Context(), account.NewAccount{Username: "ada", Password: sitetest.Password})
+	require.NoError(t, err)
+	b := s.Browser().Problems()
+	body := sitetest.With(sitetest.Newcomer("bob"), sitetest.Data{"email": "bob@example.net", "code": "open", "reason": "", "terms": "0"})
+	sitetest.RequireError(t, b.Post("/accounts/register", body), 400, "email:domain_not_allowed code:signup_code_invalid reason:blank terms:terms_required")
+	sitetest.RequireError(t, b.Post("/accounts/register", sitetest.With(body, sitetest.Data{"invitation": "none"})), 403, "invitation_invalid")
+	challenge := b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}).JSON(t)["challenge"]
+	require.Equal(t, 200, b.Post("/accounts/login-factor", sitetest.Data{"challenge": challenge, "terms": version}).StatusCode)
+	sitetest.RequireError(t, b.Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"email": "ada@example.net"}), 400, "email:domain_not_allowed")
+	sitetest.RequireError(t, b.Post("/accounts/register-email", sitetest.Data{"email": "ada@example.net"}), 400, "email:domain_not_allowed")
+
+	names := func(s *sitetest.Site) map[string]string {
+		of := map[string]string{}
+		for name, e := range s.Realm.Endpoints {
+			for _, code := range e.Doc.Codes {
+				of[string(code)] += name + " "
+			}
+		}
+		return of
+	}
+	for code, want := range map[string][]string{
+		"domain_not_allowed": {"register", "register-email", "verify-email", "profile"}, "signup_code_invalid": {"register"}, "terms_required": {"register", "login-factor"}, "challenge_expired": {"login-factor"},
+	} {
+		require.ElementsMatch(t, want, strings.Fields(names(s)[code]), code)
+	}
+	plain := names(sitetest.New(t))
+	require.Empty(t, plain["domain_not_allowed"]+plain["signup_code_invalid"])
+	require.NotContains(t, plain["terms_required"], "register")
+	require.Equal(t, "register ", names(sitetest.New(t, mode(account.ModeInvite)))["invitation_required"])
+}

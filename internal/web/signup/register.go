@@ -126,7 +126,7 @@ func registerFields(s *web.Options) (inputs []web.FormField) {
 
 // askForMore adds what the owner asks for besides the fields of an account.
 func askForMore(s *web.Options, e *web.Endpoint) {
-	if len(s.Register.AllowDomains)+len(s.Register.DenyDomains) > 0 {
+	if s.LimitsDomains() {
 		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeDomainNotAllowed)
 	}
 	if s.Register.Code != "" {
