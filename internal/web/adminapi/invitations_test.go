@@ -8,9 +8,12 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/web/adminapi"
 )
@@ -58,4 +61,29 @@ func TestInvitationRoutes(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, refused.Status)
 	list, _ = ask(http.MethodGet, "", "")
 	require.Empty(t, list)
+}
+
+// An owner sees to which terms an account has agreed, and when.
+func TestAnAccountShowsItsTerms(t *testing.T) {
+	s := sitetest.New(t, func(s *registration.Settings) {
+		s.Register.Terms = registration.TermsSettings{Page: "/terms.html", Version: "7"}
+	})
+	server := &adminapi.Server{Realm: func(string) *adminapi.Realm { return &adminapi.Realm{Realm: s.Realm.Realm.Realm} }}
+	_, err := s.Accounts.Create(t.Context(), account.NewAccount{Username: "bob"})
+	require.NoError(t, err)
+	require.Equal(t, http.StatusCreated, s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"terms": "7"})).StatusCode)
+	for name, want := range map[string]any{"ada": "7", "bob": nil} {
+		rec := httptest.NewRecorder()
+		require.NoError(t, server.Serve(rec, httptest.NewRequest(http.MethodGet, "/registration/default/users/"+name, nil)))
+		var shown struct {
+			Terms map[string]any `json:"terms"`
+		}
+		require.NoError(t, json.Unmarshal(rec.Body.Bytes(), &shown))
+		require.Equal(t, want, shown.Terms["version"])
+		if want != nil {
+			at, err := time.Parse(time.RFC3339, shown.Terms["accepted"].(string))
+			require.NoError(t, err)
+			require.Equal(t, time.Unix(0, s.Now.Load()).Unix(), at.Unix())
+		}
+	}
 }

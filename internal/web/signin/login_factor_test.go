@@ -4,6 +4,7 @@
 package signin_test
 
 import (
+	"context"
 	"html"
 	"net/http"
 	"net/url"
@@ -424,4 +425,37 @@ func TestASecondStepThatFails(t *testing.T) {
 	require.NotContains(t, b.Cookie, sitetest.SessionCookie)
 	broken.Broken.Store(false)
 	require.Equal(t, http.StatusSeeOther, b.Post("/accounts/login-factor/", answer).StatusCode)
+}
+
+// Back to the terms that the account has agreed to: a challenge under way asks for nothing.
+func TestTermsThatTheOwnerTakesBack(t *testing.T) {
+	path := t.TempDir() + "/r.db"
+	s := sitetest.NewAt(t, path, terms("1"))
+	_, err := s.Accounts.Create(t.Context(), account.NewAccount{Username: "ada", Password: sitetest.Password})
+	require.NoError(t, err)
+	b := s.Browser()
+	require.Equal(t, http.StatusOK, b.Post("/accounts/login-factor", challenged(t, b)).StatusCode)
+	s.Close()
+	s = sitetest.NewAt(t, path, terms("2"))
+	b = s.Browser()
+	answer := challenged(t, b)
+	s.Close()
+	s = sitetest.NewAt(t, path, terms("1"))
+	b.Site = s
+	delete(answer, "terms")
+	require.Equal(t, http.StatusOK, b.Post("/accounts/login-factor", answer).StatusCode)
+	require.Equal(t, "1", s.Stored(sitetest.UUIDOf(t, s, "ada").String()).Terms)
+}
+
+// blindStore fails whatever is to be read.
+type blindStore struct{ store.Store }
+
+func (blindStore) View(context.Context, func(store.Tx) error) error { return sitetest.ErrDisk }
+
+func TestTheTermsPageOfAStoreThatCannotBeRead(t *testing.T) {
+	s := before(t, withAda)
+	b := pageOf(s)
+	b.Post("/accounts/login/", sitetest.FormOf(right))
+	s.Accounts.Store = blindStore{s.Accounts.Store}
+	require.Equal(t, http.StatusServiceUnavailable, b.Get("/accounts/login-factor/").StatusCode)
 }
