@@ -5,6 +5,7 @@ package command
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 
@@ -69,8 +70,13 @@ func (c *common) sayFinding(cmd *cobra.Command, f finding) error {
 	if c.flags.JSON {
 		return json.NewEncoder(out).Encode(f)
 	}
+	_, columns := terminal(out)
+	return f.print(out, columns)
+}
+
+func (f *finding) print(out io.Writer, columns bool) error {
 	message, mend := printable(f.Message), printable(f.Mend)
-	if _, columns := terminal(out); !columns {
+	if !columns {
 		_, err := fmt.Fprintf(out, "%s\t%s\t%s\t%s\n", f.Level, f.Code, message, mend)
 		return err
 	}

@@ -4,6 +4,7 @@ package command
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -94,6 +95,11 @@ func TestDoctorIsTold(t *testing.T) {
 	require.Equal(t, advice+"\n", out)
 	_, _, err = answering(`what?`).run(t, "", "doctor")
 	require.ErrorContains(t, err, "the answer can't be read")
+	var terminal strings.Builder
+	for _, f := range []finding{{"advice", "secret", "the key", "secret x"}, {"fine", "clock", "it says 8", ""}} {
+		require.NoError(t, f.print(&terminal, true))
+	}
+	require.Equal(t, "advice  the key\n        -> secret x\nfine    it says 8\n", terminal.String())
 	for _, command := range [][]string{{"doctor"}, {"mail", "queue", "--retry"}, {"mail", "test", "a@example.org"}} {
 		_, _, err = (&madeUp{answer: func(*http.Request) (int, string) { return http.StatusConflict, `{"error": "no mailer"}` }}).run(t, "", command...)
 		require.EqualError(t, err, "no mailer")

@@ -61,3 +61,20 @@ func TestWarnings(t *testing.T) {
 		})
 	}
 }
+
+// The line to write names the host where one is known.
+func TestTheLineOfBaseURL(t *testing.T) {
+	for host, want := range map[string]string{"a.example": "base_url https://a.example:8443", "*.example": "base_url https://example.com", "{env.HOST}x": "base_url https://example.com", "::1": "base_url https://[::1]:8443", "": "base_url https://example.com"} {
+		p := Place{Source: "Caddyfile:3", Path: "/accounts", BaseURL: "http://other.example", Ports: []string{"8443"}, TLS: true}
+		if host != "" {
+			p.Hosts = []string{host}
+		}
+		got := Warnings([]Place{p})
+		require.Len(t, got, 1)
+		require.Contains(t, got[0].Mend, want+". Ignore this if")
+	}
+	for _, w := range []Warning{ChosenAddress("default"), UnnamedProxy("default"), Blind("default", "Caddyfile:9", "a.example", "https://example.com")} {
+		require.Equal(t, "default", w.Realm)
+		require.Equal(t, w.Message+". "+w.Mend, w.String())
+	}
+}

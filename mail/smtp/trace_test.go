@@ -6,6 +6,8 @@ package smtp_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -195,6 +197,21 @@ func TestFollowedMailThatFails(t *testing.T) {
 			_, port, _ := net.SplitHostPort(m.Address)
 			require.Equal(t, strings.ReplaceAll(c.line, "{port}", port), failed.Line)
 		})
+	}
+}
+
+// What can be wrong with a certificate beside its name and who vouches for it.
+func TestOtherCertificates(t *testing.T) {
+	s := smtp.Server{Host: "mail.example.com", Port: "587", TLS: smtp.StartTLS}
+	for says, cause := range map[string]error{
+		"its time is over, or has not begun":        x509.CertificateInvalidError{Reason: x509.Expired},
+		"a name that the certificate has or, for a": errors.New("something else"),
+		"a name that the certificate has (no name)": x509.HostnameError{Certificate: &x509.Certificate{}, Host: "mail.example.com"},
+	} {
+		var failed *mail.Error
+		require.ErrorAs(t, s.Failure(smtp.StepConnect, &tls.CertificateVerificationError{Err: cause}), &failed)
+		require.ErrorContains(t, failed, says)
+		require.Empty(t, failed.Line)
 	}
 }
 

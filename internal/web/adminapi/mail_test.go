@@ -138,6 +138,40 @@ func TestMailTestWhereTheStoreFails(t *testing.T) {
 	d.Accounts.Store = well
 }
 
+// Who gives up says nothing about the server.
+func TestMailTestThatIsBrokenOff(t *testing.T) {
+	d := newDesk(t)
+	ctx, stop := context.WithCancel(t.Context())
+	d.with(mailerFunc(func(ctx context.Context, _ *mail.Message) error { stop(); return mail.Stopped(ctx) }))
+	server := &adminapi.Server{Realm: func(string) *adminapi.Realm { return d.realm }}
+	req := httptest.NewRequestWithContext(ctx, http.MethodPost, "/registration/default/mail/test", strings.NewReader(`{"to": "ada@example.org"}`))
+	require.NoError(t, server.Serve(httptest.NewRecorder(), req))
+	health, err := outbox.HealthOf(t.Context(), d.Accounts.Store)
+	require.NoError(t, err)
+	require.Zero(t, health)
+}
+
+// The store has seen a time that the clock doesn't say any more.
+func TestClockSeen(t *testing.T) {
+	d := newDesk(t)
+	seen, err := d.Accounts.ClockSeen(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, seen, "an empty store has seen none")
+	now := d.Realm.Now().UTC().Truncate(time.Second)
+	d.Member("ada")
+	d.Travel(-3 * time.Hour)
+	seen, err = d.Accounts.ClockSeen(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, now, seen)
+	found := doctor.Look(&doctor.Facts{Now: d.Realm.Now(), Seen: seen})
+	require.Equal(t, doctor.Fault, doctor.Worst(found))
+	d.Accounts.Store = &sitetest.FaultyStore{Store: d.Accounts.Store, FailAt: 1}
+	_, err = d.Accounts.ClockSeen(t.Context())
+	require.Error(t, err)
+	_, err = outbox.BacklogOf(t.Context(), &sitetest.FaultyStore{Store: d.Realm.Resources.Store, FailAt: 1})
+	require.Error(t, err)
+}
+
 func TestMailQueueRoute(t *testing.T) {
 	d := newDesk(t)
 	d.FailWith(func(*mail.Message) error { return &mail.Error{Err: errors.New("451 4.7.1 greylisted\x1b")} })
@@ -161,6 +195,14 @@ func TestMailQueueRoute(t *testing.T) {
 	require.Equal(t, row.Due.Format(time.RFC3339Nano), lines[0]["next_try"])
 	require.NotContains(t, lines[1], "account")
 	require.NotContains(t, lines[1], "error")
+
+	well := d.Accounts.Store
+	d.Accounts.Store = &sitetest.FaultyStore{Store: well, FailAt: 1}
+	_, refused = d.ask(http.MethodGet, "mail/queue", "")
+	require.NotNil(t, refused)
+	d.Accounts.Store = &sitetest.FaultyStore{Store: well, FailAt: 3}
+	require.PanicsWithValue(t, http.ErrAbortHandler, func() { d.ask(http.MethodGet, "mail/queue", "") }, "a short list must not look like a whole one")
+	d.Accounts.Store = well
 
 	d.FailWith(func(*mail.Message) error { return &mail.Error{Server: true, Err: errors.New("the server is down")} })
 	lines, refused = d.ask(http.MethodPost, "mail/retry", "")
