@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"strconv"
 
+	"go.uber.org/zap"
+
 	"github.com/seed-928992b0/caddy-registration/internal/wholefile"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -42,5 +44,6 @@ func backUp(c *Call) (any, error) {
 	if _, err := io.CopyN(c.W, b, b.Size); err != nil {
 		panic(http.ErrAbortHandler) // the client has gone, or the disk fails
 	}
+	c.Realm.Logger.Info("a backup has been handed out over the admin endpoint", zap.Int64("size", b.Size))
 	return Answered, nil
 }

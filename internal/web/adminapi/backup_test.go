@@ -50,6 +50,7 @@ func TestBackupRoute(t *testing.T) {
 	contents, err := bolt.Verify(file)
 	require.NoError(t, err)
 	require.Equal(t, 1, contents.Accounts)
+	require.Equal(t, 1, s.Logs.FilterMessage("a backup has been handed out over the admin endpoint").Len())
 
 	real := s.Accounts.Store
 	for status, c := range map[int]struct {
