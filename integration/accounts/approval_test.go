@@ -86,7 +86,7 @@ func TestOwnerInvites(t *testing.T) {
 	_, errs, err = owner(s, "invite", "ada@example.org")
 	require.Error(t, err)
 	require.Contains(t, errs, "email_already_registered")
-	for _, line := range strings.Split(s.Log.Since(0), "\n") {
+	for line := range strings.SplitSeq(s.Log.Since(0), "\n") {
 		require.NotContains(t, line, "invitation=")
 	}
 }

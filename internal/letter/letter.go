@@ -366,7 +366,11 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 	if kind == store.MailDecoy || kind == store.MailSetPassword {
 		kind = store.MailResetPassword
 	}
-	subject, text, html, err := r.Of[l.Name][kind].Render(data)
+	template, ok := r.Of[l.Name][kind]
+	if !ok { // a newer version has queued it
+		return nil, &mail.Error{Permanent: true, Err: fmt.Errorf("this version knows no message %q", kind)}
+	}
+	subject, text, html, err := template.Render(data)
 	if err != nil {
 		return nil, err
 	}

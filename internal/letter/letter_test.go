@@ -422,3 +422,19 @@ func TestALinkThatMailProgramsBroke(t *testing.T) {
 		require.Equal(t, 200, s.Browser().Post("/accounts/verify-registration", link).StatusCode)
 	})
 }
+
+// What can't be made is given up, and is no panic: a message of a newer version, an
+// invitation whose secret is gone, a notice that nobody has filled in.
+func TestMessagesThatCantBeMade(t *testing.T) {
+	s := sitetest.New(t)
+	for _, m := range []*store.Mail{
+		{Kind: "of a newer version", To: "ada@example.org"}, {Kind: store.MailInvitation, To: "ada@example.org"}, {Kind: store.MailSignUps, To: "ada@example.org"},
+		{Kind: store.MailInvitation, To: "ada@example.org", State: append(make([]byte, 32), "1790000000"...)},
+	} {
+		_, err := s.Realm.Courier.Render(m, nil)
+		failed := (*mail.Error)(nil)
+		require.ErrorAs(t, err, &failed, string(m.Kind))
+		require.True(t, failed.Permanent)
+		require.NotEmpty(t, failed.Error())
+	}
+}

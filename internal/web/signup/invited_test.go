@@ -147,7 +147,7 @@ func (c try) requireAPI(s *sitetest.Site, name string) {
 	require.Equal(s.T, http.StatusBadRequest, res.StatusCode, "%+v: %s", c, res.Text)
 	errs := res.JSON(s.T)["errors"].(map[string]any)
 	require.Len(s.T, errs, len(strings.Fields(want)), "%+v: %v", c, errs)
-	for _, f := range strings.Fields(want) {
+	for f := range strings.FieldsSeq(want) {
 		name, code, _ := strings.Cut(f, ":")
 		require.Contains(s.T, fmt.Sprint(errs[name]), "code:"+code, "%+v: %v", c, errs)
 	}
@@ -164,7 +164,7 @@ func (c try) requirePage(s *sitetest.Site, name string) {
 		require.Equal(s.T, http.StatusSeeOther, res.StatusCode, "%+v: %s", c, res.Text)
 	case strings.Contains(want, ":"):
 		require.Equal(s.T, http.StatusBadRequest, res.StatusCode, "%+v", c)
-		for _, f := range strings.Fields(want) {
+		for f := range strings.FieldsSeq(want) {
 			name, _, _ := strings.Cut(f, ":")
 			require.Contains(s.T, res.Text, `name="`+name+`"`, "the field is there to be mended")
 		}
