@@ -4,6 +4,7 @@ package account_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -16,6 +17,7 @@ import (
 
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/outbox"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/mail"
@@ -362,5 +364,55 @@ func TestOwnerIsNotifiedOfEachWay(t *testing.T) {
 			passes(s, time.Hour)
 			require.Eventually(t, func() bool { return queued(s, store.MailSignUps) == 0 }, sitetest.Patience, time.Millisecond)
 		})
+	}
+}
+
+// Where the store fails while a notice is made or taken off the queue, the outbox hears
+// of it, and tries again.
+func TestNoticeWhereTheStoreFails(t *testing.T) {
+	s := sitetest.New(t, notified)
+	s.FailWith(func(*mail.Message) error { return &mail.Error{Server: true, Err: http.ErrAbortHandler} })
+	comes(s, "ada")
+	row := *s.Queued()[0]
+	left := row
+	left.Words = `{"of": 0}` // she has come while it was sent
+	invitation, _, err := s.Accounts.Invite(t.Context(), account.NewInvitation{Email: "bob@example.org"})
+	require.NoError(t, err)
+	for name, act := range map[string]func(store.Tx) error{
+		"made": func(tx store.Tx) error { m := row; _, err := s.Accounts.PrepareMail(tx, &m); return err },
+		"an invitation": func(tx store.Tx) error {
+			_, err := s.Accounts.PrepareMail(tx, &store.Mail{Kind: store.MailInvitation, Invitation: invitation.ID})
+			return err
+		},
+		"taken off": func(tx store.Tx) error { return s.Realm.Resources.Purger.MailDone(tx, &left, outbox.End{}) },
+		"taken off unmade": func(tx store.Tx) error {
+			m := row
+			m.Words = ""
+			return s.Realm.Resources.Purger.MailDone(tx, &m, outbox.End{})
+		},
+		"taken off with it": func(tx store.Tx) error {
+			m := row
+			m.Words = `{"of": 1}`
+			return s.Realm.Resources.Purger.MailDone(tx, &m, outbox.End{})
+		},
+	} {
+		failed := 0
+		for n := 1; ; n++ {
+			faulty := &sitetest.FaultyStore{Store: s.Accounts.Store, FailAt: n}
+			err := faulty.Update(t.Context(), func(tx store.Tx) error {
+				if err := act(tx); err != nil {
+					return err
+				}
+				return context.Canceled // nothing is to change
+			})
+			if !faulty.Met {
+				require.ErrorIs(t, err, context.Canceled, name)
+				break
+			}
+			if errors.Is(err, sitetest.ErrFault) {
+				failed++
+			}
+		}
+		require.GreaterOrEqual(t, failed, 2, name)
 	}
 }
