@@ -25,6 +25,9 @@ func TestMailTestIsTold(t *testing.T) {
 	out, _, err = m.run(t, "", "mail", "test", "ada@example.com", "--json")
 	require.NoError(t, err)
 	require.Equal(t, steps+`{"result":"sent","mailer":"smtp"}`+"\n", out)
+	out, _, err = answering(`{"step":"file","answer":"written to a file"}`+"\n"+`{"result":"sent","mailer":"file"}`+"\n").run(t, "", "mail", "test", "ada@example.com")
+	require.NoError(t, err)
+	require.Equal(t, "* written to a file\n", out, "nobody gets it")
 
 	for name, c := range map[string]struct{ body, says string }{
 		"with a line":  {`{"result":"failed","error":"535 no","line":"username <name>"}`, "the mail was not sent: 535 no\nWrite: username <name>"},
