@@ -128,6 +128,9 @@ func registerFields(s *web.Options) (inputs []web.FormField) {
 func askForMore(s *web.Options, e *web.Endpoint) {
 	if s.LimitsDomains() {
 		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeDomainNotAllowed)
+		if len(s.Register.AllowDomains) > 0 && !s.Register.Verification { // with it the code is there
+			e.Doc.Codes = append(e.Doc.Codes, refusal.CodeEmailRequired)
+		}
 	}
 	if s.Register.Code != "" {
 		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeSignUpCodeInvalid)
