@@ -125,8 +125,19 @@ func TestTermsSettings(t *testing.T) {
 		}
 	}
 	for _, c := range [][2]string{
-		{"", "1"}, {"/terms.html", ""}, {"terms.html", "1"}, {"//evil.example/", "1"}, {"javascript:alert(1)", "1"}, {"mailto:a@example.com", "1"}, {"ftp://example.com/", "1"},
-		{"/terms.html", "November 2026"}, {"/terms.html", "-1"}, {"/terms.html", "1\n2"}, {"/terms.html", "größer"}, {"/terms.html", strings.Repeat("x", account.MaxTermsVersion+1)}, {"/terms.html", `"><script>`},
+		{"", "1"},
+		{"/terms.html", ""},
+		{"terms.html", "1"},
+		{"//evil.example/", "1"},
+		{"javascript:alert(1)", "1"},
+		{"mailto:a@example.com", "1"},
+		{"ftp://example.com/", "1"},
+		{"/terms.html", "November 2026"},
+		{"/terms.html", "-1"},
+		{"/terms.html", "1\n2"},
+		{"/terms.html", "größer"},
+		{"/terms.html", strings.Repeat("x", account.MaxTermsVersion+1)},
+		{"/terms.html", `"><script>`},
 	} {
 		_, err := sitetest.Open(t.TempDir()+"/r.db", func(s *registration.Settings) {
 			s.Register.Terms = registration.TermsSettings{Page: c[0], Version: c[1]}
