@@ -171,7 +171,7 @@ func TestCommandLineActs(t *testing.T) {
 	require.Error(t, err)
 	require.Equal(t, "ada is signed out everywhere.\ngrace is signed out everywhere.\n", out)
 	require.Contains(t, errs, "nobody: ")
-	require.Contains(t, errs, "1 of 3 accounts not done")
+	require.Contains(t, errs, "1 of 3 not done")
 	require.Equal(t, http.StatusUnauthorized, ada.Get("/accounts/profile").StatusCode)
 
 	// A username that is another account's id.

@@ -152,9 +152,9 @@ func TestCompletion(t *testing.T) {
 func TestActsWithSeveralAccounts(t *testing.T) {
 	m := &madeUp{file: "/var/lib/r.db"}
 	out, errs, err := m.run(t, "", "disable", "-y", "ada", "nobody", "a/b", "..")
-	require.EqualError(t, err, "1 of 4 accounts not done")
+	require.EqualError(t, err, "1 of 4 not done")
 	require.Equal(t, "ada can't sign in any more.\na/b can't sign in any more.\n.. can't sign in any more.\n", out)
-	require.Equal(t, "nobody: there is no such account\nWritten to /var/lib/r.db\nError: 1 of 4 accounts not done\n", errs)
+	require.Equal(t, "nobody: there is no such account\nWritten to /var/lib/r.db\nError: 1 of 4 not done\n", errs)
 	require.Equal(t, []string{
 		"POST default/users/ada/disable", "POST default/users/nobody/disable", "POST default/users/disable?name=a%2Fb", "POST default/users/disable?name=..",
 	}, m.asked)
@@ -163,7 +163,7 @@ func TestActsWithSeveralAccounts(t *testing.T) {
 	out, errs, err = m.run(t, "", "group", "add", "members", "ada", "nobody", "--json")
 	require.Error(t, err)
 	require.Equal(t, `{"id":"id-of-ada","username":"ada","email":"ada@example.com"}`+"\n"+`{"account":"nobody","error":"there is no such account"}`+"\n", out)
-	require.Equal(t, "Error: 1 of 2 accounts not done\n", errs)
+	require.Equal(t, "Error: 1 of 2 not done\n", errs)
 	require.Equal(t, `POST default/users/ada/groups {"add":["members"]}`, m.asked[0])
 
 	out, errs, err = new(madeUp).run(t, "", "group", "remove", "members", "ada", "grace")

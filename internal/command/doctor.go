@@ -68,7 +68,9 @@ not look, and 2 where it found a fault.
 func (c *common) sayFinding(cmd *cobra.Command, f finding) error {
 	out := cmd.OutOrStdout()
 	if c.flags.JSON {
-		return json.NewEncoder(out).Encode(f)
+		enc := json.NewEncoder(out)
+		enc.SetEscapeHTML(false) // a line to write has <name> in it
+		return enc.Encode(f)
 	}
 	_, columns := terminal(out)
 	return f.print(out, columns)

@@ -133,7 +133,7 @@ func (c *common) each(cmd *cobra.Command, accounts []string, act func(ctx contex
 		failures++
 	}
 	if failures > 0 {
-		return fmt.Errorf("%d of %s not done", failures, english(len(accounts), "account"))
+		return fmt.Errorf("%d of %d not done", failures, len(accounts))
 	}
 	return nil
 }

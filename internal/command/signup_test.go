@@ -21,7 +21,7 @@ func TestApprovesAndRefuses(t *testing.T) {
 		return http.StatusOK, `{"username": "ada", "mailed": true}`
 	}}
 	out, errs, err := m.run(t, "", "approve", "-y", "ada", "nobody", "grace")
-	require.EqualError(t, err, "1 of 3 accounts not done")
+	require.EqualError(t, err, "1 of 3 not done")
 	require.Equal(t, "ada has been approved.\ngrace has been approved. No mail says so, for want of an address or of a mailer: tell them yourself.\n", out)
 	require.Contains(t, errs, "nobody: not_waiting: it is active already\n")
 	require.Equal(t, []string{"POST default/users/ada/approve", "POST default/users/nobody/approve", "POST default/users/grace/approve"}, m.asked)
