@@ -165,13 +165,13 @@ func TestSettings(t *testing.T) {
 		return &place{Server: s, name: name}
 	}
 	plain := site("plain", "")
-	places := make([]*place, len(settingCases))
-	for i, c := range settingCases {
+	places := make([]*place, len(allSettingCases))
+	for i, c := range allSettingCases {
 		places[i] = site(fmt.Sprintf("case%d", i), c.with)
 	}
 	s.Configure(config.String())
 	s.Start()
-	for i, c := range settingCases {
+	for i, c := range allSettingCases {
 		t.Run(c.paths, func(t *testing.T) {
 			with, without := *places[i], *plain
 			with.t, without.t = t, t
@@ -183,7 +183,7 @@ func TestSettings(t *testing.T) {
 // TestEverySettingHasACase: a new setting needs a case above.
 func TestEverySettingHasACase(t *testing.T) {
 	covered := func(path string) bool {
-		for _, c := range settingCases {
+		for _, c := range allSettingCases {
 			for _, prefix := range strings.Fields(c.paths) {
 				if path == prefix || strings.HasPrefix(path, prefix+".") {
 					return true
@@ -195,7 +195,7 @@ func TestEverySettingHasACase(t *testing.T) {
 	paths := jsonpaths.Of(reflect.TypeFor[registration.Settings]())
 	require.Greater(t, len(paths), 70)
 	for _, path := range paths {
-		require.True(t, covered(path), "%s has no case in settingCases", path)
+		require.True(t, covered(path), "%s has no case in allSettingCases", path)
 	}
 }
 
