@@ -35,6 +35,18 @@ const (
 	MailSignUps MailKind = "sign_ups"
 )
 
+// The link by which a person sets a password, where an owner has it sent and nobody has
+// asked. They differ in where the link leads: MailResetByOwner to the page of those that
+// people ask for, MailSetPassword, where people can't ask, to one of its own.
+const (
+	MailResetByOwner MailKind = "reset_by_owner"
+	MailSetPassword  MailKind = "set_password"
+)
+
+// MailAccountCreated is the text of these two for an account that nobody has used yet.
+// It is never queued: what the account is like when the mail is sent decides.
+const MailAccountCreated MailKind = "account_created"
+
 // MailDecoy is a row that the outbox takes off again without sending anything:
 // the work of a mail, in the request and after it, where there is none to send.
 const MailDecoy MailKind = "decoy"

@@ -454,10 +454,6 @@ func (h TokenHash) PublicID() string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// MailSetPassword is MailResetPassword where people can't ask for it: an owner has
-// it sent.
-const MailSetPassword MailKind = "set_password"
-
 // Epoch is what Session.Epoch of the account's live sessions of a kind is.
 func (u *User) Epoch(kind SessionKind) uint32 {
 	if kind == KindSession {

@@ -299,6 +299,7 @@ var Purposes = map[store.MailKind]sign.Purpose{
 	store.MailVerifyEmail:        sign.PurposeRegisterEmail,
 	store.MailEmailChanged:       sign.PurposeUndoEmail,
 	store.MailDecoy:              sign.PurposeResetPassword, // for its work and its size
+	store.MailResetByOwner:       sign.PurposeResetPassword,
 	store.MailSetPassword:        sign.PurposeSetPassword,
 }
 

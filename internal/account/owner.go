@@ -328,7 +328,7 @@ func (a *Accounts) MailResetLink(ctx context.Context, u *store.User) error {
 	}
 	kind := store.MailSetPassword
 	if purpose == sign.PurposeResetPassword {
-		kind = store.MailResetPassword
+		kind = store.MailResetByOwner
 	}
 	return a.Update(ctx, func(t *Txn) error {
 		// Read again: the mail goes to the address that the account has now.

@@ -286,6 +286,7 @@ func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error)
 		store.MailVerifyRegistration, store.MailResetPassword,
 		store.MailVerifyEmail, store.MailEmailInUse, store.MailEmailChanged,
 		store.MailPasswordChanged, store.MailLoginChanged, store.MailApproved, store.MailRefused, store.MailInvitation, store.MailSignUps, store.MailTest,
+		store.MailAccountCreated, store.MailSetPassword,
 	}
 	for _, in := range l.Locales {
 		r.Of[in.Name] = map[store.MailKind]mailTemplate{}
@@ -362,10 +363,7 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 	if err := r.fill(&data, m); err != nil { // nothing that time mends
 		return nil, &mail.Error{Permanent: true, Err: err}
 	}
-	kind := m.Kind
-	if kind == store.MailDecoy || kind == store.MailSetPassword {
-		kind = store.MailResetPassword
-	}
+	kind := textOf(m.Kind, u)
 	template, ok := r.Of[l.Name][kind]
 	if !ok { // a newer version has queued it
 		return nil, &mail.Error{Permanent: true, Err: fmt.Errorf("this version knows no message %q", kind)}
@@ -378,6 +376,20 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 		ID: m.MessageID, From: r.options.From, ReplyTo: r.options.ReplyTo, To: m.To, Date: m.Queued,
 		Subject: subject, Text: text, HTML: html, Language: l.Name,
 	}, nil
+}
+
+// textOf names the texts of a mail of this kind about u.
+func textOf(kind store.MailKind, u *store.User) store.MailKind {
+	switch kind { //nolint:exhaustive // the others have texts of their own
+	case store.MailDecoy:
+		return store.MailResetPassword
+	case store.MailResetByOwner, store.MailSetPassword:
+		if u.PasswordHash == "" && u.LastLogin.IsZero() {
+			return store.MailAccountCreated
+		}
+		return store.MailSetPassword
+	}
+	return kind
 }
 
 // fill adds what only one kind of mail has.

@@ -438,3 +438,32 @@ func TestMessagesThatCantBeMade(t *testing.T) {
 		require.NotEmpty(t, failed.Error())
 	}
 }
+
+// TestMailsSayWhyTheyCome: the last line of a mail says why somebody gets it, and that
+// somebody typed the address only where somebody may have.
+func TestMailsSayWhyTheyCome(t *testing.T) {
+	l := sitetest.English(t)
+	r, err := letter.NewTemplates(sitetest.Letters(sitetest.Resolved(t)), l, "example.com")
+	require.NoError(t, err)
+	reasons := map[store.MailKind]string{
+		store.MailSignUps: "mail.why_configured", store.MailInvitation: "mail.why_invited",
+		store.MailApproved: "mail.why_requested", store.MailRefused: "mail.why_requested",
+		store.MailAccountCreated: "mail.why_sent", store.MailSetPassword: "mail.why_sent", store.MailTest: "mail.why_sent",
+		store.MailEmailChanged: "mail.why_notice", store.MailPasswordChanged: "mail.why_notice", store.MailLoginChanged: "mail.why_notice",
+		store.MailVerifyRegistration: "mail.why", store.MailResetPassword: "mail.why", store.MailVerifyEmail: "mail.why", store.MailEmailInUse: "mail.why",
+	}
+	for _, language := range l.Locales {
+		require.Len(t, r.Of[language.Name], len(reasons))
+		for kind, id := range reasons {
+			data := goldenMail(language)
+			_, text, body, err := r.Of[language.Name][kind].Render(data)
+			require.NoError(t, err)
+			want, err := data.T(id)
+			require.NoError(t, err)
+			_, foot, ok := strings.Cut(text, "\n-- \n")
+			require.True(t, ok, text)
+			require.Equal(t, strings.Fields(want), strings.Fields(foot), "%s in %s", kind, language.Name)
+			require.Contains(t, html.UnescapeString(body), want+"</td>", "%s in %s", kind, language.Name)
+		}
+	}
+}
