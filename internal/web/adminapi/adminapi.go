@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
@@ -24,6 +25,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -135,7 +137,7 @@ func (s *Server) Serve(w http.ResponseWriter, req *http.Request) error {
 	var answer any
 	if strings.Contains(op.Path, "{account}") {
 		if c.User, err = who.find(req.Context(), c.Accounts); err != nil && web.AsRefusal(err).Code == refusal.CodeUserNotFound {
-			err = errorf(http.StatusNotFound, "there is no account %s (%s)", who, refusal.CodeUserNotFound)
+			err = noAccount(who.String())
 		}
 	}
 	if err == nil {
@@ -153,6 +155,11 @@ func (s *Server) Serve(w http.ResponseWriter, req *http.Request) error {
 	return nil
 }
 
+// noAccount refuses a login or an id that nobody has.
+func noAccount(named string) error {
+	return errorf(http.StatusNotFound, "there is no account %s (%s)", named, refusal.CodeUserNotFound)
+}
+
 // asError says a refusal to the owner: with codes, and with rules that he may not know.
 func asError(err error) error {
 	if known := (*Error)(nil); errors.As(err, &known) {
@@ -162,14 +169,40 @@ func asError(err error) error {
 		return errorf(http.StatusConflict, "%s", ambiguous.Error())
 	}
 	refused := web.AsRefusal(err)
-	if refused.Code == refusal.CodeUserNotFound {
-		return errorf(http.StatusNotFound, "%s", refused.Error())
-	}
-	message := refused.Error()
+	message := inEnglish(refused)
 	if slices.ContainsFunc(refused.Fields, func(e refusal.FieldError) bool { return e.Field == field.Groups }) {
 		message += fmt.Sprintf("; the name of a group is %s, and an account has at most %d", identity.GroupRule, account.MaxGroups)
 	}
-	return errorf(web.StatusOf(refused.Code), "%s", message)
+	status := web.StatusOf(refused.Code)
+	if refused.Code == refusal.CodeUserNotFound { // the path names it
+		status = http.StatusNotFound
+	}
+	return errorf(status, "%s", message)
+}
+
+// english are the shipped messages, as sites have them that have none of their own.
+var english = sync.OnceValue(func() *text.Locale {
+	l, err := text.NewLanguages("", text.DefaultLanguage)
+	if err != nil {
+		panic(err) // it is shipped
+	}
+	return l.Named(text.DefaultLanguage)
+})
+
+// inEnglish says a refusal in words, each with its code, by which a program knows it.
+// What an owner alone may know, the cause, stands in the place of the words.
+func inEnglish(refused *refusal.Error) string {
+	if len(refused.Fields) > 0 {
+		parts := make([]string, len(refused.Fields))
+		for i, f := range refused.Fields {
+			parts[i] = fmt.Sprintf("%s: %s (%s)", f.Field, english().Text(f.Phrase()), f.Code)
+		}
+		return strings.Join(parts, "; ")
+	}
+	if refused.Cause != nil {
+		return refused.Error()
+	}
+	return fmt.Sprintf("%s (%s)", refusal.Text(english(), refused.Code, refused.Params), refused.Code)
 }
 
 // inQuery stands in a path for an account that the query names. It is no account's

@@ -255,10 +255,13 @@ func (c *Call) auditedAccount(text string) (uuid.UUID, error) {
 	if err == nil {
 		return u.ID, nil
 	}
-	if id, ok := store.ParseID(text); ok && web.AsRefusal(err).Code == refusal.CodeUserNotFound {
+	if web.AsRefusal(err).Code != refusal.CodeUserNotFound {
+		return uuid.Nil, err
+	}
+	if id, ok := store.ParseID(text); ok {
 		return id, nil
 	}
-	return uuid.Nil, err
+	return uuid.Nil, noAccount(text)
 }
 
 // sinceOf reads a time of the past: how long ago, a date (UTC), or a time.

@@ -164,6 +164,7 @@ func TestAuditRouteRefuses(t *testing.T) {
 	}
 	_, refused := askOwner(t, server, http.MethodGet, "default/audit?account=nobody", "")
 	require.Equal(t, http.StatusNotFound, refused.Status)
+	require.Equal(t, "there is no account nobody (user_not_found)", refused.Message)
 	_, refused = askOwner(t, server, http.MethodPost, "default/audit", "")
 	require.Equal(t, http.StatusMethodNotAllowed, refused.Status)
 	server.Offline = true
