@@ -57,7 +57,7 @@ func TestOwnersMail(t *testing.T) {
 	s.Logged(0, "the mail server can't be used", "connection refused")
 	out, code = ask(t, s, "mail", "queue")
 	require.Zero(t, code, out)
-	require.Regexp(t, `^register\tada@example.org\t20\S+\t20\S+\t0\t.*connection refused`, out)
+	require.Regexp(t, `^register\tada@example.org\t20\S+\t20\S+\t-\t.*connection refused`, out)
 	out, code = ask(t, s, "doctor")
 	require.Equal(t, 2, code, out)
 	require.Contains(t, out, "fault\tmailer_failing\tmail can't be delivered since")

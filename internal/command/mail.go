@@ -113,6 +113,17 @@ type queuedMail struct {
 	NextTry          string `json:"next_try"`
 	Attempts         int
 	Error            string
+	// ServerFails says that the mail server as a whole fails, which counts for no mail.
+	ServerFails bool `json:"server_fails"`
+}
+
+// tries is how often it was tried itself. While the server as a whole fails, it is not
+// known whether it ever was: 0 would say that nothing was tried.
+func (m *queuedMail) tries() string {
+	if m.ServerFails && m.Attempts == 0 {
+		return "-"
+	}
+	return strconv.Itoa(m.Attempts)
 }
 
 func (c *common) mailQueue() *cobra.Command {
@@ -120,9 +131,11 @@ func (c *common) mailQueue() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "queue", Short: "Lists the mail that waits, or has all of it tried at once", Args: cobra.NoArgs,
 		Long: `
-Lists the mail that waits: since when, when it is tried next, how often it was
-tried, and why it still waits. With --retry all of it is tried at once, for example
-after a mail server was mended; a change of the configuration does that by itself.
+Lists the mail that waits: since when, when it is tried next, how often it failed by
+itself, and why it still waits. While the mail server as a whole can't be used, one
+mail is tried for all of them, and that counts for none: where nothing else failed,
+TRIES is "-". With --retry all of it is tried at once, for example after a mail
+server was mended; a change of the configuration does that by itself.
 `,
 		Example: "  $ caddy registration mail queue\n  $ caddy registration mail queue --retry",
 	}
@@ -130,7 +143,7 @@ after a mail server was mended; a change of the configuration does that by itsel
 	cmd.RunE = c.run(func(cmd *cobra.Command, _ []string) error {
 		if !retry {
 			return printLines(c, cmd, c.path("mail", "queue"), []string{"KIND", "TO", "SINCE", "NEXT TRY", "TRIES", "WHY"}, func(t *table, m *queuedMail) []string {
-				return []string{m.Kind, m.To, t.time(m.Queued), t.time(m.NextTry), strconv.Itoa(m.Attempts), m.Error}
+				return []string{m.Kind, m.To, t.time(m.Queued), t.time(m.NextTry), m.tries(), m.Error}
 			})
 		}
 		res, err := c.ask(cmd.Context(), http.MethodPost, c.path("mail", "retry"), nil)

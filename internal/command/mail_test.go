@@ -55,6 +55,15 @@ func TestMailQueueIsTold(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, row, out)
 	require.Equal(t, []string{"GET default/mail/queue", "GET default/mail/queue"}, m.asked)
+	for tries, row := range map[string]string{
+		"-": `{"attempts":0,"error":"connection refused","server_fails":true}`,
+		"2": `{"attempts":2,"error":"connection refused","server_fails":true}`,
+		"0": `{"attempts":0}`,
+	} {
+		out, _, err := answering(row+"\n").run(t, "", "mail", "queue")
+		require.NoError(t, err)
+		require.Equal(t, tries, strings.Split(out, "\t")[4], row)
+	}
 	for _, c := range []struct{ body, file, says string }{
 		{`{"waiting":1}`, "", "1 mail is tried at once.\n"},
 		{`{"waiting":12}`, "", "12 mails are tried at once.\n"},

@@ -54,7 +54,7 @@ var mailOperations = []Operation{
 		Do: testMail,
 	},
 	{
-		Method: http.MethodGet, Path: "{realm}/mail/queue", Summary: "The mail that waits, a JSON object a line, the oldest first: since when, when it is tried next, how often it was tried, and why that failed",
+		Method: http.MethodGet, Path: "{realm}/mail/queue", Summary: "The mail that waits, a JSON object a line, the oldest first: since when, when it is tried next, how often it failed by itself, why it still waits, and whether that is the mail server's failure as a whole (server_fails), which is tried with one mail for all and counted for none",
 		Answer: waitingMail{Seq: 7, Kind: "register", To: "ada@example.com", Queued: time.Date(2026, 11, 26, 20, 0, 0, 0, time.UTC), NextTry: time.Date(2026, 11, 26, 20, 10, 0, 0, time.UTC), Attempts: 3, Error: "mail server mail.example.com:587: 451 4.7.1 try again later"},
 		Do:     listQueue,
 	},
@@ -172,13 +172,17 @@ func (p *Post) result(err error) tested {
 
 // waitingMail is a mail of the queue as an owner sees it.
 type waitingMail struct {
-	Seq      uint64    `json:"seq"`
-	Kind     string    `json:"kind"`
-	To       string    `json:"to"`
-	Account  string    `json:"account,omitempty"`
-	Queued   time.Time `json:"queued"`
-	NextTry  time.Time `json:"next_try,omitzero"`
-	Attempts int       `json:"attempts"`
+	Seq     uint64    `json:"seq"`
+	Kind    string    `json:"kind"`
+	To      string    `json:"to"`
+	Account string    `json:"account,omitempty"`
+	Queued  time.Time `json:"queued"`
+	NextTry time.Time `json:"next_try,omitzero"`
+	// Attempts are the tries that failed for this mail alone. What fails for the mail
+	// server as a whole is tried with one mail for all of them, and is no try of any.
+	Attempts int `json:"attempts"`
+	// ServerFails says that Error is the mail server's as a whole.
+	ServerFails bool `json:"server_fails"`
 	// Error is why it still waits: of its own last try, or why the queue as a whole does.
 	Error string `json:"error,omitempty"`
 }
@@ -226,7 +230,7 @@ func waiting(m *store.Mail, health outbox.Health, probe time.Time) waitingMail {
 		out.Account = m.User.String()
 	}
 	if !health.Failed.IsZero() {
-		out.Error = mail.Printable(health.Words)
+		out.Error, out.ServerFails = mail.Printable(health.Words), true
 	}
 	if probe.After(out.NextTry) {
 		out.NextTry = probe

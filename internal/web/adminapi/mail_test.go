@@ -193,6 +193,7 @@ func TestMailQueueRoute(t *testing.T) {
 	require.InDelta(t, 1, lines[0]["attempts"], 0)
 	require.Equal(t, "451 4.7.1 greylisted?", lines[0]["error"])
 	require.Equal(t, row.Due.Format(time.RFC3339Nano), lines[0]["next_try"])
+	require.Equal(t, false, lines[0]["server_fails"])
 	require.NotContains(t, lines[1], "account")
 	require.NotContains(t, lines[1], "error")
 
@@ -212,6 +213,10 @@ func TestMailQueueRoute(t *testing.T) {
 	lines, refused = d.ask(http.MethodGet, "mail/queue", "")
 	require.Nil(t, refused)
 	require.Equal(t, "the server is down", lines[0]["error"], "that is why all of it waits")
+	require.InDelta(t, 1, lines[0]["attempts"], 0, "that try is no mail's own")
+	require.Equal(t, true, lines[0]["server_fails"])
+	require.InDelta(t, 0, lines[1]["attempts"], 0)
+	require.Equal(t, true, lines[1]["server_fails"])
 	require.Equal(t, d.Realm.Resources.Outbox.NextTry().Format(time.RFC3339Nano), lines[1]["next_try"])
 }
 
