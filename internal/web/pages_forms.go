@@ -322,9 +322,12 @@ func LetStay(c *Call, d *PageData, u *store.User) {
 
 // Blocked is the page of an endpoint that has no form for who asks: it says why, and
 // whom to ask.
-func (p *pages) Blocked(w http.ResponseWriter, c *Call, e *Endpoint, refused *refusal.Error, why text.Phrase) {
+func (p *pages) Blocked(w http.ResponseWriter, c *Call, e *Endpoint, refused *refusal.Error, why ...text.Phrase) {
 	status := p.realm.errorHeaders(w, c.Req, refused)
-	d := PageData{Page: e.Name, Title: c.Loc.Text(e.Form.Title), Text: []string{c.Loc.Text(why)}, Links: p.realm.linkToContact(c.Loc)}
+	d := PageData{Page: e.Name, Title: c.Loc.Text(e.Form.Title), Links: p.realm.linkToContact(c.Loc)}
+	for _, phrase := range why {
+		d.Text = append(d.Text, c.Loc.Text(phrase))
+	}
 	for _, link := range e.Form.Links {
 		d.Links = append(d.Links, PageLink{p.realm.WithNext(link.href, c.Next), c.Loc.Text(link.text)})
 	}

@@ -231,7 +231,7 @@ func TestClosedTellsNothingOfInvitations(t *testing.T) {
 	signUp := func(changes sitetest.Data) *sitetest.Answer {
 		return s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), changes))
 	}
-	want := signUp(nil)
+	want, pages := signUp(nil), map[string]bool{}
 	require.Equal(t, http.StatusNotFound, want.StatusCode)
 	for name, token := range map[string]any{"used": used, "over": over, "revoked": revoked, "named and over": named, "for another": wrongAddress, "none": strings.Repeat("x", 43), "short": "x", "no text": 7, "empty": ""} {
 		res := signUp(sitetest.Data{"invitation": token})
@@ -241,8 +241,19 @@ func TestClosedTellsNothingOfInvitations(t *testing.T) {
 			page := s.Browser().LikeBrowser().Get("/accounts/register/?invitation=" + url.QueryEscape(token))
 			require.Equal(t, http.StatusNotFound, page.StatusCode, name)
 			require.Contains(t, page.Text, sitetest.Words(text.Say("page.register.closed")))
+			require.Equal(t, token != "", strings.Contains(page.Text, sitetest.Words(text.Say("page.register.closed_invitation"))), name)
+			if token != "" {
+				pages[page.Text] = true
+			}
 		}
 	}
+	posted := s.Browser().LikeBrowser().Post("/accounts/register/", sitetest.FormOf(sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"invitation": revoked})))
+	require.Equal(t, http.StatusNotFound, posted.StatusCode)
+	pages[posted.Text] = true
+	require.Len(t, pages, 1, "the same page for every bad invitation")
+	without := s.Browser().LikeBrowser().Get("/accounts/register/")
+	require.Equal(t, http.StatusNotFound, without.StatusCode)
+	require.NotContains(t, without.Text, sitetest.Words(text.Say("page.register.closed_invitation")))
 	for name, send := range map[string]func() *sitetest.Answer{
 		"no JSON": func() *sitetest.Answer {
 			return s.Browser().Set("Content-Type", "application/json").Post("/accounts/register", "{")

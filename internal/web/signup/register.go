@@ -100,7 +100,11 @@ func closeToUninvited(e *web.Endpoint) {
 		if refused.Code != refusal.CodeNotFound {
 			return false
 		}
-		c.Realm.Pages.Blocked(w, c, e, refused, e.Form.Closed)
+		why := []text.Phrase{e.Form.Closed}
+		if c.In.Text(sign.ParamInvitation) != "" { // whichever it is: nothing tells a used one from none
+			why = append(why, text.Say("page.register.closed_invitation"))
+		}
+		c.Realm.Pages.Blocked(w, c, e, refused, why...)
 		return true
 	}
 	e.Form.Instead = func(w http.ResponseWriter, c *web.Call) bool {
