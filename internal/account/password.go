@@ -142,6 +142,9 @@ func (a *Accounts) voidUnproven(t *Txn, u *store.User) error {
 	if u.EmailVerified {
 		return nil
 	}
+	if err := a.judgeAgain(u); err != nil {
+		return err
+	}
 	u.PasswordHash = ""
 	waited := u.AwaitsVerification
 	confirmAccount(u)

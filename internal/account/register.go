@@ -333,6 +333,9 @@ func (a *Accounts) VerifyRegistration(ctx context.Context, in field.Input, clien
 			return err
 		}
 		if u.AwaitsVerification {
+			if err := a.judgeAgain(u); err != nil {
+				return err
+			}
 			confirmAccount(u)
 			if err := errors.Join(t.Audit(audit.AccountVerified, u.ID), a.announce(t, u)); err != nil {
 				return err

@@ -132,3 +132,12 @@ var linkSchemas = map[string]Object{
 func NewInput(name string, required bool, schema Object) InputDoc {
 	return InputDoc{name, required, schema}
 }
+
+// ConfirmingCodes are the refusals of a mailed link that can confirm an account.
+func ConfirmingCodes(o *Options) []refusal.Code {
+	codes := []refusal.Code{refusal.CodeSignatureInvalid, refusal.CodeSignatureExpired}
+	if o.LimitsDomains() {
+		codes = append(codes, refusal.CodeDomainNotAllowed)
+	}
+	return codes
+}

@@ -6,7 +6,6 @@ package self
 import (
 	"net/http"
 
-	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
@@ -24,7 +23,7 @@ func EndpointSetPassword(r *web.Realm) *web.Endpoint {
 			Tag: web.TagPassword, Summary: "Set a password by the link that the owner of the site has made", Success: http.StatusOK, Answer: web.SchemaDetail,
 			Description: "Every session and token of the account ends.",
 			Inputs:      append(web.LinkInputs(sign.ParamUserID, sign.ParamTimestamp, sign.ParamSignature), web.NewPasswordInputs(s, s.ResetPassword.PasswordConfirm)...),
-			Codes:       []refusal.Code{refusal.CodeSignatureInvalid, refusal.CodeSignatureExpired},
+			Codes:       web.ConfirmingCodes(s),
 		},
 		Form: &web.Form{
 			Title: text.Say("page.reset_password.title"), Submit: text.Say("page.reset_password.submit"),

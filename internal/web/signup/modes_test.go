@@ -254,6 +254,40 @@ func TestDomainsTellNothingAndHoldForChanges(t *testing.T) {
 	require.Equal(t, 200, b.Post("/accounts/register-email", sitetest.Data{"email": "ada@example.com"}).StatusCode)
 }
 
+// Who has signed up and not confirmed yet comes in as who signs up today: where the owner
+// approves by now he waits for that, and a domain that is refused by now is refused.
+func TestTheRulesOfTodayHoldAtTheConfirmation(t *testing.T) {
+	path := t.TempDir() + "/r.db"
+	s := sitetest.NewAt(t, path)
+	id, links := map[string]string{}, map[string]sitetest.Data{}
+	for _, name := range []string{"ada", "bob", "eve", "dan"} {
+		body := sitetest.Newcomer(name)
+		if name == "eve" || name == "dan" {
+			body["email"] = name + "@example.net"
+		}
+		id[name] = s.Browser().Post("/accounts/register", body).JSON(t)["id"].(string)
+		links[name] = sitetest.LinkOf(s.Mail(), t)
+	}
+	s.Close()
+
+	s = sitetest.NewAt(t, path, mode(account.ModeApprove), func(s *registration.Settings) { s.Register.DenyDomains = []string{"example.net"} })
+	b := s.Browser().Problems()
+	res := b.Post("/accounts/verify-registration", links["ada"])
+	require.Equal(t, sitetest.Words(text.Say("detail.account_confirmed_awaits_approval")), res.JSON(t)["detail"])
+	s.ResetPassword("bob", sitetest.NewPassword)
+	for _, name := range []string{"ada", "bob"} {
+		require.Equal(t, account.StateWaiting, account.StateOf(s.Stored(id[name])), name)
+	}
+	sitetest.RequireError(t, b.Post("/accounts/verify-registration", links["eve"]), 400, "domain_not_allowed")
+	require.Equal(t, 200, b.Post("/accounts/send-reset-password-link", sitetest.Data{"login": "dan"}).StatusCode)
+	sitetest.RequireError(t, b.Post("/accounts/reset-password", sitetest.With(sitetest.LinkOf(s.Mail(), t), sitetest.Data{"password": sitetest.NewPassword, "password_confirm": sitetest.NewPassword})), 400, "domain_not_allowed")
+	page := s.Browser().LikeBrowser().Post("/accounts/verify-registration/", sitetest.FormOf(links["eve"]))
+	require.Equal(t, 400, page.StatusCode)
+	for _, name := range []string{"eve", "dan"} {
+		require.Equal(t, account.StateUnconfirmed, account.StateOf(s.Stored(id[name])), name)
+	}
+}
+
 // Each code costs, whatever else is wrong with the form; and where none is left, a
 // right one looks as a wrong one does.
 func TestCodesAreThrottled(t *testing.T) {
@@ -303,7 +337,7 @@ func TestTheDocumentHasTheCodesOfSignUp(t *testing.T) {
 		return of
 	}
 	for code, want := range map[string][]string{
-		"domain_not_allowed": {"register", "register-email", "verify-email", "profile"}, "signup_code_invalid": {"register"}, "terms_required": {"register", "login-factor"}, "challenge_expired": {"login-factor"},
+		"domain_not_allowed": {"register", "register-email", "verify-email", "profile", "verify-registration", "reset-password", "set-password"}, "signup_code_invalid": {"register"}, "terms_required": {"register", "login-factor"}, "challenge_expired": {"login-factor"},
 	} {
 		require.ElementsMatch(t, want, strings.Fields(names(s)[code]), code)
 	}

@@ -6,7 +6,6 @@ import (
 	"net/http"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
-	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
@@ -25,7 +24,7 @@ func EndpointVerifyRegistration(r *web.Realm) *web.Endpoint {
 		Mailed:      web.MailedLink{Purpose: sign.PurposeRegister, URL: s.Mailed[sign.PurposeRegister].URL, Period: s.Register.VerificationPeriod},
 		Doc: web.EndpointDoc{
 			Tag: web.TagAccount, Summary: "Confirm an account by what the mailed link carries", Success: http.StatusOK, Answer: web.SchemaDetail,
-			Inputs: web.LinkInputs(sign.ParamUserID, sign.ParamTimestamp, sign.ParamSignature), Codes: []refusal.Code{refusal.CodeSignatureInvalid, refusal.CodeSignatureExpired},
+			Inputs: web.LinkInputs(sign.ParamUserID, sign.ParamTimestamp, sign.ParamSignature), Codes: web.ConfirmingCodes(s),
 		},
 		Form: &web.Form{
 			Title: text.Say("page.verify_registration.title"), Submit: text.Say("page.verify_registration.submit"), Intro: text.Say("page.verify_registration.intro"),
