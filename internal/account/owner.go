@@ -351,7 +351,11 @@ func (a *Accounts) newPasswordBy(u *store.User) (sign.Purpose, error) {
 	case a.Links[purpose] == "":
 		return "", ErrNoLink
 	case !u.IsActive:
-		return "", fmt.Errorf("the account %s may not sign in; enable it first", u.Username)
+		first := "enable"
+		if u.AwaitsApproval {
+			first = "approve"
+		}
+		return "", fmt.Errorf("the account %s may not sign in; %s it first", u.Username, first)
 	}
 	return purpose, nil
 }

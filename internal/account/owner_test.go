@@ -102,6 +102,9 @@ func TestOwnerMakesLinks(t *testing.T) {
 			require.NoError(t, err)
 			_, err = s.Accounts.ResetLink(t.Context(), u)
 			require.ErrorContains(t, err, "enable it first")
+			u.AwaitsApproval = true
+			_, err = s.Accounts.ResetLink(t.Context(), u)
+			require.ErrorContains(t, err, "approve it first")
 		})
 	}
 }
