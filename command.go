@@ -192,7 +192,11 @@ func storeFile(ctx context.Context, flags *command.Flags) (string, error) {
 	}
 	setDefault(&flags.Address, at.address)
 	if running, err := dialAdmin(ctx, flags.Address); err == nil {
-		return "", errors.Join(fmt.Errorf("a server runs at %s, and the store of one that runs is not replaced; stop it first, for example by `caddy stop`", flags.Address), running.Close())
+		stop := "caddy stop"
+		if flags.Address != caddy.DefaultAdminListen {
+			stop += " --address " + flags.Address
+		}
+		return "", errors.Join(fmt.Errorf("a server runs at %s, and the store of one that runs is not replaced; stop it first, for example by `%s`", flags.Address, stop), running.Close())
 	}
 	if at.file == "" {
 		return "", errors.New("no server runs here, and there is no configuration: name it by --config, or the store by --store")

@@ -208,7 +208,7 @@ func TestCommandLineRestores(t *testing.T) {
 	s.Start()
 	db := filepath.Join(s.DataDir(), "registration.db")
 	for name, tc := range map[string]struct{ args, says string }{
-		"the configuration's server": {"", "a server runs at unix/" + filepath.Join(s.Dir, "a.sock")},
+		"the configuration's server": {"", "for example by `caddy stop --address unix/" + filepath.Join(s.Dir, "a.sock") + "`"},
 		"its file":                   {"--store " + db, "is locked"},
 		"two places":                 {"--store " + db + " --config Caddyfile", "are two places; leave one of them out"},
 		"another realm":              {"--address 127.0.0.1:1 --realm nobody", "name one by --realm: default"},
@@ -270,7 +270,7 @@ func TestCommandLineBadInput(t *testing.T) {
 		"unknown command":           {[]string{"destroy"}, `"destroy" is no command of 'caddy registration'`},
 		"unknown flag":              {[]string{"create", "eve", "--groups", "a"}, "unknown flag: --groups; 'caddy registration create --help' lists the flags"},
 		"unknown short flag":        {[]string{"list", "-x"}, "unknown shorthand flag: 'x' in -x"},
-		"too few arguments":         {[]string{"set-email", "ada"}, "there is no 'caddy registration set-email <account> <address>'"},
+		"too few arguments":         {[]string{"set-email", "ada"}, "needs <address>; write 'caddy registration set-email <account> <address>'"},
 		"unknown account":           {[]string{"show", "eve"}, "there is no account eve (user_not_found)"},
 		"an account of no letters":  {[]string{"show", ""}, "name one account"},
 		"unknown realm":             {[]string{"list", "--realm", "x/../y"}, "has no registration of the realm x/../y; name one by --realm: default"},
@@ -293,7 +293,7 @@ func TestCommandLineBadInput(t *testing.T) {
 		"a weak password":           {[]string{"set-password", "ada"}, "the standard input has no line"},
 		"backup into no folder":     {[]string{"backup", "/no/such/folder/b.db"}, "/no/such/folder"},
 		"backup over a folder":      {[]string{"backup", folder}, folder + " is not a file; name one"},
-		"restore of nothing":        {[]string{"restore", "/no/such.db"}, "/no/such.db"},
+		"restore of nothing":        {[]string{"restore", "/no/such.db"}, "there is no backup /no/such.db"},
 		"restore of a text":         {[]string{"restore", text}, text},
 	} {
 		t.Run(name, func(t *testing.T) { refused(t, tc.args, tc.says) })

@@ -100,6 +100,9 @@ func (c *common) readAudit(ctx context.Context, query url.Values, t *auditTable)
 		return false, err
 	}
 	defer func() { _ = res.Body.Close() }()
+	if err := t.begin(); err != nil {
+		return true, err
+	}
 	lines := bufio.NewReader(res.Body)
 	for {
 		line, err := lines.ReadBytes('\n')
@@ -156,13 +159,25 @@ func (c *common) followAudit(ctx context.Context, query url.Values, t *auditTabl
 type auditTable struct {
 	out           *bufio.Writer
 	json, columns bool
+	begun         bool // the titles are printed
 	rows          int
 	seq           uint64 // of the last one
 }
 
-// auditWidths are those of time, event, account and address on a terminal. They are not
-// measured: a follower prints each row as it comes.
-var auditWidths = []int{len(time.DateTime), 22, 16, 15}
+var auditTitles = []string{"TIME", "EVENT", "ACCOUNT", "BY", "ADDRESS", "DETAILS"}
+
+// auditWidths are those of all columns but the last one, on a terminal. They are not
+// measured: a follower prints each row as it comes. Who did it is an id, or admin.
+var auditWidths = []int{len(time.DateTime), 22, 16, 36, 15}
+
+// begin prints the titles, once: a follower that is cut off goes on below them.
+func (t *auditTable) begin() error {
+	if !t.columns || t.json || t.begun {
+		return nil
+	}
+	t.begun = true
+	return errors.Join(t.columnsOf(auditTitles), t.out.Flush())
+}
 
 func (t *auditTable) print(line []byte) error {
 	var row audited
@@ -179,43 +194,36 @@ func (t *auditTable) print(line []byte) error {
 		_, err := t.out.WriteString(strings.Join(cells, "\t") + "\n")
 		return err
 	}
-	var text strings.Builder
-	for i, cell := range []string{cells[0], cells[1], cells[2], cells[4]} {
-		text.WriteString(cell + strings.Repeat(" ", max(auditWidths[i]-wide(cell), 0)+2))
-	}
-	text.WriteString(strings.Join(append(byOf(cells[3]), cells[5:]...), " "))
-	_, err := t.out.WriteString(strings.TrimRight(text.String(), " ") + "\n")
-	return err
+	return t.columnsOf(cells)
 }
 
-// byOf is how a line of a terminal names who did it, where that is not the account's
-// own owner.
-func byOf(actor string) []string {
-	if actor == "" {
-		return nil
+// columnsOf prints cells below each other; what follows the last width stands together.
+func (t *auditTable) columnsOf(cells []string) error {
+	var text strings.Builder
+	for i, cell := range cells[:len(auditWidths)] {
+		text.WriteString(cell + strings.Repeat(" ", max(auditWidths[i]-wide(cell), 0)+2))
 	}
-	return []string{"by " + actor}
+	text.WriteString(strings.Join(cells[len(auditWidths):], " "))
+	_, err := t.out.WriteString(strings.TrimRight(text.String(), " ") + "\n")
+	return err
 }
 
 // cells are time, event, account, actor, address and details; on a terminal by its
 // own clock.
 func (a *audited) cells(local bool) []string {
-	at, whom, actor := a.At.UTC().Format(time.RFC3339), a.Username, a.Actor
+	at, whom := a.At.UTC().Format(time.RFC3339), a.Username
 	if local {
 		at = a.At.Local().Format(time.DateTime)
 	}
 	if whom == "" {
 		whom = a.Account
 	}
-	if local && actor == a.Account {
-		actor = ""
-	}
-	cells := []string{at, a.Event, whom, actor, a.Address}
+	cells := []string{at, a.Event, whom, a.Actor, a.Address}
 	for _, name := range slices.Sorted(maps.Keys(a.Details)) {
 		cells = append(cells, name+"="+a.Details[name])
 	}
 	for i, cell := range cells {
-		if cells[i] = printable(cell); cells[i] == "" && local && i != 3 {
+		if cells[i] = printable(cell); cells[i] == "" && local {
 			cells[i] = "-"
 		}
 	}

@@ -47,7 +47,10 @@ was there before stays.
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
 			contents, err := c.fetchBackup(cmd.Context(), newProgress(cmd.ErrOrStderr(), time.Now), args[0])
 			if err != nil {
-				if _, there := os.Stat(args[0]); there == nil {
+				switch info, gone := os.Stat(args[0]); {
+				case gone == nil && !info.Mode().IsRegular():
+					return err // has said so
+				case gone == nil:
 					return fmt.Errorf("%w; %s is still the one from before", err, args[0])
 				}
 				return fmt.Errorf("%w; nothing was written", err)

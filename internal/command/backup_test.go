@@ -116,7 +116,7 @@ func TestBackupLeavesTheLastOne(t *testing.T) {
 	_, _, err := runs(t.Context(), &scripted{}, "backup", file)
 	require.ErrorContains(t, err, file+" is still the one from before")
 	_, _, err = runs(t.Context(), &scripted{}, "backup", dir)
-	require.ErrorContains(t, err, dir+" is not a file; name one")
+	require.EqualError(t, err, dir+" is not a file; name one", "nothing of it is from before")
 	_, _, err = runs(t.Context(), &scripted{}, "backup", filepath.Join(dir, "missing", "b.db"))
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	_, _, err = runs(t.Context(), &scripted{}, "backup", filepath.Join(file, "b.db"))
@@ -160,6 +160,30 @@ func TestRestoreSaysWhatItDid(t *testing.T) {
 	require.NoError(t, err)
 	_, err = restores(t, missing, nil, filepath.Join(t.TempDir(), "nothing"))
 	require.ErrorContains(t, err, "nothing has been restored")
+	for says, content := range map[string]string{
+		"(it is damaged; take another one): it is shorter": string(raw[:len(raw)/2]),
+		"(it is no backup of accounts; name a file that":   "some text, no accounts",
+		"not even the place for them":                      "",
+	} {
+		bad := filepath.Join(t.TempDir(), "bad.db")
+		require.NoError(t, os.WriteFile(bad, []byte(content), 0o600))
+		_, err = restores(t, missing, nil, bad)
+		require.ErrorContains(t, err, "nothing has been restored: backup "+bad+" cannot be restored ")
+		require.ErrorContains(t, err, says)
+		require.NotContains(t, err.Error(), "account file")
+	}
+	_, err = restores(t, missing, nil, t.TempDir())
+	require.ErrorContains(t, err, "name a file, not a folder")
+	_, err = restores(t, missing, nil, filepath.Join(t.TempDir(), "nothing"))
+	require.ErrorContains(t, err, "there is no backup")
+	source := filepath.Join(t.TempDir(), "served.db")
+	require.NoError(t, os.WriteFile(source, raw, 0o600))
+	open, err := bolt.Open(source, time.Minute)
+	require.NoError(t, err)
+	_, err = restores(t, missing, nil, source)
+	require.ErrorIs(t, err, store.ErrStoreLocked)
+	require.ErrorContains(t, err, "so it is a store and no backup")
+	require.NoError(t, open.Close())
 	held, err := bolt.Open(missing, time.Minute)
 	require.NoError(t, err)
 	_, err = restores(t, missing, nil, backup)

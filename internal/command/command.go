@@ -146,10 +146,23 @@ func finish(cmd *cobra.Command) {
 			if check(cmd, args) == nil {
 				return nil
 			}
-			got := english(len(args), "argument")
-			return fmt.Errorf("with %s there is no '%s %s'; '%s --help' says more", got, cmd.Parent().CommandPath(), cmd.Use, cmd.CommandPath())
+			needed, say := requiredArgs(cmd.Use), "doesn't take "+english(len(args), "argument")
+			if len(args) < len(needed) {
+				say = "needs " + strings.Join(needed[len(args):], " and ")
+			}
+			return fmt.Errorf("'%s' %s; write '%s %s', or '%[1]s --help' for more", cmd.CommandPath(), say, cmd.Parent().CommandPath(), cmd.Use)
 		}
 	}
+}
+
+// requiredArgs are those that a usage has, without the ones in brackets.
+func requiredArgs(use string) (names []string) {
+	for _, word := range strings.Fields(use) {
+		if strings.HasPrefix(word, "<") {
+			names = append(names, strings.TrimSuffix(word, "…"))
+		}
+	}
+	return names
 }
 
 // refuseUnknown makes an error of a word that is no subcommand. By itself cobra shows

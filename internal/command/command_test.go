@@ -102,9 +102,9 @@ func TestCommandsRefuseWhatTheyDontKnow(t *testing.T) {
 		"help about too much":     {[]string{"help", "create", "ada"}, `"create ada" is no command`},
 		"a flag":                  {[]string{"list", "--serch", "a"}, "unknown flag: --serch; 'caddy registration list --help' lists the flags"},
 		"a flag without a value":  {[]string{"list", "--realm"}, "flag needs an argument: --realm; 'caddy registration list --help'"},
-		"no account":              {[]string{"show"}, "with 0 arguments there is no 'caddy registration show <account>'; 'caddy registration show --help' says more"},
-		"one argument of two":     {[]string{"group", "add", "x"}, "with 1 argument there is no 'caddy registration group add <group> <account>…'"},
-		"one argument too many":   {[]string{"list", "a"}, "with 1 argument there is no 'caddy registration list'"},
+		"no account":              {[]string{"show"}, "'caddy registration show' needs <account>; write 'caddy registration show <account>', or 'caddy registration show --help' for more"},
+		"one argument of two":     {[]string{"group", "add", "x"}, "'caddy registration group add' needs <account>; write 'caddy registration group add <group> <account>…'"},
+		"one argument too many":   {[]string{"list", "a"}, "'caddy registration list' doesn't take 1 argument; write 'caddy registration list'"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := &madeUp{}

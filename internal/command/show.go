@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -128,6 +129,9 @@ func (t *table) members(raw []byte) (rows [][]string) {
 			return rows
 		}
 		key := fmt.Sprint(name)
+		if terms, ok := value.(map[string]any); ok && key == "terms" {
+			value = fmt.Sprintf("%s, accepted %s", t.value(terms["version"]), t.value(terms["accepted"]))
+		}
 		if text := t.value(value); text != "" && !slices.Contains([]string{"is_active", "awaits_verification", "awaits_approval"}, key) {
 			rows = append(rows, []string{key, text})
 		}
@@ -153,6 +157,14 @@ func (t *table) value(v any) string {
 			parts = append(parts, t.value(one))
 		}
 		return strings.Join(parts, " ")
+	case map[string]any:
+		var parts []string
+		for _, name := range slices.Backward(slices.Sorted(maps.Keys(v))) { // since when, then what the server says
+			if text := t.value(v[name]); text != "" {
+				parts = append(parts, name+" "+text)
+			}
+		}
+		return strings.Join(parts, ", ")
 	}
 	raw, _ := json.Marshal(v) // came out of JSON
 	return string(raw)

@@ -69,7 +69,7 @@ func TestInvites(t *testing.T) {
 	m.answer = func(*http.Request) (int, string) { return http.StatusConflict, `{"error": "write base_url"}` }
 	_, _, err = m.run(t, "", "invite")
 	require.EqualError(t, err, "write base_url")
-	for line, says := range map[string]string{"invite --mail": "--mail needs an address to mail to", "invite --uses 0": "--uses is a number from 1 on", "invite --uses x": "invalid argument", "invite a b": "with 2 arguments"} {
+	for line, says := range map[string]string{"invite --mail": "--mail needs an address to mail to", "invite --uses 0": "--uses is a number from 1 on", "invite --uses x": "invalid argument", "invite a b": "doesn't take 2 arguments"} {
 		m := &madeUp{}
 		_, _, err := m.run(t, "", strings.Fields(line)...)
 		require.ErrorContains(t, err, says)

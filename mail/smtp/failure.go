@@ -154,7 +154,7 @@ func (s *Server) remedy(step Step, err error) (text, line string) {
 	case errors.Is(err, errTLSRefused):
 		return "; mend its certificate, if it is yours, or write tls implicit (mostly at port 465)", s.implicit()
 	case errors.As(err, &tooLong):
-		return "; this is no mail server, or somebody stands between: check address, port and tls", s.address(s.Host)
+		return "; this is no mail server, or somebody stands between: check address, port and tls", ""
 	case errors.As(err, &reply):
 		return s.remedyForRefusal(step, reply)
 	case step == StepConnect && s.TLS != ImplicitTLS && s.Port == smtpPorts[ImplicitTLS] && errors.As(err, &netError) && netError.Timeout():
@@ -197,13 +197,14 @@ func (s *Server) remedyForConnecting(err error) (text, line string) {
 	)
 	switch {
 	case errors.As(err, &noName):
-		return "; check the name of the server", s.address("smtp.example.com")
+		return "; there is no such name: check that the address is right: " + s.address(s.Host), ""
 	case errors.As(err, &dial) && dial.Op == "dial":
-		return "; nothing answers there: check address and port, and whether this machine's provider lets mail out (many close port 25)", s.address(s.Host)
+		// A line to write would be the one that stands there.
+		return "; nothing answers there: check that the mail server runs and the address is right (" + s.address(s.Host) + "), and whether this machine's provider lets mail out (many close port 25)", ""
 	case errors.As(err, &netError) && netError.Timeout():
 		return "; it takes the connection and says nothing: check address, port and tls (at port 465 mostly implicit)", s.implicit()
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "; it hangs up without a word: check address, port and tls, and whether it lets this machine in", s.address(s.Host)
+		return "; it hangs up without a word: check address, port and tls, and whether it lets this machine in", ""
 	}
 	return "", ""
 }

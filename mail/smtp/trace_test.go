@@ -171,18 +171,18 @@ func TestFollowedMailThatFails(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, listener.Close())
 			return &registration.SMTPMailer{Address: listener.Addr().String()}
-		}, "", "nothing answers there: check address and port", "mailer smtp 127.0.0.1:{port}"},
+		}, "", "nothing answers there: check that the mail server runs and the address is right (mailer smtp 127.0.0.1:", ""},
 		"no such name": {func(*testing.T) *registration.SMTPMailer {
 			return &registration.SMTPMailer{Address: "nothing.invalid"}
-		}, "", "check the name of the server", "mailer smtp smtp.example.com"},
+		}, "", "there is no such name: check that the address is right: mailer smtp nothing.invalid", ""},
 		"it hangs up": {func(t *testing.T) *registration.SMTPMailer {
 			address, _ := sitetest.ScriptedServer(t, func(net.Conn) {})
 			return &registration.SMTPMailer{Address: address}
-		}, "connect||connected to", "it hangs up without a word", "mailer smtp 127.0.0.1:{port}"},
+		}, "connect||connected to", "it hangs up without a word", ""},
 		"endless words": {func(t *testing.T) *registration.SMTPMailer {
 			address, _ := sitetest.ScriptedServer(t, func(conn net.Conn) { _, _ = io.WriteString(conn, strings.Repeat("x", 2*smtp.MaxReply)) })
 			return &registration.SMTPMailer{Address: address, TLS: smtp.NoTLS}
-		}, "connect||", "this is no mail server", "mailer smtp 127.0.0.1:{port}"},
+		}, "connect||", "this is no mail server", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := c.mailer(t)

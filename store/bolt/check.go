@@ -53,6 +53,29 @@ func openError(path string, err error) error {
 	return fmt.Errorf("account file %s cannot be opened (%s): %w", path, remedy, err)
 }
 
+// backupError says what is wrong with the file at path, which was to be put back, and
+// what to do.
+func backupError(path string, err error) error {
+	remedy := "check the path and the disk"
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no backup %s; name a file that `caddy registration backup` wrote: %w", path, err)
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return fmt.Errorf("another process has %s open, so it is a store and no backup; name a file that `caddy registration backup` wrote: %w (%w)", path, store.ErrStoreLocked, err)
+	case errors.Is(err, errNotRegular), errors.Is(err, syscall.ENOTDIR):
+		remedy = "name a file, not a folder"
+	case errors.Is(err, fs.ErrPermission):
+		remedy = "let the user who runs this read it"
+	case errors.Is(err, ErrTruncated), errors.Is(err, errBadPage), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, ErrDamaged):
+		remedy = "it is damaged; take another one"
+	case errors.Is(err, errForeign), errors.Is(err, errEmpty), errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch):
+		remedy = "it is no backup of accounts; name a file that `caddy registration backup` wrote"
+	case errors.Is(err, store.ErrNewerSchema):
+		return fmt.Errorf("backup %s: %w", path, err) // has its own remedy
+	}
+	return fmt.Errorf("backup %s cannot be restored (%s): %w", path, remedy, err)
+}
+
 // noPanic runs fn, which reads the file, with a panic of bbolt as an error.
 func noPanic(fn func() error) (err error) {
 	// Reading a map behind the end of its file is a fault, not an error.

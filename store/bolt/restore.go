@@ -43,9 +43,9 @@ func restore(path, from string, now time.Time, tell func(done, of int64)) (r Res
 	if sameFile(path, from) {
 		return r, fmt.Errorf("%s is the account file itself", from)
 	}
-	there, err := Verify(from)
+	there, err := verify(from)
 	if err != nil {
-		return r, err
+		return r, backupError(from, err)
 	}
 	release, err := seize(path)
 	if err != nil {
