@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,7 +26,7 @@ type scheduled struct {
 	*Schedule
 	t    *testing.T
 	logs *observer.ObservedLogs
-	fail error
+	fail atomic.Pointer[error] // nil: it works
 	end  func()
 }
 
@@ -35,8 +36,8 @@ func schedule(t *testing.T, dir string) *scheduled {
 	s.Schedule = &Schedule{
 		Folder: Folder{Path: dir, Name: "registration", Keep: 3}, Every: 24 * time.Hour, Turn: new(sync.Mutex), Now: time.Now, Log: zap.New(core),
 		Copy: func(_ context.Context, path string) (Made, error) {
-			if s.fail != nil {
-				return Made{}, s.fail
+			if err := s.fail.Load(); err != nil {
+				return Made{}, *err
 			}
 			return Made{Accounts: 5, Size: 4}, os.WriteFile(path, []byte("copy"), 0o600)
 		},
@@ -149,20 +150,22 @@ func TestBackupsUnderAWrongClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := schedule(t, t.TempDir())
 		s.Keep = 1
-		offset := 10 * 365 * day
-		s.Now = func() time.Time { return time.Now().Add(offset) }
+		var offset atomic.Int64 // nanoseconds
+		const decade = 10 * 365 * day
+		offset.Store(int64(decade))
+		s.Now = func() time.Time { return time.Now().Add(time.Duration(offset.Load())) }
 		s.run()
-		ahead := s.ago(-offset)
+		ahead := s.ago(-decade)
 		s.has(ahead)
-		offset = 0
+		offset.Store(0)
 		s.after(lookEvery)
 		s.has(ahead, s.ago(0))
 		s.after(day)
 		s.has(ahead, s.ago(0))
-		offset = -20 * 365 * day // and one that begins in the past
+		offset.Store(int64(-2 * decade)) // and one that begins in the past
 		s.after(lookEvery)
-		s.has(ahead, s.ago(lookEvery), s.ago(-offset))
-		offset = 0
+		s.has(ahead, s.ago(lookEvery), s.ago(2*decade))
+		offset.Store(0)
 		s.after(day)
 		s.has(ahead, s.ago(10*time.Minute))
 		s.end()
@@ -174,7 +177,7 @@ func TestAFailedBackupIsTriedAgain(t *testing.T) {
 		s := schedule(t, t.TempDir())
 		s.run()
 		first := s.ago(0)
-		s.fail = errors.New("no space left on device")
+		s.fail.Store(new(errors.New("no space left on device")))
 		s.after(day)
 		s.after(2 * tryAgain)
 		s.has(first)
@@ -186,13 +189,13 @@ func TestAFailedBackupIsTriedAgain(t *testing.T) {
 		require.Equal(t, filepath.Join(s.Path, first), fields["last"])
 		require.Equal(t, "no space left on device", fields["error"])
 		require.Equal(t, tryAgain, fields["try_again_in"])
-		s.fail = store.ErrBackupRunning // by a command: no failure
+		s.fail.Store(new(store.ErrBackupRunning)) // by a command: no failure
 		s.after(tryAgain + turnEvery)
-		s.fail = nil
+		s.fail.Store(nil)
 		s.after(turnEvery)
 		require.Len(t, s.logs.FilterLevelExact(zap.ErrorLevel).All(), 3)
 		s.has(first, s.ago(0))
-		s.fail = fs.ErrClosed // its end is no failure
+		s.fail.Store(new(fs.ErrClosed)) // its end is no failure
 		s.after(2 * day)
 		require.Len(t, s.logs.FilterLevelExact(zap.ErrorLevel).All(), 3)
 		s.end()
