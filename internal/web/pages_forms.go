@@ -347,3 +347,6 @@ func (r *Realm) linkToContact(l *text.Locale) []PageLink {
 	}
 	return []PageLink{{r.Options.Contact, l.Text(text.Say("link.contact"))}}
 }
+
+// notLetIn reports a refusal of whom the owner may let in all the same.
+func notLetIn(e refusal.FieldError) bool { return e.Code == refusal.CodeDomainNotAllowed }

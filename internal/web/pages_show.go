@@ -318,7 +318,7 @@ func (p *pages) failed(w http.ResponseWriter, c *Call, e *Endpoint, refusal *ref
 		}
 	}
 	d.Links = append(d.Links, p.links(c, e.Form.Retry)...)
-	if slices.Contains(noWayOn, refusal.Code) {
+	if slices.Contains(noWayOn, refusal.Code) || slices.ContainsFunc(refusal.Fields, notLetIn) {
 		d.Links = append(d.Links, p.realm.linkToContact(c.Loc)...)
 	}
 	p.Write(w, c, status, d)

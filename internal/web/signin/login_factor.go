@@ -26,7 +26,8 @@ func EndpointLoginFactor(r *web.Realm) *web.Endpoint {
 		Form: &web.Form{
 			Title: text.Say("page.login_factor.title"), Intro: text.Say("page.login_factor.intro"), Submit: text.Say("page.login_factor.submit"),
 			Fields: []web.FormField{web.TermsField(s)}, Hidden: []string{account.ParamChallenge},
-			Links: []web.FormLink{web.LinkTo("/login/", text.Say("link.other_account"))},
+			Links:    []web.FormLink{web.LinkTo("/login/", text.Say("link.other_account"))},
+			Complete: tellOfNewTerms,
 			Value: func(c *web.Call, name string) string {
 				if name != account.ParamChallenge { // no box is ticked already
 					return ""
@@ -56,6 +57,15 @@ func EndpointLoginFactor(r *web.Realm) *web.Endpoint {
 			},
 		},
 	}
+}
+
+// tellOfNewTerms says to whom has agreed to other terms before that they have changed.
+func tellOfNewTerms(c *web.Call, d *web.PageData, _ *store.User) error {
+	browser, token := c.KeptChallenge()
+	if u, asked, err := c.Asked(c.Req.Context(), token, browser); err == nil && u.Terms != "" && asked.Terms != "" {
+		d.Text = append([]string{c.Loc.Text(text.Say("page.login_factor.changed", text.Params{"version": asked.Terms}))}, d.Text...)
+	}
+	return nil
 }
 
 // askedUser is the account that a good challenge is for, nil without one.

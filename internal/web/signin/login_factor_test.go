@@ -459,3 +459,21 @@ func TestTheTermsPageOfAStoreThatCannotBeRead(t *testing.T) {
 	s.Accounts.Store = blindStore{s.Accounts.Store}
 	require.Equal(t, http.StatusServiceUnavailable, b.Get("/accounts/login-factor/").StatusCode)
 }
+
+// Who has agreed before is told that the terms are others now, and which.
+func TestPageSaysThatTermsHaveChanged(t *testing.T) {
+	for had, want := range map[string]bool{"": false, "0": true} {
+		s := before(t, func(s *sitetest.Site) { s.Set(s.Member("ada"), func(u *store.User) { u.Terms = had }) })
+		b := s.Browser().LikeBrowser()
+		b.Post("/accounts/login/", sitetest.FormOf(right))
+		changed := html.EscapeString(sitetest.Words(text.Say("page.login_factor.changed", text.Params{"version": "1"})))
+		page := b.Get("/accounts/login-factor/")
+		require.Equal(t, http.StatusOK, page.StatusCode)
+		require.Equal(t, want, strings.Contains(page.Text, changed))
+		_, hidden, _ := strings.Cut(page.Text, `name="challenge" value="`)
+		token, _, _ := strings.Cut(hidden, `"`)
+		page = b.Post("/accounts/login-factor/", sitetest.FormOf(sitetest.Data{"challenge": token}))
+		require.Equal(t, http.StatusBadRequest, page.StatusCode)
+		require.Equal(t, want, strings.Contains(page.Text, changed), "still so with an error")
+	}
+}

@@ -346,3 +346,11 @@ func TestTheDocumentHasTheCodesOfSignUp(t *testing.T) {
 	require.NotContains(t, plain["terms_required"], "register")
 	require.Equal(t, "register ", names(sitetest.New(t, mode(account.ModeInvite)))["invitation_required"])
 }
+
+// Who has no address of the right domain can ask whoever decides.
+func TestRefusedDomainLeadsToTheContact(t *testing.T) {
+	s := sitetest.New(t, contact, func(s *registration.Settings) { s.Register.AllowDomains = []string{"example.net"} })
+	page := s.Browser().LikeBrowser().Post("/accounts/register/", sitetest.FormOf(sitetest.Newcomer("ada")))
+	require.Equal(t, http.StatusBadRequest, page.StatusCode)
+	require.Contains(t, page.Text, contactLink)
+}
