@@ -62,6 +62,9 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	switch args := d.RemainingArgs(); len(args) {
 	case 0:
 	case 1:
+		if args[0] == "" {
+			return p.empty("path")
+		}
 		h.Path = args[0]
 		p.lines["path"] = start
 	default:
@@ -125,11 +128,31 @@ func (p *parser) block(setting string, options map[string]option) error {
 		}
 		p.seen[path] = true
 		p.lines[path] = p.Token()
+		if p.hasEmpty() {
+			return p.empty(path)
+		}
 		if err := read(p, path); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// hasEmpty reports whether a value on the line of a setting is empty. Most of them
+// would turn the setting off, and where a variable isn't set, nobody means that: a
+// sign-up that needs a word would be open.
+func (p *parser) hasEmpty() bool {
+	line := *p.Dispenser // a copy: the line is still to be read
+	for line.NextArg() {
+		if line.Val() == "" {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *parser) empty(path string) error {
+	return p.Errf("%s: a value is empty; write one, or remove the line (where a {$VARIABLE} gives it, set that before Caddy starts)", path)
 }
 
 func sortedNames(options map[string]option) []string {
@@ -459,7 +482,11 @@ func (g *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	g.Source = source(d.Token())
 	if args := d.RemainingArgs(); len(args) > 0 {
-		return d.Errf("require_login takes a matcher and a block; %q is neither; for a group write: require_login { group %s }", args[0], args[0])
+		if args[0] == "" {
+			return p.empty("the matcher")
+		}
+		err := d.Errf("require_login takes a matcher and a block; %q is neither", args[0])
+		return fmt.Errorf("%w; for a group write in its place:\n{\n\tgroup %s\n}", err, strings.Join(args, " "))
 	}
 	return p.block("", map[string]option{
 		"realm":            textOption(&g.Realm, "default"),

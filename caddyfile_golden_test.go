@@ -6,9 +6,11 @@ package registration_test
 import (
 	"encoding/json"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -166,5 +168,56 @@ func TestBackupInTheCaddyfile(t *testing.T) {
 		_, err := adapt(store)
 		require.ErrorContains(t, err, want, store)
 		require.Regexp(t, fileAndLine, err.Error())
+	}
+}
+
+// A value that is written and empty, as where a variable isn't set, is no way to turn
+// a setting off.
+func TestEmptyValueInTheCaddyfile(t *testing.T) {
+	t.Setenv("SIGNUP_CODE", "")
+	adapt := func(line string) error {
+		_, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte("example.com {\n"+line+"\n}\n"), map[string]any{"filename": "Caddyfile"})
+		return err
+	}
+	in := func(line string) string {
+		return "registration {\nbase_url https://example.com\nfrom a@example.com\nmailer log\n" + line + "\n}"
+	}
+	const what = ": a value is empty; write one, or remove the line"
+	cases := map[string][2]string{
+		"a variable that isn't set": {in("register {\ncode \"{$SIGNUP_CODE}\"\n}"), "register.code" + what},
+		"one of two":                {in("secret \"{$SIGNUP_CODE}\" 0123456789abcdef"), "secret" + what},
+		"of a list":                 {in("register {\nallow_domains example.com \"\"\n}"), "register.allow_domains" + what},
+		"a page":                    {in("register {\nterms \"\" 1\n}"), "register.terms" + what},
+		"a version":                 {in("register {\nterms /terms.html \"\"\n}"), "register.terms" + what},
+		"a store's path":            {in("store bbolt \"\""), "store" + what},
+		"the path":                  {"registration \"\" {\n}", "path" + what},
+		"the matcher of a guard":    {"require_login \"\"", "the matcher" + what},
+		"an option of a mailer":     {"registration {\nmailer smtp a.example {\nusername \"\"\n}\n}", "username takes one value"},
+		"a field's label":           {in("user {\nfield nick text {\nlabel \"\"\n}\n}"), "user.field.nick.label" + what},
+	}
+	for block, settings := range map[string][]string{
+		"":               {"realm", "reply_to", "templates", "language", "trusted_origins", "pages", "audit", "non_field_errors_key"},
+		"register":       {"mode", "notify", "contact", "deny_domains", "reason", "verification_url", "reserved_names", "success_redirect", "enabled"},
+		"session":        {"cookie_domain", "cookie_name", "same_site", "lifetime"},
+		"pages":          {"title", "logo", "stylesheet"},
+		"register_email": {"undo_url", "max_age"},
+	} {
+		for _, setting := range settings {
+			line, path := setting+" \"\"", setting
+			if block != "" {
+				line, path = block+" {\n"+line+"\n}", block+"."+setting
+			}
+			cases[path] = [2]string{in(line), path + what}
+		}
+	}
+	for _, setting := range []string{"realm", "group", "login_url", "max_age", "copy_headers", "keep_credentials"} {
+		cases["guard "+setting] = [2]string{"require_login {\n" + setting + " \"\"\n}", setting + what}
+	}
+	for _, name := range slices.Sorted(maps.Keys(cases)) {
+		t.Run(name, func(t *testing.T) {
+			err := adapt(cases[name][0])
+			require.ErrorContains(t, err, cases[name][1])
+			require.Regexp(t, fileAndLine, err.Error())
+		})
 	}
 }

@@ -35,7 +35,7 @@ type NewInvitation struct {
 	// names an address has confirmed that, and can take no other.
 	Email  string
 	Groups []string
-	// Uses is how many sign-ups it is good for; 0: one.
+	// Uses is how many sign-ups it is good for; 0: one, as it has to be with an Email.
 	Uses int
 	// Lifetime is how long it is good; 0: InvitationLifetime.
 	Lifetime time.Duration
@@ -67,6 +67,8 @@ func (a *Accounts) readInvitation(wanted NewInvitation) (*store.Invitation, erro
 	switch {
 	case i.Uses < 0:
 		errs.Add("uses", refusal.CodeMinValue, text.Params{"min": 1})
+	case i.Uses > 1 && wanted.Email != "": // an address is one account's
+		errs.Add("uses", refusal.CodeMaxValue, text.Params{"max": 1})
 	case i.Uses > store.MaxInvitationUses:
 		errs.Add("uses", refusal.CodeMaxValue, text.Params{"max": store.MaxInvitationUses})
 	}

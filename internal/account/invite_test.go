@@ -155,8 +155,10 @@ func TestWrongInvitationsAreNotMade(t *testing.T) {
 		field  string
 	}{
 		"address": {account.NewInvitation{Email: "ada"}, "email"}, "group": {account.NewInvitation{Groups: []string{"a b"}}, "groups"},
-		"uses": {account.NewInvitation{Uses: -1}, "uses"}, "many uses": {account.NewInvitation{Uses: 1e9}, "uses"}, "note": {account.NewInvitation{Note: strings.Repeat("x", 501)}, "note"},
-		"past": {account.NewInvitation{Lifetime: -time.Hour}, "expires"}, "for ever": {account.NewInvitation{Lifetime: 9e18}, "expires"},
+		"uses": {account.NewInvitation{Uses: -1}, "uses"}, "many uses": {account.NewInvitation{Uses: 1e9}, "uses"},
+		"many uses of one address": {account.NewInvitation{Email: "ada@example.org", Uses: 2}, "uses"},
+		"note":                     {account.NewInvitation{Note: strings.Repeat("x", 501)}, "note"},
+		"past":                     {account.NewInvitation{Lifetime: -time.Hour}, "expires"}, "for ever": {account.NewInvitation{Lifetime: 9e18}, "expires"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := s.Accounts.Invite(t.Context(), test.wanted)

@@ -70,6 +70,9 @@ func (c *common) invite() *cobra.Command {
 		} else if wanted.Mail {
 			return errors.New("--mail needs an address to mail to")
 		}
+		if wanted.Email != "" && wanted.Uses > 1 {
+			return errors.New("an invitation with an address is good for one sign-up; leave out --uses, or the address")
+		}
 		res, err := c.ask(cmd.Context(), http.MethodPost, c.path("invitations"), wanted)
 		if err != nil {
 			return err

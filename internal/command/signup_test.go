@@ -48,8 +48,8 @@ func TestInvites(t *testing.T) {
 			"ada@example.com can sign up by this link, until 2026-12-03T12:00:00Z; a mail with it is on its way:\nhttps://example.com/?invitation=x\n",
 		},
 		"invite ada@example.com --json": {`POST default/invitations {"email":"ada@example.com","uses":1,"expires":"7d"}`, strings.ReplaceAll(strings.ReplaceAll(answer, ": ", ":"), ", ", ",")},
-		"invite ada@example.com --group a --group b --uses 3 --expires 12h --note tall": {
-			`POST default/invitations {"email":"ada@example.com","groups":["a","b"],"uses":3,"expires":"12h","note":"tall"}`,
+		"invite ada@example.com --group a --group b --uses 1 --expires 12h --note tall": {
+			`POST default/invitations {"email":"ada@example.com","groups":["a","b"],"uses":1,"expires":"12h","note":"tall"}`,
 			"ada@example.com can sign up by this link, until 2026-12-03T12:00:00Z:\nhttps://example.com/?invitation=x\n",
 		},
 	} {
@@ -69,7 +69,7 @@ func TestInvites(t *testing.T) {
 	m.answer = func(*http.Request) (int, string) { return http.StatusConflict, `{"error": "write base_url"}` }
 	_, _, err = m.run(t, "", "invite")
 	require.EqualError(t, err, "write base_url")
-	for line, says := range map[string]string{"invite --mail": "--mail needs an address to mail to", "invite --uses 0": "--uses is a number from 1 on", "invite --uses x": "invalid argument", "invite a b": "doesn't take 2 arguments"} {
+	for line, says := range map[string]string{"invite --mail": "--mail needs an address to mail to", "invite --uses 0": "--uses is a number from 1 on", "invite ada@example.com --uses 3": "an invitation with an address is good for one sign-up", "invite --uses x": "invalid argument", "invite a b": "doesn't take 2 arguments"} {
 		m := &madeUp{}
 		_, _, err := m.run(t, "", strings.Fields(line)...)
 		require.ErrorContains(t, err, says)
@@ -81,7 +81,7 @@ func TestListsAndEndsInvitations(t *testing.T) {
 	m := &madeUp{answer: func(req *http.Request) (int, string) {
 		switch {
 		case req.Method == http.MethodGet:
-			return http.StatusOK, `{"id":"1","email":"ada@example.com","groups":["a","b"],"uses":3,"used":1,"expires":"then","note":"tall\u001b"}` + "\n"
+			return http.StatusOK, `{"id":"1","email":"ada@example.com","groups":["a","b"],"uses":1,"used":1,"expires":"then","note":"tall\u001b"}` + "\n"
 		case strings.HasSuffix(req.URL.Path, "/2"):
 			return http.StatusNotFound, `{"error": "there is no such invitation"}`
 		}
