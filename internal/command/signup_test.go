@@ -81,7 +81,7 @@ func TestListsAndEndsInvitations(t *testing.T) {
 	m := &madeUp{answer: func(req *http.Request) (int, string) {
 		switch {
 		case req.Method == http.MethodGet:
-			return http.StatusOK, `{"id":"1","email":"ada@example.com","groups":["a","b"],"uses":1,"used":1,"expires":"then","note":"tall\u001b"}` + "\n"
+			return http.StatusOK, `{"id":"1","email":"ada@example.com","groups":["a","b"],"uses":3,"used":1,"expires":"then","note":"tall\u001b"}` + "\n"
 		case strings.HasSuffix(req.URL.Path, "/2"):
 			return http.StatusNotFound, `{"error": "there is no such invitation"}`
 		}
