@@ -169,7 +169,7 @@ func (a *App) Stop() error {
 }
 
 func unknownRealm(g guardRef) error {
-	return fmt.Errorf("%s: require_login guards with the realm %q, which no registration directive defines; add `registration` to a site, or name one that exists: require_login { realm <name> }", orUnknown(g.source), g.realm)
+	return fmt.Errorf("%s: require_login guards with the realm %q, which no registration directive defines; add `registration` to a site, or name one that exists: write realm <name> in the block of require_login", orUnknown(g.source), g.realm)
 }
 
 // check refuses a guard whose realm is neither defined nor going to be, while the

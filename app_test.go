@@ -98,7 +98,7 @@ func TestAppRefusesGuardWithoutRealm(t *testing.T) {
 	err := app.Start()
 	require.ErrorContains(t, err, "Caddyfile:7")
 	require.ErrorContains(t, err, `"mebmers"`)
-	require.ErrorContains(t, err, "require_login { realm <name> }")
+	require.ErrorContains(t, err, "write realm <name> in the block of require_login")
 }
 
 func TestReloadKeepsTheStore(t *testing.T) {

@@ -88,7 +88,7 @@ func scalarOption(to *json.RawMessage, kind field.Kind, example string) option {
 func auditOption(to *AuditSettings) option {
 	lines := blockOption(map[string]option{"keep": durationOption(&to.Keep)})
 	return func(p *parser, name string) error {
-		const usage = "audit takes on, off or a block; write for example: audit { keep 90d }"
+		const usage = "audit takes on, off or a block; write for example: audit off, or a line such as keep 90d in its block"
 		switch args := p.RemainingArgs(); {
 		case len(args) > 1 || len(args) == 1 && args[0] != "on" && args[0] != "off":
 			return p.Err(usage)

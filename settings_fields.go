@@ -113,7 +113,7 @@ func (s *Settings) checkLoginFields(set *field.Set, bad badFunc) {
 			}
 			bad("user.login_fields", "%q is not unique, so it can't identify an account; possible are: %s%s", name, uniqueNames, remedy)
 		case f.ReadOnly && *s.Register.Enabled:
-			bad("user.login_fields", "%q is read_only, so nobody could sign up with it; remove one of the two, or write: register { enabled off }", name)
+			bad("user.login_fields", "%q is read_only, so nobody could sign up with it; remove one of the two, or write: enabled off, in the block register", name)
 		case slices.Contains(s.User.LoginFields[:i], name):
 			bad("user.login_fields", "%q stands twice; keep one of them", name)
 		}
@@ -137,7 +137,7 @@ func (s *Settings) checkFieldLists(set *field.Set, bad badFunc) {
 		}
 	}
 	if slices.Contains(s.User.EditableFields, field.Email) && *s.RegisterEmail.Verification {
-		bad("user.editable_fields", "email would change without being verified; remove it (register-email changes it), or set: register_email { verification off }")
+		bad("user.editable_fields", "email would change without being verified; remove it (register-email changes it), or write: verification off, in the block register_email")
 	}
 }
 

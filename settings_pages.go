@@ -119,7 +119,7 @@ func pagesOption(to *PagesSettings) option {
 		"templates":  textOption(&to.Templates, "/etc/caddy/pages"),
 	})
 	return func(p *parser, name string) error {
-		const usage = "pages takes on, off or a block; write for example: pages { title \"Example\" }"
+		const usage = "pages takes on, off or a block; write for example: pages off, or a line such as title \"Example\" in its block"
 		switch args := p.RemainingArgs(); {
 		case len(args) > 1 || len(args) == 1 && !slices.Contains([]string{"on", "off"}, args[0]):
 			return p.Err(usage)

@@ -152,9 +152,9 @@ http://other.localhost:[[port]] {
 	require.Equal(t, 2, code, out)
 	for _, part := range []string{
 		"fault\tbase_url\t" + s.ConfigFile() + ":6: base_url is http://localhost:", "Write the address that browsers use: base_url http://127.0.0.1:" + s.Values["port"],
-		"fault\tguard_blind\t" + s.ConfigFile() + ":21: require_login guards other.localhost", "session { cookie_domain <domain> }",
+		"fault\tguard_blind\t" + s.ConfigFile() + ":21: require_login guards other.localhost", "cookie_domain <domain>, in the block session",
 		"advice\tmailer_missing\t", "advice\ttrusted_proxies\trequests name another client", "(the last one from 127.0.0.1)",
-		"servers { trusted_proxies static <its addresses>; trusted_proxies_strict }", "advice\tsecret\t", "secret {env.REGISTRATION_SECRET}",
+		"trusted_proxies static <its addresses>, and trusted_proxies_strict", "advice\tsecret\t", "secret {env.REGISTRATION_SECRET}",
 		"fine\tversions\tCaddy v2",
 	} {
 		require.Contains(t, out, part)

@@ -3,11 +3,13 @@
 package command
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -84,7 +86,11 @@ func (f *finding) print(out io.Writer, columns bool) error {
 	}
 	_, err := fmt.Fprintf(out, "%-6s  %s\n", f.Level, message)
 	if err == nil && mend != "" {
-		_, err = fmt.Fprintf(out, "%-6s  -> %s\n", "", mend)
+		for i, line := range strings.Split(strings.ReplaceAll(f.Mend, "\t", "  "), "\n") {
+			if _, err = fmt.Fprintf(out, "%-6s  %s %s\n", "", cmp.Or(map[int]string{0: "->"}[i], "  "), printable(line)); err != nil {
+				break
+			}
+		}
 	}
 	return err
 }

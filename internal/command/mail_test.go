@@ -108,10 +108,10 @@ func TestDoctorIsTold(t *testing.T) {
 	_, _, err = answering(`what?`).run(t, "", "doctor")
 	require.ErrorContains(t, err, "the answer can't be read")
 	var terminal strings.Builder
-	for _, f := range []finding{{"advice", "secret", "the key", "secret x"}, {"fine", "clock", "it says 8", ""}} {
+	for _, f := range []finding{{"advice", "secret", "the key", "secret x"}, {"fine", "clock", "it says 8", ""}, {"advice", "mailer", "none", "mailer smtp x {\n\ttls none\x1b\n}"}} {
 		require.NoError(t, f.print(&terminal, true))
 	}
-	require.Equal(t, "advice  the key\n        -> secret x\nfine    it says 8\n", terminal.String())
+	require.Equal(t, "advice  the key\n        -> secret x\nfine    it says 8\nadvice  none\n        -> mailer smtp x {\n             tls none\\x1b\n           }\n", terminal.String())
 	for _, command := range [][]string{{"doctor"}, {"mail", "queue", "--retry"}, {"mail", "test", "a@example.org"}} {
 		_, _, err = (&madeUp{answer: func(*http.Request) (int, string) { return http.StatusConflict, `{"error": "no mailer"}` }}).run(t, "", command...)
 		require.EqualError(t, err, "no mailer")

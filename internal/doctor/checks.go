@@ -85,15 +85,17 @@ func lookAtStore(f *Facts) (out []Finding) {
 const (
 	mailTest  = "caddy registration mail test <your address>"
 	mailQueue = "caddy registration mail queue"
+	// mailerLines are the lines of the Caddyfile for a mail server.
+	mailerLines = "mailer smtp mail.example.com:587 {\n\tusername <name>\n\tpassword {env.SMTP_PASSWORD}\n}"
 )
 
 func lookAtMailer(f *Facts) []Finding {
 	m := f.Mail
 	switch {
 	case f.Mailer == "":
-		return []Finding{{Advice, "mailer_missing", "no mailer is configured: nobody can confirm an address or reset a password by mail", "mailer smtp mail.example.com:587 { username <name> ; password {env.SMTP_PASSWORD} }, a setting a line"}}
+		return []Finding{{Advice, "mailer_missing", "no mailer is configured: nobody can confirm an address or reset a password by mail", mailerLines}}
 	case f.Mailer == "log" || f.Mailer == "file":
-		return []Finding{{Advice, "mailer_development", "mailer " + f.Mailer + " delivers nothing: it is for development, and who reads what it writes can use the links in it", "mailer smtp mail.example.com:587 { username <name> ; password {env.SMTP_PASSWORD} }, a setting a line"}}
+		return []Finding{{Advice, "mailer_development", "mailer " + f.Mailer + " delivers nothing: it is for development, and who reads what it writes can use the links in it", mailerLines}}
 	case !m.Failed.IsZero():
 		since := "it never could be"
 		if !m.Succeeded.IsZero() {

@@ -57,7 +57,7 @@ func TestFindings(t *testing.T) {
 		}, Fault, "base_url_path", "/app is taken off the path", "base_url https://example.com/app"},
 		"a guard that can't see its cookie": {func(f *Facts) {
 			f.Sites = []siting.Warning{siting.Blind("default", "Caddyfile:9", "app.example.org", "https://example.com")}
-		}, Fault, "guard_blind", "require_login guards app.example.org", "session { cookie_domain <domain> }"},
+		}, Fault, "guard_blind", "require_login guards app.example.org", "cookie_domain <domain>, in the block session"},
 		"no server runs":           {func(f *Facts) { f.Running = false }, Advice, "routes", "no server runs", "caddy start"},
 		"an unwise setting":        {func(f *Facts) { f.Settings = []string{"register: a link is good; for long; turn one_time_use on"} }, Advice, "settings", "register: a link is good; for long", "turn one_time_use on"},
 		"a warning without a mend": {func(f *Facts) { f.Settings = []string{"so it is"} }, Advice, "settings", "so it is", ""},
@@ -80,7 +80,7 @@ func TestFindings(t *testing.T) {
 			f.Backlog.Count, f.Backlog.Oldest = 12, f.Now.Add(-48*time.Hour)
 		}, Fault, "mail_queue", "12 mails wait, the oldest since", "caddy registration mail queue"},
 		"clients choose their address": {func(f *Facts) { f.Proxies.Chosen = true }, Fault, "trusted_proxies", "a trusted proxy adds", "trusted_proxies_strict"},
-		"a proxy that is not named":    {func(f *Facts) { f.Proxies.Unnamed = 60 }, Advice, "trusted_proxies", "(the last one from 192.0.2.1)", "servers { trusted_proxies static <its addresses>; trusted_proxies_strict }"},
+		"a proxy that is not named":    {func(f *Facts) { f.Proxies.Unnamed = 60 }, Advice, "trusted_proxies", "(the last one from 192.0.2.1)", "in the block servers, in two lines: trusted_proxies static <its addresses>, and trusted_proxies_strict"},
 		"the clock was set back":       {func(f *Facts) { f.Seen = f.Now.Add(3 * time.Hour) }, Fault, "clock", "set back by 3h0m0s", "timedatectl set-ntp true"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -103,7 +103,7 @@ func Blind(realm, source, host, baseURL string) Warning {
 	return Warning{
 		CodeGuard, realm,
 		fmt.Sprintf("%s: require_login guards %s, but the sign-in at %s sets a cookie that browsers don't send there: nobody gets in", source, host, baseURL),
-		"Add `registration` to that site, or let both have one domain: session { cookie_domain <domain> }",
+		"Add `registration` to that site, or let both have one domain: cookie_domain <domain>, in the block session of `registration`",
 	}
 }
 
@@ -121,7 +121,7 @@ func UnnamedProxy(realm string) Warning {
 	return Warning{
 		CodeProxies, realm,
 		"requests name another client (X-Forwarded-For or the like), but come from an address that is no trusted proxy: if that is your proxy, everybody behind it is counted as one client",
-		"Name it in the global options: servers { trusted_proxies static <its addresses>; trusted_proxies_strict }. If it isn't, somebody only claims to be one, and nothing is wrong",
+		"Name it in the global options, in the block servers, in two lines: trusted_proxies static <its addresses>, and trusted_proxies_strict. If it isn't, somebody only claims to be one, and nothing is wrong",
 	}
 }
 

@@ -43,7 +43,7 @@ const (
 	// testTimeout bounds the whole.
 	testTimeout = 15 * time.Minute
 	// noMailer is what to do where there is none.
-	noMailer = "no mailer is configured, so no mail is sent; write in the block of registration: mailer smtp mail.example.com:587 { username <name> ; password {env.SMTP_PASSWORD} }, a setting a line"
+	noMailer = "no mailer is configured, so no mail is sent; write in the block of registration:\nmailer smtp mail.example.com:587 {\n\tusername <name>\n\tpassword {env.SMTP_PASSWORD}\n}"
 )
 
 var mailOperations = []Operation{
