@@ -4,10 +4,12 @@
 package registration
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"reflect"
 	"slices"
 	"strconv"
@@ -308,6 +310,44 @@ func (w *inventory) route(route caddyhttp.Route, at siting.Place) siting.Place {
 	}
 	return at
 }
+
+// checkTerms warns of a page of the terms that a guard of the realm keeps from who has no
+// account yet: a request for it goes through the routes of a server, as far as is known
+// what they do. What can't be known is no mistake.
+func (r *realm) checkTerms(server *caddyhttp.Server, way caddyhttp.Handler) {
+	page, base := r.settings.Register.Terms.Page, r.settings.BaseURL
+	if !strings.HasPrefix(page, "/") || base == "" || slices.ContainsFunc(r.sites, func(w siting.Warning) bool { return w.Code == siting.CodeTerms }) {
+		return
+	}
+	req, err := http.NewRequest(http.MethodGet, base, nil)
+	if err == nil {
+		req.URL, err = req.URL.Parse(page)
+	}
+	if err != nil {
+		return
+	}
+	const stranger = "192.0.2.1" // RFC 5737: nobody's
+	req.RequestURI, req.RemoteAddr = req.URL.RequestURI(), stranger+":1024"
+	w := nobody{}
+	req = caddyhttp.PrepareRequest(req, caddy.NewReplacer(), w, server)
+	caddyhttp.SetVar(req.Context(), caddyhttp.ClientIPVarKey, stranger)
+	t := &trip{realm: r, groups: map[string]bool{}, refuse: func(http.ResponseWriter, *http.Request) error { return nil }}
+	defer func() {
+		_ = recover() // a matcher of another plugin, which no server has asked
+	}()
+	if way.ServeHTTP(w, req.WithContext(context.WithValue(req.Context(), tripKey{}, t))) == nil && t.guard != nil {
+		warning := siting.GuardedTerms(r.Name, orUnknown(t.guard.Source), req.URL.Path)
+		r.Logger.Warn(warning.String())
+		r.sites = append(r.sites, warning)
+	}
+}
+
+// nobody is who gets the answer to a request that nobody has made.
+type nobody http.Header
+
+func (w nobody) Header() http.Header       { return http.Header(w) }
+func (nobody) Write(p []byte) (int, error) { return len(p), nil }
+func (nobody) WriteHeader(int)             {}
 
 // maxInvoked is how deep named routes may invoke one another; one may invoke itself.
 const maxInvoked = 10

@@ -104,6 +104,7 @@ type trip struct {
 	realm  *realm
 	groups map[string]bool
 	refuse func(http.ResponseWriter, *http.Request) error
+	guard  *Guard // that it came through last
 }
 
 type tripKey struct{}
@@ -213,9 +214,11 @@ func (s *survey) handler(h caddyhttp.MiddlewareHandler, next caddyhttp.Handler) 
 		h.behind.Store(&accountsBehind{next, slices.Clone(s.groups)})
 		s.guards = append(s.guards, guardAt{h, s.innermost(), s.ports, s.server})
 		return caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error {
-			if h.realm() != tripOf(req).realm {
+			t := tripOf(req)
+			if h.realm() != t.realm {
 				return tripEnds(w, req)
 			}
+			t.guard = h
 			return next.ServeHTTP(w, req)
 		})
 	case *caddyhttp.Subroute:
@@ -275,7 +278,12 @@ func (a *App) surveyRoutes() {
 	var s survey
 	for _, server := range httpApp.Servers {
 		s.server, s.ports = server, portsOf(server.Listen)
-		s.routes(server.Routes, caddyhttp.HandlerFunc(tripEnds))
+		way := s.routes(server.Routes, caddyhttp.HandlerFunc(tripEnds))
+		for _, at := range s.served {
+			if r := at.handler.realm; at.server == server {
+				r.checkTerms(server, way)
+			}
+		}
 	}
 	for _, warning := range siting.Warnings(placesOf(httpApp)) {
 		a.ctx.Logger(a).Warn(warning.String())

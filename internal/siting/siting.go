@@ -46,6 +46,7 @@ const (
 	CodeBaseURL = "base_url"
 	CodeGuard   = "guard_blind"
 	CodeProxies = "trusted_proxies"
+	CodeTerms   = "terms_guarded"
 )
 
 // String is the warning as the log has it.
@@ -104,6 +105,15 @@ func Blind(realm, source, host, baseURL string) Warning {
 		CodeGuard, realm,
 		fmt.Sprintf("%s: require_login guards %s, but the sign-in at %s sets a cookie that browsers don't send there: nobody gets in", source, host, baseURL),
 		"Add `registration` to that site, or let both have one domain: cookie_domain <domain>, in the block session of `registration`",
+	}
+}
+
+// GuardedTerms is the warning of terms that nobody can read who has no account yet.
+func GuardedTerms(realm, source, page string) Warning {
+	return Warning{
+		CodeTerms, realm,
+		fmt.Sprintf("%s: require_login guards %s, the page of the terms: who signs up has to agree to what he can't read", source, page),
+		fmt.Sprintf("Leave it out of the guard: a matcher in a line of its own, @members not path %s, and then require_login @members", page),
 	}
 }
 

@@ -73,7 +73,7 @@ func TestTheLineOfBaseURL(t *testing.T) {
 		require.Len(t, got, 1)
 		require.Contains(t, got[0].Mend, want+". Ignore this if")
 	}
-	for _, w := range []Warning{ChosenAddress("default"), UnnamedProxy("default"), Blind("default", "Caddyfile:9", "a.example", "https://example.com")} {
+	for _, w := range []Warning{ChosenAddress("default"), UnnamedProxy("default"), GuardedTerms("default", "Caddyfile:9", "/terms.html"), Blind("default", "Caddyfile:9", "a.example", "https://example.com")} {
 		require.Equal(t, "default", w.Realm)
 		require.Equal(t, w.Message+". "+w.Mend, w.String())
 	}
