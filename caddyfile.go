@@ -138,23 +138,6 @@ func (p *parser) block(setting string, options map[string]option) error {
 	return nil
 }
 
-// hasEmpty reports whether a value on the line of a setting is empty. Most of them
-// would turn the setting off, and where a variable isn't set, nobody means that: a
-// sign-up that needs a word would be open.
-func (p *parser) hasEmpty() bool {
-	line := *p.Dispenser // a copy: the line is still to be read
-	for line.NextArg() {
-		if line.Val() == "" {
-			return true
-		}
-	}
-	return false
-}
-
-func (p *parser) empty(path string) error {
-	return p.Errf("%s: a value is empty; write one, or remove the line (where a {$VARIABLE} gives it, set that before Caddy starts)", path)
-}
-
 func sortedNames(options map[string]option) []string {
 	names := make([]string, 0, len(options))
 	for name := range options {

@@ -1,4 +1,5 @@
-// caddyfile_fields.go: the grammar of sign-up and of `field` in the block `user`.
+// caddyfile_fields.go: the grammar of sign-up and of `field` in the block `user`, and
+// the rule that a value that is written is not empty.
 
 package registration
 
@@ -143,4 +144,21 @@ func (h *Handler) registerOptions() map[string]option {
 		"reserved_names":       listOption(&h.Register.ReservedNames, "support billing"),
 		"mail":                 mailOption(&h.Register.Mail),
 	}, &h.Register.RedirectSettings)
+}
+
+// hasEmpty reports whether a value on the line of a setting is empty. Most of them
+// would turn the setting off, and where a variable isn't set, nobody means that: a
+// sign-up that needs a word would be open.
+func (p *parser) hasEmpty() bool {
+	line := *p.Dispenser // a copy: the line is still to be read
+	for line.NextArg() {
+		if line.Val() == "" {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *parser) empty(path string) error {
+	return p.Errf("%s: a value is empty; write one, or remove the line (where a {$VARIABLE} gives it, set that before Caddy starts)", path)
 }
