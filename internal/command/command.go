@@ -157,7 +157,7 @@ func finish(cmd *cobra.Command) {
 
 // requiredArgs are those that a usage has, without the ones in brackets.
 func requiredArgs(use string) (names []string) {
-	for _, word := range strings.Fields(use) {
+	for word := range strings.FieldsSeq(use) {
 		if strings.HasPrefix(word, "<") {
 			names = append(names, strings.TrimSuffix(word, "…"))
 		}
