@@ -51,7 +51,7 @@ type Accounts struct {
 	MailHeld func(store.MailKind, budget.Verdict)
 	// Access makes access tokens; nil where tokens are off or opaque.
 	Access *session.AccessTokens
-	// keyIndex says which keys an account has in the store.
+	// KeyIndex says which keys an account has in the store.
 	KeyIndex *field.KeyIndex
 	// Journal takes what is done; nil: nothing does.
 	Journal *audit.Journal
@@ -234,16 +234,22 @@ func (a *Accounts) queueMail(t *Txn, kind store.MailKind, u *store.User, to stri
 		}
 		return a.decoyMail(t, to, client)
 	}
-	id, err := uuid.NewRandom()
+	id, err := newMessageID(a.MailDomain)
 	if err != nil {
 		return err
 	}
 	now := a.Time()
 	t.mail = true
 	return t.PutMail(&store.Mail{
-		MessageID: id.String() + "@" + a.MailDomain, Kind: kind, To: to, User: u.ID, State: a.mailState(kind, u, to),
+		MessageID: id, Kind: kind, To: to, User: u.ID, State: a.mailState(kind, u, to),
 		Language: client.Language, Queued: now, Due: now, Next: client.Next, Waiting: t.waiting,
 	})
+}
+
+// newMessageID returns a Message-ID, without its brackets.
+func newMessageID(domain string) (string, error) {
+	id, err := uuid.NewRandom()
+	return id.String() + "@" + domain, err
 }
 
 // State fingerprints what an act changes and what it rests on, so that its

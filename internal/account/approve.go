@@ -70,15 +70,12 @@ func (a *Accounts) mailByOwner(t *Txn, m *store.Mail) (queued bool, err error) {
 	if m.To == "" || !a.Policy.SendsMail {
 		return false, nil
 	}
-	id, err := uuid.NewRandom()
+	id, err := newMessageID(a.MailDomain)
 	if err != nil {
 		return false, err
 	}
 	now := a.Time()
-	m.MessageID, m.Queued = id.String()+"@"+a.MailDomain, now
-	if m.Due.IsZero() {
-		m.Due = now
-	}
+	m.MessageID, m.Queued, m.Due = id, now, now
 	t.mail = true
 	return true, t.PutMail(m)
 }
@@ -161,10 +158,10 @@ func (a *Accounts) announce(t *Txn, u *store.User) error {
 	}
 	queued, err := n.queued(t)
 	if err == nil && !queued {
-		var id uuid.UUID
-		if id, err = uuid.NewRandom(); err == nil {
+		var id string
+		if id, err = newMessageID(a.MailDomain); err == nil {
 			t.mail = true
-			err = n.queue(t, &store.Mail{MessageID: id.String() + "@" + a.MailDomain, To: a.Policy.Register.Notify}, a.Time())
+			err = n.queue(t, &store.Mail{MessageID: id, To: a.Policy.Register.Notify}, a.Time())
 		}
 	}
 	return errors.Join(err, n.put(t))
@@ -247,11 +244,11 @@ func (e *Purger) announced(tx store.Tx, m *store.Mail) error {
 	n.More = n.More && !s.More
 	if len(n.Accounts) > 0 || n.More {
 		_, domain, _ := strings.Cut(m.MessageID, "@")
-		id, err := uuid.NewRandom()
+		id, err := newMessageID(domain)
 		if err != nil {
 			return err
 		}
-		if err := n.queue(tx, &store.Mail{MessageID: id.String() + "@" + domain, To: m.To}, now); err != nil {
+		if err := n.queue(tx, &store.Mail{MessageID: id, To: m.To}, now); err != nil {
 			return err
 		}
 	}

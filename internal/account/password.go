@@ -142,16 +142,13 @@ func (a *Accounts) voidUnproven(t *Txn, u *store.User) error {
 	if u.EmailVerified {
 		return nil
 	}
-	if err := a.judgeAgain(u); err != nil {
-		return err
-	}
 	u.PasswordHash = ""
-	waited := u.AwaitsVerification
-	confirmAccount(u)
-	if waited {
-		if err := a.announce(t, u); err != nil {
+	if u.AwaitsVerification {
+		if err := a.endConfirmation(t, u); err != nil {
 			return err
 		}
+	} else {
+		confirmAccount(u)
 	}
 	u.Generation++
 	// A confirmed one stays: it may be the owner's, and this mailbox a thief's.

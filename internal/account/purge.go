@@ -158,8 +158,8 @@ func (e *Purger) MailDone(tx store.Tx, m *store.Mail, end outbox.End) error {
 	return e.countAnew(tx, m)
 }
 
-// maxWords bounds what is kept of a server's words, in bytes.
-const maxWords = 300
+// maxServerWords bounds what is kept of a server's words, in bytes.
+const maxServerWords = 300
 
 // mark keeps, or forgets, that nobody reads mail at the address of an account.
 func (e *Purger) mark(tx store.Tx, m *store.Mail, end outbox.End) error {
@@ -181,7 +181,7 @@ func (e *Purger) mark(tx store.Tx, m *store.Mail, end outbox.End) error {
 	case end.Delivered:
 		u.Unreachable = store.Unreachable{}
 	default:
-		words := strings.ToValidUTF8(end.Unreachable[:min(len(end.Unreachable), maxWords)], "")
+		words := strings.ToValidUTF8(end.Unreachable[:min(len(end.Unreachable), maxServerWords)], "")
 		u.Unreachable = store.Unreachable{Email: m.To, Words: words, Since: p.Now().UTC().Truncate(time.Second)}
 	}
 	return tx.PutUser(u, e.keyIndex.KeysOf(u))

@@ -121,7 +121,7 @@ func (a *Accounts) readSignUp(ctx context.Context, in field.Input) *signUp {
 			a.checkAddress(s.user.Email, &s.refused)
 		}
 		a.readReason(in, s.user, &s.refused)
-	} else if i.Email == "" && a.Policy.denies(s.user.Email) && !hasField(s.refused, field.Email) {
+	} else if i.Email == "" && !a.Policy.admitsAddress(s.user.Email, true) && !hasField(s.refused, field.Email) {
 		s.refused.Add(field.Email, refusal.CodeDomainNotAllowed)
 	}
 	a.agree(in, s.user, &s.refused)
@@ -333,11 +333,10 @@ func (a *Accounts) VerifyRegistration(ctx context.Context, in field.Input, clien
 			return err
 		}
 		if u.AwaitsVerification {
-			if err := a.judgeAgain(u); err != nil {
+			if err := a.endConfirmation(t, u); err != nil {
 				return err
 			}
-			confirmAccount(u)
-			if err := errors.Join(t.Audit(audit.AccountVerified, u.ID), a.announce(t, u)); err != nil {
+			if err := t.Audit(audit.AccountVerified, u.ID); err != nil {
 				return err
 			}
 		}
@@ -379,15 +378,12 @@ var Reasons = []string{ReasonOff, ReasonOptional, ReasonRequired}
 // MaxReason bounds a reason, in characters.
 const MaxReason = 1000
 
-// admitsAddress reports whether the owner lets addresses of this one's domain in. It
-// looks at no account.
-func (p *Policy) admitsAddress(email string) bool {
+// admitsAddress reports whether the owner lets addresses of this one's domain in. Who is
+// invited need not be of a domain that is listed. It looks at no account.
+func (p *Policy) admitsAddress(email string, invited bool) bool {
 	allowed := p.Register.AllowDomains
-	return (len(allowed) == 0 || inDomains(email, allowed)) && !p.denies(email)
+	return (invited || len(allowed) == 0 || inDomains(email, allowed)) && !inDomains(email, p.Register.DenyDomains)
 }
-
-// denies reports whether the owner keeps addresses of this one's domain out.
-func (p *Policy) denies(email string) bool { return inDomains(email, p.Register.DenyDomains) }
 
 func inDomains(email string, list []string) bool {
 	domain := strings.ToLower(email[strings.LastIndexByte(email, '@')+1:])
@@ -405,7 +401,7 @@ func (a *Accounts) checkAddress(email string, errs *refusal.FieldErrors) {
 	case hasField(*errs, field.Email):
 	case email == "" && len(a.Policy.Register.AllowDomains) > 0:
 		errs.Add(field.Email, refusal.CodeEmailRequired)
-	case email != "" && !a.Policy.admitsAddress(email):
+	case email != "" && !a.Policy.admitsAddress(email, false):
 		errs.Add(field.Email, refusal.CodeDomainNotAllowed)
 	}
 }

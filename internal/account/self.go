@@ -205,7 +205,7 @@ func (a *Accounts) VerifyEmail(ctx context.Context, in field.Input, client Clien
 		if u, err = a.checkLink(t, l, period); err != nil {
 			return err
 		}
-		if !a.Policy.admitsAddress(l.claim.Email) { // the lists may have changed since the mail
+		if !a.Policy.admitsAddress(l.claim.Email, false) { // the lists may have changed since the mail
 			return refusal.New(refusal.CodeDomainNotAllowed)
 		}
 		useLink(u, l)

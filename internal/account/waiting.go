@@ -94,19 +94,18 @@ func confirmAccount(u *store.User) {
 	giveEmail(u)
 }
 
-// judgeAgain is part of the acts that confirm an account that waits for that: who may sign
-// up can have changed since its sign-up, and nothing was granted yet. Its address has to
-// be of a domain that is let in today, and where the owner approves by now, it waits for
-// that. Who came by an invitation has the owner's word.
-func (a *Accounts) judgeAgain(u *store.User) error {
-	if !u.AwaitsVerification {
-		return nil
-	}
-	if invited := u.Invitation != uuid.Nil; invited && a.Policy.denies(u.Email) || !invited && !a.Policy.admitsAddress(u.Email) {
+// endConfirmation is confirmAccount for an account that waits for that, with what hangs
+// on it. Who may sign up can have changed since its sign-up, and nothing was granted
+// yet: its address has to be of a domain that is let in today, and where the owner
+// approves by now, it waits for that. Who came by an invitation has the owner's word.
+func (a *Accounts) endConfirmation(t *Txn, u *store.User) error {
+	invited := u.Invitation != uuid.Nil
+	if !a.Policy.admitsAddress(u.Email, invited) {
 		return refusal.New(refusal.CodeDomainNotAllowed)
 	}
-	u.AwaitsApproval = u.AwaitsApproval || u.Invitation == uuid.Nil && a.Policy.Register.Mode == ModeApprove
-	return nil
+	u.AwaitsApproval = u.AwaitsApproval || !invited && a.Policy.Register.Mode == ModeApprove
+	confirmAccount(u)
+	return a.announce(t, u)
 }
 
 // giveEmail ends the waiting: from now on the address is the account's own.
