@@ -138,6 +138,23 @@ func (p *parser) block(setting string, options map[string]option) error {
 	return nil
 }
 
+// hasEmpty reports whether a value on the line of a setting is empty. Most of them
+// would turn the setting off, and where a variable isn't set, nobody means that: a
+// sign-up that needs a word would be open.
+func (p *parser) hasEmpty() bool {
+	line := *p.Dispenser // a copy: the line is still to be read
+	for line.NextArg() {
+		if line.Val() == "" {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *parser) empty(path string) error {
+	return p.Errf("%s: a value is empty; write one, or remove the line (where a {$VARIABLE} gives it, set that before Caddy starts)", path)
+}
+
 func sortedNames(options map[string]option) []string {
 	names := make([]string, 0, len(options))
 	for name := range options {
@@ -372,38 +389,6 @@ func tokenOption(to *LoginSettings) option {
 		}
 		on := args[0] == "on"
 		to.Token = &on
-		return nil
-	}
-}
-
-// throttleOption reads `throttle <name> <events> <window>` or `throttle off`.
-func throttleOption(to *ThrottleSettings) option {
-	return func(p *parser, _ string) error {
-		const usage = "throttle takes a name, a number of events and a window, or off; write for example: throttle login 10 1m"
-		args := p.RemainingArgs()
-		if len(args) == 1 && args[0] == "off" {
-			to.Off = true
-			return nil
-		}
-		if len(args) != 3 {
-			return p.Err(usage)
-		}
-		limit := to.named(args[0])
-		if limit == nil {
-			return p.Errf("there is no throttle %q; the throttles are: %s", args[0], strings.Join(throttleNames, ", "))
-		}
-		if *limit != nil {
-			return p.Errf("throttle %s stands twice; keep one of them", args[0])
-		}
-		events, err := strconv.Atoi(args[1])
-		if err != nil {
-			return p.Errf("throttle %s: %q is not a number of events; write for example: throttle %s 10 1m", args[0], args[1], args[0])
-		}
-		window, err := caddy.ParseDuration(args[2])
-		if err != nil {
-			return p.Errf("throttle %s: %q is not a duration; write for example: throttle %s 10 1m", args[0], args[2], args[0])
-		}
-		*limit = &ThrottleLimit{Events: events, Window: caddy.Duration(window)}
 		return nil
 	}
 }

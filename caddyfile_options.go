@@ -1,5 +1,5 @@
-// caddyfile_fields.go: the grammar of sign-up and of `field` in the block `user`, and
-// the rule that a value that is written is not empty.
+// caddyfile_options.go: the grammar of single settings: sign-up, `field` in the block
+// `user`, throttles, terms, the audit.
 
 package registration
 
@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 )
 
@@ -146,19 +147,34 @@ func (h *Handler) registerOptions() map[string]option {
 	}, &h.Register.RedirectSettings)
 }
 
-// hasEmpty reports whether a value on the line of a setting is empty. Most of them
-// would turn the setting off, and where a variable isn't set, nobody means that: a
-// sign-up that needs a word would be open.
-func (p *parser) hasEmpty() bool {
-	line := *p.Dispenser // a copy: the line is still to be read
-	for line.NextArg() {
-		if line.Val() == "" {
-			return true
+// throttleOption reads `throttle <name> <events> <window>` or `throttle off`.
+func throttleOption(to *ThrottleSettings) option {
+	return func(p *parser, _ string) error {
+		const usage = "throttle takes a name, a number of events and a window, or off; write for example: throttle login 10 1m"
+		args := p.RemainingArgs()
+		if len(args) == 1 && args[0] == "off" {
+			to.Off = true
+			return nil
 		}
+		if len(args) != 3 {
+			return p.Err(usage)
+		}
+		limit := to.named(args[0])
+		if limit == nil {
+			return p.Errf("there is no throttle %q; the throttles are: %s", args[0], strings.Join(throttleNames, ", "))
+		}
+		if *limit != nil {
+			return p.Errf("throttle %s stands twice; keep one of them", args[0])
+		}
+		events, err := strconv.Atoi(args[1])
+		if err != nil {
+			return p.Errf("throttle %s: %q is not a number of events; write for example: throttle %s 10 1m", args[0], args[1], args[0])
+		}
+		window, err := caddy.ParseDuration(args[2])
+		if err != nil {
+			return p.Errf("throttle %s: %q is not a duration; write for example: throttle %s 10 1m", args[0], args[2], args[0])
+		}
+		*limit = &ThrottleLimit{Events: events, Window: caddy.Duration(window)}
+		return nil
 	}
-	return false
-}
-
-func (p *parser) empty(path string) error {
-	return p.Errf("%s: a value is empty; write one, or remove the line (where a {$VARIABLE} gives it, set that before Caddy starts)", path)
 }
