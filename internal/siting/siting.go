@@ -85,14 +85,14 @@ func Warnings(places []Place) (out []Warning) {
 		out = append(out, Warning{
 			CodeBaseURL, p.Realm,
 			fmt.Sprintf("%s: base_url is %s, but these accounts are at %s: mails, redirects and cookies go by base_url", p.Source, p.BaseURL, p.address()),
-			p.mendBase() + ". Ignore this if a proxy before Caddy serves the accounts at base_url; the global option trusted_proxies, which names it, ends this warning",
+			p.remedyForBase() + ". Ignore this if a proxy before Caddy serves the accounts at base_url; the global option trusted_proxies, which names it, ends this warning",
 		})
 	}
 	return out
 }
 
-// mendBase is the line of base_url for where the place is.
-func (p Place) mendBase() string {
+// remedyForBase is the line of base_url for where the place is.
+func (p Place) remedyForBase() string {
 	if len(p.Hosts) == 0 || strings.ContainsAny(p.Hosts[0], "*{") {
 		return "Write the address that browsers use: base_url https://example.com"
 	}
