@@ -234,7 +234,7 @@ func (a *Accounts) queueMail(t *Txn, kind store.MailKind, u *store.User, to stri
 		}
 		return a.decoyMail(t, to, client)
 	}
-	id, err := newMessageID(a.MailDomain)
+	id, err := NewMessageID(a.MailDomain)
 	if err != nil {
 		return err
 	}
@@ -246,8 +246,8 @@ func (a *Accounts) queueMail(t *Txn, kind store.MailKind, u *store.User, to stri
 	})
 }
 
-// newMessageID returns a Message-ID, without its brackets.
-func newMessageID(domain string) (string, error) {
+// NewMessageID returns the Message-ID of a new mail, without its brackets.
+func NewMessageID(domain string) (string, error) {
 	id, err := uuid.NewRandom()
 	return id.String() + "@" + domain, err
 }

@@ -70,7 +70,7 @@ func (a *Accounts) mailByOwner(t *Txn, m *store.Mail) (queued bool, err error) {
 	if m.To == "" || !a.Policy.SendsMail {
 		return false, nil
 	}
-	id, err := newMessageID(a.MailDomain)
+	id, err := NewMessageID(a.MailDomain)
 	if err != nil {
 		return false, err
 	}
@@ -159,7 +159,7 @@ func (a *Accounts) announce(t *Txn, u *store.User) error {
 	queued, err := n.queued(t)
 	if err == nil && !queued {
 		var id string
-		if id, err = newMessageID(a.MailDomain); err == nil {
+		if id, err = NewMessageID(a.MailDomain); err == nil {
 			t.mail = true
 			err = n.queue(t, &store.Mail{MessageID: id, To: a.Policy.Register.Notify}, a.Time())
 		}
@@ -244,7 +244,7 @@ func (e *Purger) announced(tx store.Tx, m *store.Mail) error {
 	n.More = n.More && !s.More
 	if len(n.Accounts) > 0 || n.More {
 		_, domain, _ := strings.Cut(m.MessageID, "@")
-		id, err := newMessageID(domain)
+		id, err := NewMessageID(domain)
 		if err != nil {
 			return err
 		}

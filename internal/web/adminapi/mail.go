@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
 	"github.com/seed-928992b0/caddy-registration/mail"
@@ -104,12 +105,12 @@ func testMail(c *Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	id, err := uuid.NewV7()
+	id, err := account.NewMessageID(c.Accounts.MailDomain)
 	if err != nil {
 		return nil, err
 	}
 	message, err := post.Courier.Render(&store.Mail{
-		MessageID: id.String() + "@" + c.Accounts.MailDomain, Kind: store.MailTest, To: to.Address, Queued: c.Realm.Now(),
+		MessageID: id, Kind: store.MailTest, To: to.Address, Queued: c.Realm.Now(),
 	}, nil)
 	if err != nil {
 		return nil, err
