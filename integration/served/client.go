@@ -277,8 +277,15 @@ func (m *Message) Link(t testing.TB) Data {
 // Mails reads what the file mailer wrote to an address, oldest first.
 func (s *Server) Mails(to string) []*Message {
 	s.T.Helper()
-	names, err := filepath.Glob(filepath.Join(s.Dir, "mail", "*.eml")) // sorted: by date
+	names, err := filepath.Glob(filepath.Join(s.Dir, "mail", "*.eml"))
 	require.NoError(s.T, err)
+	written := make(map[string]time.Time, len(names)) // a name has the second in which the mail was queued
+	for _, name := range names {
+		info, err := os.Stat(name)
+		require.NoError(s.T, err)
+		written[name] = info.ModTime()
+	}
+	slices.SortStableFunc(names, func(a, b string) int { return written[a].Compare(written[b]) })
 	var found []*Message
 	for _, name := range names {
 		raw, err := os.ReadFile(name)
@@ -290,8 +297,7 @@ func (s *Server) Mails(to string) []*Message {
 	return found
 }
 
-// Mail waits for the n-th mail to an address. Mails of one second have no order
-// among them.
+// Mail waits for the n-th mail to an address, in the order in which they were sent.
 func (s *Server) Mail(to string, n int) *Message {
 	s.T.Helper()
 	var found []*Message
