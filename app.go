@@ -1,5 +1,6 @@
 // app.go: the "registration" app: the realms of ONE running configuration. The
-// handlers register here; guards and the admin API ask here.
+// handlers register here; guards and the admin API ask here. And what is counted on
+// Caddy's metrics registry.
 
 package registration
 
@@ -19,6 +20,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/seed-928992b0/caddy-registration/internal/siting"
 )
@@ -354,3 +356,27 @@ const maxInvoked = 10
 
 // Interface guards
 var _ caddy.App = (*App)(nil)
+
+// metrics are the counters of the realms. They carry a realm's name and
+// nothing of its accounts.
+type metrics struct {
+	throttled *prometheus.CounterVec
+}
+
+func newMetrics() *metrics {
+	return &metrics{throttled: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "registration", Name: "throttled_total",
+		Help: "Requests that a throttle answered with 429.",
+	}, []string{"realm", "throttle"})}
+}
+
+// register enters the counters in a registry, or takes over those that another
+// realm of the configuration has entered.
+func (m *metrics) register(registry prometheus.Registerer) error {
+	err := registry.Register(m.throttled)
+	if have := (prometheus.AlreadyRegisteredError{}); errors.As(err, &have) {
+		m.throttled = have.ExistingCollector.(*prometheus.CounterVec)
+		return nil
+	}
+	return err
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 )
 

@@ -26,12 +26,12 @@ import (
 // its own.
 var floors = [][]string{
 	{"templates", "store", "mail", "internal/password", "internal/setting", "internal/identity", "internal/names", "internal/hostname", "internal/origin", "internal/siting", "internal/boundconn", "internal/steady", "internal/apicheck", "internal/again", "internal/jsonpaths", "internal/wholefile"},
-	{"store/bolt", "store/storetest", "mail/smtp", "internal/text", "internal/sign", "internal/budget", "internal/audit", "internal/langtest", "internal/backup"},
+	{"store/bolt", "store/storetest", "mail/smtp", "internal/text", "internal/sign", "internal/budget", "internal/audit", "internal/langtest", "internal/backup", "internal/moving"},
 	{"internal/refusal", "internal/outbox", "internal/command"},
-	{"internal/field", "internal/session", "internal/doctor"},
+	{"internal/field", "internal/session", "internal/doctor", "internal/factor"},
 	{"internal/account"},
-	{"internal/letter", "internal/web"},
-	{"internal/web/signup", "internal/web/signin", "internal/web/self", "internal/web/adminapi", "internal/inside"},
+	{"internal/letter", "internal/web", "internal/transfer"},
+	{"internal/web/signup", "internal/web/signin", "internal/web/self", "internal/web/factors", "internal/web/owner", "internal/web/adminapi", "internal/inside"},
 	{""},
 	{"internal/sitetest", "cmd/caddy", "bench", "integration/served"},
 	{"integration/accounts", "integration/browsers", "integration/config", "integration/faults", "integration/guarded", "integration/mailing", "docs"},
