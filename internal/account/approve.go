@@ -19,8 +19,8 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-// MaxWords bounds what an owner writes to who is refused, in characters.
-const MaxWords = 2000
+// maxWords bounds what an owner writes to who is refused, in characters.
+const maxWords = 2000
 
 // Approve lets an account in that waits (StateWaiting) and mails it where to sign in,
 // if it has an address and somebody delivers mail. Another one is CodeNotWaiting.
@@ -41,8 +41,8 @@ func (a *Accounts) Approve(ctx context.Context, id uuid.UUID) (u *store.User, ma
 // Refuse removes an account that waits (StateWaiting) and mails that, with the
 // owner's words if there are some, as Approve does. Another one is CodeNotWaiting.
 func (a *Accounts) Refuse(ctx context.Context, id uuid.UUID, words string) (mailed bool, err error) {
-	if len(words) > MaxWords*utf8.UTFMax || utf8.RuneCountInString(words) > MaxWords {
-		return false, refusal.FieldErrors{{Field: "message", Code: refusal.CodeMaxLength, Params: text.Params{"max": MaxWords}}}.Err()
+	if len(words) > maxWords*utf8.UTFMax || utf8.RuneCountInString(words) > maxWords {
+		return false, refusal.FieldErrors{{Field: "message", Code: refusal.CodeMaxLength, Params: text.Params{"max": maxWords}}}.Err()
 	}
 	err = a.Update(ctx, func(t *Txn) error {
 		u, err := t.User(id)
@@ -82,8 +82,8 @@ func (a *Accounts) mailByOwner(t *Txn, m *store.Mail) (queued bool, err error) {
 
 // What an owner is told of sign-ups (Policy.Register.Notify).
 const (
-	// NotifyEvery is the time between two mails.
-	NotifyEvery = 10 * time.Minute
+	// notifyEvery is the time between two mails.
+	notifyEvery = 10 * time.Minute
 	// maxNews is how many accounts a mail names.
 	maxNews = 20
 	// newsValue is the name of the store's value with who is to be told of.
@@ -133,7 +133,7 @@ func (n *news) queued(tx store.Tx) (bool, error) {
 // queue queues the message that tells, for when the last one is long enough ago.
 func (n *news) queue(tx store.Tx, m *store.Mail, now time.Time) error {
 	m.Kind, m.Queued, m.Due = store.MailSignUps, now, now
-	if due := n.Last.Add(NotifyEvery); now.Before(due) && !n.Last.After(now) { // else a clock was ahead
+	if due := n.Last.Add(notifyEvery); now.Before(due) && !n.Last.After(now) { // else a clock was ahead
 		m.Due = due
 	}
 	err := tx.PutMail(m)

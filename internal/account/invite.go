@@ -25,7 +25,7 @@ import (
 
 // What an invitation is good for where its maker doesn't say, and at most.
 const (
-	InvitationLifetime    = 7 * 24 * time.Hour
+	invitationLifetime    = 7 * 24 * time.Hour
 	MaxInvitationLifetime = 366 * 24 * time.Hour
 )
 
@@ -37,7 +37,7 @@ type NewInvitation struct {
 	Groups []string
 	// Uses is how many sign-ups it is good for; 0: one, as it has to be with an Email.
 	Uses int
-	// Lifetime is how long it is good; 0: InvitationLifetime.
+	// Lifetime is how long it is good; 0: invitationLifetime.
 	Lifetime time.Duration
 	// Note is for the owner alone.
 	Note string
@@ -74,7 +74,7 @@ func (a *Accounts) readInvitation(wanted NewInvitation) (*store.Invitation, erro
 	}
 	lifetime := wanted.Lifetime
 	if lifetime == 0 {
-		lifetime = InvitationLifetime
+		lifetime = invitationLifetime
 	}
 	if lifetime < time.Second || lifetime > MaxInvitationLifetime {
 		errs.Add("expires", refusal.CodeInvalid)
@@ -208,15 +208,15 @@ func (a *Accounts) PrepareMail(tx store.Tx, m *store.Mail) (reason string, err e
 	return "", nil
 }
 
-// ErrNoToken says that the link of an invitation can't be made any more.
-var ErrNoToken = errors.New("the secret has changed since the invitation was made: make another one")
+// errNoToken says that the link of an invitation can't be made any more.
+var errNoToken = errors.New("the secret has changed since the invitation was made: make another one")
 
 // MailedInvitation returns the token of the invitation that a prepared message is about,
 // and its end.
 func MailedInvitation(s *sign.Signer, m *store.Mail) (token string, until time.Time, err error) {
 	var hash store.TokenHash
 	if len(m.State) < len(hash) {
-		return "", until, ErrNoToken
+		return "", until, errNoToken
 	}
 	unix, err := strconv.ParseInt(string(m.State[copy(hash[:], m.State):]), 10, 64)
 	if err != nil {
@@ -227,7 +227,7 @@ func MailedInvitation(s *sign.Signer, m *store.Mail) (token string, until time.T
 			return token, time.Unix(unix, 0), nil
 		}
 	}
-	return "", until, ErrNoToken
+	return "", until, errNoToken
 }
 
 func (a *Accounts) goodInvitation(tx store.Tx, hash store.TokenHash) (*store.Invitation, error) {

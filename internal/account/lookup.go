@@ -139,19 +139,19 @@ type Filter struct {
 	Search string
 	State  string
 	Group  string
-	// HashFormat is one of password.Formats, or NoHash.
+	// HashFormat is one of password.Formats, or noHash.
 	HashFormat string
 }
 
-// NoHash asks for the accounts that have no password.
-const NoHash = "none"
+// noHash asks for the accounts that have no password.
+const noHash = "none"
 
 // Check refuses what no account can match.
 func (f Filter) Check() error {
 	if f.State != "" && !slices.Contains(States, f.State) {
 		return fmt.Errorf("there is no state %q; the states are %s", f.State, strings.Join(States, ", "))
 	}
-	if formats := append(password.Formats(), NoHash); f.HashFormat != "" && !slices.Contains(formats, f.HashFormat) {
+	if formats := append(password.Formats(), noHash); f.HashFormat != "" && !slices.Contains(formats, f.HashFormat) {
 		return fmt.Errorf("there is no format %q; the formats are %s", f.HashFormat, strings.Join(formats, ", "))
 	}
 	return nil
@@ -164,7 +164,7 @@ func (f Filter) Matches() func(*store.User) bool {
 		if f.State != "" && StateOf(u) != f.State || f.Group != "" && !slices.Contains(u.Groups, f.Group) {
 			return false
 		}
-		if format := password.FormatOf(u.PasswordHash); f.HashFormat != "" && format != f.HashFormat && (format != "" || f.HashFormat != NoHash) {
+		if format := password.FormatOf(u.PasswordHash); f.HashFormat != "" && format != f.HashFormat && (format != "" || f.HashFormat != noHash) {
 			return false
 		}
 		return beginning == "" || slices.ContainsFunc([]string{u.Username, u.Email, u.FirstName, u.LastName}, func(text string) bool {

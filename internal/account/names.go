@@ -119,12 +119,12 @@ func hasField(errs refusal.FieldErrors, name string) bool {
 }
 
 const (
-	// NameReserved is how long a left name is nobody's but its last holder's.
-	NameReserved = 90 * 24 * time.Hour
-	// MaxLeftNames bounds the names that an account keeps from others. One more
+	// nameReserved is how long a left name is nobody's but its last holder's.
+	nameReserved = 90 * 24 * time.Hour
+	// maxLeftNames bounds the names that an account keeps from others. One more
 	// change is refused until the oldest is over: if that made room for it, a thief
 	// would change the name until the owner's is free.
-	MaxLeftNames = 8
+	maxLeftNames = 8
 )
 
 // leftByAnother reports whether a name was another account's until a short while ago.
@@ -166,9 +166,9 @@ func (a *Accounts) rename(t *Txn, u *store.User, old string) error {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return err
 	}
-	u.NamesLeft = slices.DeleteFunc(u.NamesLeft, func(at time.Time) bool { return !now.Before(at.Add(NameReserved)) })
-	if len(u.NamesLeft) >= MaxLeftNames {
-		wait := slices.MinFunc(u.NamesLeft, time.Time.Compare).Add(NameReserved).Sub(now)
+	u.NamesLeft = slices.DeleteFunc(u.NamesLeft, func(at time.Time) bool { return !now.Before(at.Add(nameReserved)) })
+	if len(u.NamesLeft) >= maxLeftNames {
+		wait := slices.MinFunc(u.NamesLeft, time.Time.Compare).Add(nameReserved).Sub(now)
 		return &refusal.Error{Code: refusal.CodeThrottled, RetryAfter: wait, Params: text.Params{"seconds": refusal.Seconds(wait)}}
 	}
 	u.NamesLeft = append(u.NamesLeft, now)
@@ -181,7 +181,7 @@ func (a *Accounts) leaveName(t *Txn, u *store.User, name string) error {
 	if name == "" {
 		return nil
 	}
-	return t.PutLeftName(a.NameKeys.NameHashes(field.UniqueKey(name))[0], store.LeftName{User: u.ID, Until: a.Time().Add(NameReserved)})
+	return t.PutLeftName(a.NameKeys.NameHashes(field.UniqueKey(name))[0], store.LeftName{User: u.ID, Until: a.Time().Add(nameReserved)})
 }
 
 // SweepLeftNames forgets the names whose time is over, in batches.

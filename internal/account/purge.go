@@ -19,7 +19,7 @@ import (
 
 // Bounds of the rounds in which those are removed whose time is over.
 const (
-	PurgeChunk      = 256
+	purgeChunk      = 256
 	MaxPurgeEvery   = 10 * time.Minute
 	minPurgeEvery   = time.Second
 	purgesALifetime = 10
@@ -79,7 +79,7 @@ func (e *Purger) Purge(ctx context.Context, p *outbox.Courier) (total int, err e
 			if err != nil {
 				return err
 			}
-			over, err := tx.WaitingSince(time.Time{}, now.Add(time.Second-p.Unconfirmed), PurgeChunk)
+			over, err := tx.WaitingSince(time.Time{}, now.Add(time.Second-p.Unconfirmed), purgeChunk)
 			if err != nil {
 				return err
 			}
@@ -97,7 +97,7 @@ func (e *Purger) Purge(ctx context.Context, p *outbox.Courier) (total int, err e
 				}
 			}
 			// Who began to wait in the future did so while a clock was ahead.
-			ahead, err := tx.WaitingSince(now.Add(time.Second), always, PurgeChunk)
+			ahead, err := tx.WaitingSince(now.Add(time.Second), always, purgeChunk)
 			if err != nil {
 				return err
 			}
@@ -106,7 +106,7 @@ func (e *Purger) Purge(ctx context.Context, p *outbox.Courier) (total int, err e
 					return err
 				}
 			}
-			more = len(over) == PurgeChunk || len(ahead) == PurgeChunk
+			more = len(over) == purgeChunk || len(ahead) == purgeChunk
 			return nil
 		})
 		if err != nil {

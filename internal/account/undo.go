@@ -25,10 +25,10 @@ const (
 	// UndoReserved is how long nobody else can have the old address: the mail
 	// may be under way for as long as the outbox tries.
 	UndoReserved = UndoPeriod + outbox.MailGiveUp
-	// MaxFormer bounds the addresses that an account can go back to. One more
+	// maxFormer bounds the addresses that an account can go back to. One more
 	// change is refused: if the oldest made room for it, a thief would change
 	// the address until the owner's is forgotten.
-	MaxFormer = 8
+	maxFormer = 8
 )
 
 // former returns where in u.Former an address stands, -1 if it is not there or
@@ -150,7 +150,7 @@ func (a *Accounts) leftEmail(t *Txn, u *store.User, old string, proven bool, cli
 		u.Former[i].Until, old = until, u.Former[i].Email
 		u.Former[i].Unproven = u.Former[i].Unproven && !proven
 	} else {
-		if len(u.Former) >= MaxFormer {
+		if len(u.Former) >= maxFormer {
 			first := slices.MinFunc(u.Former, func(x, y store.FormerEmail) int { return x.Until.Compare(y.Until) })
 			wait := first.Until.Sub(now)
 			return TooOften(wait)

@@ -411,7 +411,7 @@ func (r *Renderer) fill(data *MailData, m *store.Mail) error {
 // none, or one that a mail program would make a link of.
 func named(accounts []account.Named) (names []string) {
 	for _, a := range accounts {
-		names = append(names, cmp.Or(NotLinkLike(a.Username), a.ID.String()))
+		names = append(names, cmp.Or(notLinkLike(a.Username), a.ID.String()))
 	}
 	return names
 }

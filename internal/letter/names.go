@@ -25,8 +25,8 @@ var looksLikeName = regexp.MustCompile(`^\pL[\pL\pM_-]*(\pN{1,4}[\pL\pM_-]*)?$`)
 // address and no added text, and a username only if it looks like one.
 func (o Options) MailUser(u *store.User, to string) MailUser {
 	out := MailUser{
-		Username: u.Username, Email: u.Email, FirstName: NotLinkLike(u.FirstName), LastName: NotLinkLike(u.LastName),
-		Name: NotLinkLike(strings.TrimSpace(u.FirstName + " " + u.LastName)), Extra: o.Fields.ExtraValues(u),
+		Username: u.Username, Email: u.Email, FirstName: notLinkLike(u.FirstName), LastName: notLinkLike(u.LastName),
+		Name: notLinkLike(strings.TrimSpace(u.FirstName + " " + u.LastName)), Extra: o.Fields.ExtraValues(u),
 	}
 	if !u.EmailVerified || field.EmailKey(to) != field.EmailKey(u.Email) {
 		out.FirstName, out.LastName, out.Name, out.Email = "", "", "", to
@@ -40,14 +40,14 @@ func (o Options) MailUser(u *store.User, to string) MailUser {
 		}
 	}
 	if out.Name == "" {
-		out.Name = NotLinkLike(out.Username)
+		out.Name = notLinkLike(out.Username)
 	}
 	return out
 }
 
-// NotLinkLike is the text, or nothing where a mail program would make a link of
+// notLinkLike is the text, or nothing where a mail program would make a link of
 // it: a name that a stranger gave outlives the confirmation of the address.
-func NotLinkLike(text string) string {
+func notLinkLike(text string) string {
 	if linkLike.MatchString(text) {
 		return ""
 	}

@@ -18,11 +18,11 @@ import (
 )
 
 const (
-	// MailAtOnce is how many messages a mailer has in its hands at most: fewer than
+	// mailAtOnce is how many messages a mailer has in its hands at most: fewer than
 	// any mail server lets one client have connections.
-	MailAtOnce = 4
-	// MailPatience is how long a message is waited for until others overtake it.
-	MailPatience = 5 * time.Second
+	mailAtOnce = 4
+	// mailPatience is how long a message is waited for until others overtake it.
+	mailPatience = 5 * time.Second
 	// lettingGo is how long a mailer has to let go of a message that is cut off,
 	// until others overtake it: more than ours take to hear a server out.
 	lettingGo = 3 * time.Second
@@ -83,7 +83,7 @@ func (o *Worker) begin(ctx context.Context, p *Courier, m *store.Mail, message *
 
 // wait reports whether the mailer has let go in time.
 func (j *job) wait() bool {
-	patience := time.NewTimer(MailPatience)
+	patience := time.NewTimer(mailPatience)
 	defer patience.Stop()
 	select {
 	case <-j.done:

@@ -20,7 +20,7 @@ var errLeaseLost = errors.New("the lease of the row is lost")
 // claim is the worker's wish for up to limit rows, beside those that are in its
 // mailers' hands.
 func (o *Worker) claim(p *Courier, limit int) store.Claim {
-	c := store.Claim{Worker: o.id, Now: p.Now(), Lease: MailLease, Limit: limit}
+	c := store.Claim{Worker: o.id, Now: p.Now(), Lease: mailLease, Limit: limit}
 	for _, j := range o.slow {
 		c.Keep = append(c.Keep, j.mail.Seq)
 	}
@@ -48,7 +48,7 @@ func (o *Worker) hold(ctx context.Context, p *Courier, m *store.Mail) (mine cont
 	mine, cut := context.WithCancelCause(ctx)
 	var renewing sync.WaitGroup
 	renewing.Go(func() {
-		tick := time.NewTicker(MailLease / 4)
+		tick := time.NewTicker(mailLease / 4)
 		defer tick.Stop()
 		last := time.Now()
 		for {
@@ -61,7 +61,7 @@ func (o *Worker) hold(ctx context.Context, p *Courier, m *store.Mail) (mine cont
 			switch {
 			case err == nil:
 				last = time.Now()
-			case errors.Is(err, store.ErrNotFound), time.Since(last) >= MailLease*3/4:
+			case errors.Is(err, store.ErrNotFound), time.Since(last) >= mailLease*3/4:
 				mailLog(p, m).Warn("mail left to another worker", zap.Error(err))
 				cut(errLeaseLost)
 			}
@@ -80,5 +80,5 @@ func (o *Worker) renew(ctx context.Context, p *Courier, m *store.Mail) (err erro
 			err = errors.New("the store panicked")
 		}
 	}()
-	return o.store.RenewMail(ctx, store.Claim{Worker: o.id, Now: p.Now(), Lease: MailLease, Limit: mailBatch}, m.Seq)
+	return o.store.RenewMail(ctx, store.Claim{Worker: o.id, Now: p.Now(), Lease: mailLease, Limit: mailBatch}, m.Seq)
 }

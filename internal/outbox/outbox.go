@@ -25,24 +25,24 @@ const (
 	// MailGiveUp is how long a message is tried, and for how long a mail server
 	// can be out of order until mail that is as old is given up.
 	MailGiveUp = 72 * time.Hour
-	// MailFirstRetry doubles with each failure, up to MailLastRetry.
-	MailFirstRetry = 5 * time.Second
-	MailLastRetry  = 15 * time.Minute
-	// MailProbe is the longest that a mail server that can't be used is left in peace.
-	MailProbe = time.Minute
+	// mailFirstRetry doubles with each failure, up to mailLastRetry.
+	mailFirstRetry = 5 * time.Second
+	mailLastRetry  = 15 * time.Minute
+	// mailProbe is the longest that a mail server that can't be used is left in peace.
+	mailProbe = time.Minute
 	// storeLastRetry is the longest wait for a store that fails: asking it costs
 	// nobody anything.
 	storeLastRetry = 30 * time.Second
-	// MailIdle is the longest sleep: rows that another process wrote are found then.
-	MailIdle = time.Minute
+	// mailIdle is the longest sleep: rows that another process wrote are found then.
+	mailIdle = time.Minute
 	// mailBatch is how many rows are read at once.
 	mailBatch = 32
 	// mailTimeout bounds one message, whatever the mailer's own limits. It is more
 	// than all minutes of RFC 5321, 4.5.3.2 together.
 	mailTimeout = time.Hour
-	// MailLease is for how long a row is the worker's alone; it is renewed while
+	// mailLease is for how long a row is the worker's alone; it is renewed while
 	// the worker lives, so that is how long the rows of a dead one wait.
-	MailLease = 2 * time.Minute
+	mailLease = 2 * time.Minute
 )
 
 // A Courier is what the worker needs of the running configuration: it turns
@@ -144,7 +144,7 @@ func (o *Worker) Run(ctx context.Context) {
 			o.storeFails = 0
 		case o.StoreFails:
 			o.storeFails++
-			wait, healthy = min(Backoff(o.storeFails), storeLastRetry), true // a new row tells that it works again
+			wait, healthy = min(backoff(o.storeFails), storeLastRetry), true // a new row tells that it works again
 		default:
 			wait = o.untilProbe()
 		}
@@ -187,11 +187,11 @@ func (o *Worker) rest(ctx context.Context, p *Courier, timer <-chan time.Time, h
 	}
 }
 
-// Backoff is exponential with jitter: between half and the whole of it.
-func Backoff(failures int) time.Duration {
-	d := MailLastRetry
+// backoff is exponential with jitter: between half and the whole of it.
+func backoff(failures int) time.Duration {
+	d := mailLastRetry
 	if failures < 16 {
-		d = min(MailFirstRetry<<(failures-1), MailLastRetry)
+		d = min(mailFirstRetry<<(failures-1), mailLastRetry)
 	}
 	return d/2 + rand.N(d/2+1) //nolint:gosec // jitter, not a secret
 }
@@ -218,7 +218,7 @@ func (o *Worker) DeliverDue(ctx context.Context, p *Courier) (wait time.Duration
 		return 0, false
 	}
 	if p.Mailer == nil {
-		return MailIdle, true
+		return mailIdle, true
 	}
 	for len(o.unremoved) > 0 {
 		if m := o.unremoved[0]; !o.remove(ctx, m, End{Delivered: true}, mailLog(p, m)) {
@@ -231,7 +231,7 @@ func (o *Worker) DeliverDue(ctx context.Context, p *Courier) (wait time.Duration
 	if err == nil {
 		due, next, err = o.store.ClaimMail(ctx, o.claim(p, mailBatch))
 	}
-	if latest := p.Now().Add(MailIdle); next.IsZero() || latest.Before(next) {
+	if latest := p.Now().Add(mailIdle); next.IsZero() || latest.Before(next) {
 		next = latest
 	}
 	if err != nil {
@@ -245,8 +245,8 @@ func (o *Worker) DeliverDue(ctx context.Context, p *Courier) (wait time.Duration
 		return max(next.Sub(p.Now()), time.Millisecond), true
 	}
 	for _, m := range o.probeOf(due) {
-		if o.hands(p) >= MailAtOnce {
-			return MailIdle, true // until one of them is done
+		if o.hands(p) >= mailAtOnce {
+			return mailIdle, true // until one of them is done
 		}
 		if ctx.Err() != nil || o.courier() != p {
 			return 0, true
@@ -393,7 +393,7 @@ func (o *Worker) failed(ctx context.Context, p *Courier, m *store.Mail, err erro
 	}
 	fresh := m.Attempts == 0
 	m.Attempts++
-	wait := Backoff(m.Attempts)
+	wait := backoff(m.Attempts)
 	m.Tried += wait
 	m.Due = p.Now().Add(wait)
 	m.Failed, _ = told(err)

@@ -42,9 +42,9 @@ func (w *pause) suspended() bool { return w.failures > 0 }
 // untilProbe is how long the server is left in peace.
 func (w *pause) untilProbe() time.Duration {
 	if w.forGood {
-		return MailProbe
+		return mailProbe
 	}
-	return min(Backoff(max(w.failures, 1)), MailProbe)
+	return min(backoff(max(w.failures, 1)), mailProbe)
 }
 
 // suspend has all mail wait. The log says it once, and once more for another reply.

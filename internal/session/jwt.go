@@ -21,13 +21,13 @@ import (
 // says: neither `none` nor an HMAC with the public key gets any further.
 var accessAlgorithms = []jose.SignatureAlgorithm{jose.EdDSA}
 
-// Bounds of access tokens, in bytes. What is issued has at most WideAccessToken
+// Bounds of access tokens, in bytes. What is issued has at most wideAccessToken
 // with its groups, which every server takes in a header; without them it is well
-// below MaxAccessToken, which bounds what is parsed, whatever an account and the
+// below maxAccessToken, which bounds what is parsed, whatever an account and the
 // configuration (MaxTokenAddress) say.
 const (
-	WideAccessToken = 4096
-	MaxAccessToken  = 8192
+	wideAccessToken = 4096
+	maxAccessToken  = 8192
 	// MaxTokenAddress bounds issuer and audience together, as JSON.
 	MaxTokenAddress = 2048
 )
@@ -102,7 +102,7 @@ func (a *AccessTokens) Sign(ctx context.Context, now time.Time, u *store.User, s
 		SessionID: s.Hash.Text(), Username: u.Username, Email: u.Email, Groups: u.Groups,
 	}
 	token, err = jwt.Signed(signer).Claims(claims).Serialize()
-	if err == nil && len(token) > WideAccessToken && len(u.Groups) > 0 {
+	if err == nil && len(token) > wideAccessToken && len(u.Groups) > 0 {
 		claims.Groups, claims.GroupsOmitted = nil, true
 		token, err = jwt.Signed(signer).Claims(claims).Serialize()
 	}
@@ -113,7 +113,7 @@ func (a *AccessTokens) Sign(ctx context.Context, now time.Time, u *store.User, s
 // for one that is not ours or not good now. What the header says of keys but
 // their id (`jku`, `jwk`, `x5u`) is never looked at.
 func (a *AccessTokens) Verify(ctx context.Context, now time.Time, token string) (user uuid.UUID, session store.TokenHash, err error) {
-	if len(token) > MaxAccessToken {
+	if len(token) > maxAccessToken {
 		return user, session, store.ErrNotFound
 	}
 	parsed, err := jwt.ParseSigned(token, accessAlgorithms)

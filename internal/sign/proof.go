@@ -12,8 +12,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// PurposeSignIn is no link: it is what a challenge of a sign-in says.
-const PurposeSignIn Purpose = "sign_in"
+// purposeSignIn is no link: it is what a challenge of a sign-in says.
+const purposeSignIn Purpose = "sign_in"
 
 // A Proof says that somebody has shown that an account is his, how and when.
 type Proof struct {
@@ -34,7 +34,7 @@ const maxProof, maxMethod = 256, 16
 
 func (p Proof) claim() Claim {
 	browser := StateOf(p.Method, p.Browser)
-	return Claim{Purpose: PurposeSignIn, User: p.User, Email: string(browser), Time: p.Time, State: p.State}
+	return Claim{Purpose: purposeSignIn, User: p.User, Email: string(browser), Time: p.Time, State: p.State}
 }
 
 // SignProof writes a proof with its signature as one word.

@@ -95,7 +95,7 @@ func NewSigner(realm string, secrets ...[]byte) (*Signer, error) {
 			return nil, fmt.Errorf("a signing key has %d bytes; it needs at least %d", len(secret), MinSecret)
 		}
 		derived := make(map[Purpose][]byte, 11)
-		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeSetPassword, PurposeInvitation, PurposeDevice, PurposeSignUp, PurposeSignIn, purposeLeftName, purposeAccessToken} {
+		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeSetPassword, PurposeInvitation, PurposeDevice, PurposeSignUp, purposeSignIn, purposeLeftName, purposeAccessToken} {
 			key, err := hkdf.Key(sha256.New, secret, []byte("caddy-registration v1"), string(purpose)+"\x00"+realm, sha256.Size)
 			if err != nil {
 				return nil, err

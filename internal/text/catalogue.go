@@ -27,8 +27,8 @@ import (
 // they can mention.
 const DefaultLanguage = "en"
 
-// LocalesFolder has the catalogues, one file a language, named after its tag.
-const LocalesFolder = "locales"
+// localesFolder has the catalogues, one file a language, named after its tag.
+const localesFolder = "locales"
 
 // catalogue is what one file says. The plural rules and numbers are those of
 // golang.org/x/text; the rest is no library's, because a file of the owner's has to be
@@ -38,13 +38,13 @@ type catalogue map[string]*messageText
 
 // Shipped are the catalogues that are part of the program, by their tags.
 var Shipped = sync.OnceValue(func() map[string]catalogue {
-	entries, err := templates.FS.ReadDir(LocalesFolder)
+	entries, err := templates.FS.ReadDir(localesFolder)
 	if err != nil {
 		panic(err) // part of the program; tests read them all
 	}
 	all := map[string]catalogue{}
 	for _, entry := range entries {
-		raw, err := templates.FS.ReadFile(LocalesFolder + "/" + entry.Name())
+		raw, err := templates.FS.ReadFile(localesFolder + "/" + entry.Name())
 		if err != nil {
 			panic(err)
 		}
@@ -183,7 +183,7 @@ func NewLanguages(folder, fallback string) (*Languages, error) {
 	}
 	if catalogues[fallback] == nil {
 		return nil, UnknownLanguageError(fmt.Sprintf("%q is not a language that we know; write one of %s, or put %s.json into %s of the templates folder",
-			fallback, strings.Join(slices.Sorted(maps.Keys(catalogues)), ", "), fallback, LocalesFolder))
+			fallback, strings.Join(slices.Sorted(maps.Keys(catalogues)), ", "), fallback, localesFolder))
 	}
 	names := slices.Sorted(maps.Keys(catalogues))
 	names = append([]string{fallback}, slices.DeleteFunc(names, func(name string) bool { return name == fallback })...)
@@ -212,7 +212,7 @@ func ownCatalogues(folder string) (map[string]catalogue, error) {
 	if folder == "" {
 		return nil, nil
 	}
-	entries, err := os.ReadDir(filepath.Join(folder, LocalesFolder))
+	entries, err := os.ReadDir(filepath.Join(folder, localesFolder))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
@@ -226,7 +226,7 @@ func ownCatalogues(folder string) (map[string]catalogue, error) {
 		if !isCatalogue {
 			continue
 		}
-		file := filepath.Join(folder, LocalesFolder, entry.Name())
+		file := filepath.Join(folder, localesFolder, entry.Name())
 		c, err := readOwnCatalogue(file, name)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", file, err))

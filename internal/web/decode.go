@@ -57,7 +57,7 @@ func DecodeBody(w http.ResponseWriter, req *http.Request) (field.Input, error) {
 	if req.ContentLength > MaxBody {
 		return nil, tooLarge
 	}
-	body, err := ReadBody(w, req, bodyPatience)
+	body, err := readBody(w, req, bodyPatience)
 	if limit := (*http.MaxBytesError)(nil); errors.As(err, &limit) {
 		return nil, tooLarge
 	}
@@ -83,9 +83,9 @@ func DecodeBody(w http.ResponseWriter, req *http.Request) (field.Input, error) {
 	return decodeForm(body)
 }
 
-// ReadBody reads at most MaxBody bytes within a time. A client that sends byte
+// readBody reads at most MaxBody bytes within a time. A client that sends byte
 // after byte holds a connection no longer than that.
-func ReadBody(w http.ResponseWriter, req *http.Request, patience time.Duration) ([]byte, error) {
+func readBody(w http.ResponseWriter, req *http.Request, patience time.Duration) ([]byte, error) {
 	if req.ContentLength == 0 {
 		return nil, nil
 	}

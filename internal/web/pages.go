@@ -37,7 +37,7 @@ const (
 	layoutTemplate  = "layout.html"
 	contentTemplate = "page.html"
 	fieldTemplate   = "field.html"
-	StyleName       = "style.css"
+	styleName       = "style.css"
 )
 
 // errorPage is the name of the page of errors.
@@ -199,11 +199,11 @@ func NewPages(r *Realm) (*pages, error) {
 	if err := p.checkFolder(folder, r.Options.Pages.FolderNamed); err != nil {
 		return nil, err
 	}
-	style, err := p.read(folder, StyleName)
+	style, err := p.read(folder, styleName)
 	if err != nil {
 		return nil, err
 	}
-	p.style = p.serveFile(StyleName, "text/css; charset=utf-8", []byte(style))
+	p.style = p.serveFile(styleName, "text/css; charset=utf-8", []byte(style))
 	if p.brand, err = p.ownFile("pages.stylesheet", r.Options.Pages.Stylesheet, "brand", 256<<10); err != nil {
 		return nil, err
 	}
@@ -252,7 +252,7 @@ func (p *pages) checkFolder(folder string, named bool) error {
 	}
 	for _, entry := range entries {
 		if name := entry.Name(); path.Ext(name) == ".html" && !slices.Contains(known, name) {
-			return setting.Errorf("pages.templates", "%s: no page uses this file; the names are: %s, %s", filepath.Join(folder, name), strings.Join(known, ", "), StyleName)
+			return setting.Errorf("pages.templates", "%s: no page uses this file; the names are: %s, %s", filepath.Join(folder, name), strings.Join(known, ", "), styleName)
 		}
 	}
 	return nil

@@ -6,8 +6,8 @@ package wholefile
 
 import "os"
 
-// GiveToOwnerOf does nothing: a new file has the rights of its folder.
-func GiveToOwnerOf(string, *os.File) error { return nil }
+// giveToOwnerOf does nothing: a new file has the rights of its folder.
+func giveToOwnerOf(string, *os.File) error { return nil }
 
 // SyncFolder does nothing: a rename is on the disk, as far as one can ask for it.
 func SyncFolder(string) error { return nil }

@@ -10,9 +10,9 @@ import (
 	"syscall"
 )
 
-// GiveToOwnerOf makes a file that root has made that of the folder's owner: a server
+// giveToOwnerOf makes a file that root has made that of the folder's owner: a server
 // that runs as another user has to be able to read it. Anybody else's stays as it is.
-func GiveToOwnerOf(dir string, f *os.File) error {
+func giveToOwnerOf(dir string, f *os.File) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}

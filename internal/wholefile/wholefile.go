@@ -34,7 +34,7 @@ func Create(path string) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s can't be written: %w", path, err)
 	}
-	if err := GiveToOwnerOf(filepath.Dir(path), f); err != nil {
+	if err := giveToOwnerOf(filepath.Dir(path), f); err != nil {
 		_ = f.Close()
 		return nil, errors.Join(fmt.Errorf("%s can't be written: %w", path, err), os.Remove(f.Name()))
 	}

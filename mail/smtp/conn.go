@@ -53,8 +53,8 @@ func (l Limits) within(patience time.Duration) Limits {
 const (
 	// smtpTLSBytes is for a handshake, with the certificates of the server.
 	smtpTLSBytes = 128 << 10
-	// MaxReply is for each reply.
-	MaxReply = 32 << 10
+	// maxReply is for each reply.
+	maxReply = 32 << 10
 	// smtpBlock is how much of a message is a part with a time of its own.
 	smtpBlock = 64 << 10
 )
@@ -90,7 +90,7 @@ func (c *Conn) begin(limit time.Duration, bytes int64) {
 // command sends a line and reads the reply. Its code begins with expect, or the
 // error is a *textproto.Error; 0: any code.
 func (c *Conn) command(limit time.Duration, expect int, line string) (code int, text string, err error) {
-	c.begin(limit, MaxReply)
+	c.begin(limit, maxReply)
 	if err := c.text.PrintfLine("%s", line); err != nil {
 		return 0, "", err
 	}
@@ -202,7 +202,7 @@ func (c *Conn) open(s *Server) (Step, error) {
 			return StepConnect, err
 		}
 	}
-	c.begin(c.limits.Greeting, MaxReply)
+	c.begin(c.limits.Greeting, maxReply)
 	code, text, err := c.text.ReadResponse(220)
 	if c.tell("greeting", "", code, text, err); err != nil {
 		return StepConnect, err
@@ -299,7 +299,7 @@ func (c *Conn) deliver(ctx context.Context, file *mail.File) (Step, error) {
 	w := c.text.DotWriter()
 	for rest := file.Content; len(rest) > 0; {
 		block := rest[:min(len(rest), smtpBlock)]
-		c.begin(c.limits.DataBlock, MaxReply)
+		c.begin(c.limits.DataBlock, maxReply)
 		if _, err := w.Write(block); err != nil {
 			return StepData, err // not closed: that would end, and so send, half a message
 		}
@@ -307,7 +307,7 @@ func (c *Conn) deliver(ctx context.Context, file *mail.File) (Step, error) {
 	}
 	mu.Lock()
 	if whole = !ended; whole {
-		c.begin(c.limits.DataEnd, MaxReply)
+		c.begin(c.limits.DataEnd, maxReply)
 	}
 	mu.Unlock()
 	if !whole {

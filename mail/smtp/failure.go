@@ -36,8 +36,8 @@ const (
 const (
 	// codeClosing says that the server is about to close the connection (RFC 5321, 3.8).
 	codeClosing = 421
-	// MaxTold is how much of a server's words is told in an error.
-	MaxTold = 500
+	// maxTold is how much of a server's words is told in an error.
+	maxTold = 500
 )
 
 var (
@@ -125,10 +125,10 @@ func (e *smtpError) Unwrap() error { return e.cause }
 
 // shortened cuts a text that is too long for a line of the log.
 func shortened(text string) string {
-	if len(text) <= MaxTold {
+	if len(text) <= maxTold {
 		return text
 	}
-	return strings.ToValidUTF8(text[:MaxTold], "") + "…"
+	return strings.ToValidUTF8(text[:maxTold], "") + "…"
 }
 
 // remedy returns what to do about err, to be said behind it, and the line of a Caddyfile

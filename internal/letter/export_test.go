@@ -1,0 +1,5 @@
+// export_test.go: what tests of this package look at from outside.
+
+package letter
+
+var NotLinkLike = notLinkLike

@@ -1,0 +1,14 @@
+// export_test.go: what tests of this package look at from outside.
+
+package outbox
+
+const (
+	MailFirstRetry = mailFirstRetry
+	MailIdle       = mailIdle
+	MailLastRetry  = mailLastRetry
+	MailLease      = mailLease
+	MailPatience   = mailPatience
+	MailProbe      = mailProbe
+)
+
+var Backoff = backoff

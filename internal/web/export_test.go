@@ -1,0 +1,7 @@
+// export_test.go: what tests of this package look at from outside.
+
+package web
+
+const StyleName = styleName
+
+var ReadBody = readBody
