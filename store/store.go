@@ -307,6 +307,20 @@ type User struct {
 	// Invitation is the one that an account which awaits its verification has used; zero:
 	// none. Its use comes back if the account never is confirmed.
 	Invitation uuid.UUID
+	// Factors are what its owner can show as a second step, FormerFactors those that a
+	// mailed link can still bring back, each the oldest first.
+	Factors       []Factor
+	FormerFactors []FormerFactor
+	// RecoveryCodes are HMACs of the codes that stand in for a factor, those that are
+	// not used; RecoveryMade is when they were made.
+	RecoveryCodes [][]byte
+	RecoveryMade  time.Time
+	// Enrolment is a TOTP that is not confirmed yet; nil: none.
+	Enrolment *Enrolment
+	// FactorFailures are the last wrong answers where a factor was asked for, the oldest
+	// first; FactorFailuresInRow is how many there were since the last right one.
+	FactorFailures      []FactorFailure
+	FactorFailuresInRow uint32
 }
 
 // Unreachable says that nobody reads mail at an address, as its server says. It is

@@ -83,6 +83,10 @@ type userRecord struct {
 	TermsAt        *int64             `cbor:"30,keyasint,omitempty"` // unix seconds
 	Unreachable    *unreachableRecord `cbor:"31,keyasint,omitempty"`
 	Invitation     []byte             `cbor:"32,keyasint,omitempty"`
+	Factors        []factorRecord     `cbor:"33,keyasint,omitempty"`
+	Recovery       *recoveryRecord    `cbor:"34,keyasint,omitempty"`
+	Enrolment      *enrolmentRecord   `cbor:"35,keyasint,omitempty"`
+	Failures       *failuresRecord    `cbor:"36,keyasint,omitempty"`
 }
 
 type unreachableRecord struct {
@@ -176,6 +180,7 @@ func EncodeUser(u *store.User, keys []store.Key) ([]byte, error) {
 		AwaitsApproval: u.AwaitsApproval, Reason: u.Reason, Terms: u.Terms, TermsAt: unixSeconds(u.TermsAt),
 	}
 	r.Invitation = idBytes(u.Invitation)
+	r.addFactors(u)
 	for _, used := range u.UsedLinks {
 		r.UsedLinks = append(r.UsedLinks, used[:]...)
 	}
@@ -251,7 +256,7 @@ func DecodeUser(id uuid.UUID, data []byte) (*store.User, []store.Key, error) {
 	if at := r.Unreachable; at != nil {
 		unreachable = store.Unreachable{Email: at.Email, Words: at.Words, Since: time.Unix(at.Since, 0).UTC()}
 	}
-	return &store.User{
+	u := &store.User{
 		Unreachable: unreachable, Invitation: fromIDBytes(r.Invitation),
 		ID: id, Former: former, NamesLeft: namesLeft, UsedLinks: used, Username: r.Username, Email: r.Email, FirstName: r.FirstName, LastName: r.LastName,
 		PasswordHash: fromShorthand(r.PasswordHash), Groups: r.Groups, Extra: r.Extra,
@@ -261,7 +266,9 @@ func DecodeUser(id uuid.UUID, data []byte) (*store.User, []store.Key, error) {
 		SessionEpoch: r.SessionEpoch, TokenEpoch: r.TokenEpoch,
 		EmailPending: r.Flags&flagEmailPending != 0, WaitingFrom: fromUnixSeconds(r.WaitingFrom), WaitingSince: fromUnixSeconds(r.WaitingSince),
 		AwaitsApproval: r.AwaitsApproval, Reason: r.Reason, Terms: r.Terms, TermsAt: fromUnixSeconds(r.TermsAt),
-	}, keys, nil
+	}
+	r.readFactors(u)
+	return u, keys, nil
 }
 
 func encodeSession(s *store.Session) ([]byte, error) {

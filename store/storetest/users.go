@@ -36,6 +36,19 @@ func fullUser() *store.User {
 		Former: []store.FormerEmail{
 			{Email: "Old@example.org", Serial: 2, Until: now.Add(time.Hour)}, {Email: "older@example.org", Until: now, Unproven: true},
 		},
+		Factors: []store.Factor{
+			{ID: uuid.Must(uuid.NewV7()), Type: store.FactorTOTP, Name: "Mein Telefon", Created: now, LastUsed: now.Add(time.Minute), Secret: []byte{0, 1, 2}, LastStep: 1 << 40, EmailChanges: 3},
+			{
+				ID: uuid.Must(uuid.NewV7()), Type: store.FactorPasskey, Created: now, Secret: []byte(`{"id":""}`),
+				CredentialID: []byte{0, 255}, AAGUID: uuid.Must(uuid.NewV7()), Flags: 0xff, SignCount: 1<<32 - 1, Transports: []string{"internal", "hybrid"},
+			},
+		},
+		FormerFactors: []store.FormerFactor{
+			{Factor: store.Factor{ID: uuid.Must(uuid.NewV7()), Type: store.FactorTOTP, Name: "old", Secret: []byte{3}}, Until: now.Add(time.Hour), RemovedAt: 2},
+		},
+		RecoveryCodes: [][]byte{{1, 2, 3}, {4}}, RecoveryMade: now,
+		Enrolment:      &store.Enrolment{Secret: []byte{9}, Session: store.TokenHash{1, 31: 2}, Since: now},
+		FactorFailures: []store.FactorFailure{{At: now, Challenge: [8]byte{1, 7: 8}}, {At: now.Add(time.Second)}}, FactorFailuresInRow: 7,
 	}
 }
 
@@ -124,6 +137,31 @@ var userPromises = []promise{
 			got, err := user(t, s, u.ID)
 			require.NoError(t, err)
 			require.Equal(t, u, got)
+		}
+	}},
+	{"the parts of a second step are kept one by one", func(t *testing.T, open opener) {
+		s := open(t)
+		for i, set := range []func(u, full *store.User){
+			func(u, full *store.User) { u.Factors = full.Factors },
+			func(u, full *store.User) { u.FormerFactors = full.FormerFactors },
+			func(u, full *store.User) { u.RecoveryCodes, u.RecoveryMade = full.RecoveryCodes, full.RecoveryMade },
+			func(u, full *store.User) { u.RecoveryMade = full.RecoveryMade }, // all are used
+			func(u, _ *store.User) { u.Enrolment = &store.Enrolment{Secret: []byte{1}, Since: now} },
+			func(u, full *store.User) { u.FactorFailures = full.FactorFailures },
+			func(u, _ *store.User) { u.FactorFailuresInRow = 1 },
+		} {
+			u := newUser(fmt.Sprint("user", i))
+			set(u, fullUser())
+			putUsers(t, s, u)
+			got, err := user(t, s, u.ID)
+			require.NoError(t, err)
+			require.Equal(t, u, got)
+			for _, f := range u.Factors {
+				require.Equal(t, &f, got.Factor(f.ID))
+				require.True(t, got.HasFactor(f.Type))
+			}
+			require.Equal(t, len(u.Factors) > 0, got.HasFactor())
+			require.Nil(t, got.Factor(u.ID))
 		}
 	}},
 	{"an account with nothing but an id stays so", func(t *testing.T, open opener) {

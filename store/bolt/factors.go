@@ -1,0 +1,122 @@
+// factors.go: how an account's record has what belongs to its second step.
+
+package bolt
+
+import (
+	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+type factorRecord struct {
+	ID           uuid.UUID `cbor:"1,keyasint"`
+	Type         string    `cbor:"2,keyasint"`
+	Name         string    `cbor:"3,keyasint,omitempty"`
+	Created      *int64    `cbor:"4,keyasint,omitempty"` // unix seconds
+	LastUsed     *int64    `cbor:"5,keyasint,omitempty"` // unix seconds
+	Secret       []byte    `cbor:"6,keyasint,omitempty"`
+	LastStep     int64     `cbor:"7,keyasint,omitempty"`
+	EmailChanges uint32    `cbor:"8,keyasint,omitempty"`
+	CredentialID []byte    `cbor:"9,keyasint,omitempty"`
+	AAGUID       []byte    `cbor:"10,keyasint,omitempty"`
+	Flags        uint8     `cbor:"11,keyasint,omitempty"`
+	SignCount    uint32    `cbor:"12,keyasint,omitempty"`
+	Transports   []string  `cbor:"13,keyasint,omitempty"`
+	// Of one that was removed; the others have none.
+	Until     *int64 `cbor:"14,keyasint,omitempty"` // unix seconds
+	RemovedAt uint32 `cbor:"15,keyasint,omitempty"`
+}
+
+// recoveryRecord is key 34 of an account.
+type recoveryRecord struct {
+	_     struct{} `cbor:",toarray"`
+	Made  int64    // unix seconds
+	Codes [][]byte
+}
+
+type enrolmentRecord struct {
+	_       struct{} `cbor:",toarray"`
+	Secret  []byte
+	Session []byte
+	Since   int64 // unix seconds
+}
+
+// failuresRecord is key 36: the wrong answers of the last hour, and how many there were
+// since the last right one.
+type failuresRecord struct {
+	_     struct{} `cbor:",toarray"`
+	InRow uint32
+	Last  []failureRecord
+}
+
+type failureRecord struct {
+	_         struct{} `cbor:",toarray"`
+	At        int64    // unix seconds
+	Challenge [8]byte
+}
+
+// addFactors completes the record of an account.
+func (r *userRecord) addFactors(u *store.User) {
+	for i := range u.Factors {
+		r.Factors = append(r.Factors, factorToRecord(&u.Factors[i]))
+	}
+	for i := range u.FormerFactors {
+		f := &u.FormerFactors[i]
+		rec := factorToRecord(&f.Factor)
+		rec.Until, rec.RemovedAt = new(f.Until.Unix()), f.RemovedAt
+		r.Factors = append(r.Factors, rec)
+	}
+	if len(u.RecoveryCodes) > 0 || !u.RecoveryMade.IsZero() {
+		r.Recovery = &recoveryRecord{Made: u.RecoveryMade.Unix(), Codes: u.RecoveryCodes}
+	}
+	if e := u.Enrolment; e != nil {
+		r.Enrolment = &enrolmentRecord{Secret: e.Secret, Session: hashBytes(e.Session), Since: e.Since.Unix()}
+	}
+	if len(u.FactorFailures) > 0 || u.FactorFailuresInRow > 0 {
+		r.Failures = &failuresRecord{InRow: u.FactorFailuresInRow}
+		for _, f := range u.FactorFailures {
+			r.Failures.Last = append(r.Failures.Last, failureRecord{At: f.At.Unix(), Challenge: f.Challenge})
+		}
+	}
+}
+
+// readFactors takes them from the record of an account.
+func (r *userRecord) readFactors(u *store.User) {
+	for i := range r.Factors {
+		rec := &r.Factors[i]
+		f := recordToFactor(rec)
+		if rec.Until == nil {
+			u.Factors = append(u.Factors, f)
+			continue
+		}
+		u.FormerFactors = append(u.FormerFactors, store.FormerFactor{Factor: f, Until: fromUnixSeconds(rec.Until), RemovedAt: rec.RemovedAt})
+	}
+	if rec := r.Recovery; rec != nil {
+		u.RecoveryMade, u.RecoveryCodes = fromUnixSeconds(&rec.Made), rec.Codes
+	}
+	if rec := r.Enrolment; rec != nil {
+		u.Enrolment = &store.Enrolment{Secret: rec.Secret, Session: fromHashBytes(rec.Session), Since: fromUnixSeconds(&rec.Since)}
+	}
+	if rec := r.Failures; rec != nil {
+		u.FactorFailuresInRow = rec.InRow
+		for _, f := range rec.Last {
+			u.FactorFailures = append(u.FactorFailures, store.FactorFailure{At: fromUnixSeconds(&f.At), Challenge: f.Challenge})
+		}
+	}
+}
+
+func factorToRecord(f *store.Factor) factorRecord {
+	return factorRecord{
+		ID: f.ID, Type: string(f.Type), Name: f.Name, Created: unixSeconds(f.Created), LastUsed: unixSeconds(f.LastUsed), Secret: f.Secret,
+		LastStep: f.LastStep, EmailChanges: f.EmailChanges, CredentialID: f.CredentialID, AAGUID: idBytes(f.AAGUID), Flags: f.Flags,
+		SignCount: f.SignCount, Transports: f.Transports,
+	}
+}
+
+func recordToFactor(r *factorRecord) store.Factor {
+	return store.Factor{
+		ID: r.ID, Type: store.FactorType(r.Type), Name: r.Name, Created: fromUnixSeconds(r.Created), LastUsed: fromUnixSeconds(r.LastUsed),
+		Secret: r.Secret, LastStep: r.LastStep, EmailChanges: r.EmailChanges, CredentialID: r.CredentialID, AAGUID: fromIDBytes(r.AAGUID),
+		Flags: r.Flags, SignCount: r.SignCount, Transports: r.Transports,
+	}
+}

@@ -1,0 +1,91 @@
+// factor.go: what is kept of the second step of an account's sign-in.
+
+package store
+
+import (
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// FactorType says what somebody shows with a factor.
+type FactorType string
+
+// The types of factors.
+const (
+	// FactorTOTP is a code of an app (RFC 6238).
+	FactorTOTP FactorType = "totp"
+	// FactorPasskey is a credential of WebAuthn.
+	FactorPasskey FactorType = "passkey"
+)
+
+// A Factor is what an account's owner shows besides the password, or in place of it.
+// Times are UTC with a resolution of one second in the store.
+type Factor struct {
+	// ID is a UUIDv7. It is no secret.
+	ID   uuid.UUID
+	Type FactorType
+	// Name is the owner's own.
+	Name     string
+	Created  time.Time
+	LastUsed time.Time
+	// Secret is a TOTP's sealed secret, or the credential of a passkey as the library
+	// that checks it has written it.
+	Secret []byte
+	// LastStep is the last step of a TOTP that is used up, with all before it.
+	LastStep int64
+	// EmailChanges is User.EmailChanges when it was added: who takes back a change of
+	// the address takes back what came after it.
+	EmailChanges uint32
+
+	// What is known of a passkey, beside the library's own form.
+	CredentialID []byte
+	// AAGUID names the make of its authenticator; zero: unknown.
+	AAGUID uuid.UUID
+	// Flags are those of the authenticator data (WebAuthn level 3, 6.1) when it was
+	// used last, SignCount its counter.
+	Flags     uint8
+	SignCount uint32
+	// Transports are how a browser reaches it, as it has said.
+	Transports []string
+}
+
+// A FormerFactor is one that was removed and can be had back.
+type FormerFactor struct {
+	Factor
+	// Until is when it is forgotten.
+	Until time.Time
+	// RemovedAt is User.EmailChanges when it was removed.
+	RemovedAt uint32
+}
+
+// An Enrolment is a TOTP that its owner has not confirmed yet. It counts for nothing.
+type Enrolment struct {
+	// Secret is sealed.
+	Secret []byte
+	// Session is the sign-in that has begun it; zero: one that has not ended yet, which
+	// is asked to enrol.
+	Session TokenHash
+	Since   time.Time
+}
+
+// A FactorFailure is one wrong answer to the question for a factor.
+type FactorFailure struct {
+	At time.Time
+	// Challenge names what was answered: the first bytes of a hash; zero: no challenge.
+	Challenge [8]byte
+}
+
+// Factor returns the factor with this id, nil where there is none.
+func (u *User) Factor(id uuid.UUID) *Factor {
+	if i := slices.IndexFunc(u.Factors, func(f Factor) bool { return f.ID == id }); i >= 0 {
+		return &u.Factors[i]
+	}
+	return nil
+}
+
+// HasFactor reports whether the account has a factor of one of these types; none: of any.
+func (u *User) HasFactor(types ...FactorType) bool {
+	return slices.ContainsFunc(u.Factors, func(f Factor) bool { return len(types) == 0 || slices.Contains(types, f.Type) })
+}
