@@ -98,3 +98,11 @@ func FuzzReadProof(f *testing.F) {
 		}
 	})
 }
+
+// A purpose that no key was made for would be signed with none, which everybody has.
+func TestPurposeWithoutAKey(t *testing.T) {
+	s, err := sign.NewSigner("default", []byte("0123456789abcdef"))
+	require.NoError(t, err)
+	c := sign.Claim{Purpose: "forgotten", Time: time.Unix(1e9, 0)}
+	require.ErrorIs(t, s.Verify(c, s.Sign(c), c.Time, time.Hour), sign.ErrSignature)
+}

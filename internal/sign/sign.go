@@ -41,6 +41,8 @@ const (
 	PurposeDevice Purpose = "device"
 	// PurposeSignUp is no link: it marks the browser that asked for an account.
 	PurposeSignUp Purpose = "sign_up"
+	// PurposePasskey is no link: it is what the challenge of a passkey says.
+	PurposePasskey Purpose = "passkey"
 	// purposeLeftName is no link: its key is that of the hashes of left names.
 	purposeLeftName Purpose = "left_name"
 	// purposeAccessToken is no signature of ours: the keys that sign access
@@ -94,8 +96,8 @@ func NewSigner(realm string, secrets ...[]byte) (*Signer, error) {
 		if len(secret) < MinSecret {
 			return nil, fmt.Errorf("a signing key has %d bytes; it needs at least %d", len(secret), MinSecret)
 		}
-		derived := make(map[Purpose][]byte, 11)
-		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeSetPassword, PurposeInvitation, PurposeDevice, PurposeSignUp, purposeSignIn, purposeLeftName, purposeAccessToken} {
+		derived := make(map[Purpose][]byte, 12)
+		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeSetPassword, PurposeInvitation, PurposeDevice, PurposeSignUp, purposeSignIn, PurposePasskey, purposeLeftName, purposeAccessToken} {
 			key, err := hkdf.Key(sha256.New, secret, []byte("caddy-registration v1"), string(purpose)+"\x00"+realm, sha256.Size)
 			if err != nil {
 				return nil, err
@@ -132,7 +134,7 @@ func (s *Signer) Verify(c Claim, signature string, now time.Time, period time.Du
 	}
 	good := false
 	for _, key := range s.keys {
-		if hmac.Equal(given, s.mac(key, c)) {
+		if len(key[c.Purpose]) > 0 && hmac.Equal(given, s.mac(key, c)) { // without a key of its own, anybody could sign for a purpose
 			good = true
 		}
 	}
