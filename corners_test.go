@@ -156,36 +156,6 @@ func TestErrorTexts(t *testing.T) {
 	require.Equal(t, "x is already taken", (&store.TakenError{Field: "x"}).Error())
 }
 
-func TestCacheIsBounded(t *testing.T) {
-	c := session.NewCache[store.TokenHash, int](32, func(h store.TokenHash) byte { return h[0] })
-	always := func() bool { return true }
-	for i := range 1000 {
-		c.Put(store.TokenHash{byte(i), byte(i >> 8)}, i, always)
-	}
-	total := 0
-	for i := range c.Shards {
-		total += len(c.Shards[i].M)
-	}
-	require.LessOrEqual(t, total, 32)
-	key := store.TokenHash{1, 2, 3}
-	require.Equal(t, 1, c.Put(key, 1, func() bool { return false }))
-	_, ok := c.Get(key)
-	require.False(t, ok, "what was read before a drop is not remembered")
-	c.Put(key, 1, always)
-	require.Equal(t, 1, c.Put(key, 2, always), "all readers share the first")
-}
-
-func TestAcceptedQuality(t *testing.T) {
-	for accept, want := range map[string]bool{
-		"text/html": true, "TEXT/HTML": true, "text/html;q=2": false, "text/html;q=x": false, "text/html; charset=utf-8; q=0.5": true,
-		"application/json;q=0.4,text/html;q=0.5": true, "*/*": false, "text/*": false, "application/xhtml+xml": true,
-	} {
-		require.Equal(t, want, web.AcceptsHTML(http.Header{"Accept": {accept}}), accept)
-	}
-	require.True(t, web.AcceptsProblem(http.Header{"Accept": {"application/json", "application/problem+json"}}))
-	require.False(t, web.AcceptsProblem(http.Header{"Accept": {"application/json, application/problem+json;q=0.5"}}))
-}
-
 func TestNonFieldErrorsKey(t *testing.T) {
 	s := sitetest.New(t, func(s *registration.Settings) { s.NonFieldErrorsKey = sitetest.On() })
 	b := s.Browser()

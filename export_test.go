@@ -28,9 +28,8 @@ const UserVar = userVar
 type PrivateWriter = privateWriter
 
 var (
-	NewMetrics    = newMetrics
-	WriteMail     = writeMail
-	ReservedNames = reservedNames
+	NewMetrics = newMetrics
+	WriteMail  = writeMail
 )
 
 func (h *Handler) Metrics() *metrics { return h.realm.metrics }

@@ -4,7 +4,9 @@ package registration_test
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
+	"path/filepath"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -14,6 +16,7 @@ import (
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/letter"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -35,7 +38,7 @@ func TestUserFrom(t *testing.T) {
 	s := sitetest.New(t, sitetest.WithFields(
 		field.Spec{Name: "nick", Type: "text"},
 		field.Spec{Name: "size", Type: "integer"},
-		field.Spec{Name: "secret", Type: "text", Hidden: true, Default: jsonText(`"x"`)},
+		field.Spec{Name: "secret", Type: "text", Hidden: true, Default: json.RawMessage(`"x"`)},
 	))
 	s.Member("ada")
 	id := sitetest.UUIDOf(t, s, "ada")
@@ -105,4 +108,36 @@ func TestTwoGuards(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, "staff", got.Realm)
 	require.NotContains(t, got.Public, "nick")
+}
+
+func TestFieldInMailPlaceholderAndAdmin(t *testing.T) {
+	folder := t.TempDir()
+	require.NoError(t, sitetest.WriteFile(filepath.Join(folder, "hello.txt"), "{{.User.Extra.nick}}/{{.User.Extra.size}}/{{.User.Extra.secret}} {{.Link}}"))
+	s := sitetest.New(t, sitetest.WithFields(
+		field.Spec{Name: "nick", Type: "text"},
+		field.Spec{Name: "size", Type: "choice", Choices: []string{"s"}},
+		field.Spec{Name: "secret", Type: "integer", Hidden: true, Default: json.RawMessage("42")},
+	), func(s *registration.Settings) {
+		s.Templates, s.Register.Mail.TextBody, s.ResetPassword.Mail.TextBody = folder, "hello.txt", "hello.txt"
+	})
+	res := s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"nick": "countess"}))
+	require.Equal(t, http.StatusCreated, res.StatusCode, res.Text)
+	m := s.Mail()
+	require.Contains(t, m.Text, "//42 http", "no added text until the address is confirmed")
+	require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/verify-registration", sitetest.LinkOf(m, t)).StatusCode)
+	s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"})
+	require.Contains(t, s.Mail().Text, "countess//42 http")
+	u := &store.User{Extra: map[string]any{"nick": "x"}}
+	for name, want := range map[string]any{"nick": "x", "size": ""} {
+		got, ok := s.Handler.Placeholder(u, name)
+		require.True(t, ok, name)
+		require.Equal(t, want, got, name)
+	}
+	_, ok := s.Handler.Placeholder(u, "secret")
+	require.False(t, ok, "what is hidden is no placeholder")
+	// A template with a field that isn't there fails when it is loaded.
+	require.NoError(t, sitetest.WriteFile(filepath.Join(folder, "hello.txt"), "{{.User.Extra.nikc}}"))
+	_, err := letter.NewTemplates(s.Realm.Letters, s.Realm.Languages, "example.com")
+	require.ErrorContains(t, err, "nikc")
+	require.ErrorContains(t, err, ".Extra.<name>")
 }

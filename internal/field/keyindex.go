@@ -27,9 +27,9 @@ const (
 	loginFieldsValue  = "login_fields"
 )
 
-// KeyBatch is how many accounts get their keys in one transaction. All in one
+// keyBatch is how many accounts get their keys in one transaction. All in one
 // would keep a million accounts' pages in memory until the commit.
-const KeyBatch = 2000
+const keyBatch = 2000
 
 // A KeyIndex knows the unique fields of all configurations that run on one store:
 // while a reload is under way, the accounts that the old one writes get the
@@ -146,7 +146,7 @@ func (k kept) within(other kept) kept {
 func (q *KeyIndex) Enter(ctx context.Context, store store.Store, set *Set, logger *zap.Logger) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	stored, err := KeptIn(ctx, store)
+	stored, err := keptIn(ctx, store)
 	if err != nil {
 		return err
 	}
@@ -220,7 +220,7 @@ func (q *KeyIndex) Leave(ctx context.Context, store store.Store, set *Set) error
 		q.sets = nil
 		return nil
 	}
-	stored, err := KeptIn(ctx, store)
+	stored, err := keptIn(ctx, store)
 	if err != nil {
 		return err
 	}
@@ -278,8 +278,8 @@ func putList(tx store.Tx, name string, before, list []string) error {
 	return tx.PutValue(name, []byte(strings.Join(list, "\n")))
 }
 
-// KeptIn reads the lists.
-func KeptIn(ctx context.Context, db store.Store) (k kept, err error) {
+// keptIn reads the lists.
+func keptIn(ctx context.Context, db store.Store) (k kept, err error) {
 	err = db.View(ctx, func(tx store.Tx) (err error) { k, err = keptTx(tx); return err })
 	if err != nil {
 		return k, fmt.Errorf("the list of unique fields in the store: %w", err)
@@ -322,7 +322,7 @@ func (q *KeyIndex) Build(ctx context.Context, db store.Store, fields []*Field) (
 		some := false
 		if err := db.View(ctx, func(tx store.Tx) error {
 			some, last = false, uuid.Nil
-			users, err := tx.Users(after, KeyBatch)
+			users, err := tx.Users(after, keyBatch)
 			for _, u := range users {
 				last = u.ID
 				some = some || slices.ContainsFunc(fields, func(f *Field) bool { return f.Key(u) != "" })
@@ -349,7 +349,7 @@ func (q *KeyIndex) Build(ctx context.Context, db store.Store, fields []*Field) (
 func (q *KeyIndex) buildBatch(ctx context.Context, db store.Store, fields []*Field, after, last uuid.UUID) (written int, err error) {
 	err = db.Update(ctx, func(tx store.Tx) error {
 		written = 0
-		users, err := tx.Users(after, KeyBatch)
+		users, err := tx.Users(after, keyBatch)
 		if err != nil {
 			return fmt.Errorf("building the keys of unique fields: %w", err)
 		}

@@ -84,7 +84,7 @@ func logLoginClashes(ctx context.Context, db store.Store, login []*Field, logger
 		last := uuid.Nil
 		if err := db.View(ctx, func(tx store.Tx) error {
 			found, last = nil, uuid.Nil
-			users, err := tx.Users(after, KeyBatch)
+			users, err := tx.Users(after, keyBatch)
 			for _, u := range users {
 				last = u.ID
 				clashes, err := LoginClashes(tx, login, u)

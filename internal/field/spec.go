@@ -78,7 +78,7 @@ func New(s Spec, reserved []string) (*Field, error) {
 	} else if !fieldNamePattern.MatchString(s.Name) {
 		bad("", "%q is not a name for a field; use up to 50 of a-z, 0-9 and _, beginning with a letter", s.Name)
 	}
-	if !slices.Contains(FieldKinds, f.Kind) {
+	if !slices.Contains(fieldKinds, f.Kind) {
 		bad("", "%q is not a type; the types are: %s", s.Type, KindNames())
 		return f, errors.Join(errs...)
 	}

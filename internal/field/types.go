@@ -41,13 +41,13 @@ const (
 	KindList Kind = "list"
 )
 
-// FieldKinds are those that can be configured.
-var FieldKinds = []Kind{KindText, KindEmail, KindURL, KindInteger, KindNumber, KindBoolean, KindDate, KindChoice}
+// fieldKinds are those that can be configured.
+var fieldKinds = []Kind{KindText, KindEmail, KindURL, KindInteger, KindNumber, KindBoolean, KindDate, KindChoice}
 
-// KindNames lists FieldKinds for a message.
+// KindNames lists fieldKinds for a message.
 func KindNames() string {
-	names := make([]string, len(FieldKinds))
-	for i, k := range FieldKinds {
+	names := make([]string, len(fieldKinds))
+	for i, k := range fieldKinds {
 		names[i] = string(k)
 	}
 	return strings.Join(names, ", ")

@@ -47,7 +47,7 @@ func (r *Realm) Authenticate(req *http.Request, strict bool) (session.Principal,
 	if !r.Options.Login.Session {
 		return session.Principal{}, store.ErrNotFound
 	}
-	token, sent := SentCookie(req, r.cookieName(req))
+	token, sent := sentCookie(req, r.cookieName(req))
 	if token == "" && sent {
 		return r.amongRivals(req, a, now, idle)
 	}

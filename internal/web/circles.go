@@ -122,7 +122,7 @@ func (r *Realm) Unseen(c *Call) bool {
 
 // back is how often a browser has been sent back to its next just now.
 func (r *Realm) back(c *Call) (mine bool, n int) {
-	value, _ := SentCookie(c.Req, r.cookieName(c.Req)+backSuffix)
+	value, _ := sentCookie(c.Req, r.cookieName(c.Req)+backSuffix)
 	name, count, _ := strings.Cut(value, ".")
 	if c.Next == "" || name != nameOfNext(c.Next) {
 		return false, 0
@@ -144,7 +144,7 @@ func (r *Realm) ProbesCookies(c *Call) bool {
 	}
 	name := r.cookieName(c.Req)
 	for _, suffix := range cookieSuffixes {
-		if _, sent := SentCookie(c.Req, name+suffix); sent {
+		if _, sent := sentCookie(c.Req, name+suffix); sent {
 			return false
 		}
 	}

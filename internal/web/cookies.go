@@ -12,13 +12,13 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 )
 
-// SentCookie returns the value of a cookie without allocating, and whether there
+// sentCookie returns the value of a cookie without allocating, and whether there
 // is one of this name at all, be it empty or no use. Two different values under one
 // name mean that somebody (a sibling domain, a man in the middle of plain HTTP)
 // planted one; which is not to be known, so there is no value. However many cookies
 // there are, all are looked at (net/http stops at 3,000), and blanks are what RFC
 // 6265bis (5.6) takes them to be: everybody who asks gets the same answer.
-func SentCookie(req *http.Request, name string) (value string, sent bool) {
+func sentCookie(req *http.Request, name string) (value string, sent bool) {
 	for _, line := range req.Header["Cookie"] {
 		for line != "" {
 			var part string
@@ -90,7 +90,7 @@ const challengeSuffix = "_challenge"
 // keepChallenge leaves the challenge of a sign-in with the browser. Once somebody is
 // signed in, it goes.
 func (r *Realm) keepChallenge(w http.ResponseWriter, c *Call, rep *Reply) {
-	_, sent := SentCookie(c.Req, r.cookieName(c.Req)+challengeSuffix)
+	_, sent := sentCookie(c.Req, r.cookieName(c.Req)+challengeSuffix)
 	switch {
 	case rep == nil:
 	case rep.Challenge != nil && (rep.Challenge.Browser != "" || c.Client.Page):
@@ -104,7 +104,7 @@ func (r *Realm) keepChallenge(w http.ResponseWriter, c *Call, rep *Reply) {
 // KeptChallenge is what keepChallenge has left: what binds the challenge to the browser,
 // and the challenge itself.
 func (c *Call) KeptChallenge() (browser, token string) {
-	value, _ := SentCookie(c.Req, c.Realm.cookieName(c.Req)+challengeSuffix)
+	value, _ := sentCookie(c.Req, c.Realm.cookieName(c.Req)+challengeSuffix)
 	browser, token, _ = strings.Cut(value, "~")
 	return browser, token
 }

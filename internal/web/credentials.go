@@ -122,7 +122,7 @@ func (r *Realm) nextOurs(line string, from int) (start, end int) {
 }
 
 // isOurs reports whether a pair of a Cookie header is one of our cookies, read as
-// SentCookie reads it.
+// sentCookie reads it.
 func (r *Realm) isOurs(pair string) bool {
 	for pair != "" && (pair[0] == ' ' || pair[0] == '\t') {
 		pair = pair[1:]

@@ -45,8 +45,8 @@ func Malformed(id string) *refusal.Error {
 	return &refusal.Error{Code: refusal.CodeMalformed, Params: text.Params{"reason": text.Say(id)}}
 }
 
-// DecodeBody reads the body of a request. An empty one is an empty input.
-func DecodeBody(w http.ResponseWriter, req *http.Request) (field.Input, error) {
+// decodeBody reads the body of a request. An empty one is an empty input.
+func decodeBody(w http.ResponseWriter, req *http.Request) (field.Input, error) {
 	header := req.Header.Get("Content-Type")
 	mediaType, params, err := mime.ParseMediaType(header[:min(len(header), maxContentType)])
 	known := err == nil && len(header) <= maxContentType && (mediaType == "application/json" || mediaType == "application/x-www-form-urlencoded" || mediaType == "multipart/form-data")

@@ -65,7 +65,7 @@ func cookieState(u *store.User) []byte {
 // CookieClaim returns the claim in the signed cookie with this suffix, if it is
 // good, for this purpose, and u's.
 func (r *Realm) CookieClaim(req *http.Request, signer *sign.Signer, suffix string, purpose sign.Purpose, u *store.User, lifetime time.Duration) (sign.Claim, bool) {
-	value, _ := SentCookie(req, r.cookieName(req)+suffix)
+	value, _ := sentCookie(req, r.cookieName(req)+suffix)
 	if value == "" || len(value) > maxCookieClaim {
 		return sign.Claim{}, false
 	}
@@ -104,7 +104,7 @@ func (r *Realm) knownDevice(c *Call, u *store.User) *knownDevice {
 // Named returns the account that an input names by one of these fields, nil for
 // none. It looks only where there is a device cookie.
 func (r *Realm) Named(c *Call, in field.Input, names []string) *store.User {
-	if _, sent := SentCookie(c.Req, r.cookieName(c.Req)+DeviceSuffix); !sent {
+	if _, sent := sentCookie(c.Req, r.cookieName(c.Req)+DeviceSuffix); !sent {
 		return nil
 	}
 	u, err := c.Find(c.Req.Context(), in, names)

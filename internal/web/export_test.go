@@ -4,4 +4,10 @@ package web
 
 const StyleName = styleName
 
-var ReadBody = readBody
+var (
+	ReadBody       = readBody
+	DecodeBody     = decodeBody
+	SentCookie     = sentCookie
+	AcceptsHTML    = acceptsHTML
+	AcceptsProblem = acceptsProblem
+)

@@ -65,7 +65,7 @@ func (c *Call) SignInAgain(w http.ResponseWriter, status int, told bool) {
 // takeFlash returns the message for a page, and takes it away unless the page keeps
 // it for when it is loaded anew: it is told once, and never on a later page.
 func (r *Realm) takeFlash(w http.ResponseWriter, req *http.Request, page string, keep bool) flash {
-	value, sent := SentCookie(req, r.cookieName(req)+flashSuffix)
+	value, sent := sentCookie(req, r.cookieName(req)+flashSuffix)
 	if !sent || len(value) > maxFlash {
 		return flash{}
 	}

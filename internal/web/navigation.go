@@ -31,7 +31,7 @@ func Navigates(req *http.Request) bool {
 	if mode := fetchMode(req.Header); mode != "" {
 		return mode == "navigate"
 	}
-	return AcceptsHTML(req.Header) && len(req.Header["X-Requested-With"]) == 0
+	return acceptsHTML(req.Header) && len(req.Header["X-Requested-With"]) == 0
 }
 
 // WantsPage reports whether an answer is read by a person: it goes to a browser that
@@ -40,7 +40,7 @@ func WantsPage(h http.Header) bool {
 	if fetchMode(h) == "navigate" && acceptedQuality(h["Accept"], "application/json", "application/problem+json") < 0 {
 		return true
 	}
-	return AcceptsHTML(h)
+	return acceptsHTML(h)
 }
 
 // takesPage reports whether a page will do where an endpoint has no other answer: to
@@ -69,7 +69,7 @@ func (r *Realm) leavesPages(c *Call, rep *Reply, err error) bool {
 	if rep.SignedOut {
 		return true
 	}
-	token, sent := SentCookie(c.Req, r.cookieName(c.Req))
+	token, sent := sentCookie(c.Req, r.cookieName(c.Req))
 	if !sent || rep.Cookie != "" && c.Who != nil && rep.User != nil && c.Who.User.ID == rep.User.ID {
 		return false // nobody was signed in, or the same person still is
 	}

@@ -197,7 +197,7 @@ func (p *pages) get(w http.ResponseWriter, c *Call, e *Endpoint) {
 		c.In = p.realm.keptLink(c.Req)
 	}
 	c.Next = p.realm.Origins.SafeNext(c.In.Text(sign.ParamNext))
-	if _, sent := SentCookie(c.Req, p.realm.cookieName(c.Req)); sent && c.Who == nil {
+	if _, sent := sentCookie(c.Req, p.realm.cookieName(c.Req)); sent && c.Who == nil {
 		forgetPages(w) // its session has ended elsewhere, or by time
 	}
 	switch {

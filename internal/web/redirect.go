@@ -70,7 +70,7 @@ func valuesInput(values url.Values) field.Input {
 // which the person can correct on a page of ours, and for a failure that may pass.
 func (r *Realm) sendOn(w http.ResponseWriter, c *Call, e *Endpoint, err error, html bool) bool {
 	// Without pages, JSON is all that a person would see of a form's answer.
-	bare := r.Options.Pages.Off && c.In.IsForm() && AcceptsHTML(c.Req.Header)
+	bare := r.Options.Pages.Off && c.In.IsForm() && acceptsHTML(c.Req.Header)
 	if !e.Redirect.on() || e.linkActs && c.Req.Method != http.MethodGet && !bare {
 		return false
 	}

@@ -93,17 +93,17 @@ func quality(params string) float64 {
 	return 1
 }
 
-// AcceptsHTML reports whether the client names HTML and likes it better than
+// acceptsHTML reports whether the client names HTML and likes it better than
 // JSON, as browsers do and API clients do not.
-func AcceptsHTML(h http.Header) bool {
+func acceptsHTML(h http.Header) bool {
 	accept := h["Accept"]
 	html := acceptedQuality(accept, "text/html", "application/xhtml+xml")
 	return html > 0 && html > acceptedQuality(accept, "application/json", "application/problem+json")
 }
 
-// AcceptsProblem reports whether the client names application/problem+json and likes
+// acceptsProblem reports whether the client names application/problem+json and likes
 // it no less than JSON.
-func AcceptsProblem(h http.Header) bool {
+func acceptsProblem(h http.Header) bool {
 	accept := h["Accept"]
 	problem := acceptedQuality(accept, "application/problem+json")
 	return problem > 0 && problem >= acceptedQuality(accept, "application/json")
@@ -268,7 +268,7 @@ func (r *Realm) writeError(w http.ResponseWriter, req *http.Request, e *refusal.
 	status := r.errorHeaders(w, req, e)
 	l := r.Language(req)
 	inLanguage(w, l)
-	if AcceptsProblem(req.Header) {
+	if acceptsProblem(req.Header) {
 		body := problem{Type: "about:blank", Title: l.Status(status), Status: status, Detail: refusal.Text(l, e.Code, e.Params), Code: e.Code}
 		if len(e.Fields) > 0 {
 			body.Detail, body.Errors = l.Text(text.Say("error.see_errors")), map[string][]problemMessage{}

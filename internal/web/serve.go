@@ -185,7 +185,7 @@ func (r *Realm) Serve(w http.ResponseWriter, req *http.Request, name string) {
 		e.Document(w, req, r)
 		return
 	}
-	_, hasCookie := SentCookie(req, r.cookieName(req))
+	_, hasCookie := sentCookie(req, r.cookieName(req))
 	if (hasCookie || e.GivesCookie) && r.Origins.foreign(req) {
 		r.turnAway(w, req, e, html, refusal.New(refusal.CodeCrossOrigin))
 		return
@@ -283,7 +283,7 @@ func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html
 	}
 	if !read {
 		var err error
-		if c.In, err = DecodeBody(w, req); err != nil {
+		if c.In, err = decodeBody(w, req); err != nil {
 			r.misspelt(c, e, err)
 			r.turnAway(w, req, e, html, err)
 			return

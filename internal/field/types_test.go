@@ -1,14 +1,13 @@
-// userfields_test.go: the fields that an owner adds: each type's values and
+// types_test.go: the fields that an owner adds: each type's values and
 // refusals, the lists, sign-in by them, and a site whose fields change.
 
-package registration_test
+package field_test
 
 import (
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,7 +17,6 @@ import (
 
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
-	"github.com/seed-928992b0/caddy-registration/internal/letter"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
@@ -223,38 +221,6 @@ func TestFieldsInForms(t *testing.T) {
 	require.Contains(t, b.Get("/accounts/profile/").Text, `value="1815-12-10"`)
 }
 
-func TestFieldInMailPlaceholderAndAdmin(t *testing.T) {
-	folder := t.TempDir()
-	writeFile(t, filepath.Join(folder, "hello.txt"), "{{.User.Extra.nick}}/{{.User.Extra.size}}/{{.User.Extra.secret}} {{.Link}}")
-	s := sitetest.New(t, sitetest.WithFields(
-		field.Spec{Name: "nick", Type: "text"},
-		field.Spec{Name: "size", Type: "choice", Choices: []string{"s"}},
-		field.Spec{Name: "secret", Type: "integer", Hidden: true, Default: jsonText("42")},
-	), func(s *registration.Settings) {
-		s.Templates, s.Register.Mail.TextBody, s.ResetPassword.Mail.TextBody = folder, "hello.txt", "hello.txt"
-	})
-	res := s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"nick": "countess"}))
-	require.Equal(t, http.StatusCreated, res.StatusCode, res.Text)
-	m := s.Mail()
-	require.Contains(t, m.Text, "//42 http", "no added text until the address is confirmed")
-	require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/verify-registration", sitetest.LinkOf(m, t)).StatusCode)
-	s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"})
-	require.Contains(t, s.Mail().Text, "countess//42 http")
-	u := &store.User{Extra: map[string]any{"nick": "x"}}
-	for name, want := range map[string]any{"nick": "x", "size": ""} {
-		got, ok := s.Handler.Placeholder(u, name)
-		require.True(t, ok, name)
-		require.Equal(t, want, got, name)
-	}
-	_, ok := s.Handler.Placeholder(u, "secret")
-	require.False(t, ok, "what is hidden is no placeholder")
-	// A template with a field that isn't there fails when it is loaded.
-	writeFile(t, filepath.Join(folder, "hello.txt"), "{{.User.Extra.nikc}}")
-	_, err := letter.NewTemplates(s.Realm.Letters, s.Realm.Languages, "example.com")
-	require.ErrorContains(t, err, "nikc")
-	require.ErrorContains(t, err, ".Extra.<name>")
-}
-
 // An added unique field identifies an account just as the username does.
 func TestSignInByAddedField(t *testing.T) {
 	s := sitetest.New(t, sitetest.WithFields(
@@ -374,7 +340,7 @@ func FuzzFieldValues(f *testing.F) {
 		if kind == field.KindChoice {
 			s.Choices = []string{"abc", "ä"}
 		}
-		made, err := field.New(s, registration.ReservedNames)
+		made, err := field.New(s, nil)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -411,9 +377,4 @@ func FuzzFieldValues(f *testing.F) {
 			require.Equal(t, f.Key(u), f.KeyOf(field.TextOf(v)), f.Kind)
 		}
 	})
-}
-
-func writeFile(t testing.TB, path, text string) {
-	t.Helper()
-	require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 }

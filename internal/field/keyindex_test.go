@@ -1,7 +1,7 @@
-// uniques_test.go: fields that become unique, stop being it, and are both while a
+// keyindex_test.go: fields that become unique, stop being it, and are both while a
 // reload is under way.
 
-package registration_test
+package field_test
 
 import (
 	"context"
