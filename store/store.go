@@ -109,6 +109,16 @@ type Tx interface {
 	// Users returns up to limit accounts in order of id, beginning behind
 	// after (the zero UUID: from the first).
 	Users(after uuid.UUID, limit int) ([]*User, error)
+	// Members returns a page of the accounts that a query asks for, in order of id, or
+	// with a Search in an order of the store's own. It finds them by its indexes and
+	// looks at no more than MembersRead others, so the page 10 000 takes as long as
+	// the first. Who is there during the whole walk is on one of its pages, once, as
+	// far as what the query asks for stays as it is. An After that is none of this
+	// store's is ErrNotFound.
+	Members(q MemberQuery) (MemberPage, error)
+	// CountMembers counts the accounts in a state, or all for an empty one. It doesn't
+	// go through them: beyond MembersCounted a store may say that there are more.
+	CountMembers(state string) (MemberCount, error)
 	// PutUser inserts or replaces an account. Like PutSession and PutMail it takes
 	// what it can give back: a record of more than 8 MiB, or with lists or nested
 	// values that could not be read again, is refused with ErrTooLarge. keys is the complete list of its

@@ -109,29 +109,17 @@ func (a *Accounts) lookup(ctx context.Context, text string, byID, byName bool) (
 
 // The states of an account.
 const (
-	StateActive      = "active"
-	StateUnconfirmed = "unconfirmed"
-	// StateWaiting is that of an account that awaits its approval, confirmed already
-	// where that is asked for.
-	StateWaiting  = "waiting"
-	StateDisabled = "disabled"
+	StateActive      = store.StateActive
+	StateUnconfirmed = store.StateUnconfirmed
+	StateWaiting     = store.StateWaiting
+	StateDisabled    = store.StateDisabled
 )
 
 // States are all of them.
 var States = []string{StateActive, StateUnconfirmed, StateWaiting, StateDisabled}
 
 // StateOf is the state of an account.
-func StateOf(u *store.User) string {
-	switch {
-	case u.AwaitsVerification:
-		return StateUnconfirmed
-	case u.AwaitsApproval:
-		return StateWaiting
-	case u.IsActive:
-		return StateActive
-	}
-	return StateDisabled
-}
+func StateOf(u *store.User) string { return u.State() }
 
 // A Filter says which accounts are wanted; what is empty asks for nothing.
 type Filter struct {

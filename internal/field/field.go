@@ -13,7 +13,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
@@ -254,16 +253,7 @@ func UniqueKey(v string) string {
 	if len(v) > MaxKeyText {
 		return "\x00" + hex.EncodeToString(sign.StateOf("key", v))
 	}
-	return norm.NFKC.String(strings.Map(foldCherokee, cases.Fold().String(norm.NFKC.String(v))))
-}
-
-// foldCherokee makes up for x/text, whose Fold swaps the cases of Cherokee
-// instead of folding them; Unicode folds this script to upper case.
-func foldCherokee(r rune) rune {
-	if unicode.Is(unicode.Cherokee, r) {
-		return unicode.ToUpper(r)
-	}
-	return r
+	return store.Fold(v)
 }
 
 // EmailKey is the key of an address that someone typed, which may have an

@@ -29,14 +29,14 @@ import (
 
 // boltSchema is the version of the layout of buckets. A change that an older
 // plugin would misread raises it and adds a step to boltMigrations.
-const boltSchema = 2
+const boltSchema = 3
 
 // Schema is the version of the layout that a store has once it is open.
 const Schema = boltSchema
 
 // boltMigrations holds the steps from schema n (the key) to n+1. They run on
 // opening, in one transaction together with the new number.
-var boltMigrations = map[uint64]func(*bolt.Tx) error{1: migrateWaiting}
+var boltMigrations = map[uint64]func(*bolt.Tx) error{1: migrateWaiting, 2: migrateMembers}
 
 // The top level of the file: one bucket about the file and one per realm. The
 // prefix lets a realm have any name, "meta" too.
@@ -102,7 +102,12 @@ func Open(path string, wait time.Duration) (*File, error) {
 	if err := f.tighten(); err != nil {
 		f.warnings = append(f.warnings, err.Error())
 	}
-	if err := noPanic(func() error { return setSchema(db, boltSchema, boltMigrations) }); err != nil {
+	if err := noPanic(func() error {
+		if err := setSchema(db, boltSchema, boltMigrations); err != nil {
+			return err
+		}
+		return buildMembers(db, memberBatch)
+	}); err != nil {
 		return nil, errors.Join(openError(path, err), db.Close())
 	}
 	if err := f.Health.Watch(path); err != nil {

@@ -41,6 +41,13 @@ const (
 	bucketInvitations      = "invitations"       // id → format, CBOR
 	bucketInvitationHashes = "invitation_hashes" // hash of the token → id
 	bucketInvitationExpiry = "invitation_expiry" // unix seconds, id → nothing
+
+	// The indexes of Members: see members.go.
+	bucketUnconfirmed  = "members_unconfirmed" // id → nothing; the sequence counts them
+	bucketAwaiting     = "members_waiting"     // id → nothing; the sequence counts them
+	bucketDisabled     = "members_disabled"    // id → nothing; the sequence counts them
+	bucketMemberGroups = "members_groups"      // group NUL id → nothing
+	bucketMemberTexts  = "members_texts"       // beginning of a folded text NUL id → nothing
 )
 
 var realmBuckets = []string{
@@ -48,6 +55,7 @@ var realmBuckets = []string{
 	bucketOutbox, bucketOutboxDue, bucketOutboxTo, bucketValues, bucketBudgets, bucketWaiting, bucketWaitingKeys,
 	bucketLeftNames, bucketLeftUntil, bucketAudit, bucketAuditAccount,
 	bucketInvitations, bucketInvitationHashes, bucketInvitationExpiry,
+	bucketUnconfirmed, bucketAwaiting, bucketDisabled, bucketMemberGroups, bucketMemberTexts,
 }
 
 // written is what an act leaves outside of the file: the mails that got a Seq, and
@@ -75,7 +83,8 @@ func (t *boltTx) bucket(name string) table {
 	}
 	b := t.realm.Bucket([]byte(name))
 	switch name {
-	case bucketUsers, bucketSessionExpiry, bucketAudit, bucketOutbox, bucketOutboxDue, bucketWaiting:
+	case bucketUsers, bucketSessionExpiry, bucketAudit, bucketOutbox, bucketOutboxDue, bucketWaiting,
+		bucketUnconfirmed, bucketAwaiting, bucketDisabled:
 		// Keys come in (nearly) rising order, so a split page is not written to again.
 		// The rest is room for a record that grows: its first sign-in adds some bytes.
 		b.FillPercent = 0.95
@@ -221,6 +230,9 @@ func (t *boltTx) PutUser(u *store.User, keys []store.Key) error {
 	if err := t.orderWaiting(before, u); err != nil {
 		return err
 	}
+	if err := t.indexMember(member{before, old}, member{u, keys}); err != nil {
+		return err
+	}
 	t.changed(u.ID)
 	return t.bucket(bucketUsers).Put(u.ID[:], data)
 }
@@ -249,6 +261,9 @@ func (t *boltTx) DeleteUser(id uuid.UUID) error {
 		}
 	}
 	if err := t.orderWaiting(u, nil); err != nil {
+		return err
+	}
+	if err := t.indexMember(member{u, keys}, member{}); err != nil {
 		return err
 	}
 	t.changed(id)

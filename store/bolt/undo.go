@@ -23,6 +23,8 @@ type undoStep struct {
 	bucket     *bolt.Bucket
 	key, value []byte
 	had        bool
+	// count is the sequence that Count has changed; key is nil then.
+	count uint64
 }
 
 var errNoWayBack = errors.New("the writes of the act can't be taken back")
@@ -35,9 +37,12 @@ func (u *undo) back() error {
 	}
 	for _, s := range slices.Backward(u.steps) {
 		var err error
-		if s.had {
+		switch {
+		case s.key == nil:
+			err = s.bucket.SetSequence(s.count)
+		case s.had:
 			err = s.bucket.Put(s.key, bytes.Clone(s.value))
-		} else {
+		default:
 			err = s.bucket.Delete(s.key)
 		}
 		if err != nil {
@@ -76,6 +81,19 @@ func (t table) Stats() bolt.BucketStats { return t.bucket.Stats() }
 // refused it is lost.
 func (t table) NextSequence() (uint64, error) { return t.bucket.NextSequence() }
 
+// Counted is what Count has added up to. It stands in the head of the table, which is
+// written anyway when the table changes.
+func (t table) Counted() uint64 { return t.bucket.Sequence() }
+
+// Count adds to what is counted. Not for a table whose NextSequence is used.
+func (t table) Count(n int) error {
+	before := t.bucket.Sequence()
+	if t.undo != nil {
+		t.undo.steps = append(t.undo.steps, undoStep{bucket: t.bucket, count: before})
+	}
+	return t.bucket.SetSequence(before + uint64(n)) //nolint:gosec // a negative one wraps around to what is meant
+}
+
 // Put sets the value of a key.
 func (t table) Put(key, value []byte) error {
 	t.remember(key)
@@ -96,5 +114,5 @@ func (t table) remember(key []byte) {
 	// long as the transaction.
 	k, v := t.bucket.Cursor().Seek(key)
 	had := bytes.Equal(k, key)
-	t.undo.steps = append(t.undo.steps, undoStep{t.bucket, bytes.Clone(key), v, had})
+	t.undo.steps = append(t.undo.steps, undoStep{bucket: t.bucket, key: append([]byte{}, key...), value: v, had: had})
 }

@@ -1,4 +1,5 @@
-// verify.go: whether a file that nobody has open is a whole account file.
+// verify.go: whether a file is a whole account file, and a look at one that leaves it as
+// it is.
 
 package bolt
 
@@ -8,7 +9,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/google/uuid"
@@ -65,7 +68,7 @@ func verify(path string) (c Contents, err error) {
 					return readAll(b)
 				}
 				c.Realms = append(c.Realms, realm)
-				if err := c.count(b); err != nil {
+				if err := c.count(tx, b); err != nil {
 					return fmt.Errorf("realm %s: %w", realm, err)
 				}
 				return nil
@@ -97,7 +100,7 @@ func readAll(b *bolt.Bucket) error {
 
 // count reads a realm: all of it, its accounts and sessions decoded, and each key with
 // the account that it is of.
-func (c *Contents) count(realm *bolt.Bucket) error {
+func (c *Contents) count(tx *bolt.Tx, realm *bolt.Bucket) error {
 	if err := readAll(realm); err != nil {
 		return err
 	}
@@ -105,14 +108,25 @@ func (c *Contents) count(realm *bolt.Bucket) error {
 	if users == nil || keys == nil || sessions == nil {
 		return fmt.Errorf("%w: %s, %s or %s is missing", ErrDamaged, bucketUsers, bucketKeys, bucketSessions)
 	}
-	if err := users.ForEach(func(k, v []byte) error {
-		id, err := uuid.FromBytes(k)
-		if err == nil {
-			_, _, err = DecodeUser(id, v)
-		}
-		c.Accounts++
+	index, err := newMemberCheck(tx, realm)
+	if err != nil {
 		return err
+	}
+	if err := users.ForEach(func(k, v []byte) error {
+		c.Accounts++
+		id, err := uuid.FromBytes(k)
+		if err != nil {
+			return err
+		}
+		u, keys, err := DecodeUser(id, v)
+		if err != nil {
+			return err
+		}
+		return index.account(member{u, keys})
 	}); err != nil {
+		return err
+	}
+	if err := index.end(); err != nil {
 		return err
 	}
 	if err := keys.ForEach(func(_, id []byte) error {
@@ -134,4 +148,122 @@ func (c *Contents) count(realm *bolt.Bucket) error {
 func isMissing(path string) bool {
 	_, err := os.Lstat(path)
 	return errors.Is(err, fs.ErrNotExist)
+}
+
+// A memberCheck compares the indexes of a realm with its accounts.
+type memberCheck struct {
+	t    *boltTx
+	want map[string]int // entries by bucket
+	all  int
+}
+
+// newMemberCheck is nil where the indexes are still to be built.
+func newMemberCheck(tx *bolt.Tx, realm *bolt.Bucket) (*memberCheck, error) {
+	if !membersWhole(tx) {
+		return nil, nil
+	}
+	for _, name := range memberBuckets {
+		if realm.Bucket([]byte(name)) == nil {
+			return nil, fmt.Errorf("%w: %s is missing", ErrDamaged, name)
+		}
+	}
+	return &memberCheck{t: &boltTx{tx: tx, realm: realm}, want: map[string]int{}}, nil
+}
+
+// account looks whether an account is in the indexes.
+func (c *memberCheck) account(m member) error {
+	if c == nil {
+		return nil
+	}
+	c.all++
+	entries := map[string][][]byte{}
+	if b, ok := stateBuckets[m.state()]; ok {
+		entries[b] = [][]byte{m.user.ID[:]}
+	}
+	for b, texts := range map[string][]string{bucketMemberGroups: m.groups(), bucketMemberTexts: m.texts()} {
+		for _, text := range texts {
+			entries[b] = append(entries[b], waitingKey(text, m.user.ID))
+		}
+	}
+	for b, keys := range entries {
+		for _, key := range keys {
+			if k, _ := c.t.bucket(b).Cursor().Seek(key); !bytes.Equal(k, key) {
+				return fmt.Errorf("%w: %s is without an account", ErrDamaged, b)
+			}
+			c.want[b]++
+		}
+	}
+	return nil
+}
+
+// end looks whether they have anything else, and whether all is counted.
+func (c *memberCheck) end() error {
+	if c == nil {
+		return nil
+	}
+	if n := c.t.bucket(bucketUsers).Counted(); n != uint64(c.all) { //nolint:gosec // not negative
+		return fmt.Errorf("%w: %d accounts are counted as %d", ErrDamaged, c.all, n)
+	}
+	for _, b := range memberBuckets {
+		n := 0
+		if err := c.t.realm.Bucket([]byte(b)).ForEach(func(_, _ []byte) error { n++; return nil }); err != nil {
+			return err
+		}
+		if n != c.want[b] || b != bucketMemberGroups && b != bucketMemberTexts && c.t.bucket(b).Counted() != uint64(n) { //nolint:gosec // not negative
+			return fmt.Errorf("%w: %s has more or other accounts than there are", ErrDamaged, b)
+		}
+	}
+	return nil
+}
+
+// Look returns why the file at path can't be opened, as far as reading tells: the
+// errors of Open, but for those of writing and those of a migration. It makes and
+// changes nothing. A missing file is in order; of one that somebody has open it
+// learns nothing more, and returns an error that matches store.ErrStoreLocked.
+func Look(path string) error {
+	if err := look(path); err != nil {
+		return openError(path, err)
+	}
+	return nil
+}
+
+func look(path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return lookAtFolder(filepath.Dir(path))
+	case err == nil && info.Mode().IsRegular() && info.Size() == 0:
+		return nil // taken for a new one
+	}
+	if err := checkBoltFile(path); err != nil {
+		return err
+	}
+	// No wait: whoever has it open will see to it.
+	db, err := openBolt(path, &bolt.Options{ReadOnly: true, Timeout: time.Nanosecond})
+	if err != nil {
+		return err
+	}
+	return errors.Join(noPanic(func() error {
+		_, err := readSchema(db, boltSchema)
+		return err
+	}), db.Close())
+}
+
+// lookAtFolder says whether a missing folder could be made: the next one above it
+// that there is must be one.
+func lookAtFolder(dir string) error {
+	for {
+		info, err := os.Stat(dir)
+		above := filepath.Dir(dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && above != dir:
+			dir = above
+			continue
+		case err != nil:
+			return err
+		case !info.IsDir():
+			return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
+		}
+		return nil
+	}
 }

@@ -132,7 +132,7 @@ func migrateWaiting(tx *bolt.Tx) error {
 	}
 	for _, name := range realms {
 		realm := tx.Bucket(name)
-		for _, b := range []string{bucketWaiting, bucketWaitingKeys} {
+		for _, b := range append(slices.Clone(memberBuckets), bucketWaiting, bucketWaitingKeys) {
 			if _, err := realm.CreateBucketIfNotExists([]byte(b)); err != nil {
 				return err
 			}
