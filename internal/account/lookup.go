@@ -123,12 +123,15 @@ func StateOf(u *store.User) string { return u.State() }
 
 // A Filter says which accounts are wanted; what is empty asks for nothing.
 type Filter struct {
-	// Search is the beginning of a username, an address or a name, without regard to case.
+	// Search is the beginning of a username, an address, a first name (with the last one
+	// behind it) or a last name, without regard to case.
 	Search string
 	State  string
 	Group  string
 	// HashFormat is one of password.Formats, or noHash.
 	HashFormat string
+	// Newest has who came last first, where nothing is searched for.
+	Newest bool
 }
 
 // noHash asks for the accounts that have no password.
@@ -145,20 +148,48 @@ func (f Filter) Check() error {
 	return nil
 }
 
-// Matches returns what tells the wanted accounts from others.
-func (f Filter) Matches() func(*store.User) bool {
-	beginning := field.UniqueKey(f.Search)
-	return func(u *store.User) bool {
-		if f.State != "" && StateOf(u) != f.State || f.Group != "" && !slices.Contains(u.Groups, f.Group) {
-			return false
-		}
-		if format := password.FormatOf(u.PasswordHash); f.HashFormat != "" && format != f.HashFormat && (format != "" || f.HashFormat != noHash) {
-			return false
-		}
-		return beginning == "" || slices.ContainsFunc([]string{u.Username, u.Email, u.FirstName, u.LastName}, func(text string) bool {
-			return strings.HasPrefix(field.UniqueKey(text), beginning)
-		})
+// listRounds bounds the pages of the store that one page of List reads.
+const listRounds = 4
+
+// List returns a page of the accounts that a filter wants, in order of their ids, or where
+// it searches in an order of the store's own. It reads a bounded number of accounts, so a
+// page may have fewer than limit, even none, and still a Next, which is the after of the
+// next one. An after that is none gives store.ErrNotFound.
+func (a *Accounts) List(ctx context.Context, f Filter, after string, limit int) (list store.MemberPage, err error) {
+	q := store.MemberQuery{Search: f.Search, State: f.State, Group: f.Group, Newest: f.Newest, After: after}
+	if len(f.Search) > field.MaxKeyText { // no text is as long
+		return list, nil
 	}
+	for range listRounds {
+		q.Limit = limit - len(list.Users)
+		var page store.MemberPage
+		if err := a.View(ctx, func(tx store.Tx) (err error) {
+			page, err = tx.Members(q)
+			return err
+		}); err != nil {
+			return store.MemberPage{}, err
+		}
+		for _, u := range page.Users {
+			format := password.FormatOf(u.PasswordHash)
+			if f.HashFormat == "" || format == f.HashFormat || format == "" && f.HashFormat == noHash {
+				list.Users = append(list.Users, u)
+			}
+		}
+		q.After, list.Next = page.Next, page.Next
+		if page.Next == "" || len(list.Users) == limit {
+			break
+		}
+	}
+	return list, nil
+}
+
+// Count counts the accounts in a state, or all for an empty one.
+func (a *Accounts) Count(ctx context.Context, state string) (n store.MemberCount, err error) {
+	err = a.View(ctx, func(tx store.Tx) (err error) {
+		n, err = tx.CountMembers(state)
+		return err
+	})
+	return n, err
 }
 
 // ResendVerification queues a fresh mail if the account waits for one. What it

@@ -86,6 +86,14 @@ func (t *faultyTx) Users(after uuid.UUID, limit int) ([]*store.User, error) {
 	return guarded(t.f, func() ([]*store.User, error) { return t.Tx.Users(after, limit) })
 }
 
+func (t *faultyTx) Members(q store.MemberQuery) (store.MemberPage, error) {
+	return guarded(t.f, func() (store.MemberPage, error) { return t.Tx.Members(q) })
+}
+
+func (t *faultyTx) CountMembers(state string) (store.MemberCount, error) {
+	return guarded(t.f, func() (store.MemberCount, error) { return t.Tx.CountMembers(state) })
+}
+
 func (t *faultyTx) PutUser(u *store.User, keys []store.Key) error {
 	return t.do(func() error { return t.Tx.PutUser(u, keys) })
 }

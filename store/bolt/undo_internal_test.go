@@ -54,7 +54,11 @@ func dump(t *testing.T, s *Store) map[string]string {
 	all := map[string]string{}
 	require.NoError(t, s.File.Db.View(func(tx *bolt.Tx) error {
 		for _, name := range realmBuckets {
-			c := tx.Bucket(s.bucket).Bucket([]byte(name)).Cursor()
+			b := tx.Bucket(s.bucket).Bucket([]byte(name))
+			if n := b.Sequence(); n > 0 && (name == bucketUsers || slices.Contains(memberBuckets, name)) {
+				all[name] = fmt.Sprint(n, " counted")
+			}
+			c := b.Cursor()
 			for k, v := c.First(); k != nil; k, v = c.Next() {
 				all[name+" "+string(k)] = string(v)
 			}

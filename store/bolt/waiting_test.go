@@ -4,10 +4,6 @@
 package bolt
 
 import (
-	"compress/gzip"
-	"io"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -26,18 +22,7 @@ import (
 // other, where people sign in by their address alone, another bob (waiting).
 func schema1(t *testing.T) string {
 	t.Helper()
-	file, err := os.Open("../../testdata/stores/schema1.db.gz")
-	require.NoError(t, err)
-	defer func() { _ = file.Close() }()
-	unpacked, err := gzip.NewReader(file)
-	require.NoError(t, err)
-	path := filepath.Join(t.TempDir(), "registration.db")
-	out, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
-	require.NoError(t, err)
-	_, err = io.Copy(out, unpacked) //nolint:gosec // our own file
-	require.NoError(t, err)
-	require.NoError(t, out.Close())
-	return path
+	return unpacked(t, "schema1.db.gz")
 }
 
 func TestStoreOfSchema1IsMigrated(t *testing.T) {

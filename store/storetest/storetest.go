@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"act", actPromises},
 		{"user", userPromises},
 		{"waiting", waitingPromises},
+		{"member", memberPromises},
 		{"session", sessionPromises},
 		{"mail", mailPromises},
 		{"lease", leasePromises},

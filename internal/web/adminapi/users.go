@@ -4,13 +4,11 @@ package adminapi
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/google/uuid"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
@@ -21,11 +19,11 @@ import (
 
 var userOperations = []Operation{
 	{
-		Method: http.MethodGet, Path: "{realm}/users", Summary: "Accounts, a JSON object a line, in order of id; where limit left some out, the header " + NextAfter + " has the id to go on behind",
+		Method: http.MethodGet, Path: "{realm}/users", Summary: "Accounts, a JSON object a line, in order of id, or of what search finds; where limit left some out, the header " + NextAfter + " has what after takes",
 		Query: []Parameter{
 			{"limit", "How many, at most: from 1 to " + strconv.Itoa(maxPage)},
-			{"after", "The id behind which to begin"},
-			{"search", "The beginning of a username, an e-mail address, a first or a last name, in any case"},
+			{"after", "The id behind which to begin; with search, what " + NextAfter + " said"},
+			{"search", "The beginning of a username, an e-mail address, a first name with the last one behind it, or a last name, in any case"},
 			{"state", strings.Join(account.States, ", ")},
 			{"group", "Members of this group"},
 			{"hash_format", "The format of the password's hash: " + strings.Join(password.Formats(), ", ") + ", or none"},
@@ -104,7 +102,7 @@ const maxPage = 10_000
 // A listing is what is asked of the list.
 type listing struct {
 	limit  int // 0: all
-	after  uuid.UUID
+	after  string
 	filter account.Filter
 }
 
@@ -114,17 +112,22 @@ func (c *Call) readListing() (l listing, err error) {
 			return l, errorf(http.StatusBadRequest, "limit is %q; write a number from 1 to %d, or leave it out for all accounts", text, maxPage)
 		}
 	}
-	if text := c.Query.Get("after"); text != "" {
-		var ok bool
-		if l.after, ok = store.ParseID(text); !ok {
-			return l, errorf(http.StatusBadRequest, "after is %q; write the id of an account", text)
-		}
-	}
+	l.after = c.Query.Get("after")
 	l.filter = account.Filter{Search: c.Query.Get("search"), State: c.Query.Get("state"), Group: c.Query.Get("group"), HashFormat: c.Query.Get("hash_format")}
 	if err := l.filter.Check(); err != nil {
 		return l, errorf(http.StatusBadRequest, "%v", err)
 	}
 	return l, nil
+}
+
+// next reads some of the accounts, and goes on behind them; done: there are no more.
+func (c *Call) next(l *listing, limit int) (users []*store.User, done bool, err error) {
+	page, err := c.Accounts.List(c.Context(), l.filter, l.after, limit)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, true, errorf(http.StatusBadRequest, "after is %q; write what the header %s of the page before said, for the same search", l.after, NextAfter)
+	}
+	l.after = page.Next
+	return page.Users, page.Next == "", err
 }
 
 // listUsers writes accounts, one JSON object a line (NDJSON), in order of id. Who
@@ -136,12 +139,11 @@ func listUsers(c *Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	wanted := l.filter.Matches()
 	if l.limit > 0 {
-		return Answered, c.listPage(l, wanted)
+		return Answered, c.listPage(l)
 	}
 	for begun := false; ; begun = true {
-		batch, last, err := c.batch(l.after)
+		batch, done, err := c.next(&l, listBatch)
 		switch {
 		case err != nil && !begun:
 			return nil, err
@@ -151,53 +153,28 @@ func listUsers(c *Call) (any, error) {
 		if !begun {
 			c.beginLines()
 		}
-		if err := c.writeLines(slices.DeleteFunc(batch, func(u *store.User) bool { return !wanted(u) })); err != nil {
+		if err := c.writeLines(batch); err != nil || done {
 			return Answered, nil //nolint:nilerr // the client has gone
 		}
-		if last == uuid.Nil {
-			return Answered, nil
-		}
-		l.after = last
 	}
 }
 
 // listPage writes one page: it is whole before its header is sent.
-func (c *Call) listPage(l listing, wanted func(*store.User) bool) error {
+func (c *Call) listPage(l listing) error {
 	var page []*store.User
-	for len(page) <= l.limit {
-		batch, last, err := c.batch(l.after)
+	for done := false; !done && len(page) < l.limit; {
+		batch, end, err := c.next(&l, min(l.limit-len(page), listBatch))
 		if err != nil {
 			return err
 		}
-		for _, u := range batch {
-			if wanted(u) && len(page) <= l.limit {
-				page = append(page, u)
-			}
-		}
-		if last == uuid.Nil {
-			break
-		}
-		l.after = last
+		page, done = append(page, batch...), end
 	}
-	if len(page) > l.limit {
-		page = page[:l.limit]
-		c.W.Header().Set(NextAfter, page[l.limit-1].ID.String())
+	if l.after != "" {
+		c.W.Header().Set(NextAfter, l.after)
 	}
 	c.beginLines()
 	_ = c.writeLines(page) // the client has gone
 	return nil
-}
-
-// batch reads some accounts; last is where to go on, zero where there are no more.
-func (c *Call) batch(after uuid.UUID) (batch []*store.User, last uuid.UUID, err error) {
-	err = c.Accounts.View(c.Context(), func(tx store.Tx) (err error) {
-		batch, err = tx.Users(after, listBatch)
-		return err
-	})
-	if len(batch) == listBatch {
-		last = batch[len(batch)-1].ID
-	}
-	return batch, last, err
 }
 
 func (c *Call) beginLines() {
