@@ -75,6 +75,9 @@ func (a *App) administration() *adminapi.Server {
 				return nil
 			}
 			out := &adminapi.Realm{Realm: r.Realm, Ended: r.life.Done(), Facts: r.facts}
+			if file, ok := r.storeModule.(*BoltModule); ok {
+				out.Folder = filepath.Dir(file.path)
+			}
 			if r.Accounts.Load() != nil { // then the rest is there
 				out.Post = r.post
 			}

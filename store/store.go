@@ -194,6 +194,9 @@ type Tx interface {
 	PutLeftName(hash NameHash, left LeftName) error
 	// LeftName returns what PutLeftName said, over or not, or ErrNotFound.
 	LeftName(hash NameHash) (LeftName, error)
+	// LeftNames returns the hashes of up to limit of them in order, beginning behind
+	// after (the zero hash: from the first).
+	LeftNames(after NameHash, limit int) ([]NameHash, error)
 	// DeleteLeftNames removes up to limit of them whose Until is not after now, the
 	// longest over first, and returns how many it removed.
 	DeleteLeftNames(now time.Time, limit int) (int, error)

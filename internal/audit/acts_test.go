@@ -260,6 +260,9 @@ var auditedBesides = map[string]auditedAct{
 	"a wrong password": {before: member, act: func(s *sitetest.Site, _ any) {
 		s.Browser().Post("/accounts/login", sitetest.Data{"login": "ada", "password": "wrong wrong wrong"})
 	}, events: "sign_in_failed"},
+	"an export of all accounts": {act: func(s *sitetest.Site, _ any) {
+		require.NoError(s.T, server(s).Serve(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/registration/default/export", nil)))
+	}, events: "accounts_exported"},
 	"a wrong old password": {before: adaSignedIn, act: func(_ *sitetest.Site, b any) {
 		b.(*sitetest.Browser).Post("/accounts/change-password", sitetest.With(newPassword, sitetest.Data{"old_password": "wrong wrong wrong"}))
 	}, events: "sign_in_failed"},

@@ -39,6 +39,7 @@ const (
 	MailFailed           Event = "mail_failed"
 	MailTested           Event = "mail_tested"
 	MailRetried          Event = "mail_retried"
+	AccountsExported     Event = "accounts_exported"
 )
 
 // Events has all events, in the order of docs/audit.md, each with what it means.
@@ -76,6 +77,7 @@ var Events = []struct {
 	{MailFailed, false, "A mail was given up; `kind` and `reason` say which and why."},
 	{MailTested, false, "An administrator had a mail sent at once, to see whether mail gets out."},
 	{MailRetried, false, "An administrator had all mail that waits tried at once."},
+	{AccountsExported, false, "An administrator had all accounts written into a file; `hashes` says that hashes of passwords are in it."},
 }
 
 // Warns reports whether the log has an event as a warning.

@@ -8,7 +8,7 @@
 // A subcommand is a method of common that makes a cobra.Command, and a word in
 // AddTo. It asks by ask or do, prints by table and done, and asks whoever sits at
 // the terminal by confirm. docs/command-line.md is made of what it says of itself:
-// go test -run Reference -update ./internal/command
+// go test ./internal/command -run Reference -update
 package command
 
 import (
@@ -111,7 +111,7 @@ func AddTo(parent *cobra.Command, connect Connect, storeFile StoreFile) {
 		c.group(), c.enable(), c.disable(), c.signOut(), c.deleteAccounts(),
 	)
 	c.add(parent, "Who may sign up:", c.invite(), c.invitations(), c.revokeInvitation(), c.approve(), c.refuse())
-	c.add(parent, "The server and its store:", c.doctor(), c.mail(), c.backup(), c.restore())
+	c.add(parent, "The server and its store:", c.doctor(), c.mail(), c.export(), c.backup(), c.restore())
 	c.add(parent, "", c.help(parent))
 	refuseUnknown(parent)
 }

@@ -30,7 +30,7 @@ func treeOf(connect Connect, storeFile StoreFile) *cobra.Command {
 }
 
 const (
-	referenceBegins = "<!-- The rest is what the commands say of themselves: go test -run Reference -update ./internal/command -->\n"
+	referenceBegins = "<!-- The rest is what the commands say of themselves: go test ./internal/command -run Reference -update -->\n"
 	referenceFile   = "../../docs/command-line.md"
 )
 
@@ -45,7 +45,7 @@ func TestReferenceHasEveryCommand(t *testing.T) {
 		require.NoError(t, os.WriteFile(referenceFile, []byte(before+referenceBegins+want.String()), 0o600))
 		return
 	}
-	require.Equal(t, want.String(), reference, "go test -run Reference -update ./internal/command")
+	require.Equal(t, want.String(), reference, "go test ./internal/command -run Reference -update")
 }
 
 // describe writes the flags of a command and what is below it.

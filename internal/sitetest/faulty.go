@@ -158,6 +158,10 @@ func (t *faultyTx) PutLeftName(hash store.NameHash, left store.LeftName) error {
 	return t.do(func() error { return t.Tx.PutLeftName(hash, left) })
 }
 
+func (t *faultyTx) LeftNames(after store.NameHash, limit int) ([]store.NameHash, error) {
+	return guarded(t.f, func() ([]store.NameHash, error) { return t.Tx.LeftNames(after, limit) })
+}
+
 func (t *faultyTx) LeftName(hash store.NameHash) (store.LeftName, error) {
 	return guarded(t.f, func() (store.LeftName, error) { return t.Tx.LeftName(hash) })
 }

@@ -58,6 +58,23 @@ func (t *boltTx) LeftName(hash store.NameHash) (store.LeftName, error) {
 	return left, nil
 }
 
+// LeftNames implements Tx.
+func (t *boltTx) LeftNames(after store.NameHash, limit int) ([]store.NameHash, error) {
+	var hashes []store.NameHash
+	c := t.bucket(bucketLeftNames).Cursor()
+	k, _ := c.Seek(after[:])
+	if bytes.Equal(k, after[:]) {
+		k, _ = c.Next()
+	}
+	for ; k != nil && len(hashes) < limit; k, _ = c.Next() {
+		if len(k) != len(after) {
+			return nil, fmt.Errorf("the hash of a left name has %d bytes: %w", len(k), ErrDamaged)
+		}
+		hashes = append(hashes, store.NameHash(k))
+	}
+	return hashes, nil
+}
+
 // DeleteLeftNames implements Tx.
 func (t *boltTx) DeleteLeftNames(now time.Time, limit int) (int, error) {
 	if err := t.writable(); err != nil {

@@ -89,4 +89,19 @@ var leftNamePromises = []promise{
 		})
 		require.ErrorIs(t, err, store.ErrReadOnly)
 	}},
+	{"left names are listed in the order of their hashes, a page at a time", func(t *testing.T, open opener) {
+		s := open(t)
+		for _, b := range []byte{3, 1, 2} {
+			leave(t, s, b, store.LeftName{User: uuid.Must(uuid.NewV7()), Until: now.Add(time.Hour)})
+		}
+		page := func(after store.NameHash, limit int) (hashes []store.NameHash) {
+			t.Helper()
+			view(t, s, func(tx store.Tx) (err error) { hashes, err = tx.LeftNames(after, limit); return err })
+			return hashes
+		}
+		require.Equal(t, []store.NameHash{nameHash(1), nameHash(2)}, page(store.NameHash{}, 2))
+		require.Equal(t, []store.NameHash{nameHash(3)}, page(nameHash(2), 2))
+		require.Empty(t, page(nameHash(3), 2))
+		require.Equal(t, []store.NameHash{nameHash(2)}, page(store.NameHash{1, 1}, 1), "behind one that is not there")
+	}},
 }

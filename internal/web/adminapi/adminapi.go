@@ -41,6 +41,8 @@ type Realm struct {
 	Ended <-chan struct{}
 	// Post is what mail goes out by.
 	Post *Post
+	// Folder is where temporary files stand; empty: where the system has them.
+	Folder string
 	// Facts are what the doctor judges.
 	Facts func(context.Context) (*doctor.Facts, error)
 }

@@ -1,0 +1,344 @@
+// record.go: an account as a line of our own export, and back: every field that the
+// store keeps. A field that is added to store.User has its place here, or its reason in
+// record_test.go.
+
+package transfer
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// exportVersion is that of the lines. Whoever reads them refuses a newer one.
+const exportVersion = 1
+
+// header is the first line of an export.
+type header struct {
+	Export     int  `json:"registration_export"`
+	WithHashes bool `json:"with_hashes"`
+}
+
+// line is one of the others: an account, or one of the two things that are kept beside
+// accounts.
+type line struct {
+	Invitation *invitationLine `json:"invitation,omitempty"`
+	LeftName   *leftNameLine   `json:"left_name,omitempty"`
+	*accountLine
+}
+
+// readableLine is line to be read: encoding/json does not make embedded pointers.
+type readableLine struct {
+	Invitation *invitationLine `json:"invitation"`
+	LeftName   *leftNameLine   `json:"left_name"`
+	accountLine
+}
+
+// accountLine is an account. Times are RFC 3339 in UTC.
+type accountLine struct {
+	ID                 uuid.UUID             `json:"id"`
+	Username           string                `json:"username,omitempty"`
+	Email              string                `json:"email,omitempty"`
+	EmailVerified      bool                  `json:"email_verified"`
+	FirstName          string                `json:"first_name,omitempty"`
+	LastName           string                `json:"last_name,omitempty"`
+	IsActive           bool                  `json:"is_active"`
+	IsStaff            bool                  `json:"is_staff"`
+	Groups             []string              `json:"groups,omitempty"`
+	DateJoined         *moment               `json:"date_joined,omitempty"`
+	LastLogin          *moment               `json:"last_login,omitempty"`
+	Fields             map[string]fieldValue `json:"fields,omitempty"`
+	PasswordHash       string                `json:"password_hash,omitempty"`
+	AwaitsVerification bool                  `json:"awaits_verification,omitempty"`
+	AwaitsApproval     bool                  `json:"awaits_approval,omitempty"`
+	EmailPending       bool                  `json:"email_pending,omitempty"`
+	Reason             string                `json:"reason,omitempty"`
+	Terms              string                `json:"terms,omitempty"`
+	TermsAt            *moment               `json:"terms_at,omitempty"`
+	EmailChanges       uint32                `json:"email_changes,omitempty"`
+	Former             []formerLine          `json:"former_emails,omitempty"`
+	NamesLeft          []moment              `json:"names_left,omitempty"`
+	Generation         uint64                `json:"generation,omitempty"`
+	SessionEpoch       uint32                `json:"session_epoch,omitempty"`
+	TokenEpoch         uint32                `json:"token_epoch,omitempty"`
+	WaitingFrom        *moment               `json:"waiting_from,omitempty"`
+	WaitingSince       *moment               `json:"waiting_since,omitempty"`
+	UsedLinks          []base64Text          `json:"used_links,omitempty"`
+	Unreachable        *unreachableLine      `json:"email_unreachable,omitempty"`
+	UsedInvitation     *uuid.UUID            `json:"used_invitation,omitempty"`
+}
+
+type formerLine struct {
+	Email    string `json:"email"`
+	Serial   uint32 `json:"serial"`
+	Until    moment `json:"until"`
+	Unproven bool   `json:"unproven,omitempty"`
+}
+
+type unreachableLine struct {
+	Email string `json:"email"`
+	Words string `json:"server_says"`
+	Since moment `json:"since"`
+}
+
+type invitationLine struct {
+	ID      uuid.UUID  `json:"id"`
+	Hash    base64Text `json:"hash"`
+	Email   string     `json:"email,omitempty"`
+	Groups  []string   `json:"groups,omitempty"`
+	Note    string     `json:"note,omitempty"`
+	Created moment     `json:"created"`
+	Expires moment     `json:"expires"`
+	Uses    int        `json:"uses"`
+	Used    int        `json:"used,omitempty"`
+}
+
+// leftNameLine is a name that an account has left, by its hash.
+type leftNameLine struct {
+	Hash  base64Text `json:"hash"`
+	User  uuid.UUID  `json:"user"`
+	Until moment     `json:"until"`
+}
+
+// A moment is a time to the second. It writes whatever time the store can keep.
+type moment struct{ time.Time }
+
+const momentForm = "2006-01-02T15:04:05Z"
+
+// MarshalJSON implements json.Marshaler.
+func (m moment) MarshalJSON() ([]byte, error) {
+	return []byte(`"` + m.UTC().Format(momentForm) + `"`), nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (m *moment) UnmarshalJSON(raw []byte) error {
+	at, err := time.Parse(`"`+time.RFC3339+`"`, string(raw))
+	if err != nil {
+		return fmt.Errorf("%s is no time as 2026-11-27T12:00:00Z", shortened(string(raw)))
+	}
+	m.Time = at.UTC().Truncate(time.Second)
+	return nil
+}
+
+// momentOf is nil for never.
+func momentOf(at time.Time) *moment {
+	if at.IsZero() {
+		return nil
+	}
+	return &moment{at}
+}
+
+func (m *moment) time() time.Time {
+	if m == nil {
+		return time.Time{}
+	}
+	return m.Time
+}
+
+type base64Text []byte
+
+// MarshalJSON implements json.Marshaler.
+func (b base64Text) MarshalJSON() ([]byte, error) {
+	return []byte(`"` + base64.RawURLEncoding.EncodeToString(b) + `"`), nil
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (b *base64Text) UnmarshalJSON(raw []byte) (err error) {
+	text := string(bytes.Trim(raw, `"`))
+	if *b, err = base64.RawURLEncoding.Strict().DecodeString(text); err != nil || strings.ContainsAny(text, "\r\n") {
+		return errors.New("a hash is no base64url")
+	}
+	return nil
+}
+
+// exactly copies b to a hash of that very length.
+func (b base64Text) exactly(to []byte) error {
+	if len(b) != len(to) {
+		return fmt.Errorf("a hash has %d bytes instead of %d", len(b), len(to))
+	}
+	copy(to, b)
+	return nil
+}
+
+// A fieldValue is a value of an added field, whose type stays: a float has a point or an
+// exponent, an integer none.
+type fieldValue struct{ any }
+
+// MarshalJSON implements json.Marshaler.
+func (v fieldValue) MarshalJSON() ([]byte, error) {
+	switch v := v.any.(type) {
+	case string:
+		return plainJSON(clean(v))
+	case float64:
+		text := strconv.FormatFloat(v, 'g', -1, 64)
+		if !strings.ContainsAny(text, ".eE") {
+			text += ".0"
+		}
+		return []byte(text), nil
+	}
+	return plainJSON(v.any)
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (v *fieldValue) UnmarshalJSON(raw []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	if err := dec.Decode(&v.any); err != nil {
+		return err
+	}
+	number, ok := v.any.(json.Number)
+	if !ok {
+		switch v.any.(type) {
+		case nil, string, bool:
+			return nil
+		}
+		return errors.New("a field is a list or an object")
+	}
+	var err error
+	if strings.ContainsAny(number.String(), ".eE") {
+		v.any, err = number.Float64()
+	} else {
+		v.any, err = number.Int64()
+	}
+	if err != nil {
+		return fmt.Errorf("%s is no number that is kept", shortened(number.String()))
+	}
+	return nil
+}
+
+// plainJSON is JSON without a line's end, and with < and & as they are.
+func plainJSON(v any) ([]byte, error) {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), err
+}
+
+// shortened is a text of a file in a message.
+func shortened(s string) string {
+	const most = 60
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return strconv.Quote(s)
+}
+
+// lineOf is an account as the export has it. Without hashes, nothing is left in it that
+// proves anything.
+func lineOf(u *store.User, withHashes bool) *accountLine {
+	l := &accountLine{
+		ID: u.ID, Username: clean(u.Username), Email: clean(u.Email), EmailVerified: u.EmailVerified,
+		FirstName: clean(u.FirstName), LastName: clean(u.LastName), IsActive: u.IsActive, IsStaff: u.IsStaff, Groups: u.Groups,
+		DateJoined: momentOf(u.DateJoined), LastLogin: momentOf(u.LastLogin),
+		AwaitsVerification: u.AwaitsVerification, AwaitsApproval: u.AwaitsApproval, EmailPending: u.EmailPending,
+		Reason: clean(u.Reason), Terms: clean(u.Terms), TermsAt: momentOf(u.TermsAt),
+		EmailChanges: u.EmailChanges, Generation: u.Generation, SessionEpoch: u.SessionEpoch, TokenEpoch: u.TokenEpoch,
+		WaitingFrom: momentOf(u.WaitingFrom), WaitingSince: momentOf(u.WaitingSince),
+	}
+	if withHashes {
+		l.PasswordHash = clean(u.PasswordHash)
+	}
+	for name, v := range u.Extra {
+		if l.Fields == nil {
+			l.Fields = make(map[string]fieldValue, len(u.Extra))
+		}
+		l.Fields[clean(name)] = fieldValue{v}
+	}
+	for _, f := range u.Former {
+		l.Former = append(l.Former, formerLine{clean(f.Email), f.Serial, moment{f.Until}, f.Unproven})
+	}
+	for _, at := range u.NamesLeft {
+		l.NamesLeft = append(l.NamesLeft, moment{at})
+	}
+	for _, hash := range u.UsedLinks {
+		l.UsedLinks = append(l.UsedLinks, hash[:])
+	}
+	if at := u.Unreachable; at != (store.Unreachable{}) {
+		l.Unreachable = &unreachableLine{clean(at.Email), clean(at.Words), moment{at.Since}}
+	}
+	if u.Invitation != uuid.Nil {
+		l.UsedInvitation = &u.Invitation
+	}
+	return l
+}
+
+// user is the account of a line.
+func (l *accountLine) user() (*store.User, error) {
+	u := &store.User{
+		ID: l.ID, Username: l.Username, Email: l.Email, EmailVerified: l.EmailVerified,
+		FirstName: l.FirstName, LastName: l.LastName, IsActive: l.IsActive, IsStaff: l.IsStaff, Groups: l.Groups,
+		DateJoined: l.DateJoined.time(), LastLogin: l.LastLogin.time(), PasswordHash: l.PasswordHash,
+		AwaitsVerification: l.AwaitsVerification, AwaitsApproval: l.AwaitsApproval, EmailPending: l.EmailPending,
+		Reason: l.Reason, Terms: l.Terms, TermsAt: l.TermsAt.time(),
+		EmailChanges: l.EmailChanges, Generation: l.Generation, SessionEpoch: l.SessionEpoch, TokenEpoch: l.TokenEpoch,
+		WaitingFrom: l.WaitingFrom.time(), WaitingSince: l.WaitingSince.time(),
+	}
+	if u.ID == uuid.Nil {
+		return nil, errors.New("the account has no id")
+	}
+	for name, v := range l.Fields {
+		if u.Extra == nil {
+			u.Extra = make(map[string]any, len(l.Fields))
+		}
+		u.Extra[name] = v.any
+	}
+	for _, f := range l.Former {
+		u.Former = append(u.Former, store.FormerEmail{Email: f.Email, Serial: f.Serial, Until: f.Until.Time, Unproven: f.Unproven})
+	}
+	for _, at := range l.NamesLeft {
+		u.NamesLeft = append(u.NamesLeft, at.Time)
+	}
+	for _, hash := range l.UsedLinks {
+		var used store.LinkHash
+		if err := hash.exactly(used[:]); err != nil {
+			return nil, err
+		}
+		u.UsedLinks = append(u.UsedLinks, used)
+	}
+	if at := l.Unreachable; at != nil {
+		u.Unreachable = store.Unreachable{Email: at.Email, Words: at.Words, Since: at.Since.Time}
+	}
+	if l.UsedInvitation != nil {
+		u.Invitation = *l.UsedInvitation
+	}
+	return u, nil
+}
+
+func invitationLineOf(i *store.Invitation) *invitationLine {
+	return &invitationLine{
+		ID: i.ID, Hash: i.Hash[:], Email: clean(i.Email), Groups: i.Groups, Note: clean(i.Note),
+		Created: moment{i.Created}, Expires: moment{i.Expires}, Uses: i.Uses, Used: i.Used,
+	}
+}
+
+func (l *invitationLine) invitation() (*store.Invitation, error) {
+	i := &store.Invitation{
+		ID: l.ID, Email: l.Email, Groups: l.Groups, Note: l.Note,
+		Created: l.Created.Time, Expires: l.Expires.Time, Uses: l.Uses, Used: l.Used,
+	}
+	return i, l.Hash.exactly(i.Hash[:])
+}
+
+// readLine reads a line of an export, strictly: what it doesn't know it would lose.
+func readLine(raw []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("there is something behind the object")
+	}
+	return nil
+}

@@ -1,0 +1,80 @@
+// transfer_test.go: whole files of accounts over the admin endpoint.
+
+package adminapi_test
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/internal/web/adminapi"
+)
+
+// inFolder is the owner's endpoint with a place for temporary files.
+func inFolder(s *sitetest.Site, folder string) *adminapi.Server {
+	return &adminapi.Server{
+		Realm: func(string) *adminapi.Realm { return &adminapi.Realm{Realm: s.Realm.Realm.Realm, Folder: folder} },
+		Names: func() []string { return []string{"default"} },
+	}
+}
+
+func TestExportRoute(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	folder := t.TempDir()
+	server := inFolder(s, folder)
+	for query, c := range map[string]struct{ kind, begins string }{
+		"":                             {"application/x-ndjson", `{"registration_export":1,"with_hashes":false}`},
+		"?format=ndjson&with_hashes=1": {"application/x-ndjson", `{"registration_export":1,"with_hashes":true}`},
+		"?format=csv":                  {"text/csv; charset=utf-8", "id,username,"},
+		"?format=django":               {"application/json", "["},
+	} {
+		rec, refused := askOwner(t, server, http.MethodGet, "default/export"+query, "")
+		require.Nil(t, refused, query)
+		require.Equal(t, c.kind, rec.Header().Get("Content-Type"))
+		require.Equal(t, "no-store", rec.Header().Get("Cache-Control"))
+		require.Equal(t, "1", rec.Header().Get("Accounts"))
+		require.Equal(t, strconv.Itoa(rec.Body.Len()), rec.Header().Get("Content-Length"))
+		require.True(t, strings.HasPrefix(rec.Body.String(), c.begins), rec.Body)
+		require.Contains(t, rec.Body.String(), "ada@example.org")
+		entries, err := os.ReadDir(folder)
+		require.NoError(t, err)
+		require.Empty(t, entries, "nothing stays")
+	}
+	for query, says := range map[string]string{
+		"?format=xml":        `format is "xml"; the formats are ndjson, csv, django`,
+		"?with_hashes=maybe": `with_hashes is "maybe"; write 1, or leave it out`,
+		"?hashes=1":          "the query has hashes",
+	} {
+		_, refused := askOwner(t, server, http.MethodGet, "default/export"+query, "")
+		require.NotNil(t, refused, query)
+		require.Equal(t, http.StatusBadRequest, refused.Status)
+		require.Contains(t, refused.Message, says)
+	}
+	_, refused := askOwner(t, inFolder(s, "/nowhere/at/all"), http.MethodGet, "default/export", "")
+	require.Equal(t, http.StatusInternalServerError, refused.Status)
+	require.Contains(t, refused.Message, "no temporary file can be made")
+
+	s.Accounts.Store = &sitetest.FaultyStore{Store: s.Accounts.Store, FailAt: 4}
+	_, refused = askOwner(t, server, http.MethodGet, "default/export", "")
+	require.Equal(t, http.StatusServiceUnavailable, refused.Status)
+}
+
+// goneWriter is a client that has gone.
+type goneWriter struct{ *httptest.ResponseRecorder }
+
+func (goneWriter) Write([]byte) (int, error) { return 0, http.ErrHandlerTimeout }
+
+func TestExportToAClientThatHasGone(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	require.PanicsWithValue(t, http.ErrAbortHandler, func() {
+		_ = inFolder(s, t.TempDir()).Serve(goneWriter{httptest.NewRecorder()}, httptest.NewRequest(http.MethodGet, "/registration/default/export", nil))
+	}, "a short file must not look like a whole one")
+}
