@@ -102,9 +102,9 @@ func TestHashesAsDjangoSpellsThem(t *testing.T) {
 	id := s.Member("ada")
 	for hash, want := range map[string]string{
 		"$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW": "bcrypt$$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW",
-		"pbkdf2_sha256$260000$salt$aGFzaA==":                          "pbkdf2_sha256$260000$salt$aGFzaA==",
-		"$unheard$of":                                                 "!",
-		"":                                                            "!",
+		"pbkdf2_sha256$260000$salt$aGFzaA==":                           "pbkdf2_sha256$260000$salt$aGFzaA==",
+		"$unheard$of":                                                  "!",
+		"":                                                             "!",
 	} {
 		s.Set(id, func(u *store.User) { u.PasswordHash, u.Username = hash, "" })
 		var fixture []struct{ Fields map[string]any }

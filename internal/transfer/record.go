@@ -76,6 +76,7 @@ type accountLine struct {
 	UsedLinks          []base64Text          `json:"used_links,omitempty"`
 	Unreachable        *unreachableLine      `json:"email_unreachable,omitempty"`
 	UsedInvitation     *uuid.UUID            `json:"used_invitation,omitempty"`
+	factorLines
 }
 
 type formerLine struct {
@@ -247,7 +248,7 @@ func lineOf(u *store.User, withHashes bool) *accountLine {
 		WaitingFrom: momentOf(u.WaitingFrom), WaitingSince: momentOf(u.WaitingSince),
 	}
 	if withHashes {
-		l.PasswordHash = clean(u.PasswordHash)
+		l.PasswordHash, l.factorLines = clean(u.PasswordHash), factorLinesOf(u)
 	}
 	for name, v := range u.Extra {
 		if l.Fields == nil {
@@ -312,7 +313,7 @@ func (l *accountLine) user() (*store.User, error) {
 	if l.UsedInvitation != nil {
 		u.Invitation = *l.UsedInvitation
 	}
-	return u, nil
+	return u, l.addTo(u)
 }
 
 func invitationLineOf(i *store.Invitation) *invitationLine {

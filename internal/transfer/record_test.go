@@ -46,6 +46,9 @@ func fill(t *testing.T, path string, v reflect.Value, n *int) {
 		for i := range 2 {
 			fill(t, path, v.Index(i), n)
 		}
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(t, path, v.Elem(), n)
 	case reflect.Array:
 		for i := range v.Len() {
 			fill(t, path, v.Index(i), n)
@@ -124,6 +127,8 @@ func TestLinesThatAreNone(t *testing.T) {
 		"a number beyond":            {`{"id":"0199f6a2-7c1e-7d3a-9b54-3f2a1c0de4b7","fields":{"x":1e999}}`, "is no number that is kept"},
 		"an integer beyond":          {`{"id":"0199f6a2-7c1e-7d3a-9b54-3f2a1c0de4b7","fields":{"x":99999999999999999999}}`, "is no number that is kept"},
 		"a hash that is too short":   {`{"id":"0199f6a2-7c1e-7d3a-9b54-3f2a1c0de4b7","used_links":["AAAA"]}`, "a hash has 3 bytes instead of 16"},
+		"a session that is none":     {`{"id":"0199f6a2-7c1e-7d3a-9b54-3f2a1c0de4b7","enrolment":{"secret":"AAAA","session":"AAAA","since":"2026-11-27T12:00:00Z"}}`, "a hash has 3 bytes instead of 32"},
+		"a challenge that is none":   {`{"id":"0199f6a2-7c1e-7d3a-9b54-3f2a1c0de4b7","factor_failures":[{"at":"2026-11-27T12:00:00Z","challenge":"AAAA"}]}`, "a hash has 3 bytes instead of 8"},
 		"a hash that is none":        {`{"id":"0199f6a2-7c1e-7d3a-9b54-3f2a1c0de4b7","used_links":["A*"]}`, "no base64url"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,133 @@
+// factors.go: what belongs to an account's second step, in a line of our own export.
+
+package transfer
+
+import (
+	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// factorLine is a factor, or one that was removed and can be had back: that has an end.
+type factorLine struct {
+	ID           uuid.UUID        `json:"id"`
+	Type         store.FactorType `json:"type"`
+	Name         string           `json:"name,omitempty"`
+	Created      *moment          `json:"created,omitempty"`
+	LastUsed     *moment          `json:"last_used,omitempty"`
+	Secret       base64Text       `json:"secret,omitempty"`
+	LastStep     int64            `json:"last_step,omitempty"`
+	EmailChanges uint32           `json:"email_changes,omitempty"`
+	CredentialID base64Text       `json:"credential_id,omitempty"`
+	AAGUID       *uuid.UUID       `json:"aaguid,omitempty"`
+	Flags        uint8            `json:"flags,omitempty"`
+	SignCount    uint32           `json:"sign_count,omitempty"`
+	Transports   []string         `json:"transports,omitempty"`
+	Until        *moment          `json:"until,omitempty"`
+	RemovedAt    uint32           `json:"removed_at,omitempty"`
+}
+
+type enrolmentLine struct {
+	Secret  base64Text `json:"secret"`
+	Session base64Text `json:"session,omitempty"`
+	Since   moment     `json:"since"`
+}
+
+type failureLine struct {
+	At        moment     `json:"at"`
+	Challenge base64Text `json:"challenge,omitempty"`
+}
+
+// factorLines are what an account's line has of the second step.
+type factorLines struct {
+	Factors        []factorLine   `json:"factors,omitempty"`
+	FormerFactors  []factorLine   `json:"former_factors,omitempty"`
+	RecoveryCodes  []base64Text   `json:"recovery_codes,omitempty"`
+	RecoveryMade   *moment        `json:"recovery_made,omitempty"`
+	Enrolment      *enrolmentLine `json:"enrolment,omitempty"`
+	Failures       []failureLine  `json:"factor_failures,omitempty"`
+	FailuresInARow uint32         `json:"factor_failures_in_a_row,omitempty"`
+}
+
+func factorLinesOf(u *store.User) factorLines {
+	l := factorLines{RecoveryMade: momentOf(u.RecoveryMade), FailuresInARow: u.FactorFailuresInRow}
+	for i := range u.Factors {
+		l.Factors = append(l.Factors, factorLineOf(&u.Factors[i]))
+	}
+	for i := range u.FormerFactors {
+		f := factorLineOf(&u.FormerFactors[i].Factor)
+		f.Until, f.RemovedAt = &moment{u.FormerFactors[i].Until}, u.FormerFactors[i].RemovedAt
+		l.FormerFactors = append(l.FormerFactors, f)
+	}
+	for _, code := range u.RecoveryCodes {
+		l.RecoveryCodes = append(l.RecoveryCodes, code)
+	}
+	if e := u.Enrolment; e != nil {
+		l.Enrolment = &enrolmentLine{Secret: e.Secret, Since: moment{e.Since}}
+		if e.Session != (store.TokenHash{}) {
+			l.Enrolment.Session = e.Session[:]
+		}
+	}
+	for _, f := range u.FactorFailures {
+		line := failureLine{At: moment{f.At}}
+		if f.Challenge != [8]byte{} {
+			line.Challenge = f.Challenge[:]
+		}
+		l.Failures = append(l.Failures, line)
+	}
+	return l
+}
+
+func factorLineOf(f *store.Factor) factorLine {
+	l := factorLine{
+		ID: f.ID, Type: f.Type, Name: clean(f.Name), Created: momentOf(f.Created), LastUsed: momentOf(f.LastUsed), Secret: f.Secret,
+		LastStep: f.LastStep, EmailChanges: f.EmailChanges, CredentialID: f.CredentialID, Flags: f.Flags, SignCount: f.SignCount, Transports: f.Transports,
+	}
+	if f.AAGUID != uuid.Nil {
+		l.AAGUID = &f.AAGUID
+	}
+	return l
+}
+
+// addTo gives an account what the line has.
+func (l *factorLines) addTo(u *store.User) error {
+	for i := range l.Factors {
+		u.Factors = append(u.Factors, l.Factors[i].factor())
+	}
+	for i := range l.FormerFactors {
+		u.FormerFactors = append(u.FormerFactors, store.FormerFactor{Factor: l.FormerFactors[i].factor(), Until: l.FormerFactors[i].Until.time(), RemovedAt: l.FormerFactors[i].RemovedAt})
+	}
+	for _, code := range l.RecoveryCodes {
+		u.RecoveryCodes = append(u.RecoveryCodes, code)
+	}
+	u.RecoveryMade, u.FactorFailuresInRow = l.RecoveryMade.time(), l.FailuresInARow
+	if e := l.Enrolment; e != nil {
+		u.Enrolment = &store.Enrolment{Secret: e.Secret, Since: e.Since.Time}
+		if e.Session != nil {
+			if err := e.Session.exactly(u.Enrolment.Session[:]); err != nil {
+				return err
+			}
+		}
+	}
+	for _, line := range l.Failures {
+		f := store.FactorFailure{At: line.At.Time}
+		if line.Challenge != nil {
+			if err := line.Challenge.exactly(f.Challenge[:]); err != nil {
+				return err
+			}
+		}
+		u.FactorFailures = append(u.FactorFailures, f)
+	}
+	return nil
+}
+
+func (l *factorLine) factor() store.Factor {
+	f := store.Factor{
+		ID: l.ID, Type: l.Type, Name: l.Name, Created: l.Created.time(), LastUsed: l.LastUsed.time(), Secret: l.Secret,
+		LastStep: l.LastStep, EmailChanges: l.EmailChanges, CredentialID: l.CredentialID, Flags: l.Flags, SignCount: l.SignCount, Transports: l.Transports,
+	}
+	if l.AAGUID != nil {
+		f.AAGUID = *l.AAGUID
+	}
+	return f
+}
