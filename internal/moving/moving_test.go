@@ -102,13 +102,13 @@ func TestCSV(t *testing.T) {
 		{
 			name: "what is wrong with a line doesn't touch the next", file: "username,email,is_active,date_joined,password,password_hash\n" +
 				"ada,a@example.com,maybe,,,\nbea,b@example.com,,yesterday,,\ncat,c@example.com\n\"d\"d,,,,,\n,,,,,\neve,,,,,$1$x\nfay,,,,,\"$argon2id$v=19$m=4194304,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"\n" +
-				"gus,,,,clear," + bcryptHash + "\nh\xe9l,,,,,\nivy,,,99999999999999999,,\njoe,,,,,\n",
+				"gus,,,,clear," + bcryptHash + "\nhal,,,,,!x\nian,,,,,bcrypt$" + bcryptHash + "\nh\xe9l,,,,,\nivy,,,99999999999999999,,\njoe,,,,,\n",
 			problems: []string{
 				"ada|syntax|line 2, is_active: ", "bea|syntax|line 3, date_joined: ", "|syntax|line 4: it has 2 columns, the header has 6", "|syntax|line 5: a quote",
 				"|required|line 6: ", "eve|hash_unsupported|line 7, password_hash: ", "fay|hash_cost|line 8, password_hash: ", "gus|twice|line 9, password: ",
-				"h?l|encoding|line 10, username: ", "ivy|syntax|line 11, date_joined: ",
+				"h?l|encoding|line 12, username: ", "ivy|syntax|line 13, date_joined: ",
 			},
-			records: []Record{{Line: 12, Username: "joe"}},
+			records: []Record{{Line: 10, Username: "hal"}, {Line: 11, Username: "ian", PasswordHash: bcryptHash}, {Line: 14, Username: "joe"}},
 		},
 		{name: "a quote in a bare field", file: "username\na\"b\nada\n", problems: []string{"|syntax|line 2: a quote stands in"}, records: []Record{{Line: 3, Username: "ada"}}},
 		{name: "other fields and groups not in UTF-8", file: "username,groups,note\na,x\xff,\nb,,\xff\n", problems: []string{"a|encoding|line 2, groups", "b|encoding|line 3, note"}},

@@ -40,9 +40,12 @@ func settle(r *Record) error {
 }
 
 // settleHash spells the hash as internal/password does, and looks whether it
-// verifies it. What a system writes for "no password" leaves none.
+// verifies it. What Django, Linux and WordPress write for "no password", an exclamation
+// mark or an asterisk and whatever follows, leaves none.
 func (r *Record) settleHash() error {
-	if r.PasswordHash == "" {
+	r.PasswordHash = password.Respell(strings.TrimSpace(r.PasswordHash))
+	if r.PasswordHash == "" || strings.Trim(r.PasswordHash[:1], "!*") == "" {
+		r.PasswordHash = ""
 		return nil
 	}
 	switch err := password.Check(r.PasswordHash); {

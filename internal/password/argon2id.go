@@ -1,5 +1,5 @@
 // argon2id.go: Argon2id in the PHC string format, the one format that this
-// package also writes.
+// package also writes, and Argon2i, which older systems have written.
 
 package password
 
@@ -13,6 +13,7 @@ import (
 
 const (
 	argon2idPrefix  = "$argon2id$"
+	argon2iPrefix   = "$argon2i$"
 	argon2idVersion = "v=19" // RFC 9106; version 16 is an obsolete draft
 
 	// What Hash makes: RFC 9106 section 3.1 recommends a 16-byte salt, section
@@ -27,8 +28,9 @@ const (
 	minKey, maxKey   = 16, 64
 )
 
-// argon2id is a stored Argon2id hash.
+// argon2id is a stored Argon2id hash, or an Argon2i one.
 type argon2id struct {
+	i         bool
 	params    Params
 	salt, key []byte
 }
@@ -55,7 +57,7 @@ func parseArgon2id(encoded string) (stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	return argon2id{params: p, salt: salt, key: key}, nil
+	return argon2id{i: strings.HasPrefix(encoded, argon2iPrefix), params: p, salt: salt, key: key}, nil
 }
 
 // parseArgon2idParams reads m=…,t=…,p=…. The optional keyid and data of the PHC
@@ -92,15 +94,23 @@ func parseArgon2idParams(s string) (Params, error) {
 }
 
 func (a argon2id) derive(password string, length int) []byte {
+	kind := orderArgon2id
+	if a.i {
+		kind = orderArgon2i
+	}
 	return theSecondProcess.compute(order{
-		Password: []byte(password), Salt: a.salt, Passes: a.params.Passes, Memory: a.params.Memory,
+		Kind: kind, Password: []byte(password), Salt: a.salt, Passes: a.params.Passes, Memory: a.params.Memory,
 		Lanes: a.params.Lanes, Length: uint32(length), //nolint:gosec // tens of bytes
 	})
 }
 
 func (a argon2id) encode() string {
 	b64 := base64.RawStdEncoding.EncodeToString
-	return fmt.Sprintf("%s%s$m=%d,t=%d,p=%d$%s$%s", argon2idPrefix, argon2idVersion,
+	prefix := argon2idPrefix
+	if a.i {
+		prefix = argon2iPrefix
+	}
+	return fmt.Sprintf("%s%s$m=%d,t=%d,p=%d$%s$%s", prefix, argon2idVersion,
 		a.params.Memory, a.params.Passes, a.params.Lanes, b64(a.salt), b64(a.key))
 }
 
@@ -109,7 +119,7 @@ func (a argon2id) matches(password string) (bool, error) {
 }
 
 func (a argon2id) weakerThan(p Params) bool {
-	return a.params.Memory < p.Memory || a.params.Passes < p.Passes ||
+	return a.i || a.params.Memory < p.Memory || a.params.Passes < p.Passes ||
 		len(a.salt) < saltLength || len(a.key) < keyLength
 }
 

@@ -1,10 +1,11 @@
-// format.go: telling the formats of stored hashes apart, and the reading of
-// numbers and base64 that they share. Each format is in a file of its own.
+// format.go: what all formats of stored hashes share: what can be asked of a parsed one,
+// and the reading of numbers and base64.
 
 package password
 
 import (
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -22,26 +23,6 @@ type stored interface {
 // maxEncoded is over the longest hash that the caps on its parts allow, so that
 // a huge string is refused before it is taken apart.
 const maxEncoded = 512
-
-// parse reads a hash of any supported format. The prefix is looked at first, so
-// that what is no hash at all is ErrFormat and not ErrCost, however long.
-func parse(encoded string) (stored, error) {
-	var read func(string) (stored, error)
-	switch {
-	case strings.HasPrefix(encoded, argon2idPrefix):
-		read = parseArgon2id
-	case isBcrypt(encoded):
-		read = parseBcrypt
-	case strings.HasPrefix(encoded, djangoPrefix):
-		read = parseDjango
-	default:
-		return nil, fmt.Errorf("%w: it starts neither as argon2id, nor bcrypt, nor pbkdf2_sha256", ErrFormat)
-	}
-	if len(encoded) > maxEncoded {
-		return nil, fmt.Errorf("%w: it has %d bytes, at most %d are read", ErrCost, len(encoded), maxEncoded)
-	}
-	return read(encoded)
-}
 
 // decimal reads a number as the PHC string format writes it: digits only,
 // without sign or leading zero, so that a hash has one spelling. A number that
@@ -64,6 +45,15 @@ func unbase64(enc *base64.Encoding, s string) ([]byte, error) {
 	b, err := enc.Strict().DecodeString(s)
 	if err != nil || strings.ContainsAny(s, "\r\n") {
 		return nil, fmt.Errorf("%w: its salt or key is no valid base64", ErrFormat)
+	}
+	return b, nil
+}
+
+// hexadecimal decodes digits and small letters.
+func hexadecimal(s string) ([]byte, error) {
+	b, err := hex.DecodeString(s)
+	if err != nil || strings.ContainsAny(s, "ABCDEF") {
+		return nil, fmt.Errorf("%w: its key is no valid hexadecimal", ErrFormat)
 	}
 	return b, nil
 }

@@ -78,7 +78,7 @@ func TestTries(t *testing.T) {
 func TestPoolRenewsAHashOfOtherBytes(t *testing.T) {
 	const nfd, nfc = "passphrase in Zu\u0308rich", "passphrase in Z\u00fcrich"
 	p := NewPool(limits(1, 1, 0))
-	old := hash(nfd, cheap)
+	old := newHash(nfd, cheap)
 	ok, rehashed, err := p.VerifyAndRehash(t.Context(), old, nfc, cheap)
 	require.NoError(t, err)
 	require.False(t, ok, "nobody knows the bytes")

@@ -50,13 +50,13 @@ func Hash(password string, p Params) (string, error) {
 	if err := hashable(password, p); err != nil {
 		return "", err
 	}
-	return hash(Normal(password), p), nil
+	return newHash(Normal(password), p), nil
 }
 
 // Verify reports whether password is the one that encoded was made from: first in
 // its normal form and then, where that differs, as it came. It
-// reads every format of this package, whatever the present settings: the
-// Argon2id of Hash, bcrypt ($2a$, $2b$, $2y$) and Django's pbkdf2_sha256.
+// reads every format of this package (formats.go), whatever the present settings: the
+// Argon2id of Hash, what other systems have made, and what Wrap has made of it.
 // Comparison takes constant time.
 //
 // It fails with ErrFormat or ErrCost, decided before any costly work. A
@@ -110,8 +110,8 @@ func hashable(password string, p Params) error {
 	return nil
 }
 
-// hash is Hash for arguments that passed hashable.
-func hash(password string, p Params) string {
+// newHash is Hash for arguments that passed hashable.
+func newHash(password string, p Params) string {
 	salt := make([]byte, saltLength)
 	// crypto/rand.Read never fails: it ends the program instead.
 	_, _ = rand.Read(salt)

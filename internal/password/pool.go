@@ -63,7 +63,7 @@ func (p *Pool) Hash(ctx context.Context, password string, params Params) (string
 	}
 	var encoded string
 	err := p.do(ctx, func() error {
-		encoded = hash(Normal(password), params)
+		encoded = newHash(Normal(password), params)
 		return nil
 	})
 	return encoded, err
@@ -89,7 +89,7 @@ func (p *Pool) VerifyAndRehash(ctx context.Context, encoded, password string, pa
 		if !other && !s.weakerThan(params) {
 			return ""
 		}
-		return hash(Normal(password), params)
+		return newHash(Normal(password), params)
 	})
 }
 

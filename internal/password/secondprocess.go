@@ -1,4 +1,4 @@
-// secondprocess.go: a second process that computes Argon2id while callers wait for a
+// secondprocess.go: a second process that computes Argon2 and scrypt while callers wait for a
 // turn, so that a crowd of sign-ins leaves the server itself at its ease.
 
 package password
@@ -79,20 +79,38 @@ const (
 
 // patience is how long the process may take for an order.
 func (o order) patience() time.Duration {
-	return min(childPatience, childPatienceBase+time.Duration(uint64(o.Memory)*uint64(o.Passes)>>10)*childPatiencePerMiB)
+	work := uint64(o.Memory) * uint64(o.Passes) // KiB
+	if o.Kind == orderScrypt {
+		// It goes over its memory twice for each p.
+		work = 2 * uint64(o.scrypt().work()) / 8
+	}
+	return min(childPatience, childPatienceBase+time.Duration(work>>10)*childPatiencePerMiB) //nolint:gosec // bounded when the hash was parsed
 }
 
 var errNotReady = errors.New("the hashing process did not get ready")
 
-// An order is one Argon2id computation; a result with ID 0 says that the process
-// is ready.
+// The kinds of an order: the functions that take much memory.
+const (
+	orderArgon2id orderKind = iota
+	orderArgon2i
+	orderScrypt
+)
+
+type orderKind uint8
+
+// An order is one computation; a result with ID 0 says that the process is ready.
+// Scrypt has its N in Memory, its r in Passes and its p in Lanes.
 type order struct {
 	ID             uint64
+	Kind           orderKind
 	Password, Salt []byte
 	Passes, Memory uint32
 	Lanes          uint8
 	Length         uint32
 }
+
+// scrypt is the cost of an order of scrypt.
+func (o order) scrypt() scryptCost { return scryptCost{n: o.Memory, r: o.Passes, p: o.Lanes} }
 
 type result struct {
 	ID  uint64
@@ -100,6 +118,12 @@ type result struct {
 }
 
 func (o order) compute() []byte {
+	switch o.Kind {
+	case orderArgon2i:
+		return argon2.Key(o.Password, o.Salt, o.Passes, o.Memory, o.Lanes, o.Length)
+	case orderScrypt:
+		return o.scrypt().key(o.Password, o.Salt, int(o.Length))
+	}
 	return argon2.IDKey(o.Password, o.Salt, o.Passes, o.Memory, o.Lanes, o.Length)
 }
 

@@ -70,6 +70,14 @@ func TestSecondProcessComputesWhatWeDo(t *testing.T) {
 		})
 	}
 	all.Wait()
+	for _, kind := range []orderKind{orderArgon2i, orderScrypt} {
+		o := anOrder
+		o.Kind = kind
+		key, ok := p.compute(o)
+		require.True(t, ok)
+		require.Equal(t, o.compute(), key)
+		require.NotEqual(t, rightKey(), key)
+	}
 	require.EqualValues(t, 1, starts.Load())
 	_ = p.orders.Close()
 	<-p.ended
@@ -297,6 +305,8 @@ func TestSecondProcessThatStarves(t *testing.T) {
 	s.inUse(t)
 	require.Equal(t, 4*time.Second, order{Memory: 19 << 10, Passes: 2}.patience().Round(time.Second), "the default parameters")
 	require.Equal(t, childPatience, order{Memory: 1 << 20, Passes: 4}.patience())
+	require.Equal(t, 4*time.Second, order{Kind: orderScrypt, Memory: 1 << 14, Passes: 8, Lanes: 1}.patience().Round(time.Second), "Firebase's")
+	require.Equal(t, 10*time.Second, order{Kind: orderScrypt, Memory: 1 << 14, Passes: 8, Lanes: 5}.patience(), "Django's")
 	require.Equal(t, rightKey(), s.compute(anOrder))
 	require.Eventually(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return !s.running }, time.Minute, time.Millisecond)
 	require.Nil(t, s.process.Load())
