@@ -75,7 +75,7 @@ func (f *FileMailer) Folder() string { return f.dir }
 
 // Publish is what a guard of a handler's realm does for who is signed in.
 func Publish(req *http.Request, h *Handler, u *store.User) {
-	publish(req, &signedIn{realm: h.realm, user: u})
+	publish(req, &signedIn{realm: h.realm, user: u, session: &store.Session{}})
 }
 
 // AsAda is for ExampleUserFrom: a request as a guard hands it on.

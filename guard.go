@@ -46,6 +46,8 @@ func init() {
 // `{http.auth.user.username}` | The username
 // `{http.auth.user.email}` | The e-mail address
 // `{http.auth.user.groups}` | The groups, separated by commas
+// `{http.auth.user.amr}` | How the account's owner has shown who he is (RFC 8176: `pwd,otp`)
+// `{http.auth.user.auth_time}` | When he did so last, in seconds since 1970
 // `{http.auth.user.*}` | Every public field by its name
 //
 // Otherwise a browser's navigation is sent to the sign-in page with `?next=`, and
@@ -174,7 +176,7 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return r.refuse(w, req, nil, err, origin)
 	}
-	if err != nil || g.MaxAge > 0 && r.Now().Sub(p.Session.Created) >= time.Duration(g.MaxAge) {
+	if err != nil || g.MaxAge > 0 && r.Now().Sub(p.Session.ShownAt()) >= time.Duration(g.MaxAge) {
 		again := err == nil
 		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) error { return g.signInFirst(w, req, r, again, origin) })
 	}

@@ -361,7 +361,7 @@ func cookieOf(s *sitetest.Site, name string) string {
 		if err != nil {
 			return err
 		}
-		g, err = s.Accounts.Grant(t, u, account.Client{})
+		g, err = s.Accounts.Grant(t, u, account.Client{}, []string{account.MethodPassword})
 		return err
 	}))
 	return g.Cookie

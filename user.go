@@ -8,7 +8,9 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -39,6 +41,10 @@ type User struct {
 	EmailVerified bool
 	// Groups are the names of the groups that an administrator has put it in.
 	Groups []string
+	// AMR is how he has shown who he is, as RFC 8176 names the methods, and besides mail
+	// and rec (a recovery code); AuthTime is when he did so last.
+	AMR      []string
+	AuthTime time.Time
 	// Public has every field that the configuration calls public, by its name. The
 	// values are as in JSON: string, bool, int64, float64, []string, or nil where
 	// there is none.
@@ -58,7 +64,7 @@ func UserFrom(req *http.Request) (user User, ok bool) {
 	u := who.user
 	user = User{
 		Realm: who.realm.Name, ID: u.ID, Username: u.Username, Email: u.Email, EmailVerified: u.EmailVerified,
-		Groups: slices.Clone(who.realm.groupsOf(u)), Public: map[string]any{},
+		Groups: slices.Clone(who.realm.groupsOf(u)), AMR: slices.Clone(who.session.Methods()), AuthTime: who.session.ShownAt(), Public: map[string]any{},
 	}
 	for name, f := range who.realm.settings.fields.PublicSet {
 		user.Public[name] = f.Get(u)
@@ -141,11 +147,28 @@ func publish(req *http.Request, who *signedIn) {
 		if !ok {
 			return nil, false
 		}
-		return who.realm.placeholder(who.user, name)
+		return who.placeholder(name)
 	})
 }
 
 // placeholder is the value of {http.auth.user.<name>}.
+func (who *signedIn) placeholder(name string) (any, bool) {
+	switch name {
+	case placeholderAMR:
+		return strings.Join(who.session.Methods(), ","), true
+	case placeholderAuthTime:
+		return strconv.FormatInt(who.session.ShownAt().Unix(), 10), true
+	}
+	return who.realm.placeholder(who.user, name)
+}
+
+// Placeholders of the sign-in; all others are of the account.
+const (
+	placeholderAMR      = "amr"
+	placeholderAuthTime = "auth_time"
+)
+
+// placeholder is the value of those that are of the account.
 func (r *realm) placeholder(u *store.User, name string) (any, bool) {
 	v, ok := r.value(u, name)
 	if text, isText := v.(string); isText && !identity.Plain(text) {
@@ -235,6 +258,10 @@ func (p *Provider) Authenticate(w http.ResponseWriter, req *http.Request) (caddy
 		if v, ok := r.placeholder(who.User, f.Name); ok && f.Name != field.ID {
 			meta[f.Name] = caddy.ToString(v)
 		}
+	}
+	for _, name := range []string{placeholderAMR, placeholderAuthTime} {
+		v, _ := found.placeholder(name)
+		meta[name] = caddy.ToString(v)
 	}
 	return caddyauth.User{ID: who.User.ID.String(), Metadata: meta}, true, nil
 }

@@ -5,9 +5,13 @@ package registration_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -48,6 +52,7 @@ func TestUserFrom(t *testing.T) {
 	cookie := &http.Cookie{Name: "registration", Value: s.SignedIn("ada").Cookie["registration"]}
 	want := registration.User{
 		Realm: "default", ID: id, Username: "ada", Email: "ada@example.org", EmailVerified: true, Groups: []string{"staff", "editors"},
+		AMR: []string{"pwd"}, AuthTime: s.Realm.Now().UTC().Truncate(time.Second),
 		Public: map[string]any{"id": id.String(), "username": "ada", "email": "ada@example.org", "first_name": "", "last_name": "", "nick": "", "size": nil},
 	}
 	for name, way := range map[string]func(req *http.Request) error{
@@ -57,7 +62,7 @@ func TestUserFrom(t *testing.T) {
 				got, ok := registration.UserFrom(behind)
 				require.True(t, ok)
 				require.Equal(t, want, got)
-				got.Groups[0], got.Public["nick"] = "root", "mine" // the caller's own
+				got.Groups[0], got.AMR[0], got.Public["nick"] = "root", "mfa", "mine" // the caller's own
 				return nil
 			}))
 		},
@@ -90,6 +95,66 @@ func TestUserFrom(t *testing.T) {
 	require.NoError(t, err)
 	_, ok := registration.UserFrom(plain)
 	require.False(t, ok, "outside of Caddy too")
+}
+
+// What a sign-in has shown is said wherever somebody may go by it, and refreshing tokens
+// doesn't change it. One that was kept without is by the password.
+func TestWhatASignInHasShown(t *testing.T) {
+	s := sitetest.NewJWT(t, sitetest.NoVerification, func(s *registration.Settings) { s.Login.Session = sitetest.On() })
+	s.Member("ada")
+	at := s.Realm.Now().UTC().Truncate(time.Second)
+	b := s.Browser()
+	got := b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}).JSON(t)
+	says := func(t *testing.T, amr []any) {
+		t.Helper()
+		req, repl := caddyRequest(t, &http.Cookie{Name: "registration", Value: b.Cookie["registration"]})
+		require.NoError(t, s.Guard.ServeHTTP(&sitetest.NullWriter{H: http.Header{}}, req, caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { return nil })))
+		require.Equal(t, fmt.Sprint(amr[0], " ", at.Unix(), " ada"), repl.ReplaceAll("{http.auth.user.amr} {http.auth.user.auth_time} {http.auth.user.username}", ""))
+		p := &registration.Provider{}
+		p.Use(s.Handler, "default")
+		user, ok, err := p.Authenticate(&sitetest.NullWriter{H: http.Header{}}, req)
+		require.NoError(t, err)
+		require.True(t, ok)
+		require.Equal(t, amr[0], user.Metadata["amr"])
+		require.Equal(t, strconv.FormatInt(at.Unix(), 10), user.Metadata["auth_time"])
+		var listed []map[string]any
+		require.NoError(t, json.Unmarshal([]byte(b.Get("/accounts/sessions").Text), &listed))
+		require.Len(t, listed, 2)
+		for _, one := range listed {
+			require.Equal(t, amr, one["amr"])
+			require.Equal(t, at.Format(time.RFC3339), one["auth_time"])
+		}
+	}
+	says(t, []any{"pwd"})
+	claimsOf := func(token any) sitetest.Data {
+		_, claims := sitetest.ClaimsOf(t, token.(string))
+		return claims
+	}
+	require.Equal(t, []any{"pwd"}, claimsOf(got["token"])["amr"])
+	require.EqualValues(t, at.Unix(), claimsOf(got["token"])["auth_time"])
+	s.Travel(time.Minute)
+	refreshed := claimsOf(s.Browser().Post("/accounts/refresh-token", sitetest.Data{"refresh_token": got["refresh_token"]}).JSON(t)["token"])
+	require.EqualValues(t, at.Unix(), refreshed["auth_time"])
+	require.EqualValues(t, at.Add(time.Minute).Unix(), refreshed["iat"])
+
+	require.NoError(t, s.Accounts.Store.Update(t.Context(), func(tx store.Tx) error {
+		all, err := tx.Sessions(sitetest.UUIDOf(t, s, "ada"), 10)
+		for _, one := range all {
+			one.AMR, one.AuthTime = nil, time.Time{}
+			err = errors.Join(err, tx.PutSession(one))
+		}
+		return err
+	}))
+	says(t, []any{"pwd"})
+}
+
+// A link that was mailed and signs in shows the mailbox, and no password.
+func TestAutoLoginIsByMail(t *testing.T) {
+	s := sitetest.New(t, func(s *registration.Settings) { s.Register.AutoLogin = sitetest.On() })
+	require.Equal(t, http.StatusCreated, s.Browser().Post("/accounts/register", sitetest.Newcomer("ada")).StatusCode)
+	b := s.Browser()
+	require.Equal(t, http.StatusOK, b.Post("/accounts/verify-registration", sitetest.LinkOf(s.Mail(), t)).StatusCode)
+	require.Contains(t, b.Get("/accounts/sessions").Text, `"amr":["mail"]`)
 }
 
 // Behind guards of two realms, nobody's fields are shown by the rules of the other.

@@ -373,45 +373,6 @@ type Budget struct {
 	Whole time.Time
 }
 
-// SessionKind tells a browser's session from an API token.
-type SessionKind uint8
-
-const (
-	// KindSession is carried by the session cookie.
-	KindSession SessionKind = iota
-	// KindToken is carried by the Authorization header.
-	KindToken
-	// KindRefresh is a sign-in that lives on by refresh tokens: the family of
-	// all that follow from it, and of the access tokens (JWT) that they give.
-	KindRefresh
-)
-
-// Session is one sign-in of one account: a browser's session, an API token or
-// a family of refresh tokens.
-// Times are UTC with a resolution of one second in the store.
-type Session struct {
-	Hash     TokenHash
-	User     uuid.UUID
-	Kind     SessionKind
-	Created  time.Time
-	LastUsed time.Time
-	// Expires is the absolute end, whatever the use.
-	Expires time.Time
-	// Address is the client's IP address at sign-in.
-	Address string
-	// UserAgent is the client's User-Agent at sign-in, at most 160 bytes.
-	UserAgent string
-	// Refresh and Previous are the hashes of the second halves of the refresh
-	// token that is good now and of the one before it, which was used at
-	// Rotated. They are zero where the kind is not KindRefresh.
-	Refresh  TokenHash
-	Previous TokenHash
-	Rotated  time.Time
-	// Epoch is User.SessionEpoch, or User.TokenEpoch where the kind is not
-	// KindSession, at the sign-in. With another one the sign-in has ended.
-	Epoch uint32
-}
-
 // Mail is one row of the outbox.
 type Mail struct {
 	// Seq orders the queue; assigned by PutMail.
@@ -479,12 +440,4 @@ func ParseTokenHash(text string) (h TokenHash, ok bool) {
 func (h TokenHash) PublicID() string {
 	sum := sha256.Sum256(append([]byte("session id\x00"), h[:]...))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
-}
-
-// Epoch is what Session.Epoch of the account's live sessions of a kind is.
-func (u *User) Epoch(kind SessionKind) uint32 {
-	if kind == KindSession {
-		return u.SessionEpoch
-	}
-	return u.TokenEpoch
 }

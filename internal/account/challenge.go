@@ -23,8 +23,11 @@ const ParamChallenge = "challenge"
 // ChallengeLifetime is how long a challenge is good: terms have to be read.
 const ChallengeLifetime = 10 * time.Minute
 
-// methodPassword is the method of who has shown his password, as RFC 8176 names it.
-const methodPassword = "pwd"
+// How somebody has shown who he is: store.Session.AMR, and the method of a challenge.
+const (
+	MethodPassword = "pwd"
+	MethodMail     = "mail"
+)
 
 // A Challenge is what somebody is asked for besides his password. Nothing is stored for
 // it: it is signed, over the account as it is, so it ends with a new password, with the
@@ -83,7 +86,7 @@ func (a *Accounts) checkChallenge(tx store.Tx, token, browser string) (*store.Us
 		proof.Browser = browser
 	}
 	proof.State = challengeState(u)
-	if err := a.Signer.VerifyProof(proof, signature, a.Now(), ChallengeLifetime); err != nil || !u.IsActive || proof.Method != methodPassword {
+	if err := a.Signer.VerifyProof(proof, signature, a.Now(), ChallengeLifetime); err != nil || !u.IsActive || proof.Method != MethodPassword {
 		return nil, expired
 	}
 	return u, nil
@@ -138,7 +141,7 @@ func (a *Accounts) AnswerChallenge(ctx context.Context, in field.Input, browser 
 			}
 		}
 		got.User = u
-		got.Grant, err = a.letIn(t, u, client, old)
+		got.Grant, err = a.letIn(t, u, client, old, MethodPassword)
 		return err
 	})
 	if err == nil {

@@ -23,7 +23,7 @@ const ParamPassword = "password"
 // or a login field without the password (register_email.max_age).
 func (a *Accounts) StaleSignIn(s *store.Session) bool {
 	maxAge := a.Policy.RegisterEmail.MaxAge
-	return maxAge > 0 && a.Now().Sub(s.Created) >= maxAge
+	return maxAge > 0 && a.Now().Sub(s.ShownAt()) >= maxAge
 }
 
 // SetsLogin reports whether a profile's input changes what the account is found

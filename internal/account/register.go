@@ -341,7 +341,7 @@ func (a *Accounts) VerifyRegistration(ctx context.Context, in field.Input, clien
 			}
 		}
 		if a.Policy.Register.AutoLogin && u.IsActive && a.asks(u) == nil {
-			if grant, err = a.Grant(t, u, client); err != nil {
+			if grant, err = a.Grant(t, u, client, []string{MethodMail}); err != nil {
 				return err
 			}
 			if err := t.auditSignIn(u, grant, "link"); err != nil {

@@ -151,8 +151,9 @@ func (a *Accounts) EndSession(ctx context.Context, p session.Principal, in field
 }
 
 // Grant writes what a sign-in of u hands out, and ends what is beyond the number
-// of sign-ins that an account may have.
-func (a *Accounts) Grant(t *Txn, u *store.User, client Client) (*session.Grant, error) {
+// of sign-ins that an account may have. amr is how its owner has shown that he is
+// (store.Session.AMR).
+func (a *Accounts) Grant(t *Txn, u *store.User, client Client, amr []string) (*session.Grant, error) {
 	g := &session.Grant{}
 	now := a.Time()
 	var issued []store.TokenHash
@@ -162,6 +163,7 @@ func (a *Accounts) Grant(t *Txn, u *store.User, client Client) (*session.Grant, 
 			Hash: hash, User: u.ID, Kind: kind, Created: now, LastUsed: now,
 			Expires: now.Add(a.Policy.Session.Lifetime),
 			Address: client.Address, UserAgent: session.Shorten(client.UserAgent, session.MaxUserAgent), Epoch: u.Epoch(kind),
+			AMR: amr, AuthTime: now,
 		}
 		issued = append(issued, hash)
 		return token, s, t.PutSession(s)

@@ -70,7 +70,7 @@ func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, ol
 		got = SignedIn{User: u, Challenge: a.asks(u)}
 		switch {
 		case got.Challenge == nil:
-			got.Grant, err = a.letIn(t, u, client, old)
+			got.Grant, err = a.letIn(t, u, client, old, MethodPassword)
 		case rehashed != "":
 			err = a.PutUser(t, u)
 		}
@@ -79,22 +79,23 @@ func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, ol
 	switch {
 	case err != nil:
 	case got.Challenge != nil:
-		a.challenge(got.Challenge, got.User, methodPassword)
+		a.challenge(got.Challenge, got.User, MethodPassword)
 	default:
 		err = a.addAccessToken(ctx, got.User, got.Grant)
 	}
 	return got, err
 }
 
-// letIn is the end of every sign-in by a password. It writes u.
-func (a *Accounts) letIn(t *Txn, u *store.User, client Client, old *store.Session) (*session.Grant, error) {
+// letIn is the end of every sign-in that somebody asks for. amr is what he has shown
+// (store.Session.AMR), the first of it first. It writes u.
+func (a *Accounts) letIn(t *Txn, u *store.User, client Client, old *store.Session, amr ...string) (*session.Grant, error) {
 	if old != nil && old.Kind == store.KindSession {
 		if err := t.endSession(old.Hash); err != nil {
 			return nil, err
 		}
 	}
 	u.LastLogin = a.Time()
-	grant, err := a.Grant(t, u, client)
+	grant, err := a.Grant(t, u, client, amr)
 	if err != nil {
 		return nil, err
 	}
@@ -103,11 +104,14 @@ func (a *Accounts) letIn(t *Txn, u *store.User, client Client, old *store.Sessio
 		return nil, err
 	}
 	grant.Clashes = len(clashes) > 0
-	if err := t.auditSignIn(u, grant, "password"); err != nil {
+	if err := t.auditSignIn(u, grant, signedInBy[amr[0]]); err != nil {
 		return nil, err
 	}
 	return grant, a.PutUser(t, u)
 }
+
+// signedInBy says in the record how a sign-in began.
+var signedInBy = map[string]string{MethodPassword: "password", MethodMail: "code"}
 
 // verify compares a password with an account's, nil standing for an unknown
 // one, at the same cost, and returns a new one where the stored one is weaker

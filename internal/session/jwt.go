@@ -39,10 +39,14 @@ type AccessClaims struct {
 	jwt.Claims
 	// SessionID names the sign-in: the hash under which the store has it, from
 	// which no token can be made.
-	SessionID string   `json:"sid"`
-	Username  string   `json:"username,omitempty"`
-	Email     string   `json:"email,omitempty"`
-	Groups    []string `json:"groups,omitempty"`
+	SessionID string `json:"sid"`
+	// AMR and AuthTime are those of the sign-in: how its owner has shown who he is, and
+	// when he did so last (OpenID Connect Core 1.0, section 2).
+	AMR      []string         `json:"amr"`
+	AuthTime *jwt.NumericDate `json:"auth_time"`
+	Username string           `json:"username,omitempty"`
+	Email    string           `json:"email,omitempty"`
+	Groups   []string         `json:"groups,omitempty"`
 	// GroupsOmitted says that the account has groups, and that the token would be
 	// too long with them.
 	GroupsOmitted bool `json:"groups_omitted,omitempty"`
@@ -99,7 +103,7 @@ func (a *AccessTokens) Sign(ctx context.Context, now time.Time, u *store.User, s
 			Issuer: a.issuer, Subject: u.ID.String(), Audience: a.audience, ID: id.String(),
 			IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(expires),
 		},
-		SessionID: s.Hash.Text(), Username: u.Username, Email: u.Email, Groups: u.Groups,
+		SessionID: s.Hash.Text(), AMR: s.Methods(), AuthTime: jwt.NewNumericDate(s.ShownAt()), Username: u.Username, Email: u.Email, Groups: u.Groups,
 	}
 	token, err = jwt.Signed(signer).Claims(claims).Serialize()
 	if err == nil && len(token) > wideAccessToken && len(u.Groups) > 0 {

@@ -108,7 +108,7 @@ type Live struct {
 // A LiveSession is one in memory, with what a request may change of it.
 type LiveSession struct {
 	session  store.Session
-	created  int64        // Unix seconds
+	latest   int64        // when its owner has shown last who he is, Unix seconds
 	lastUsed atomic.Int64 // Unix seconds
 	saved    atomic.Int64 // the LastUsed in the store, or on its way there
 }
@@ -171,7 +171,7 @@ func (s *Live) find(ctx context.Context, hash store.TokenHash, kind store.Sessio
 		}
 	}
 	unix := now.Unix()
-	if ls.created-unix > int64(sign.MaxClockSkew/time.Second) {
+	if ls.latest-unix > int64(sign.MaxClockSkew/time.Second) {
 		ls = s.redate(ls, unix)
 	}
 	last := ls.lastUsed.Load()
@@ -213,7 +213,7 @@ func (s *Live) load(ctx context.Context, hash store.TokenHash, epoch uint64) (*L
 }
 
 func newLiveSession(session *store.Session) *LiveSession {
-	ls := &LiveSession{session: *session, created: session.Created.Unix()}
+	ls := &LiveSession{session: *session, latest: max(session.Created.Unix(), session.ShownAt().Unix())}
 	ls.lastUsed.Store(session.LastUsed.Unix())
 	ls.saved.Store(session.LastUsed.Unix())
 	return ls
@@ -221,12 +221,19 @@ func newLiveSession(session *store.Session) *LiveSession {
 
 // redate makes a sign-in of the future one of now, with the lifetime that it was
 // given: it was made under a clock that was ahead, and would be a fresh one, and
-// live, until that time has come. The store learns of it with the next flush.
+// live, until that time has come. So it does with what was shown in the future. The
+// store learns of it with the next flush.
 func (s *Live) redate(ls *LiveSession, unix int64) *LiveSession {
 	session := ls.session
-	lifetime := session.Expires.Sub(session.Created)
-	session.Created = time.Unix(unix, 0).UTC()
-	session.LastUsed, session.Expires = session.Created, session.Created.Add(lifetime)
+	now := time.Unix(unix, 0).UTC()
+	session.LastUsed = time.Unix(ls.lastUsed.Load(), 0).UTC()
+	if session.Created.After(now) {
+		lifetime := session.Expires.Sub(session.Created)
+		session.Created, session.LastUsed, session.Expires = now, now, now.Add(lifetime)
+	}
+	if session.AuthTime.After(now) {
+		session.AuthTime = now
+	}
 	fresh := newLiveSession(&session)
 	if s.Live.replace(session.Hash, ls, fresh) {
 		s.mu.Lock()
@@ -302,6 +309,9 @@ func (s *Live) Flush(ctx context.Context) error {
 				session.LastUsed = time.Unix(ls.lastUsed.Load(), 0).UTC()
 				if ls.session.Created.Before(session.Created) { // see redate
 					session.Created, session.Expires = ls.session.Created, ls.session.Expires
+				}
+				if ls.session.AuthTime.Before(session.AuthTime) {
+					session.AuthTime = ls.session.AuthTime
 				}
 				if err := tx.PutSession(session); err != nil {
 					return err

@@ -354,6 +354,8 @@ func sessionMembers(txt func(description string, examples ...any) Object) Object
 		{"expires", stamp},
 		{"address", txt("The client's IP address at sign-in.")},
 		{"user_agent", txt("The client's User-Agent at sign-in.")},
+		{"amr", Object{{"type", "array"}, {"items", Object{{"type", "string"}}}, {"description", "How its owner has shown who he is (RFC 8176)."}, {"examples", []any{[]string{"pwd", "otp"}}}}},
+		{"auth_time", stamp},
 		{"current", Object{{"type", "boolean"}, {"description", "Whether it is the one that asks."}}},
 	}
 }

@@ -149,6 +149,8 @@ type sessionRecord struct {
 	Previous  []byte            `cbor:"9,keyasint,omitempty"`
 	Rotated   *int64            `cbor:"10,keyasint,omitempty"` // unix seconds
 	Epoch     uint32            `cbor:"11,keyasint,omitempty"`
+	AMR       []string          `cbor:"12,keyasint,omitempty"`
+	AuthTime  *int64            `cbor:"13,keyasint,omitempty"` // unix seconds
 }
 
 type mailRecord struct {
@@ -276,6 +278,7 @@ func encodeSession(s *store.Session) ([]byte, error) {
 		User: s.User, Kind: s.Kind, Address: s.Address, UserAgent: toShorthand(s.UserAgent),
 		Created: unixSeconds(s.Created), LastUsed: unixSeconds(s.LastUsed), Expires: unixSeconds(s.Expires),
 		Refresh: hashBytes(s.Refresh), Previous: hashBytes(s.Previous), Rotated: unixSeconds(s.Rotated), Epoch: s.Epoch,
+		AMR: s.AMR, AuthTime: unixSeconds(s.AuthTime),
 	})
 }
 
@@ -288,6 +291,7 @@ func decodeSession(hash store.TokenHash, data []byte) (*store.Session, error) {
 		Hash: hash, User: r.User, Kind: r.Kind, Address: r.Address, UserAgent: fromShorthand(r.UserAgent),
 		Created: fromUnixSeconds(r.Created), LastUsed: fromUnixSeconds(r.LastUsed), Expires: fromUnixSeconds(r.Expires),
 		Refresh: fromHashBytes(r.Refresh), Previous: fromHashBytes(r.Previous), Rotated: fromUnixSeconds(r.Rotated), Epoch: r.Epoch,
+		AMR: r.AMR, AuthTime: fromUnixSeconds(r.AuthTime),
 	}, nil
 }
 

@@ -323,7 +323,8 @@ func (t *boltTx) PutSession(s *store.Session) error {
 		return err
 	case old.User == s.User && bytes.Equal(sessionExpiryKey(old), byExpiry):
 		// The usual case, a new LastUsed: the indexes stay as they are.
-		if old.LastUsed = s.LastUsed; *old != *s {
+		old.LastUsed = s.LastUsed
+		if before, err := encodeSession(old); err != nil || !bytes.Equal(before, data) {
 			t.revoked(s.Hash)
 		}
 		return t.bucket(bucketSessions).Put(s.Hash[:], data)

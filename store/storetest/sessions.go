@@ -21,7 +21,7 @@ func hash(name string) store.TokenHash { return sha256.Sum256([]byte(name)) }
 func newSession(name string, user uuid.UUID) *store.Session {
 	return &store.Session{
 		Hash: hash(name), User: user, Created: now, LastUsed: now.Add(time.Minute),
-		Expires: now.Add(time.Hour), Address: "2001:db8::1", UserAgent: name,
+		Expires: now.Add(time.Hour), Address: "2001:db8::1", UserAgent: name, AMR: []string{"pwd", "otp"}, AuthTime: now.Add(time.Second),
 	}
 }
 
@@ -86,15 +86,27 @@ var sessionPromises = []promise{
 			require.Equal(t, want, got)
 		}
 	}},
+	{"a sign-in from before its methods were kept has none", func(t *testing.T, open opener) {
+		s := open(t)
+		before := newSession("before", uuid.Must(uuid.NewV7()))
+		before.AMR, before.AuthTime = nil, time.Time{}
+		putSession(t, s, before)
+		got, err := session(t, s, "before")
+		require.NoError(t, err)
+		require.Empty(t, got.AMR)
+		require.True(t, got.AuthTime.IsZero())
+		require.Equal(t, []string{"pwd"}, got.Methods())
+		require.Equal(t, before.Created, got.ShownAt())
+	}},
 	{"times are UTC with a resolution of a second", func(t *testing.T, open opener) {
 		s := open(t)
 		given := newSession("one", uuid.Must(uuid.NewV7()))
 		east := time.FixedZone("east", 3600)
-		given.Created, given.LastUsed, given.Expires = now.Add(1e8).In(east), now.Add(2e8).In(east), now.Add(9e8).In(east)
+		given.Created, given.LastUsed, given.Expires, given.AuthTime = now.Add(1e8).In(east), now.Add(2e8).In(east), now.Add(9e8).In(east), now.Add(5e8).In(east)
 		putSession(t, s, given)
 		got, err := session(t, s, "one")
 		require.NoError(t, err)
-		for _, at := range []time.Time{got.Created, got.LastUsed, got.Expires} {
+		for _, at := range []time.Time{got.Created, got.LastUsed, got.Expires, got.AuthTime} {
 			require.Equal(t, now, at)
 		}
 	}},

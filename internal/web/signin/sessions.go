@@ -42,14 +42,16 @@ func EndpointSessions(*web.Realm) *web.Endpoint {
 
 // sessionShown is one sign-in in an answer.
 type sessionShown struct {
-	ID        string `json:"id"`
-	Kind      string `json:"kind"`
-	Created   any    `json:"created"`
-	LastUsed  any    `json:"last_used"`
-	Expires   any    `json:"expires"`
-	Address   string `json:"address"`
-	UserAgent string `json:"user_agent"`
-	Current   bool   `json:"current"`
+	ID        string   `json:"id"`
+	Kind      string   `json:"kind"`
+	Created   any      `json:"created"`
+	LastUsed  any      `json:"last_used"`
+	Expires   any      `json:"expires"`
+	Address   string   `json:"address"`
+	UserAgent string   `json:"user_agent"`
+	AMR       []string `json:"amr"`
+	AuthTime  any      `json:"auth_time"`
+	Current   bool     `json:"current"`
 }
 
 // paramPage is the query parameter with the number of the page of a list.
@@ -83,7 +85,7 @@ func shownSessions(c *web.Call) (list []sessionShown, more bool, err error) {
 	for i, s := range all {
 		list[i] = sessionShown{
 			ID: s.Hash.PublicID(), Kind: account.SessionKinds[s.Kind], Created: field.TimeValue(s.Created), LastUsed: field.TimeValue(s.LastUsed),
-			Expires: field.TimeValue(s.Expires), Address: s.Address, UserAgent: s.UserAgent, Current: s.Hash == c.Who.Session.Hash,
+			Expires: field.TimeValue(s.Expires), Address: s.Address, UserAgent: s.UserAgent, AMR: s.Methods(), AuthTime: field.TimeValue(s.ShownAt()), Current: s.Hash == c.Who.Session.Hash,
 		}
 	}
 	return list, more, nil
