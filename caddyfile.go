@@ -353,6 +353,7 @@ func (h *Handler) options() map[string]option {
 		"non_field_errors_key": switchOption(&h.NonFieldErrorsKey),
 		"throttle":             throttleOption(&h.Throttle),
 		"audit":                auditOption(&h.Audit),
+		"admin":                adminOption(&h.Admin),
 		"pages":                pagesOption(&h.Pages),
 	}
 }

@@ -34,6 +34,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/internal/web/adminapi"
+	"github.com/seed-928992b0/caddy-registration/internal/web/owner"
 	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -201,6 +202,9 @@ func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logge
 		return nil, err
 	}
 	r.Endpoints = r.Routes(endpoints)
+	if s.Admin != nil {
+		r.Owner = owner.New(r.Realm)
+	}
 	if r.Pages, err = web.NewPages(r.Realm); err != nil {
 		return nil, err
 	}

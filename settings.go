@@ -92,6 +92,9 @@ type Settings struct {
 	// The record of what is done to accounts. Default: on, for 90 days.
 	Audit AuditSettings `json:"audit,omitzero"`
 
+	// The owner's pages. Default: none.
+	Admin *AdminSettings `json:"admin,omitempty"`
+
 	// Whether a single refusal is sent as `{"non_field_errors": ["…"]}` instead
 	// of `{"detail": "…"}`. Default: false.
 	NonFieldErrorsKey *bool `json:"non_field_errors_key,omitempty"`
@@ -417,6 +420,7 @@ func (s *Settings) setDefaults() {
 	setSwitch(&s.Login.Session, true)
 	setSwitch(&s.Login.Token, false)
 	s.setJWTDefaults()
+	s.setAdminDefaults()
 	setSwitch(&s.ResetPassword.Enabled, true)
 	setDefault(&s.ResetPassword.VerificationPeriod, caddy.Duration(day))
 	setSwitch(&s.ResetPassword.OneTimeUse, true)

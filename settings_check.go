@@ -59,6 +59,7 @@ func (s *Settings) check() error {
 	s.checkFields(bad)
 	s.checkSessions(bad)
 	s.checkPages(bad)
+	s.checkAdmin(bad)
 	for _, name := range throttleNames {
 		if l := s.Throttle.limit(name); l.Events < 1 || l.Events > 1_000_000 || time.Duration(l.Window) < time.Second || time.Duration(l.Window) > 7*day {
 			bad("throttle", "%s: needs 1 to 1000000 events in a window of 1s to 7d; write for example: throttle %s 10 1m", name, name)

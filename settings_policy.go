@@ -52,6 +52,10 @@ func (s *Settings) policy() *account.Policy {
 	p.Session.Lifetime = time.Duration(s.Session.Lifetime)
 	p.Session.Idle = time.Duration(s.Session.Idle)
 	p.Session.Max = s.Session.Max
+	if s.Admin != nil {
+		p.Admin.Group, p.Admin.MaxAge = s.Admin.Group, time.Duration(s.Admin.MaxAge)
+		p.Admin.SecondFactor = s.Admin.SecondFactor == secondFactorRequired
+	}
 	p.Hash, p.Reserved = s.hashParams(), s.reserved
 	p.Validators = password.Validators{MinLength: s.Password.MinLength, Numeric: *s.Password.Numeric, Common: *s.Password.Common, Similar: *s.Password.Similar}
 	return p

@@ -452,6 +452,15 @@ var settingCases = []settingCase{
 			require.True(t, p.Log.Wait(0, p.Done, `"msg":"signed_in","realm":"`+p.name+`"`), "the log has it all the same")
 		}
 	}},
+	{"admin", "admin {\n group admins\n second_factor off\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]int{with: http.StatusOK, plain: http.StatusNotFound} {
+			c := p.member("warden")
+			require.Equal(t, http.StatusNotFound, c.Get("/accounts/admin/accounts").StatusCode, "no admin yet")
+			p.Administer("warden", `{"groups": ["admins"]}`)
+			require.Equal(t, want, c.Get("/accounts/admin/accounts").StatusCode)
+		}
+	}},
+	// How old a sign-in may be is a matter of minutes: internal/web/owner has it.
 	{"pages.off", "pages off\n register {\n verification_url https://front.example.net/\n }\n reset_password {\n verification_url https://front.example.net/\n }\n register_email {\n verification_url https://front.example.net/\n undo_url https://front.example.net/\n }", func(t *testing.T, with, plain *place) {
 		require.Equal(t, http.StatusMethodNotAllowed, with.browser().Get("/accounts/login/").StatusCode)
 		require.Equal(t, http.StatusOK, plain.browser().Get("/accounts/login/").StatusCode)

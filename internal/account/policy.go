@@ -4,11 +4,13 @@
 package account
 
 import (
+	"slices"
 	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // A Mode says who can sign up.
@@ -93,6 +95,13 @@ type Policy struct {
 		Idle     time.Duration
 		Max      int
 	}
+	// Admin says who looks after the accounts in a browser: the members of a group ("":
+	// nobody does), how old their sign-in may be, and whether they need a second factor.
+	Admin struct {
+		Group        string
+		MaxAge       time.Duration
+		SecondFactor bool
+	}
 	// Limits has the throttles by their names; Unlimited: none counts.
 	Limits    map[string]budget.Limit
 	Unlimited bool
@@ -103,6 +112,11 @@ type Policy struct {
 	// Hash is the cost of a new password hash, Validators what a new password has to be.
 	Hash       password.Params
 	Validators password.Validators
+}
+
+// IsAdmin reports whether an account looks after the others in a browser.
+func (p *Policy) IsAdmin(u *store.User) bool {
+	return p.Admin.Group != "" && u.IsActive && slices.Contains(u.Groups, p.Admin.Group)
 }
 
 // LimitsDomains reports whether there are addresses that the owner doesn't let in.

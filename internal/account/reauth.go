@@ -70,6 +70,33 @@ func (a *Accounts) reauthenticate(ctx context.Context, p session.Principal, in f
 	if !a.StaleSignIn(p.Session) {
 		return func(*Txn, *store.User) error { return nil }, nil
 	}
+	return a.prove(ctx, p, in)
+}
+
+// StaleForAdmin reports whether a sign-in is too old to change others' accounts without
+// the password (admin.max_age).
+func (a *Accounts) StaleForAdmin(s *store.Session) bool {
+	return a.Now().Sub(s.Created) >= a.Policy.Admin.MaxAge
+}
+
+// ProveAgain refuses an input that doesn't bring the password of who is signed in, as
+// reauthenticate does.
+func (a *Accounts) ProveAgain(ctx context.Context, p session.Principal, in field.Input) error {
+	stillGood, err := a.prove(ctx, p, in)
+	if err != nil {
+		return err
+	}
+	return a.Update(ctx, func(t *Txn) error {
+		u, err := t.User(p.User.ID)
+		if err != nil {
+			return notSignedIn(err)
+		}
+		return stillGood(t, u)
+	})
+}
+
+// prove is reauthenticate for a sign-in that is too old, however old that is.
+func (a *Accounts) prove(ctx context.Context, p session.Principal, in field.Input) (stillGood func(*Txn, *store.User) error, err error) {
 	var errs refusal.FieldErrors
 	if in[ParamPassword].Kind == field.ValueAbsent {
 		errs.Add(ParamPassword, refusal.CodeReauthenticate)

@@ -66,6 +66,27 @@ func (c *Checker) Paths() map[string][]string {
 	return out
 }
 
+// template is the path of the document that an address belongs to: itself, or one with
+// {parts} in braces.
+func (c *Checker) template(path string) string {
+	paths := member(c.doc, "paths")
+	if paths[path] != nil {
+		return path
+	}
+	parts := strings.Split(path, "/")
+	for template := range paths {
+		pattern := strings.Split(template, "/")
+		fits := len(pattern) == len(parts)
+		for i := 0; fits && i < len(parts); i++ {
+			fits = pattern[i] == parts[i] || strings.HasPrefix(pattern[i], "{")
+		}
+		if fits {
+			return template
+		}
+	}
+	return path
+}
+
 func member(object map[string]any, names ...string) map[string]any {
 	for _, name := range names {
 		object, _ = object[name].(map[string]any)
@@ -77,6 +98,7 @@ func member(object map[string]any, names ...string) map[string]any {
 // unknown status or media type, a body that does not match, a path that is not
 // there and yet answers.
 func (c *Checker) Check(a Answer) error {
+	a.Path = c.template(a.Path)
 	item := member(c.doc, "paths", a.Path)
 	if item == nil {
 		return expect(a, http.StatusNotFound, "the path is not in the document")

@@ -47,40 +47,85 @@ func Malformed(id string) *refusal.Error {
 
 // decodeBody reads the body of a request. An empty one is an empty input.
 func decodeBody(w http.ResponseWriter, req *http.Request) (field.Input, error) {
+	in, _, err := decode(w, req, false)
+	return in, err
+}
+
+// DecodeLists is decodeBody for who takes several values by one name, too: the lists of
+// texts of a JSON object, and all that a form says by a name, in their order.
+func DecodeLists(w http.ResponseWriter, req *http.Request) (field.Input, map[string][]string, error) {
+	return decode(w, req, true)
+}
+
+func decode(w http.ResponseWriter, req *http.Request, lists bool) (field.Input, map[string][]string, error) {
+	mediaType, params, body, err := readTyped(w, req)
+	if err != nil {
+		return nil, nil, err
+	}
+	var in field.Input
+	var several map[string][]string
+	switch mediaType {
+	case "":
+		in = field.Input{}
+	case "application/json":
+		if in, err = DecodeJSON(body); err == nil && lists {
+			several = jsonLists(body)
+		}
+	case "multipart/form-data":
+		in, err = decodeMultipart(body, params["boundary"])
+	default:
+		if in, err = decodeForm(body); err == nil && lists {
+			several, err = url.ParseQuery(string(body))
+		}
+	}
+	return in, several, err
+}
+
+// jsonLists are the members of an object that are lists of texts. The object was read
+// before.
+func jsonLists(body []byte) map[string][]string {
+	var members map[string]json.RawMessage
+	_ = json.Unmarshal(body, &members)
+	several := map[string][]string{}
+	for name, raw := range members {
+		var list []string
+		if json.Unmarshal(raw, &list) == nil && list != nil {
+			several[name] = list
+		}
+	}
+	return several
+}
+
+// readTyped reads the body of a request, and of which type it is: "" where it is empty
+// and has none.
+func readTyped(w http.ResponseWriter, req *http.Request) (mediaType string, params map[string]string, body []byte, err error) {
 	header := req.Header.Get("Content-Type")
-	mediaType, params, err := mime.ParseMediaType(header[:min(len(header), maxContentType)])
+	mediaType, params, err = mime.ParseMediaType(header[:min(len(header), maxContentType)])
 	known := err == nil && len(header) <= maxContentType && (mediaType == "application/json" || mediaType == "application/x-www-form-urlencoded" || mediaType == "multipart/form-data")
 	if header != "" && !known {
-		return nil, refusal.New(refusal.CodeUnsupportedMediaType)
+		return "", nil, nil, refusal.New(refusal.CodeUnsupportedMediaType)
 	}
 	tooLarge := &refusal.Error{Code: refusal.CodeTooLarge, Params: text.Params{"max": MaxBody}}
 	if req.ContentLength > MaxBody {
-		return nil, tooLarge
+		return "", nil, nil, tooLarge
 	}
-	body, err := readBody(w, req, bodyPatience)
+	body, err = readBody(w, req, bodyPatience)
 	if limit := (*http.MaxBytesError)(nil); errors.As(err, &limit) {
-		return nil, tooLarge
+		return "", nil, nil, tooLarge
 	}
 	if err != nil {
-		return nil, Malformed("malformed.truncated")
+		return "", nil, nil, Malformed("malformed.truncated")
 	}
 	if header == "" {
 		if len(body) > 0 {
-			return nil, refusal.New(refusal.CodeUnsupportedMediaType)
+			return "", nil, nil, refusal.New(refusal.CodeUnsupportedMediaType)
 		}
-		return field.Input{}, nil
+		return "", nil, nil, nil
 	}
-	if mediaType == "application/json" {
-		return DecodeJSON(body)
+	if mediaType != "application/json" && !utf8.Valid(body) {
+		return "", nil, nil, Malformed("malformed.utf8")
 	}
-	if !utf8.Valid(body) {
-		return nil, Malformed("malformed.utf8")
-	}
-	switch mediaType {
-	case "multipart/form-data":
-		return decodeMultipart(body, params["boundary"])
-	}
-	return decodeForm(body)
+	return mediaType, params, body, nil
 }
 
 // readBody reads at most MaxBody bytes within a time. A client that sends byte

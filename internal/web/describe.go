@@ -29,6 +29,8 @@ type EndpointDoc struct {
 	Operation string
 	// ContentType is that of the success; "": application/json.
 	ContentType string
+	// Hidden: to who may not, it is as if there were nothing.
+	Hidden bool
 	// SetsCookie: the answer sets or takes away the session cookie.
 	SetsCookie bool
 	// versioned: the answer has an ETag, and 304 to who has it already.
@@ -118,6 +120,7 @@ const (
 	TagPassword  = "password"
 	TagEmail     = "e-mail"
 	TagDocuments = "documents"
+	TagOwner     = "owner"
 )
 
 // linkSchemas are the parts of a mailed link.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mileusna/useragent"
+
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
@@ -112,4 +114,16 @@ func (r *Realm) Named(c *Call, in field.Input, names []string) *store.User {
 		return nil
 	}
 	return u
+}
+
+// DeviceOf names the program and the system of a User-Agent, for a person.
+func DeviceOf(header string) string {
+	ua := useragent.Parse(header)
+	switch {
+	case ua.Name == "" || ua.OS == "" && ua.Version == "":
+		return header
+	case ua.OS == "":
+		return ua.Name
+	}
+	return ua.Name + ", " + ua.OS
 }

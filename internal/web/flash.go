@@ -6,6 +6,7 @@ package web
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,10 +33,30 @@ type flash struct {
 	email string
 	// name and value are the input that would ask for the mail again.
 	name, value string
+	// count is a number that the message mentions.
+	count int
 }
 
 func (f flash) phrase() text.Phrase {
-	return text.Say(f.detail, text.Params{"email": hostname.DisplayAddress(f.email)})
+	return text.Say(f.detail, text.Params{"email": hostname.DisplayAddress(f.email), "count": f.count})
+}
+
+// LeaveNote tells the next page of this name what has been done. The message may mention
+// an address (email) and a number (count).
+func (r *Realm) LeaveNote(w http.ResponseWriter, req *http.Request, page string, done text.Phrase) {
+	f := flash{page: page, detail: done.Id}
+	f.email, _ = done.Params["email"].(string)
+	f.count, _ = done.Params["count"].(int)
+	r.setFlash(w, req, f)
+}
+
+// TakeNote is what LeaveNote has left for a page, in words, "" where there is nothing.
+func (r *Realm) TakeNote(w http.ResponseWriter, c *Call, page string) string {
+	f := r.takeFlash(w, c.Req, page, false)
+	if f.detail == "" {
+		return ""
+	}
+	return c.Loc.Text(f.phrase())
 }
 
 // setFlash leaves the message for the page that it names.
@@ -43,7 +64,7 @@ func (r *Realm) setFlash(w http.ResponseWriter, req *http.Request, f flash) {
 	if f.detail == "" {
 		return
 	}
-	value := url.Values{"p": {f.page}, "d": {f.detail}, "e": {f.email}, "n": {f.name}, "v": {f.value}}.Encode()
+	value := url.Values{"p": {f.page}, "d": {f.detail}, "e": {f.email}, "n": {f.name}, "v": {f.value}, "c": {strconv.Itoa(f.count)}}.Encode()
 	if len(value) <= maxFlash {
 		http.SetCookie(w, r.newCookie(req, flashSuffix, value, int(flashLifetime/time.Second)))
 	}
@@ -71,6 +92,8 @@ func (r *Realm) takeFlash(w http.ResponseWriter, req *http.Request, page string,
 	}
 	values, err := url.ParseQuery(value)
 	f := flash{page: values.Get("p"), detail: values.Get("d"), email: values.Get("e"), name: values.Get("n"), value: values.Get("v")}
+	f.count, _ = strconv.Atoi(values.Get("c"))
+	f.count = max(0, f.count)
 	mine := err == nil && f.page == page
 	if (!keep || !mine) && req.Method == http.MethodGet && !fetchesAhead(req.Header) {
 		http.SetCookie(w, r.newCookie(req, flashSuffix, "", -1))

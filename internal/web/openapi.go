@@ -61,6 +61,18 @@ func (r *Realm) openAPIDocument(cookie string) Object {
 	for _, name := range names {
 		paths = append(paths, member{"/" + name, r.pathItem(r.Endpoints[name])})
 	}
+	tags := []Object{
+		{{"name", TagAccount}, {"description", "Sign-up and the profile."}},
+		{{"name", TagSignIn}, {"description", "Sessions and tokens."}},
+		{{"name", TagPassword}, {"description", "Change and reset of the password."}},
+		{{"name", TagEmail}, {"description", "Change of the e-mail address."}},
+		{{"name", TagDocuments}, {"description", "Files that everybody may read."}},
+	}
+	schemas := r.schemas()
+	if r.Owner != nil {
+		paths, schemas = append(paths, r.ownerPaths()...), append(schemas, r.Owner.Schemas()...)
+		tags = append(tags, Object{{"name", TagOwner}, {"description", "For who looks after the accounts, the members of one group; 404 to everybody else. API tokens and JWTs read only."}})
+	}
 	server := r.Options.BaseURL + r.Path
 	description := "Bodies are JSON, forms or multipart forms, up to 64 KiB. Each path works with and without a trailing slash."
 	if !r.Options.Pages.Off {
@@ -70,16 +82,20 @@ func (r *Realm) openAPIDocument(cookie string) Object {
 		{"openapi", "3.1.1"},
 		{"info", Object{{"title", "Accounts of " + r.SiteName}, {"version", "1.0.0"}, {"description", description}}},
 		{"servers", []Object{{{"url", server}}}},
-		{"tags", []Object{
-			{{"name", TagAccount}, {"description", "Sign-up and the profile."}},
-			{{"name", TagSignIn}, {"description", "Sessions and tokens."}},
-			{{"name", TagPassword}, {"description", "Change and reset of the password."}},
-			{{"name", TagEmail}, {"description", "Change of the e-mail address."}},
-			{{"name", TagDocuments}, {"description", "Files that everybody may read."}},
-		}},
+		{"tags", tags},
 		{"paths", paths},
-		{"components", Object{{"securitySchemes", r.securitySchemes(cookie)}, {"schemas", r.schemas()}}},
+		{"components", Object{{"securitySchemes", r.securitySchemes(cookie)}, {"schemas", schemas}}},
 	}
+}
+
+// ownerPaths are the owner's pages, each with its methods.
+func (r *Realm) ownerPaths() (paths Object) {
+	for _, e := range r.Owner.Described() {
+		path := "/" + e.Name
+		item, _ := paths.at(path).(Object)
+		paths = paths.with(path, append(item, r.pathItem(e)...))
+	}
+	return paths
 }
 
 // The names of the security schemes.

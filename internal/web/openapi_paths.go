@@ -56,11 +56,16 @@ func (r *Realm) operation(e *Endpoint, method string) Object {
 	}
 	out = append(out, member{"security", r.security(e)})
 	acts := method != http.MethodGet
+	var parameters []Object
+	if strings.Contains(e.Name, "{id}") {
+		parameters = append(parameters, Object{{"name", "id"}, {"in", "path"}, {"required", true}, {"schema", Object{{"type", "string"}}}})
+	}
 	if (e.linkActs || d.InQuery) && !acts {
-		var parameters []Object
 		for _, in := range d.Inputs {
 			parameters = append(parameters, Object{{"name", in.Name}, {"in", "query"}, {"required", in.Required}, {"schema", in.schema}})
 		}
+	}
+	if len(parameters) > 0 {
 		out = append(out, member{"parameters", parameters})
 	}
 	if acts && len(d.Inputs) > 0 {
@@ -126,6 +131,12 @@ func (r *Realm) refusalsOf(e *Endpoint, acts bool) map[int][]refusal.Code {
 	}
 	if e.SignedIn {
 		add(refusal.CodeNotAuthenticated)
+	}
+	if d.Hidden {
+		add(refusal.CodeNotFound)
+		if !acts {
+			add(d.Codes...)
+		}
 	}
 	if r.Options.Login.Token && !e.Anonymous {
 		add(refusal.CodeTokenInvalid)

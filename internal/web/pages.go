@@ -86,6 +86,8 @@ type PageData struct {
 	Form *PageForm
 	// Sessions are the sign-ins of who is signed in, each with a button to end it.
 	Sessions []PageSession
+	// Owner is what an owner's page shows below its heading.
+	Owner any
 	// Action is the one way on, if there is one; Links are the others.
 	Action *PageLink
 	Links  []PageLink
@@ -195,6 +197,9 @@ func NewPages(r *Realm) (*pages, error) {
 	}
 	slices.Sort(p.Names)
 	p.Names = append(p.Names, errorPage)
+	if r.Owner != nil {
+		p.Names = append(p.Names, OwnerPath)
+	}
 	folder := r.Options.Pages.Folder
 	if err := p.checkFolder(folder, r.Options.Pages.FolderNamed); err != nil {
 		return nil, err
@@ -283,7 +288,16 @@ func (p *pages) parse(folder string) error {
 			return wrong(err)
 		}
 		content := set.Lookup(contentTemplate)
-		if folder != "" {
+		switch {
+		case name == OwnerPath: // has a template of its own
+			text, err := p.read(folder, name+".html")
+			if err == nil {
+				content, err = set.New(name + ".html").Parse(text)
+			}
+			if err != nil {
+				return wrong(err)
+			}
+		case folder != "":
 			raw, err := os.ReadFile(filepath.Join(folder, name+".html")) //nolint:gosec // as above
 			if err == nil {
 				content, err = set.New(name + ".html").Parse(string(raw))
@@ -319,7 +333,16 @@ func (p *pages) samples(name string) []PageData {
 		}, PageField{Name: "y", Kind: kind})
 	}
 	full.loc = p.realm.Languages.Locales[0]
-	return []PageData{full, {Page: name, loc: full.loc}, {Page: name, loc: full.loc, Form: &PageForm{}}}
+	samples := []PageData{full, {Page: name, loc: full.loc}, {Page: name, loc: full.loc, Form: &PageForm{}}}
+	if name != OwnerPath {
+		return samples
+	}
+	for i, owner := range p.realm.Owner.Samples() {
+		sample := samples[min(i, 1)]
+		sample.Owner = owner
+		samples = append(samples, sample)
+	}
+	return samples[3:]
 }
 
 // ownFile reads a file of the owner's and returns the address at which the

@@ -205,6 +205,20 @@ func TermsField(s *Options) FormField {
 	}
 }
 
+// TextField asks for a line of text.
+func TextField(name string, label text.Phrase, required bool) FormField {
+	return FormField{Name: name, label: label, kind: kindInputText, Autocomplete: "off", Required: required, verbatim: true}
+}
+
+// ChoiceField asks for one of some values, each with its label.
+func ChoiceField(name string, label text.Phrase, values []string, labels []text.Phrase) FormField {
+	f := FormField{Name: name, label: label, kind: kindInputSelect, Required: true}
+	for i, value := range values {
+		f.options = append(f.options, formOption{value, labels[i]})
+	}
+	return f
+}
+
 // LongField asks for some sentences.
 func LongField(name string, label text.Phrase, required bool) FormField {
 	return FormField{Name: name, label: label, kind: kindInputLong, Required: required}

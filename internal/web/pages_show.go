@@ -104,6 +104,13 @@ func (ff FormField) show(l *text.Locale, value string) PageField {
 	return field
 }
 
+// Show is an input with its value and what is wrong with that.
+func (ff FormField) Show(l *text.Locale, value string, errs []string) PageField {
+	field := ff.show(l, value)
+	field.Errors = errs
+	return field
+}
+
 // otherErrors are those of no input that the form shows: of the whole act, and
 // of what a browser can't have sent.
 func otherErrors(fields []PageField, left map[string][]string, refused *refusal.Error, l *text.Locale) []PageError {
@@ -139,9 +146,14 @@ func Facts(c *Call, f *Form) []PageFact {
 			continue
 		}
 		f := c.Policy.Fields.ByName[shown.Name]
-		facts = append(facts, PageFact{c.Loc.Text(labelPhrase(f)), factText(c.Loc, f.Kind, shown.Value)})
+		facts = append(facts, FactOf(c.Loc, f, shown.Value))
 	}
 	return facts
+}
+
+// FactOf is a field with a value that it has, for a person.
+func FactOf(l *text.Locale, f *field.Field, value any) PageFact {
+	return PageFact{l.Text(labelPhrase(f)), factText(l, f.Kind, value)}
 }
 
 // factText writes a value for a person.

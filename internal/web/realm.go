@@ -93,6 +93,8 @@ type Realm struct {
 	// SiteName is what mails and pages call the site.
 	SiteName string
 
+	// Owner has the pages of who looks after the accounts; nil: there are none.
+	Owner       OwnerPages
 	Endpoints   map[string]*Endpoint
 	Openapi     *openAPI
 	Languages   *text.Languages
@@ -201,3 +203,20 @@ func (r *Realm) AfterSignIn(next string) string {
 	}
 	return r.Address("/profile/")
 }
+
+// OwnerPages are the pages of who looks after the accounts, below OwnerPath.
+type OwnerPages interface {
+	// Serve answers a request for a path below the realm's, or returns false where
+	// there is nothing for who asks: then the answer is that of any unknown path.
+	Serve(w http.ResponseWriter, req *http.Request, path string) bool
+	// Samples are what the template of the pages has to be able to show (PageData.Owner).
+	Samples() []any
+	// Described are the pages as endpoints, for the OpenAPI document alone: one for each
+	// path and method. Schemas are those that they answer with.
+	Described() []*Endpoint
+	Schemas() Object
+}
+
+// OwnerPath is the first part of the paths of the owner's pages, and the name of their
+// template.
+const OwnerPath = "admin"

@@ -295,6 +295,26 @@ func (r *Realm) writeError(w http.ResponseWriter, req *http.Request, e *refusal.
 	WriteJSON(w, status, "application/json", map[string]string{"detail": text})
 }
 
+// AccountShown is an account as an owner sees it: every field, and what stands behind
+// is_active. Its password's hash is not among it.
+func AccountShown(a *account.Accounts, u *store.User) Object {
+	var all Object
+	for _, f := range a.Policy.Fields.All {
+		all = append(all, member{f.Name, f.Get(u)})
+	}
+	all = append(all, NewObject("email_verified", u.EmailVerified, "awaits_verification", u.AwaitsVerification, "awaits_approval", u.AwaitsApproval)...)
+	if u.Reason != "" {
+		all = append(all, member{"reason", u.Reason})
+	}
+	if u.Terms != "" {
+		all = append(all, member{"terms", NewObject("version", u.Terms, "accepted", u.TermsAt)})
+	}
+	if at := u.Unreachable; at.Email != "" && at.Email == u.Email {
+		all = append(all, member{"email_unreachable", NewObject("since", at.Since, "server_says", at.Words)})
+	}
+	return all
+}
+
 // writeReply sends a success as JSON.
 func (r *Realm) writeReply(w http.ResponseWriter, l *text.Locale, rep *Reply) {
 	w.Header().Set("Cache-Control", "no-store")

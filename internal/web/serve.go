@@ -171,6 +171,9 @@ func (r *Realm) Serve(w http.ResponseWriter, req *http.Request, name string) {
 	if r.Origins.cors(w, req, e) {
 		return
 	}
+	if !ok && r.Owner != nil && r.Owner.Serve(w, req, name) {
+		return
+	}
 	page := ok && read && r.showsForm(req, e, html)
 	if !ok || e.Off && !e.mayBeInvited(req, page) {
 		r.notThere(w, req, e, html)
@@ -298,6 +301,28 @@ func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html
 	r.finish(w, c, e, html)
 }
 
+// NewCall is a request before its body is read: who asks, and from where. Who is nil
+// where nobody is signed in; a token that is no good is an error.
+func (r *Realm) NewCall(req *http.Request) (*Call, error) {
+	c := &Call{Accounts: r.Ready(req.Context()), Realm: r, Req: req, Client: r.client(req)}
+	if c.Accounts == nil {
+		return nil, refusal.Unavailable(errors.New("the store is not open"))
+	}
+	c.Loc = r.Languages.Named(c.Client.Language)
+	who, err := r.Authenticate(req, true)
+	switch {
+	case err == nil:
+		c.Who = &who
+	case !errors.Is(err, store.ErrNotFound):
+		return nil, err
+	}
+	c.nameCaller()
+	return c, nil
+}
+
+// Foreign reports whether a request comes from a page that may not send it.
+func (r *Realm) Foreign(req *http.Request) bool { return r.Origins.foreign(req) }
+
 // nameCaller says for the record who the acts of the request are done for.
 func (c *Call) nameCaller() {
 	who := audit.Caller{Address: c.Client.Address, Agent: c.Client.UserAgent}
@@ -351,6 +376,12 @@ func (r *Realm) finish(w http.ResponseWriter, c *Call, e *Endpoint, html bool) {
 		return
 	}
 	r.writeReply(w, c.Loc, rep)
+}
+
+// LogAct writes the log line of an act that is no endpoint's, on the account of who asks
+// or on user.
+func (r *Realm) LogAct(c *Call, act string, user *store.User, err error) {
+	r.logAct(c, &Endpoint{Name: act}, &Reply{User: user}, err)
 }
 
 // logAct writes one line for an act: what, with which outcome, on which account,

@@ -281,6 +281,9 @@ func (c *Call) Guess() error {
 	return c.guessAt(c.Who.User)
 }
 
+// GuessOwn counts a try of the current password of who asks as one to sign in.
+func (c *Call) GuessOwn() error { return c.guessAt(c.Who.User) }
+
 // guessAt counts a try of u's password as one to sign in to the account.
 func (c *Call) guessAt(u *store.User) error {
 	if c.Realm.Options.Unlimited {

@@ -34,25 +34,8 @@ var userOperations = []Operation{
 	{Method: http.MethodDelete, Path: "{realm}/users/{account}", Summary: "Removes an account for good", Do: deleteUser},
 }
 
-// shown is an account as an owner sees it: every field, and what stands behind
-// is_active. Its password's hash is not among it.
-func shown(a *account.Accounts, u *store.User) web.Object {
-	var all web.Object
-	for _, f := range a.Policy.Fields.All {
-		all = append(all, web.NewObject(f.Name, f.Get(u))...)
-	}
-	all = append(all, web.NewObject("email_verified", u.EmailVerified, "awaits_verification", u.AwaitsVerification, "awaits_approval", u.AwaitsApproval)...)
-	if u.Reason != "" {
-		all = append(all, web.NewObject("reason", u.Reason)...)
-	}
-	if u.Terms != "" {
-		all = append(all, web.NewObject("terms", web.NewObject("version", u.Terms, "accepted", u.TermsAt))...)
-	}
-	if at := u.Unreachable; at.Email != "" && at.Email == u.Email {
-		all = append(all, web.NewObject("email_unreachable", web.NewObject("since", at.Since, "server_says", at.Words))...)
-	}
-	return all
-}
+// shown is an account as an owner sees it.
+func shown(a *account.Accounts, u *store.User) web.Object { return web.AccountShown(a, u) }
 
 func showUser(c *Call) (any, error) { return shown(c.Accounts, c.User), nil }
 

@@ -50,6 +50,9 @@ func EndpointProfile(r *web.Realm) *web.Endpoint {
 	e.Form.Links = append(e.Form.Links, web.LinkTo("/sessions/", text.Say("link.sessions")))
 	e.Form.Complete = func(c *web.Call, d *web.PageData, _ *store.User) error {
 		d.Facts = web.Facts(c, e.Form)
+		if c.Policy.IsAdmin(c.Who.User) {
+			d.Links = append(d.Links, web.PageLink{Href: c.Realm.Address("/" + web.OwnerPath + "/"), Text: c.Loc.Text(text.Say("link.admin"))})
+		}
 		web.LetStay(c, d, c.Who.User)
 		if len(e.Form.Fields) == 0 {
 			d.Form = nil

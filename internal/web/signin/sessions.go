@@ -6,8 +6,6 @@ import (
 	"net/http"
 	"strconv"
 
-	"github.com/mileusna/useragent"
-
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
@@ -104,19 +102,7 @@ func pageSessions(list []sessionShown) []web.PageSession {
 	for i, s := range list {
 		created, _ := s.Created.(string)
 		used, _ := s.LastUsed.(string)
-		out[i] = web.PageSession{ID: s.ID, Kind: s.Kind, Address: s.Address, UserAgent: s.UserAgent, Device: deviceOf(s.UserAgent), Created: created, LastUsed: used, Current: s.Current}
+		out[i] = web.PageSession{ID: s.ID, Kind: s.Kind, Address: s.Address, UserAgent: s.UserAgent, Device: web.DeviceOf(s.UserAgent), Created: created, LastUsed: used, Current: s.Current}
 	}
 	return out
-}
-
-// deviceOf names the program and the system of a User-Agent.
-func deviceOf(header string) string {
-	ua := useragent.Parse(header)
-	switch {
-	case ua.Name == "" || ua.OS == "" && ua.Version == "":
-		return header
-	case ua.OS == "":
-		return ua.Name
-	}
-	return ua.Name + ", " + ua.OS
 }

@@ -1,0 +1,130 @@
+// account.go: P/admin/accounts/<id>: one account with its sign-ins and what was last
+// done to it.
+
+package owner
+
+import (
+	"strings"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/hostname"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// auditShown is how many of the last rows of the audit an account's page has.
+const auditShown = 10
+
+// user is the account that the path names, CodeNotFound where there is none.
+func (c *Call) user() (*store.User, error) {
+	u, err := c.LookupID(c.Req.Context(), c.ID)
+	if err != nil && web.AsRefusal(err).Code == refusal.CodeUserNotFound {
+		return nil, refusal.New(refusal.CodeNotFound)
+	}
+	return u, err
+}
+
+func showAccount(c *Call) (*Shown, error) {
+	u, err := c.user()
+	if err != nil {
+		return nil, err
+	}
+	signIns, err := c.SignInsOf(c.Req.Context(), u)
+	if err != nil {
+		return nil, err
+	}
+	if !c.HTML {
+		return &Shown{JSON: append(web.AccountShown(c.Accounts, u), web.NewObject("sessions", shownSignIns(signIns))...)}, nil
+	}
+	rows, err := c.Audits(c.Req.Context(), store.AuditQuery{Account: u.ID, Limit: auditShown, Newest: true})
+	if err != nil {
+		return nil, err
+	}
+	return &Shown{View: &View{
+		Title: hostname.DisplayAddress(web.AccountName(u)),
+		Parts: []Part{
+			{Facts: c.facts(u)},
+			{Heading: c.Say("page.admin.sign_ins"), Table: c.signIns(signIns)},
+			{Heading: c.Say("page.admin.last_events"), Table: c.events(rows.Rows)},
+		},
+		Links: []web.PageLink{{Href: c.Address("accounts"), Text: c.Say("link.admin_accounts")}},
+	}}, nil
+}
+
+// facts are the fields of an account and what stands behind its state.
+func (c *Call) facts(u *store.User) []web.PageFact {
+	facts := []web.PageFact{{Label: c.Say("page.admin.state"), Value: c.Loc.Text(stateNames[account.StateOf(u)])}}
+	for _, f := range c.Policy.Fields.All {
+		if f.Name == field.ID || f.Name == field.IsActive {
+			continue
+		}
+		value := f.Get(u)
+		if list, ok := value.([]string); ok {
+			value = strings.Join(list, ", ")
+		}
+		facts = append(facts, web.FactOf(c.Loc, f, value))
+	}
+	add := func(label, value string) { facts = append(facts, web.PageFact{Label: label, Value: value}) }
+	if u.Email != "" {
+		proven := text.Say("value.no")
+		if u.EmailVerified {
+			proven = text.Say("value.yes")
+		}
+		add(c.Say("page.admin.email_confirmed"), c.Loc.Text(proven))
+	}
+	if at := u.Unreachable; at.Email != "" && at.Email == u.Email {
+		add(c.Say("page.admin.unreachable"), at.Words)
+	}
+	if u.Reason != "" {
+		add(c.Say("page.admin.reason"), u.Reason)
+	}
+	if u.Terms != "" {
+		add(c.Say("page.admin.terms"), u.Terms)
+	}
+	add(c.Say("page.admin.id"), u.ID.String())
+	return facts
+}
+
+// signIns is the table of where an account is signed in.
+func (c *Call) signIns(list []*store.Session) *Table {
+	t := &Table{
+		Label: c.Say("page.admin.sign_ins"), Empty: c.Say("page.admin.no_sign_ins"),
+		Columns: []string{c.Say("page.admin.program"), c.Say("page.admin.address"), c.Say("page.admin.signed_in"), c.Say("page.admin.last_used")},
+	}
+	for _, s := range list {
+		device := web.DeviceOf(s.UserAgent)
+		if device == "" {
+			device = c.Say("page.sessions.unknown")
+		}
+		t.Rows = append(t.Rows, Row{ID: s.Hash.PublicID(), Select: c.Say("page.admin.select", text.Params{"name": device}), Cells: []Cell{
+			{Text: device}, {Text: orDash(s.Address)}, {Time: moment(s.Created)}, {Time: moment(s.LastUsed)},
+		}})
+	}
+	return t
+}
+
+func shownSignIns(list []*store.Session) []web.Object {
+	out := make([]web.Object, len(list))
+	for i, s := range list {
+		out[i] = web.NewObject(
+			"id", s.Hash.PublicID(), "kind", account.SessionKinds[s.Kind], "created", field.TimeValue(s.Created), "last_used", field.TimeValue(s.LastUsed),
+			"expires", field.TimeValue(s.Expires), "address", s.Address, "user_agent", s.UserAgent,
+		)
+	}
+	return out
+}
+
+// events is the table of what was last done to an account.
+func (c *Call) events(rows []*store.Audit) *Table {
+	t := &Table{
+		Label: c.Say("page.admin.last_events"), Empty: c.Say("page.admin.no_events"),
+		Columns: []string{c.Say("page.admin.when"), c.Say("page.admin.event"), c.Say("page.admin.address")},
+	}
+	for _, row := range rows {
+		t.Rows = append(t.Rows, Row{Cells: []Cell{{Time: moment(row.At)}, {Text: row.Event}, {Text: orDash(row.Address)}}})
+	}
+	return t
+}

@@ -1,0 +1,193 @@
+// accounts.go: P/admin/accounts: all accounts, and those that are looked for.
+
+package owner
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/hostname"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+var accountPages = []*Page{
+	{
+		Path: "accounts", Tab: "accounts", Get: showAccounts,
+		Doc: Doc{Get: "Accounts, in order of id", Shows: schemaAccounts, Query: []web.InputDoc{
+			web.NewInput("search", false, web.NewObject("type", "string", "description", "The beginning of a username, an e-mail address, a first or a last name, in any case.")),
+			web.NewInput("state", false, web.NewObject("type", "string", "enum", account.States)),
+			web.NewInput("group", false, web.NewObject("type", "string", "description", "Members of this group.")),
+			web.NewInput("limit", false, web.NewObject("type", "integer", "minimum", 1, "maximum", maxPage, "default", pageSize)),
+			web.NewInput("after", false, web.NewObject("type", "string", "format", "uuid", "description", "Where to go on: the `next` of the page before.")),
+		}},
+	},
+	{
+		Path: "accounts/{id}", Tab: "accounts", Get: showAccount,
+		Doc: Doc{Get: "One account", Shows: schemaAccount},
+	},
+}
+
+const (
+	// pageSize is how many rows a page of a list has, maxPage how many a program gets
+	// at most.
+	pageSize = 50
+	maxPage  = 500
+)
+
+// stateNames are the states of an account in words.
+var stateNames = map[string]text.Phrase{
+	account.StateActive: text.Say("value.state_active"), account.StateUnconfirmed: text.Say("value.state_unconfirmed"),
+	account.StateWaiting: text.Say("value.state_waiting"), account.StateDisabled: text.Say("value.state_disabled"),
+}
+
+// A listing is what is asked of the list of accounts.
+type listing struct {
+	filter account.Filter
+	limit  int
+	after  uuid.UUID
+}
+
+// readListing reads the query. What programs misspell is refused; a browser that has an
+// odd address sees the list from its beginning.
+func (c *Call) readListing() (l listing, err error) {
+	var errs refusal.FieldErrors
+	l = listing{limit: pageSize, filter: account.Filter{Search: c.Query.Get("search"), State: c.Query.Get("state"), Group: c.Query.Get("group")}}
+	if l.filter.State != "" && !slices.Contains(account.States, l.filter.State) {
+		errs.Add("state", refusal.CodeInvalid)
+		l.filter.State = ""
+	}
+	if txt := c.Query.Get("after"); txt != "" {
+		var ok bool
+		if l.after, ok = store.ParseID(txt); !ok {
+			errs.Add("after", refusal.CodeInvalid)
+		}
+	}
+	if txt := c.Query.Get("limit"); txt != "" && !c.HTML {
+		if l.limit, err = strconv.Atoi(txt); err != nil || l.limit < 1 || l.limit > maxPage {
+			errs.Add("limit", refusal.CodeInvalid)
+		}
+	}
+	if c.HTML {
+		return l, nil
+	}
+	return l, errs.Err()
+}
+
+// list is a page of accounts, and the id behind which the next begins, zero at the end.
+func (c *Call) list(l listing) (page []*store.User, next uuid.UUID, err error) {
+	wanted := l.filter.Matches()
+	for {
+		var batch []*store.User
+		if err := c.View(c.Req.Context(), func(tx store.Tx) (err error) {
+			batch, err = tx.Users(l.after, maxPage)
+			return err
+		}); err != nil {
+			return nil, uuid.Nil, err
+		}
+		for _, u := range batch {
+			if !wanted(u) {
+				continue
+			}
+			if len(page) == l.limit {
+				return page, page[l.limit-1].ID, nil
+			}
+			page = append(page, u)
+		}
+		if len(batch) < maxPage {
+			return page, uuid.Nil, nil
+		}
+		l.after = batch[len(batch)-1].ID
+	}
+}
+
+func showAccounts(c *Call) (*Shown, error) {
+	l, err := c.readListing()
+	if err != nil {
+		return nil, err
+	}
+	page, next, err := c.list(l)
+	if err != nil {
+		return nil, err
+	}
+	if !c.HTML {
+		list := make([]web.Object, len(page))
+		for i, u := range page {
+			list[i] = web.AccountShown(c.Accounts, u)
+		}
+		return &Shown{JSON: web.NewObject("accounts", list, "next", cursor(next))}, nil
+	}
+	v := &View{Title: c.Say("page.admin.accounts")}
+	v.Parts = []Part{{Filter: c.filter(l.filter), Table: c.accountsTable(page)}}
+	after := ""
+	if next != uuid.Nil {
+		after = next.String()
+	}
+	v.Parts[0].Pager = c.pager("accounts", after)
+	return &Shown{View: v}, nil
+}
+
+// cursor is where a list goes on, null where it doesn't.
+func cursor(next uuid.UUID) any {
+	if next == uuid.Nil {
+		return nil
+	}
+	return next
+}
+
+// filter is the form that chooses what the list shows.
+func (c *Call) filter(f account.Filter) *Form {
+	labels := []text.Phrase{text.Say("page.admin.any_state")}
+	for _, state := range account.States {
+		labels = append(labels, stateNames[state])
+	}
+	show := func(f web.FormField, value string) web.PageField {
+		out := f.Show(c.Loc, value, nil)
+		out.Optional, out.Required = "", false
+		return out
+	}
+	return &Form{Action: c.Address("accounts"), Submit: c.Say("page.admin.search_submit"), Fields: []web.PageField{
+		show(web.TextField("search", text.Say("page.admin.search"), false), f.Search),
+		show(web.ChoiceField("state", text.Say("page.admin.state"), append([]string{""}, account.States...), labels), f.State),
+		show(web.TextField("group", text.Say("page.admin.group"), false), f.Group),
+	}}
+}
+
+// accountsTable lists accounts.
+func (c *Call) accountsTable(page []*store.User) *Table {
+	t := &Table{
+		Label: c.Say("page.admin.accounts"), Empty: c.Say("page.admin.no_accounts"),
+		Columns: []string{c.Say("field.username"), c.Say("page.admin.name"), c.Say("field.email"), c.Say("page.admin.state"), c.Say("field.groups"), c.Say("field.date_joined")},
+	}
+	for _, u := range page {
+		name := hostname.DisplayAddress(web.AccountName(u))
+		t.Rows = append(t.Rows, Row{ID: u.ID.String(), Select: c.Say("page.admin.select", text.Params{"name": name}), Cells: []Cell{
+			{Text: orDash(name), Href: c.Address("accounts/" + u.ID.String())},
+			{Text: orDash(fullName(u))},
+			{Text: orDash(hostname.DisplayAddress(u.Email))},
+			{Text: c.Loc.Text(stateNames[account.StateOf(u)])},
+			{Text: orDash(groupsOf(u))},
+			{Time: moment(u.DateJoined)},
+		}})
+	}
+	return t
+}
+
+// moment is a time as a table takes it, "" for none.
+func moment(t time.Time) string {
+	s, _ := field.TimeValue(t).(string)
+	return s
+}
+
+func groupsOf(u *store.User) string { return strings.Join(u.Groups, ", ") }
+
+// fullName is what somebody is called beside his username.
+func fullName(u *store.User) string { return strings.TrimSpace(u.FirstName + " " + u.LastName) }

@@ -1,0 +1,77 @@
+// doc.go: the owner's pages in the OpenAPI document.
+
+package owner
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
+)
+
+// Doc describes a page to programs. What has no summary is for people alone.
+type Doc struct {
+	// Get and Post are the summaries of what a page shows and does.
+	Get, Post string
+	// Query are parameters of GET, Body members of what is posted.
+	Query, Body []web.InputDoc
+	// Shows and Does name the schemas of the answers; Does may be "": the detail.
+	Shows, Does string
+	// Codes are refusals of the act that no input implies.
+	Codes []refusal.Code
+}
+
+// Schemas of the answers, besides those of the endpoints.
+const (
+	schemaAccounts = "OwnerAccounts"
+	schemaAccount  = "OwnerAccount"
+)
+
+// Described implements web.OwnerPages.
+func (s *Server) Described() (list []*web.Endpoint) {
+	for _, p := range s.pages {
+		id := ""
+		for part := range strings.FieldsFuncSeq(p.Path, func(r rune) bool { return strings.ContainsRune("/-{}", r) }) {
+			id += strings.ToUpper(part[:1]) + part[1:]
+		}
+		e := web.Endpoint{Name: prefix + p.Path, SignedIn: true, Doc: web.EndpointDoc{Tag: web.TagOwner, Success: http.StatusOK, Hidden: true}}
+		if p.Get != nil {
+			get := e
+			get.Methods, get.Doc.Operation, get.Doc.Summary, get.Doc.Answer = []string{http.MethodGet}, "getOwner"+id, p.Doc.Get, p.Doc.Shows
+			if get.Doc.Inputs = p.Doc.Query; len(get.Doc.Inputs) > 0 {
+				get.Doc.InQuery, get.Doc.Codes = true, []refusal.Code{refusal.CodeInvalid}
+			}
+			list = append(list, &get)
+		}
+		if p.Post != nil {
+			post := e
+			post.Methods, post.Doc.Operation, post.Doc.Summary, post.Doc.Answer = web.Post, "postOwner"+id, p.Doc.Post, p.Doc.Does
+			if post.Doc.Answer == "" {
+				post.Doc.Answer = web.SchemaDetail
+			}
+			post.Doc.Inputs = append(append(post.Doc.Inputs, p.Doc.Body...), provenInput)
+			post.Doc.Codes = append([]refusal.Code{refusal.CodePermissionDenied}, p.Doc.Codes...)
+			list = append(list, &post)
+		}
+	}
+	return list
+}
+
+// provenInput is what a sign-in of some time ago brings besides.
+var provenInput = web.NewInput(account.ParamPassword, false, web.NewObject("type", "string", "format", "password", "minLength", 1, "description", "The own password; needed where the sign-in is older than `admin.max_age`."))
+
+// Schemas implements web.OwnerPages.
+func (s *Server) Schemas() web.Object {
+	object := web.NewObject("type", "object")
+	return web.NewObject(
+		schemaAccount, append(object, web.NewObject("description", "Every field, and what stands behind `is_active`.", "required", []string{"id", "username", "email", "is_active"})...),
+		schemaAccounts, append(object, web.NewObject(
+			"properties", web.NewObject(
+				"accounts", web.NewObject("type", "array", "items", web.NewObject("$ref", "#/components/schemas/"+schemaAccount)),
+				"next", web.NewObject("type", []string{"string", "null"}, "description", "For `after`, where there are more."),
+			), "required", []string{"accounts", "next"}, "additionalProperties", false,
+		)...),
+	)
+}
