@@ -126,7 +126,7 @@ func TestFullFormSetsEverything(t *testing.T) {
 	} {
 		require.Contains(t, got, key)
 	}
-	require.Len(t, got, 24, "a new setting needs its place in full.caddyfile")
+	require.Len(t, got, 25, "a new setting needs its place in full.caddyfile")
 	for key, fields := range map[string]int{"user": 5, "register": 20, "login": 3, "reset_password": 10, "register_email": 9, "change_password": 1, "session": 6, "password": 5, "throttle": 7, "pages": 4} {
 		require.Len(t, got[key], fields, key)
 	}

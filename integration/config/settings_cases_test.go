@@ -456,7 +456,7 @@ var settingCases = []settingCase{
 		for p, want := range map[*place]int{with: http.StatusOK, plain: http.StatusNotFound} {
 			c := p.member("warden")
 			require.Equal(t, http.StatusNotFound, c.Get("/accounts/admin/accounts").StatusCode, "no admin yet")
-			p.Administer("warden", `{"groups": ["admins"]}`)
+			p.AdminRequest(http.MethodPatch, "/registration/"+p.name+"/users/warden", "application/json", `{"groups": ["admins"]}`)
 			require.Equal(t, want, c.Get("/accounts/admin/accounts").StatusCode)
 		}
 	}},
