@@ -3,12 +3,11 @@
 package owner
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
@@ -22,12 +21,12 @@ import (
 var accountPages = []*Page{
 	{
 		Path: "accounts", Tab: "accounts", Get: showAccounts,
-		Doc: Doc{Get: "Accounts, in order of id", Shows: schemaAccounts, Query: []web.InputDoc{
+		Doc: Doc{Get: "Accounts, in order of id, or where they are searched for by what was found", Shows: schemaAccounts, Query: []web.InputDoc{
 			web.NewInput("search", false, web.NewObject("type", "string", "description", "The beginning of a username, an e-mail address, a first or a last name, in any case.")),
 			web.NewInput("state", false, web.NewObject("type", "string", "enum", account.States)),
 			web.NewInput("group", false, web.NewObject("type", "string", "description", "Members of this group.")),
 			web.NewInput("limit", false, web.NewObject("type", "integer", "minimum", 1, "maximum", maxPage, "default", pageSize)),
-			web.NewInput("after", false, web.NewObject("type", "string", "format", "uuid", "description", "Where to go on: the `next` of the page before.")),
+			web.NewInput("after", false, web.NewObject("type", "string", "description", "Where to go on: the `next` of the page before.")),
 		}},
 	},
 	{
@@ -53,23 +52,17 @@ var stateNames = map[string]text.Phrase{
 type listing struct {
 	filter account.Filter
 	limit  int
-	after  uuid.UUID
+	after  string
 }
 
 // readListing reads the query. What programs misspell is refused; a browser that has an
 // odd address sees the list from its beginning.
 func (c *Call) readListing() (l listing, err error) {
 	var errs refusal.FieldErrors
-	l = listing{limit: pageSize, filter: account.Filter{Search: c.Query.Get("search"), State: c.Query.Get("state"), Group: c.Query.Get("group")}}
+	l = listing{limit: pageSize, after: c.Query.Get("after"), filter: account.Filter{Search: c.Query.Get("search"), State: c.Query.Get("state"), Group: c.Query.Get("group")}}
 	if l.filter.State != "" && !slices.Contains(account.States, l.filter.State) {
 		errs.Add("state", refusal.CodeInvalid)
 		l.filter.State = ""
-	}
-	if txt := c.Query.Get("after"); txt != "" {
-		var ok bool
-		if l.after, ok = store.ParseID(txt); !ok {
-			errs.Add("after", refusal.CodeInvalid)
-		}
 	}
 	if txt := c.Query.Get("limit"); txt != "" && !c.HTML {
 		if l.limit, err = strconv.Atoi(txt); err != nil || l.limit < 1 || l.limit > maxPage {
@@ -82,31 +75,17 @@ func (c *Call) readListing() (l listing, err error) {
 	return l, errs.Err()
 }
 
-// list is a page of accounts, and the id behind which the next begins, zero at the end.
-func (c *Call) list(l listing) (page []*store.User, next uuid.UUID, err error) {
-	wanted := l.filter.Matches()
-	for {
-		var batch []*store.User
-		if err := c.View(c.Req.Context(), func(tx store.Tx) (err error) {
-			batch, err = tx.Users(l.after, maxPage)
-			return err
-		}); err != nil {
-			return nil, uuid.Nil, err
-		}
-		for _, u := range batch {
-			if !wanted(u) {
-				continue
-			}
-			if len(page) == l.limit {
-				return page, page[l.limit-1].ID, nil
-			}
-			page = append(page, u)
-		}
-		if len(batch) < maxPage {
-			return page, uuid.Nil, nil
-		}
-		l.after = batch[len(batch)-1].ID
+// list is a page of accounts.
+func (c *Call) list(l listing) (page store.MemberPage, err error) {
+	page, err = c.List(c.Req.Context(), l.filter, l.after, l.limit)
+	if !errors.Is(err, store.ErrNotFound) {
+		return page, err
 	}
+	if !c.HTML {
+		return page, refusal.FieldErrors{{Field: "after", Code: refusal.CodeInvalid}}.Err()
+	}
+	c.Query.Del("after")
+	return c.List(c.Req.Context(), l.filter, "", l.limit)
 }
 
 func showAccounts(c *Call) (*Shown, error) {
@@ -114,30 +93,26 @@ func showAccounts(c *Call) (*Shown, error) {
 	if err != nil {
 		return nil, err
 	}
-	page, next, err := c.list(l)
+	page, err := c.list(l)
 	if err != nil {
 		return nil, err
 	}
 	if !c.HTML {
-		list := make([]web.Object, len(page))
-		for i, u := range page {
+		list := make([]web.Object, len(page.Users))
+		for i, u := range page.Users {
 			list[i] = web.AccountShown(c.Accounts, u)
 		}
-		return &Shown{JSON: web.NewObject("accounts", list, "next", cursor(next))}, nil
+		return &Shown{JSON: web.NewObject("accounts", list, "next", cursor(page.Next))}, nil
 	}
 	v := &View{Title: c.Say("page.admin.accounts")}
-	v.Parts = []Part{{Filter: c.filter(l.filter), Table: c.accountsTable(page)}}
-	after := ""
-	if next != uuid.Nil {
-		after = next.String()
-	}
-	v.Parts[0].Pager = c.pager("accounts", after)
+	v.Parts = []Part{{Filter: c.filter(l.filter), Table: c.accountsTable(page.Users)}}
+	v.Parts[0].Pager = c.pager("accounts", page.Next)
 	return &Shown{View: v}, nil
 }
 
 // cursor is where a list goes on, null where it doesn't.
-func cursor(next uuid.UUID) any {
-	if next == uuid.Nil {
+func cursor(next string) any {
+	if next == "" {
 		return nil
 	}
 	return next
