@@ -7,7 +7,6 @@
 package owner
 
 import (
-	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -114,7 +113,9 @@ func (s *Server) Serve(w http.ResponseWriter, req *http.Request, path string) bo
 	case c.Who == nil:
 		s.refuse(c, refusal.New(refusal.CodeNotAuthenticated))
 	case read:
-		c.Query = maps.Clone(web.QueryOf(req))
+		if c.Query = web.QueryOf(req); c.Query == nil {
+			c.Query = url.Values{}
+		}
 		s.show(c, http.StatusOK)
 	default:
 		s.act(c)
