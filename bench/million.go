@@ -41,6 +41,7 @@ func million(ctx context.Context, b *bench) error {
 		func() error { return b.disk(large) },
 		func() error { return b.starts(ctx, large, empty) },
 		func() error { return b.resident(ctx, large, empty) },
+		func() error { return b.lists(ctx, large) },
 		func() error { return b.costs(ctx, large, few) },
 		func() error { return b.writes(ctx, large, few) },
 	} {
@@ -73,7 +74,7 @@ func (b *bench) disk(s *seeded) error {
 	each := float64(used) / float64(s.n)
 	b.judge("disk a user with one session, bytes", "≤ 700", "%.0f", each,
 		fmt.Sprintf("pages in use; the file has %.0f with its free pages", float64(info.Size())/float64(s.n)), each <= 700)
-	return nil
+	return b.indexes(db, s.n)
 }
 
 // starts measures the time from the process to the first connection.
