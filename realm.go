@@ -203,7 +203,7 @@ func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logge
 	}
 	r.Endpoints = r.Routes(endpoints)
 	if s.Admin != nil {
-		r.Owner = owner.New(r.Realm)
+		r.Owner = owner.New(r.Realm, r.ownersSite())
 	}
 	if r.Pages, err = web.NewPages(r.Realm); err != nil {
 		return nil, err

@@ -38,7 +38,7 @@ func (u *User) State() string {
 
 // MembersRead bounds the accounts, and the entries of indexes, that one page of Members
 // looks at, so that no filter holds a transaction for long.
-const MembersRead = 5_000
+const MembersRead = 2_000
 
 // MembersCounted is up to which number CountMembers is exact.
 const MembersCounted = 1_000

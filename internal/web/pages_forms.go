@@ -6,6 +6,7 @@ package web
 import (
 	"net/http"
 	"slices"
+	"strconv"
 	"unicode/utf8"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
@@ -217,6 +218,16 @@ func ChoiceField(name string, label text.Phrase, values []string, labels []text.
 		f.options = append(f.options, formOption{value, labels[i]})
 	}
 	return f
+}
+
+// NumberField asks for a whole number, at least least and at most most.
+func NumberField(name string, label text.Phrase, least, most int) FormField {
+	return FormField{Name: name, label: label, kind: "number", Autocomplete: "off", Required: true, min: strconv.Itoa(least), max: strconv.Itoa(most), step: "1"}
+}
+
+// BoxField asks for a yes.
+func BoxField(name string, label text.Phrase) FormField {
+	return FormField{Name: name, label: label, kind: kindInputCheckbox}
 }
 
 // LongField asks for some sentences.

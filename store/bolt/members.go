@@ -183,10 +183,15 @@ func (t *boltTx) CountMembers(state string) (c store.MemberCount, err error) {
 
 // Members implements Tx.
 func (t *boltTx) Members(q store.MemberQuery) (store.MemberPage, error) {
-	if q.Search != "" {
-		return t.searchMembers(q)
+	q.Newest = q.Newest && q.Search == ""
+	b, few := stateBuckets[q.State]
+	few = few && t.bucket(b).Counted() <= store.MembersRead
+	// Where few are in the state, they are gone through instead of the texts; who goes on
+	// behind one of them goes on so.
+	if _, listed := store.ParseID(q.After); q.Search == "" || listed || few && q.After == "" {
+		return t.listMembers(q)
 	}
-	return t.listMembers(q)
+	return t.searchMembers(q)
 }
 
 // fits reports whether an account is in the state and the group.
@@ -203,7 +208,7 @@ func (t *boltTx) listMembers(q store.MemberQuery) (page store.MemberPage, err er
 			return page, fmt.Errorf("where a list goes on: %w", store.ErrNotFound)
 		}
 	}
-	next := t.memberIDs(q, after)
+	next, sought := t.memberIDs(q, after), store.Fold(q.Search)
 	for looked := 0; ; {
 		raw, err := next()
 		if err != nil || raw == nil {
@@ -217,7 +222,7 @@ func (t *boltTx) listMembers(q store.MemberQuery) (page store.MemberPage, err er
 		if err != nil {
 			return store.MemberPage{}, err
 		}
-		if fits(&q, u) {
+		if fits(&q, u) && (sought == "" || slices.ContainsFunc(store.SearchTexts(u), func(text string) bool { return strings.HasPrefix(text, sought) })) {
 			if len(page.Users) >= q.Limit {
 				page.Next = after.String()
 				return page, nil

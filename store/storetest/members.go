@@ -277,17 +277,14 @@ var memberPromises = []promise{
 			putMembers(t, s, users...)
 		}
 		last := newUser("crowd99999")
-		last.Groups = []string{"crowd"}
+		last.Groups = []string{"crowd", "rare"}
 		inState(last, store.StateDisabled)
 		first := newUser("anna")
 		inState(first, store.StateWaiting)
 		putMembers(t, s, last, first)
 
-		for _, q := range []store.MemberQuery{{Search: "c", State: store.StateDisabled}, {Search: "crowd", Group: "crowd", State: store.StateDisabled}} {
+		for _, q := range []store.MemberQuery{{Search: "c", Group: "rare"}, {Search: "crowd", Group: "rare", State: store.StateDisabled}} {
 			q.Limit = 10
-			early := membersPage(t, s, q)
-			require.Empty(t, early.Users)
-			require.NotEmpty(t, early.Next)
 			require.Equal(t, []string{"crowd99999"}, members(t, s, q), "%+v", q)
 		}
 		require.Equal(t, []string{"crowd99999"}, members(t, s, store.MemberQuery{Group: "crowd", State: store.StateDisabled, Limit: 10}))

@@ -25,8 +25,13 @@ type Doc struct {
 
 // Schemas of the answers, besides those of the endpoints.
 const (
-	schemaAccounts = "OwnerAccounts"
-	schemaAccount  = "OwnerAccount"
+	schemaAccounts    = "OwnerAccounts"
+	schemaAccount     = "OwnerAccount"
+	schemaInvitations = "OwnerInvitations"
+	schemaInvitation  = "OwnerInvitation"
+	schemaAudit       = "OwnerAudit"
+	schemaMail        = "OwnerMail"
+	schemaObject      = "OwnerObject"
 )
 
 // Described implements web.OwnerPages.
@@ -65,13 +70,26 @@ var provenInput = web.NewInput(account.ParamPassword, false, web.NewObject("type
 // Schemas implements web.OwnerPages.
 func (s *Server) Schemas() web.Object {
 	object := web.NewObject("type", "object")
+	described := func(description string, required ...string) web.Object {
+		return append(object, web.NewObject("description", description, "required", required)...)
+	}
+	// page is that of a list, with what the list is called and what else there is.
+	page := func(name string, items web.Object, more ...any) web.Object {
+		properties := append(web.NewObject(
+			name, web.NewObject("type", "array", "items", items),
+			"next", web.NewObject("type", []string{"string", "null"}, "description", "For `after`, where there are more."),
+		), web.NewObject(more...)...)
+		return append(object, web.NewObject("properties", properties, "required", []string{name, "next"}, "additionalProperties", false)...)
+	}
+	ref := func(name string) web.Object { return web.NewObject("$ref", "#/components/schemas/"+name) }
 	return web.NewObject(
-		schemaAccount, append(object, web.NewObject("description", "Every field, and what stands behind `is_active`.", "required", []string{"id", "username", "email", "is_active"})...),
-		schemaAccounts, append(object, web.NewObject(
-			"properties", web.NewObject(
-				"accounts", web.NewObject("type", "array", "items", web.NewObject("$ref", "#/components/schemas/"+schemaAccount)),
-				"next", web.NewObject("type", []string{"string", "null"}, "description", "For `after`, where there are more."),
-			), "required", []string{"accounts", "next"}, "additionalProperties", false,
-		)...),
+		schemaAccount, described("Every field, and what stands behind `is_active`.", "id", "username", "email", "is_active"),
+		schemaAccounts, page("accounts", ref(schemaAccount)),
+		schemaInvitation, described("An invitation. Its `link` is there where it was made just now, and never again; `mailed` says whether it is sent to `email`.", "id", "email", "groups", "uses", "used", "created", "expires", "note"),
+		schemaInvitations, page("invitations", ref(schemaInvitation)),
+		schemaAudit, page("events", described("A row of the record, as docs/audit.md has it.", "seq", "at", "event", "actor", "address", "agent", "details")),
+		schemaMail, page("mails", described("A mail that waits, and why (`error`).", "seq", "kind", "to", "queued", "next_try", "attempts", "error"),
+			"server_fails", web.NewObject("type", "boolean", "description", "Whether the mail server can't be used at all, which is why all wait.")),
+		schemaObject, object,
 	)
 }

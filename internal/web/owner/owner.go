@@ -21,6 +21,7 @@ import (
 // A Server has the owner's pages of a realm. It doesn't change once made.
 type Server struct {
 	realm *web.Realm
+	site  *Site
 	pages []*Page
 }
 
@@ -62,6 +63,7 @@ type Call struct {
 	*web.Call
 	W     http.ResponseWriter
 	Page  *Page
+	site  *Site
 	ID    string // what {id} of the path is
 	Query url.Values
 	// Lists has the values of what was sent several times by one name.
@@ -73,8 +75,8 @@ type Call struct {
 }
 
 // New has the pages of a realm, whose options have to be set.
-func New(r *web.Realm) *Server {
-	return &Server{realm: r, pages: slices.Concat(accountPages)}
+func New(r *web.Realm, site *Site) *Server {
+	return &Server{realm: r, site: site, pages: slices.Concat(accountPages, invitationPages, auditPages, mailPages, settingPages)}
 }
 
 // prefix is what all paths of ours begin with.
@@ -99,7 +101,7 @@ func (s *Server) Serve(w http.ResponseWriter, req *http.Request, path string) bo
 		r.Refuse(w, req, err)
 		return true
 	}
-	c := &Call{Call: wc, W: w, Page: page, ID: id, HTML: html}
+	c := &Call{Call: wc, W: w, Page: page, site: s.site, ID: id, HTML: html}
 	if c.Who != nil && !c.Policy.IsAdmin(c.Who.User) {
 		return false
 	}

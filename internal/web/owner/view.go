@@ -104,6 +104,10 @@ var tabs = []struct {
 	name text.Phrase
 }{
 	{"accounts", text.Say("page.admin.accounts")},
+	{pathInvitations, text.Say("page.admin.invitations")},
+	{pathAudit, text.Say("page.admin.audit")},
+	{pathMail, text.Say("page.admin.mail")},
+	{pathSettings, text.Say("page.admin.settings")},
 }
 
 // write sends a page.
