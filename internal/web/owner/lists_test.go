@@ -112,16 +112,25 @@ func TestInvitationsForPrograms(t *testing.T) {
 	require.Contains(t, again.Text, `value="kept"`)
 }
 
-// Without a mailer, an invitation has to name the address, and nobody is asked whether to
-// mail it; without a page that it leads to there is none.
+// Where no mail is sent, nobody is asked whether to mail an invitation; where nobody could
+// confirm an address, one has to name it; without a page that it leads to there is none.
 func TestInvitationsWithoutMail(t *testing.T) {
-	s := newSite(t, nil, func(s *registration.Settings) { s.From = "" })
-	b := s.SignedIn("ada")
-	require.NotContains(t, b.LikeBrowser().Get(admin+"invitations/new/").Text, `name="mail"`)
-	require.Contains(t, b.LikeBrowser().Get(admin+"mail/").Text, "This site sends no mail.")
-	b = s.SignedIn("ada").Problems()
+	noMail := func(s *registration.Settings) {
+		s.Register.Verification, s.ResetPassword.Enabled, s.RegisterEmail.Verification = sitetest.Off(), sitetest.Off(), sitetest.Off()
+	}
+	s := newSite(t, nil, noMail)
+	page := s.SignedIn("ada").LikeBrowser()
+	require.NotContains(t, page.Get(admin+"invitations/new/").Text, `name="mail"`)
+	require.Contains(t, page.Get(admin+"mail/").Text, "This site sends no mail.")
+	b := s.SignedIn("ada").Problems()
 	require.Contains(t, b.Post(admin+"invitations/new", sitetest.Data{"email": "x@example.org", "mail": true}).Text, `"invalid"`)
 	require.Equal(t, http.StatusNotFound, b.Post(admin+"mail", sitetest.Data{}).StatusCode)
+
+	noPages := newSite(t, nil, noMail, func(s *registration.Settings) { s.Pages.Off = true })
+	b = noPages.SignedIn("ada").Problems()
+	require.Equal(t, http.StatusOK, b.Get(admin+"invitations").StatusCode)
+	require.Equal(t, http.StatusNotFound, b.Get(admin+"invitations/new").StatusCode)
+	require.Equal(t, http.StatusNotFound, b.Post(admin+"invitations/new", sitetest.Data{}).StatusCode)
 }
 
 func TestAudit(t *testing.T) {
@@ -177,7 +186,7 @@ func TestMailQueue(t *testing.T) {
 	id := sitetest.UUIDOf(t, s, "bob")
 	put := func(kind store.MailKind, to string) {
 		require.NoError(t, s.Accounts.Store.Update(t.Context(), func(tx store.Tx) error {
-			return tx.PutMail(&store.Mail{Kind: kind, To: to, User: id, Queued: s.Now(), Due: s.Now().Add(time.Hour), State: []byte("fingerprint"), Words: "secret words", Next: "/secret-next", Attempts: 3, Failed: "451 4.7.1 <i>later</i>"})
+			return tx.PutMail(&store.Mail{Kind: kind, To: to, User: id, Queued: s.Accounts.Now(), Due: s.Accounts.Now().Add(time.Hour), State: []byte("fingerprint"), Words: "secret words", Next: "/secret-next", Attempts: 3, Failed: "451 4.7.1 <i>later</i>"})
 		}))
 	}
 	put(store.MailVerifyRegistration, "bob@example.org")
@@ -210,11 +219,14 @@ func TestMailQueue(t *testing.T) {
 }
 
 func TestSettingsAreShown(t *testing.T) {
-	s := newSite(t, nil, func(s *registration.Settings) {
+	s := sitetest.New(t, withAdmins, func(s *registration.Settings) {
 		s.Secrets = []string{"a-secret-of-enough-bytes"}
 		s.Register.Code = "open-sesame"
 		s.MailerRaw = []byte(`{"module":"smtp","password":"mail-password"}`)
 	})
+	require.Equal(t, http.StatusCreated, s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"code": "open-sesame"})).StatusCode)
+	require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/verify-registration", sitetest.LinkOf(s.Mail(), t)).StatusCode)
+	makeAdmin(t, s, "ada")
 	b := s.SignedIn("ada")
 	got := b.Get(admin + "settings")
 	all := got.JSON(t)
@@ -223,6 +235,7 @@ func TestSettingsAreShown(t *testing.T) {
 	require.Equal(t, "smtp", all["mailer"])
 	require.Contains(t, all, "secrets")
 	require.Nil(t, all["secrets"])
+	require.Contains(t, all, "register.code")
 	require.Nil(t, all["register.code"])
 	page := b.LikeBrowser().Get(admin + "settings/").Text
 	require.Contains(t, page, "Set, and secret")
