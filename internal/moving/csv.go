@@ -74,9 +74,9 @@ func csvFault(err *csv.ParseError, has, header int) string {
 	return "a quote is not closed, or stands alone in a field that is in quotes; write it twice"
 }
 
-// readHeader reads the names of the columns. Those of an account's own fields may be in
-// capitals.
-func (t *table) readHeader() error {
+// readHeader reads the names of the columns; a name of capitals is that of own which it
+// is in small letters, if there is one.
+func (t *table) readHeader(own ...string) error {
 	row, err := t.row()
 	if errors.Is(err, io.EOF) {
 		return errors.New("the file is empty; its first line has to name the columns")
@@ -89,7 +89,7 @@ func (t *table) readHeader() error {
 	}
 	for _, name := range row {
 		name = strings.TrimSpace(name)
-		if lower := strings.ToLower(name); slices.Contains(ownColumns, lower) {
+		if lower := strings.ToLower(name); slices.Contains(own, lower) {
 			name = lower
 		}
 		if name == "" {
@@ -141,7 +141,7 @@ func (t *table) rows(yield func(Record, error) bool, fill func(row []string, r *
 // of the site's own fields.
 func readCSV(in io.Reader, o Options, yield func(Record, error) bool) error {
 	t := newTable(in, o)
-	if err := t.readHeader(); err != nil {
+	if err := t.readHeader(ownColumns...); err != nil {
 		return err
 	}
 	if !slices.Contains(t.header, "username") && !slices.Contains(t.header, "email") {

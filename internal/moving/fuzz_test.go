@@ -32,7 +32,7 @@ func FuzzRead(f *testing.F) {
 				break
 			}
 			require.Positive(t, r.Line)
-			require.NotEmpty(t, r.Username+r.Email)
+			require.NotEmpty(t, r.Username+r.Email+string(r.Own))
 			if r.PasswordHash != "" {
 				require.NoError(t, password.Check(r.PasswordHash))
 			}

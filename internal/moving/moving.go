@@ -50,8 +50,8 @@ type Record struct {
 	// and as it spells it. If password.Fast says so, it has to be wrapped before it is
 	// kept. Empty: no password signs in.
 	PasswordHash string
-	// Own is the whole object of a record of our own export (ndjson) as it stands in
-	// the file, for who wrote it; nil for all other formats.
+	// Own is the whole line of ndjson as it stands in the file, for who wrote it; nil for
+	// all other formats. A line that is no account has nothing else.
 	Own json.RawMessage
 }
 
@@ -78,6 +78,7 @@ const (
 	CodeGroup    = "group_unknown"    // it names a group that the file does not have
 	CodeSetting  = "setting_missing"  // its hash needs a key that was not given
 	CodeTwice    = "twice"            // it has the same thing twice
+	CodeNobody   = "nobody"           // it is no account of a person: a service's, a guest's, a deleted one
 )
 
 func (p *Problem) Error() string {
@@ -94,6 +95,8 @@ type Options struct {
 	MaxRecord int
 	// Firebase is how the project hashes its passwords; of firebase alone.
 	Firebase FirebaseHash
+	// Now is when a ban counts, of supabase alone; zero: time.Now().
+	Now time.Time
 }
 
 // DefaultMaxRecord is far over what an account with long fields takes.
@@ -108,8 +111,16 @@ var formats = []struct {
 	name string
 	read reader
 }{
+	{"ndjson", readNDJSON},
 	{"csv", readCSV},
 	{"htpasswd", readHtpasswd},
+	{"django", readDjango},
+	{"authelia", readAuthelia},
+	{"caddy-security", readCaddySecurity},
+	{"wordpress", readWordPress},
+	{"firebase", readFirebase},
+	{"supabase", readSupabase},
+	{"keycloak", readKeycloak},
 }
 
 // Formats are the names of the formats that Read knows.

@@ -102,11 +102,11 @@ func TestCSV(t *testing.T) {
 		{
 			name: "what is wrong with a line doesn't touch the next", file: "username,email,is_active,date_joined,password,password_hash\n" +
 				"ada,a@example.com,maybe,,,\nbea,b@example.com,,yesterday,,\ncat,c@example.com\n\"d\"d,,,,,\n,,,,,\neve,,,,,$1$x\nfay,,,,,\"$argon2id$v=19$m=4194304,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"\n" +
-				"gus,,,,clear," + bcryptHash + "\nhal,,,,,!x\nian,,,,,bcrypt$" + bcryptHash + "\nh\xe9l,,,,,\nivy,,,99999999999999999,,\njoe,,,,,\n",
+				"gus,,,,clear," + bcryptHash + "\nhal,,,,,!x\nian,,,,,bcrypt$" + bcryptHash + "\nh\xe9l,,,,,\nivy,,,99999999999999999,,\njoe,,,,,\n" + strings.Repeat("k", 300) + ",,,,,x\n",
 			problems: []string{
 				"ada|syntax|line 2, is_active: ", "bea|syntax|line 3, date_joined: ", "|syntax|line 4: it has 2 columns, the header has 6", "|syntax|line 5: a quote",
 				"|required|line 6: ", "eve|hash_unsupported|line 7, password_hash: ", "fay|hash_cost|line 8, password_hash: ", "gus|twice|line 9, password: ",
-				"h?l|encoding|line 12, username: ", "ivy|syntax|line 13, date_joined: ",
+				"h?l|encoding|line 12, username: ", "ivy|syntax|line 13, date_joined: ", strings.Repeat("k", 200) + "|hash_unsupported|line 15",
 			},
 			records: []Record{{Line: 10, Username: "hal"}, {Line: 11, Username: "ian", PasswordHash: bcryptHash}, {Line: 14, Username: "joe"}},
 		},
@@ -199,8 +199,17 @@ var (
 	samples = map[string]string{
 		"csv":      "username,email,password_hash\nada,ada@example.com," + bcryptHash + "\nbea,bea@example.com,\n",
 		"htpasswd": "ada:" + bcryptHash + "\nbea:" + bcryptHash + "\n",
+
+		"ndjson":         `{"username":"ada","password_hash":"` + bcryptHash + `"}` + "\n" + `{"username":"bea","fields":{"x":1}}` + "\n",
+		"django":         "[" + djangoGroups + ",\n" + djangoUsers + "]",
+		"authelia":       autheliaSample,
+		"caddy-security": caddySecuritySample,
+		"wordpress":      `[{"ID":1,"user_login":"ada","user_pass":"$P$BZK6TIR5gFtPev/sKnyk75Olz7soHe."},{"user_login":"bea"}]`,
+		"firebase":       firebaseSample,
+		"supabase":       `[{"id":"1","email":"ada@example.com","encrypted_password":"` + bcryptHash + `"},{"email":"bea@example.com"}]`,
+		"keycloak":       strings.ReplaceAll(keycloakSample, "serviceAccountClientId", "x"),
 	}
-	sampleOptions = Options{}
+	sampleOptions = Options{Firebase: firebaseKey}
 )
 
 func TestEveryFormatHasASample(t *testing.T) {

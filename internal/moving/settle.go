@@ -33,7 +33,7 @@ func settle(r *Record) error {
 			return r.problem("groups", CodeEncoding, "it is not in UTF-8; save the file in UTF-8")
 		}
 	}
-	if r.Username == "" && r.Email == "" {
+	if r.Username == "" && r.Email == "" && r.Own == nil {
 		return r.problem("", CodeRequired, "it has neither a username nor an email address")
 	}
 	return r.settleHash()

@@ -1,0 +1,101 @@
+// ndjson.go: an object a line, with the names that our own export gives the fields.
+
+package moving
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// ownRecord is what of a line of our export any program may write.
+type ownRecord struct {
+	ID            json.RawMessage `json:"id"`
+	Username      string          `json:"username"`
+	Email         string          `json:"email"`
+	EmailVerified *bool           `json:"email_verified"`
+	FirstName     string          `json:"first_name"`
+	LastName      string          `json:"last_name"`
+	IsActive      *bool           `json:"is_active"`
+	IsStaff       *bool           `json:"is_staff"`
+	Groups        []string        `json:"groups"`
+	DateJoined    string          `json:"date_joined"`
+	LastLogin     string          `json:"last_login"`
+	Password      string          `json:"password"`
+	PasswordHash  string          `json:"password_hash"`
+	Fields        map[string]any  `json:"fields"`
+
+	// What our export has besides accounts.
+	Export     json.RawMessage `json:"registration_export"`
+	Invitation json.RawMessage `json:"invitation"`
+	LeftName   json.RawMessage `json:"left_name"`
+}
+
+// readNDJSON reads lines of JSON. A line that is no account, as our own export has them
+// too, has Own and nothing else.
+func readNDJSON(in io.Reader, o Options, yield func(Record, error) bool) error {
+	for l := newLines(in, o.MaxRecord); ; {
+		line, ok, err := l.read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		r := Record{Line: l.line}
+		if !ok {
+			err = r.problem("", CodeTooLong, fmt.Sprintf("the line is longer than %d bytes", o.MaxRecord))
+		} else if len(line) == 0 {
+			continue
+		} else {
+			err = r.fromOwn(line)
+		}
+		if !yield(r, err) {
+			return nil
+		}
+	}
+}
+
+func (r *Record) fromOwn(line []byte) error {
+	var own ownRecord
+	if err := decodeWhole(line, r.Line, &own); err != nil {
+		return err
+	}
+	r.Own = line
+	if own.Export != nil || own.Invitation != nil || own.LeftName != nil {
+		return nil
+	}
+	r.Username, r.Email, r.FirstName, r.LastName = own.Username, own.Email, own.FirstName, own.LastName
+	r.EmailVerified, r.IsActive, r.IsStaff, r.Groups = own.EmailVerified, own.IsActive, own.IsStaff, own.Groups
+	r.Password, r.PasswordHash = own.Password, own.PasswordHash
+	var id any
+	if own.ID != nil {
+		_ = decodeRecord(own.ID, r.Line, &id) // it was read as JSON before
+		r.ID = text(id)
+	}
+	for name, v := range own.Fields {
+		r.add(name, v)
+	}
+	if err := r.setTime("date_joined", own.DateJoined); err != nil {
+		return err
+	}
+	if err := r.setTime("last_login", own.LastLogin); err != nil {
+		return err
+	}
+	if r.Password != "" && r.PasswordHash != "" {
+		return r.problem("password", CodeTwice, "it has both a password and a password_hash; leave one out")
+	}
+	return nil
+}
+
+// decodeWhole is decodeRecord of all of a line.
+func decodeWhole(line []byte, number int, v any) error {
+	if err := decodeRecord(line, number, v); err != nil {
+		return err
+	}
+	if !json.Valid(line) {
+		return &Problem{Line: number, Code: CodeSyntax, Message: "there is something behind the object"}
+	}
+	return nil
+}
