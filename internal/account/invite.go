@@ -304,3 +304,28 @@ func SweepInvitations(ctx context.Context, p *outbox.Courier, db store.Store) er
 		}
 	}
 }
+
+// TakeInvitations takes invitations of our own export in, as they are, and returns how
+// many were not there. One whose link is that of another is left out.
+func (i *Import) TakeInvitations(ctx context.Context, list []*store.Invitation) (taken int, err error) {
+	err = i.do(ctx, func(tx store.Tx, write bool) error {
+		taken = 0
+		for _, invitation := range list {
+			_, byID := tx.Invitation(invitation.ID)
+			_, byHash := tx.InvitationByHash(invitation.Hash)
+			switch {
+			case byID == nil, byHash == nil:
+				continue
+			case !errors.Is(byID, store.ErrNotFound), !errors.Is(byHash, store.ErrNotFound):
+				return errors.Join(byID, byHash)
+			}
+			if taken++; write {
+				if err := tx.PutInvitation(invitation); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	return taken, err
+}

@@ -294,3 +294,66 @@ func (a *Accounts) match(ctx context.Context, in field.Input, names []string) (m
 	})
 	return m, err
 }
+
+// identityOf are the values by which an account is the same as another.
+func identityOf(u *store.User, r *Arrival) (keys []store.Key) {
+	if r.Whole != nil || u.ID == r.ID {
+		keys = append(keys, store.Key{Field: field.ID, Value: u.ID.String()})
+	}
+	if u.Username != "" {
+		keys = append(keys, store.Key{Field: field.Username, Value: field.UniqueKey(u.Username)})
+	}
+	if u.Email != "" && !u.EmailPending {
+		keys = append(keys, store.Key{Field: field.Email, Value: field.EmailKey(u.Email)})
+	}
+	return keys
+}
+
+// existing finds the account that an arrival is already: the one with its id, else the
+// one with its username and its address, as far as both have them. Where these are of
+// two, it is refused.
+func (i *Import) existing(tx store.Tx, u *store.User, d *decision) (*store.User, error) {
+	switch have, err := tx.User(u.ID); {
+	case err == nil:
+		return have, nil
+	case !errors.Is(err, store.ErrNotFound):
+		return nil, err
+	}
+	byKey := func(name, value string) (*store.User, error) {
+		if value == "" {
+			return nil, nil //nolint:nilnil // nobody, and that is no error
+		}
+		have, err := tx.UserByKey(name, value)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil, nil //nolint:nilnil // as above
+		}
+		return have, err
+	}
+	named, err := byKey(field.Username, field.UniqueKey(u.Username))
+	if err != nil {
+		return nil, err
+	}
+	email := ""
+	if !u.EmailPending {
+		email = field.EmailKey(u.Email)
+	}
+	reached, err := byKey(field.Email, email)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case named == nil && reached == nil:
+		return nil, nil //nolint:nilnil // it is new
+	case named != nil && (reached == nil && (u.Email == "" || named.Email == "") || reached != nil && reached.ID == named.ID):
+		return named, nil
+	case named == nil && (u.Username == "" || reached.Username == ""):
+		return reached, nil
+	}
+	d.outcome.Fate = FateRefused
+	if named != nil {
+		d.remark(field.Username, RemarkOther, "the username is that of an account with another address; if it is the same person, give one of them the other's, else rename one")
+	} else {
+		d.remark(field.Email, RemarkOther, "the address is that of an account with another username; if it is the same person, give one of them the other's, else change one address")
+	}
+	return nil, nil //nolint:nilnil // refused
+}

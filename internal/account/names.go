@@ -200,3 +200,37 @@ func SweepLeftNames(ctx context.Context, p *outbox.Courier, db store.Store) {
 		}
 	}
 }
+
+// A HashedName is a name that was left, as our own export has it.
+type HashedName struct {
+	Hash store.NameHash
+	Left store.LeftName
+}
+
+// TakeLeftNames takes names that were left in, and returns how many were not there. They
+// mean something where the secret is that of the realm that they come from.
+func (i *Import) TakeLeftNames(ctx context.Context, list []HashedName) (taken int, err error) {
+	latest := i.a.Time().Add(nameReserved)
+	err = i.do(ctx, func(tx store.Tx, write bool) error {
+		taken = 0
+		for _, name := range list {
+			_, err := tx.LeftName(name.Hash)
+			if err == nil {
+				continue
+			}
+			if !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			if name.Left.Until.After(latest) { // no name is kept for longer
+				name.Left.Until = latest
+			}
+			if taken++; write {
+				if err := tx.PutLeftName(name.Hash, name.Left); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	return taken, err
+}

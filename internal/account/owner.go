@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -17,8 +18,10 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/names"
+	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -100,17 +103,90 @@ func (a *Accounts) newHash(ctx context.Context, pass string, u *store.User) (str
 	return hash, nil
 }
 
+// ownNames are the built-in fields that an owner gives values.
+var ownNames = []string{field.Username, field.Email, field.FirstName, field.LastName}
+
 // readAsOwner reads the fields that an input mentions: those of the configuration,
 // and of the built-in ones the names and the address.
 func (a *Accounts) readAsOwner(in field.Input, u *store.User, errs *refusal.FieldErrors) {
-	for name := range in {
+	for _, name := range slices.Sorted(maps.Keys(in)) {
 		f, ok := a.Policy.Fields.ByName[name]
-		if !ok || !f.Extra && !slices.Contains([]string{field.Username, field.Email, field.FirstName, field.LastName}, name) {
+		if !ok || !f.Extra && !slices.Contains(ownNames, name) {
 			errs.Add(name, refusal.CodeInvalid)
 			continue
 		}
 		in.Field(f, false, u, errs)
 	}
+}
+
+// read makes an account of an arrival, with what is wrong with it.
+func (i *Import) read(tx store.Tx, r *Arrival, d *decision) (*store.User, refusal.FieldErrors) {
+	a := i.a
+	var errs refusal.FieldErrors
+	if r.Whole != nil {
+		u := *r.Whole
+		u.Groups = i.groups(u.Groups)
+		if len(u.Groups) > MaxGroups {
+			checkGroups(u.Groups, &errs)
+		}
+		return &u, errs
+	}
+	u := &store.User{IsActive: true, EmailVerified: true, DateJoined: r.Joined.UTC().Truncate(time.Second), LastLogin: r.LastLogin.UTC().Truncate(time.Second)}
+	if r.Joined.IsZero() {
+		u.DateJoined = a.Time()
+	}
+	for flag, said := range map[*bool]*bool{&u.IsActive: r.IsActive, &u.EmailVerified: r.EmailVerified, &u.IsStaff: r.IsStaff} {
+		if said != nil {
+			*flag = *said
+		}
+	}
+	in := maps.Clone(r.Fields)
+	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
+		if f, ok := a.Policy.Fields.ByName[name]; !ok || !f.Extra && !slices.Contains(ownNames, name) {
+			d.remark(name, RemarkUnknownField, "the realm has no such field, so it is left out; to take it, add it to the fields of the user first")
+			delete(in, name)
+		}
+	}
+	a.readAsOwner(in, u, &errs)
+	u.EmailVerified = u.EmailVerified && u.Email != ""
+	a.chooseAsOwner(u, &errs)
+	u.Groups = i.groups(r.Groups)
+	checkGroups(u.Groups, &errs)
+	if u.PasswordHash = r.PasswordHash; r.hash != "" {
+		u.PasswordHash = r.hash
+	}
+	if len(r.Password) > password.MaxLength {
+		errs.Add("password", refusal.CodeMaxLength, text.Params{"max": password.MaxLength})
+	}
+	d.err = i.identify(tx, r, u)
+	return u, errs
+}
+
+// identify gives an account the id that the file has for it, where that is one that we
+// could have made. What other systems call it is nothing that we could keep.
+func (i *Import) identify(tx store.Tx, r *Arrival, u *store.User) (err error) {
+	if r.ID != uuid.Nil {
+		_, err := tx.User(r.ID)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if err == nil || r.ID.Version() == 7 && r.ID.Variant() == uuid.RFC4122 {
+			u.ID = r.ID
+			return nil
+		}
+	}
+	u.ID, err = uuid.NewV7()
+	return err
+}
+
+// groups are those of the file and that of the run.
+func (i *Import) groups(groups []string) (all []string) {
+	for _, g := range append(slices.Clone(groups), i.o.Group) {
+		if g != "" && !slices.Contains(all, g) {
+			all = append(all, g)
+		}
+	}
+	return all
 }
 
 // chooseAsOwner is choose for an owner, who may give away names that are kept back.

@@ -111,7 +111,7 @@ func AddTo(parent *cobra.Command, connect Connect, storeFile StoreFile) {
 		c.group(), c.enable(), c.disable(), c.signOut(), c.deleteAccounts(),
 	)
 	c.add(parent, "Who may sign up:", c.invite(), c.invitations(), c.revokeInvitation(), c.approve(), c.refuse())
-	c.add(parent, "The server and its store:", c.doctor(), c.mail(), c.export(), c.backup(), c.restore())
+	c.add(parent, "The server and its store:", c.doctor(), c.mail(), c.imports(), c.export(), c.backup(), c.restore())
 	c.add(parent, "", c.help(parent))
 	refuseUnknown(parent)
 }
@@ -287,12 +287,17 @@ func (c *common) ask(ctx context.Context, method, path string, body any) (*http.
 		}
 		content = bytes.NewReader(raw)
 	}
+	return c.send(ctx, method, path, content, "application/json")
+}
+
+// send is ask with a body that is of another kind than JSON.
+func (c *common) send(ctx context.Context, method, path string, content io.Reader, kind string) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://localhost"+path, content)
 	if err != nil {
 		return nil, err
 	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if content != nil {
+		req.Header.Set("Content-Type", kind)
 	}
 	res, err := c.conn.Do(req)
 	if err != nil {

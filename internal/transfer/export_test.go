@@ -8,6 +8,8 @@ import (
 	"errors"
 	"io"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -183,4 +185,23 @@ func TestSpoolIsNobodysElse(t *testing.T) {
 	entries, err = os.ReadDir(dir)
 	require.NoError(t, err)
 	require.Empty(t, entries)
+}
+
+type storeUser = store.User
+
+func auditsOf(s *sitetest.Site) []*store.Audit {
+	s.T.Helper()
+	page, err := s.Accounts.Audits(s.T.Context(), store.AuditQuery{Limit: 1000})
+	require.NoError(s.T, err)
+	return page.Rows
+}
+
+// sortedByLine brings remarks into the order of the file: what the reader finds is told
+// before the batch is taken.
+func sortedByLine(said []string) []string {
+	slices.SortStableFunc(said, func(a, b string) int {
+		number := func(s string) (n int) { n, _ = strconv.Atoi(s[:strings.IndexByte(s, ' ')]); return n }
+		return number(a) - number(b)
+	})
+	return said
 }

@@ -11,12 +11,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/moving"
+	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -342,4 +346,67 @@ func readLine(raw []byte, v any) error {
 		return errors.New("there is something behind the object")
 	}
 	return nil
+}
+
+// Bounds of what an account or an invitation has in a file, beyond what a realm makes: a
+// file may be anybody's.
+const (
+	maxList  = 1000
+	maxBytes = 64 << 10
+)
+
+// check refuses what no version would have kept. Else an account of our own export is
+// taken as it is: what was once good, and stayed under newer rules, is good elsewhere too.
+func check(u *store.User) *moving.Problem {
+	wrong := func(field, format string, args ...any) *moving.Problem {
+		return &moving.Problem{Field: field, Code: moving.CodeSyntax, Message: fmt.Sprintf(format, args...)}
+	}
+	for name, text := range map[string]string{field.Username: u.Username, field.Email: u.Email, field.FirstName: u.FirstName, field.LastName: u.LastName, "terms": u.Terms} {
+		if len(text) > 1000 || !harmless(text) {
+			return wrong(name, "it is too long, or has characters that no account's has")
+		}
+	}
+	if strings.ContainsAny(u.Username, " /,") {
+		return wrong(field.Username, "a username has no space, slash or comma")
+	}
+	for name, v := range u.Extra {
+		if text, ok := v.(string); ok && (len(text) > maxBytes || !harmless(text)) || len(name) > 100 || !harmless(name) {
+			return wrong(name, "it is too long, or has characters that no field has")
+		}
+	}
+	if len(u.Reason) > maxBytes || len(u.Unreachable.Words) > maxBytes || len(u.Unreachable.Email) > 1000 {
+		return wrong("", "it has a text that is longer than any that is kept")
+	}
+	for name, n := range map[string]int{
+		"fields": len(u.Extra), "groups": len(u.Groups), "former_emails": len(u.Former), "names_left": len(u.NamesLeft), "used_links": len(u.UsedLinks),
+		"factors": len(u.Factors) + len(u.FormerFactors), "recovery_codes": len(u.RecoveryCodes), "factor_failures": len(u.FactorFailures),
+	} {
+		if n > maxList {
+			return wrong(name, "it has %d entries, and at most %d are kept", n, maxList)
+		}
+	}
+	factors := slices.Clone(u.Factors)
+	for _, f := range u.FormerFactors {
+		factors = append(factors, f.Factor)
+	}
+	if slices.ContainsFunc(factors, func(f store.Factor) bool { return len(f.Transports) > maxList }) {
+		return wrong("factors", "a factor has more transports than there are")
+	}
+	if u.PasswordHash == "" {
+		return nil
+	}
+	switch err := password.Check(u.PasswordHash); {
+	case errors.Is(err, password.ErrCost):
+		return &moving.Problem{Field: "password_hash", Code: moving.CodeCost, Message: err.Error() + "; remove it, and the account comes without a password"}
+	case err != nil:
+		return &moving.Problem{Field: "password_hash", Code: moving.CodeHash, Message: err.Error() + "; remove it, and the account comes without a password"}
+	}
+	return nil
+}
+
+// harmless reports whether a text has nothing that a terminal, a header or a log obeys.
+func harmless(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool {
+		return r < ' ' || r >= 0x7f && r < 0xa0 || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+	})
 }

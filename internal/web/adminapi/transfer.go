@@ -3,6 +3,8 @@
 package adminapi
 
 import (
+	"cmp"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -14,6 +16,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/transfer"
 )
 
@@ -24,6 +27,15 @@ var transferOperations = []Operation{{
 		{"format", strings.Join(transfer.ExportFormats, ", ") + "; the first if it isn't there"},
 		{"with_hashes", "1: with the hashes of the passwords, and in ndjson with all that an import needs to go on as before"},
 	}, Do: export,
+}, {
+	Method: http.MethodPost, Path: "{realm}/import",
+	Summary: `Takes the accounts of a file in, which is the body: a JSON object a line, {"progress"}, {"remark"} about a line of the file, and {"report"} as the last one, or {"error"}. What was taken stays: the same again goes on where it broke off`,
+	Query: []Parameter{
+		{"format", strings.Join(transfer.ImportFormats(), ", ")},
+		{"dry_run", "1: says what would happen, and changes nothing"},
+		{"update", "1: changes accounts that are there already, but nothing that people sign in with"},
+		{"group", "A group that all of them are added to"},
+	}, Answer: map[string]any{"report": transfer.Report{Added: 2, Reasons: []*transfer.Reason{}}}, Do: imports,
 }}
 
 // unhurried lifts the bounds that the admin endpoint has on the time of a request: a
@@ -99,6 +111,69 @@ func export(c *Call) (any, error) {
 	}
 	c.Realm.Logger.Info("accounts have been exported over the admin endpoint", zap.Int("accounts", accounts), zap.String("format", o.Format), zap.Bool("with_hashes", o.WithHashes))
 	return Answered, nil
+}
+
+// imports takes the accounts of the body in. It is read to its end first: what breaks off
+// on the way has changed nothing, and neither an import nor its transactions wait for
+// whoever sends it.
+func imports(c *Call) (any, error) {
+	o := transfer.Options{}
+	o.Format, o.Group = c.Query.Get("format"), c.Query.Get("group")
+	if !slices.Contains(transfer.ImportFormats(), o.Format) {
+		return nil, errorf(http.StatusBadRequest, "format is %q; the formats are %s", o.Format, strings.Join(transfer.ImportFormats(), ", "))
+	}
+	var err, wrong error
+	o.DryRun, err = c.flag("dry_run")
+	o.Update, wrong = c.flag("update")
+	if err = cmp.Or(err, wrong); err != nil {
+		return nil, err
+	}
+	if o.Group != "" && !identity.IsGroup(o.Group) {
+		return nil, errorf(http.StatusBadRequest, "group is %q; the name of a group is %s", o.Group, identity.GroupRule)
+	}
+	c.unhurried()
+	spool, err := c.spool()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = spool.Close() }()
+	written := &sink{Writer: spool}
+	if _, err := io.Copy(written, c.Req.Body); err != nil {
+		if written.err != nil {
+			return nil, noRoom(written.err)
+		}
+		return nil, errorf(http.StatusBadRequest, "the file broke off, and nothing of it has been taken: %v", err)
+	}
+	c.beginLines()
+	out := http.NewResponseController(c.W)
+	lines := json.NewEncoder(c.W)
+	o.Tell = func(e transfer.Event) error {
+		err := lines.Encode(e)
+		if e.Progress != nil {
+			_ = out.Flush()
+		}
+		return err
+	}
+	report, err := transfer.Import(c.Context(), c.Accounts, spool, o)
+	if err != nil && c.Context().Err() == nil {
+		_ = lines.Encode(map[string]any{"error": asError(err).Error(), "report": report})
+	}
+	if report != nil && !o.DryRun {
+		c.Realm.Logger.Info("accounts have been imported over the admin endpoint", zap.String("format", o.Format), zap.Int("added", report.Added), zap.Int("updated", report.Updated), zap.Int("refused", report.Refused), zap.Error(err))
+	}
+	return Answered, nil
+}
+
+// sink knows whether it was the writing that failed.
+type sink struct {
+	io.Writer
+	err error
+}
+
+func (s *sink) Write(p []byte) (n int, err error) {
+	n, err = s.Writer.Write(p)
+	s.err = err
+	return n, err
 }
 
 // accountsHeader says how many accounts an answer has.

@@ -1,0 +1,481 @@
+// import.go: accounts that come from elsewhere: which of them a realm takes, what is
+// wrong with the others, and what becomes of those that it has. As with whatever an
+// owner does: he may give away reserved names and addresses of any domain, what he says
+// of an address counts, and what is required at sign-up may be missing. Nobody is mailed.
+
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/password"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// An Arrival is one account of a file. What is nil or empty the file says nothing of.
+type Arrival struct {
+	// Line is where it stands in the file.
+	Line int
+	// ID is the account's, if it is one that we have made.
+	ID uuid.UUID
+	// Fields are the names, the address, and values of added fields.
+	Fields                           field.Input
+	IsActive, EmailVerified, IsStaff *bool
+	Groups                           []string
+	Joined, LastLogin                time.Time
+	// Password is one in the clear; PasswordHash one that package password verifies.
+	Password, PasswordHash string
+	// Whole is the account as our own export has it: it is taken as it is. Nil: the
+	// fields above say all there is.
+	Whole *store.User
+	// hash is what is kept of the password, once it has been made.
+	hash string
+}
+
+// A Fate is what becomes of an arrival.
+type Fate string
+
+// The fates.
+const (
+	// FateAdded: it is a new account.
+	FateAdded Fate = "added"
+	// FateUpdated: an account was there and has been changed.
+	FateUpdated Fate = "updated"
+	// FateUnchanged: an account was there, and says what the file says.
+	FateUnchanged Fate = "unchanged"
+	// FateDifferent: an account was there, and says something else.
+	FateDifferent Fate = "different"
+	// FateRefused: it could not be taken.
+	FateRefused Fate = "refused"
+)
+
+// Codes of a Remark, besides those of refusals.
+const (
+	RemarkTwice        = "twice"              // another line has been taken for it
+	RemarkOther        = "other_account"      // the name is one account's and the address another's
+	RemarkReserved     = "reserved"           // people can't choose the name
+	RemarkDomain       = "domain_not_allowed" // the address is of a domain that sign-up doesn't let in
+	RemarkUnknownField = "unknown_field"      // the realm has no such field
+	RemarkDifferent    = "different"          // the account has another value
+)
+
+// A Remark is something that an owner is to know of an arrival.
+type Remark struct {
+	Field, Code string
+	// Message says it, and what to do. Empty where Phrase does.
+	Message string
+	Refusal *refusal.FieldError
+}
+
+// An Outcome is what became of an arrival, and what is to be said of it.
+type Outcome struct {
+	Fate    Fate
+	Remarks []Remark
+}
+
+// An Import is one run over the accounts of a file. It is used by one goroutine.
+type Import struct {
+	a *Accounts
+	o ImportOptions
+	// id is that of the run in the record of acts.
+	id uuid.UUID
+	// claimed has the names, addresses and other unique values that the run has come
+	// across, by a hash, and the lines that they are of: some 30 bytes each.
+	claimed map[uint64]int
+	seed    maphash.Seed
+}
+
+// ImportOptions say how accounts are taken in.
+type ImportOptions struct {
+	// Format is that of the file, for the record of acts.
+	Format string
+	// DryRun finds out what would happen, and changes nothing.
+	DryRun bool
+	// Update changes accounts that are there already: names, groups that they are not
+	// in, staff, added fields; one that the file has as disabled is disabled. What
+	// somebody signs in with stays: username, address, password and factors.
+	Update bool
+	// Group is one that all of them are added to; empty: none.
+	Group string
+}
+
+// NewImport begins a run.
+func (a *Accounts) NewImport(o ImportOptions) (*Import, error) {
+	var errs refusal.FieldErrors
+	if o.Group != "" {
+		checkGroups([]string{o.Group}, &errs)
+	}
+	if err := errs.Err(); err != nil {
+		return nil, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return nil, refusal.Unavailable(err)
+	}
+	return &Import{a: a, o: o, id: id, claimed: map[uint64]int{}, seed: maphash.MakeSeed()}, nil
+}
+
+// Costly returns those of a batch that would be added and for which Hash has to be
+// called first; in a dry run none.
+func (i *Import) Costly(ctx context.Context, batch []*Arrival) (costly []*Arrival, err error) {
+	if i.o.DryRun || !slices.ContainsFunc(batch, (*Arrival).Costs) {
+		return nil, nil
+	}
+	err = i.a.View(ctx, func(tx store.Tx) error {
+		costly = nil
+		claims := map[uint64]int{}
+		for _, r := range batch {
+			d := i.decide(tx, r, claims)
+			if d.err != nil {
+				return d.err
+			}
+			d.claimAll(claims, r.Line)
+			if d.outcome.Fate == FateAdded && r.Costs() {
+				costly = append(costly, r)
+			}
+		}
+		return nil
+	})
+	return costly, err
+}
+
+// Costs reports whether a hash has to be made for an arrival.
+func (r *Arrival) Costs() bool {
+	return r.Whole == nil && r.hash == "" && (r.Password != "" || password.Fast(r.PasswordHash))
+}
+
+// Hash makes what is kept of an arrival's password. It waits while sign-ins have all
+// turns. It may be called for several at once.
+func (i *Import) Hash(ctx context.Context, r *Arrival) (err error) {
+	for {
+		if r.Password != "" {
+			r.hash, err = i.a.Hasher.Hash(ctx, r.Password, i.a.Policy.Hash)
+		} else {
+			r.hash, err = i.a.Hasher.Wrap(ctx, r.PasswordHash, i.a.Policy.Hash)
+		}
+		if !errors.Is(err, password.ErrBusy) || ctx.Err() != nil {
+			return HashError(err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(busyPause):
+		}
+	}
+}
+
+// busyPause is how long an import waits that found no turn to hash.
+const busyPause = 200 * time.Millisecond
+
+// Take takes a batch of arrivals in, in one transaction, or only finds out what would
+// become of them. The outcomes are in the order of the batch. After an error nothing of
+// the batch has been taken.
+func (i *Import) Take(ctx context.Context, batch []*Arrival) (outcomes []Outcome, err error) {
+	claims := map[uint64]int{}
+	err = i.do(ctx, func(tx store.Tx, write bool) error {
+		outcomes = nil
+		clear(claims)
+		for _, r := range batch {
+			d := i.decide(tx, r, claims)
+			if d.err == nil && d.user != nil && write {
+				d.err = i.write(tx.(*Txn), &d) //nolint:errcheck // a transaction that writes is one
+				if refusedOf(d.err) {
+					d.refuse(d.err)
+					d.err = nil
+				}
+			}
+			if d.err != nil {
+				return d.err
+			}
+			d.claimAll(claims, r.Line)
+			outcomes = append(outcomes, d.outcome)
+		}
+		if !write {
+			return nil
+		}
+		return i.audit(tx.(*Txn), outcomes) //nolint:errcheck // as above
+	})
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(i.claimed, claims)
+	return outcomes, nil
+}
+
+// do runs fn in a transaction of the run, which writes unless the run is a dry one.
+func (i *Import) do(ctx context.Context, fn func(tx store.Tx, write bool) error) error {
+	if i.o.DryRun {
+		return i.a.View(ctx, func(tx store.Tx) error { return fn(tx, false) })
+	}
+	return i.a.Update(ctx, func(t *Txn) error { return fn(t, true) })
+}
+
+// audit writes the row of a batch that has changed something.
+func (i *Import) audit(t *Txn, outcomes []Outcome) error {
+	added, updated := 0, 0
+	for _, o := range outcomes {
+		switch o.Fate {
+		case FateAdded:
+			added++
+		case FateUpdated:
+			updated++
+		default:
+		}
+	}
+	if added+updated == 0 {
+		return nil
+	}
+	count := func(n int) string {
+		if n == 0 {
+			return ""
+		}
+		return strconv.Itoa(n)
+	}
+	return t.Audit(audit.AccountsImported, uuid.Nil, "import", i.id.String(), "format", i.o.Format, "added", count(added), "updated", count(updated))
+}
+
+// write puts an account that was decided on.
+func (i *Import) write(t *Txn, d *decision) error {
+	if d.before == nil {
+		if d.user.AwaitsVerification && d.user.WaitingSince.IsZero() {
+			if err := i.a.waits(t, d.user); err != nil {
+				return err
+			}
+		}
+		return i.a.PutUser(t, d.user)
+	}
+	if d.before.IsActive && !d.user.IsActive {
+		d.user.Generation++
+		if err := errors.Join(t.EndSessions(d.user, nil), t.Audit(audit.AccountDisabled, d.user.ID)); err != nil {
+			return err
+		}
+	}
+	if err := i.a.auditProfile(t, d.before, d.user); err != nil {
+		return err
+	}
+	return i.a.PutUser(t, d.user)
+}
+
+// A decision is what is to become of one arrival.
+type decision struct {
+	outcome Outcome
+	// user is what is to be written, nil: nothing; before, what there is.
+	user, before *store.User
+	// claims are the values by which a second line would mean the same account.
+	claims []uint64
+	err    error // of the store
+}
+
+func (d *decision) remark(field, code, format string, args ...any) {
+	d.outcome.Remarks = append(d.outcome.Remarks, Remark{Field: field, Code: code, Message: fmt.Sprintf(format, args...)})
+}
+
+// claimAll keeps the values of an arrival that was not refused.
+func (d *decision) claimAll(claims map[uint64]int, line int) {
+	if d.outcome.Fate == FateRefused {
+		return
+	}
+	for _, claim := range d.claims {
+		claims[claim] = line
+	}
+}
+
+// refuse refuses an arrival for what an act would be refused.
+func (d *decision) refuse(err error) {
+	d.outcome.Fate, d.user = FateRefused, nil
+	refused := (*refusal.Error)(nil)
+	if !errors.As(err, &refused) {
+		return
+	}
+	for _, f := range refused.Fields {
+		d.outcome.Remarks = append(d.outcome.Remarks, Remark{Field: f.Field, Code: string(f.Code), Refusal: &f})
+	}
+	if len(refused.Fields) == 0 {
+		d.remark("", string(refused.Code), "it was refused")
+	}
+}
+
+// claim is the hash of a unique value.
+func (i *Import) claim(field, key string) uint64 {
+	var h maphash.Hash
+	h.SetSeed(i.seed)
+	_, _ = h.WriteString(field)
+	_ = h.WriteByte(0)
+	_, _ = h.WriteString(key)
+	return h.Sum64()
+}
+
+// decide says what is to become of an arrival, as things are in a transaction and with
+// what the run has come across. It writes nothing.
+func (i *Import) decide(tx store.Tx, r *Arrival, batch map[uint64]int) (d decision) {
+	seen := claimedTx{Tx: tx, line: func(field, key string) int {
+		claim := i.claim(field, key)
+		if line := batch[claim]; line != 0 {
+			return line
+		}
+		return i.claimed[claim]
+	}}
+	u, errs := i.read(tx, r, &d)
+	if d.err != nil {
+		return d
+	}
+	for _, k := range identityOf(u, r) {
+		if line := seen.line(k.Field, k.Value); line != 0 {
+			d.outcome.Fate = FateRefused
+			d.remark(k.Field, RemarkTwice, "line %d has the same; remove one of the two", line)
+			return d
+		}
+		d.claims = append(d.claims, i.claim(k.Field, k.Value))
+	}
+	have, err := i.existing(tx, u, &d)
+	switch {
+	case err != nil:
+		d.err = err
+	case d.outcome.Fate == FateRefused:
+	case have != nil:
+		i.meet(have, u, r, &d)
+	default:
+		i.add(seen, u, r.Whole != nil, errs, &d)
+	}
+	return d
+}
+
+// add decides on an account that is not there.
+func (i *Import) add(tx store.Tx, u *store.User, whole bool, errs refusal.FieldErrors, d *decision) {
+	a := i.a
+	a.someLogin(nil, u, &errs)
+	if d.err = errors.Join(a.takenAsOwner(tx, u, &errs), i.clashes(tx, u, &errs)); d.err != nil {
+		return
+	}
+	if len(errs) > 0 {
+		d.refuse(errs.Err())
+		return
+	}
+	d.outcome.Fate, d.user = FateAdded, u
+	for _, f := range a.Policy.Fields.Unique {
+		if f.Name != field.Username && f.Name != field.Email && f.Key(u) != "" {
+			d.claims = append(d.claims, i.claim(f.Keyspace(), f.Key(u)))
+		}
+	}
+	if whole {
+		return
+	}
+	if a.reservedName(u.Username) {
+		d.remark(field.Username, RemarkReserved, "people can't choose this name; it is taken all the same")
+	}
+	if u.Email != "" && !a.Policy.admitsAddress(u.Email, false) {
+		d.remark(field.Email, RemarkDomain, "sign-up doesn't let this domain in; it is taken all the same")
+	}
+}
+
+// clashes adds what PutUser would refuse besides.
+func (i *Import) clashes(tx store.Tx, u *store.User, errs *refusal.FieldErrors) error {
+	add := func(name string) {
+		if !hasField(*errs, name) {
+			errs.Add(name, refusal.CodeUnique)
+		}
+	}
+	for _, k := range i.a.KeyIndex.KeysOf(u) {
+		if k.Field == store.WaitingKey {
+			continue
+		}
+		switch other, err := tx.UserByKey(k.Field, k.Value); {
+		case err == nil && other.ID != u.ID:
+			add(field.OfKey(k.Field))
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			return err
+		}
+	}
+	for _, f := range u.Former {
+		switch other, err := i.a.formerHolder(tx, f.Email); {
+		case err == nil && other.ID != u.ID:
+			add("former_emails")
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			return err
+		}
+	}
+	err := i.a.newLoginClash(tx, nil, u)
+	refused := (*refusal.Error)(nil)
+	if !errors.As(err, &refused) {
+		return err
+	}
+	for _, f := range refused.Fields {
+		add(f.Field)
+	}
+	return nil
+}
+
+// meet decides on an account that is there.
+func (i *Import) meet(have, u *store.User, r *Arrival, d *decision) {
+	after := *have
+	after.Extra, after.Groups = maps.Clone(have.Extra), slices.Clone(have.Groups)
+	var other []string
+	set := func(name string, differs bool, change func()) {
+		if differs {
+			other = append(other, name)
+			change()
+		}
+	}
+	said := func(name string) bool { return r.Whole != nil || r.says(name) }
+	set(field.FirstName, said(field.FirstName) && u.FirstName != have.FirstName, func() { after.FirstName = u.FirstName })
+	set(field.LastName, said(field.LastName) && u.LastName != have.LastName, func() { after.LastName = u.LastName })
+	set(field.IsStaff, said(field.IsStaff) && u.IsStaff != have.IsStaff, func() { after.IsStaff = u.IsStaff })
+	set(field.IsActive, said(field.IsActive) && have.IsActive && !usable(u), func() { after.IsActive = false })
+	missing := slices.DeleteFunc(slices.Clone(u.Groups), func(g string) bool { return slices.Contains(have.Groups, g) })
+	set(field.Groups, len(missing) > 0, func() { after.Groups = append(after.Groups, missing...) })
+	for _, f := range i.a.Policy.Fields.All {
+		if _, there := u.Extra[f.Name]; f.Extra && there {
+			set(f.Name, field.TextOf(f.Get(u)) != field.TextOf(f.Get(have)), func() { f.Assign(&after, u.Extra[f.Name]) })
+		}
+	}
+	switch {
+	case len(other) == 0:
+		d.outcome.Fate = FateUnchanged
+	case !i.o.Update:
+		d.outcome.Fate = FateDifferent
+		for _, name := range other {
+			d.remark(name, RemarkDifferent, "the account is there and has another value; update writes this one")
+		}
+	default:
+		d.outcome.Fate, d.before, d.user = FateUpdated, have, &after
+	}
+}
+
+// says reports whether a record says something of a field.
+func (r *Arrival) says(name string) bool {
+	switch name {
+	case field.IsStaff:
+		return r.IsStaff != nil
+	case field.IsActive:
+		return r.IsActive != nil
+	}
+	_, ok := r.Fields[name]
+	return ok
+}
+
+// claimedTx is a transaction in which what the run has come across is taken too: in a
+// dry run nothing of it is in the store.
+type claimedTx struct {
+	store.Tx
+	line func(field, key string) int
+}
+
+// UserByKey implements store.Tx.
+func (t claimedTx) UserByKey(name, key string) (*store.User, error) {
+	u, err := t.Tx.UserByKey(name, key)
+	if errors.Is(err, store.ErrNotFound) && t.line(name, key) != 0 {
+		return &store.User{}, nil // nobody that there is
+	}
+	return u, err
+}

@@ -1,0 +1,440 @@
+// import.go: the accounts of a file into a realm: batch by batch, each as a whole, so
+// that a run that was broken off goes on where it is run again.
+
+package transfer
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/moving"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// ImportFormats are those that accounts are imported from.
+func ImportFormats() []string { return moving.Formats() }
+
+// Options say how a file is imported.
+type Options struct {
+	account.ImportOptions
+	Moving moving.Options
+	// Tell is told of each thing that is to be said of a line, and how far the run is.
+	// An error ends the run.
+	Tell func(Event) error
+}
+
+// An Event is one of its members.
+type Event struct {
+	Progress *Progress `json:"progress,omitempty"`
+	Remark   *Remark   `json:"remark,omitempty"`
+	Report   *Report   `json:"report,omitempty"`
+}
+
+// Progress says how far a run is, in bytes of the file.
+type Progress struct {
+	Done     int64 `json:"done"`
+	Of       int64 `json:"of"`
+	Accounts int   `json:"accounts"`
+	// Hashed is how many hashes have been made.
+	Hashed int `json:"hashed,omitempty"`
+}
+
+// A Remark is something to be said of a line of the file.
+type Remark struct {
+	Line int `json:"line"`
+	// Account is the username or the address of the line.
+	Account string       `json:"account,omitempty"`
+	Fate    account.Fate `json:"fate"`
+	Field   string       `json:"field,omitempty"`
+	Code    string       `json:"code"`
+	Message string       `json:"message"`
+}
+
+// A Report says what became of a file. That of a dry run is that of the run.
+type Report struct {
+	DryRun    bool `json:"dry_run"`
+	Added     int  `json:"added"`
+	Updated   int  `json:"updated"`
+	Unchanged int  `json:"unchanged"`
+	Different int  `json:"different"`
+	Refused   int  `json:"refused"`
+	// Invitations and LeftNames are those that our own export has beside accounts and
+	// that were not there.
+	Invitations int `json:"invitations,omitempty"`
+	LeftNames   int `json:"left_names,omitempty"`
+	// Reasons are the remarks together, by fate, field and code.
+	Reasons []*Reason `json:"reasons"`
+	// Error is why the rest of the file could not be taken; empty: all of it was read.
+	Error string `json:"error,omitempty"`
+}
+
+// A Reason is how often a remark was made.
+type Reason struct {
+	Fate    account.Fate `json:"fate"`
+	Field   string       `json:"field,omitempty"`
+	Code    string       `json:"code"`
+	Message string       `json:"message"`
+	Count   int          `json:"count"`
+	// Lines are the first of them.
+	Lines []int `json:"lines"`
+}
+
+// Bounds of what is told of a file, whatever is wrong with it.
+const (
+	maxReasons     = 200
+	maxReasonLines = 10
+	// maxTold is of how many lines each reason is told at once; the rest is counted.
+	maxTold = 1000
+)
+
+// Bounds of a batch: of accounts, and of those for which a hash is to be made, which
+// takes some seconds.
+const (
+	importBatch = 500
+	costlyBatch = 64
+)
+
+// Import reads a file of accounts and takes them in. The report is that of what has been
+// done, also beside an error, which then says why the run has ended.
+func Import(ctx context.Context, a *account.Accounts, in io.ReadSeeker, o Options) (*Report, error) {
+	size, err := in.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = in.Seek(0, io.SeekStart)
+	}
+	if err != nil {
+		return nil, err
+	}
+	run, err := a.NewImport(o.ImportOptions)
+	if err != nil {
+		return nil, err
+	}
+	m := &importer{run: run, o: o, in: &counted{ReadSeeker: in}, progress: Progress{Of: size}, report: &Report{DryRun: o.DryRun, Reasons: []*Reason{}}}
+	if err := m.all(ctx); err != nil {
+		return m.report, err
+	}
+	return m.report, m.tell(Event{Report: m.report})
+}
+
+// counted counts what is read.
+type counted struct {
+	io.ReadSeeker
+	done int64
+}
+
+// Read implements io.Reader.
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.ReadSeeker.Read(p)
+	c.done += int64(n)
+	return n, err
+}
+
+// Seek implements io.Seeker: what is read again counts once.
+func (c *counted) Seek(offset int64, whence int) (int64, error) {
+	at, err := c.ReadSeeker.Seek(offset, whence)
+	c.done = at
+	return at, err
+}
+
+// An importer is one run.
+type importer struct {
+	run      *account.Import
+	o        Options
+	in       *counted
+	progress Progress
+	report   *Report
+	// own says that the file is our own export.
+	own   bool
+	batch []*account.Arrival
+	who   []string // of the batch
+	costs int      // of the batch
+
+	invitations []*store.Invitation
+	names       []account.HashedName
+}
+
+func (m *importer) tell(e Event) error {
+	if m.o.Tell == nil {
+		return nil
+	}
+	return m.o.Tell(e)
+}
+
+func (m *importer) all(ctx context.Context) error {
+	for record, err := range moving.Read(m.o.Format, m.in, m.o.Moving) {
+		problem := (*moving.Problem)(nil)
+		switch {
+		case errors.As(err, &problem):
+			err = m.refused(problem)
+		case err != nil:
+			// What was read before is taken, and the rest is not.
+			m.report.Error = err.Error()
+			return m.flush(ctx)
+		default:
+			err = m.take(ctx, &record)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return m.flush(ctx)
+}
+
+func (m *importer) refused(p *moving.Problem) error {
+	m.report.Refused++
+	return m.remark(Remark{Line: p.Line, Account: p.Who, Fate: account.FateRefused, Field: p.Field, Code: p.Code, Message: p.Message})
+}
+
+// take puts a record into the batch.
+func (m *importer) take(ctx context.Context, r *moving.Record) error {
+	if r.Own == nil || !m.own && !isHeader(r.Own) {
+		if m.own || r.Username != "" || r.Email != "" {
+			return m.add(ctx, arrivalOf(r), cmp.Or(r.Username, r.Email))
+		}
+		return m.refused(&moving.Problem{Line: r.Line, Code: moving.CodeSyntax, Message: "it is no account, and the file doesn't begin as our own export does"})
+	}
+	if !m.own {
+		return m.begin(r)
+	}
+	var l readableLine
+	if err := readLine(r.Own, &l); err != nil {
+		return m.refused(&moving.Problem{Line: r.Line, Who: r.Username, Code: moving.CodeSyntax, Message: err.Error()})
+	}
+	if l.Invitation != nil || l.LeftName != nil {
+		return m.beside(ctx, r.Line, &l)
+	}
+	u, err := l.user()
+	if err != nil {
+		return m.refused(&moving.Problem{Line: r.Line, Who: r.Username, Code: moving.CodeSyntax, Message: err.Error()})
+	}
+	if p := check(u); p != nil {
+		p.Line, p.Who = r.Line, cmp.Or(u.Username, u.Email)
+		return m.refused(p)
+	}
+	return m.add(ctx, &account.Arrival{Line: r.Line, Whole: u}, cmp.Or(u.Username, u.Email))
+}
+
+func isHeader(raw []byte) bool {
+	var h struct {
+		Export json.RawMessage `json:"registration_export"`
+	}
+	return json.Unmarshal(raw, &h) == nil && h.Export != nil
+}
+
+// begin reads the first line of our own export.
+func (m *importer) begin(r *moving.Record) error {
+	var h header
+	if err := readLine(r.Own, &h); err != nil || h.Export != exportVersion {
+		return fmt.Errorf("line %d: the export is of a newer version than this plugin reads; update the plugin", r.Line)
+	}
+	m.own = true
+	return nil
+}
+
+// arrivalOf is a record as the rules of accounts take it.
+func arrivalOf(r *moving.Record) *account.Arrival {
+	out := &account.Arrival{
+		Line: r.Line, Fields: field.Input{}, IsActive: r.IsActive, EmailVerified: r.EmailVerified, IsStaff: r.IsStaff, Groups: r.Groups,
+		Joined: r.Joined, LastLogin: r.LastLogin, Password: r.Password, PasswordHash: r.PasswordHash,
+	}
+	out.ID, _ = store.ParseID(r.ID)
+	for name, value := range r.Fields {
+		if value != nil && value != "" {
+			out.Fields[name] = valueOf(value)
+		}
+	}
+	for name, value := range map[string]string{field.Username: r.Username, field.Email: r.Email, field.FirstName: r.FirstName, field.LastName: r.LastName} {
+		if value != "" {
+			out.Fields[name] = field.Value{Kind: field.ValueText, Text: value}
+		} else {
+			delete(out.Fields, name)
+		}
+	}
+	return out
+}
+
+// valueOf is a value of a file as an input has it.
+func valueOf(v any) field.Value {
+	switch n := v.(type) {
+	case int64:
+		v = json.Number(strconv.FormatInt(n, 10))
+	case float64:
+		v = json.Number(strconv.FormatFloat(n, 'g', -1, 64))
+	}
+	return field.JSONValue(v)
+}
+
+func (m *importer) add(ctx context.Context, r *account.Arrival, who string) error {
+	m.batch, m.who = append(m.batch, r), append(m.who, who)
+	if r.Costs() && !m.o.DryRun {
+		m.costs++
+	}
+	if len(m.batch) < importBatch && m.costs < costlyBatch {
+		return nil
+	}
+	return m.flush(ctx)
+}
+
+// flush takes the batch in.
+func (m *importer) flush(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if len(m.invitations)+len(m.names) > 0 {
+		if err := m.flushBeside(ctx); err != nil {
+			return err
+		}
+	}
+	if len(m.batch) == 0 {
+		return nil
+	}
+	costly, err := m.run.Costly(ctx, m.batch)
+	if err != nil {
+		return err
+	}
+	if err := m.hash(ctx, costly); err != nil {
+		return err
+	}
+	outcomes, err := m.run.Take(ctx, m.batch)
+	if err != nil {
+		return err
+	}
+	for i, o := range outcomes {
+		*map[account.Fate]*int{
+			account.FateAdded: &m.report.Added, account.FateUpdated: &m.report.Updated, account.FateUnchanged: &m.report.Unchanged,
+			account.FateDifferent: &m.report.Different, account.FateRefused: &m.report.Refused,
+		}[o.Fate]++
+		for _, r := range o.Remarks {
+			message := r.Message
+			if r.Refusal != nil {
+				message = english().Text(r.Refusal.Phrase())
+			}
+			if err := m.remark(Remark{m.batch[i].Line, m.who[i], o.Fate, r.Field, r.Code, message}); err != nil {
+				return err
+			}
+		}
+	}
+	m.progress.Accounts += len(m.batch)
+	m.batch, m.who, m.costs = m.batch[:0], m.who[:0], 0
+	return m.told()
+}
+
+func (m *importer) told() error {
+	p := m.progress
+	p.Done = m.in.done
+	return m.tell(Event{Progress: &p})
+}
+
+// hash makes the hashes of accounts, on half of the cores: sign-ins have the others.
+func (m *importer) hash(ctx context.Context, costly []*account.Arrival) error {
+	workers := max(1, min(runtime.GOMAXPROCS(0)/2, len(costly)))
+	var all sync.WaitGroup
+	errs := make([]error, workers)
+	for w := range workers {
+		all.Go(func() {
+			for k := w; k < len(costly) && errs[w] == nil; k += workers {
+				errs[w] = m.run.Hash(ctx, costly[k])
+			}
+		})
+	}
+	all.Wait()
+	m.progress.Hashed += len(costly)
+	return errors.Join(errs...)
+}
+
+// remark counts a remark, and tells it if there were not too many like it.
+func (m *importer) remark(r Remark) error {
+	if len(r.Account) > 200 {
+		r.Account = strings.ToValidUTF8(r.Account[:200], "") + "…"
+	}
+	if len(r.Message) > 500 {
+		r.Message = strings.ToValidUTF8(r.Message[:500], "") + "…"
+	}
+	if len(r.Field) > 60 {
+		r.Field = strings.ToValidUTF8(r.Field[:60], "") + "…"
+	}
+	i := slices.IndexFunc(m.report.Reasons, func(have *Reason) bool {
+		return have.Fate == r.Fate && have.Field == r.Field && have.Code == r.Code
+	})
+	if i < 0 {
+		reason := &Reason{Fate: r.Fate, Field: r.Field, Code: r.Code, Message: r.Message}
+		if len(m.report.Reasons) >= maxReasons {
+			reason = m.report.Reasons[maxReasons-1] // all others together
+			reason.Field, reason.Code, reason.Message = "", "more", "there are more reasons than are listed"
+		} else {
+			m.report.Reasons = append(m.report.Reasons, reason)
+		}
+		i = slices.Index(m.report.Reasons, reason)
+	}
+	reason := m.report.Reasons[i]
+	if reason.Count++; len(reason.Lines) < maxReasonLines {
+		reason.Lines = append(reason.Lines, r.Line)
+	}
+	if reason.Count > maxTold {
+		return nil
+	}
+	return m.tell(Event{Remark: &r})
+}
+
+// beside takes what our own export has beside accounts.
+func (m *importer) beside(ctx context.Context, line int, l *readableLine) error {
+	var err error
+	if l.Invitation != nil {
+		var i *store.Invitation
+		if i, err = l.Invitation.invitation(); err == nil {
+			m.invitations = append(m.invitations, i)
+		}
+	} else {
+		name := account.HashedName{Left: store.LeftName{User: l.LeftName.User, Until: l.LeftName.Until.Time}}
+		if err = l.LeftName.Hash.exactly(name.Hash[:]); err == nil {
+			m.names = append(m.names, name)
+		}
+	}
+	if err != nil {
+		return m.remark(Remark{Line: line, Fate: account.FateRefused, Code: moving.CodeSyntax, Message: err.Error()})
+	}
+	if len(m.invitations)+len(m.names) < importBatch {
+		return nil
+	}
+	return m.flush(ctx)
+}
+
+// flushBeside takes them in.
+func (m *importer) flushBeside(ctx context.Context) error {
+	if len(m.invitations) > 0 {
+		n, err := m.run.TakeInvitations(ctx, m.invitations)
+		if err != nil {
+			return err
+		}
+		m.report.Invitations += n
+	}
+	if len(m.names) > 0 {
+		n, err := m.run.TakeLeftNames(ctx, m.names)
+		if err != nil {
+			return err
+		}
+		m.report.LeftNames += n
+	}
+	m.invitations, m.names = m.invitations[:0], m.names[:0]
+	return m.told()
+}
+
+// english are the shipped messages.
+var english = sync.OnceValue(func() *text.Locale {
+	l, err := text.NewLanguages("", text.DefaultLanguage)
+	if err != nil {
+		panic(err) // it is shipped
+	}
+	return l.Named(text.DefaultLanguage)
+})

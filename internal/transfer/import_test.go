@@ -1,0 +1,177 @@
+// import_test.go: what becomes of the accounts of a file, and what is said of them.
+
+package transfer_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/internal/transfer"
+)
+
+// imported imports a file, and before it says that a dry run says the same.
+func imported(s *sitetest.Site, format, file string, options ...func(*transfer.Options)) (*transfer.Report, []transfer.Remark) {
+	s.T.Helper()
+	run := func(dry bool) (*transfer.Report, []transfer.Remark, error) {
+		var remarks []transfer.Remark
+		o := transfer.Options{ImportOptions: account.ImportOptions{Format: format, DryRun: dry}}
+		o.Tell = func(e transfer.Event) error {
+			if e.Remark != nil {
+				remarks = append(remarks, *e.Remark)
+			}
+			return nil
+		}
+		for _, option := range options {
+			option(&o)
+		}
+		report, err := transfer.Import(s.T.Context(), s.Accounts, strings.NewReader(file), o)
+		return report, remarks, err
+	}
+	users, _ := s.Census()
+	dry, dryRemarks, err := run(true)
+	require.NoError(s.T, err)
+	still, _ := s.Census()
+	require.Equal(s.T, users, still, "a dry run changes nothing")
+	report, remarks, err := run(false)
+	require.NoError(s.T, err)
+	dry.DryRun = false
+	require.Equal(s.T, dry, report, "a dry run says what the run does")
+	require.Equal(s.T, dryRemarks, remarks)
+	require.Empty(s.T, s.Queued(), "nobody is mailed")
+	return report, remarks
+}
+
+func says(remarks []transfer.Remark) (lines []string) {
+	for _, r := range remarks {
+		lines = append(lines, fmt.Sprintf("%d %s %s %s %s", r.Line, r.Account, r.Fate, r.Field, r.Code))
+	}
+	return lines
+}
+
+func TestImportOfATable(t *testing.T) {
+	s := sitetest.New(t, withFields)
+	file := "username,email,first_name,groups,is_staff,is_active,date_joined,city,age,password,password_hash\n" +
+		"ada,ada@example.org,Ada,\"admins,数学\",true,,2020-02-29T12:00:00Z,Zürich,36," + sitetest.Password + ",\n" +
+		"bob,bob@example.org,,,,false,,,,,$2b$04$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW\n"
+	report, remarks := imported(s, "csv", file, func(o *transfer.Options) { o.Group = "moved" })
+	require.Empty(t, remarks)
+	require.Equal(t, &transfer.Report{Added: 2, Reasons: []*transfer.Reason{}}, report)
+	ada := s.SignedIn("ada").Get("/accounts/profile").JSON(t)
+	require.Equal(t, "Zürich", ada["city"])
+	require.EqualValues(t, 36, ada["age"])
+	bob, err := s.Accounts.Lookup(t.Context(), "bob@example.org")
+	require.NoError(t, err)
+	require.False(t, bob.IsActive)
+	require.Equal(t, []string{"moved"}, bob.Groups)
+	owner, err := s.Accounts.Lookup(t.Context(), "ada")
+	require.NoError(t, err)
+	require.Equal(t, []string{"admins", "数学", "moved"}, owner.Groups)
+	require.Equal(t, "2020-02-29T12:00:00Z", owner.DateJoined.Format(time.RFC3339))
+	require.True(t, bob.EmailVerified)
+
+	report, remarks = imported(s, "csv", file, func(o *transfer.Options) { o.Group = "moved" })
+	require.Equal(t, &transfer.Report{Unchanged: 2, Reasons: []*transfer.Reason{}}, report, "a second run changes nothing")
+	require.Empty(t, remarks)
+}
+
+// Every collision is told by line, and by what to change.
+func TestCollisions(t *testing.T) {
+	s := sitetest.New(t, withFields)
+	s.Member("ada")
+	s.Set(s.Member("eve"), func(u *storeUser) { u.Extra = map[string]any{"badge": "A-1"} })
+	report, remarks := imported(s, "csv", strings.Join([]string{
+		"username,email,badge,size,shoe",
+		"ada,other@example.org,,,",              // 2: the name is another's
+		"lovelace,ada@example.org,,,",           // 3: the address is another's
+		"ADA,Ada@EXAMPLE.org,,,",                // 4: the same account
+		"bob,bob@example.org,,,",                // 5
+		"Bob,bob2@example.org,,,",               // 6: twice
+		"bob3,bob@example.org,,,",               // 7: twice
+		"carl,carl@example.org,a-1,,",           // 8: a badge that is another's
+		"dora,dora@example.org,D-1,,",           // 9
+		"emil,emil@example.org,d-1,,",           // 10: a badge twice
+		"admin,admin@example.org,,,",            // 11: reserved
+		"a b,space@example.org,,,",              // 12: invalid here
+		"fritz,not an address,,xl,",             // 13: two things
+		"gerd,gerd@example.org,,s,42",           // 14: a field that is not there
+		"dora@example.org,dora2@example.org",    // 15: too few columns
+		"dora@example.org,dora3@example.org,,,", // 16: somebody's address as a name
+		"-rf,rf@example.org,,,",                 // 17
+	}, "\n"))
+	require.Equal(t, []string{
+		"2 ada refused username other_account", "3 lovelace refused email other_account", "6 Bob refused username twice", "7 bob3 refused email twice",
+		"8 carl refused badge unique", "10 emil refused badge unique", "11 admin added username reserved", "12 a b refused username invalid",
+		"13 fritz refused email invalid", "13 fritz refused size invalid_choice", "14 gerd added shoe unknown_field",
+		"15  refused  syntax", "16 dora@example.org refused username invalid", "17 -rf refused username invalid",
+	}, sortedByLine(says(remarks)))
+	require.Equal(t, []int{4, 1, 11}, []int{report.Added, report.Unchanged, report.Refused})
+	for _, r := range remarks {
+		require.NotEmpty(t, r.Message, "%+v", r)
+	}
+}
+
+func TestUpdate(t *testing.T) {
+	s := sitetest.New(t, withFields)
+	b := func() *sitetest.Browser { s.Member("ada"); return s.SignedIn("ada") }()
+	before, err := s.Accounts.Lookup(t.Context(), "ada")
+	require.NoError(t, err)
+	file := "username,email,first_name,groups,is_staff,city,password\nada,ada@example.org,Ada,new,true,Bern,another passphrase\n"
+	report, remarks := imported(s, "csv", file)
+	require.Equal(t, 1, report.Different)
+	require.Equal(t, []string{"2 ada different first_name different", "2 ada different is_staff different", "2 ada different groups different", "2 ada different city different"}, says(remarks))
+	update := func(o *transfer.Options) { o.Update = true }
+	report, remarks = imported(s, "csv", file, update)
+	require.Equal(t, 1, report.Updated)
+	require.Empty(t, remarks)
+	after, err := s.Accounts.Lookup(t.Context(), "ada")
+	require.NoError(t, err)
+	require.Equal(t, before.PasswordHash, after.PasswordHash, "a password that somebody has here stays")
+	require.Equal(t, []any{"Ada", true, []string{"new"}, "Bern"}, []any{after.FirstName, after.IsStaff, after.Groups, after.Extra["city"]})
+	report, _ = imported(s, "csv", file, update)
+	require.Equal(t, 1, report.Unchanged)
+	require.Equal(t, 200, b.Get("/accounts/profile").StatusCode)
+	report, _ = imported(s, "csv", "username,is_active\nada,false\n", update)
+	require.Equal(t, 1, report.Updated)
+	require.Equal(t, 401, b.Get("/accounts/profile").StatusCode, "its sessions have ended")
+	report, _ = imported(s, "csv", "username,is_active\nada,true\n", update)
+	require.Equal(t, 1, report.Unchanged, "what was disabled here stays so")
+}
+
+func TestImportIsRecorded(t *testing.T) {
+	s := sitetest.New(t)
+	imported(s, "csv", "username\nada\nbob\n")
+	imported(s, "csv", "username,first_name\nada,Ada\n", func(o *transfer.Options) { o.Update = true })
+	var got []string
+	for _, row := range auditsOf(s) {
+		delete(row.Details, "import")
+		got = append(got, fmt.Sprint(row.Event, " ", row.Details))
+	}
+	require.Equal(t, []string{"accounts_imported map[added:2 format:csv]", "profile_changed map[fields:first_name]", "accounts_imported map[format:csv updated:1]"}, got)
+}
+
+// A run that was broken off goes on where it is run again.
+func TestBrokenOffAndContinued(t *testing.T) {
+	s := sitetest.New(t)
+	var file strings.Builder
+	file.WriteString("username,email\n")
+	for i := range 1200 {
+		fmt.Fprintf(&file, "user%d,user%d@example.org\n", i, i)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	o := transfer.Options{ImportOptions: account.ImportOptions{Format: "csv"}, Tell: func(transfer.Event) error { cancel(); return nil }}
+	report, err := transfer.Import(ctx, s.Accounts, strings.NewReader(file.String()), o)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, 500, report.Added)
+	report, remarks := imported(s, "csv", file.String())
+	require.Equal(t, []int{700, 500}, []int{report.Added, report.Unchanged})
+	require.Empty(t, remarks)
+	report, _ = imported(s, "csv", file.String())
+	require.Equal(t, 1200, report.Unchanged)
+}
