@@ -25,8 +25,8 @@ func (c *common) list() *cobra.Command {
 		Use: "list", Short: "Lists the accounts", Args: cobra.NoArgs,
 		Long: `
 Lists all accounts, in the order in which they were made, or those that answer to
-all the flags that are given; --search lists them in the order of what it finds. Who signs up or changes meanwhile may be in the list
-or not.
+all the flags that are given; --search lists them in the order of what it finds. Who
+signs up or changes meanwhile may be in the list or not.
 
 Of those who wait for approval, which is --state waiting, it prints names and reasons.
 
