@@ -111,6 +111,14 @@ func (b *bench) ownersPages(ctx context.Context, large *seeded, late string) err
 		return err
 	}
 	defer func() { _ = s.stop() }()
+	first := load{url: base + "/accounts/admin/accounts/", headers: []string{"Cookie: registration=" + large.token(0), "Accept: text/html"}}
+	for try := 0; ; try++ { // its store may have to be read from a slow disk
+		if _, _, _, err = check(ctx, first, http.StatusOK, func([]byte) bool { return true }); err == nil {
+			break
+		} else if try == 20 {
+			return err
+		}
+	}
 	before, err := s.anonymous()
 	if err != nil {
 		return err
