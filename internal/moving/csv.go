@@ -21,6 +21,7 @@ type table struct {
 	bound  *bounded
 	most   int
 	line   int // where the last row began
+	before int // lines that were read before the table
 	header []string
 }
 
@@ -29,7 +30,7 @@ type table struct {
 func newTable(in io.Reader, o Options) *table {
 	bound := newBounded(decoded(in), o.MaxRecord)
 	buffered := bufio.NewReaderSize(bound, 4096)
-	t := &table{bound: bound, most: o.MaxRecord, line: 1}
+	t := &table{bound: bound, most: o.MaxRecord, line: o.before, before: o.before}
 	first, _ := buffered.Peek(4096)
 	if end := slices.Index(first, '\n'); end >= 0 {
 		first = first[:end]
@@ -53,13 +54,14 @@ func (t *table) row() ([]string, error) {
 	var syntax *csv.ParseError
 	switch {
 	case err == nil:
-		t.line, _ = t.in.FieldPos(0)
+		line, _ := t.in.FieldPos(0)
+		t.line = t.before + line
 		return row, nil
 	case errors.Is(err, errTooLong):
 		return nil, tooLong(t.line+1, t.most)
 	case errors.As(err, &syntax):
-		t.line = syntax.StartLine
-		return nil, &Problem{Line: syntax.StartLine, Code: CodeSyntax, Message: csvFault(syntax, len(row), t.in.FieldsPerRecord)}
+		t.line = t.before + syntax.StartLine
+		return nil, &Problem{Line: t.line, Code: CodeSyntax, Message: csvFault(syntax, len(row), t.in.FieldsPerRecord)}
 	}
 	return nil, err
 }

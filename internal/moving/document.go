@@ -29,7 +29,7 @@ type document struct {
 func newDocument(in io.Reader, o Options) *document {
 	d := &document{in: bufio.NewReader(decoded(in)), most: o.MaxRecord}
 	d.bound = newBounded(d.in, o.MaxRecord)
-	d.count = &lineCounter{in: d.bound, line: 1}
+	d.count = &lineCounter{in: d.bound, line: 1 + o.before}
 	d.dec = json.NewDecoder(d.count)
 	d.dec.UseNumber()
 	return d

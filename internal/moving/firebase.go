@@ -10,6 +10,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -49,8 +50,13 @@ const (
 	firebaseDisabled, firebaseAttributes = 26, 27
 )
 
+// readFirebase reads the export. In front of it the file may have "hash_config { … }", as
+// the console shows it.
 func readFirebase(in io.Reader, o Options, yield func(Record, error) bool) error {
 	begin := bufio.NewReader(decoded(in))
+	if err := o.readHashConfig(begin); err != nil {
+		return err
+	}
 	if (&document{in: begin}).first() == '{' {
 		return newDocument(begin, o).arrayIn("users", recordsOf(yield, func(u *firebaseUser, r *Record) (bool, error) {
 			return true, r.fromFirebase(u, o.Firebase)
@@ -70,6 +76,50 @@ func readFirebase(in io.Reader, o Options, yield func(Record, error) bool) error
 		}
 		return r.fromFirebase(u, o.Firebase)
 	})
+}
+
+// readHashConfig reads what the console shows, if the file begins with it.
+func (o *Options) readHashConfig(in *bufio.Reader) error {
+	const begins, most = "hash_config", 50
+	if ahead, _ := in.Peek(len(begins)); string(ahead) != begins {
+		return nil
+	}
+	for o.before < most {
+		line, err := in.ReadSlice('\n')
+		if err != nil {
+			return fmt.Errorf("line %d: hash_config has no closing brace in a line of its own, or no export behind it: %w", o.before+1, err)
+		}
+		o.before++
+		name, value, _ := strings.Cut(strings.TrimSpace(string(line)), ":")
+		value = strings.TrimSuffix(strings.TrimSpace(value), ",")
+		number := func(to *int) error {
+			if *to, err = strconv.Atoi(value); err != nil || *to < 1 {
+				return fmt.Errorf("line %d: %s is no number", o.before, name)
+			}
+			return nil
+		}
+		err = nil
+		switch name {
+		case "}":
+			return nil
+		case "base64_signer_key":
+			o.Firebase.SignerKey = value
+		case "base64_salt_separator":
+			o.Firebase.SaltSeparator = value
+		case "rounds":
+			err = number(&o.Firebase.Rounds)
+		case "mem_cost":
+			err = number(&o.Firebase.MemCost)
+		case "algorithm":
+			if value != "SCRYPT" {
+				err = fmt.Errorf("line %d: the algorithm of the project is not SCRYPT", o.before)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("line %d: hash_config doesn't end", o.before)
 }
 
 func (r *Record) fromFirebase(u *firebaseUser, hash FirebaseHash) error {
@@ -100,7 +150,7 @@ func (r *Record) fromFirebase(u *firebaseUser, hash FirebaseHash) error {
 	}
 	if hash.SignerKey == "" {
 		return errors.New("the passwords of this file are hashed with a key of the project: it and its salt separator are in the console of " +
-			"Firebase under Authentication, Users, Password hash parameters; give them too")
+			"Firebase under Authentication, Users, Password hash parameters; put that text in front of the export in the same file")
 	}
 	if u.Salt == "" {
 		return r.problem("salt", CodeHash, "its password was imported into Firebase and never used there; it has another hash, without a salt")

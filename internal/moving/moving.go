@@ -93,10 +93,13 @@ func (p *Problem) Error() string {
 type Options struct {
 	// MaxRecord is the longest record in bytes; 0: DefaultMaxRecord.
 	MaxRecord int
-	// Firebase is how the project hashes its passwords; of firebase alone.
+	// Firebase is how the project hashes its passwords, of firebase alone, where the file
+	// doesn't say it itself.
 	Firebase FirebaseHash
 	// Now is when a ban counts, of supabase alone; zero: time.Now().
 	Now time.Time
+	// before is how many lines of the file were read already.
+	before int
 }
 
 // DefaultMaxRecord is far over what an account with long fields takes.

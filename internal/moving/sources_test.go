@@ -303,6 +303,16 @@ const (
 		"lSrfV15cpx95/sZS2W9c9Kp6i/LVgQNDNC/qzrCnh1SAyZvqmZqAjTdn3aoItz+VHjoZilo78198JAdRuid5lQ=="
 )
 
+// hashConfig is what the console shows.
+const hashConfig = `hash_config {
+  algorithm: SCRYPT,
+  base64_signer_key: jxspr8Ki0RYycVU8zykbdLGjFQ3McFUH0uiiTvC8pVMXAn210wjLNmdZJzxUECKbm0QsEmYUSDzZvpjeJ9WmXA==,
+  base64_salt_separator: Bw==,
+  rounds: 8,
+  mem_cost: 14,
+}
+`
+
 func TestFirebase(t *testing.T) {
 	withKey := Options{Firebase: firebaseKey}
 	joined, last := time.UnixMilli(1600000000000).UTC(), time.UnixMilli(1700000000123).UTC()
@@ -336,6 +346,18 @@ func TestFirebase(t *testing.T) {
 				`{"localId": "c", "email": "c@example.com", "passwordHash": "AAAA"},` + "\n" + `{"localId": "d", "phoneNumber": "+1"}]}`,
 			problems: []string{"a@example.com|syntax|line 1, createdAt", "b@example.com|syntax|line 2, customAttributes", "c@example.com|hash_unsupported|line 3, salt", "|required|line 4"},
 		},
+		{name: "its key in front", file: hashConfig + firebaseSample, records: []Record{
+			at(9, full), {Line: 23, ID: "g", Email: "google@example.com", EmailVerified: p(true), IsActive: p(false), Joined: joined},
+		}},
+		{
+			name: "its key in front of CSV", file: "\uFEFF" + strings.ReplaceAll(hashConfig, "\n", "\r\n") + row("zL3F", "lSrfV15cpx95/sZS2W9c9Kp6i/LVgQNDNC/qzrCnh1SAyZvqmZqAjTdn3aoItz+VHjoZilo78198JAdRuid5lQ==", "42xEC+ixf3L2lw==", "") + "\n\"",
+			records: []Record{at(8, ada)}, problems: []string{"|syntax|line 9: a quote is not closed"},
+		},
+		{name: "its key alone", file: strings.TrimSuffix(hashConfig, "}\n"), end: "line 7: hash_config has no closing brace"},
+		{name: "another algorithm", file: strings.Replace(hashConfig, "SCRYPT", "STANDARD_SCRYPT", 1), end: "line 2: the algorithm of the project is not SCRYPT"},
+		{name: "no rounds", file: strings.Replace(hashConfig, ": 8", ": x", 1), end: "line 5: rounds is no number"},
+		{name: "a cost of none", file: strings.Replace(hashConfig, ": 14", ": 0", 1), end: "line 6: mem_cost is no number"},
+		{name: "no end", file: "hash_config {\n" + strings.Repeat("\n", 100), end: "line 50: hash_config doesn't end"},
 		{name: "without the key", file: firebaseSample, end: "Password hash parameters"},
 		{name: "another table", file: "a,b\n", end: "line 1: it has 2 columns; the file is neither JSON nor CSV of firebase auth:export"},
 	})
