@@ -24,6 +24,8 @@ test:
 	  command -v tmux >/dev/null || missing "the tests of the command line on a terminal need tmux (apt-get install tmux)"; \
 	  command -v fail2ban-regex >/dev/null || missing "the test of the fail2ban filter needs fail2ban (apt-get install fail2ban)"; \
 	  command -v systemd-analyze >/dev/null || missing "the test of the systemd unit needs systemd-analyze (apt-get install systemd)"; \
+	  command -v htpasswd >/dev/null || missing "the recipe of htpasswd needs htpasswd (apt-get install apache2-utils)"; \
+	  /usr/bin/python3 -c 'import django, bcrypt, argon2' 2>/dev/null || missing "the recipe of Django needs Debian's (apt-get install python3-django python3-bcrypt python3-argon2)"; \
 	  command -v curl >/dev/null || missing "the test of docs/api.md needs curl (apt-get install curl)"; \
 	  command -v npm >/dev/null || missing "tests with tools from npm need nodejs and npm (apt-get install nodejs npm)"; \
 	  [ -z "$(RACE)" ] && missing "the race detector needs a C compiler (apt-get install gcc libc6-dev)" || true

@@ -4,7 +4,6 @@ package config_test
 
 import (
 	"context"
-	"encoding/json"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
@@ -167,39 +166,6 @@ func TestRecipeSubdomains(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, get(at("git.example.com", "/")).StatusCode)
 	run(s, "caddy registration group add developers ada")
 	require.Equal(t, "for ada", get(at("git.example.com", "/")).Text)
-}
-
-// TestRecipeMovingIn makes the accounts of an htpasswd file, and takes a list with
-// addresses as the other scripts print it.
-func TestRecipeMovingIn(t *testing.T) {
-	t.Parallel()
-	s := recipeSite(t, "No mail server")
-	text := recipe(t, "Moving from Django, htpasswd or Authelia")
-	require.NoError(t, os.WriteFile(filepath.Join(s.Dir, "users.htpasswd"), []byte("ada:$apr1$x\ngrace:$2y$05$x\n"), 0o600))
-	out := run(s, fence(t, text, "sh"))
-	require.Equal(t, 2, strings.Count(out, "signature="), out)
-	_, text, _ = strings.Cut(text, "From Django")
-	for i, list := range []string{"edsger\tedsger@example.com\n", "barbara\tbarbara@example.com\n"} {
-		_, text, _ = strings.Cut(text, "```sh\n")
-		script, _, _ := strings.Cut(text, "```")
-		_, loop, found := strings.Cut(script, "while IFS")
-		require.True(t, found)
-		out := run(s, "printf '"+strings.ReplaceAll(list, "\n", `\n`)+"' | while IFS"+loop)
-		require.Equal(t, 1, strings.Count(out, "signature="), "%d: %s", i, out)
-	}
-	require.Equal(t, map[string]string{"ada": "", "grace": "", "edsger": "edsger@example.com", "barbara": "barbara@example.com"}, addresses(t, run(s, "caddy registration list --json")))
-}
-
-// addresses are those of a list, by the names of their accounts.
-func addresses(t *testing.T, list string) map[string]string {
-	t.Helper()
-	found := map[string]string{}
-	for line := range strings.Lines(list) {
-		var account struct{ Username, Email string }
-		require.NoError(t, json.Unmarshal([]byte(line), &account))
-		found[account.Username] = account.Email
-	}
-	return found
 }
 
 // TestCurl runs docs/api.md: each request is answered with success, its mailed links

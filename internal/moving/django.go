@@ -78,6 +78,10 @@ func (r *Record) fromDjango(d *djangoObject, groups map[string]string) error {
 		}
 		switch name {
 		case "user_permissions":
+		case "is_superuser": // there is nothing like it here; of who isn't one nothing is lost
+			if v != false {
+				r.add(name, v)
+			}
 		case "groups":
 			if err := r.groupsOfDjango(v, groups); err != nil {
 				return err

@@ -72,7 +72,7 @@ const djangoUsers = `{
     "user_permissions": [4]
   }
 },
-{"model": "people.person", "pk": "8f0e", "fields": {"password": "!unusable", "last_login": null, "email": "bea@example.com", "is_active": false, "groups": [["читатели"]], "born": "1815-12-10", "height": 1.6, "team": null}}`
+{"model": "people.person", "pk": "8f0e", "fields": {"password": "!unusable", "last_login": null, "email": "bea@example.com", "is_active": false, "is_superuser": false, "groups": [["читатели"]], "born": "1815-12-10", "height": 1.6, "team": null}}`
 
 func djangoRecords(line int) []Record {
 	return []Record{
