@@ -128,25 +128,26 @@ func (r *Record) groupsOfYAML(list *yaml.Node) error {
 // addYAML keeps another field of an account; of what is in a mapping, such as address and
 // extra, each by its own name.
 func (r *Record) addYAML(name string, value *yaml.Node) {
-	switch value.Kind {
-	case yaml.MappingNode:
+	if value.Kind == yaml.MappingNode {
 		for i := 0; i+1 < len(value.Content); i += 2 {
 			if v := followed(value.Content[i+1]); v.Kind == yaml.ScalarNode && v.ShortTag() != "!!null" {
 				r.addYAML(value.Content[i].Value, v)
 			}
 		}
-	case yaml.ScalarNode:
-		var v any
-		if err := value.Decode(&v); err != nil {
-			v = value.Value
-		}
-		switch n := v.(type) {
-		case string, bool, int64, float64:
-		case int:
-			v = int64(n)
-		default: // such as a date
-			v = value.Value
-		}
-		r.add(name, v)
 	}
+	if value.Kind != yaml.ScalarNode {
+		return
+	}
+	var v any
+	if err := value.Decode(&v); err != nil {
+		v = value.Value
+	}
+	switch n := v.(type) {
+	case string, bool, int64, float64:
+	case int:
+		v = int64(n)
+	default: // such as a date
+		v = value.Value
+	}
+	r.add(name, v)
 }

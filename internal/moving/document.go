@@ -258,8 +258,7 @@ func decodeRecord(raw []byte, line int, v any) error {
 		return nil
 	}
 	p := &Problem{Line: line, Code: CodeSyntax, Message: "it is no JSON: " + err.Error()}
-	var other *json.UnmarshalTypeError
-	if errors.As(err, &other) {
+	if other, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		p.Field, p.Message = other.Field, fmt.Sprintf("it is %s, not %s", article(other.Value), kindOf(other))
 	}
 	return p

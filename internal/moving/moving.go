@@ -56,7 +56,7 @@ type Record struct {
 }
 
 // A Problem is why one record could not be read. Those after it can.
-type Problem struct {
+type Problem struct { //nolint:errname // it is a part of a report before it is an error
 	Line int
 	// Who is the username or address of the record, as far as it was read.
 	Who string
@@ -146,12 +146,7 @@ func Read(format string, in io.Reader, o Options) iter.Seq2[Record, error] {
 		o.MaxRecord = DefaultMaxRecord
 	}
 	return func(yield func(Record, error) bool) {
-		i := slices.IndexFunc(formats, func(f struct {
-			name string
-			read reader
-		}) bool {
-			return f.name == format
-		})
+		i := slices.Index(Formats(), format)
 		if i < 0 {
 			yield(Record{}, fmt.Errorf("there is no format %q; the formats are %s", format, strings.Join(Formats(), ", ")))
 			return

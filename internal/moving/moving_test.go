@@ -3,6 +3,7 @@ package moving
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -218,5 +219,32 @@ func TestEveryFormatHasASample(t *testing.T) {
 		require.NoError(t, got.end, format)
 		require.Empty(t, got.problems, format)
 		require.NotEmpty(t, got.records, format)
+	}
+}
+
+// What a hostile file asks for is not computed but told by line: a thousand hashes of
+// 4 GiB, N=2^30 and 10^9 rounds take as long as a thousand lines.
+func TestHostileHashesCostNothing(t *testing.T) {
+	const key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+	hostile := []string{
+		"$argon2id$v=19$m=4194304,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$" + key, "argon2$argon2i$v=19$m=64,t=1000000000,p=1$AAAAAAAAAAAAAAAAAAAAAA$" + key,
+		"scrypt$1073741824$salt$8$1$" + key + "=", "$scrypt$ln=30,r=8,p=1$AAAA$" + key, "$fbscrypt$v=1,n=30,r=8,p=1,ss=Bw==,sk=AAAAAAAAAAAAAAAAAAAAAAAA$AAAA$AAAAAAAAAAAAAAAAAAAAAAAA",
+		"pbkdf2_sha256$1000000000$salt$" + key + "=", "$pbkdf2-sha512$1000000000$AAAA$" + key, "$6$rounds=1000000000$salt$x", "$5$rounds=999999999$salt$x",
+		"$2b$31$" + bcryptHash[7:], "bcrypt_sha256$$2b$31$" + bcryptHash[7:], "$wp$2y$31$" + bcryptHash[7:], "$P$Ssaltsaltx",
+		"$wrapped$md5$salt$$argon2id$v=19$m=4194304,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$" + key, "$argon2id$" + strings.Repeat("x", 100_000),
+	}
+	var file strings.Builder
+	for i := range 1000 {
+		fmt.Fprintf(&file, "u%d:%s\n", i, hostile[i%len(hostile)])
+	}
+	begin := time.Now()
+	got := readAll("htpasswd", file.String(), Options{})
+	require.Less(t, time.Since(begin), time.Minute)
+	require.NoError(t, got.end)
+	require.Empty(t, got.records)
+	require.Len(t, got.problems, 1000)
+	for i, problem := range got.problems {
+		require.Contains(t, problem, fmt.Sprintf("u%d|hash_cost|line %d, password_hash: the hash is refused: ", i, i+1))
+		require.Less(t, len(problem), 300)
 	}
 }

@@ -144,7 +144,7 @@ func (r *Record) setTime(name, value string) error {
 // splitGroups splits names at commas; what is empty is no group.
 func splitGroups(s string) []string {
 	groups := []string{}
-	for _, name := range strings.Split(s, ",") {
+	for name := range strings.SplitSeq(s, ",") {
 		if name = strings.TrimSpace(name); name != "" {
 			groups = append(groups, name)
 		}

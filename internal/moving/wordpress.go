@@ -43,14 +43,11 @@ func (r *Record) fromWordPress(v map[string]any, _ Options) error {
 				r.IsActive = &active
 			}
 		case "user_registered":
-			if value == "0000-00-00 00:00:00" {
-				continue
-			}
-			if err := r.setTime("date_joined", value); err != nil {
+			if value != "0000-00-00 00:00:00" && r.setTime("date_joined", value) != nil {
 				return r.problem(name, CodeSyntax, "it is no time")
 			}
 		default:
-			if v[name] != nil && value != "" {
+			if value != "" {
 				r.add(name, v[name])
 			}
 		}

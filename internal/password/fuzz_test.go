@@ -60,7 +60,7 @@ func withinCaps(t *testing.T, s stored, encoded string) (alsoCheap bool) {
 		require.True(t, cost >= "04" && cost <= "16", cost)
 		return cost <= "05"
 	case scryptHash:
-		require.LessOrEqual(t, s.cost.work(), maxScryptWork)
+		require.LessOrEqual(t, s.cost.work(), uint64(maxScryptWork))
 		require.LessOrEqual(t, s.cost.n*s.cost.r, uint32(maxScryptMemory))
 		return s.cost.work() <= 1024
 	case wrapped:

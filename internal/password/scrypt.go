@@ -56,7 +56,7 @@ func checkScrypt(n, r, p uint64) (scryptCost, error) {
 	return scryptCost{n: uint32(n), r: uint32(r), p: uint8(p)}, nil
 }
 
-func (c scryptCost) work() int { return int(c.n) * int(c.r) * int(c.p) }
+func (c scryptCost) work() uint64 { return uint64(c.n) * uint64(c.r) * uint64(c.p) }
 
 // key computes in this process. The cost has been checked, so it can't fail.
 func (c scryptCost) key(password, salt []byte, length int) []byte {
@@ -206,7 +206,7 @@ func (s scryptHash) matches(password string) (bool, error) {
 		return false, fmt.Errorf("verify fbscrypt: %w", err)
 	}
 	key := make([]byte, len(s.signer))
-	cipher.NewCTR(block, make([]byte, aes.BlockSize)).XORKeyStream(key, s.signer)
+	cipher.NewCTR(block, make([]byte, aes.BlockSize)).XORKeyStream(key, s.signer) //nolint:gosec // Firebase's IV; the key is another for each password and salt
 	return subtle.ConstantTimeCompare(key, s.key) == 1, nil
 }
 

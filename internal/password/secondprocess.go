@@ -82,9 +82,9 @@ func (o order) patience() time.Duration {
 	work := uint64(o.Memory) * uint64(o.Passes) // KiB
 	if o.Kind == orderScrypt {
 		// It goes over its memory twice for each p.
-		work = 2 * uint64(o.scrypt().work()) / 8
+		work = 2 * o.scrypt().work() / 8
 	}
-	return min(childPatience, childPatienceBase+time.Duration(work>>10)*childPatiencePerMiB) //nolint:gosec // bounded when the hash was parsed
+	return min(childPatience, childPatienceBase+time.Duration(work>>10)*childPatiencePerMiB)
 }
 
 var errNotReady = errors.New("the hashing process did not get ready")
@@ -119,6 +119,7 @@ type result struct {
 
 func (o order) compute() []byte {
 	switch o.Kind {
+	case orderArgon2id:
 	case orderArgon2i:
 		return argon2.Key(o.Password, o.Salt, o.Passes, o.Memory, o.Lanes, o.Length)
 	case orderScrypt:

@@ -6,9 +6,7 @@ package password
 
 import (
 	"context"
-	"crypto/md5"
 	"crypto/rand"
-	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/subtle"
@@ -141,12 +139,12 @@ var salted = []struct {
 	salt   bool
 	digest func() hash.Hash
 }{
-	{"md5$", true, true, md5.New},
-	{"sha1$", true, true, sha1.New},
-	{"{MD5}", false, false, md5.New},
-	{"{SMD5}", false, true, md5.New},
-	{"{SHA}", false, false, sha1.New},
-	{"{SSHA}", false, true, sha1.New},
+	{"md5$", true, true, newMD5},
+	{"sha1$", true, true, newSHA1},
+	{"{MD5}", false, false, newMD5},
+	{"{SMD5}", false, true, newMD5},
+	{"{SHA}", false, false, newSHA1},
+	{"{SSHA}", false, true, newSHA1},
 	{"{SHA256}", false, false, sha256.New},
 	{"{SSHA256}", false, true, sha256.New},
 	{"{SHA512}", false, false, sha512.New},
