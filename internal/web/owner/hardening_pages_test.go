@@ -344,3 +344,46 @@ func TestHardeningRevokedTwice(t *testing.T) {
 	})
 	require.Equal(t, 1, got[http.StatusOK], got)
 }
+
+// Wherever on the way of a page the store fails, that is said, and nothing is half done.
+func TestHardeningPagesWhereTheStoreFails(t *testing.T) {
+	s := newSite(t, []string{"bob"})
+	id := sitetest.UUIDOf(t, s, "bob").String()
+	i, _, err := s.Accounts.Invite(t.Context(), account.NewInvitation{})
+	require.NoError(t, err)
+	program, page := s.SignedIn("ada"), s.SignedIn("ada").LikeBrowser()
+	well := s.Accounts.Store
+	defer func() { s.Accounts.Store = well }()
+	walk := func(about string, ask func() *sitetest.Answer) {
+		for n := 1; ; n++ {
+			require.Less(t, n, 100, about)
+			before := snapshot(t, s)
+			faulty := &sitetest.FaultyStore{Store: well, FailAt: n}
+			s.Accounts.Store = faulty
+			res := ask()
+			s.Accounts.Store = well
+			if !faulty.Met {
+				require.Less(t, res.StatusCode, http.StatusInternalServerError, about)
+				return
+			}
+			require.NotContains(t, res.Text, sitetest.ErrFault.Error(), about)
+			if res.StatusCode < http.StatusBadRequest { // of a part that the page can do without
+				continue
+			}
+			require.Equal(t, http.StatusServiceUnavailable, res.StatusCode, "%s, call %d: %s", about, n, res.Text)
+			require.Equal(t, before, snapshot(t, s), "%s, call %d", about, n)
+		}
+	}
+	for path, allowed := range ownersPages(s, id) {
+		if slices.Contains(allowed, "GET") {
+			query := "?account=bob&event=signed_in&state=active"
+			walk("GET "+path, func() *sitetest.Answer { return program.Get(path) })
+			walk("page "+path, func() *sitetest.Answer { return page.Get(path + "/" + query) })
+		}
+	}
+	walk("invite", func() *sitetest.Answer {
+		return program.Post(admin+"invitations/new", sitetest.Data{"groups": []string{"a"}})
+	})
+	walk("revoke", func() *sitetest.Answer { return program.Post(admin+"invitations", sitetest.Data{"id": i.ID.String()}) })
+	walk("retry", func() *sitetest.Answer { return program.Post(admin+"mail", nil) })
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -166,7 +167,27 @@ func TestAudit(t *testing.T) {
 	require.Equal(t, "account_deleted", gone[0].(map[string]any)["event"])
 	require.NotContains(t, gone[0], "username")
 
+	// Whose name is somebody else's address is nobody in particular.
+	s.Member("carol")
+	carol := s.Stored(sitetest.UUIDOf(t, s, "carol").String())
+	carol.Username = "ada@example.org"
+	require.NoError(t, s.Accounts.Store.Update(t.Context(), func(tx store.Tx) error {
+		return tx.PutUser(carol, []store.Key{{Field: "username", Value: "ada@example.org"}, {Field: "email", Value: "carol@example.org"}})
+	}))
+	require.Equal(t, http.StatusBadRequest, b.Get(admin+"audit?account=ada@example.org").StatusCode)
+	require.NoError(t, s.Accounts.Update(t.Context(), func(tx *account.Txn) error {
+		for _, actor := range []string{"admin", "system", "", "plugin"} {
+			if err := tx.AddAudit(&store.Audit{At: s.Accounts.Now(), Event: "mail_tested", Actor: actor}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 	page := s.SignedIn("ada").LikeBrowser()
+	who := page.Get(admin + "audit/?event=mail_tested").Text
+	for _, want := range []string{"Command line", "Server", "Not signed in", "plugin"} {
+		require.Contains(t, who, want)
+	}
 	text := page.Get(admin + "audit/?account=" + id.String() + "&event=account_deleted").Text
 	for _, want := range []string{"account_deleted", id.String(), `value="account_deleted" selected`, "Done by"} {
 		require.Contains(t, text, want)
@@ -212,6 +233,14 @@ func TestMailQueue(t *testing.T) {
 		require.NotContains(t, text, secret)
 		require.NotContains(t, b.Get(admin+"mail").Text, secret)
 	}
+	// Where the server can't be used at all, that is why all wait.
+	require.NoError(t, s.Accounts.Store.Update(t.Context(), func(tx store.Tx) error {
+		return tx.PutValue("mail_health", []byte(`{"failed":"2026-11-27T00:00:00Z","words":"535 5.7.8 <b>no</b>"}`))
+	}))
+	require.Contains(t, page.Get(admin+"mail/").Text, "Its answer was: 535 5.7.8 &lt;b&gt;no&lt;/b&gt;")
+	failing := b.Get(admin + "mail").JSON(t)
+	require.Equal(t, true, failing["server_fails"])
+	require.Equal(t, "535 5.7.8 <b>no</b>", failing["mails"].([]any)[0].(map[string]any)["error"])
 	done := page.Post(admin+"mail", sitetest.Data{})
 	require.Equal(t, http.StatusSeeOther, done.StatusCode, done.Text)
 	require.Contains(t, page.Get(done.Header.Get("Location")).Text, "2 mails are being tried now.")

@@ -46,7 +46,7 @@ func showMail(c *Call) (*Shown, error) {
 	}
 	health, err := outbox.HealthOf(c.Req.Context(), c.Store)
 	if err != nil {
-		return nil, err
+		return nil, refusal.Unavailable(err)
 	}
 	list, next, err := c.queue(after, limit, health)
 	if err != nil {
@@ -130,7 +130,7 @@ func retryMail(c *Call) (*Done, error) {
 	}
 	n, err := c.site.Retry(c.Req.Context())
 	if err != nil {
-		return nil, err
+		return nil, refusal.Unavailable(err)
 	}
 	return &Done{Note: text.Say("detail.admin_mail_retried", text.Params{"count": n}), To: pathMail}, nil
 }
