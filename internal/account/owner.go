@@ -125,9 +125,11 @@ func (i *Import) read(tx store.Tx, r *Arrival, d *decision) (*store.User, refusa
 	var errs refusal.FieldErrors
 	if r.Whole != nil {
 		u := *r.Whole
-		u.Groups = i.groups(u.Groups)
+		if g := i.o.Group; g != "" && !slices.Contains(u.Groups, g) {
+			u.Groups = append(slices.Clone(u.Groups), g)
+		}
 		if len(u.Groups) > MaxGroups {
-			checkGroups(u.Groups, &errs)
+			errs.Add(field.Groups, refusal.CodeInvalid)
 		}
 		return &u, errs
 	}

@@ -4,6 +4,8 @@
 package command
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -13,6 +15,7 @@ import (
 	"strings"
 	"testing"
 	"testing/iotest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -85,4 +88,101 @@ func TestExportsThatFail(t *testing.T) {
 	refuses := &madeUp{answer: func(*http.Request) (int, string) { return http.StatusBadRequest, `{"error": "no"}` }}
 	_, _, err = refuses.run(t, "", "export", "--format", "xml")
 	require.EqualError(t, err, "no")
+}
+
+const importAnswer = `{"progress":{"done":5,"of":10,"accounts":500}}
+{"remark":{"line":3,"account":"a\u001bb","fate":"refused","field":"email","code":"invalid","message":"Write an address."}}
+{"report":{"dry_run":false,"added":2,"updated":1,"unchanged":3,"different":4,"refused":0,"invitations":1,"left_names":2,"reasons":[{"fate":"refused","field":"email","code":"invalid","message":"Write an address.","count":12,"lines":[3,4]}]}}
+`
+
+func TestImportSaysWhatBecameOfIt(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "users.csv")
+	require.NoError(t, os.WriteFile(file, []byte("username\nada\n"), 0o600))
+	m := &madeUp{answer: func(*http.Request) (int, string) { return http.StatusOK, importAnswer }, file: "/var/lib/registration.db"}
+	out, errs, err := m.run(t, "", "import", "--update", "--group", "moved", file)
+	require.NoError(t, err, errs)
+	require.Equal(t, []string{"POST default/import?format=csv&group=moved&update=1 username\nada\n"}, m.asked)
+	require.Equal(t, "3\ta\\x1bb\trefused\tinvalid\temail: Write an address.\n"+
+		"12 accounts, refused: email: Write an address. (line 3, 4, and 10 more)\n"+
+		"2 accounts have been added, 1 changed; 3 are there with the same, 4 with other values; 0 refused.\n"+
+		"1 invitation and 2 names that were left have been added.\n", out)
+	require.Equal(t, "Written to /var/lib/registration.db\n", errs)
+
+	out, errs, err = m.run(t, "name:hash\n", "import", "--format", "htpasswd", "--dry-run", "--json", "-")
+	require.NoError(t, err)
+	require.Equal(t, "POST default/import?dry_run=1&format=htpasswd name:hash\n", m.asked[1])
+	require.Equal(t, strings.Join(strings.SplitAfter(importAnswer, "\n")[1:], ""), out)
+	require.Empty(t, errs)
+
+	m.answer = func(*http.Request) (int, string) {
+		return http.StatusOK, `{"report":{"dry_run":true,"added":0,"refused":1,"reasons":[{"fate":"refused","code":"syntax","message":"It is none.","count":1,"lines":[1]}]}}` + "\n"
+	}
+	out, _, err = m.run(t, "", "import", "--dry-run", file)
+	require.EqualError(t, err, "1 account of the file could not be taken; mend them and run it again")
+	require.Contains(t, out, "1 account, refused: It is none. (line 1)\n0 accounts would be added")
+	m.answer = func(*http.Request) (int, string) {
+		return http.StatusOK, `{"report":{"error":"line 7: it ends there"}}` + "\n"
+	}
+	_, _, err = m.run(t, "", "import", file)
+	require.EqualError(t, err, "the rest of the file could not be read: line 7: it ends there")
+}
+
+func TestFormatOfAFile(t *testing.T) {
+	for name, want := range map[string]string{
+		"a.ndjson": "ndjson", "a.JSONL": "ndjson", "users.csv": "csv", "a.tsv": "csv", "/etc/nginx/.htpasswd": "htpasswd", "site.htpasswd.old": "htpasswd",
+		"users_database.yml": "authelia", "users.json": "", "a": "",
+	} {
+		require.Equal(t, want, formatOf(name), name)
+	}
+}
+
+func TestImportsThatFail(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "users.csv")
+	require.NoError(t, os.WriteFile(file, []byte("username\nada\n"), 0o600))
+	for name, c := range map[string]struct {
+		answer string
+		args   []string
+		says   string
+	}{
+		"no format":        {"", []string{filepath.Join(dir, "users")}, "the name of the file doesn't say what it is; write --format and one of ndjson, csv,"},
+		"no file":          {"", []string{filepath.Join(dir, "none.csv")}, "no such file"},
+		"a folder":         {"", []string{"--format", "csv", dir}, "is a folder; name a file"},
+		"broken off":       {`{"progress":{"done":5,"of":10,"accounts":500}}` + "\n", []string{file}, "the answer broke off; is the server still there?; the first 500 accounts have been seen to, and the same command goes on from there"},
+		"dry, broken off":  {"", []string{"--dry-run", file}, "the answer broke off; is the server still there?; nothing has been changed"},
+		"an error":         {`{"error":"the disk has gone"}` + "\n", []string{file}, "the disk has gone; the first 0 accounts have been seen to"},
+		"an unread answer": {"<html>\n", []string{file}, "the answer can't be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := &madeUp{answer: func(*http.Request) (int, string) { return http.StatusOK, c.answer }}
+			_, _, err := m.run(t, "", append([]string{"import"}, c.args...)...)
+			require.ErrorContains(t, err, c.says)
+		})
+	}
+	refuses := &madeUp{answer: func(*http.Request) (int, string) { return http.StatusBadRequest, `{"error": "no"}` }}
+	_, _, err := refuses.run(t, "", "import", file)
+	require.EqualError(t, err, "no")
+}
+
+func TestInterruptedImportSaysHowToGoOn(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.EqualError(t, goOn(ctx, 500, false, io.ErrUnexpectedEOF), "interrupted; the first 500 accounts have been seen to, and the same command goes on from there")
+	require.EqualError(t, goOn(ctx, 500, true, io.ErrUnexpectedEOF), "interrupted; nothing has been changed")
+}
+
+func TestProgressOfAnImport(t *testing.T) {
+	var out bytes.Buffer
+	now := time.Unix(1_800_000_000, 0)
+	p := &progress{out: &out, now: func() time.Time { return now }, began: now}
+	p.accounts(1, 100, 10, 0)
+	require.Empty(t, out.String(), "not yet")
+	now = now.Add(10 * time.Second)
+	p.accounts(50<<20, 100<<20, 1000, 20)
+	require.Equal(t, "\r\x1b[K50 % of 100 MiB, 10s left; 1000 accounts, 100 a second; 20 passwords hashed, 2 a second", out.String())
+	out.Reset()
+	p.restart()
+	require.Equal(t, "\r\x1b[K", out.String())
+	p.at(1, 2)
+	require.Equal(t, "\r\x1b[K", out.String(), "the time begins anew")
 }

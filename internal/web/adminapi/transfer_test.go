@@ -3,12 +3,14 @@
 package adminapi_test
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	"github.com/stretchr/testify/require"
 
@@ -77,4 +79,62 @@ func TestExportToAClientThatHasGone(t *testing.T) {
 	require.PanicsWithValue(t, http.ErrAbortHandler, func() {
 		_ = inFolder(s, t.TempDir()).Serve(goneWriter{httptest.NewRecorder()}, httptest.NewRequest(http.MethodGet, "/registration/default/export", nil))
 	}, "a short file must not look like a whole one")
+}
+
+func TestImportRoute(t *testing.T) {
+	s := sitetest.New(t)
+	folder := t.TempDir()
+	server := inFolder(s, folder)
+	file := "username,email\nada,ada@example.org\na b,x@example.org\n"
+	rec, refused := askOwner(t, server, http.MethodPost, "default/import?format=csv&dry_run=1&update=1&group=moved", file)
+	require.Nil(t, refused)
+	require.Equal(t, "application/x-ndjson", rec.Header().Get("Content-Type"))
+	lines := strings.Split(strings.TrimSpace(rec.Body.String()), "\n")
+	require.Len(t, lines, 3, rec.Body)
+	require.Contains(t, lines[0], `{"remark":{"line":3,"account":"a b","fate":"refused","field":"username","code":"invalid"`)
+	require.Equal(t, `{"progress":{"done":53,"of":53,"accounts":2}}`, lines[1])
+	require.Contains(t, lines[2], `{"report":{"dry_run":true,"added":1,"updated":0,"unchanged":0,"different":0,"refused":1,"reasons":[{"fate":"refused",`)
+	users, _ := s.Census()
+	require.Zero(t, users)
+	_, refused = askOwner(t, server, http.MethodPost, "default/import?format=csv", file)
+	require.Nil(t, refused)
+	users, _ = s.Census()
+	require.Equal(t, 1, users)
+	require.Equal(t, 1, s.Logs.FilterMessage("accounts have been imported over the admin endpoint").Len())
+	entries, err := os.ReadDir(folder)
+	require.NoError(t, err)
+	require.Empty(t, entries, "nothing stays")
+
+	for query, says := range map[string]string{
+		"":                        `format is ""; the formats are `,
+		"?format=xml":             `format is "xml"; the formats are `,
+		"?format=csv&dry_run=":    "",
+		"?format=csv&dry_run=yes": `dry_run is "yes"; write 1, or leave it out`,
+		"?format=csv&update=yes":  `update is "yes"; write 1, or leave it out`,
+		"?format=csv&group=a,b":   `group is "a,b"; the name of a group is 1 to 64 letters`,
+	} {
+		_, refused := askOwner(t, server, http.MethodPost, "default/import"+query, file)
+		if says == "" {
+			require.Nil(t, refused)
+			continue
+		}
+		require.NotNil(t, refused, query)
+		require.Equal(t, http.StatusBadRequest, refused.Status)
+		require.Contains(t, refused.Message, says)
+	}
+	_, refused = askOwner(t, inFolder(s, "/nowhere/at/all"), http.MethodPost, "default/import?format=csv", file)
+	require.Equal(t, http.StatusInternalServerError, refused.Status)
+
+	// What breaks off on its way here has changed nothing.
+	rec = httptest.NewRecorder()
+	err = server.Serve(rec, httptest.NewRequest(http.MethodPost, "/registration/default/import?format=csv", io.MultiReader(strings.NewReader("username\nbob\n"), iotest.ErrReader(io.ErrUnexpectedEOF))))
+	require.ErrorContains(t, err, "the file broke off, and nothing of it has been taken")
+	users, _ = s.Census()
+	require.Equal(t, 1, users)
+
+	s.Accounts.Store = &sitetest.BrokenStore{Store: s.Accounts.Store}
+	s.Accounts.Store.(*sitetest.BrokenStore).Broken.Store(true)
+	rec, refused = askOwner(t, server, http.MethodPost, "default/import?format=csv", "username\neve\n")
+	require.Nil(t, refused)
+	require.Contains(t, rec.Body.String(), `{"error":"unavailable: no space left on device","report":{`)
 }
