@@ -26,6 +26,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	_ "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/moving"
+	"github.com/seed-928992b0/caddy-registration/internal/password"
 )
 
 const root = ".."
@@ -245,5 +247,24 @@ func TestImageHasItsFiles(t *testing.T) {
 		require.NoError(t, err)
 		top, _, _ := strings.Cut(name, "/")
 		require.NotContains(t, ignored, top)
+	}
+}
+
+// TestMovingIsWhole: each format of a file has its recipe, and each of a kept hash its row.
+func TestMovingIsWhole(t *testing.T) {
+	raw, err := os.ReadFile("moving/README.md")
+	require.NoError(t, err)
+	for _, format := range moving.Formats() {
+		require.Contains(t, string(raw), "| `"+format+"` |")
+		if format == "ndjson" {
+			continue
+		}
+		recipe, err := os.ReadFile("moving/" + format + ".md")
+		require.NoError(t, err)
+		require.Contains(t, string(raw), "]("+format+".md)")
+		require.Contains(t, string(recipe), "caddy registration import --format "+format+" --dry-run ")
+	}
+	for _, format := range password.Formats() {
+		require.Regexp(t, "(?m)^\\|[^|]*`"+format+"`[^|]*\\|", string(raw))
 	}
 }

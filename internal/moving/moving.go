@@ -69,16 +69,16 @@ type Problem struct { //nolint:errname // it is a part of a report before it is 
 
 // Codes of a Problem.
 const (
-	CodeSyntax   = "syntax"           // it is not what the format says
-	CodeEncoding = "encoding"         // it is not in UTF-8
-	CodeTooLong  = "too_long"         // it is over MaxRecord
-	CodeRequired = "required"         // it has neither a username nor an address
-	CodeHash     = "hash_unsupported" // nothing here verifies its hash
-	CodeCost     = "hash_cost"        // its hash would cost too much, or has too short a salt or key
-	CodeGroup    = "group_unknown"    // it names a group that the file does not have
-	CodeSetting  = "setting_missing"  // its hash needs a key that was not given
-	CodeTwice    = "twice"            // it has the same thing twice
-	CodeNobody   = "nobody"           // it is no account of a person: a service's, a guest's, a deleted one
+	CodeSyntax    = "syntax"           // it is not what the format says
+	CodeEncoding  = "encoding"         // it is not in UTF-8
+	CodeTooLong   = "too_long"         // it is over MaxRecord
+	CodeRequired  = "required"         // it has neither a username nor an address
+	CodeHash      = "hash_unsupported" // nothing here verifies its hash
+	CodeCost      = "hash_cost"        // its hash would cost too much, or has too short a salt or key
+	CodeGroup     = "group_unknown"    // it names a group that the file does not have
+	CodeGroupName = "group_invalid"    // the name of a group there can't be one here
+	CodeTwice     = "twice"            // it has the same thing twice
+	CodeNobody    = "nobody"           // it is no account of a person: a service's, a guest's, a deleted one
 )
 
 func (p *Problem) Error() string {

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 )
 
@@ -31,6 +32,9 @@ func settle(r *Record) error {
 	for _, group := range r.Groups {
 		if !utf8.ValidString(group) {
 			return r.problem("groups", CodeEncoding, "it is not in UTF-8; save the file in UTF-8")
+		}
+		if r.Own == nil && !identity.IsGroup(group) {
+			return r.problem("groups", CodeGroupName, fmt.Sprintf("%.70q can't be the name of a group here, which is %s; rename it there, or in the file", group, identity.GroupRule))
 		}
 	}
 	if r.Username == "" && r.Email == "" && r.Own == nil {

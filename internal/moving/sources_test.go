@@ -99,10 +99,12 @@ func TestDjango(t *testing.T) {
 				`{"model": "auth.user", "pk": 3, "fields": {"username": "c", "password": "pbkdf2_sha256$1000000000$salt$IRi+I1EhYrmq7+0Ct5Qi4pQNJXgwfAanEg1HpzlCfF8=", "last_login": null}},` + "\n" +
 				`{"model": "auth.user", "pk": 4, "fields": {"username": "d", "password": "", "last_login": null, "groups": [9]}},` + "\n" +
 				`{"model": "auth.user", "pk": 5, "fields": {"username": "e", "password": "", "last_login": null, "groups": 9}},` + "\n" +
+				`{"model": "auth.user", "pk": 7, "fields": {"username": "g", "password": "", "last_login": null, "groups": [["Site editors"]]}},` + "\n" +
 				`{"model": "auth.user", "pk": 6, "fields": {"username": "` + "\xff" + `", "password": "", "last_login": null}}]`,
 			problems: []string{
 				"|syntax|line 1, model: it is a number, not a text", "b|syntax|line 2, last_login", "c|hash_cost|line 3, password_hash", "d|group_unknown|line 4, groups: the group 9",
-				"e|syntax|line 5, groups: it is no list", "|encoding|line 6",
+				"e|syntax|line 5, groups: it is no list",
+				`g|group_invalid|line 6, groups: "Site editors" can't be the name of a group here, which is 1 to 64 letters, digits and - _ . : /; rename it there`, "|encoding|line 7",
 			},
 		},
 		{name: "no JSON", file: "- model: auth.user", end: "the file is no JSON"},
@@ -201,7 +203,7 @@ func TestAuthelia(t *testing.T) {
 		// A billion laughs stay one: aliases are not followed into what they stand for.
 		{
 			name: "aliases of aliases", file: "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nusers:\n  ada: {groups: *c, extra: *b}\n",
-			records: []Record{{Line: 5, Username: "ada", Groups: []string{"", "", "", "", "", "", "", "", ""}}},
+			problems: []string{`ada|group_invalid|line 5, groups: ""`},
 		},
 		{name: "itself", file: "users: &u\n  ada: *u\n", records: []Record{{Line: 2, Username: "ada"}}},
 	})
