@@ -11,7 +11,7 @@ import (
 )
 
 // maxGroups bounds how many groups are held while their members are read.
-const maxGroups = 100_000
+const maxGroups = 10_000
 
 // djangoObject is one object of a dump.
 type djangoObject struct {
