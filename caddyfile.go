@@ -335,6 +335,7 @@ func (h *Handler) options() map[string]option {
 		"change_password": blockOption(map[string]option{
 			"password_confirm": switchOption(&h.ChangePassword.PasswordConfirm),
 		}),
+		"factors": factorsOption(&h.Factors),
 		"session": blockOption(map[string]option{
 			"lifetime":      durationOption(&h.Session.Lifetime),
 			"idle":          durationOption(&h.Session.Idle),

@@ -122,12 +122,12 @@ func TestFullFormSetsEverything(t *testing.T) {
 	require.NoError(t, json.Unmarshal(raw, &got))
 	for _, key := range []string{
 		"path", "realm", "base_url", "secrets", "store", "mailer", "from", "reply_to", "templates", "language", "trusted_origins", "user",
-		"register", "login", "reset_password", "register_email", "change_password", "session", "password", "throttle", "non_field_errors_key", "pages", "source",
+		"register", "login", "reset_password", "register_email", "change_password", "session", "password", "throttle", "non_field_errors_key", "pages", "factors", "source",
 	} {
 		require.Contains(t, got, key)
 	}
-	require.Len(t, got, 25, "a new setting needs its place in full.caddyfile")
-	for key, fields := range map[string]int{"user": 5, "register": 20, "login": 3, "reset_password": 10, "register_email": 9, "change_password": 1, "session": 6, "password": 5, "throttle": 7, "pages": 4} {
+	require.Len(t, got, 26, "a new setting needs its place in full.caddyfile")
+	for key, fields := range map[string]int{"user": 5, "register": 20, "login": 3, "reset_password": 10, "register_email": 9, "change_password": 1, "session": 6, "password": 5, "throttle": 7, "pages": 4, "factors": 4} {
 		require.Len(t, got[key], fields, key)
 	}
 }

@@ -88,8 +88,9 @@ func AsAda(req *http.Request) *http.Request {
 	ctx := context.WithValue(req.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer())
 	req = req.WithContext(context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{}))
 	publish(req, &signedIn{
-		realm: &realm{Realm: &web.Realm{Name: resolved.Realm}, settings: resolved},
-		user:  &store.User{ID: uuid.MustParse(web.ExampleID), Username: "ada", FirstName: "Ada", Groups: []string{"staff"}},
+		realm:   &realm{Realm: &web.Realm{Name: resolved.Realm}, settings: resolved},
+		user:    &store.User{ID: uuid.MustParse(web.ExampleID), Username: "ada", FirstName: "Ada", Groups: []string{"staff"}},
+		session: &store.Session{},
 	})
 	return req
 }

@@ -4,6 +4,7 @@ package registration
 
 import (
 	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/internal/web/factors"
 	"github.com/seed-928992b0/caddy-registration/internal/web/self"
 	"github.com/seed-928992b0/caddy-registration/internal/web/signin"
 	"github.com/seed-928992b0/caddy-registration/internal/web/signup"
@@ -16,5 +17,7 @@ var endpoints = []func(*web.Realm) *web.Endpoint{
 	signin.EndpointLogin, signin.EndpointLoginFactor, signin.EndpointLogout, signin.EndpointRefreshToken, signin.EndpointSessions, signin.EndpointRevokeSession,
 	self.EndpointProfile, self.EndpointChangePassword, self.EndpointSendResetPasswordLink, self.EndpointResetPassword, self.EndpointSetPassword,
 	self.EndpointRegisterEmail, self.EndpointVerifyEmail, self.EndpointUndoEmail,
+	factors.EndpointFactors, factors.EndpointEnrolTOTP, factors.EndpointTOTPPicture, factors.EndpointConfirmTOTP, factors.EndpointRecoveryCodes,
+	factors.EndpointRemoveFactor, factors.EndpointRenameFactor, factors.EndpointUndoFactor,
 	web.EndpointOpenAPI, signin.EndpointJWKS,
 }

@@ -115,6 +115,7 @@ func (s *Settings) resolve() (*Settings, error) {
 	}
 	out.BaseURL = strings.TrimSuffix(replace("base_url", s.BaseURL), "/")
 	out.Secrets = replaceAll("secret", s.Secrets)
+	out.Factors.RPID = replace("factors.rp_id", s.Factors.RPID)
 	out.From = replace("from", s.From)
 	out.ReplyTo = replace("reply_to", s.ReplyTo)
 	out.Templates = replace("templates", s.Templates)
@@ -273,8 +274,13 @@ func (r *realm) open(wait time.Duration) error {
 	if err != nil {
 		return err
 	}
+	factorKeys, err := r.factorKeys(context.Background())
+	if err != nil {
+		return err
+	}
 	a := &account.Accounts{
-		Policy: r.Options.Policy, Store: r.resources.store, Sessions: r.resources.sessions, Signer: signer, NameKeys: nameKeys, Hasher: r.hasher,
+		FactorKeys: factorKeys,
+		Policy:     r.Options.Policy, Store: r.resources.store, Sessions: r.resources.sessions, Signer: signer, NameKeys: nameKeys, Hasher: r.hasher,
 		MailDomain: r.settings.mailDomain(), Links: r.linkPages(), MailQueued: r.resources.outbox.Notify, Throttles: r.resources.throttles, MailHeld: r.MailHeld, KeyIndex: r.resources.keyIndex, SignUps: r.resources.signUps, Now: r.Now,
 		Journal: &audit.Journal{
 			Realm: r.Name, Off: r.settings.Audit.Off, Keep: time.Duration(r.settings.Audit.Keep), Log: r.Logger.Named("audit"), Now: r.Now, Recorder: r.resources.failures,

@@ -81,6 +81,8 @@ type Settings struct {
 	RegisterEmail RegisterEmailSettings `json:"register_email,omitzero"`
 	// The change of the password.
 	ChangePassword ChangePasswordSettings `json:"change_password,omitzero"`
+	// The second step of a sign-in.
+	Factors FactorSettings `json:"factors,omitzero"`
 	// Sessions and their cookie.
 	Session SessionSettings `json:"session,omitzero"`
 	// How passwords are hashed and which are refused.
@@ -448,6 +450,7 @@ func (s *Settings) setDefaults() {
 	setSwitch(&s.Password.Common, true)
 	setSwitch(&s.Password.Similar, true)
 	s.Throttle.setDefaults()
+	s.Factors.setDefaults()
 	setDefault(&s.Audit.Keep, caddy.Duration(90*day))
 	setSwitch(&s.NonFieldErrorsKey, false)
 }

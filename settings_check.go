@@ -58,6 +58,7 @@ func (s *Settings) check() error {
 	s.checkMail(bad)
 	s.checkFields(bad)
 	s.checkSessions(bad)
+	s.checkFactors(bad)
 	s.checkPages(bad)
 	s.checkAdmin(bad)
 	for _, name := range throttleNames {

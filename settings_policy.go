@@ -49,6 +49,7 @@ func (s *Settings) policy() *account.Policy {
 	p.RegisterEmail.VerificationPeriod = time.Duration(s.RegisterEmail.VerificationPeriod)
 	p.RegisterEmail.MaxAge = time.Duration(*s.RegisterEmail.MaxAge)
 	p.ChangePassword.PasswordConfirm = *s.ChangePassword.PasswordConfirm
+	s.factorPolicy(p)
 	p.Session.Lifetime = time.Duration(s.Session.Lifetime)
 	p.Session.Idle = time.Duration(s.Session.Idle)
 	p.Session.Max = s.Session.Max

@@ -67,9 +67,6 @@ http://127.0.0.1:%[1]d {
 		from bench@example.com
 		mailer file %[3]s
 		throttle off
-		admin {
-			group admins
-		}
 	}
 	require_login
 	root * %[4]s

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"runtime"
 	"strings"
 	"time"
@@ -87,105 +86,7 @@ func (b *bench) lists(ctx context.Context, large *seeded) error {
 		}
 		b.judge(fmt.Sprintf("owner's list at %d users: %s, ms", large.n, row.name), "≤ 50", "%.2f", median(took), middle("%.2f", took), median(took) <= 50)
 	}
-	if err := b.walk(page); err != nil {
-		return err
-	}
-	last, err := behind(store.MemberQuery{}, deep)
-	if err != nil {
-		return err
-	}
-	if err := file.Close(); err != nil {
-		return err
-	}
-	if err := b.ownersPages(ctx, large, last.After); err != nil {
-		return err
-	}
-	return b.built(large)
-}
-
-// ownersPages measures pages in a browser's place: the time from the request to the
-// answer's last byte, that of the client with it.
-func (b *bench) ownersPages(ctx context.Context, large *seeded, late string) error {
-	s, base, err := b.startAccounts(ctx, "owner", large.path, b.serverCPU)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = s.stop() }()
-	first := load{url: base + "/accounts/admin/accounts/", headers: []string{"Cookie: registration=" + large.token(0), "Accept: text/html"}}
-	for try := 0; ; try++ { // its store may have to be read from a slow disk
-		if _, _, _, err = check(ctx, first, http.StatusOK, func([]byte) bool { return true }); err == nil {
-			break
-		} else if try == 20 {
-			return err
-		}
-	}
-	before, err := s.anonymous()
-	if err != nil {
-		return err
-	}
-	for _, row := range []struct{ name, path string }{
-		{"accounts", "accounts/"},
-		{"accounts, page 10000", "accounts/?after=" + late},
-		{"accounts that a search finds", "accounts/?search=lovelace"},
-		{"accounts, a search that finds nobody in the group", "accounts/?search=lovelace&group=none"},
-		{"one account", "accounts/" + large.ids[large.n/2].String() + "/"},
-		{"events", "audit/"},
-	} {
-		l := load{url: base + "/accounts/admin/" + row.path, headers: []string{"Cookie: registration=" + large.token(0), "Accept: text/html"}}
-		var took []float64
-		for range b.rounds * 4 {
-			began := time.Now()
-			if _, _, _, err := check(ctx, l, http.StatusOK, func(text []byte) bool { return strings.Contains(string(text), "<h1>") }); err != nil {
-				return err
-			}
-			took = append(took, float64(time.Since(began).Microseconds())/1e3)
-		}
-		b.judge(fmt.Sprintf("owner's pages at %d users: %s, ms a request", large.n, row.name), "≤ 50", "%.1f", median(took), middle("%.1f", took), median(took) <= 50)
-	}
-	after, err := s.anonymous()
-	b.judge("memory after these, MiB more than before", "≤ 16", "%.1f", float64(after-before)/(1<<20), "without the file's pages", after-before <= 16<<20)
-	return err
-}
-
-// built measures the build of the indexes, as at the first start of a version that has
-// them.
-func (b *bench) built(large *seeded) error {
-	db, err := bbolt.Open(large.path, 0o600, &bbolt.Options{Timeout: time.Second})
-	if err != nil {
-		return err
-	}
-	if err := errors.Join(db.Update(func(tx *bbolt.Tx) error { return tx.Bucket([]byte("meta")).Delete([]byte("members")) }), db.Close()); err != nil {
-		return err
-	}
-	var most uint64
-	stop, done := make(chan struct{}), make(chan struct{})
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	base := m.HeapInuse
-	go func() {
-		defer close(done)
-		for {
-			select {
-			case <-stop:
-				return
-			case <-time.After(50 * time.Millisecond):
-				runtime.ReadMemStats(&m)
-				most = max(most, m.HeapInuse)
-			}
-		}
-	}()
-	began := time.Now()
-	file, err := bolt.Open(large.path, time.Second)
-	took := time.Since(began)
-	close(stop)
-	<-done
-	if err != nil {
-		return err
-	}
-	b.inform(fmt.Sprintf("the indexes of %d users, built at the first start of a version that has them, s", large.n), "%.0f", took.Seconds(),
-		fmt.Sprintf("with up to %.0f MiB of heap more than before", float64(max(most, base)-base)/(1<<20)))
-	return file.Close()
+	return b.walk(page)
 }
 
 // walk measures the memory that a list of all takes.

@@ -185,9 +185,6 @@ func (s *seeded) putUser(tx store.Tx, i int, hash string, now time.Time) (err er
 		ID: s.ids[i], Username: name, Email: name + "@example.org", FirstName: "Augusta", LastName: "Lovelace",
 		PasswordHash: hash, IsActive: true, EmailVerified: true, DateJoined: now, LastLogin: now,
 	}
-	if i == 0 {
-		u.Groups = []string{"admins"} // who sees the owner's pages
-	}
 	return tx.PutUser(u, []store.Key{{Field: "username", Value: u.Username}, {Field: "email", Value: u.Email}})
 }
 

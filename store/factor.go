@@ -64,8 +64,8 @@ type FormerFactor struct {
 type Enrolment struct {
 	// Secret is sealed.
 	Secret []byte
-	// Session is the sign-in that has begun it; zero: one that has not ended yet, which
-	// is asked to enrol.
+	// Session is the sign-in that has begun it, or a hash of what one was told that is not
+	// done before.
 	Session TokenHash
 	Since   time.Time
 }

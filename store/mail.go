@@ -1,11 +1,61 @@
-// mail.go: which messages there are.
+// mail.go: which messages there are, and what the outbox keeps of one.
 
 package store
 
-import "time"
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
 
 // MailFarAhead is beyond what any message is put off, see Store.ClaimMail.
 const MailFarAhead = 30 * time.Minute
+
+// Mail is one row of the outbox.
+type Mail struct {
+	// Seq orders the queue; assigned by PutMail.
+	Seq uint64
+	// MessageID is the Message-ID without its angle brackets; it stays the
+	// same over retries, so a receiver can drop a second copy.
+	MessageID string
+	Kind      MailKind
+	To        string
+	// User is the account that the message is about; zero for none.
+	User uuid.UUID
+	// State fingerprints what the act behind the link would change. If the
+	// account no longer matches when the message is sent, it is dropped.
+	State []byte
+	// Language is the BCP 47 tag of the request that caused the message.
+	Language string
+	// Queued is when the act happened; Due is when the next try may start.
+	Queued time.Time
+	Due    time.Time
+	// Attempts counts the tries that failed for this message.
+	Attempts int
+	// Next is where the person wanted to go when the act was asked for; it
+	// travels in the link. Empty: nowhere in particular.
+	Next string
+	// Tried is for how long the message has been tried: the waits between its
+	// tries, by no clock. Kept to the millisecond.
+	Tried time.Duration
+	// Waiting is the account that awaits its verification and for whose sake the
+	// message was asked for; zero: none. Its time is counted anew from Queued.
+	Waiting uuid.UUID
+	// Invitation is what the message invites to; zero: to nothing. The message is
+	// dropped where that can't be used any more.
+	Invitation uuid.UUID
+	// Factor is the factor that the message is about; zero: none.
+	Factor uuid.UUID
+	// Words are what an owner has written into it, or what has been filled in when it
+	// was to be sent; empty: nothing.
+	Words string
+	// Failed is why the last try failed, for the owner; empty: none has. At most
+	// MaxMailFailed bytes.
+	Failed string
+}
+
+// MaxMailFailed bounds Mail.Failed.
+const MaxMailFailed = 1 << 10
 
 // MailKind names the message that is to be sent. The text is rendered and the
 // link signed when it is sent, so the queue holds no live link.
@@ -41,6 +91,22 @@ const (
 const (
 	MailResetByOwner MailKind = "reset_by_owner"
 	MailSetPassword  MailKind = "set_password"
+)
+
+// Mails about the second step of an account. MailFactorAdded and MailFactorRemoved have
+// the link that takes it back; the others are notices.
+const (
+	MailFactorAdded   MailKind = "factor_added"
+	MailFactorRemoved MailKind = "factor_removed"
+	// MailFactorGuessed says that somebody has the password and not the factor.
+	MailFactorGuessed MailKind = "factor_guessed"
+	// MailRecoveryUsed says that a recovery code was used, MailRecoveryFew besides that few
+	// are left, MailRecoveryMade that there are new ones.
+	MailRecoveryUsed MailKind = "recovery_used"
+	MailRecoveryFew  MailKind = "recovery_few"
+	MailRecoveryMade MailKind = "recovery_made"
+	// MailFactorsReset says that an owner of the site has taken all of it away.
+	MailFactorsReset MailKind = "factors_reset"
 )
 
 // MailAccountCreated is the text of these two for an account that nobody has used yet.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"unicode"
-	"unicode/utf8"
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
@@ -96,19 +95,7 @@ func SearchTexts(u *User) []string {
 
 // Fold is the form in which texts are compared without regard to case: case-folded NFKC.
 func Fold(text string) string {
-	if isASCII(text) { // most are, and then it is the same
-		return strings.ToLower(text)
-	}
 	return norm.NFKC.String(strings.Map(foldCherokee, cases.Fold().String(norm.NFKC.String(text))))
-}
-
-func isASCII(text string) bool {
-	for i := range len(text) {
-		if text[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }
 
 // FoldVersion changes when Fold may give something else for the same text: an index of

@@ -373,50 +373,6 @@ type Budget struct {
 	Whole time.Time
 }
 
-// Mail is one row of the outbox.
-type Mail struct {
-	// Seq orders the queue; assigned by PutMail.
-	Seq uint64
-	// MessageID is the Message-ID without its angle brackets; it stays the
-	// same over retries, so a receiver can drop a second copy.
-	MessageID string
-	Kind      MailKind
-	To        string
-	// User is the account that the message is about; zero for none.
-	User uuid.UUID
-	// State fingerprints what the act behind the link would change. If the
-	// account no longer matches when the message is sent, it is dropped.
-	State []byte
-	// Language is the BCP 47 tag of the request that caused the message.
-	Language string
-	// Queued is when the act happened; Due is when the next try may start.
-	Queued time.Time
-	Due    time.Time
-	// Attempts counts the tries that failed for this message.
-	Attempts int
-	// Next is where the person wanted to go when the act was asked for; it
-	// travels in the link. Empty: nowhere in particular.
-	Next string
-	// Tried is for how long the message has been tried: the waits between its
-	// tries, by no clock. Kept to the millisecond.
-	Tried time.Duration
-	// Waiting is the account that awaits its verification and for whose sake the
-	// message was asked for; zero: none. Its time is counted anew from Queued.
-	Waiting uuid.UUID
-	// Invitation is what the message invites to; zero: to nothing. The message is
-	// dropped where that can't be used any more.
-	Invitation uuid.UUID
-	// Words are what an owner has written into it, or what has been filled in when it
-	// was to be sent; empty: nothing.
-	Words string
-	// Failed is why the last try failed, for the owner; empty: none has. At most
-	// MaxMailFailed bytes.
-	Failed string
-}
-
-// MaxMailFailed bounds Mail.Failed.
-const MaxMailFailed = 1 << 10
-
 // ParseID reads an account's id in its one written form.
 func ParseID(text string) (uuid.UUID, bool) {
 	id, err := uuid.Parse(text)

@@ -17,6 +17,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/again"
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
+	"github.com/seed-928992b0/caddy-registration/internal/factor"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -37,6 +38,8 @@ type Accounts struct {
 	// NameKeys hashes the names that accounts have left.
 	NameKeys *sign.Signer
 	Hasher   *password.Pool
+	// FactorKeys seals the secrets of factors.
+	FactorKeys *factor.Keys
 	// MailDomain is the right-hand side of every Message-ID.
 	MailDomain string
 	// Links has the addresses of the pages that links lead to, by what they do.
@@ -228,6 +231,11 @@ func (a *Accounts) someLogin(before, u *store.User, errs *refusal.FieldErrors) {
 // there were too many, it does the same work without a mail or, where the mail is
 // the way back into an account, refuses the act.
 func (a *Accounts) queueMail(t *Txn, kind store.MailKind, u *store.User, to string, client Client) error {
+	return a.queueAbout(t, kind, u, to, uuid.Nil, client)
+}
+
+// queueAbout is queueMail for a message that may be about a factor.
+func (a *Accounts) queueAbout(t *Txn, kind store.MailKind, u *store.User, to string, factor uuid.UUID, client Client) error {
 	if wait := t.postage.of(kind, u, to, client); wait > 0 {
 		if t.postage.rescues(kind) {
 			return TooOften(wait)
@@ -240,10 +248,12 @@ func (a *Accounts) queueMail(t *Txn, kind store.MailKind, u *store.User, to stri
 	}
 	now := a.Time()
 	t.mail = true
-	return t.PutMail(&store.Mail{
-		MessageID: id, Kind: kind, To: to, User: u.ID, State: a.mailState(kind, u, to),
+	m := &store.Mail{
+		MessageID: id, Kind: kind, To: to, User: u.ID, Factor: factor,
 		Language: client.Language, Queued: now, Due: now, Next: client.Next, Waiting: t.waiting,
-	})
+	}
+	m.State = a.mailState(m, u)
+	return t.PutMail(m)
 }
 
 // NewMessageID returns the Message-ID of a new mail, without its brackets.
@@ -255,9 +265,10 @@ func NewMessageID(domain string) (string, error) {
 // State fingerprints what an act changes and what it rests on, so that its
 // link dies with its use, and with the account's generation. Where a link may be
 // used again (one_time_use off), it leaves both out, and still dies when the
-// address that it was sent to is no longer the account's. The way back
-// (PurposeUndoEmail) outlives the generation: else a thief who changes address
-// and password would end it. email is the address that the link is mailed to.
+// address that it was sent to is no longer the account's. The ways back
+// (PurposeUndoEmail, PurposeUndoFactor) outlive the generation: else a thief who changes
+// address and password would end them. email is the address that the link is mailed to,
+// for PurposeUndoFactor the factor's id (sign.Claim.Email).
 func (a *Accounts) State(purpose sign.Purpose, u *store.User, email string) []byte {
 	oneTime := true
 	switch purpose {
@@ -272,8 +283,11 @@ func (a *Accounts) State(purpose sign.Purpose, u *store.User, email string) []by
 
 // linkState is state where a link can be used once, or again.
 func (a *Accounts) linkState(purpose sign.Purpose, u *store.User, email string, oneTime bool) []byte {
-	if purpose == sign.PurposeUndoEmail {
+	switch purpose { //nolint:exhaustive // the others follow one rule
+	case sign.PurposeUndoEmail:
 		return undoState(u, a.former(u, email))
+	case sign.PurposeUndoFactor:
+		return undoFactorState(u, email)
 	}
 	parts := []string{string(purpose), u.Email}
 	switch {
@@ -307,21 +321,32 @@ var Purposes = map[store.MailKind]sign.Purpose{
 	store.MailDecoy:              sign.PurposeResetPassword, // for its work and its size
 	store.MailResetByOwner:       sign.PurposeResetPassword,
 	store.MailSetPassword:        sign.PurposeSetPassword,
+	store.MailFactorAdded:        sign.PurposeUndoFactor,
+	store.MailFactorRemoved:      sign.PurposeUndoFactor,
 }
 
 // mailState fingerprints, for a row of the outbox, what the act behind its link
 // would change. Unlike the state of the link, which is signed when the mail is
 // sent, it depends neither on the settings, which may change while the mail
 // waits, nor on the clock.
-func (a *Accounts) mailState(kind store.MailKind, u *store.User, to string) []byte {
-	purpose, ok := Purposes[kind]
+func (a *Accounts) mailState(m *store.Mail, u *store.User) []byte {
+	purpose, ok := Purposes[m.Kind]
 	switch {
 	case !ok:
 		return nil
 	case purpose == sign.PurposeUndoEmail:
-		return undoState(u, formerIndex(u, to))
+		return undoState(u, formerIndex(u, m.To))
 	}
-	return a.linkState(purpose, u, to, true)
+	return a.linkState(purpose, u, AboutOf(m), true)
+}
+
+// AboutOf is what the link of a mail names (sign.Claim.Email), as far as its purpose
+// names anything.
+func AboutOf(m *store.Mail) string {
+	if m.Factor != uuid.Nil {
+		return m.Factor.String()
+	}
+	return m.To
 }
 
 // MailWanted reports whether u is still as it was when m was queued.
@@ -329,7 +354,7 @@ func (a *Accounts) MailWanted(m *store.Mail, u *store.User) bool {
 	if m.Kind == store.MailApproved && !u.IsActive { // disabled meanwhile
 		return false
 	}
-	if bytes.Equal(m.State, a.mailState(m.Kind, u, m.To)) {
+	if bytes.Equal(m.State, a.mailState(m, u)) {
 		return true
 	}
 	// Earlier versions wrote the state of the link, under whatever settings.
@@ -349,8 +374,11 @@ func readLink(in field.Input, purpose sign.Purpose, errs *refusal.FieldErrors) (
 	l := link{claim: sign.Claim{Purpose: purpose}}
 	part := func(name string) string { return sign.RepairParam(name, in.Required(name, errs)) }
 	id := part(sign.ParamUserID)
-	if purpose == sign.PurposeRegisterEmail || purpose == sign.PurposeUndoEmail {
+	switch purpose { //nolint:exhaustive // the others name nothing
+	case sign.PurposeRegisterEmail, sign.PurposeUndoEmail:
 		l.claim.Email = part(sign.ParamEmail)
+	case sign.PurposeUndoFactor:
+		l.claim.Email = part(sign.ParamFactor)
 	}
 	stamp := part(sign.ParamTimestamp)
 	l.signature = part(sign.ParamSignature)

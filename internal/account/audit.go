@@ -44,7 +44,7 @@ func (a *Accounts) failed(ctx context.Context, e audit.Event, u *store.User, det
 	a.Journal.Fail(audit.CallerOf(ctx), e, id, details...)
 }
 
-// guessed takes a wrong password, or one that is right and doesn't let its owner in.
+// guessed takes a wrong password or factor, or one that is right and doesn't let its owner in.
 // Of other refusals (a form, a busy machine) nothing was learnt.
 func (a *Accounts) guessed(ctx context.Context, u *store.User, act string, err error) {
 	refused := (*refusal.Error)(nil)
@@ -52,11 +52,13 @@ func (a *Accounts) guessed(ctx context.Context, u *store.User, act string, err e
 		return
 	}
 	code := refused.Code
-	if i := slices.IndexFunc(refused.Fields, func(f refusal.FieldError) bool { return f.Code == refusal.CodePasswordIncorrect }); i >= 0 {
-		code = refusal.CodePasswordIncorrect
+	if i := slices.IndexFunc(refused.Fields, func(f refusal.FieldError) bool {
+		return f.Code == refusal.CodePasswordIncorrect || f.Code == refusal.CodeFactorInvalid
+	}); i >= 0 {
+		code = refused.Fields[i].Code
 	}
 	switch code {
-	case refusal.CodeLoginInvalid, refusal.CodeNotVerified, refusal.CodeApprovalPending, refusal.CodeDisabled, refusal.CodePasswordIncorrect:
+	case refusal.CodeLoginInvalid, refusal.CodeNotVerified, refusal.CodeApprovalPending, refusal.CodeDisabled, refusal.CodePasswordIncorrect, refusal.CodeFactorInvalid:
 		a.failed(ctx, audit.SignInFailed, u, "code", string(code), "act", act)
 	default:
 	}

@@ -1,16 +1,21 @@
-// challenge.go: what somebody is asked for besides his password, such as the terms of
-// the site, and how he answers.
+// challenge.go: what somebody is asked for besides his password, such as a factor or the
+// terms of the site, and how he answers.
 
 package account
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
+	"github.com/seed-928992b0/caddy-registration/internal/factor"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
@@ -20,13 +25,34 @@ import (
 // ParamChallenge is the member with the challenge that is answered.
 const ParamChallenge = "challenge"
 
-// ChallengeLifetime is how long a challenge is good: terms have to be read.
-const ChallengeLifetime = 10 * time.Minute
+// How long a challenge is good: one that asks for a factor, and one that asks for what
+// takes longer, for terms have to be read and an app has to be installed.
+const (
+	FactorLifetime    = 5 * time.Minute
+	ChallengeLifetime = 10 * time.Minute
+)
 
-// How somebody has shown who he is: store.Session.AMR, and the method of a challenge.
+// How somebody has shown who he is (RFC 8176, and rec for a recovery code):
+// store.Session.AMR. The first two begin a sign-in, and are the method of a challenge.
 const (
 	MethodPassword = "pwd"
 	MethodMail     = "mail"
+	MethodOTP      = "otp"
+	MethodRecovery = "rec"
+	MethodMulti    = "mfa"
+)
+
+// firstMethods are those that a challenge can go on from.
+var firstMethods = []string{MethodPassword, MethodMail}
+
+// Wrong answers where a factor is asked for: how many one challenge takes, how many an
+// account takes in factorWindow over all challenges, devices and changes, and at how many
+// in a row its owner is told that somebody has the password.
+const (
+	challengeTries = 5
+	factorTries    = 10
+	factorWindow   = time.Hour
+	toldAt         = 5
 )
 
 // A Challenge is what somebody is asked for besides his password. Nothing is stored for
@@ -40,15 +66,173 @@ type Challenge struct {
 	Browser string
 	// Terms is the version of the terms to agree to; "": none is asked for.
 	Terms string
+	// Factors are the members by one of which it is answered (factorKinds); nil: no
+	// factor is asked for.
+	Factors []string
+	// Enrol: a factor has to be set up first, and nothing else opens.
+	Enrol bool
+}
+
+// first is the member by which a challenge is answered first of all.
+func (c *Challenge) first() string {
+	if len(c.Factors) == 0 {
+		return ParamTOTP
+	}
+	return c.Factors[0]
 }
 
 // asks says what is asked for besides the password of who signs in to an account; nil:
-// nothing.
-func (a *Accounts) asks(u *store.User) *Challenge {
-	if !a.owesTerms(u) {
-		return nil
+// nothing. Of what client tells, it takes whether its browser needs no second step.
+func (a *Accounts) asks(tx store.Tx, u *store.User, client Client) (*Challenge, error) {
+	c := Challenge{}
+	if a.owesTerms(u) {
+		c.Terms = a.Policy.Register.Terms
 	}
-	return &Challenge{Terms: a.Policy.Register.Terms}
+	switch {
+	case a.asksFactor(u):
+		trusted, err := a.trusts(tx, u, client)
+		if err != nil {
+			return nil, err
+		}
+		if !trusted {
+			c.Factors = a.ways(u)
+		}
+	case a.owesFactor(u):
+		c.Enrol = true
+	}
+	if c.Terms == "" && c.Factors == nil && !c.Enrol {
+		return nil, nil //nolint:nilnil // nothing is asked for, and that is no error
+	}
+	return &c, nil
+}
+
+// A factorKind is one way to show a second step. What a challenge lists, and how an
+// answer is checked, is told by these alone: a new kind is one more in factorKinds.
+type factorKind struct {
+	// param is the member with the answer, and how the kind is called in a challenge.
+	param string
+	// sudo: it opens changes of the account, too.
+	sudo bool
+	// has reports whether an account can answer in this way.
+	has func(a *Accounts, u *store.User) bool
+	// show checks the answer and notes on u what is used up with it; the caller writes u.
+	// It returns what was shown (store.Session.AMR); none: the answer is wrong. tx is the
+	// transaction of the act: nothing slow.
+	show func(a *Accounts, t *Txn, u *store.User, in field.Input, client Client) ([]string, error)
+}
+
+// factorKinds are all ways, in the order in which they are offered.
+var factorKinds = []factorKind{totpKind, recoveryKind}
+
+var totpKind = factorKind{
+	param: ParamTOTP, sudo: true,
+	has: func(_ *Accounts, u *store.User) bool { return u.HasFactor(store.FactorTOTP) },
+	show: func(a *Accounts, _ *Txn, u *store.User, in field.Input, _ Client) ([]string, error) {
+		for i := range u.Factors {
+			f := &u.Factors[i]
+			if f.Type != store.FactorTOTP {
+				continue
+			}
+			secret, err := a.FactorKeys.Open(u.ID, f.Secret)
+			if err != nil {
+				continue // damaged: another factor may be good
+			}
+			if used, ok := factor.Match(secret, in.Text(ParamTOTP), a.Now(), f.LastStep); ok {
+				f.LastStep, f.LastUsed = used, a.Time()
+				return []string{MethodOTP, MethodMulti}, nil
+			}
+		}
+		return nil, nil
+	},
+}
+
+var recoveryKind = factorKind{
+	param: ParamRecovery,
+	has:   func(_ *Accounts, u *store.User) bool { return len(u.RecoveryCodes) > 0 },
+	show: func(a *Accounts, t *Txn, u *store.User, in field.Input, client Client) ([]string, error) {
+		code, ok := factor.NormalCode(in.Text(ParamRecovery))
+		if !ok {
+			return nil, nil
+		}
+		mac := a.FactorKeys.MAC(u.ID, code)
+		left := slices.DeleteFunc(slices.Clone(u.RecoveryCodes), func(have []byte) bool { return hmac.Equal(have, mac) })
+		if len(left) == len(u.RecoveryCodes) {
+			return nil, nil
+		}
+		u.RecoveryCodes = left
+		kind := store.MailRecoveryUsed
+		if len(left) <= fewCodes {
+			kind = store.MailRecoveryFew
+		}
+		if err := a.tellOwner(t, kind, u, client); err != nil {
+			return nil, err
+		}
+		return []string{MethodRecovery}, t.Audit(audit.RecoveryCodeUsed, u.ID, "left", strconv.Itoa(len(left)))
+	},
+}
+
+// ways are the members by which an account can show a second step. It is never nil: who
+// has a factor that can't be shown here is asked for it all the same.
+func (a *Accounts) ways(u *store.User) []string {
+	names := []string{}
+	for _, k := range factorKinds {
+		if k.has(a, u) {
+			names = append(names, k.param)
+		}
+	}
+	return names
+}
+
+// answer is the kind of the answer that an input has to what is asked, nil for none.
+func answer(in field.Input, ways []string) *factorKind {
+	for i, k := range factorKinds {
+		if slices.Contains(ways, k.param) && in[k.param].Kind != field.ValueAbsent && (in.Text(k.param) != "" || !in.IsForm()) {
+			return &factorKinds[i]
+		}
+	}
+	return nil
+}
+
+// showFactor checks an answer where a factor is asked for, and counts it. challenge is
+// what is answered; "": a change of the account. What was shown is returned, or why it is
+// refused: then a wrong answer is noted on u, which the caller has to write all the same.
+func (a *Accounts) showFactor(t *Txn, u *store.User, k *factorKind, in field.Input, challenge string, client Client) (shown []string, refused, err error) {
+	now, of := a.Time(), challengeName(challenge)
+	u.FactorFailures = slices.DeleteFunc(u.FactorFailures, func(f store.FactorFailure) bool { return now.Sub(f.At) >= factorWindow })
+	tries := 0
+	for _, f := range u.FactorFailures {
+		if challenge != "" && f.Challenge == of {
+			tries++
+		}
+	}
+	switch {
+	case tries >= challengeTries:
+		return nil, refusal.New(refusal.CodeChallengeExpired), nil
+	case len(u.FactorFailures) >= factorTries:
+		return nil, TooOften(u.FactorFailures[0].At.Add(factorWindow).Sub(now)), nil
+	}
+	if shown, err = k.show(a, t, u, in, client); err != nil {
+		return nil, nil, err
+	}
+	if len(shown) > 0 {
+		u.FactorFailuresInRow = 0
+		return shown, nil, nil
+	}
+	u.FactorFailures = append(u.FactorFailures, store.FactorFailure{At: now, Challenge: of})
+	if u.FactorFailuresInRow++; u.FactorFailuresInRow == toldAt {
+		err = a.tellOwner(t, store.MailFactorGuessed, u, client)
+	}
+	return nil, refusal.FieldErrors{{Field: k.param, Code: refusal.CodeFactorInvalid}}.Err(), err
+}
+
+// challengeName is what is kept of a challenge with a wrong answer to it.
+func challengeName(token string) (name [8]byte) {
+	if token == "" {
+		return name
+	}
+	sum := sha256.Sum256([]byte(token))
+	copy(name[:], sum[:])
+	return name
 }
 
 // challengeState is the state of an account that a challenge is bound to.
@@ -86,20 +270,37 @@ func (a *Accounts) checkChallenge(tx store.Tx, token, browser string) (*store.Us
 		proof.Browser = browser
 	}
 	proof.State = challengeState(u)
-	if err := a.Signer.VerifyProof(proof, signature, a.Now(), ChallengeLifetime); err != nil || !u.IsActive || proof.Method != MethodPassword {
+	period := ChallengeLifetime
+	if a.asksFactor(u) {
+		period = FactorLifetime
+	}
+	if err := a.Signer.VerifyProof(proof, signature, a.Now(), period); err != nil || !u.IsActive || !slices.Contains(firstMethods, proof.Method) {
 		return nil, expired
 	}
 	return u, nil
+}
+
+// shownFirst is what a challenge says that its owner has shown. The challenge has been
+// checked.
+func shownFirst(token string) string {
+	proof, _, _ := sign.ReadProof(token)
+	return proof.Method
 }
 
 // Asked says what a challenge that is good asks for, and whom, or refuses it as
 // AnswerChallenge would. It changes nothing.
 func (a *Accounts) Asked(ctx context.Context, token, browser string) (*store.User, *Challenge, error) {
 	var u *store.User
-	if err := a.View(ctx, func(tx store.Tx) (err error) { u, err = a.checkChallenge(tx, token, browser); return err }); err != nil {
+	var c *Challenge
+	err := a.View(ctx, func(tx store.Tx) (err error) {
+		if u, err = a.checkChallenge(tx, token, browser); err == nil {
+			c, err = a.asks(tx, u, Client{})
+		}
+		return err
+	})
+	if err != nil {
 		return nil, nil, err
 	}
-	c := a.asks(u)
 	if c == nil { // nothing any more: the owner has changed his mind
 		c = &Challenge{}
 	}
@@ -109,14 +310,14 @@ func (a *Accounts) Asked(ctx context.Context, token, browser string) (*store.Use
 
 // AnswerChallenge ends a sign-in that asked for more than the password. A challenge that
 // is no good is counted as a wrong password is; what it asked for and didn't get is
-// refused by field, and can be sent again.
+// refused by field, and can be sent again, a wrong factor challengeTries times.
 func (a *Accounts) AnswerChallenge(ctx context.Context, in field.Input, browser string, client Client, old *store.Session) (got SignedIn, err error) {
 	var errs refusal.FieldErrors
 	token := in.Required(ParamChallenge, &errs)
 	if err := errs.Err(); err != nil {
 		return got, err
 	}
-	u, _, err := a.Asked(ctx, token, browser)
+	u, asked, err := a.Asked(ctx, token, browser)
 	if refusedOf(err) {
 		err = errors.Join(client.pay(), err)
 	}
@@ -124,30 +325,76 @@ func (a *Accounts) AnswerChallenge(ctx context.Context, in field.Input, browser 
 		return got, err
 	}
 	got.User = u
+	if asked.Enrol {
+		return got, refusal.New(refusal.CodeFactorRequired)
+	}
 	answered := *u
 	a.agree(in, &answered, &errs)
+	if asked.Factors != nil && answer(in, asked.Factors) == nil {
+		errs.Add(asked.first(), refusal.CodeRequired)
+	}
 	if err := errs.Err(); err != nil {
 		return got, err
 	}
+	if asked.Factors != nil {
+		if err := client.pay(); err != nil {
+			return got, err
+		}
+	}
+	var refused error
 	err = a.Update(ctx, func(t *Txn) error {
+		got.Grant, refused = nil, nil
 		u, err := a.checkChallenge(t, token, browser)
 		if err != nil {
 			return err
 		}
-		if a.owesTerms(u) {
-			u.Terms, u.TermsAt = answered.Terms, answered.TermsAt
-			if err := t.auditTerms(u); err != nil {
-				return err
-			}
-		}
 		got.User = u
-		got.Grant, err = a.letIn(t, u, client, old, MethodPassword)
+		refused, err = a.answerIn(t, u, in, token, client, old, &got)
 		return err
 	})
+	if err == nil && refused != nil {
+		a.guessed(ctx, got.User, "login-factor", refused)
+		err = refused
+	}
 	if err == nil {
 		err = a.addAccessToken(ctx, got.User, got.Grant)
 	}
 	return got, err
+}
+
+// answerIn is AnswerChallenge in its transaction, by what is asked now. What is refused
+// leaves its mark on the account.
+func (a *Accounts) answerIn(t *Txn, u *store.User, in field.Input, token string, client Client, old *store.Session, got *SignedIn) (refused, err error) {
+	asked, err := a.asks(t, u, Client{})
+	if err != nil {
+		return nil, err
+	}
+	amr := []string{shownFirst(token)}
+	if asked != nil && asked.Enrol {
+		return nil, refusal.New(refusal.CodeFactorRequired)
+	}
+	if asked != nil && asked.Factors != nil {
+		k := answer(in, asked.Factors)
+		if k == nil { // it has just been added
+			return nil, refusal.FieldErrors{{Field: asked.first(), Code: refusal.CodeRequired}}.Err()
+		}
+		shown, refused, err := a.showFactor(t, u, k, in, token, client)
+		if err != nil {
+			return nil, err
+		}
+		if refused != nil {
+			return refused, a.PutUser(t, u)
+		}
+		amr = append(amr, shown...)
+	}
+	if a.owesTerms(u) {
+		u.Terms, u.TermsAt = a.Policy.Register.Terms, a.Time()
+		if err := t.auditTerms(u); err != nil {
+			return nil, err
+		}
+	}
+	got.Grant, err = a.letIn(t, u, client, old, amr...)
+	return nil, err
 }
 
 // ParamTerms is the member with the version of the terms to which somebody agrees. The

@@ -29,7 +29,7 @@ func (a *Accounts) LinkOwner(ctx context.Context, in field.Input, purpose sign.P
 		period = a.Policy.ResetPassword.VerificationPeriod
 	case sign.PurposeRegisterEmail:
 		period = a.Policy.RegisterEmail.VerificationPeriod
-	case sign.PurposeUndoEmail:
+	case sign.PurposeUndoEmail, sign.PurposeUndoFactor:
 		period = UndoPeriod
 	}
 	var u *store.User

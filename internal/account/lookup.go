@@ -148,8 +148,7 @@ func (f Filter) Check() error {
 	return nil
 }
 
-// listRounds bounds the pages of the store that one page of List reads, where accounts are
-// left out of them by what has no index.
+// listRounds bounds the pages of the store that one page of List reads.
 const listRounds = 4
 
 // List returns a page of the accounts that a filter wants, in order of their ids, or where
@@ -177,7 +176,7 @@ func (a *Accounts) List(ctx context.Context, f Filter, after string, limit int) 
 			}
 		}
 		q.After, list.Next = page.Next, page.Next
-		if page.Next == "" || len(list.Users) == limit || f.HashFormat == "" {
+		if page.Next == "" || len(list.Users) == limit {
 			break
 		}
 	}

@@ -414,7 +414,9 @@ func (a *Accounts) MailResetLink(ctx context.Context, u *store.User) error {
 		if err != nil {
 			return userNotFound(err)
 		}
-		_, err = a.mailByOwner(t, &store.Mail{Kind: kind, To: u.Email, User: u.ID, State: a.mailState(kind, u, u.Email)})
+		m := &store.Mail{Kind: kind, To: u.Email, User: u.ID}
+		m.State = a.mailState(m, u)
+		_, err = a.mailByOwner(t, m)
 		return errors.Join(err, t.Audit(audit.LinkCreated, u.ID, "mailed", "yes"))
 	})
 }

@@ -143,6 +143,7 @@ func (a *Accounts) voidUnproven(t *Txn, u *store.User) error {
 		return nil
 	}
 	u.PasswordHash = ""
+	a.dropFactors(u)
 	if u.AwaitsVerification {
 		if err := a.endConfirmation(t, u); err != nil {
 			return err

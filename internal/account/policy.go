@@ -89,6 +89,17 @@ type Policy struct {
 	ChangePassword struct {
 		PasswordConfirm bool
 	}
+	// The second step.
+	Factors struct {
+		// TOTP and Passkey: people can add one. Those that they have count anyway.
+		TOTP, Passkey bool
+		// RequiredFor are the groups whose members have to have a factor.
+		RequiredFor []string
+		// TrustedDevice is for how long a browser can be spared the second step; 0: never.
+		TrustedDevice time.Duration
+		// Issuer is what the site is called in an app.
+		Issuer string
+	}
 	// How long a sign-in lasts, and how many an account has of each kind.
 	Session struct {
 		Lifetime time.Duration

@@ -340,7 +340,11 @@ func (a *Accounts) VerifyRegistration(ctx context.Context, in field.Input, clien
 				return err
 			}
 		}
-		if a.Policy.Register.AutoLogin && u.IsActive && a.asks(u) == nil {
+		asked, err := a.asks(t, u, client)
+		if err != nil {
+			return err
+		}
+		if a.Policy.Register.AutoLogin && u.IsActive && asked == nil {
 			if grant, err = a.Grant(t, u, client, []string{MethodMail}); err != nil {
 				return err
 			}

@@ -67,7 +67,10 @@ func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, ol
 		if rehashed != "" {
 			u.PasswordHash = rehashed
 		}
-		got = SignedIn{User: u, Challenge: a.asks(u)}
+		got = SignedIn{User: u}
+		if got.Challenge, err = a.asks(t, u, client); err != nil {
+			return err
+		}
 		switch {
 		case got.Challenge == nil:
 			got.Grant, err = a.letIn(t, u, client, old, MethodPassword)

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
@@ -174,7 +176,8 @@ func undoState(u *store.User, i int) []byte {
 // everything that the account has handed out ends, the password is void, and the
 // address gets the mail to set a new one (reset_password off: a password stays,
 // unless the restored address was never confirmed). Addresses that came after the
-// restored one can't be gone back to any more. A disabled account stays disabled.
+// restored one can't be gone back to any more. Factors that came after the change go,
+// and those that went come back. A disabled account stays disabled.
 func (a *Accounts) UndoEmail(ctx context.Context, in field.Input, client Client) (*store.User, error) {
 	var errs refusal.FieldErrors
 	l, err := readLink(in, sign.PurposeUndoEmail, &errs)
@@ -190,10 +193,12 @@ func (a *Accounts) UndoEmail(ctx context.Context, in field.Input, client Client)
 			return err
 		}
 		i := a.former(u, l.claim.Email)
+		serial, changed := u.Former[i].Serial, u.Former[i].Until.Add(-UndoReserved)
 		useLink(u, l)
 		u.Email, u.EmailVerified, u.Former = u.Former[i].Email, !u.Former[i].Unproven, u.Former[:i]
 		u.EmailChanges++
 		u.EmailPending = false
+		a.undoFactors(u, serial, changed)
 		u.Generation++
 		if err := a.voidUnproven(t, u); err != nil {
 			return err
@@ -228,4 +233,124 @@ func (a *Accounts) putEmail(t *Txn, u *store.User) error {
 		return refusal.New(refusal.CodeEmailAlreadyRegistered)
 	}
 	return err
+}
+
+// undoFactors takes back what was done to the factors of an account since a change of
+// its address: the one that made User.EmailChanges serial, at that time. The caller
+// writes u.
+func (a *Accounts) undoFactors(u *store.User, serial uint32, at time.Time) {
+	u.Factors = slices.DeleteFunc(u.Factors, func(f store.Factor) bool { return f.EmailChanges >= serial })
+	u.FormerFactors = slices.DeleteFunc(u.FormerFactors, func(f store.FormerFactor) bool {
+		if f.RemovedAt >= serial && f.EmailChanges < serial && len(u.Factors) < MaxFactors {
+			u.Factors = append(u.Factors, f.Factor)
+			return true
+		}
+		return f.EmailChanges >= serial
+	})
+	a.voidCodes(u, at)
+}
+
+// voidCodes ends recovery codes that were made since a time, and those of an account
+// without a factor; and what is being set up.
+func (a *Accounts) voidCodes(u *store.User, since time.Time) {
+	u.Enrolment = nil
+	if !u.RecoveryMade.Before(since) || !u.HasFactor() {
+		u.RecoveryCodes, u.RecoveryMade = nil, time.Time{}
+	}
+}
+
+// keepFormer remembers a factor that is removed, for the link that brings it back. Where
+// no mail is sent there is no such way back. The caller writes u.
+func (a *Accounts) keepFormer(u *store.User, f store.Factor) {
+	now := a.Time()
+	u.FormerFactors = slices.DeleteFunc(u.FormerFactors, func(f store.FormerFactor) bool { return !now.Before(f.Until) })
+	if !a.Policy.SendsMail {
+		return
+	}
+	if len(u.FormerFactors) >= MaxFactors { // the first one makes room
+		u.FormerFactors = u.FormerFactors[1:]
+	}
+	u.FormerFactors = append(u.FormerFactors, store.FormerFactor{Factor: f, Until: now.Add(UndoReserved), RemovedAt: u.EmailChanges})
+}
+
+// formerFactor is where in u.FormerFactors a factor stands, -1 for nowhere.
+func formerFactor(u *store.User, id uuid.UUID) int {
+	return slices.IndexFunc(u.FormerFactors, func(f store.FormerFactor) bool { return f.ID == id })
+}
+
+// undoFactorState is the state behind the link that takes back what was done to a factor:
+// that it is there, or can come back.
+func undoFactorState(u *store.User, factor string) []byte {
+	id, ok := store.ParseID(factor)
+	switch {
+	case ok && u.Factor(id) != nil:
+		return sign.StateOf(string(sign.PurposeUndoFactor), factor, "added")
+	case ok && formerFactor(u, id) >= 0:
+		return sign.StateOf(string(sign.PurposeUndoFactor), factor, "removed")
+	}
+	return nil
+}
+
+// mailAboutFactor mails the owner of an account that a factor was added or removed, with
+// the link that takes it back.
+func (a *Accounts) mailAboutFactor(t *Txn, kind store.MailKind, u *store.User, id uuid.UUID, client Client) error {
+	if u.Email == "" || u.EmailPending || !a.Policy.SendsMail {
+		return nil
+	}
+	return a.queueAbout(t, kind, u, u.Email, id, client)
+}
+
+// UndoFactor takes back that a factor was added or removed, by the link that was mailed
+// then. Whoever did it may be signed in and know the password: everything that the
+// account has handed out ends, with a factor that came back go those that came in its
+// place, and with one that goes the recovery codes that came with it. The password is
+// void, and the mail to set a new one is sent, where the address is still that of the
+// link; where it has been changed since, its own link brings that back and does so.
+func (a *Accounts) UndoFactor(ctx context.Context, in field.Input, client Client) (u *store.User, err error) {
+	var errs refusal.FieldErrors
+	l, err := readLink(in, sign.PurposeUndoFactor, &errs)
+	if err = errors.Join(errs.Err(), err); err != nil {
+		return nil, StoreError(err)
+	}
+	if err := a.View(ctx, func(tx store.Tx) error { _, err := a.checkLink(tx, l, UndoPeriod); return err }); err != nil {
+		return nil, err
+	}
+	err = a.Update(ctx, func(t *Txn) (err error) {
+		if u, err = a.checkLink(t, l, UndoPeriod); err != nil {
+			return err
+		}
+		useLink(u, l)
+		id, _ := store.ParseID(l.claim.Email)
+		event, serial := audit.FactorRemoved, u.EmailChanges
+		if f := u.Factor(id); f != nil {
+			created := f.Created
+			serial = f.EmailChanges
+			u.Factors = slices.DeleteFunc(u.Factors, func(f store.Factor) bool { return f.ID == id })
+			a.voidCodes(u, created)
+		} else {
+			i := formerFactor(u, id)
+			former := u.FormerFactors[i]
+			event, serial = audit.FactorAdded, former.RemovedAt
+			removed := former.Until.Add(-UndoReserved)
+			u.FormerFactors = slices.Delete(u.FormerFactors, i, i+1)
+			u.Factors = append(slices.DeleteFunc(u.Factors, func(f store.Factor) bool { return !f.Created.Before(removed) }), former.Factor)
+			a.voidCodes(u, removed)
+		}
+		u.Generation++
+		if err := t.EndSessions(u, nil); err != nil {
+			return err
+		}
+		if a.Policy.ResetPassword.Enabled && serial == u.EmailChanges && u.Email != "" {
+			u.PasswordHash = ""
+			t.postage.rescue = true // without it nobody would get in
+			if err := a.queueMail(t, store.MailResetPassword, u, u.Email, client); err != nil {
+				return err
+			}
+		}
+		if err := t.Audit(event, u.ID, "factor", id.String(), "by", "undo"); err != nil {
+			return err
+		}
+		return a.PutUser(t, u)
+	})
+	return u, err
 }

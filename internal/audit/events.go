@@ -28,6 +28,11 @@ const (
 	ProfileChanged       Event = "profile_changed"
 	LinkRequested        Event = "link_requested"
 	LinkCreated          Event = "link_created"
+	FactorAdded          Event = "factor_added"
+	FactorRemoved        Event = "factor_removed"
+	RecoveryCodesMade    Event = "recovery_codes_made"
+	RecoveryCodeUsed     Event = "recovery_code_used"
+	FactorsReset         Event = "factors_reset"
 	AccountApproved      Event = "account_approved"
 	AccountRefused       Event = "account_refused"
 	AccountDisabled      Event = "account_disabled"
@@ -55,7 +60,7 @@ var Events = []struct {
 	{AccountVerified, false, "An account that waited was confirmed by its mailed link."},
 	{TermsAccepted, false, "Somebody agreed to the terms, at the sign-up or at a sign-in; `version` says to which."},
 	{SignedIn, false, "A sign-in; `by` is `password` or `link`, `gives` what it handed out (session, token, refresh)."},
-	{SignInFailed, true, "A password was wrong, or right and the account may not sign in; `code` says which. Without an account: nobody goes by the name that was typed."},
+	{SignInFailed, true, "A password or factor was wrong, or the password was right and the account may not sign in; `code` says which. Without an account: nobody goes by the name that was typed."},
 	{SignedOut, false, "A sign-out; with `tokens`, the account's tokens ended too."},
 	{SessionsEnded, false, "Sign-ins were ended from the list: `which` is `one`, `others` or `all`."},
 	{TokenCreated, false, "A sign-in handed out an API token or a refresh token (`kind`)."},
@@ -67,6 +72,11 @@ var Events = []struct {
 	{ProfileChanged, false, "Fields were changed; `fields` has their names."},
 	{LinkRequested, true, "A mail with a link was asked for by who isn't signed in: `purpose` is `register` or `reset_password`. Without an account: there is none that gets it."},
 	{LinkCreated, false, "An administrator made a link by which the person sets a new password."},
+	{FactorAdded, false, "A factor of the second step was added (`type` `totp` or `passkey`), or, with `by` `undo`, came back by a mailed link; `factor` is its id."},
+	{FactorRemoved, false, "A factor was removed, by its owner or, with `by` `undo`, by a mailed link."},
+	{RecoveryCodesMade, false, "New recovery codes were made; the old ones are void."},
+	{RecoveryCodeUsed, false, "A recovery code stood in for a factor; `left` says how many are left."},
+	{FactorsReset, false, "An administrator took away all factors and recovery codes; all sign-ins ended. `types` says what there was."},
 	{AccountApproved, false, "An administrator let an account in that waited for that."},
 	{AccountRefused, false, "An administrator refused an account that waited, which removed it."},
 	{AccountDisabled, false, "An administrator disabled the account; all its sign-ins ended."},

@@ -159,6 +159,25 @@ Renames an account. Its sign-ins go on; the person is told by mail.
 	}
 }
 
+func (c *common) resetFactors() *cobra.Command {
+	return &cobra.Command{
+		Use: "reset-factors <account>", Short: "Removes the second step of an account, and ends all sign-ins", Args: cobra.ExactArgs(1),
+		Long: `
+Removes all factors and recovery codes of an account, for who has lost them, and
+ends all its sign-ins. The person is told by mail. Until a new factor is set up,
+the password alone signs in: be sure who asks.
+`,
+		Example: "  $ caddy registration reset-factors ada",
+		RunE: c.run(func(cmd *cobra.Command, args []string) error {
+			u, err := c.act(cmd, c.account(args[0], "reset-factors"), nil)
+			if err != nil {
+				return err
+			}
+			return c.done(cmd, u, "%s has no second step any more, and is signed out everywhere.%s", u.Username, u.unmailed())
+		}),
+	}
+}
+
 // acted is what a command says of the answer of an act.
 type acted struct {
 	ID       string `json:"id,omitempty"`

@@ -107,7 +107,7 @@ func AddTo(parent *cobra.Command, connect Connect, storeFile StoreFile) {
 	})
 	c.add(parent, "To look:", c.list(), c.show(), c.signIns(), c.audit())
 	c.add(
-		parent, "To make and change accounts:", c.create(), c.setPassword(), c.resetLink(), c.setEmail(), c.setUsername(),
+		parent, "To make and change accounts:", c.create(), c.setPassword(), c.resetLink(), c.resetFactors(), c.setEmail(), c.setUsername(),
 		c.group(), c.enable(), c.disable(), c.signOut(), c.deleteAccounts(),
 	)
 	c.add(parent, "Who may sign up:", c.invite(), c.invitations(), c.revokeInvitation(), c.approve(), c.refuse())

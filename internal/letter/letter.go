@@ -287,6 +287,7 @@ func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error)
 		store.MailVerifyEmail, store.MailEmailInUse, store.MailEmailChanged,
 		store.MailPasswordChanged, store.MailLoginChanged, store.MailApproved, store.MailRefused, store.MailInvitation, store.MailSignUps, store.MailTest,
 		store.MailAccountCreated, store.MailSetPassword,
+		store.MailFactorAdded, store.MailFactorRemoved, store.MailFactorGuessed, store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade, store.MailFactorsReset,
 	}
 	for _, in := range l.Locales {
 		r.Of[in.Name] = map[store.MailKind]mailTemplate{}
@@ -346,12 +347,12 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 	data := MailData{Loc: l, Site: r.site, Email: m.To, User: r.options.MailUser(u, m.To), Link: r.signing.Pages[m.Kind]}
 	if purpose, ok := account.Purposes[m.Kind]; ok {
 		to := r.signing.Links[purpose]
-		claim := sign.Claim{Purpose: purpose, User: u.ID, Time: r.now(), State: r.signing.State(purpose, u, m.To)}
+		claim := sign.Claim{Purpose: purpose, User: u.ID, Time: r.now(), State: r.signing.State(purpose, u, account.AboutOf(m))}
 		if claim.State == nil { // by the clock, which may be wrong
 			return nil, errors.New("its link would be dead on arrival: its time is over")
 		}
-		if purpose == sign.PurposeRegisterEmail || purpose == sign.PurposeUndoEmail {
-			claim.Email = m.To
+		if purpose == sign.PurposeRegisterEmail || purpose == sign.PurposeUndoEmail || purpose == sign.PurposeUndoFactor {
+			claim.Email = account.AboutOf(m)
 		}
 		data.UserID, data.Timestamp, data.Signature = u.ID.String(), claim.Timestamp(), r.signing.Signer.Sign(claim)
 		link, err := sign.LinkURL(to.URL, claim, data.Signature, m.Next)

@@ -449,6 +449,8 @@ func TestMailsSayWhyTheyCome(t *testing.T) {
 		store.MailSignUps: "mail.why_configured", store.MailInvitation: "mail.why_invited",
 		store.MailApproved: "mail.why_requested", store.MailRefused: "mail.why_requested",
 		store.MailAccountCreated: "mail.why_sent", store.MailSetPassword: "mail.why_sent", store.MailTest: "mail.why_sent",
+		store.MailFactorAdded: "mail.why_notice", store.MailFactorRemoved: "mail.why_notice", store.MailFactorGuessed: "mail.why_notice", store.MailRecoveryUsed: "mail.why_notice",
+		store.MailRecoveryFew: "mail.why_notice", store.MailRecoveryMade: "mail.why_notice", store.MailFactorsReset: "mail.why_notice",
 		store.MailEmailChanged: "mail.why_notice", store.MailPasswordChanged: "mail.why_notice", store.MailLoginChanged: "mail.why_notice",
 		store.MailVerifyRegistration: "mail.why", store.MailResetPassword: "mail.why", store.MailVerifyEmail: "mail.why", store.MailEmailInUse: "mail.why",
 	}

@@ -70,7 +70,7 @@ func RepairParam(name, value string) string {
 		return value // no link of ours, whatever is taken away
 	}
 	switch name {
-	case ParamUserID:
+	case ParamUserID, ParamFactor:
 		return onlyOf(value, sizeUserID, "-", isHex)
 	case ParamSignature:
 		return onlyOf(value, sizeSignature, "-_", isBase64URL)

@@ -32,6 +32,7 @@ const (
 	PurposeResetPassword Purpose = "reset_password"
 	PurposeRegisterEmail Purpose = "register_email"
 	PurposeUndoEmail     Purpose = "undo_email"
+	PurposeUndoFactor    Purpose = "undo_factor"
 	// PurposeSetPassword is that of a link which no mail has: an owner hands it out.
 	PurposeSetPassword Purpose = "set_password"
 	// PurposeInvitation is no signature: it stands for the link of an invitation, whose
@@ -68,8 +69,8 @@ type Claim struct {
 	Purpose Purpose
 	User    uuid.UUID
 	// Email is the new address, for PurposeRegisterEmail; the one to go back to,
-	// for PurposeUndoEmail; the random name of the
-	// device, for PurposeDevice; else empty.
+	// for PurposeUndoEmail; the id of the factor, for PurposeUndoFactor; the random name
+	// of the device, for PurposeDevice; else empty.
 	Email string
 	// Time has a resolution of one second.
 	Time time.Time
@@ -96,8 +97,8 @@ func NewSigner(realm string, secrets ...[]byte) (*Signer, error) {
 		if len(secret) < MinSecret {
 			return nil, fmt.Errorf("a signing key has %d bytes; it needs at least %d", len(secret), MinSecret)
 		}
-		derived := make(map[Purpose][]byte, 12)
-		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeSetPassword, PurposeInvitation, PurposeDevice, PurposeSignUp, purposeSignIn, PurposePasskey, purposeLeftName, purposeAccessToken} {
+		derived := make(map[Purpose][]byte, 13)
+		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeUndoFactor, PurposeSetPassword, PurposeInvitation, PurposeDevice, PurposeSignUp, purposeSignIn, PurposePasskey, purposeLeftName, purposeAccessToken} {
 			key, err := hkdf.Key(sha256.New, secret, []byte("caddy-registration v1"), string(purpose)+"\x00"+realm, sha256.Size)
 			if err != nil {
 				return nil, err
@@ -207,7 +208,11 @@ func LinkURL(page string, c Claim, signature, next string) (string, error) {
 	params := url.Values{}
 	params.Set(ParamUserID, c.User.String())
 	if c.Email != "" {
-		params.Set(ParamEmail, c.Email)
+		name := ParamEmail
+		if c.Purpose == PurposeUndoFactor {
+			name = ParamFactor
+		}
+		params.Set(name, c.Email)
 	}
 	params.Set(ParamTimestamp, c.Timestamp())
 	params.Set(ParamSignature, signature)
@@ -246,6 +251,7 @@ func WithParams(address string, params url.Values) (string, error) {
 const (
 	ParamUserID    = "user_id"
 	ParamEmail     = "email"
+	ParamFactor    = "factor"
 	ParamTimestamp = "timestamp"
 	ParamSignature = "signature"
 	ParamNext      = "next"

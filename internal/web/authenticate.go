@@ -227,3 +227,12 @@ func (p *OriginPolicy) SafeNext(next string) string {
 	}
 	return ""
 }
+
+// OldSession is the sign-in that a browser still carries, nil for none: it ends with a new
+// one.
+func OldSession(c *Call) *store.Session {
+	if c.Who == nil {
+		return nil
+	}
+	return c.Who.Session
+}

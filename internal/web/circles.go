@@ -159,13 +159,16 @@ func (r *Realm) Probe(w http.ResponseWriter, c *Call) {
 }
 
 // ToChallenge is where a browser goes that is asked for more than the password.
-func (r *Realm) ToChallenge(c *Call) string {
-	target := r.WithNext("/login-factor/", c.Next)
+func (r *Realm) ToChallenge(c *Call, page string) string {
+	target := r.WithNext(page, c.Next)
 	if r.CheckKept(c, target) != target {
 		target = WithParam(target, ParamKept, "1")
 	}
 	return target
 }
+
+// ToEnrolment is where a browser goes whose owner has to set up a factor first.
+func (r *Realm) ToEnrolment(c *Call) string { return r.ToChallenge(c, "/enrol-totp/") }
 
 // CheckKept is where a browser goes after a sign-in: where the cookie of the form's page
 // hasn't come back, over the sign-in page, which sends it on, or says that it

@@ -25,6 +25,8 @@ type EndpointDoc struct {
 	Answer, Or string
 	// Codes are refusals that neither the row nor an input implies.
 	Codes []refusal.Code
+	// ReadCodes are such of a GET.
+	ReadCodes []refusal.Code
 	// Operation is the operationId; "": made of the name.
 	Operation string
 	// ContentType is that of the success; "": application/json.
@@ -59,20 +61,30 @@ func NewPasswordInputs(s *Options, confirm bool) []InputDoc {
 	return []InputDoc{p, PasswordInput("password_confirm", "The same once more.")}
 }
 
-// CurrentPasswordInput is what a sign-in of some time ago brings besides.
-var CurrentPasswordInput = InputDoc{
-	account.ParamPassword, false, PasswordInput(account.ParamPassword, "The current password; needed where the sign-in is older than `register_email.max_age`.").schema,
+// SudoInputs are what a sign-in of some time ago brings besides, or one that has not
+// shown the second step which the account has.
+func SudoInputs() []InputDoc {
+	return []InputDoc{
+		{account.ParamPassword, false, PasswordInput(account.ParamPassword, "The current password; needed where the sign-in is older than `register_email.max_age`, and the account has no factor.").schema},
+		{account.ParamTOTP, false, NewObject("type", "string", "description", "A code of the app; in place of `password` where the account has a factor.", "examples", []any{"287082"})},
+	}
 }
+
+// The inputs of a challenge that asks for a factor.
+var (
+	TOTPInput     = InputDoc{account.ParamTOTP, false, NewObject("type", "string", "description", "The code that the app shows.", "examples", []any{"287082"})}
+	RecoveryInput = InputDoc{account.ParamRecovery, false, NewObject("type", "string", "description", "One of the recovery codes, in place of a factor. It is used up with that.", "examples", []any{"8K2M-4QXZ-71TD"})}
+)
 
 // InvitationInput is the token of an invitation.
 var InvitationInput = InputDoc{sign.ParamInvitation, false, NewObject("type", "string", "description", "The token of an invitation, as its link has it. It gives the account its groups; one that names an address confirms it.")}
 
 // ChallengeInput is the challenge that is answered.
-var ChallengeInput = NewInput(account.ParamChallenge, true, NewObject("type", "string", "minLength", 1, "description", "As the sign-in gave it, within 10 minutes; where a session is made, from the same browser, with the cookie that came with it."))
+var ChallengeInput = NewInput(account.ParamChallenge, true, NewObject("type", "string", "minLength", 1, "description", "As the sign-in gave it, within 5 minutes, or 10 where it asks for no factor; where a session is made, from the same browser, with the cookie that came with it."))
 
-// TermsInput is the version of the terms to which somebody agrees.
-func TermsInput(s *Options) InputDoc {
-	return NewInput(account.ParamTerms, true, NewObject("type", "string", "const", s.Register.Terms, "description", "The version of the terms ("+s.TermsPage+"), once the person has agreed to it.", "examples", []any{s.Register.Terms}))
+// TermsInput is the version of the terms to which somebody agrees. required: always.
+func TermsInput(s *Options, required bool) InputDoc {
+	return NewInput(account.ParamTerms, required, NewObject("type", "string", "const", s.Register.Terms, "description", "The version of the terms ("+s.TermsPage+"), once the person has agreed to it.", "examples", []any{s.Register.Terms}))
 }
 
 // NextInput is where the person wants to go in the end.
@@ -119,6 +131,7 @@ const (
 	TagSignIn    = "sign-in"
 	TagPassword  = "password"
 	TagEmail     = "e-mail"
+	TagFactors   = "factors"
 	TagDocuments = "documents"
 	TagOwner     = "owner"
 )
@@ -127,6 +140,7 @@ const (
 var linkSchemas = map[string]Object{
 	sign.ParamUserID:    {{"type", "string"}, {"format", "uuid"}, {"examples", []any{ExampleID}}},
 	sign.ParamEmail:     {{"type", "string"}, {"format", "email"}, {"examples", []any{"ada@example.com"}}},
+	sign.ParamFactor:    {{"type", "string"}, {"format", "uuid"}, {"description", "The id of the factor."}, {"examples", []any{ExampleID}}},
 	sign.ParamTimestamp: {{"type", []string{"string", "integer"}}, {"description", "Unix seconds."}, {"examples", []any{"1764072000"}}},
 	sign.ParamSignature: {{"type", "string"}, {"examples", []any{"3q2-7wOJ8sQ4m9yXcJt0p1bHk5uVnZaRfLgTeWiDoYs"}}},
 }

@@ -129,6 +129,9 @@ func (r *Realm) refusalsOf(e *Endpoint, acts bool) map[int][]refusal.Code {
 		add(refusal.CodeMalformed, refusal.CodeNotAnObject, refusal.CodeCrossOrigin, refusal.CodeTooLarge, refusal.CodeUnsupportedMediaType)
 		add(d.Codes...)
 	}
+	if !acts {
+		add(d.ReadCodes...)
+	}
 	if e.SignedIn {
 		add(refusal.CodeNotAuthenticated)
 	}

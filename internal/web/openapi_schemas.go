@@ -45,6 +45,11 @@ const (
 	SchemaTokens        = "Tokens"
 	SchemaSessions      = "Sessions"
 	SchemaJWKS          = "JWKS"
+	SchemaFactors       = "Factors"
+	SchemaTOTP          = "TOTP"
+	SchemaPicture       = "Picture"
+	SchemaFactorAdded   = "FactorAdded"
+	SchemaRecoveryCodes = "RecoveryCodes"
 	schemaOpenAPI       = "OpenAPI"
 	schemaMessages      = "Messages"
 	schemaProblem       = "Problem"
@@ -327,12 +332,7 @@ func (r *Realm) schemas() Object {
 	if s.NonFieldErrorsKey {
 		out = append(out, member{schemaNonFieldError, all(Object{{refusal.NonField, ref(schemaMessages)}})})
 	}
-	if s.Register.Terms != "" {
-		out = append(out, member{SchemaChallenge, all(Object{
-			{account.ParamChallenge, txt("For `login-factor`, within 10 minutes. Nobody is signed in yet.")},
-			{account.ParamTerms, txt("The version of the terms that the person has to agree to.", s.Register.Terms)},
-		})})
-	}
+	out = append(out, r.factorSchemas(tokens, txt)...)
 	if s.JWT {
 		out = append(out, member{SchemaTokens, all(tokens)}, member{SchemaJWKS, all(Object{{"keys", Object{{"type", "array"}, {"items", keySchema(txt(""))}}}})})
 	}
@@ -357,6 +357,50 @@ func sessionMembers(txt func(description string, examples ...any) Object) Object
 		{"amr", Object{{"type", "array"}, {"items", Object{{"type", "string"}}}, {"description", "How its owner has shown who he is (RFC 8176)."}, {"examples", []any{[]string{"pwd", "otp"}}}}},
 		{"auth_time", stamp},
 		{"current", Object{{"type", "boolean"}, {"description", "Whether it is the one that asks."}}},
+	}
+}
+
+// factorSchemas are those of challenges and factors; tokens are what a sign-in answers.
+func (r *Realm) factorSchemas(tokens Object, txt func(description string, examples ...any) Object) Object {
+	s := r.Options
+	closed := func(properties Object, required ...string) Object {
+		return Object{{"type", "object"}, {"properties", properties}, {"required", required}, {"additionalProperties", false}}
+	}
+	all := func(properties Object) Object {
+		names := make([]string, len(properties))
+		for i, p := range properties {
+			names[i] = p.Name
+		}
+		return closed(properties, names...)
+	}
+	challenge := Object{{account.ParamChallenge, txt("For `login-factor`, within 5 minutes, or 10 where it asks for no factor. Nobody is signed in yet.")}}
+	if s.Register.Terms != "" {
+		challenge = append(challenge, member{account.ParamTerms, txt("The version of the terms that the person has to agree to.", s.Register.Terms)})
+	}
+	challenge = append(challenge,
+		member{"factors", Object{{"type", "array"}, {"items", txt("The member of `login-factor` that answers it.", account.ParamTOTP)}, {"description", "One of them is asked for."}}},
+		member{"enrol", Object{{"const", true}, {"description", "A factor has to be set up first: the challenge opens `enrol-totp` and `confirm-totp`, and nothing else."}}})
+	codes10 := Object{{"type", "array"}, {"items", txt("", "8K2M-4QXZ-71TD")}, {"description", "Shown this once."}}
+	factorAdded := slices.Concat(tokens, Object{{"id", txt("Of the factor.", ExampleID)}, {"recovery_codes", codes10}})
+	return Object{
+		{SchemaChallenge, closed(challenge, account.ParamChallenge)},
+		{SchemaFactors, Object{{"type", "array"}, {"items", all(factorMembers(txt))}}},
+		{SchemaTOTP, all(Object{{"secret", txt("In base32, for people to type.", "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")}, {"uri", txt("What the QR code says.")}, {"qr", txt("The path of the QR code, an SVG.")}})},
+		{SchemaPicture, Object{{"type", "string"}}},
+		{SchemaFactorAdded, closed(factorAdded, "detail", "id")},
+		{SchemaRecoveryCodes, all(Object{{"recovery_codes", codes10}})},
+	}
+}
+
+// factorMembers are those of a factor in the list.
+func factorMembers(txt func(description string, examples ...any) Object) Object {
+	stamp := Object{{"type", "string"}, {"format", "date-time"}}
+	return Object{
+		{"id", txt("For `rename-factor` and `remove-factor`.", ExampleID)},
+		{"type", Object{{"type", "string"}, {"enum", []any{string(store.FactorTOTP), string(store.FactorPasskey)}}}},
+		{"name", txt("", "My phone")},
+		{"created", stamp},
+		{"last_used", stamp},
 	}
 }
 

@@ -88,6 +88,14 @@ type PageData struct {
 	Sessions []PageSession
 	// Owner is what an owner's page shows below its heading.
 	Owner any
+	// Factors are those of who is signed in.
+	Factors []PageFactor
+	// Picture is the address of a QR code, App a link that opens what reads it.
+	Picture string
+	App     *PageURL
+	// Codes are shown this once; Download has them as a file.
+	Codes    []string
+	Download *PageURL
 	// Action is the one way on, if there is one; Links are the others.
 	Action *PageLink
 	Links  []PageLink
@@ -120,6 +128,16 @@ type PageSession struct {
 	Device                       string
 	Created, LastUsed            string // RFC 3339
 	Current                      bool
+}
+
+// PageFactor is a factor of an account as the template sees it. Created and LastUsed are
+// as in RFC 3339.
+type PageFactor struct{ ID, Name, Kind, Created, LastUsed string }
+
+// PageURL is a link of our own making that leads nowhere in the web.
+type PageURL struct {
+	Href template.URL
+	Text string
 }
 
 // PageLink is a link of a page.
@@ -324,6 +342,7 @@ func (p *pages) samples(name string) []PageData {
 	full := PageData{
 		Page: name, Title: "x", Text: []string{"x"}, Note: "x", SignedInAs: "x", Errors: []PageError{{Field: "x", Text: "x"}, {Text: "x"}},
 		Facts: []PageFact{{"x", "x"}}, Sessions: []PageSession{{ID: "x", UserAgent: "x", Device: "x", Current: true}, {}}, Action: &PageLink{"x", "x"}, Links: []PageLink{{"x", "x"}}, Brand: "x", Logo: "x",
+		Factors: []PageFactor{{ID: "x", Created: "x", LastUsed: "x"}, {}}, Picture: "x", App: &PageURL{"x", "x"}, Codes: []string{"x"}, Download: &PageURL{"x", "x"},
 		Form: &PageForm{Again: true, Username: "x", Hidden: []PageHidden{{"x", "x"}}},
 	}
 	for _, kind := range []string{"text", "checkbox", "select", "textarea"} {

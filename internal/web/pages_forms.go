@@ -92,9 +92,12 @@ type FormField struct {
 	Required                bool
 	// verbatim: nothing may correct what is typed (names, addresses).
 	verbatim bool
-	// stale: only a sign-in of some time ago has to fill it in; foreign: only a
-	// browser that did not sign up itself.
-	stale, Foreign bool
+	// sudo: only a sign-in has to fill it in that has not shown as much a short while ago
+	// (account.SudoAsks); enrols: the form adds a factor. Foreign: only a browser that did
+	// not sign up itself.
+	sudo, enrols, Foreign bool
+	// once: what was typed is not shown again.
+	once bool
 	// Uninvited: who has a good invitation doesn't have to fill it in.
 	Uninvited bool
 	minLength int
@@ -230,16 +233,45 @@ func BoxField(name string, label text.Phrase) FormField {
 	return FormField{Name: name, label: label, kind: kindInputCheckbox}
 }
 
+// RecoveryField asks for a recovery code.
+func RecoveryField() FormField {
+	f := CodeField(account.ParamRecovery, text.Say("field.recovery_code"))
+	f.once = true
+	return f
+}
+
 // LongField asks for some sentences.
 func LongField(name string, label text.Phrase, required bool) FormField {
 	return FormField{Name: name, label: label, kind: kindInputLong, Required: required}
 }
 
-// StalePassword is asked for where the sign-in was some time ago.
-func StalePassword() FormField {
-	f := CurrentPassword(account.ParamPassword, text.Say("field.old_password"))
-	f.stale, f.Hint = true, text.Say("hint.reauthenticate")
-	return f
+// SudoFields ask who changes what the account hangs on to show once more who he is: by
+// the password, or by a factor where there is one. enrols: the form adds a factor.
+func SudoFields(enrols bool) []FormField {
+	pass := CurrentPassword(account.ParamPassword, text.Say("field.old_password"))
+	pass.Hint = text.Say("hint.reauthenticate")
+	code := TOTPField(account.ParamTOTP)
+	code.Hint = text.Say("hint.reauthenticate_totp")
+	fields := []FormField{pass, code}
+	for i := range fields {
+		fields[i].sudo, fields[i].enrols = true, enrols
+	}
+	return fields
+}
+
+// asksSudo reports whether a field of SudoFields is to be filled in.
+func (c *Call) asksSudo(f FormField) bool {
+	return c.Who != nil && c.SudoAsks(c.Who.User, c.Who.Session, f.enrols) == f.Name
+}
+
+// TOTPField asks for the code that an app shows.
+func TOTPField(name string) FormField {
+	return FormField{Name: name, label: text.Say("field.totp"), kind: kindInputText, Autocomplete: "one-time-code", inputMode: "numeric", Required: true, verbatim: true, once: true}
+}
+
+// NameField asks what something is to be called.
+func NameField(name string, label text.Phrase) FormField {
+	return FormField{Name: name, label: label, kind: kindInputText, Autocomplete: "off"}
 }
 
 // NewPasswordFields are the inputs of a new password, twice where so configured.
@@ -375,3 +407,27 @@ func (r *Realm) linkToContact(l *text.Locale) []PageLink {
 
 // notLetIn reports a refusal of whom the owner may let in all the same.
 func notLetIn(e refusal.FieldError) bool { return e.Code == refusal.CodeDomainNotAllowed }
+
+// WithoutField takes an input off a page's form.
+func WithoutField(d *PageData, name string) {
+	d.Form.Fields = slices.DeleteFunc(d.Form.Fields, func(f PageField) bool { return f.Name == name })
+}
+
+// Facts are the public fields that the profile's form has no input for. The id
+// is left out: it means nothing to a person.
+func Facts(c *Call, f *Form) []PageFact {
+	var facts []PageFact
+	for _, shown := range c.Profile(c.Who.User) {
+		if shown.Name == field.ID || slices.ContainsFunc(f.Fields, func(ff FormField) bool { return ff.Name == shown.Name }) {
+			continue
+		}
+		f := c.Policy.Fields.ByName[shown.Name]
+		facts = append(facts, FactOf(c.Loc, f, shown.Value))
+	}
+	return facts
+}
+
+// FactOf is a field with a value that it has, for a person.
+func FactOf(l *text.Locale, f *field.Field, value any) PageFact {
+	return PageFact{l.Text(labelPhrase(f)), factText(l, f.Kind, value)}
+}

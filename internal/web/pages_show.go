@@ -48,7 +48,7 @@ func (p *pages) Data(c *Call, e *Endpoint, value func(name string) string, refus
 		}
 	}
 	for _, ff := range f.Fields {
-		if ff.stale && (c.Who == nil || !c.StaleSignIn(c.Who.Session)) || ff.Foreign && !c.MustProve || ff.Uninvited && c.invited() {
+		if ff.sudo && !c.asksSudo(ff) || ff.Foreign && !c.MustProve || ff.Uninvited && c.invited() {
 			continue
 		}
 		field := ff.show(l, value(ff.Name))
@@ -99,7 +99,9 @@ func (ff FormField) show(l *text.Locale, value string) PageField {
 	case kindInputURL:
 		field.Value = hostname.DisplayURL(value)
 	default:
-		field.Value = value
+		if !ff.once {
+			field.Value = value
+		}
 	}
 	return field
 }
@@ -135,25 +137,6 @@ func otherErrors(fields []PageField, left map[string][]string, refused *refusal.
 		about = ""
 	}
 	return []PageError{{about, refusal.Text(l, refused.Code, refused.Params)}}
-}
-
-// Facts are the public fields that the profile's form has no input for. The id
-// is left out: it means nothing to a person.
-func Facts(c *Call, f *Form) []PageFact {
-	var facts []PageFact
-	for _, shown := range c.Profile(c.Who.User) {
-		if shown.Name == field.ID || slices.ContainsFunc(f.Fields, func(ff FormField) bool { return ff.Name == shown.Name }) {
-			continue
-		}
-		f := c.Policy.Fields.ByName[shown.Name]
-		facts = append(facts, FactOf(c.Loc, f, shown.Value))
-	}
-	return facts
-}
-
-// FactOf is a field with a value that it has, for a person.
-func FactOf(l *text.Locale, f *field.Field, value any) PageFact {
-	return PageFact{l.Text(labelPhrase(f)), factText(l, f.Kind, value)}
 }
 
 // factText writes a value for a person.
@@ -411,6 +394,13 @@ func (p *pages) dead(w http.ResponseWriter, c *Call, e *Endpoint, refused *refus
 
 // done sends a browser on after an act, so that a reload repeats nothing.
 func (p *pages) done(w http.ResponseWriter, c *Call, e *Endpoint, rep *Reply) {
+	if rep.Page != nil {
+		if rep.Cookie != "" { // it is a sign-in, too
+			c.Who = &session.Principal{User: rep.User}
+		}
+		p.Write(w, c, http.StatusOK, *rep.Page)
+		return
+	}
 	if rep.SeeOther != "" {
 		SeeOther(w, http.StatusSeeOther, rep.SeeOther)
 		return

@@ -30,6 +30,10 @@ var Statuses = map[refusal.Code]int{
 	refusal.CodeRefreshConflict:      http.StatusConflict,
 	refusal.CodeNotWaiting:           http.StatusConflict,
 	refusal.CodeSessionNotFound:      http.StatusNotFound,
+	refusal.CodeFactorNotFound:       http.StatusNotFound,
+	refusal.CodeFactorRequired:       http.StatusForbidden,
+	refusal.CodeFactorLimit:          http.StatusConflict,
+	refusal.CodeLastWayIn:            http.StatusConflict,
 	refusal.CodeInvitationInvalid:    http.StatusForbidden,
 	refusal.CodePermissionDenied:     http.StatusForbidden,
 	refusal.CodeInvitationRequired:   http.StatusForbidden,
@@ -309,10 +313,31 @@ func AccountShown(a *account.Accounts, u *store.User) Object {
 	if u.Terms != "" {
 		all = append(all, member{"terms", NewObject("version", u.Terms, "accepted", u.TermsAt)})
 	}
+	if len(u.Factors) > 0 {
+		list := make([]string, len(u.Factors))
+		for i, f := range u.Factors {
+			list[i] = string(f.Type)
+		}
+		all = append(all, member{"factors", list}, member{"recovery_codes", len(u.RecoveryCodes)})
+	}
 	if at := u.Unreachable; at.Email != "" && at.Email == u.Email {
 		all = append(all, member{"email_unreachable", NewObject("since", at.Since, "server_says", at.Words)})
 	}
 	return all
+}
+
+// writePicture sends an SVG of ours that one person is to see.
+func writePicture(w http.ResponseWriter, c *Call, rep *Reply) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Type", "image/svg+xml")
+	h.Set("Content-Length", strconv.Itoa(len(rep.Picture)))
+	h.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(rep.Status)
+	if c.Req.Method != http.MethodHead {
+		_, _ = w.Write(rep.Picture)
+	}
 }
 
 // writeReply sends a success as JSON.
@@ -335,7 +360,7 @@ func (r *Realm) writeReply(w http.ResponseWriter, l *text.Locale, rep *Reply) {
 		if rep.refresh != "" {
 			fields = append(fields, member{"expires", field.TimeValue(rep.expires)}, member{account.ParamRefreshToken, rep.refresh})
 		}
-		body = fields
+		body = append(fields, rep.Members...)
 	}
 	WriteJSON(w, rep.Status, "application/json", body)
 }

@@ -100,6 +100,13 @@ type Reply struct {
 	// Cookie is a new session's token for the browser; SignedOut takes it away.
 	Cookie    string
 	SignedOut bool
+	// Members are added to the detail in JSON.
+	Members Object
+	// Page is shown to a browser in place of being sent on: what is told once. Its status is
+	// 200.
+	Page *PageData
+	// Picture is an SVG of ours, the answer whatever the client takes; nil: none.
+	Picture []byte
 	// Challenge is asked of the browser, which is to keep what binds it; nil: none is.
 	Challenge *account.Challenge
 	// KnownDevice gives the browser a device cookie, though it may not be signed in.
@@ -371,11 +378,14 @@ func (r *Realm) finish(w http.ResponseWriter, c *Call, e *Endpoint, html bool) {
 		}
 		return
 	}
-	if html {
+	switch {
+	case rep.Picture != nil:
+		writePicture(w, c, rep)
+	case html:
 		r.Pages.done(w, c, e, rep)
-		return
+	default:
+		r.writeReply(w, c.Loc, rep)
 	}
-	r.writeReply(w, c.Loc, rep)
 }
 
 // LogAct writes the log line of an act that is no endpoint's, on the account of who asks

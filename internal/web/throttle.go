@@ -273,9 +273,11 @@ func ThrottleTarget(names ...string) func(*Call) string {
 	}
 }
 
-// Guess counts a try of the current password as one to sign in to the account.
+// Guess counts a try of the current password, or of a factor, as one to sign in to the
+// account.
 func (c *Call) Guess() error {
-	if !c.StaleSignIn(c.Who.Session) || c.In[account.ParamPassword].Kind == field.ValueAbsent {
+	asked := c.SudoAsks(c.Who.User, c.Who.Session, false)
+	if asked == "" || c.In[asked].Kind == field.ValueAbsent {
 		return nil
 	}
 	return c.guessAt(c.Who.User)

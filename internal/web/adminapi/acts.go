@@ -94,6 +94,10 @@ var actOperations = []Operation{
 	{Method: http.MethodPost, Path: "{realm}/users/{account}/enable", Summary: "Lets an account sign in", Do: setActive(true)},
 	{Method: http.MethodPost, Path: "{realm}/users/{account}/disable", Summary: "Ends all sign-ins and lets nobody sign in", Do: setActive(false)},
 	{
+		Method: http.MethodPost, Path: "{realm}/users/{account}/reset-factors", Summary: "Removes all factors and recovery codes of an account, ends all its sign-ins, and mails its owner (mailed: whether somebody delivers that mail)",
+		Answer: web.NewObject("username", "ada", "mailed", true), Do: resetFactors,
+	},
+	{
 		Method: http.MethodPost, Path: "{realm}/users/{account}/sign-out", Summary: "Ends all sign-ins, links and known devices",
 		Do: func(c *Call) (any, error) {
 			u, err := c.Accounts.EndSignIns(c.Context(), c.User.ID)
@@ -238,4 +242,12 @@ func listSignIns(c *Call) (any, error) {
 		}
 	}
 	return Answered, nil
+}
+
+func resetFactors(c *Call) (any, error) {
+	u, err := c.Accounts.ResetFactors(c.Context(), c.User.ID, c.client())
+	if err != nil {
+		return nil, err
+	}
+	return append(shown(c.Accounts, u), web.NewObject("mailed", c.Accounts.Policy.SendsMail && u.Email != "")...), nil
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
-	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
@@ -18,14 +17,15 @@ import (
 // proven reports whether who asks may change something now. If not, the answer is given:
 // the page that asks for the password, or for programs the refusal.
 func (s *Server) proven(c *Call) bool {
-	if !c.StaleForAdmin(c.Who.Session) {
+	asked := c.AdminAsks(c.Who.User, c.Who.Session)
+	if asked == "" {
 		return true
 	}
 	var err error
-	if c.In[account.ParamPassword].Kind == field.ValueAbsent {
-		err = refusal.FieldErrors{{Field: account.ParamPassword, Code: refusal.CodeReauthenticate}}.Err()
+	if c.In[asked].Kind == field.ValueAbsent {
+		err = account.ReauthenticateBy(asked)
 		if c.HTML {
-			s.ask(c, http.StatusOK)
+			s.ask(c, asked, http.StatusOK)
 			return false
 		}
 	} else if err = c.GuessOwn(); err == nil {
@@ -33,24 +33,29 @@ func (s *Server) proven(c *Call) bool {
 	}
 	switch {
 	case err == nil:
-		delete(c.In, account.ParamPassword)
-		delete(c.Lists, account.ParamPassword)
+		delete(c.In, asked)
+		delete(c.Lists, asked)
 		return true
 	case c.HTML && len(web.AsRefusal(err).Fields) > 0:
 		s.realm.LogAct(c.Call, prefix+c.Page.Path, c.Who.User, err)
 		c.Refused = web.AsRefusal(err)
-		s.ask(c, http.StatusBadRequest)
+		s.ask(c, asked, http.StatusBadRequest)
 	default:
 		s.refuse(c, err)
 	}
 	return false
 }
 
-// ask is the page that asks for the password. It keeps what the act was sent.
-func (s *Server) ask(c *Call, status int) {
-	form := Form{Submit: c.Say("page.admin.prove_submit"), Hidden: c.sent(account.ParamPassword)}
-	form.Fields = []web.PageField{c.Field(web.CurrentPassword(account.ParamPassword, text.Say("field.old_password")), "")}
-	s.write(c, status, &View{Title: c.Say("page.admin.prove_title"), Text: []string{c.Say("page.admin.prove_text")}, Parts: []Part{{Forms: []Form{form}}}})
+// ask is the page that asks for the password, or for a factor. It keeps what the act was
+// sent.
+func (s *Server) ask(c *Call, asked string, status int) {
+	form := Form{Submit: c.Say("page.admin.prove_submit"), Hidden: c.sent(asked)}
+	shown, why := web.CurrentPassword(account.ParamPassword, text.Say("field.old_password")), "page.admin.prove_text"
+	if asked == account.ParamTOTP {
+		shown, why = web.TOTPField(asked), "reauthenticate.totp"
+	}
+	form.Fields = []web.PageField{c.Field(shown, "")}
+	s.write(c, status, &View{Title: c.Say("page.admin.prove_title"), Text: []string{c.Say(why)}, Parts: []Part{{Forms: []Form{form}}}})
 }
 
 // sent is what a form sent, as hidden inputs of another, but for some.

@@ -30,7 +30,7 @@ func EndpointProfile(r *web.Realm) *web.Endpoint {
 		},
 	}
 	if slices.ContainsFunc(list, func(f *field.Field) bool { return f.Name == field.Email || required[f.Name] && f.Unique }) {
-		e.Doc.Inputs = append(e.Doc.Inputs, web.CurrentPasswordInput)
+		e.Doc.Inputs = append(e.Doc.Inputs, web.SudoInputs()...)
 		e.Doc.Codes = []refusal.Code{refusal.CodeThrottled}
 	}
 	if r.Options.LimitsDomains() && slices.ContainsFunc(list, func(f *field.Field) bool { return f.Name == field.Email }) {
@@ -40,14 +40,18 @@ func EndpointProfile(r *web.Realm) *web.Endpoint {
 		e.Form.Fields = append(e.Form.Fields, web.ProfileField(field, required[field.Name]))
 	}
 	if slices.ContainsFunc(list, set.Guarded) {
-		pass := web.StalePassword()
-		pass.Required, pass.Hint = false, text.Say("hint.password_for_login")
-		e.Form.Fields = append(e.Form.Fields, pass)
+		for _, f := range web.SudoFields(false) {
+			f.Required = false
+			if f.Name == account.ParamPassword {
+				f.Hint = text.Say("hint.password_for_login")
+			}
+			e.Form.Fields = append(e.Form.Fields, f)
+		}
 	}
 	if !slices.ContainsFunc(list, func(f *field.Field) bool { return f.Name == field.Email }) {
 		e.Form.Links = append(e.Form.Links, web.LinkTo("/register-email/", text.Say("link.change_email")))
 	}
-	e.Form.Links = append(e.Form.Links, web.LinkTo("/sessions/", text.Say("link.sessions")))
+	e.Form.Links = append(e.Form.Links, web.LinkTo("/sessions/", text.Say("link.sessions")), web.LinkTo("/factors/", text.Say("link.factors")))
 	e.Form.Complete = func(c *web.Call, d *web.PageData, _ *store.User) error {
 		d.Facts = web.Facts(c, e.Form)
 		if c.Policy.IsAdmin(c.Who.User) {

@@ -21,11 +21,11 @@ func EndpointRegisterEmail(r *web.Realm) *web.Endpoint {
 		Spends: web.Spends{Throttle: account.ThrottleEmail, Target: web.ThrottleTarget(field.Email), Mails: verify},
 		Doc: web.EndpointDoc{
 			Tag: web.TagEmail, Summary: "Change the e-mail address", Success: http.StatusOK, Answer: web.SchemaDetail,
-			Inputs: []web.InputDoc{web.EmailInput(), web.CurrentPasswordInput, web.NextInput},
+			Inputs: append(append([]web.InputDoc{web.EmailInput()}, web.SudoInputs()...), web.NextInput),
 		},
 		Form: &web.Form{
 			Title: text.Say("page.register_email.title"), Submit: text.Say("page.register_email.submit"),
-			Fields: []web.FormField{web.EmailField(text.Say("field.new_email")), web.StalePassword()}, Links: []web.FormLink{web.LinkToProfile},
+			Fields: append([]web.FormField{web.EmailField(text.Say("field.new_email"))}, web.SudoFields(false)...), Links: []web.FormLink{web.LinkToProfile},
 		},
 	}
 	if verify {

@@ -45,9 +45,7 @@ func EndpointLogin(r *web.Realm) *web.Endpoint {
 			},
 		},
 	}
-	if s.Register.Terms != "" {
-		e.Doc.Or, e.Doc.Description = web.SchemaChallenge, "Where the account has not agreed to the terms, the answer is a challenge, and nobody is signed in."
-	}
+	e.Doc.Or, e.Doc.Description = web.SchemaChallenge, "Where more is asked for, such as a factor of the account, the answer is a challenge, and nobody is signed in."
 	e.Doc.Inputs, e.Doc.OneOf = web.AccountInputs(s.LoginFields...)
 	e.Doc.Inputs = append(e.Doc.Inputs, web.PasswordInput(account.ParamPassword, "The account's password."))
 	if s.Register.Mode.OpenToAll() {
@@ -90,16 +88,8 @@ func askAgain(c *web.Call, d *web.PageData, _ *store.User) error {
 	return nil
 }
 
-// oldSession is the one that the browser still carries.
-func oldSession(c *web.Call) *store.Session {
-	if c.Who == nil {
-		return nil
-	}
-	return c.Who.Session
-}
-
 func actLogin(c *web.Call) (*web.Reply, error) {
-	got, err := c.SignIn(c.Req.Context(), c.In, c.Client, oldSession(c))
+	got, err := c.SignIn(c.Req.Context(), c.In, c.Client, web.OldSession(c))
 	if err != nil {
 		return &web.Reply{User: got.User}, err
 	}
@@ -111,8 +101,19 @@ func signedIn(c *web.Call, got account.SignedIn) *web.Reply {
 	rep := &web.Reply{Status: http.StatusOK, User: got.User}
 	switch grant, asked := got.Grant, got.Challenge; {
 	case asked != nil:
-		rep.Body = web.NewObject(account.ParamChallenge, asked.Token, account.ParamTerms, asked.Terms)
-		rep.Challenge, rep.SeeOther = asked, c.Realm.ToChallenge(c)
+		body := web.NewObject(account.ParamChallenge, asked.Token)
+		rep.Challenge, rep.SeeOther = asked, c.Realm.ToChallenge(c, "/login-factor/")
+		if asked.Terms != "" {
+			body = append(body, web.NewObject(account.ParamTerms, asked.Terms)...)
+		}
+		switch {
+		case asked.Enrol:
+			body = append(body, web.NewObject("factors", []string{}, "enrol", true)...)
+			rep.SeeOther = c.Realm.ToEnrolment(c)
+		case asked.Factors != nil:
+			body = append(body, web.NewObject("factors", asked.Factors)...)
+		}
+		rep.Body = body
 	case grant != nil:
 		rep.Detail, rep.Cookie, rep.SeeOther = text.Say("detail.logged_in"), grant.Cookie, c.Realm.CheckKept(c, c.Realm.AfterSignIn(c.Next))
 		if grant.Clashes {

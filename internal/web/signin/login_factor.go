@@ -4,6 +4,7 @@ package signin
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -12,61 +13,127 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-// EndpointLoginFactor ends a sign-in that was answered with a challenge. It is off where
-// none is ever asked for.
+// paramWith says by which factor a browser's form asks: one of Challenge.Factors.
+const paramWith = "with"
+
+// EndpointLoginFactor ends a sign-in that was answered with a challenge.
 func EndpointLoginFactor(r *web.Realm) *web.Endpoint {
 	s := r.Options
-	return &web.Endpoint{
-		Name: "login-factor", Methods: web.Post, Off: s.Register.Terms == "", Act: actLoginFactor, GivesCookie: s.Login.Session,
+	e := &web.Endpoint{
+		Name: "login-factor", Methods: web.Post, Act: actLoginFactor, GivesCookie: s.Login.Session,
 		Spends: web.Spends{Throttle: account.ThrottleLogin, Device: askedUser},
 		Doc: web.EndpointDoc{
 			Tag: web.TagSignIn, Summary: "Finish a sign-in that asks for more than the password", Success: http.StatusOK, Answer: web.SchemaSignIn,
-			Inputs: []web.InputDoc{web.ChallengeInput, web.TermsInput(s)}, Codes: []refusal.Code{refusal.CodeChallengeExpired, refusal.CodeTermsRequired},
+			Description: "By what the challenge asks for: one of its `factors`, and the `terms`. After five wrong factors the password is asked for again; an account takes ten in an hour.",
+			Inputs:      []web.InputDoc{web.ChallengeInput, web.TOTPInput, web.RecoveryInput},
+			Codes:       []refusal.Code{refusal.CodeChallengeExpired, refusal.CodeFactorInvalid, refusal.CodeFactorRequired},
 		},
 		Form: &web.Form{
-			Title: text.Say("page.login_factor.title"), Intro: text.Say("page.login_factor.intro"), Submit: text.Say("page.login_factor.submit"),
-			Fields: []web.FormField{web.TermsField(s)}, Hidden: []string{account.ParamChallenge},
-			Links:    []web.FormLink{web.LinkTo("/login/", text.Say("link.other_account"))},
-			Complete: tellOfNewTerms,
+			Title: text.Say("page.login_factor.title"), Submit: text.Say("page.login_factor.submit"),
+			Fields: []web.FormField{web.TOTPField(account.ParamTOTP), web.RecoveryField()},
+			Hidden: []string{account.ParamChallenge, paramWith},
+			Links:  []web.FormLink{web.LinkTo("/login/", text.Say("link.other_account"))},
 			Value: func(c *web.Call, name string) string {
-				if name != account.ParamChallenge { // no box is ticked already
-					return ""
+				switch name { // no box is ticked already
+				case account.ParamChallenge:
+					_, token := c.KeptChallenge()
+					return token
+				case paramWith:
+					return c.In.Text(name)
 				}
-				_, token := c.KeptChallenge()
-				return token
+				return ""
 			},
-			Instead: func(w http.ResponseWriter, c *web.Call) bool {
-				browser, token := c.KeptChallenge()
-				_, _, err := c.Asked(c.Req.Context(), token, browser)
-				switch {
-				case err == nil:
-					return false
-				case web.AsRefusal(err).Code == refusal.CodeChallengeExpired:
-					c.SignInAgain(w, http.StatusFound, token != "")
-				default:
-					c.Realm.Refuse(w, c.Req, err)
-				}
-				return true
-			},
+			Complete: tellWhatIsAsked,
+			Instead:  notAsked,
 			Refused: func(w http.ResponseWriter, c *web.Call, refused *refusal.Error) bool {
-				if refused.Code != refusal.CodeChallengeExpired {
+				switch refused.Code { //nolint:exhaustive // the others are shown
+				case refusal.CodeChallengeExpired:
+					c.SignInAgain(w, http.StatusSeeOther, true)
+				case refusal.CodeFactorRequired:
+					web.SeeOther(w, http.StatusSeeOther, c.Realm.ToEnrolment(c))
+				default:
 					return false
 				}
-				c.SignInAgain(w, http.StatusSeeOther, true)
 				return true
 			},
 		},
 	}
+	if s.Register.Terms != "" {
+		e.Doc.Inputs = append(e.Doc.Inputs, web.TermsInput(s, false))
+		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeTermsRequired)
+		e.Form.Fields = append(e.Form.Fields, web.TermsField(s))
+	}
+	return e
 }
 
-// tellOfNewTerms says to whom has agreed to other terms before that they have changed.
-func tellOfNewTerms(c *web.Call, d *web.PageData, _ *store.User) error {
+// notAsked answers in place of the page where nothing is asked for that it has.
+func notAsked(w http.ResponseWriter, c *web.Call) bool {
 	browser, token := c.KeptChallenge()
-	if u, asked, err := c.Asked(c.Req.Context(), token, browser); err == nil && u.Terms != "" && asked.Terms != "" {
-		d.Text = append([]string{c.Loc.Text(text.Say("page.login_factor.changed", text.Params{"version": asked.Terms}))}, d.Text...)
+	_, asked, err := c.Asked(c.Req.Context(), token, browser)
+	switch {
+	case err == nil && asked.Enrol:
+		web.SeeOther(w, http.StatusFound, c.Realm.ToEnrolment(c))
+	case err == nil:
+		return false
+	case web.AsRefusal(err).Code == refusal.CodeChallengeExpired:
+		c.SignInAgain(w, http.StatusFound, token != "")
+	default:
+		c.Realm.Refuse(w, c.Req, err)
+	}
+	return true
+}
+
+// tellWhatIsAsked leaves of the form what the challenge asks for, and says what that is.
+func tellWhatIsAsked(c *web.Call, d *web.PageData, _ *store.User) error {
+	browser, kept := c.KeptChallenge()
+	token := kept
+	if sent := c.In.Text(account.ParamChallenge); sent != "" {
+		token = sent
+	}
+	u, asked, err := c.Asked(c.Req.Context(), token, browser)
+	if err != nil {
+		return err
+	}
+	say := func(id string, params ...text.Params) { d.Text = append(d.Text, c.Loc.Text(text.Say(id, params...))) }
+	if asked.Terms == "" {
+		web.WithoutField(d, account.ParamTerms)
+	} else {
+		if u.Terms != "" {
+			say("page.login_factor.changed", text.Params{"version": asked.Terms})
+		}
+		say("page.login_factor.intro")
+	}
+	way := ""
+	if asked.Factors != nil {
+		way = account.ParamTOTP
+		if len(asked.Factors) > 0 {
+			way = asked.Factors[0]
+		}
+		if with := c.In.Text(paramWith); slices.Contains(asked.Factors, with) {
+			way = with
+		}
+		if asked.Terms == "" {
+			d.Title, d.Form.Submit = c.Loc.Text(text.Say("page.second_step.title")), c.Loc.Text(text.Say("page.second_step.submit"))
+		}
+		say(secondSteps[way])
+	}
+	for _, name := range []string{account.ParamTOTP, account.ParamRecovery} {
+		if name != way {
+			web.WithoutField(d, name)
+		}
+		if name != way && slices.Contains(asked.Factors, name) {
+			href := web.WithParam(c.Realm.WithNext("/login-factor/", c.Next), paramWith, name)
+			d.Links = append([]web.PageLink{{Href: href, Text: c.Loc.Text(otherWays[name])}}, d.Links...)
+		}
 	}
 	return nil
 }
+
+// secondSteps say what is asked for, otherWays lead to what can be shown in its place.
+var (
+	secondSteps = map[string]string{account.ParamTOTP: "page.second_step.totp", account.ParamRecovery: "page.second_step.recovery_code"}
+	otherWays   = map[string]text.Phrase{account.ParamTOTP: text.Say("link.with_totp"), account.ParamRecovery: text.Say("link.with_recovery_code")}
+)
 
 // askedUser is the account that a good challenge is for, nil without one.
 func askedUser(c *web.Call) *store.User {
@@ -80,7 +147,7 @@ func askedUser(c *web.Call) *store.User {
 
 func actLoginFactor(c *web.Call) (*web.Reply, error) {
 	browser, _ := c.KeptChallenge()
-	got, err := c.AnswerChallenge(c.Req.Context(), c.In, browser, c.Client, oldSession(c))
+	got, err := c.AnswerChallenge(c.Req.Context(), c.In, browser, c.Client, web.OldSession(c))
 	if err != nil {
 		return &web.Reply{User: got.User}, err
 	}

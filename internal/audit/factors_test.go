@@ -1,0 +1,73 @@
+// factors_test.go: what is done to a second step is recorded.
+
+package audit_test
+
+import (
+	"maps"
+	"net/http"
+	"time"
+
+	"github.com/pquerna/otp/hotp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+)
+
+// enrolled is ada with an app, signed in.
+type enrolled struct {
+	b      *sitetest.Browser
+	secret string
+	codes  []any
+	id     any
+}
+
+func (e enrolled) code(s *sitetest.Site) string {
+	code, err := hotp.GenerateCode(e.secret, uint64(s.Now.Load()/int64(30*time.Second)))
+	require.NoError(s.T, err)
+	return code
+}
+
+func setUp(s *sitetest.Site) any {
+	s.Member("ada")
+	e := enrolled{b: s.SignedIn("ada")}
+	res := e.b.Post("/accounts/enrol-totp", nil)
+	require.Equal(s.T, http.StatusOK, res.StatusCode, res.Text)
+	e.secret = res.JSON(s.T)["secret"].(string)
+	return e
+}
+
+func withApp(s *sitetest.Site) any {
+	e := setUp(s).(enrolled)
+	res := e.b.Post("/accounts/confirm-totp", sitetest.Data{"code": e.code(s)})
+	require.Equal(s.T, http.StatusCreated, res.StatusCode, res.Text)
+	e.codes, e.id = res.JSON(s.T)["recovery_codes"].([]any), res.JSON(s.T)["id"]
+	s.Travel(time.Minute)
+	return e
+}
+
+func init() {
+	maps.Copy(auditedEndpoints, map[string]auditedAct{
+		"factors":    {}, // shows
+		"totp-qr":    {}, // shows
+		"enrol-totp": {}, // counts for nothing before it is confirmed
+		"confirm-totp": {before: setUp, act: func(s *sitetest.Site, e any) {
+			ok(s, e.(enrolled).b, "confirm-totp", sitetest.Data{"code": e.(enrolled).code(s)})
+		}, events: "factor_added"},
+		"recovery-codes": {before: withApp, act: func(s *sitetest.Site, e any) { ok(s, e.(enrolled).b, "recovery-codes", nil) }, events: "recovery_codes_made"},
+		"rename-factor":  {}, // a name for its owner alone
+		"remove-factor": {before: withApp, act: func(s *sitetest.Site, e any) {
+			ok(s, e.(enrolled).b, "remove-factor", sitetest.Data{"id": e.(enrolled).id})
+		}, events: "factor_removed"},
+		"undo-factor": {before: func(s *sitetest.Site) any {
+			withApp(s)
+			return sitetest.LinkOf(s.Mail(), s.T)
+		}, act: func(s *sitetest.Site, link any) { ok(s, s.Browser(), "undo-factor", link) }, events: "factor_removed"},
+	})
+	maps.Copy(auditedBesides, map[string]auditedAct{
+		"a recovery code": {before: withApp, act: func(s *sitetest.Site, e any) {
+			b := s.Browser()
+			challenge := b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}).JSON(s.T)["challenge"]
+			ok(s, b, "login-factor", sitetest.Data{"challenge": challenge, "recovery_code": e.(enrolled).codes[0]})
+		}, events: "recovery_code_used signed_in"},
+	})
+}

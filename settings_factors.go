@@ -1,0 +1,107 @@
+// settings_factors.go: the second step: what people can add, who has to, and the key
+// under which its secrets are sealed.
+
+package registration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/factor"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/hostname"
+	"github.com/seed-928992b0/caddy-registration/internal/identity"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// FactorSettings is about the second step of a sign-in. A factor that an account has is
+// asked for whatever is set here.
+type FactorSettings struct {
+	// Whether people can add the codes of an app (TOTP). Default: true.
+	TOTP *bool `json:"totp,omitempty"`
+	// Whether people can add passkeys. Default: true.
+	Passkey *bool `json:"passkey,omitempty"`
+	// The groups whose members have to have a factor: one without gets it at the next
+	// sign-in, before anything else. Default: none.
+	RequiredFor []string `json:"required_for,omitempty"`
+	// The name that passkeys are bound to: that of the site or of a domain above it. One
+	// that changes ends all passkeys. Default: `session.cookie_domain`, else the host of
+	// `base_url`.
+	RPID string `json:"rp_id,omitempty"`
+}
+
+func (s *FactorSettings) setDefaults() {
+	setSwitch(&s.TOTP, true)
+	setSwitch(&s.Passkey, true)
+}
+
+func (s *Settings) checkFactors(bad badFunc) {
+	f := s.Factors
+	if len(f.RequiredFor) > 0 && !*f.TOTP && !*f.Passkey {
+		bad("factors.required_for", "nobody could add a factor, because totp and passkey are off; turn one of them on, or remove the line")
+	}
+	for _, group := range f.RequiredFor {
+		if !identity.IsGroup(group) {
+			bad("factors.required_for", "%q is no name of a group", group)
+		}
+	}
+	if f.RPID != "" && !hasPlaceholder(f.RPID) {
+		if ascii, err := hostname.ToASCII(f.RPID); err != nil || net.ParseIP(f.RPID) != nil || strings.ContainsAny(f.RPID, ":/ ") || ascii != "localhost" && !field.MeansAddress("a@"+f.RPID) {
+			bad("factors.rp_id", "%q is no domain; write for example example.com", f.RPID)
+		}
+	}
+}
+
+// factorsOption reads the block `factors`.
+func factorsOption(to *FactorSettings) option {
+	return blockOption(map[string]option{
+		"totp":         switchOption(&to.TOTP),
+		"passkey":      switchOption(&to.Passkey),
+		"required_for": listOption(&to.RequiredFor, "admins staff"),
+		"rp_id":        textOption(&to.RPID, "example.com"),
+	})
+}
+
+// factorPolicy fills in what the rules take of it.
+func (s *Settings) factorPolicy(p *account.Policy) {
+	p.Factors.TOTP, p.Factors.Passkey = *s.Factors.TOTP, *s.Factors.Passkey
+	p.Factors.RequiredFor = s.Factors.RequiredFor
+	if p.Factors.Issuer = s.Pages.Title; p.Factors.Issuer == "" {
+		p.Factors.Issuer = s.site()
+	}
+}
+
+// factorKeys opens the key under which the secrets of factors are sealed, by the secrets
+// of the configuration, or by the key in the store where there are none. That one opens
+// it too where there was no secret before.
+func (r *realm) factorKeys(ctx context.Context) (*factor.Keys, error) {
+	var generated [][]byte
+	err := r.resources.store.View(ctx, func(tx store.Tx) error {
+		key, err := tx.Value(signingKey)
+		if err == nil {
+			generated = [][]byte{key}
+		} else if errors.Is(err, store.ErrNotFound) {
+			err = nil
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("the signing key in the store: %w", err)
+	}
+	var secrets [][]byte
+	for _, s := range r.settings.Secrets {
+		secrets = append(secrets, []byte(s))
+	}
+	if len(secrets) == 0 {
+		secrets, generated = generated, nil
+	}
+	keys, err := factor.Open(ctx, r.resources.store, r.Name, secrets, generated)
+	if err != nil {
+		return nil, fmt.Errorf("the key of the second factors: %w", err)
+	}
+	return keys, nil
+}
