@@ -278,6 +278,9 @@ func (r *realm) open(wait time.Duration) error {
 	if err != nil {
 		return err
 	}
+	if err := r.keepPasskeys(context.Background()); err != nil {
+		return err
+	}
 	a := &account.Accounts{
 		FactorKeys: factorKeys,
 		Policy:     r.Options.Policy, Store: r.resources.store, Sessions: r.resources.sessions, Signer: signer, NameKeys: nameKeys, Hasher: r.hasher,

@@ -385,6 +385,9 @@ func (s *Settings) warnings() []string {
 	if *s.Register.AutoLogin && s.Register.on() {
 		out = append(out, "register: auto_login with success_redirect signs in whoever opens a mailed link, so a foreign page can sign a visitor in to an account of its own; turn one of them off")
 	}
+	if off := s.passkeysOff(); off != "" {
+		out = append(out, off)
+	}
 	return out
 }
 

@@ -4,17 +4,23 @@
 package registration
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"strings"
 
+	"github.com/google/uuid"
+	"go.uber.org/zap"
+
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/factor"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
+	"github.com/seed-928992b0/caddy-registration/internal/origin"
+	"github.com/seed-928992b0/caddy-registration/internal/setting"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -52,8 +58,34 @@ func (s *Settings) checkFactors(bad badFunc) {
 	if f.RPID != "" && !hasPlaceholder(f.RPID) {
 		if ascii, err := hostname.ToASCII(f.RPID); err != nil || net.ParseIP(f.RPID) != nil || strings.ContainsAny(f.RPID, ":/ ") || ascii != "localhost" && !field.MeansAddress("a@"+f.RPID) {
 			bad("factors.rp_id", "%q is no domain; write for example example.com", f.RPID)
+			return
 		}
 	}
+	if hasPlaceholder(f.RPID) || hasPlaceholder(s.BaseURL) || hasPlaceholder(s.Session.CookieDomain) {
+		return
+	}
+	party, err := s.party()
+	switch {
+	case err != nil:
+		bad("factors.rp_id", "%v", err)
+	case len(f.RequiredFor) > 0 && !*f.TOTP && *f.Passkey && party.Off != "":
+		bad("factors.required_for", "nobody could add a factor, because totp is off, and passkeys can't be used here: %s; turn totp on, or remove the line", party.Off)
+	}
+}
+
+// party is whose the passkeys of the site are.
+func (s *Settings) party() (factor.Party, error) {
+	id, _ := hostname.ToASCII(s.Factors.RPID)
+	return factor.PartyOf(s.BaseURL, s.Session.CookieDomain, id)
+}
+
+// passkeysOff says why nobody can have a passkey on a site that would let them; "": they can.
+func (s *Settings) passkeysOff() string {
+	party, err := s.party()
+	if err != nil || s.BaseURL == "" || party.Off == "" || !*s.Factors.Passkey {
+		return ""
+	}
+	return "passkeys are off: " + party.Off + ". Give the site a name and HTTPS, or write passkey off in the block factors"
 }
 
 // factorsOption reads the block `factors`.
@@ -72,6 +104,69 @@ func (s *Settings) factorPolicy(p *account.Policy) {
 	p.Factors.RequiredFor = s.Factors.RequiredFor
 	if p.Factors.Issuer = s.Pages.Title; p.Factors.Issuer == "" {
 		p.Factors.Issuer = s.site()
+	}
+	party, err := s.party()
+	trusted, wrong := origin.NewSet(s.TrustedOrigins)
+	if err == nil && wrong == nil && party.Off == "" { // what is wrong, the checks have said
+		p.Factors.Passkeys, _ = factor.NewPasskeys(party, p.Factors.Issuer, trusted)
+	}
+}
+
+// passkeyDomain is the name of the store's value with the domain of the passkeys there.
+const passkeyDomain = "passkey_domain"
+
+// keepPasskeys refuses to serve accounts whose passkeys would work no more, because the
+// site is of another domain than they are, unless rp_id or `passkey off` says that it is
+// meant.
+func (r *realm) keepPasskeys(ctx context.Context) error {
+	var was, is string
+	if p := r.Options.Factors.Passkeys; p != nil {
+		is = p.ID()
+	}
+	err := r.resources.store.View(ctx, func(tx store.Tx) error {
+		value, err := tx.Value(passkeyDomain)
+		was = string(value)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	if err != nil || was == is {
+		return err
+	}
+	lost, err := r.withPasskeys(ctx)
+	f := r.settings.Factors
+	switch {
+	case err != nil:
+		return err
+	case lost > 0 && was != "" && f.RPID == "" && *f.Passkey:
+		return setting.Errorf("factors.rp_id", "%d accounts have passkeys of %s, and none of them works at %s; put back base_url and cookie_domain, or write what is to count from now on: rp_id %s, or passkey off", lost, was, r.settings.BaseURL, cmp.Or(is, was))
+	case lost > 0 && was != "":
+		r.Logger.Warn("passkeys of another domain work no more", zap.String("realm", r.Name), zap.String("was", was), zap.String("is", is), zap.Int("accounts", lost))
+	case is == "":
+		return nil
+	}
+	return r.resources.store.Update(ctx, func(tx store.Tx) error { return tx.PutValue(passkeyDomain, []byte(is)) })
+}
+
+// withPasskeys counts the accounts that have one.
+func (r *realm) withPasskeys(ctx context.Context) (count int, err error) {
+	const page = 1000
+	for after := uuid.Nil; ; {
+		var users []*store.User
+		err := r.resources.store.View(ctx, func(tx store.Tx) (err error) { users, err = tx.Users(after, page); return err })
+		if err != nil {
+			return 0, err
+		}
+		for _, u := range users {
+			if u.HasFactor(store.FactorPasskey) {
+				count++
+			}
+			after = u.ID
+		}
+		if len(users) < page {
+			return count, nil
+		}
 	}
 }
 

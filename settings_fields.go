@@ -23,7 +23,7 @@ const maxFields = 100
 var reservedNames = []string{
 	"login", account.ParamPassword, "password_confirm", "old_password", "revoke_token", "token", "refresh", "detail", "user",
 	sign.ParamUserID, sign.ParamTimestamp, sign.ParamSignature, sign.ParamNext, sign.ParamInvitation, refusal.NonField, "email_verified", "awaits_verification", "awaits_approval", "source",
-	placeholderAMR, placeholderAuthTime,
+	account.ParamPasskey, account.ParamSudo, placeholderAMR, placeholderAuthTime,
 }
 
 // fieldSetOf builds the fields of the settings. Every wrong one is an error,

@@ -43,7 +43,7 @@ const (
 )
 
 // firstMethods are those that a challenge can go on from.
-var firstMethods = []string{MethodPassword, MethodMail}
+var firstMethods = []string{MethodPassword, MethodMail, MethodDeviceKey, MethodSyncedKey}
 
 // Wrong answers where a factor is asked for: how many one challenge takes, how many an
 // account takes in factorWindow over all challenges, devices and changes, and at how many
@@ -82,13 +82,15 @@ func (c *Challenge) first() string {
 }
 
 // asks says what is asked for besides the password of who signs in to an account; nil:
-// nothing. Of what client tells, it takes whether its browser needs no second step.
-func (a *Accounts) asks(tx store.Tx, u *store.User, client Client) (*Challenge, error) {
+// nothing. Of what client tells, it takes whether its browser needs no second step. first
+// is the method by which the sign-in was begun.
+func (a *Accounts) asks(tx store.Tx, u *store.User, client Client, first string) (*Challenge, error) {
 	c := Challenge{}
 	if a.owesTerms(u) {
 		c.Terms = a.Policy.Register.Terms
 	}
 	switch {
+	case byPasskey(first):
 	case a.asksFactor(u):
 		trusted, err := a.trusts(tx, u, client)
 		if err != nil {
@@ -118,16 +120,16 @@ type factorKind struct {
 	// show checks the answer and notes on u what is used up with it; the caller writes u.
 	// It returns what was shown (store.Session.AMR); none: the answer is wrong. tx is the
 	// transaction of the act: nothing slow.
-	show func(a *Accounts, t *Txn, u *store.User, in field.Input, client Client) ([]string, error)
+	show func(a *Accounts, t *Txn, u *store.User, in field.Input, from occasion) ([]string, error)
 }
 
 // factorKinds are all ways, in the order in which they are offered.
-var factorKinds = []factorKind{totpKind, recoveryKind}
+var factorKinds = []factorKind{totpKind, passkeyKind, recoveryKind}
 
 var totpKind = factorKind{
 	param: ParamTOTP, sudo: true,
 	has: func(_ *Accounts, u *store.User) bool { return u.HasFactor(store.FactorTOTP) },
-	show: func(a *Accounts, _ *Txn, u *store.User, in field.Input, _ Client) ([]string, error) {
+	show: func(a *Accounts, _ *Txn, u *store.User, in field.Input, _ occasion) ([]string, error) {
 		for i := range u.Factors {
 			f := &u.Factors[i]
 			if f.Type != store.FactorTOTP {
@@ -149,7 +151,7 @@ var totpKind = factorKind{
 var recoveryKind = factorKind{
 	param: ParamRecovery,
 	has:   func(_ *Accounts, u *store.User) bool { return len(u.RecoveryCodes) > 0 },
-	show: func(a *Accounts, t *Txn, u *store.User, in field.Input, client Client) ([]string, error) {
+	show: func(a *Accounts, t *Txn, u *store.User, in field.Input, from occasion) ([]string, error) {
 		code, ok := factor.NormalCode(in.Text(ParamRecovery))
 		if !ok {
 			return nil, nil
@@ -164,7 +166,7 @@ var recoveryKind = factorKind{
 		if len(left) <= fewCodes {
 			kind = store.MailRecoveryFew
 		}
-		if err := a.tellOwner(t, kind, u, client); err != nil {
+		if err := a.tellOwner(t, kind, u, from.client); err != nil {
 			return nil, err
 		}
 		return []string{MethodRecovery}, t.Audit(audit.RecoveryCodeUsed, u.ID, "left", strconv.Itoa(len(left)))
@@ -193,15 +195,15 @@ func answer(in field.Input, ways []string) *factorKind {
 	return nil
 }
 
-// showFactor checks an answer where a factor is asked for, and counts it. challenge is
-// what is answered; "": a change of the account. What was shown is returned, or why it is
-// refused: then a wrong answer is noted on u, which the caller has to write all the same.
-func (a *Accounts) showFactor(t *Txn, u *store.User, k *factorKind, in field.Input, challenge string, client Client) (shown []string, refused, err error) {
-	now, of := a.Time(), challengeName(challenge)
+// showFactor checks an answer where a factor is asked for, and counts it. What was shown is
+// returned, or why it is refused: then a wrong answer is noted on u, which the caller has
+// to write all the same.
+func (a *Accounts) showFactor(t *Txn, u *store.User, k *factorKind, in field.Input, from occasion) (shown []string, refused, err error) {
+	now, of := a.Time(), challengeName(from.challenge)
 	u.FactorFailures = slices.DeleteFunc(u.FactorFailures, func(f store.FactorFailure) bool { return now.Sub(f.At) >= factorWindow })
 	tries := 0
 	for _, f := range u.FactorFailures {
-		if challenge != "" && f.Challenge == of {
+		if from.challenge != "" && f.Challenge == of {
 			tries++
 		}
 	}
@@ -211,7 +213,7 @@ func (a *Accounts) showFactor(t *Txn, u *store.User, k *factorKind, in field.Inp
 	case len(u.FactorFailures) >= factorTries:
 		return nil, TooOften(u.FactorFailures[0].At.Add(factorWindow).Sub(now)), nil
 	}
-	if shown, err = k.show(a, t, u, in, client); err != nil {
+	if shown, err = k.show(a, t, u, in, from); err != nil {
 		return nil, nil, err
 	}
 	if len(shown) > 0 {
@@ -220,9 +222,9 @@ func (a *Accounts) showFactor(t *Txn, u *store.User, k *factorKind, in field.Inp
 	}
 	u.FactorFailures = append(u.FactorFailures, store.FactorFailure{At: now, Challenge: of})
 	if u.FactorFailuresInRow++; u.FactorFailuresInRow == toldAt {
-		err = a.tellOwner(t, store.MailFactorGuessed, u, client)
+		err = a.tellOwner(t, store.MailFactorGuessed, u, from.client)
 	}
-	return nil, refusal.FieldErrors{{Field: k.param, Code: refusal.CodeFactorInvalid}}.Err(), err
+	return nil, factorInvalid(k.param), err
 }
 
 // challengeName is what is kept of a challenge with a wrong answer to it.
@@ -294,7 +296,7 @@ func (a *Accounts) Asked(ctx context.Context, token, browser string) (*store.Use
 	var c *Challenge
 	err := a.View(ctx, func(tx store.Tx) (err error) {
 		if u, err = a.checkChallenge(tx, token, browser); err == nil {
-			c, err = a.asks(tx, u, Client{})
+			c, err = a.asks(tx, u, Client{}, shownFirst(token))
 		}
 		return err
 	})
@@ -365,11 +367,11 @@ func (a *Accounts) AnswerChallenge(ctx context.Context, in field.Input, browser 
 // answerIn is AnswerChallenge in its transaction, by what is asked now. What is refused
 // leaves its mark on the account.
 func (a *Accounts) answerIn(t *Txn, u *store.User, in field.Input, token string, client Client, old *store.Session, got *SignedIn) (refused, err error) {
-	asked, err := a.asks(t, u, Client{})
+	asked, err := a.asks(t, u, Client{}, shownFirst(token))
 	if err != nil {
 		return nil, err
 	}
-	amr := []string{shownFirst(token)}
+	amr := shownBy(shownFirst(token))
 	if asked != nil && asked.Enrol {
 		return nil, refusal.New(refusal.CodeFactorRequired)
 	}
@@ -378,7 +380,7 @@ func (a *Accounts) answerIn(t *Txn, u *store.User, in field.Input, token string,
 		if k == nil { // it has just been added
 			return nil, refusal.FieldErrors{{Field: asked.first(), Code: refusal.CodeRequired}}.Err()
 		}
-		shown, refused, err := a.showFactor(t, u, k, in, token, client)
+		shown, refused, err := a.showFactor(t, u, k, in, occasion{challenge: token, client: client})
 		if err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
+	"github.com/seed-928992b0/caddy-registration/internal/factor"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -93,6 +94,8 @@ type Policy struct {
 	Factors struct {
 		// TOTP and Passkey: people can add one. Those that they have count anyway.
 		TOTP, Passkey bool
+		// Passkeys asks for them; nil: they can't be used on this site.
+		Passkeys *factor.Passkeys
 		// RequiredFor are the groups whose members have to have a factor.
 		RequiredFor []string
 		// TrustedDevice is for how long a browser can be spared the second step; 0: never.

@@ -80,6 +80,11 @@ func (a *Accounts) SudoAsks(u *store.User, s *store.Session, enrols bool) string
 	return ways[0]
 }
 
+// SudoByPasskey reports whether a passkey opens a change of an account.
+func (a *Accounts) SudoByPasskey(u *store.User) bool {
+	return slices.Contains(a.sudoWays(u), ParamPasskey)
+}
+
 // sudoWays are the members of which one opens a change of an account with a factor.
 func (a *Accounts) sudoWays(u *store.User) (names []string) {
 	for _, k := range factorKinds {
@@ -222,7 +227,7 @@ func (a *Accounts) sudoByFactor(ctx context.Context, p session.Principal, before
 		if err != nil {
 			return notSignedIn(err)
 		}
-		if _, refused, err = a.showFactor(t, u, k, in, "", Client{}); err != nil {
+		if _, refused, err = a.showFactor(t, u, k, in, occasion{session: p.Session.Hash}); err != nil {
 			return err
 		}
 		return a.PutUser(t, u)

@@ -340,7 +340,7 @@ func (a *Accounts) VerifyRegistration(ctx context.Context, in field.Input, clien
 				return err
 			}
 		}
-		asked, err := a.asks(t, u, client)
+		asked, err := a.asks(t, u, client, MethodMail)
 		if err != nil {
 			return err
 		}

@@ -68,7 +68,7 @@ func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, ol
 			u.PasswordHash = rehashed
 		}
 		got = SignedIn{User: u}
-		if got.Challenge, err = a.asks(t, u, client); err != nil {
+		if got.Challenge, err = a.asks(t, u, client, MethodPassword); err != nil {
 			return err
 		}
 		switch {
@@ -114,7 +114,7 @@ func (a *Accounts) letIn(t *Txn, u *store.User, client Client, old *store.Sessio
 }
 
 // signedInBy says in the record how a sign-in began.
-var signedInBy = map[string]string{MethodPassword: "password", MethodMail: "code"}
+var signedInBy = map[string]string{MethodPassword: "password", MethodMail: "code", MethodDeviceKey: "passkey", MethodSyncedKey: "passkey"}
 
 // verify compares a password with an account's, nil standing for an unknown
 // one, at the same cost, and returns a new one where the stored one is weaker

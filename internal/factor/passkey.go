@@ -30,9 +30,6 @@ const (
 // Bounds of the transports that a browser names.
 const maxTransports, maxTransport = 8, 32
 
-// MaxPasskeys is how many passkeys an account can have.
-const MaxPasskeys = 20
-
 // Passkeys asks for passkeys of one relying party. It doesn't change and is safe for
 // concurrent use.
 type Passkeys struct {
@@ -259,6 +256,11 @@ func (s Shown) AMR() []string {
 		return []string{key, "mfa"}
 	}
 	return []string{key}
+}
+
+// ShownBy is what was shown by making a passkey.
+func ShownBy(f *store.Factor) Shown {
+	return Shown{Verified: true, Synced: protocol.AuthenticatorFlags(f.Flags).HasBackupEligible()}
 }
 
 // Check checks an answer by the passkey f of the account user, and writes into f what

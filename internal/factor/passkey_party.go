@@ -62,6 +62,10 @@ func PartyOf(baseURL, cookieDomain, chosen string) (Party, error) {
 		return Party{}, fmt.Errorf("%s is neither the host of base_url, %s, nor a domain above it; browsers would refuse it", chosen, host)
 	}
 	if suffix, icann := publicsuffix.PublicSuffix(id); suffix == id && (icann || strings.Contains(suffix, ".")) {
+		if chosen == "" { // as above
+			p.ID = host
+			return p, nil
+		}
 		return Party{}, fmt.Errorf("%s belongs to strangers too: anybody can have a name below it, and browsers refuse it; write %s", id, host)
 	}
 	p.ID = id

@@ -33,7 +33,8 @@ const (
 // make one of its kind.
 const FormMark = "\x00form"
 
-// A Value is one member of an input. Numbers count as text, as in a form.
+// A Value is one member of an input. Numbers count as text, as in a form. The text of an
+// object is its JSON.
 type Value struct {
 	Kind valueKind
 	Text string
@@ -91,6 +92,15 @@ func (in Input) Text(name string) string {
 		return strings.TrimSpace(v.Text)
 	}
 	return ""
+}
+
+// Nested returns the JSON of an object, as it was sent or in a text, as a form has it;
+// "" if there is none.
+func (in Input) Nested(name string) string {
+	if v := in[name]; v.Kind == ValueOther {
+		return v.Text
+	}
+	return in.Text(name)
 }
 
 // Required returns a trimmed, non-blank text, or records why there is none.

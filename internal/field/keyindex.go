@@ -6,6 +6,8 @@ package field
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"slices"
@@ -95,6 +97,31 @@ func (q *KeyIndex) KeysOf(u *store.User) []store.Key {
 		case f.Name == Email && u.AwaitsVerification:
 			keys = append(keys, store.Key{Field: store.WaitingKey, Value: key})
 		}
+	}
+	return passkeyKeys(keys, u)
+}
+
+// PasskeyKey is the keyspace of passkeys: each is one account's alone, and so is one that
+// can still come back by a mailed link.
+const PasskeyKey = "passkey"
+
+// passkeyKeys adds the keys of an account's passkeys.
+func passkeyKeys(keys []store.Key, u *store.User) []store.Key {
+	add := func(f *store.Factor) {
+		if f.Type != store.FactorPasskey {
+			return
+		}
+		sum := sha256.Sum256(f.CredentialID) // which has up to 1023 bytes
+		key := store.Key{Field: PasskeyKey, Value: base64.RawURLEncoding.EncodeToString(sum[:])}
+		if !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	for i := range u.Factors {
+		add(&u.Factors[i])
+	}
+	for i := range u.FormerFactors {
+		add(&u.FormerFactors[i].Factor)
 	}
 	return keys
 }

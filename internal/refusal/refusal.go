@@ -52,6 +52,7 @@ const (
 	CodeFactorNotFound         Code = "factor_not_found"
 	CodeFactorLimit            Code = "factor_limit"
 	CodeEnrolmentExpired       Code = "enrolment_expired"
+	CodePasskeyUnknown         Code = "passkey_unknown"
 	CodeLastWayIn              Code = "last_way_in"
 	CodeSignatureInvalid       Code = "signature_invalid"
 	CodeSignatureExpired       Code = "signature_expired"

@@ -37,7 +37,9 @@ type Device struct {
 	// Counts: its passkeys count how often they were used.
 	Counts bool
 	AAGUID [16]byte
-	Keys   []*Key
+	// ID is what its next passkey says its id is; nil: one of its own.
+	ID   []byte
+	Keys []*Key
 }
 
 // A Key is a passkey.
@@ -112,6 +114,9 @@ func (d *Device) Create(creation []byte) []byte {
 	}
 	k := &Key{ID: make([]byte, 32), User: raw(o.User.ID), RPID: o.RP.ID, private: private}
 	_, _ = rand.Read(k.ID)
+	if d.ID != nil {
+		k.ID = d.ID
+	}
 	d.Keys = append(d.Keys, k)
 	point, err := private.PublicKey.Bytes()
 	if err != nil {

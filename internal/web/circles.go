@@ -168,7 +168,12 @@ func (r *Realm) ToChallenge(c *Call, page string) string {
 }
 
 // ToEnrolment is where a browser goes whose owner has to set up a factor first.
-func (r *Realm) ToEnrolment(c *Call) string { return r.ToChallenge(c, "/enrol-totp/") }
+func (r *Realm) ToEnrolment(c *Call) string {
+	if !r.Options.Factors.TOTP {
+		return r.ToChallenge(c, "/add-passkey/")
+	}
+	return r.ToChallenge(c, "/enrol-totp/")
+}
 
 // CheckKept is where a browser goes after a sign-in: where the cookie of the form's page
 // hasn't come back, over the sign-in page, which sends it on, or says that it

@@ -67,6 +67,7 @@ func SudoInputs() []InputDoc {
 	return []InputDoc{
 		{account.ParamPassword, false, PasswordInput(account.ParamPassword, "The current password; needed where the sign-in is older than `register_email.max_age`, and the account has no factor.").schema},
 		{account.ParamTOTP, false, NewObject("type", "string", "description", "A code of the app; in place of `password` where the account has a factor.", "examples", []any{"287082"})},
+		{account.ParamPasskey, false, PasskeyInput(false).schema},
 	}
 }
 
@@ -75,6 +76,14 @@ var (
 	TOTPInput     = InputDoc{account.ParamTOTP, false, NewObject("type", "string", "description", "The code that the app shows.", "examples", []any{"287082"})}
 	RecoveryInput = InputDoc{account.ParamRecovery, false, NewObject("type", "string", "description", "One of the recovery codes, in place of a factor. It is used up with that.", "examples", []any{"8K2M-4QXZ-71TD"})}
 )
+
+// PasskeyInput is a browser's answer to what a passkey was asked.
+func PasskeyInput(required bool) InputDoc {
+	return InputDoc{account.ParamPasskey, required, Object{
+		{"type", []string{"object", "string"}}, {"description", "The browser's answer: `toJSON()` of its PublicKeyCredential, or that as a text."},
+		{"examples", []any{Object{{"id", "KEDetxZcUfinhVi6Za5nZQ"}, {"rawId", "KEDetxZcUfinhVi6Za5nZQ"}, {"type", "public-key"}, {"clientExtensionResults", Object{}}, {"response", Object{}}}}},
+	}}
+}
 
 // InvitationInput is the token of an invitation.
 var InvitationInput = InputDoc{sign.ParamInvitation, false, NewObject("type", "string", "description", "The token of an invitation, as its link has it. It gives the account its groups; one that names an address confirms it.")}

@@ -83,6 +83,12 @@ func (c *Call) SignInAgain(w http.ResponseWriter, status int, told bool) {
 	SeeOther(w, status, target)
 }
 
+// BackToSignIn leads a browser back to the sign-in page, which says what went wrong.
+func (c *Call) BackToSignIn(w http.ResponseWriter, detail string) {
+	c.Realm.setFlash(w, c.Req, flash{page: "login", detail: detail})
+	SeeOther(w, http.StatusSeeOther, c.Realm.WithNext("/login/", c.Next))
+}
+
 // takeFlash returns the message for a page, and takes it away unless the page keeps
 // it for when it is loaded anew: it is told once, and never on a later page.
 func (r *Realm) takeFlash(w http.ResponseWriter, req *http.Request, page string, keep bool) flash {

@@ -38,22 +38,24 @@ func (o Object) at(name string) any {
 
 // The component schemas.
 const (
-	SchemaDetail        = "Detail"
-	SchemaProfile       = "Profile"
-	SchemaSignIn        = "SignIn"
-	SchemaChallenge     = "Challenge"
-	SchemaTokens        = "Tokens"
-	SchemaSessions      = "Sessions"
-	SchemaJWKS          = "JWKS"
-	SchemaFactors       = "Factors"
-	SchemaTOTP          = "TOTP"
-	SchemaPicture       = "Picture"
-	SchemaFactorAdded   = "FactorAdded"
-	SchemaRecoveryCodes = "RecoveryCodes"
-	schemaOpenAPI       = "OpenAPI"
-	schemaMessages      = "Messages"
-	schemaProblem       = "Problem"
-	schemaNonFieldError = "NonFieldErrors"
+	SchemaDetail          = "Detail"
+	SchemaProfile         = "Profile"
+	SchemaSignIn          = "SignIn"
+	SchemaChallenge       = "Challenge"
+	SchemaTokens          = "Tokens"
+	SchemaSessions        = "Sessions"
+	SchemaJWKS            = "JWKS"
+	SchemaFactors         = "Factors"
+	SchemaTOTP            = "TOTP"
+	SchemaPicture         = "Picture"
+	SchemaPasskeyRequest  = "PasskeyRequest"
+	SchemaPasskeyCreation = "PasskeyCreation"
+	SchemaFactorAdded     = "FactorAdded"
+	SchemaRecoveryCodes   = "RecoveryCodes"
+	schemaOpenAPI         = "OpenAPI"
+	schemaMessages        = "Messages"
+	schemaProblem         = "Problem"
+	schemaNonFieldError   = "NonFieldErrors"
 )
 
 func ref(schema string) Object { return Object{{"$ref", "#/components/schemas/" + schema}} }
@@ -339,6 +341,14 @@ func (r *Realm) schemas() Object {
 	return out
 }
 
+// passkeyOptions are what a browser is asked by the Web Authentication API.
+func passkeyOptions(name string) Object {
+	return Object{
+		{"type", "object"}, {"required", []string{"publicKey"}},
+		{"properties", Object{{"publicKey", Object{{"type", "object"}, {"description", "The JSON of the " + name + " of the Web Authentication API (level 3); in a browser, for `PublicKeyCredential.parse…OptionsFromJSON`."}}}}},
+	}
+}
+
 // sessionMembers are those of a sign-in in the list; txt makes the schema of a text.
 func sessionMembers(txt func(description string, examples ...any) Object) Object {
 	var kinds []any
@@ -387,6 +397,8 @@ func (r *Realm) factorSchemas(tokens Object, txt func(description string, exampl
 		{SchemaFactors, Object{{"type", "array"}, {"items", all(factorMembers(txt))}}},
 		{SchemaTOTP, all(Object{{"secret", txt("In base32, for people to type.", "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")}, {"uri", txt("What the QR code says.")}, {"qr", txt("The path of the QR code, an SVG.")}})},
 		{SchemaPicture, Object{{"type", "string"}}},
+		{SchemaPasskeyRequest, passkeyOptions("CredentialRequestOptions")},
+		{SchemaPasskeyCreation, passkeyOptions("CredentialCreationOptions")},
 		{SchemaFactorAdded, closed(factorAdded, "detail", "id")},
 		{SchemaRecoveryCodes, all(Object{{"recovery_codes", codes10}})},
 	}

@@ -37,6 +37,7 @@ const (
 	layoutTemplate  = "layout.html"
 	contentTemplate = "page.html"
 	fieldTemplate   = "field.html"
+	passkeyTemplate = "passkey.html"
 	styleName       = "style.css"
 )
 
@@ -52,7 +53,9 @@ type pages struct {
 	site      string
 	// style, brand and logo are the addresses of the files; "": there is none.
 	style, brand, logo string
-	csp                string
+	// script is that of the pages that ask for passkeys; "": none does.
+	script string
+	csp    string
 }
 
 // A pageFile is a file that the pages load.
@@ -84,6 +87,11 @@ type PageData struct {
 	Facts []PageFact
 	// Form is nil where there is nothing to fill in or to confirm.
 	Form *PageForm
+	// Passkey is a form of its own that is sent by a passkey alone; nil: there is none.
+	Passkey *PageForm
+	// Script is the address of the script of a page that asks for passkeys; "" on all
+	// others.
+	Script string
 	// Sessions are the sign-ins of who is signed in, each with a button to end it.
 	Sessions []PageSession
 	// Owner is what an owner's page shows below its heading.
@@ -153,6 +161,8 @@ type PageForm struct {
 	Username string
 	Hidden   []PageHidden
 	Fields   []PageField
+	// Passkey is the button that sends the form with a passkey; nil: there is none.
+	Passkey *PagePasskey
 }
 
 // PageHidden is a hidden input.
@@ -227,6 +237,13 @@ func NewPages(r *Realm) (*pages, error) {
 		return nil, err
 	}
 	p.style = p.serveFile(styleName, "text/css; charset=utf-8", []byte(style))
+	if r.Options.Factors.Passkeys != nil {
+		script, err := templates.FS.ReadFile("pages/" + ScriptName)
+		if err != nil {
+			return nil, err
+		}
+		p.script = p.serveFile(ScriptName, "text/javascript; charset=utf-8", script)
+	}
 	if p.brand, err = p.ownFile("pages.stylesheet", r.Options.Pages.Stylesheet, "brand", 256<<10); err != nil {
 		return nil, err
 	}
@@ -269,7 +286,7 @@ func (p *pages) checkFolder(folder string, named bool) error {
 		}
 		return setting.Errorf("pages.templates", "%v", err)
 	}
-	known := []string{layoutTemplate, contentTemplate, fieldTemplate}
+	known := []string{layoutTemplate, contentTemplate, fieldTemplate, passkeyTemplate}
 	for _, name := range p.Names {
 		known = append(known, name+".html")
 	}
@@ -291,7 +308,7 @@ func (p *pages) parse(folder string) error {
 		return fmt.Errorf("page template in %s: %w", folder, err)
 	}
 	base := template.New("")
-	for _, name := range []string{layoutTemplate, contentTemplate, fieldTemplate} {
+	for _, name := range []string{layoutTemplate, contentTemplate, fieldTemplate, passkeyTemplate} {
 		text, err := p.read(folder, name)
 		if err == nil {
 			_, err = base.New(name).Parse(text)
@@ -343,7 +360,8 @@ func (p *pages) samples(name string) []PageData {
 		Page: name, Title: "x", Text: []string{"x"}, Note: "x", SignedInAs: "x", Errors: []PageError{{Field: "x", Text: "x"}, {Text: "x"}},
 		Facts: []PageFact{{"x", "x"}}, Sessions: []PageSession{{ID: "x", UserAgent: "x", Device: "x", Current: true}, {}}, Action: &PageLink{"x", "x"}, Links: []PageLink{{"x", "x"}}, Brand: "x", Logo: "x",
 		Factors: []PageFactor{{ID: "x", Created: "x", LastUsed: "x"}, {}}, Picture: "x", App: &PageURL{"x", "x"}, Codes: []string{"x"}, Download: &PageURL{"x", "x"},
-		Form: &PageForm{Again: true, Username: "x", Hidden: []PageHidden{{"x", "x"}}},
+		Form: &PageForm{Again: true, Username: "x", Hidden: []PageHidden{{"x", "x"}}, Passkey: &PagePasskey{Sudo: "x", Autofill: true, Needed: "x"}}, Script: "x",
+		Passkey: &PageForm{Hidden: []PageHidden{{"x", "x"}}, Passkey: &PagePasskey{Creates: true, Alone: true}},
 	}
 	for _, kind := range []string{"text", "checkbox", "select", "textarea"} {
 		full.Form.Fields = append(full.Form.Fields, PageField{
@@ -418,7 +436,7 @@ func (p *pages) file(w http.ResponseWriter, req *http.Request, name string) bool
 // Write renders a page and sends it.
 func (p *pages) Write(w http.ResponseWriter, c *Call, status int, d PageData) {
 	d.loc, d.Site, d.Path, d.Home = c.Loc, p.site, p.realm.Address(""), p.realm.home()
-	d.Style, d.Brand, d.Logo = p.style, p.brand, p.logo
+	d.Style, d.Brand, d.Logo, d.Script = p.style, p.brand, p.logo, d.script(p)
 	if c.Who != nil {
 		d.SignedInAs = hostname.DisplayAddress(AccountName(c.Who.User))
 	}
@@ -431,7 +449,11 @@ func (p *pages) Write(w http.ResponseWriter, c *Call, status int, d PageData) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", p.realm.Origins.formActions(p.csp))
+	policy := p.csp
+	if d.Script != "" {
+		policy += passkeyCSP
+	}
+	h.Set("Content-Security-Policy", p.realm.Origins.formActions(policy))
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")

@@ -59,6 +59,7 @@ func (p *pages) Data(c *Call, e *Endpoint, value func(name string) string, refus
 		delete(errs, ff.Name)
 		d.Form.Fields = append(d.Form.Fields, field)
 	}
+	c.passkeySudo(&d, f)
 	if refusal != nil {
 		d.Errors = append(d.Errors, otherErrors(d.Form.Fields, errs, refusal, l)...)
 	}

@@ -109,6 +109,8 @@ type Reply struct {
 	Picture []byte
 	// Challenge is asked of the browser, which is to keep what binds it; nil: none is.
 	Challenge *account.Challenge
+	// PasskeyDevice is kept by the browser that is asked for a passkey; "": nothing is.
+	PasskeyDevice string
 	// KnownDevice gives the browser a device cookie, though it may not be signed in.
 	KnownDevice bool
 	// SignedUp gives the browser the marker of the account that it asked for.
@@ -361,6 +363,7 @@ func (r *Realm) finish(w http.ResponseWriter, c *Call, e *Endpoint, html bool) {
 		r.setCookie(w, c.Req, rep.Cookie)
 	}
 	r.keepChallenge(w, c, rep)
+	r.keepPasskeyDevice(w, c, rep)
 	if rep != nil && (rep.Cookie != "" || rep.KnownDevice) {
 		r.rememberDevice(w, c, rep.User)
 	}

@@ -27,6 +27,9 @@ func EndpointFactors(r *web.Realm) *web.Endpoint {
 	if r.Options.Factors.TOTP {
 		e.Form.Links = append(e.Form.Links, web.LinkTo("/enrol-totp/", text.Say("link.enrol_totp")))
 	}
+	if !noPasskeys(r.Options) {
+		e.Form.Links = append(e.Form.Links, web.LinkTo("/add-passkey/", text.Say("link.add_passkey")))
+	}
 	e.Form.Links = append(e.Form.Links, web.LinkToProfile)
 	return e
 }

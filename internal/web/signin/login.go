@@ -45,6 +45,9 @@ func EndpointLogin(r *web.Realm) *web.Endpoint {
 			},
 		},
 	}
+	if s.Factors.Passkey && s.Factors.Passkeys != nil {
+		e.Form.Fields[0].Autocomplete = web.AutocompleteUsername + " webauthn"
+	}
 	e.Doc.Or, e.Doc.Description = web.SchemaChallenge, "Where more is asked for, such as a factor of the account, the answer is a challenge, and nobody is signed in."
 	e.Doc.Inputs, e.Doc.OneOf = web.AccountInputs(s.LoginFields...)
 	e.Doc.Inputs = append(e.Doc.Inputs, web.PasswordInput(account.ParamPassword, "The account's password."))
@@ -85,6 +88,7 @@ func askAgain(c *web.Call, d *web.PageData, _ *store.User) error {
 	case c.In.Text(web.ParamKept) == "1":
 		say("page.login.not_kept")
 	}
+	offerPasskey(c, d)
 	return nil
 }
 

@@ -25,7 +25,7 @@ func EndpointLoginFactor(r *web.Realm) *web.Endpoint {
 		Doc: web.EndpointDoc{
 			Tag: web.TagSignIn, Summary: "Finish a sign-in that asks for more than the password", Success: http.StatusOK, Answer: web.SchemaSignIn,
 			Description: "By what the challenge asks for: one of its `factors`, and the `terms`. After five wrong factors the password is asked for again; an account takes ten in an hour.",
-			Inputs:      []web.InputDoc{web.ChallengeInput, web.TOTPInput, web.RecoveryInput},
+			Inputs:      []web.InputDoc{web.ChallengeInput, web.TOTPInput, web.PasskeyInput(false), web.RecoveryInput},
 			Codes:       []refusal.Code{refusal.CodeChallengeExpired, refusal.CodeFactorInvalid, refusal.CodeFactorRequired},
 		},
 		Form: &web.Form{
@@ -117,7 +117,13 @@ func tellWhatIsAsked(c *web.Call, d *web.PageData, _ *store.User) error {
 		}
 		say(secondSteps[way])
 	}
-	for _, name := range []string{account.ParamTOTP, account.ParamRecovery} {
+	if slices.Contains(asked.Factors, account.ParamPasskey) {
+		d.Form.Passkey = c.NewPagePasskey("page.second_step.use_passkey")
+		if d.Form.Passkey.Alone = way == account.ParamPasskey; !d.Form.Passkey.Alone {
+			d.Form.Passkey.Needed = ""
+		}
+	}
+	for _, name := range []string{account.ParamTOTP, account.ParamPasskey, account.ParamRecovery} {
 		if name != way {
 			web.WithoutField(d, name)
 		}
@@ -131,8 +137,8 @@ func tellWhatIsAsked(c *web.Call, d *web.PageData, _ *store.User) error {
 
 // secondSteps say what is asked for, otherWays lead to what can be shown in its place.
 var (
-	secondSteps = map[string]string{account.ParamTOTP: "page.second_step.totp", account.ParamRecovery: "page.second_step.recovery_code"}
-	otherWays   = map[string]text.Phrase{account.ParamTOTP: text.Say("link.with_totp"), account.ParamRecovery: text.Say("link.with_recovery_code")}
+	secondSteps = map[string]string{account.ParamTOTP: "page.second_step.totp", account.ParamPasskey: "page.second_step.passkey", account.ParamRecovery: "page.second_step.recovery_code"}
+	otherWays   = map[string]text.Phrase{account.ParamTOTP: text.Say("link.with_totp"), account.ParamPasskey: text.Say("link.with_passkey"), account.ParamRecovery: text.Say("link.with_recovery_code")}
 )
 
 // askedUser is the account that a good challenge is for, nil without one.

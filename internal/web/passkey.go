@@ -1,0 +1,114 @@
+// passkey.go: what pages and cookies have for passkeys: the button that the one script
+// brings to life, and what binds a challenge to the browser that asked for it.
+
+package web
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/factor"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+)
+
+// ScriptName is the script of the pages that ask for passkeys. Without it they work as
+// before, by the password.
+const ScriptName = "passkey.js"
+
+// passkeyCSP is added to the policy of those pages, and of no others.
+const passkeyCSP = "; script-src 'self'; connect-src 'self'"
+
+// A PagePasskey is the button that asks a browser for a passkey. It is hidden until the
+// script has shown it.
+type PagePasskey struct {
+	// Creates: it makes one; else it uses one. Options is the address that says what to ask.
+	Creates bool
+	Options string
+	Submit  string
+	// Sudo is the address that says what to ask of who shows that the account is his: by
+	// this passkey or, where one is made, by another one before; "": nobody has to.
+	Sudo string
+	// Autofill: the browser also offers passkeys among what it fills in.
+	Autofill bool
+	// Alone: the form is sent by it alone.
+	Alone bool
+	// Cancelled, Failed and Exists are what the script can have to say; Needed, what
+	// stands there without it.
+	Cancelled, Failed, Exists, Needed string
+}
+
+// NewPagePasskey returns a button with this text and the words of the script.
+func (c *Call) NewPagePasskey(submit string) *PagePasskey {
+	say := func(id string) string { return c.Loc.Text(text.Say(id)) }
+	return &PagePasskey{
+		Options: c.Realm.Address("/passkey-login-options/"), Submit: say(submit),
+		Cancelled: say("page.passkey.cancelled"), Failed: say("page.passkey.failed"), Exists: say("page.passkey.exists"), Needed: say("page.passkey.needed"),
+	}
+}
+
+// passkeySudo gives a form with SudoFields the button for who can open it by a passkey.
+func (c *Call) passkeySudo(d *PageData, f *Form) {
+	i := slices.IndexFunc(f.Fields, func(ff FormField) bool { return ff.sudo })
+	if i < 0 || c.Who == nil || d.Form.Passkey != nil {
+		return
+	}
+	if first := c.SudoAsks(c.Who.User, c.Who.Session, f.Fields[i].enrols); first == "" || !c.SudoByPasskey(c.Who.User) {
+		return
+	} else if d.Form.Passkey = c.NewPagePasskey("page.passkey.sudo"); first == account.ParamPasskey {
+		d.Form.Passkey.Alone = true
+	}
+	d.Form.Passkey.Sudo = d.Form.Passkey.Options
+}
+
+// script is the address of the script where a page needs it, else "".
+func (d *PageData) script(p *pages) string {
+	if d.Passkey == nil && (d.Form == nil || d.Form.Passkey == nil) {
+		return ""
+	}
+	return p.script
+}
+
+// passkeySuffix is of the cookie that binds the challenge of a passkey to the browser
+// which asked for it to sign in.
+const passkeySuffix = "_passkey"
+
+// maxPasskeyCookie bounds its value, in bytes; ours have 22.
+const maxPasskeyCookie = 64
+
+// PasskeyDevice is what the browser keeps that was asked for a passkey; "": nothing.
+func (c *Call) PasskeyDevice() string {
+	value, _ := sentCookie(c.Req, c.Realm.cookieName(c.Req)+passkeySuffix)
+	if len(value) > maxPasskeyCookie {
+		return ""
+	}
+	return value
+}
+
+// NewPasskeyDevice is what a browser keeps that is asked: what it has already, so that
+// each of its tabs can be answered, or a new one. Where no session will be made it is "".
+func (c *Call) NewPasskeyDevice() string {
+	if !c.Realm.Options.Login.Session {
+		return ""
+	}
+	if kept := c.PasskeyDevice(); kept != "" {
+		return kept
+	}
+	var secret [16]byte
+	_, _ = rand.Read(secret[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(secret[:])
+}
+
+// keepPasskeyDevice leaves it with the browser. Once somebody is signed in, it goes.
+func (r *Realm) keepPasskeyDevice(w http.ResponseWriter, c *Call, rep *Reply) {
+	switch {
+	case rep == nil:
+	case rep.PasskeyDevice != "":
+		http.SetCookie(w, r.newCookie(c.Req, passkeySuffix, rep.PasskeyDevice, int(factor.PasskeyLifetime/time.Second)))
+	case rep.Cookie != "" && c.PasskeyDevice() != "":
+		http.SetCookie(w, r.newCookie(c.Req, passkeySuffix, "", -1))
+	}
+}
