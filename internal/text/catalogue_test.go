@@ -83,7 +83,7 @@ func TestCataloguesAgree(t *testing.T) {
 }
 
 var (
-	looksLikeID = regexp.MustCompile(`^(error|invalid|throttled|malformed|status|detail|page|link|field|hint|period|date|value|mail)\.[a-z0-9_.]*[a-z0-9]$`)
+	looksLikeID = regexp.MustCompile(`^(error|invalid|throttled|malformed|status|detail|page|link|field|hint|period|date|value|mail|factor|reauthenticate)\.[a-z0-9_.]*[a-z0-9]$`)
 	idInPage    = regexp.MustCompile(`\.T "([^"]+)"`)
 )
 
