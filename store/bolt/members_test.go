@@ -28,7 +28,7 @@ func unpacked(t *testing.T, name string) string {
 	from, err := gzip.NewReader(file)
 	require.NoError(t, err)
 	path := filepath.Join(t.TempDir(), "registration.db")
-	out, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600) //nolint:gosec // of the test
+	out, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
 	require.NoError(t, err)
 	_, err = io.Copy(out, from) //nolint:gosec // our own file
 	require.NoError(t, err)

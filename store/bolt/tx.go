@@ -183,20 +183,8 @@ func (t *boltTx) PutUser(u *store.User, keys []store.Key) error {
 	}
 	keys = slices.DeleteFunc(slices.Clone(keys), func(k store.Key) bool { return k.Value == "" })
 	index := t.bucket(bucketKeys)
-	for _, k := range keys {
-		if strings.Contains(k.Field, "\x00") {
-			return fmt.Errorf("field name %q contains a NUL", k.Field)
-		}
-		key := indexKey(k.Field, k.Value)
-		if len(key)+len(u.ID) > bolt.MaxKeySize {
-			return fmt.Errorf("the value of field %s is too long for a unique key (%d bytes)", k.Field, len(k.Value))
-		}
-		if k.Field == store.WaitingKey {
-			continue
-		}
-		if owner := index.Get(key); owner != nil && !bytes.Equal(owner, u.ID[:]) {
-			return &store.TakenError{Field: k.Field}
-		}
+	if err := checkKeys(index, u.ID, keys); err != nil {
+		return err
 	}
 	data, err := EncodeUser(u, keys)
 	if err != nil {
@@ -235,6 +223,26 @@ func (t *boltTx) PutUser(u *store.User, keys []store.Key) error {
 	}
 	t.changed(u.ID)
 	return t.bucket(bucketUsers).Put(u.ID[:], data)
+}
+
+// checkKeys says why an account can't have these keys.
+func checkKeys(index table, id uuid.UUID, keys []store.Key) error {
+	for _, k := range keys {
+		if strings.Contains(k.Field, "\x00") {
+			return fmt.Errorf("field name %q contains a NUL", k.Field)
+		}
+		key := indexKey(k.Field, k.Value)
+		if len(key)+len(id) > bolt.MaxKeySize {
+			return fmt.Errorf("the value of field %s is too long for a unique key (%d bytes)", k.Field, len(k.Value))
+		}
+		if k.Field == store.WaitingKey {
+			continue
+		}
+		if owner := index.Get(key); owner != nil && !bytes.Equal(owner, id[:]) {
+			return &store.TakenError{Field: k.Field}
+		}
+	}
+	return nil
 }
 
 // DeleteUser implements Tx.

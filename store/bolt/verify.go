@@ -209,7 +209,7 @@ func (c *memberCheck) end() error {
 		if err := c.t.realm.Bucket([]byte(b)).ForEach(func(_, _ []byte) error { n++; return nil }); err != nil {
 			return err
 		}
-		if n != c.want[b] || b != bucketMemberGroups && b != bucketMemberTexts && c.t.bucket(b).Counted() != uint64(n) { //nolint:gosec // not negative
+		if n != c.want[b] || b != bucketMemberGroups && b != bucketMemberTexts && c.t.bucket(b).Counted() != uint64(n) {
 			return fmt.Errorf("%w: %s has more or other accounts than there are", ErrDamaged, b)
 		}
 	}

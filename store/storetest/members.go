@@ -88,7 +88,7 @@ var memberStates = []string{store.StateActive, store.StateUnconfirmed, store.Sta
 
 // someMembers are accounts of all kinds, in the order of their ids.
 func someMembers(n int) []*store.User {
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same ones each time
+	random := rand.New(rand.NewPCG(1, 2))
 	users := make([]*store.User, n)
 	for i := range users {
 		u := newUser(fmt.Sprintf("User%03d", i))
