@@ -310,8 +310,9 @@ func (h *Handler) options() map[string]option {
 		}),
 		"register": blockOption(h.registerOptions()),
 		"login": blockOption(map[string]option{
-			"session": switchOption(&h.Login.Session),
-			"token":   tokenOption(&h.Login),
+			"session":   switchOption(&h.Login.Session),
+			"token":     tokenOption(&h.Login),
+			"mail_code": switchOption(&h.Login.MailCode),
 		}),
 		"reset_password": blockOption(redirectOptions(map[string]option{
 			"enabled":                  switchOption(&h.ResetPassword.Enabled),
@@ -445,6 +446,7 @@ func parseRequireLogin(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, err
 //		copy_headers [percent]
 //		keep_credentials
 //		login_url <url>
+//		factors 2
 //		max_age <duration>|off
 //	}
 func (g *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -462,6 +464,7 @@ func (g *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"realm":            textOption(&g.Realm, "default"),
 		"group":            listOption(&g.Groups, "staff"),
 		"login_url":        textOption(&g.LoginURL, "https://app.example.com/login"),
+		"factors":          factorsOfGuard(g),
 		"max_age":          ageOption(func(d caddy.Duration) { g.MaxAge = d }),
 		"copy_headers":     headersOption(g),
 		"keep_credentials": flagOption(&g.KeepCredentials),

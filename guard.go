@@ -72,7 +72,13 @@ type Guard struct {
 	// that is an app's route (`#/login`). A path, or an http or https URL.
 	// Default: the realm's own page.
 	LoginURL string `json:"login_url,omitempty"`
-	// How old the sign-in may be. Default: as old as the session lasts.
+	// How many different things the sign-in must have shown: 2 is the password, or what
+	// stands for it, and a factor. A browser is sent to show what is missing, and to add
+	// a factor where its account has none; anything else gets 401 that says so
+	// (RFC 9470). Default: one.
+	Factors int `json:"factors,omitempty"`
+	// How long ago the account's owner may have shown last who he is. Default: as long
+	// as the session lasts.
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
 	// Leaves our cookies and our opaque token on the request for the handlers behind,
 	// where these are a second Caddy with a guard of the same accounts, or an app that
@@ -155,10 +161,7 @@ func (g *Guard) validate() error {
 	if u, err := url.Parse(g.LoginURL); g.LoginURL != "" && (err != nil || u.Opaque != "" || u.Host == "" && !strings.HasPrefix(g.LoginURL, "/") || u.Scheme != "" && u.Scheme != "http" && u.Scheme != "https") {
 		return setting.Errorf("login_url", "%q leads nowhere; write a path that begins with a slash, or an http or https URL", g.LoginURL)
 	}
-	if g.MaxAge < 0 {
-		return setting.Errorf("max_age", "must not be negative; write for example 10m")
-	}
-	return nil
+	return g.checkDemand()
 }
 
 // ServeHTTP lets the request through, redirects it, or refuses it.
@@ -176,9 +179,12 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return r.refuse(w, req, nil, err, origin)
 	}
-	if err != nil || g.MaxAge > 0 && r.Now().Sub(p.Session.ShownAt()) >= time.Duration(g.MaxAge) {
-		again := err == nil
-		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) error { return g.signInFirst(w, req, r, again, origin) })
+	if err != nil {
+		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) error { return g.signInFirst(w, req, r, nil, origin) })
+	}
+	if d := g.demand(); d.Asks() && !d.Met(p.Session, r.Now()) {
+		who := p // see below
+		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) error { return g.signInFirst(w, req, r, &who, origin) })
 	}
 	if !g.lets(p.User) {
 		who := p // a copy, so that p need not be on the heap where all is well
@@ -209,11 +215,15 @@ func (g *Guard) lets(u *store.User) bool {
 }
 
 // signInFirst sends a browser to the sign-in page and tells anything else 401.
-// again: somebody is signed in, but has to show once more who he is.
-func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, again bool, origin string) error {
+// who is signed in, but has not shown what the guard asks for; nil: nobody is.
+func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, who *session.Principal, origin string) error {
 	target, blind := g.LoginURL, g.around.Load().blind(req.Host)
-	if target == "" && !r.settings.Pages.Off {
-		target = g.signInPage(req, r)
+	var refused error = refusal.New(refusal.CodeNotAuthenticated)
+	switch {
+	case who != nil:
+		target, refused = g.stepUp(req, r, who), g.insufficient()
+	case target == "" && !r.settings.Pages.Off:
+		target = g.accountsPage(req, r, "/login/")
 	}
 	why := ""
 	if _, ours := r.Endpoint(req); ours && g.LoginURL == "" && !strings.Contains(target, "://") {
@@ -221,9 +231,6 @@ func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, 
 			"put registration before it, or give it a matcher that leaves " + r.Path + "/* out"
 	}
 	if target != "" && why == "" {
-		if again {
-			target = web.WithParam(target, web.ParamReauth, "1")
-		}
 		var leads bool
 		if target, leads = web.OutOfCircle(target, originalURI(req), req.Host); !leads {
 			why = "the sign-in page that require_login leads to is guarded itself, or sign-in pages lead to one another, so nobody can sign in there: " +
@@ -234,7 +241,7 @@ func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, 
 		return g.standsBefore(w, req, r, origin, why)
 	}
 	if target == "" || !web.Navigates(req) {
-		return r.refuse(w, req, nil, refusal.New(refusal.CodeNotAuthenticated), origin)
+		return r.refuse(w, req, who, refused, origin)
 	}
 	if blind { // it would be sent back and forth
 		if g.LoginURL == "" {

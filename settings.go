@@ -237,6 +237,9 @@ type LoginSettings struct {
 	// Makes the token a short-lived JWT that backends verify by themselves, and
 	// adds a refresh token. Needs `token`. Default: none.
 	JWT *JWTSettings `json:"jwt,omitempty"`
+	// Whether people can have a code mailed, to a confirmed address, and sign in by that
+	// in place of the password. A second step is still asked for. Default: false.
+	MailCode *bool `json:"mail_code,omitempty"`
 }
 
 // JWTSettings configures access tokens: signed JWTs (RFC 7519, EdDSA with
@@ -421,6 +424,7 @@ func (s *Settings) setDefaults() {
 	setSwitch(&s.Register.AutoLogin, false)
 	setSwitch(&s.Login.Session, true)
 	setSwitch(&s.Login.Token, false)
+	setSwitch(&s.Login.MailCode, false)
 	s.setJWTDefaults()
 	s.setAdminDefaults()
 	setSwitch(&s.ResetPassword.Enabled, true)

@@ -147,7 +147,7 @@ type named[T any] struct {
 
 // sendsMail reports whether this configuration ever mails anybody.
 func (s *Settings) sendsMail() bool {
-	return s.Register.Notify != "" || *s.Register.Enabled && *s.Register.Verification || *s.ResetPassword.Enabled || *s.RegisterEmail.Verification
+	return s.Register.Notify != "" || *s.Register.Enabled && *s.Register.Verification || *s.Login.MailCode || *s.ResetPassword.Enabled || *s.RegisterEmail.Verification
 }
 
 // checkMail finds what is wrong with the settings of the mails, and of where their

@@ -38,6 +38,7 @@ func (s *Settings) policy() *account.Policy {
 	p.Register.UnconfirmedLifetime = time.Duration(s.Register.UnconfirmedLifetime)
 	p.Login.Session = *s.Login.Session
 	p.Login.Token = *s.Login.Token
+	p.Login.MailCode = *s.Login.MailCode
 	p.ResetPassword.Enabled = *s.ResetPassword.Enabled
 	p.ResetPassword.OneTimeUse = *s.ResetPassword.OneTimeUse
 	p.ResetPassword.PasswordConfirm = *s.ResetPassword.PasswordConfirm
@@ -180,7 +181,7 @@ func (r *realm) linkPages() map[sign.Purpose]string {
 // signing is what the links of the mails are made with.
 func (r *realm) signing(a *account.Accounts) letter.Signing {
 	return letter.Signing{
-		Signer: a.Signer, State: a.State, Links: r.letterLinks(), Pages: map[store.MailKind]string{store.MailApproved: r.page("login"), store.MailInvitation: r.page("register")},
+		Signer: a.Signer, State: a.State, Links: r.letterLinks(), Pages: map[store.MailKind]string{store.MailApproved: r.page("login"), store.MailInvitation: r.page("register"), store.MailLoginCode: r.page("login-code")},
 	}
 }
 

@@ -336,18 +336,18 @@ type surroundings struct {
 // blind reports whether browsers don't send the cookie to a guarded host.
 func (s *surroundings) blind(host string) bool { return s != nil && hostIn(s.unseen, host) }
 
-// signInPage is the address of the sign-in page of a guard without login_url: on this
-// host if the accounts are served on it, else that of base_url.
-func (g *Guard) signInPage(req *http.Request, r *realm) string {
+// accountsPage is the address of a page of the accounts for a guard without login_url: on
+// this host if the accounts are served on it, else that of base_url.
+func (g *Guard) accountsPage(req *http.Request, r *realm, page string) string {
 	s := g.around.Load()
 	elsewhere := s != nil && !s.anywhere && !hostIn(s.served, req.Host)
 	if s == nil { // it stands where nobody looks: a handler of another plugin
 		elsewhere = r.settings.Session.CookieDomain != "" && r.BaseHost != "" && !strings.EqualFold(req.Host, r.BaseHost)
 	}
 	if elsewhere && r.settings.BaseURL != "" {
-		return r.settings.BaseURL + r.Path + "/login/"
+		return r.settings.BaseURL + r.Path + page
 	}
-	return r.Address("/login/")
+	return r.Address(page)
 }
 
 // hostIn reports whether a host, with or without a port, is one that matchers name.

@@ -1,6 +1,6 @@
 // user.go: who is signed in, for the handlers behind a guard: as placeholders for
 // those of Caddy, as a User for those of other plugins, and for Caddy's own
-// `authentication` handler.
+// `authentication` handler; and what a guard asks that he has shown.
 
 package registration
 
@@ -18,10 +18,12 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/zap"
 
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/setting"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -209,6 +211,78 @@ func (r *realm) groupsOf(u *store.User) []string {
 			zap.String("user", u.ID.String()))
 	}
 	return groups
+}
+
+// demand is what the guard asks of a sign-in.
+func (g *Guard) demand() account.Demand {
+	return account.Demand{Factors: g.Factors, MaxAge: time.Duration(g.MaxAge)}
+}
+
+// checkDemand checks `factors` and `max_age`.
+func (g *Guard) checkDemand() error {
+	if g.Factors < 0 || g.Factors > 2 {
+		return setting.Errorf("factors", "%d is no number of factors; write 2, or leave it out", g.Factors)
+	}
+	if g.MaxAge < 0 {
+		return setting.Errorf("max_age", "must not be negative; write for example 10m")
+	}
+	return nil
+}
+
+// factorsOfGuard reads `factors 2`.
+func factorsOfGuard(g *Guard) option {
+	return func(p *parser, name string) error {
+		text, err := p.arg(name, "2")
+		if err != nil {
+			return err
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > 2 {
+			return p.Errf("%s: %q is no number of factors; write 2, or leave it out", name, text)
+		}
+		g.Factors = n
+		return nil
+	}
+}
+
+// stepUp is where a browser shows what its sign-in has not: with login_url that page, with
+// what it needs to know, else ours.
+func (g *Guard) stepUp(req *http.Request, r *realm, who *session.Principal) string {
+	d := g.demand()
+	factor, _ := d.Missing(who.Session, r.Now())
+	target := g.LoginURL
+	switch {
+	case target != "":
+		target = web.WithParam(target, web.ParamReauth, "1")
+	case r.settings.Pages.Off:
+		return ""
+	default:
+		target = g.accountsPage(req, r, "/step-up/")
+		if d.MaxAge > 0 {
+			target = web.WithParam(target, web.ParamMaxAge, seconds(g.MaxAge))
+		}
+	}
+	if factor || g.LoginURL == "" && d.Factors > 1 {
+		target = web.WithParam(target, web.ParamFactors, strconv.Itoa(d.Factors))
+	}
+	return target
+}
+
+// insufficient is the refusal of a sign-in that has shown too little (RFC 9470, 3).
+func (g *Guard) insufficient() error {
+	params := []string{`error="insufficient_user_authentication"`}
+	if g.Factors > 1 {
+		params = append(params, `acr_values="`+account.MethodMulti+`"`)
+	}
+	if g.MaxAge > 0 {
+		params = append(params, `max_age="`+seconds(g.MaxAge)+`"`)
+	}
+	return &refusal.Error{Code: refusal.CodeInsufficient, Challenge: strings.Join(params, ", ")}
+}
+
+// seconds is a duration in whole seconds, rounded down: who keeps to it is let through.
+func seconds(d caddy.Duration) string {
+	return strconv.FormatInt(int64(time.Duration(d)/time.Second), 10)
 }
 
 // Provider is the same check as require_login for Caddy's `authentication`

@@ -46,6 +46,9 @@ type Mail struct {
 	Invitation uuid.UUID
 	// Factor is the factor that the message is about; zero: none.
 	Factor uuid.UUID
+	// Browser is a hash of what only the browser knows in which the message is good; empty:
+	// it is in any.
+	Browser []byte
 	// Words are what an owner has written into it, or what has been filled in when it
 	// was to be sent; empty: nothing.
 	Words string
@@ -73,6 +76,8 @@ const (
 	// how one signs in to it has changed. They have no link.
 	MailPasswordChanged MailKind = "password_changed"
 	MailLoginChanged    MailKind = "login_changed"
+	// MailLoginCode has a code and a link by which one signs in.
+	MailLoginCode MailKind = "login_code"
 	// MailInvitation has the link by which one signs up.
 	MailInvitation MailKind = "invitation"
 	// MailApproved tells who waited that he can sign in, MailRefused that he can't and

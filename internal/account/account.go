@@ -100,6 +100,8 @@ type Txn struct {
 	postage *postage
 	// waiting is the account whose time the mails of the act count anew (Mail.Waiting).
 	waiting uuid.UUID
+	// browser is the one for which the mails of the act are good (Mail.Browser).
+	browser []byte
 	journal *audit.Journal
 	caller  audit.Caller
 	// told are the rows of the act, for the log.
@@ -250,7 +252,7 @@ func (a *Accounts) queueAbout(t *Txn, kind store.MailKind, u *store.User, to str
 	t.mail = true
 	m := &store.Mail{
 		MessageID: id, Kind: kind, To: to, User: u.ID, Factor: factor,
-		Language: client.Language, Queued: now, Due: now, Next: client.Next, Waiting: t.waiting,
+		Language: client.Language, Queued: now, Due: now, Next: client.Next, Waiting: t.waiting, Browser: t.browser,
 	}
 	m.State = a.mailState(m, u)
 	return t.PutMail(m)
@@ -295,6 +297,8 @@ func (a *Accounts) linkState(purpose sign.Purpose, u *store.User, email string, 
 		parts = append(parts, strconv.FormatBool(u.AwaitsVerification))
 	case purpose == sign.PurposeResetPassword && oneTime, purpose == sign.PurposeSetPassword:
 		parts = append(parts, u.PasswordHash)
+	case purpose == sign.PurposeLoginCode:
+		parts = append(parts, strconv.FormatUint(uint64(u.EmailChanges), 10), u.PasswordHash, strconv.FormatInt(u.LastLogin.Unix(), 10))
 	case purpose == sign.PurposeRegisterEmail:
 		parts = append(parts, strconv.FormatUint(uint64(u.EmailChanges), 10))
 	default:
@@ -320,6 +324,7 @@ var Purposes = map[store.MailKind]sign.Purpose{
 	store.MailEmailChanged:       sign.PurposeUndoEmail,
 	store.MailDecoy:              sign.PurposeResetPassword, // for its work and its size
 	store.MailResetByOwner:       sign.PurposeResetPassword,
+	store.MailLoginCode:          sign.PurposeLoginCode,
 	store.MailSetPassword:        sign.PurposeSetPassword,
 	store.MailFactorAdded:        sign.PurposeUndoFactor,
 	store.MailFactorRemoved:      sign.PurposeUndoFactor,

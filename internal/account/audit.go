@@ -58,7 +58,7 @@ func (a *Accounts) guessed(ctx context.Context, u *store.User, act string, err e
 		code = refused.Fields[i].Code
 	}
 	switch code {
-	case refusal.CodeLoginInvalid, refusal.CodeNotVerified, refusal.CodeApprovalPending, refusal.CodeDisabled, refusal.CodePasswordIncorrect, refusal.CodeFactorInvalid:
+	case refusal.CodeLoginInvalid, refusal.CodeNotVerified, refusal.CodeApprovalPending, refusal.CodeDisabled, refusal.CodePasswordIncorrect, refusal.CodeFactorInvalid, refusal.CodeLoginCodeInvalid:
 		a.failed(ctx, audit.SignInFailed, u, "code", string(code), "act", act)
 	default:
 	}

@@ -69,6 +69,8 @@ type Policy struct {
 	Login struct {
 		Session bool
 		Token   bool
+		// MailCode: by a mailed code, too.
+		MailCode bool
 	}
 	// The forgotten password.
 	ResetPassword struct {

@@ -48,7 +48,7 @@ const throttleMailAsked = ThrottleMail + "/asked"
 // MailTables are the tables of mails that are kept over a restart. That of the
 // whole site has one key.
 func MailTables() []string {
-	tables := []string{"notice", ThrottleMail, ThrottleAllMail, throttleMailDevice, throttleMailAsked}
+	tables := []string{"notice", tableCode, tableCodeAccount, ThrottleMail, ThrottleAllMail, throttleMailDevice, throttleMailAsked}
 	for _, kind := range mailKinds {
 		tables = append(tables, KindTable(kind))
 	}
@@ -60,7 +60,7 @@ func KindTable(kind store.MailKind) string { return ThrottleMail + "/" + string(
 
 // mailKinds are the messages that are counted by kind.
 var mailKinds = []store.MailKind{
-	store.MailVerifyRegistration, store.MailResetPassword, store.MailVerifyEmail, store.MailPasswordChanged, store.MailLoginChanged,
+	store.MailVerifyRegistration, store.MailResetPassword, store.MailVerifyEmail, store.MailLoginCode, store.MailPasswordChanged, store.MailLoginChanged,
 }
 
 // Mailbox is the key of a mailbox: what stands behind a plus sign in the local

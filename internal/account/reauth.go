@@ -4,10 +4,14 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
+	"strings"
+	"time"
 
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -132,7 +136,7 @@ func (a *Accounts) sudo(ctx context.Context, p session.Principal, in field.Input
 // StaleForAdmin reports whether a sign-in is too old to change others' accounts without
 // the password (admin.max_age).
 func (a *Accounts) StaleForAdmin(s *store.Session) bool {
-	return a.Now().Sub(s.Created) >= a.Policy.Admin.MaxAge
+	return a.Now().Sub(s.ShownAt()) >= a.Policy.Admin.MaxAge
 }
 
 // AdminAsks is SudoAsks for who changes others' accounts.
@@ -246,6 +250,155 @@ func (a *Accounts) sudoByFactor(ctx context.Context, p session.Principal, before
 		_, err := t.Session(p.Session.Hash)
 		return notSignedIn(err)
 	}, nil
+}
+
+// A Demand is what a page asks of the sign-in of who wants to see it, besides that there
+// is one.
+type Demand struct {
+	// Factors is how many different things have to be shown: 2 is the password, or what
+	// stands for it, and a factor. Fewer ask for nothing.
+	Factors int
+	// MaxAge is how long ago the last of them may have been; zero: any time.
+	MaxAge time.Duration
+}
+
+// Asks reports whether anything is asked.
+func (d Demand) Asks() bool { return d.Factors > 1 || d.MaxAge > 0 }
+
+// Met reports whether a sign-in has shown what is asked.
+func (d Demand) Met(s *store.Session, now time.Time) bool {
+	factor, again := d.Missing(s, now)
+	return !factor && !again
+}
+
+// Missing says what a sign-in has not shown: a factor, or anything lately. A recovery code
+// is no factor: it opens the way to a new one.
+func (d Demand) Missing(s *store.Session, now time.Time) (factor, again bool) {
+	return d.Factors > 1 && !slices.Contains(s.AMR, MethodMulti), d.MaxAge > 0 && now.Sub(s.ShownAt()) >= d.MaxAge
+}
+
+// StepUpWays are the members by one of which the owner of an account shows once more that
+// he is: those of its factors or, where it has none, the password. None: by a new sign-in.
+func (a *Accounts) StepUpWays(u *store.User) []string {
+	if ways := a.sudoWays(u); len(ways) > 0 || u.HasFactor() || u.PasswordHash == "" {
+		return ways
+	}
+	return []string{ParamPassword}
+}
+
+// StepUp notes on the sign-in of who asks that he has just shown who he is, and how. The
+// sign-in goes on under a new token, which the grant has: who has a copy of the old one
+// has shown nothing. A wrong factor or password is counted as at a sign-in.
+func (a *Accounts) StepUp(ctx context.Context, p session.Principal, in field.Input, client Client) (u *store.User, g *session.Grant, err error) {
+	before, err := a.ListFactors(ctx, p)
+	if err != nil {
+		return nil, nil, err
+	}
+	ways := a.StepUpWays(before)
+	switch {
+	case len(ways) == 0:
+		return before, nil, refusal.New(refusal.CodeNotAuthenticated)
+	case ways[0] == ParamPassword:
+		u, g, err = a.stepUpByPassword(ctx, p, before, in, client)
+	default:
+		u, g, err = a.stepUpByFactor(ctx, p, ways, in, client)
+	}
+	if err == nil {
+		err = a.addAccessToken(ctx, u, g)
+	}
+	if err != nil {
+		return before, nil, err
+	}
+	return u, g, nil
+}
+
+func (a *Accounts) stepUpByPassword(ctx context.Context, p session.Principal, before *store.User, in field.Input, client Client) (u *store.User, g *session.Grant, err error) {
+	if in[ParamPassword].Kind == field.ValueAbsent {
+		return nil, nil, ReauthenticateBy(ParamPassword)
+	}
+	if err := client.pay(); err != nil {
+		return nil, nil, err
+	}
+	stillGood, err := a.sudoByPassword(ctx, p, before, in)
+	if err != nil {
+		return nil, nil, err
+	}
+	err = a.Update(ctx, func(t *Txn) (err error) {
+		if u, err = t.User(before.ID); err != nil {
+			return notSignedIn(err)
+		}
+		if err := stillGood(t, u); err != nil {
+			return err
+		}
+		g, err = a.raise(t, p.Session.Hash, u, MethodPassword)
+		return err
+	})
+	return u, g, err
+}
+
+func (a *Accounts) stepUpByFactor(ctx context.Context, p session.Principal, ways []string, in field.Input, client Client) (u *store.User, g *session.Grant, err error) {
+	k := answer(in, ways)
+	if k == nil {
+		return nil, nil, ReauthenticateBy(ways[0])
+	}
+	if err := client.pay(); err != nil {
+		return nil, nil, err
+	}
+	var refused error
+	err = a.Update(ctx, func(t *Txn) (err error) {
+		g = nil
+		if u, err = t.User(p.User.ID); err != nil {
+			return notSignedIn(err)
+		}
+		var shown []string
+		if shown, refused, err = a.showFactor(t, u, k, in, occasion{session: p.Session.Hash, client: client}); err != nil {
+			return err
+		}
+		if refused == nil {
+			if g, err = a.raise(t, p.Session.Hash, u, shown...); err != nil {
+				return err
+			}
+		}
+		return a.PutUser(t, u)
+	})
+	if err == nil && refused != nil {
+		a.guessed(ctx, u, "step-up", refused)
+		err = refused
+	}
+	return u, g, err
+}
+
+// raise gives the sign-in of u with this hash a new token, and notes what was shown.
+func (a *Accounts) raise(t *Txn, hash store.TokenHash, u *store.User, methods ...string) (*session.Grant, error) {
+	s, err := t.Session(hash)
+	if err != nil || s.User != u.ID || !u.IsActive {
+		return nil, notSignedIn(cmp.Or(err, store.ErrNotFound))
+	}
+	raised, token := *s, ""
+	token, raised.Hash = session.NewToken()
+	raised.AMR = slices.Clone(s.Methods())
+	for _, method := range methods {
+		if !slices.Contains(raised.AMR, method) {
+			raised.AMR = append(raised.AMR, method)
+		}
+	}
+	raised.AuthTime = a.Time()
+	raised.LastUsed = raised.AuthTime
+	g := &session.Grant{}
+	switch s.Kind {
+	case store.KindSession:
+		g.Cookie, g.Session = token, &raised
+	case store.KindToken:
+		g.Token = token
+	case store.KindRefresh:
+		generation, refresh := session.NewToken()
+		raised.Refresh, raised.Previous, raised.Rotated = refresh, store.TokenHash{}, time.Time{}
+		g.Refresh, g.Family = token+refreshSeparator+generation, &raised
+	}
+	if err := t.Audit(audit.SteppedUp, u.ID, "by", strings.Join(methods, " ")); err != nil {
+		return nil, err
+	}
+	return g, errors.Join(t.endSession(s.Hash), t.PutSession(&raised))
 }
 
 // IsPassword compares a password with the account's; a hash that can't be read is

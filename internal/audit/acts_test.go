@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -135,8 +136,9 @@ func ok(s *sitetest.Site, b *sitetest.Browser, path string, body any) {
 const otherPassword = "an even longer passphrase"
 
 var (
-	newPassword = sitetest.Data{"password": otherPassword, "password_confirm": otherPassword}
-	withTerms   = func(s *registration.Settings) {
+	newPassword  = sitetest.Data{"password": otherPassword, "password_confirm": otherPassword}
+	withMailCode = func(s *registration.Settings) { s.Login.MailCode = sitetest.On() }
+	withTerms    = func(s *registration.Settings) {
 		s.Register.Terms = registration.TermsSettings{Page: "/terms.html", Version: "2026-11-01"}
 	}
 	withReset = func(on bool) func(*registration.Settings) {
@@ -174,6 +176,20 @@ var auditedEndpoints = map[string]auditedAct{
 	}, act: func(s *sitetest.Site, with any) {
 		ok(s, with.([2]any)[0].(*sitetest.Browser), "login-factor", with.([2]any)[1])
 	}, events: "terms_accepted signed_in"},
+	"step-up": {before: adaSignedIn, act: func(s *sitetest.Site, b any) {
+		ok(s, b.(*sitetest.Browser), "step-up", sitetest.Data{"password": sitetest.Password})
+	}, events: "stepped_up"},
+	"send-login-code": {settings: []func(*registration.Settings){withMailCode}, before: member, act: func(s *sitetest.Site, _ any) {
+		ok(s, s.Browser(), "send-login-code", sitetest.Data{"login": "ada"})
+	}, events: "link_requested"},
+	"login-code": {settings: []func(*registration.Settings){withMailCode}, before: func(s *sitetest.Site) any {
+		member(s)
+		b := s.Browser()
+		ok(s, b, "send-login-code", sitetest.Data{"login": "ada"})
+		return []any{b, regexp.MustCompile(`(?m)^    (\d{6})$`).FindStringSubmatch(s.Mail().Text)[1]}
+	}, act: func(s *sitetest.Site, with any) {
+		ok(s, with.([]any)[0].(*sitetest.Browser), "login-code", sitetest.Data{"login": "ada", "code": with.([]any)[1]})
+	}, events: "signed_in"},
 	"logout":        {before: adaSignedIn, act: func(s *sitetest.Site, b any) { ok(s, b.(*sitetest.Browser), "logout", nil) }, events: "signed_out"},
 	"sessions":      {}, // shows
 	"refresh-token": {}, // is the use of a sign-in, every few minutes

@@ -17,6 +17,7 @@ const (
 	TermsAccepted        Event = "terms_accepted"
 	SignedIn             Event = "signed_in"
 	SignInFailed         Event = "sign_in_failed"
+	SteppedUp            Event = "stepped_up"
 	SignedOut            Event = "signed_out"
 	SessionsEnded        Event = "sessions_ended"
 	TokenCreated         Event = "token_created"
@@ -59,8 +60,9 @@ var Events = []struct {
 	{AccountRegistered, false, "Somebody signed up (the account may wait for its confirmation), or, with `by` `administrator`, was given an account."},
 	{AccountVerified, false, "An account that waited was confirmed by its mailed link."},
 	{TermsAccepted, false, "Somebody agreed to the terms, at the sign-up or at a sign-in; `version` says to which."},
-	{SignedIn, false, "A sign-in; `by` is `password` or `link`, `gives` what it handed out (session, token, refresh)."},
+	{SignedIn, false, "A sign-in; `by` is `password`, `code` (a mailed one) or `link`, `gives` what it handed out (session, token, refresh)."},
 	{SignInFailed, true, "A password or factor was wrong, or the password was right and the account may not sign in; `code` says which. Without an account: nobody goes by the name that was typed."},
+	{SteppedUp, false, "Who was signed in showed once more who he is, because a page asked for it; `by` says how (`pwd`, `otp mfa`)."},
 	{SignedOut, false, "A sign-out; with `tokens`, the account's tokens ended too."},
 	{SessionsEnded, false, "Sign-ins were ended from the list: `which` is `one`, `others` or `all`."},
 	{TokenCreated, false, "A sign-in handed out an API token or a refresh token (`kind`)."},
@@ -70,7 +72,7 @@ var Events = []struct {
 	{EmailChangeRequested, false, "Another e-mail address was asked for; it counts once it is confirmed."},
 	{EmailChanged, false, "The e-mail address changed; `by` is `link`, `undo` (the old one is back), `profile` (where none is confirmed) or `administrator`."},
 	{ProfileChanged, false, "Fields were changed; `fields` has their names."},
-	{LinkRequested, true, "A mail with a link was asked for by who isn't signed in: `purpose` is `register` or `reset_password`. Without an account: there is none that gets it."},
+	{LinkRequested, true, "A mail with a link was asked for by who isn't signed in: `purpose` is `register`, `reset_password` or `login_code`. Without an account: there is none that gets it."},
 	{LinkCreated, false, "An administrator made a link by which the person sets a new password."},
 	{FactorAdded, false, "A factor of the second step was added (`type` `totp` or `passkey`), or, with `by` `undo`, came back by a mailed link; `factor` is its id."},
 	{FactorRemoved, false, "A factor was removed, by its owner or, with `by` `undo`, by a mailed link."},

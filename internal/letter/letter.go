@@ -43,6 +43,8 @@ type MailData struct {
 	// that is written to, for one of the template's own
 	// (https://app.example.com/verify/<id>/<timestamp>/<signature>/); empty in a notice.
 	UserID, Timestamp, Signature string
+	// Code is the code to sign in by; else empty.
+	Code string
 	// Period is how long the link is good, in words.
 	Period string
 	// Email is the address that is written to.
@@ -285,7 +287,7 @@ func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error)
 	kinds := []store.MailKind{
 		store.MailVerifyRegistration, store.MailResetPassword,
 		store.MailVerifyEmail, store.MailEmailInUse, store.MailEmailChanged,
-		store.MailPasswordChanged, store.MailLoginChanged, store.MailApproved, store.MailRefused, store.MailInvitation, store.MailSignUps, store.MailTest,
+		store.MailPasswordChanged, store.MailLoginChanged, store.MailApproved, store.MailRefused, store.MailInvitation, store.MailLoginCode, store.MailSignUps, store.MailTest,
 		store.MailAccountCreated, store.MailSetPassword,
 		store.MailFactorAdded, store.MailFactorRemoved, store.MailFactorGuessed, store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade, store.MailFactorsReset,
 	}
@@ -297,9 +299,9 @@ func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error)
 				return nil, err
 			}
 			r.Of[in.Name][kind] = t
-			sample := MailData{Loc: in, Site: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}, Paragraphs: []string{"…"}, Waiting: []string{"bob"}, SignedUp: []string{"eve"}, More: true}
+			sample := MailData{Loc: in, Site: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Code: "123456", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}, Paragraphs: []string{"…"}, Waiting: []string{"bob"}, SignedUp: []string{"eve"}, More: true}
 			if _, _, _, err := t.Render(sample); err != nil {
-				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .UserID, .Timestamp, .Signature, .Period, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Paragraphs, .Waiting, .SignedUp, .More, .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
+				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .UserID, .Timestamp, .Signature, .Code, .Period, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Paragraphs, .Waiting, .SignedUp, .More, .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
 			}
 		}
 	}
@@ -345,7 +347,7 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 	}
 	l := r.languages.Named(m.Language)
 	data := MailData{Loc: l, Site: r.site, Email: m.To, User: r.options.MailUser(u, m.To), Link: r.signing.Pages[m.Kind]}
-	if purpose, ok := account.Purposes[m.Kind]; ok {
+	if purpose, ok := account.Purposes[m.Kind]; ok && m.Kind != store.MailLoginCode {
 		to := r.signing.Links[purpose]
 		claim := sign.Claim{Purpose: purpose, User: u.ID, Time: r.now(), State: r.signing.State(purpose, u, account.AboutOf(m))}
 		if claim.State == nil { // by the clock, which may be wrong
@@ -361,7 +363,7 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 		}
 		data.Link, data.Period = link, l.Text(text.InWords(to.Period))
 	}
-	if err := r.fill(&data, m); err != nil { // nothing that time mends
+	if err := r.fill(&data, m, u); err != nil { // nothing that time mends
 		return nil, &mail.Error{Permanent: true, Err: err}
 	}
 	kind := textOf(m.Kind, u)
@@ -394,10 +396,12 @@ func textOf(kind store.MailKind, u *store.User) store.MailKind {
 }
 
 // fill adds what only one kind of mail has.
-func (r *Renderer) fill(data *MailData, m *store.Mail) error {
+func (r *Renderer) fill(data *MailData, m *store.Mail, u *store.User) error {
 	switch m.Kind { //nolint:exhaustive // the others have no more than all
 	case store.MailRefused:
 		data.Paragraphs = strings.FieldsFunc(m.Words, func(r rune) bool { return r == '\n' })
+	case store.MailLoginCode:
+		return r.letInByCode(data, m, u)
 	case store.MailInvitation:
 		return r.invite(data, m)
 	case store.MailSignUps:
@@ -415,6 +419,21 @@ func named(accounts []account.Named) (names []string) {
 		names = append(names, cmp.Or(notLinkLike(a.Username), a.ID.String()))
 	}
 	return names
+}
+
+// letInByCode gives a mail its code and, where there is a page for it, its link.
+func (r *Renderer) letInByCode(data *MailData, m *store.Mail, u *store.User) (err error) {
+	code, signature := account.MailedLoginCode(r.signing.Signer, u, m)
+	data.Code, data.Period = code, data.Loc.Text(text.InWords(account.CodeLifetime))
+	if data.Link == "" {
+		return nil
+	}
+	with := url.Values{sign.ParamSignature: {signature}}
+	if m.Next != "" {
+		with.Set(sign.ParamNext, m.Next)
+	}
+	data.Link, err = sign.WithParams(data.Link, with)
+	return err
 }
 
 // invite gives the mail of an invitation its link.

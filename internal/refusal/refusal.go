@@ -45,6 +45,8 @@ const (
 	CodeInvitationInvalid      Code = "invitation_invalid"
 	CodeSignUpCodeInvalid      Code = "signup_code_invalid"
 	CodeDomainNotAllowed       Code = "domain_not_allowed"
+	CodeLoginCodeInvalid       Code = "login_code_invalid"
+	CodeLoginCodeExpired       Code = "login_code_expired"
 	CodeChallengeExpired       Code = "challenge_expired"
 	CodeTermsRequired          Code = "terms_required"
 	CodeFactorInvalid          Code = "factor_invalid"
@@ -61,6 +63,7 @@ const (
 	CodeEmailAlreadyRegistered Code = "email_already_registered"
 	CodeNoToken                Code = "no_token"
 	CodeNotAuthenticated       Code = "not_authenticated"
+	CodeInsufficient           Code = "insufficient_user_authentication"
 	CodeTokenInvalid           Code = "token_invalid"
 	CodeTokenReused            Code = "token_reused"
 	CodeRefreshConflict        Code = "refresh_conflict"
@@ -128,6 +131,8 @@ type Error struct {
 	Fields []FieldError
 	// RetryAfter is when it may work again; zero: unsaid.
 	RetryAfter time.Duration
+	// Challenge are parameters of the WWW-Authenticate of a 401; "": the usual ones.
+	Challenge string
 	// Counted: the metric of throttles has it, and the log its first.
 	Counted bool
 	// Cause is for the operator's log and never sent.

@@ -38,6 +38,8 @@ const (
 	// PurposeInvitation is no signature: it stands for the link of an invitation, whose
 	// token is random, or made of its key where the link is mailed.
 	PurposeInvitation Purpose = "invitation"
+	// PurposeLoginCode is that of the mail by which somebody signs in.
+	PurposeLoginCode Purpose = "login_code"
 	// PurposeDevice is no link: it is what a device cookie says.
 	PurposeDevice Purpose = "device"
 	// PurposeSignUp is no link: it marks the browser that asked for an account.
@@ -97,8 +99,8 @@ func NewSigner(realm string, secrets ...[]byte) (*Signer, error) {
 		if len(secret) < MinSecret {
 			return nil, fmt.Errorf("a signing key has %d bytes; it needs at least %d", len(secret), MinSecret)
 		}
-		derived := make(map[Purpose][]byte, 13)
-		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeUndoFactor, PurposeSetPassword, PurposeInvitation, PurposeDevice, PurposeSignUp, purposeSignIn, PurposePasskey, purposeLeftName, purposeAccessToken} {
+		derived := make(map[Purpose][]byte, 14)
+		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeUndoFactor, PurposeSetPassword, PurposeInvitation, PurposeLoginCode, PurposeDevice, PurposeSignUp, purposeSignIn, PurposePasskey, purposeLeftName, purposeAccessToken} {
 			key, err := hkdf.Key(sha256.New, secret, []byte("caddy-registration v1"), string(purpose)+"\x00"+realm, sha256.Size)
 			if err != nil {
 				return nil, err
@@ -113,6 +115,16 @@ func NewSigner(realm string, secrets ...[]byte) (*Signer, error) {
 // Sign returns the signature of the claim, 43 characters of base64url.
 func (s *Signer) Sign(c Claim) string {
 	return base64.RawURLEncoding.EncodeToString(s.mac(s.keys[0], c))
+}
+
+// SignAll returns what Sign would under each secret, the first secret's first: what was
+// mailed under one that is still listed is good.
+func (s *Signer) SignAll(c Claim) []string {
+	all := make([]string, len(s.keys))
+	for i, derived := range s.keys {
+		all[i] = base64.RawURLEncoding.EncodeToString(s.mac(derived, c))
+	}
+	return all
 }
 
 // InvitationTokens are the tokens of the mailed invitation with this id, one a secret,

@@ -4,6 +4,7 @@
 package web
 
 import (
+	"encoding/base64"
 	"net/http"
 	"strings"
 	"time"
@@ -107,6 +108,36 @@ func (c *Call) KeptChallenge() (browser, token string) {
 	value, _ := sentCookie(c.Req, c.Realm.cookieName(c.Req)+challengeSuffix)
 	browser, token, _ = strings.Cut(value, "~")
 	return browser, token
+}
+
+// codeSuffix is of the cookie of a browser that has asked for a code to sign in by.
+const codeSuffix = "_code"
+
+// keepCode leaves with the browser what it needs to sign in by the code that was mailed.
+func (r *Realm) keepCode(w http.ResponseWriter, c *Call, rep *Reply) {
+	switch {
+	case rep == nil || rep.AskedCode == nil:
+	case rep.AskedCode.Proof == "":
+		http.SetCookie(w, r.newCookie(c.Req, codeSuffix, "", -1))
+	default:
+		asked := rep.AskedCode
+		value := asked.Browser + "~" + asked.Proof + "~" + base64.RawURLEncoding.EncodeToString([]byte(asked.Login))
+		http.SetCookie(w, r.newCookie(c.Req, codeSuffix, value, int(account.CodeLifetime/time.Second)))
+	}
+}
+
+// KeptCode is what keepCode has left; zero: nothing.
+func KeptCode(c *Call) (asked account.AskedCode) {
+	value, _ := sentCookie(c.Req, c.Realm.cookieName(c.Req)+codeSuffix)
+	parts := strings.Split(value, "~")
+	if len(parts) != 3 {
+		return asked
+	}
+	login, err := base64.RawURLEncoding.DecodeString(parts[2])
+	if err != nil {
+		return asked
+	}
+	return account.AskedCode{Browser: parts[0], Proof: parts[1], Login: string(login)}
 }
 
 // newCookie is a cookie named after the session's, with the same attributes.

@@ -89,6 +89,11 @@ func (c *Call) BackToSignIn(w http.ResponseWriter, detail string) {
 	SeeOther(w, http.StatusSeeOther, c.Realm.WithNext("/login/", c.Next))
 }
 
+// Tell has a page say something once.
+func (r *Realm) Tell(w http.ResponseWriter, req *http.Request, page, detail string) {
+	r.setFlash(w, req, flash{page: page, detail: detail})
+}
+
 // takeFlash returns the message for a page, and takes it away unless the page keeps
 // it for when it is loaded anew: it is told once, and never on a later page.
 func (r *Realm) takeFlash(w http.ResponseWriter, req *http.Request, page string, keep bool) flash {

@@ -240,6 +240,13 @@ func RecoveryField() FormField {
 	return f
 }
 
+// MailCodeField asks for a code that was mailed.
+func MailCodeField() FormField {
+	f := TOTPField(account.ParamMailCode)
+	f.label = text.Say("field.login_code")
+	return f
+}
+
 // LongField asks for some sentences.
 func LongField(name string, label text.Phrase, required bool) FormField {
 	return FormField{Name: name, label: label, kind: kindInputLong, Required: required}

@@ -24,6 +24,10 @@ import (
 const (
 	// ParamReauth: whoever is signed in is asked to sign in again.
 	ParamReauth = "reauth"
+	// ParamFactors and ParamMaxAge are what a guard asks for of who is led to the page
+	// that asks for more: a number of factors, and seconds.
+	ParamFactors = "factors"
+	ParamMaxAge  = "max_age"
 	// ParamElsewhere: whoever signs in can't be led back to where he came from,
 	// because that host doesn't see the sign-in.
 	ParamElsewhere = "elsewhere"
@@ -440,6 +444,8 @@ func (p *pages) refusal(w http.ResponseWriter, req *http.Request, who *session.P
 	read := req.Method == http.MethodGet || req.Method == http.MethodHead
 	name, _ := p.realm.Endpoint(req)
 	switch {
+	case e.Code == refusal.CodeInsufficient:
+		d.Action = &PageLink{p.realm.Address("/step-up/"), l.Text(text.Say("link.step_up"))}
 	case status == http.StatusUnauthorized:
 		d.Action = &PageLink{p.realm.Address("/login/"), l.Text(text.Say("link.login"))}
 		if p.realm.Endpoints[name] != nil {
@@ -469,6 +475,12 @@ func (p *pages) Misplaced(w http.ResponseWriter, req *http.Request) {
 	p.Write(w, &Call{Realm: p.realm, Req: req, Loc: l}, status, PageData{
 		Page: errorPage, Title: l.Text(errorTitles[status]), Text: []string{l.Text(text.Say("page.error.behind_guard"))},
 	})
+}
+
+// Unseen says that the page that has led to this one doesn't see what was shown here.
+func (p *pages) Unseen(w http.ResponseWriter, c *Call, page string) {
+	say := func(id string) string { return c.Loc.Text(text.Say(id)) }
+	p.Write(w, c, http.StatusOK, PageData{Page: page, Title: say("page.step_up.title"), Text: []string{say("page.login.unseen")}, Links: p.links(c, []FormLink{LinkToProfile})})
 }
 
 var errorTitles = map[int]text.Phrase{

@@ -25,6 +25,7 @@ import (
 // Statuses has the HTTP status of every single refusal. What is not in it is 400.
 var Statuses = map[refusal.Code]int{
 	refusal.CodeNotAuthenticated:     http.StatusUnauthorized,
+	refusal.CodeInsufficient:         http.StatusUnauthorized,
 	refusal.CodeTokenInvalid:         http.StatusUnauthorized,
 	refusal.CodeTokenReused:          http.StatusUnauthorized,
 	refusal.CodeRefreshConflict:      http.StatusConflict,
@@ -227,6 +228,9 @@ func (r *Realm) errorHeaders(w http.ResponseWriter, req *http.Request, e *refusa
 	}
 	if status == http.StatusUnauthorized {
 		h.Set("WWW-Authenticate", r.Challenge())
+	}
+	if e.Challenge != "" {
+		h.Set("WWW-Authenticate", `Bearer realm="`+r.Name+`", `+e.Challenge)
 	}
 	return status
 }

@@ -111,6 +111,9 @@ type Reply struct {
 	Challenge *account.Challenge
 	// PasskeyDevice is kept by the browser that is asked for a passkey; "": nothing is.
 	PasskeyDevice string
+	// AskedCode is kept by the browser that has asked for a code to sign in by; a zero one
+	// takes it away; nil: nothing changes.
+	AskedCode *account.AskedCode
 	// KnownDevice gives the browser a device cookie, though it may not be signed in.
 	KnownDevice bool
 	// SignedUp gives the browser the marker of the account that it asked for.
@@ -364,6 +367,7 @@ func (r *Realm) finish(w http.ResponseWriter, c *Call, e *Endpoint, html bool) {
 	}
 	r.keepChallenge(w, c, rep)
 	r.keepPasskeyDevice(w, c, rep)
+	r.keepCode(w, c, rep)
 	if rep != nil && (rep.Cookie != "" || rep.KnownDevice) {
 		r.rememberDevice(w, c, rep.User)
 	}

@@ -170,6 +170,7 @@ type mailRecord struct {
 	Words      string         `cbor:"18,keyasint,omitempty"`
 	Failed     string         `cbor:"19,keyasint,omitempty"`
 	Factor     []byte         `cbor:"20,keyasint,omitempty"`
+	Browser    []byte         `cbor:"21,keyasint,omitempty"`
 }
 
 // EncodeUser is the record of an account and of the keys by which it is found.
@@ -331,7 +332,7 @@ func fromIDBytes(b []byte) (id uuid.UUID) {
 func encodeMail(m *store.Mail) ([]byte, error) {
 	return encodeRecord(mailFormat, &mailRecord{
 		MessageID: m.MessageID, Kind: m.Kind, To: m.To, User: m.User, State: m.State,
-		Language: m.Language, Attempts: m.Attempts, Next: m.Next, Waiting: idBytes(m.Waiting), Invitation: idBytes(m.Invitation), Factor: idBytes(m.Factor), Words: m.Words, Failed: m.Failed, Queued: millis(m.Queued), Due: millis(m.Due),
+		Language: m.Language, Attempts: m.Attempts, Next: m.Next, Waiting: idBytes(m.Waiting), Invitation: idBytes(m.Invitation), Factor: idBytes(m.Factor), Browser: m.Browser, Words: m.Words, Failed: m.Failed, Queued: millis(m.Queued), Due: millis(m.Due),
 		Tried: m.Tried.Milliseconds(),
 	})
 }
@@ -342,7 +343,7 @@ func decodeMail(seq uint64, data []byte) (*store.Mail, error) {
 		return nil, err
 	}
 	return &store.Mail{
-		Waiting: fromIDBytes(r.Waiting), Invitation: fromIDBytes(r.Invitation), Factor: fromIDBytes(r.Factor), Words: r.Words, Failed: r.Failed, Seq: seq, MessageID: r.MessageID, Kind: r.Kind, To: r.To, User: r.User, State: r.State,
+		Waiting: fromIDBytes(r.Waiting), Invitation: fromIDBytes(r.Invitation), Factor: fromIDBytes(r.Factor), Browser: r.Browser, Words: r.Words, Failed: r.Failed, Seq: seq, MessageID: r.MessageID, Kind: r.Kind, To: r.To, User: r.User, State: r.State,
 		Language: r.Language, Attempts: r.Attempts, Next: r.Next, Queued: fromMillis(r.Queued), Due: fromMillis(r.Due),
 		Tried: time.Duration(r.Tried) * time.Millisecond,
 	}, nil

@@ -54,6 +54,9 @@ func EndpointLogin(r *web.Realm) *web.Endpoint {
 	if s.Register.Mode.OpenToAll() {
 		e.Form.Links = append(e.Form.Links, web.LinkTo("/register/", text.Say("link.register")))
 	}
+	if s.Login.MailCode {
+		e.Form.Links = append(e.Form.Links, web.LinkTo("/send-login-code/", text.Say("link.by_code")))
+	}
 	if s.ResetPassword.Enabled {
 		e.Form.Links = append(e.Form.Links, web.LinkTo("/send-reset-password-link/", text.Say("link.forgot_password")))
 	}
