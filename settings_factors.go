@@ -1,11 +1,12 @@
-// settings_factors.go: the second step: what people can add, who has to, and the key
-// under which its secrets are sealed.
+// settings_factors.go: the second step: what people can add and who has to; and the keys:
+// which secrets sign and which still verify, and under which those of factors are sealed.
 
 package registration
 
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -21,6 +22,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/origin"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -199,4 +201,39 @@ func (r *realm) factorKeys(ctx context.Context) (*factor.Keys, error) {
 		return nil, fmt.Errorf("the key of the second factors: %w", err)
 	}
 	return keys, nil
+}
+
+// signingKey is the name of the generated key among the store's values.
+const signingKey = "signing_key"
+
+// newSigner uses the configured secrets, or the key in the store, made at the
+// first start.
+func (r *realm) newSigner() (*sign.Signer, error) {
+	var secrets [][]byte
+	for _, s := range r.settings.Secrets {
+		secrets = append(secrets, []byte(s))
+	}
+	if len(secrets) > 0 {
+		return sign.NewSigner(r.Name, secrets...)
+	}
+	var key []byte
+	err := r.resources.store.View(context.Background(), func(tx store.Tx) (err error) {
+		key, err = tx.Value(signingKey)
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		fresh := make([]byte, sign.SecretBytes)
+		_, _ = rand.Read(fresh) // never fails
+		err = r.resources.store.Update(context.Background(), func(tx store.Tx) (err error) {
+			if key, err = tx.Value(signingKey); !errors.Is(err, store.ErrNotFound) {
+				return err
+			}
+			key = fresh
+			return tx.PutValue(signingKey, key)
+		})
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the signing key in the store: %w", err)
+	}
+	return sign.NewSigner(r.Name, key)
 }
