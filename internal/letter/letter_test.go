@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -65,7 +66,10 @@ func TestMailGoldens(t *testing.T) {
 			for line := range strings.SplitSeq(text, "\n") {
 				require.True(t, len([]rune(line)) <= 72 || strings.Contains(line, "https://"), line)
 			}
-			notice := kind == store.MailEmailInUse || kind == store.MailPasswordChanged || kind == store.MailLoginChanged || kind == store.MailRefused || kind == store.MailSignUps || kind == store.MailTest
+			notice := slices.Contains([]store.MailKind{
+				store.MailEmailInUse, store.MailPasswordChanged, store.MailLoginChanged, store.MailRefused, store.MailSignUps, store.MailTest,
+				store.MailFactorGuessed, store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade, store.MailFactorsReset,
+			}, kind)
 			require.Equal(t, !notice, strings.Contains(text, "signature="), "a notice has no link")
 			require.Equal(t, strings.Count(html, "<p"), strings.Count(html, "<p ")+strings.Count(html, "<p>"))
 			// Clients that drop the head keep what is written inline.
