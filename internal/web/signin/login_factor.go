@@ -26,7 +26,7 @@ func EndpointLoginFactor(r *web.Realm) *web.Endpoint {
 			Tag: web.TagSignIn, Summary: "Finish a sign-in that asks for more than the password", Success: http.StatusOK, Answer: web.SchemaSignIn,
 			Description: "By what the challenge asks for: one of its `factors`, and the `terms`. After five wrong factors the password is asked for again; an account takes ten in an hour.",
 			Inputs:      []web.InputDoc{web.ChallengeInput, web.TOTPInput, web.PasskeyInput(false), web.RecoveryInput},
-			Codes:       []refusal.Code{refusal.CodeChallengeExpired, refusal.CodeFactorInvalid, refusal.CodeFactorRequired},
+			Codes:       []refusal.Code{refusal.CodeChallengeExpired, refusal.CodeFactorInvalid, refusal.CodeFactorRequired, refusal.CodeThrottled},
 		},
 		Form: &web.Form{
 			Title: text.Say("page.login_factor.title"), Submit: text.Say("page.login_factor.submit"),

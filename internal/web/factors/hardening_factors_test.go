@@ -1,0 +1,97 @@
+// hardening_factors_test.go: who has the password and not the factor gets no further.
+
+package factors_test
+
+import (
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+func TestAttacksOnTheSecondStep(t *testing.T) {
+	const wrong = "000000"
+	for name, attack := range map[string]func(t *testing.T, s *sitetest.Site, id string, a app, codes []string){
+		"a code again": func(t *testing.T, s *sitetest.Site, _ string, a app, _ []string) {
+			b := s.Browser().Problems()
+			require.Equal(t, http.StatusOK, b.Post("/accounts/login-factor", answerWith(challenged(t, b, "ada"), "totp", a.code())).StatusCode)
+			thief := s.Browser().Problems()
+			challenge := challenged(t, thief, "ada")
+			for _, code := range []string{a.code(), a.code(-1)} { // within its window, and the one before
+				sitetest.RequireError(t, thief.Post("/accounts/login-factor", answerWith(challenge, "totp", code)), 400, "totp:factor_invalid")
+			}
+		},
+		"a challenge takes five": func(t *testing.T, s *sitetest.Site, _ string, a app, _ []string) {
+			b := s.Browser().Problems()
+			challenge := challenged(t, b, "ada")
+			for range 5 {
+				sitetest.RequireError(t, b.Post("/accounts/login-factor", answerWith(challenge, "totp", wrong)), 400, "totp:factor_invalid")
+			}
+			sitetest.RequireError(t, b.Post("/accounts/login-factor", answerWith(challenge, "totp", a.code())), 400, "challenge_expired")
+			require.Equal(t, 1, s.Mails()["Wrong codes for your account at example.com"])
+			require.Equal(t, http.StatusOK, b.Post("/accounts/login-factor", answerWith(challenged(t, b, "ada"), "totp", a.code())).StatusCode)
+		},
+		"an account takes ten in an hour": func(t *testing.T, s *sitetest.Site, _ string, a app, codes []string) {
+			for range 10 {
+				b := s.Browser().Problems()
+				sitetest.RequireError(t, b.Post("/accounts/login-factor", answerWith(challenged(t, b, "ada"), "totp", wrong)), 400, "totp:factor_invalid")
+			}
+			b := s.Browser().Problems()
+			challenge := challenged(t, b, "ada")
+			sitetest.RequireError(t, b.Post("/accounts/login-factor", answerWith(challenge, "totp", a.code())), 429, "throttled")
+			sitetest.RequireError(t, b.Post("/accounts/login-factor", answerWith(challenge, "recovery_code", codes[0])), 429, "throttled")
+			s.Travel(time.Hour)
+			require.Equal(t, http.StatusOK, b.Post("/accounts/login-factor", answerWith(challenged(t, b, "ada"), "totp", a.code())).StatusCode)
+		},
+		"another browser": func(t *testing.T, s *sitetest.Site, _ string, a app, _ []string) {
+			challenge := challenged(t, s.Browser(), "ada")
+			sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/login-factor", answerWith(challenge, "totp", a.code())), 400, "challenge_expired")
+		},
+		"after five minutes": func(t *testing.T, s *sitetest.Site, _ string, a app, _ []string) {
+			b := s.Browser().Problems()
+			challenge := challenged(t, b, "ada")
+			s.Travel(5*time.Minute + 2*time.Second)
+			sitetest.RequireError(t, b.Post("/accounts/login-factor", answerWith(challenge, "totp", a.code())), 400, "challenge_expired")
+		},
+		"without an answer": func(t *testing.T, s *sitetest.Site, _ string, _ app, _ []string) {
+			b := s.Browser().Problems()
+			sitetest.RequireError(t, b.Post("/accounts/login-factor", sitetest.Data{"challenge": challenged(t, b, "ada")}), 400, "totp:required")
+			require.Equal(t, http.StatusUnauthorized, b.Get("/accounts/profile").StatusCode)
+		},
+		"a change by a recovery code's sign-in, and by the password alone": func(t *testing.T, s *sitetest.Site, id string, a app, codes []string) {
+			b := s.Browser().Problems()
+			require.Equal(t, http.StatusOK, b.Post("/accounts/login-factor", answerWith(challenged(t, b, "ada"), "recovery_code", codes[0])).StatusCode)
+			remove := sitetest.Data{"id": s.Stored(id).Factors[0].ID.String()}
+			for _, with := range []sitetest.Data{nil, {"password": sitetest.Password}, {"recovery_code": codes[1]}} {
+				sitetest.RequireError(t, b.Post("/accounts/remove-factor", sitetest.With(remove, with)), 400, "totp:reauthentication_required")
+			}
+			sitetest.RequireError(t, b.Post("/accounts/recovery-codes", sitetest.Data{"password": sitetest.Password}), 400, "totp:reauthentication_required")
+			require.Equal(t, http.StatusOK, b.Post("/accounts/enrol-totp", sitetest.Data{}).StatusCode, "it opens enrolment")
+			require.Equal(t, http.StatusOK, b.Post("/accounts/remove-factor", sitetest.With(remove, sitetest.Data{"totp": a.code()})).StatusCode)
+		},
+		"a reset by mail leaves the factor": func(t *testing.T, s *sitetest.Site, id string, _ app, _ []string) {
+			s.ResetPassword("ada", sitetest.NewPassword)
+			require.Len(t, s.Stored(id).Factors, 1)
+			res := s.Browser().Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.NewPassword})
+			require.Contains(t, res.JSON(t), "challenge")
+		},
+		"a mailbox that nobody had confirmed": func(t *testing.T, s *sitetest.Site, id string, _ app, _ []string) {
+			s.Set(id, func(u *store.User) { u.EmailVerified = false })
+			s.ResetPassword("ada", sitetest.NewPassword)
+			require.Empty(t, s.Stored(id).Factors, "a stranger's")
+			require.Empty(t, s.Stored(id).RecoveryCodes)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sitetest.New(t)
+			id := s.Member("ada")
+			a, codes := enrol(t, s, s.SignedIn("ada"))
+			s.Mail() // of the factor
+			attack(t, s, id, a, codes)
+		})
+	}
+}
