@@ -77,7 +77,6 @@ func TestForeignHashes(t *testing.T) {
 	pool := NewPool(Limits{Workers: 2, Queue: 100})
 	for _, tt := range foreignAnswers {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
 			right := tt.password
 			if right == "" {
 				right = foreignPassword
