@@ -97,7 +97,7 @@ func (b *Browser) RequireQuiet() {
 		return len(complaints) > 0 && strings.Contains(complaints[len(complaints)-1], end)
 	}, time.Millisecond), "the console is silent")
 	for _, complaint := range complaints[:len(complaints)-1] {
-		require.Regexp(b.T, `responded with a status of 4(00|03|04|29)|responded with a status of 503`, complaint)
+		require.Regexp(b.T, `responded with a status of 4(00|03|04|09|29)|responded with a status of 503`, complaint)
 	}
 }
 

@@ -19,8 +19,8 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-// maxWords bounds what an owner writes to who is refused, in characters.
-const maxWords = 2000
+// MaxWords bounds what an owner writes to who is refused, in characters.
+const MaxWords = 2000
 
 // Approve lets an account in that waits (StateWaiting) and mails it where to sign in,
 // if it has an address and somebody delivers mail. Another one is CodeNotWaiting.
@@ -41,13 +41,16 @@ func (a *Accounts) Approve(ctx context.Context, id uuid.UUID) (u *store.User, ma
 // Refuse removes an account that waits (StateWaiting) and mails that, with the
 // owner's words if there are some, as Approve does. Another one is CodeNotWaiting.
 func (a *Accounts) Refuse(ctx context.Context, id uuid.UUID, words string) (mailed bool, err error) {
-	if len(words) > maxWords*utf8.UTFMax || utf8.RuneCountInString(words) > maxWords {
-		return false, refusal.FieldErrors{{Field: "message", Code: refusal.CodeMaxLength, Params: text.Params{"max": maxWords}}}.Err()
+	if len(words) > MaxWords*utf8.UTFMax || utf8.RuneCountInString(words) > MaxWords {
+		return false, refusal.FieldErrors{{Field: "message", Code: refusal.CodeMaxLength, Params: text.Params{"max": MaxWords}}}.Err()
 	}
 	err = a.Update(ctx, func(t *Txn) error {
 		u, err := t.User(id)
 		if err != nil {
 			return userNotFound(err)
+		}
+		if err := a.asAdmin(t); err != nil {
+			return err
 		}
 		if StateOf(u) != StateWaiting {
 			return refusal.New(refusal.CodeNotWaiting)

@@ -5,7 +5,6 @@ package account
 const (
 	MaxFormer    = maxFormer
 	MaxLeftNames = maxLeftNames
-	MaxWords     = maxWords
 	NameReserved = nameReserved
 	NotifyEvery  = notifyEvery
 	PurgeChunk   = purgeChunk

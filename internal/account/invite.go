@@ -122,6 +122,9 @@ func (a *Accounts) Invite(ctx context.Context, wanted NewInvitation) (*store.Inv
 		return nil, "", err
 	}
 	err = a.Update(ctx, func(t *Txn) error {
+		if err := a.asAdmin(t); err != nil {
+			return err
+		}
 		if i.Email != "" {
 			switch _, err := a.addressHolder(t, i.Email); {
 			case err == nil:
@@ -159,6 +162,9 @@ func (a *Accounts) Invitations(ctx context.Context, after uuid.UUID, limit int) 
 // one is CodeInvitationInvalid.
 func (a *Accounts) RevokeInvitation(ctx context.Context, id uuid.UUID) error {
 	return a.Update(ctx, func(t *Txn) error {
+		if err := a.asAdmin(t); err != nil {
+			return err
+		}
 		err := t.DeleteInvitation(id)
 		if errors.Is(err, store.ErrNotFound) {
 			return refusal.New(refusal.CodeInvitationInvalid)

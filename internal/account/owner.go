@@ -78,6 +78,9 @@ func (a *Accounts) Create(ctx context.Context, wanted NewAccount) (*store.User, 
 		if err := errs.Err(); err != nil {
 			return err
 		}
+		if err := a.asAdmin(t); err != nil {
+			return err
+		}
 		if err := t.Audit(audit.AccountRegistered, u.ID, "by", "administrator"); err != nil {
 			return err
 		}
@@ -360,7 +363,13 @@ func (a *Accounts) change(ctx context.Context, id uuid.UUID, act func(*Txn, *sto
 		}
 		before := *u
 		before.Extra = maps.Clone(u.Extra)
+		if err := a.asAdmin(t); err != nil {
+			return err
+		}
 		if err := act(t, u); err != nil {
+			return err
+		}
+		if err := a.keepAdmin(t, &before, u); err != nil {
 			return err
 		}
 		if err := a.auditProfile(t, &before, u); err != nil {
@@ -386,7 +395,7 @@ func (a *Accounts) ResetLink(ctx context.Context, u *store.User) (string, error)
 	if err != nil {
 		return "", err
 	}
-	if err := a.Update(ctx, func(t *Txn) error { return t.Audit(audit.LinkCreated, u.ID) }); err != nil {
+	if err := a.Update(ctx, func(t *Txn) error { return errors.Join(a.asAdmin(t), t.Audit(audit.LinkCreated, u.ID)) }); err != nil {
 		return "", err
 	}
 	claim := sign.Claim{Purpose: purpose, User: u.ID, Time: a.Now(), State: a.linkState(purpose, u, "", true)}
@@ -417,7 +426,7 @@ func (a *Accounts) MailResetLink(ctx context.Context, u *store.User) error {
 		m := &store.Mail{Kind: kind, To: u.Email, User: u.ID}
 		m.State = a.mailState(m, u)
 		_, err = a.mailByOwner(t, m)
-		return errors.Join(err, t.Audit(audit.LinkCreated, u.ID, "mailed", "yes"))
+		return errors.Join(err, a.asAdmin(t), t.Audit(audit.LinkCreated, u.ID, "mailed", "yes"))
 	})
 }
 

@@ -4,13 +4,17 @@
 package account
 
 import (
+	"errors"
 	"slices"
 	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
 	"github.com/seed-928992b0/caddy-registration/internal/factor"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -143,3 +147,49 @@ func (p *Policy) LimitsDomains() bool {
 // ConfirmsByMail reports whether who waits for the confirmation of his account can
 // be sent its mail again.
 func (p *Policy) ConfirmsByMail() bool { return p.Register.Verification && p.SendsMail }
+
+// asAdmin refuses an act on somebody else's account by who may not do it any more: that he
+// could was seen before the transaction. The command line and the admin endpoint may.
+func (a *Accounts) asAdmin(t *Txn) error {
+	by, ok := a.actor(t)
+	if !ok {
+		return nil
+	}
+	switch u, err := t.User(by); {
+	case errors.Is(err, store.ErrNotFound):
+		return refusal.New(refusal.CodeNotFound)
+	case err != nil:
+		return err
+	case !a.Policy.IsAdmin(u):
+		return refusal.New(refusal.CodeNotFound)
+	}
+	return nil
+}
+
+// actor is the account that does an act, where accounts look after others.
+func (a *Accounts) actor(t *Txn) (uuid.UUID, bool) {
+	id, ok := store.ParseID(t.caller.Actor)
+	return id, ok && a.Policy.Admin.Group != ""
+}
+
+// keepAdmin refuses to make an account, nil where it is removed, something else than an
+// admin, if no other is left: nobody could look after the accounts in a browser then. The
+// command line and the admin endpoint may.
+func (a *Accounts) keepAdmin(t *Txn, before, u *store.User) error {
+	if _, ok := a.actor(t); !ok || !a.Policy.IsAdmin(before) || u != nil && a.Policy.IsAdmin(u) {
+		return nil
+	}
+	q := store.MemberQuery{Group: a.Policy.Admin.Group, State: store.StateActive, Limit: 2}
+	for {
+		page, err := t.Members(q)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(page.Users, func(other *store.User) bool { return other.ID != before.ID }) {
+			return nil
+		}
+		if q.After = page.Next; q.After == "" {
+			return refusal.New(refusal.CodeLastAdmin)
+		}
+	}
+}

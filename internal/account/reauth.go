@@ -152,7 +152,7 @@ func (a *Accounts) AdminAsks(u *store.User, s *store.Session) string {
 }
 
 // ProveAgain refuses an input that doesn't bring the password of who is signed in, or a factor, as
-// reauthenticate does.
+// reauthenticate does. From then on the sign-in is a fresh one, which has shown that.
 func (a *Accounts) ProveAgain(ctx context.Context, p session.Principal, in field.Input) error {
 	stillGood, err := a.prove(ctx, p, in)
 	if err != nil {
@@ -163,7 +163,18 @@ func (a *Accounts) ProveAgain(ctx context.Context, p session.Principal, in field
 		if err != nil {
 			return notSignedIn(err)
 		}
-		return stillGood(t, u)
+		if err := stillGood(t, u); err != nil {
+			return err
+		}
+		s, err := t.Session(p.Session.Hash)
+		if err != nil {
+			return notSignedIn(err)
+		}
+		s.AuthTime = a.Time()
+		if len(a.sudoWays(u)) > 0 && !slices.Contains(s.AMR, MethodMulti) {
+			s.AMR = append(slices.Clone(s.Methods()), MethodMulti)
+		}
+		return t.PutSession(s)
 	})
 }
 

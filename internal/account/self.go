@@ -266,7 +266,8 @@ type AdminChange struct {
 	IsStaff  *bool     `json:"is_staff,omitempty"`
 	Groups   *[]string `json:"groups,omitempty"`
 	// Fields are new values of added fields, by name; null empties one. Fields
-	// that are read-only or hidden to the account's owner are set here.
+	// that are read-only or hidden to the account's owner are set here. first_name and
+	// last_name may be among them.
 	Fields field.Input `json:"-"`
 }
 
@@ -277,30 +278,10 @@ const MaxGroups = 500
 // not added by the configuration, a group that is none (identity.IsGroup), and
 // more than 500 of them are refused with CodeInvalid.
 func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminChange) (*store.User, error) {
-	var u *store.User
-	err := a.Update(ctx, func(t *Txn) (err error) {
-		if u, err = t.User(id); err != nil {
-			return userNotFound(err)
-		}
-		before := *u
-		before.Extra = maps.Clone(u.Extra)
+	return a.change(ctx, id, func(t *Txn, u *store.User) error {
 		if change.IsActive != nil {
-			event := audit.AccountDisabled
-			if *change.IsActive {
-				event = audit.AccountEnabled
-			}
-			if err := t.Audit(event, u.ID); err != nil {
+			if err := a.setActive(t, u, *change.IsActive); err != nil {
 				return err
-			}
-			u.IsActive = *change.IsActive
-			if err := a.endWaiting(t, u); err != nil {
-				return err
-			}
-			if !u.IsActive {
-				u.Generation++
-				if err := t.EndSessions(u, nil); err != nil {
-					return err
-				}
 			}
 		}
 		if change.IsStaff != nil {
@@ -315,7 +296,11 @@ func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminCha
 		}
 		for name, v := range change.Fields {
 			f, ok := a.Policy.Fields.ByName[name]
-			if !ok || !f.Extra {
+			switch {
+			case ok && !f.Extra && (name == field.FirstName || name == field.LastName):
+				change.Fields.Change(f, false, u, &errs)
+				continue
+			case !ok || !f.Extra:
 				errs.Add(name, refusal.CodeInvalid)
 				continue
 			}
@@ -329,18 +314,25 @@ func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminCha
 			}
 			f.Assign(u, got)
 		}
-		if err := errs.Err(); err != nil {
-			return err
-		}
-		if err := a.auditProfile(t, &before, u); err != nil {
-			return err
-		}
-		return a.PutUser(t, u)
+		return errs.Err()
 	})
-	if err != nil {
-		return nil, err
+}
+
+// setActive is an owner's word on whether an account may be used.
+func (a *Accounts) setActive(t *Txn, u *store.User, active bool) error {
+	event := audit.AccountDisabled
+	if active {
+		event = audit.AccountEnabled
 	}
-	return u, nil
+	if err := t.Audit(event, u.ID); err != nil {
+		return err
+	}
+	u.IsActive = active
+	if err := a.endWaiting(t, u); err != nil || active {
+		return err
+	}
+	u.Generation++
+	return t.EndSessions(u, nil)
 }
 
 // Delete removes an account with its sessions and tokens, for good.
@@ -352,6 +344,12 @@ func (a *Accounts) Delete(ctx context.Context, id uuid.UUID) error {
 		u, err := t.User(id)
 		if err != nil {
 			return userNotFound(err)
+		}
+		if err := a.asAdmin(t); err != nil {
+			return err
+		}
+		if err := a.keepAdmin(t, u, nil); err != nil {
+			return err
 		}
 		if err := t.Audit(audit.AccountDeleted, id); err != nil {
 			return err

@@ -150,6 +150,26 @@ func (a *Accounts) EndSession(ctx context.Context, p session.Principal, in field
 	return hash == p.Session.Hash && err == nil, err
 }
 
+// EndSignIn ends one sign-in of an account, by its id in the list. An unknown one is
+// CodeSessionNotFound.
+func (a *Accounts) EndSignIn(ctx context.Context, id uuid.UUID, signIn string) error {
+	u, err := a.LookupID(ctx, id.String())
+	if err != nil {
+		return err
+	}
+	list, err := a.SignInsOf(ctx, u)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(list, func(s *store.Session) bool { return s.Hash.PublicID() == signIn })
+	if i < 0 {
+		return refusal.New(refusal.CodeSessionNotFound)
+	}
+	return a.Update(ctx, func(t *Txn) error {
+		return errors.Join(a.asAdmin(t), t.endSession(list[i].Hash), t.Audit(audit.SessionsEnded, id, "which", "one"))
+	})
+}
+
 // Grant writes what a sign-in of u hands out, and ends what is beyond the number
 // of sign-ins that an account may have. amr is how its owner has shown that he is
 // (store.Session.AMR).

@@ -41,6 +41,8 @@ const (
 	CodeApprovalPending        Code = "approval_pending"
 	CodeDisabled               Code = "disabled"
 	CodeNotWaiting             Code = "not_waiting"
+	CodeLastAdmin              Code = "last_admin"
+	CodeNoLink                 Code = "no_link"
 	CodeInvitationRequired     Code = "invitation_required"
 	CodeInvitationInvalid      Code = "invitation_invalid"
 	CodeSignUpCodeInvalid      Code = "signup_code_invalid"

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -238,4 +239,10 @@ func (s *Site) Move(b *Browser, from, to string) Data {
 func (s *Site) ProfileID(name string) string {
 	s.T.Helper()
 	return s.SignedIn(name).Get("/accounts/profile").JSON(s.T)["id"].(string)
+}
+
+// Acting is a context in which an account does what is done.
+func (s *Site) Acting(ctx context.Context, name string) context.Context {
+	s.T.Helper()
+	return audit.WithCaller(ctx, audit.Caller{Actor: UUIDOf(s.T, s, name).String()})
 }

@@ -30,6 +30,8 @@ var Statuses = map[refusal.Code]int{
 	refusal.CodeTokenReused:          http.StatusUnauthorized,
 	refusal.CodeRefreshConflict:      http.StatusConflict,
 	refusal.CodeNotWaiting:           http.StatusConflict,
+	refusal.CodeLastAdmin:            http.StatusConflict,
+	refusal.CodeNoLink:               http.StatusConflict,
 	refusal.CodeSessionNotFound:      http.StatusNotFound,
 	refusal.CodeFactorNotFound:       http.StatusNotFound,
 	refusal.CodeFactorRequired:       http.StatusForbidden,

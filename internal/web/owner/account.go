@@ -46,8 +46,8 @@ func showAccount(c *Call) (*Shown, error) {
 	return &Shown{View: &View{
 		Title: hostname.DisplayAddress(web.AccountName(u)),
 		Parts: []Part{
-			{Facts: c.facts(u)},
-			{Heading: c.Say("page.admin.sign_ins"), Table: c.signIns(signIns)},
+			{Facts: c.facts(u), Buttons: c.actLinks(u), Forms: c.actForms(u)},
+			{Heading: c.Say("page.admin.sign_ins"), Table: c.signIns(u, signIns)},
 			{Heading: c.Say("page.admin.last_events"), Table: c.events(rows.Rows)},
 		},
 		Links: []web.PageLink{{Href: c.Address("accounts"), Text: c.Say("link.admin_accounts")}},
@@ -89,9 +89,10 @@ func (c *Call) facts(u *store.User) []web.PageFact {
 }
 
 // signIns is the table of where an account is signed in.
-func (c *Call) signIns(list []*store.Session) *Table {
+func (c *Call) signIns(u *store.User, list []*store.Session) *Table {
 	t := &Table{
-		Label: c.Say("page.admin.sign_ins"), Empty: c.Say("page.admin.no_sign_ins"),
+		Label: c.Say("page.admin.sign_ins"), Empty: c.Say("page.admin.no_sign_ins"), Action: c.Address("accounts/" + u.ID.String() + "/sessions"), Input: paramSessions,
+		Legend: c.Say("page.admin.with_selected"), Acts: []Button{{Value: "end", Text: c.Say("page.sessions.end")}},
 		Columns: []string{c.Say("page.admin.program"), c.Say("page.admin.address"), c.Say("page.admin.signed_in"), c.Say("page.admin.last_used")},
 	}
 	for _, s := range list {
@@ -104,6 +105,63 @@ func (c *Call) signIns(list []*store.Session) *Table {
 		}})
 	}
 	return t
+}
+
+// actForms are the buttons of the acts that need no page, actLinks lead to those of the
+// others.
+func (c *Call) actForms(u *store.User) (forms []Form) {
+	for _, a := range acts {
+		if a.Plain && (a.Fits == nil || a.Fits(c, u)) {
+			f := a.form(c, u, c.Address("accounts/"+u.ID.String()+"/"+a.Name))
+			f.Inline = true
+			forms = append(forms, f)
+		}
+	}
+	return forms
+}
+
+func (c *Call) actLinks(u *store.User) (links []web.PageLink) {
+	for _, a := range acts {
+		if !a.Plain && (a.Fits == nil || a.Fits(c, u)) {
+			title := a.Title
+			if title.Id == "" {
+				title = a.Submit
+			}
+			links = append(links, web.PageLink{Href: c.Address("accounts/" + u.ID.String() + "/" + a.Name), Text: c.Loc.Text(title)})
+		}
+	}
+	return links
+}
+
+// paramSessions are the sign-ins that are to end.
+const paramSessions = "sessions"
+
+var sessionsInput = web.NewInput(paramSessions, true, web.NewObject("type", "array", "items", web.NewObject("type", "string"), "maxItems", maxPage, "description", "Their ids, as the account has them. A form sends the name once for each.", "examples", []any{[]string{"kPq3mX0bSx2yCkAQo1sI7w"}}))
+
+// endSignIns ends some sign-ins of an account. One that has ended already is no error.
+func endSignIns(c *Call) (*Done, error) {
+	u, err := c.user()
+	if err != nil {
+		return nil, err
+	}
+	ids := c.Lists[paramSessions]
+	if len(ids) == 0 || len(ids) > maxPage {
+		return nil, refusal.FieldErrors{{Field: paramSessions, Code: refusal.CodeRequired, Message: "error.nothing_selected"}}.Err()
+	}
+	ended := 0
+	for _, id := range ids {
+		err := c.EndSignIn(c.Req.Context(), u.ID, id)
+		switch {
+		case err == nil:
+			ended++
+		case web.AsRefusal(err).Code != refusal.CodeSessionNotFound:
+			return nil, err
+		}
+	}
+	if ended == 0 {
+		return nil, refusal.New(refusal.CodeSessionNotFound)
+	}
+	return &Done{Note: text.Say("detail.admin_sign_ins_ended", text.Params{"count": ended}), To: "accounts/" + u.ID.String()}, nil
 }
 
 func shownSignIns(list []*store.Session) []web.Object {

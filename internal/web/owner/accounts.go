@@ -18,20 +18,34 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
+var (
+	limitInput = web.NewInput("limit", false, web.NewObject("type", "integer", "minimum", 1, "maximum", maxPage, "default", pageSize))
+	afterInput = web.NewInput("after", false, web.NewObject("type", "string", "description", "Where to go on: the `next` of the page before."))
+)
+
+// listActs are the buttons of the list.
+var listActs = actsFor("enable", "disable", "approve", "add-group", "delete")
+
 var accountPages = []*Page{
 	{
-		Path: "accounts", Tab: "accounts", Get: showAccounts,
-		Doc: Doc{Get: "Accounts, in order of id, or where they are searched for by what was found", Shows: schemaAccounts, Query: []web.InputDoc{
-			web.NewInput("search", false, web.NewObject("type", "string", "description", "The beginning of a username, an e-mail address, a first or a last name, in any case.")),
-			web.NewInput("state", false, web.NewObject("type", "string", "enum", account.States)),
-			web.NewInput("group", false, web.NewObject("type", "string", "description", "Members of this group.")),
-			web.NewInput("limit", false, web.NewObject("type", "integer", "minimum", 1, "maximum", maxPage, "default", pageSize)),
-			web.NewInput("after", false, web.NewObject("type", "string", "description", "Where to go on: the `next` of the page before.")),
-		}},
+		Path: "accounts", Tab: "accounts", Get: showAccounts, Post: severally("accounts", listActs),
+		Doc: Doc{
+			Get: "Accounts, in order of id, or where they are searched for by what was found", Shows: schemaAccounts, Query: []web.InputDoc{
+				web.NewInput("search", false, web.NewObject("type", "string", "description", "The beginning of a username, an e-mail address, a first or a last name, in any case.")),
+				web.NewInput("state", false, web.NewObject("type", "string", "enum", account.States)),
+				web.NewInput("group", false, web.NewObject("type", "string", "description", "Members of this group.")),
+				limitInput, afterInput,
+			},
+			Post: "Does something to several accounts", Body: severalInputs(listActs), Does: schemaSeveral,
+		},
 	},
 	{
 		Path: "accounts/{id}", Tab: "accounts", Get: showAccount,
 		Doc: Doc{Get: "One account", Shows: schemaAccount},
+	},
+	{
+		Path: "accounts/{id}/sessions", Tab: "accounts", Post: endSignIns,
+		Doc: Doc{Post: "Ends sign-ins of an account", Body: []web.InputDoc{sessionsInput}, Codes: []refusal.Code{refusal.CodeSessionNotFound}},
 	},
 }
 
@@ -98,16 +112,20 @@ func showAccounts(c *Call) (*Shown, error) {
 		return nil, err
 	}
 	if !c.HTML {
-		list := make([]web.Object, len(page.Users))
-		for i, u := range page.Users {
-			list[i] = web.AccountShown(c.Accounts, u)
-		}
-		return &Shown{JSON: web.NewObject("accounts", list, "next", cursor(page.Next))}, nil
+		return &Shown{JSON: c.accountsJSON(page)}, nil
 	}
 	v := &View{Title: c.Say("page.admin.accounts")}
-	v.Parts = []Part{{Filter: c.filter(l.filter), Table: c.accountsTable(page.Users)}}
+	v.Parts = []Part{{Filter: c.filter(l.filter), Table: c.accountsTable(page.Users), Buttons: []web.PageLink{{Href: c.Address("accounts/new"), Text: c.Say("page.admin.create")}}}}
 	v.Parts[0].Pager = c.pager("accounts", page.Next)
 	return &Shown{View: v}, nil
+}
+
+func (c *Call) accountsJSON(page store.MemberPage) web.Object {
+	list := make([]web.Object, len(page.Users))
+	for i, u := range page.Users {
+		list[i] = web.AccountShown(c.Accounts, u)
+	}
+	return web.NewObject("accounts", list, "next", cursor(page.Next))
 }
 
 // cursor is where a list goes on, null where it doesn't.
@@ -139,15 +157,15 @@ func (c *Call) filter(f account.Filter) *Form {
 // accountsTable lists accounts.
 func (c *Call) accountsTable(page []*store.User) *Table {
 	t := &Table{
-		Label: c.Say("page.admin.accounts"), Empty: c.Say("page.admin.no_accounts"),
+		Label: c.Say("page.admin.accounts"), Empty: c.Say("page.admin.no_accounts"), Action: c.Address("accounts"), Input: paramAccounts,
+		Legend: c.Say("page.admin.with_selected"), Acts: c.buttons(listActs),
 		Columns: []string{c.Say("field.username"), c.Say("page.admin.name"), c.Say("field.email"), c.Say("page.admin.state"), c.Say("field.groups"), c.Say("field.date_joined")},
 	}
 	for _, u := range page {
-		name := hostname.DisplayAddress(web.AccountName(u))
-		t.Rows = append(t.Rows, Row{ID: u.ID.String(), Select: c.Say("page.admin.select", text.Params{"name": name}), Cells: []Cell{
-			{Text: orDash(name), Href: c.Address("accounts/" + u.ID.String())},
+		t.Rows = append(t.Rows, Row{ID: u.ID.String(), Select: c.Say("page.admin.select", text.Params{"name": nameOf(u)}), Cells: []Cell{
+			{Text: nameOf(u), Href: c.Address("accounts/" + u.ID.String())},
 			{Text: orDash(fullName(u))},
-			{Text: orDash(hostname.DisplayAddress(u.Email))},
+			{Text: emailOf(u)},
 			{Text: c.Loc.Text(stateNames[account.StateOf(u)])},
 			{Text: orDash(groupsOf(u))},
 			{Time: moment(u.DateJoined)},
@@ -161,6 +179,8 @@ func moment(t time.Time) string {
 	s, _ := field.TimeValue(t).(string)
 	return s
 }
+
+func emailOf(u *store.User) string { return orDash(hostname.DisplayAddress(u.Email)) }
 
 func groupsOf(u *store.User) string { return strings.Join(u.Groups, ", ") }
 

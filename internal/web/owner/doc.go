@@ -32,6 +32,9 @@ const (
 	schemaAudit       = "OwnerAudit"
 	schemaMail        = "OwnerMail"
 	schemaObject      = "OwnerObject"
+	schemaCreated     = "OwnerAccountCreated"
+	schemaLink        = "OwnerLink"
+	schemaSeveral     = "OwnerSeveral"
 )
 
 // Described implements web.OwnerPages.
@@ -42,7 +45,7 @@ func (s *Server) Described() (list []*web.Endpoint) {
 			id += strings.ToUpper(part[:1]) + part[1:]
 		}
 		e := web.Endpoint{Name: prefix + p.Path, SignedIn: true, Doc: web.EndpointDoc{Tag: web.TagOwner, Success: http.StatusOK, Hidden: true}}
-		if p.Get != nil {
+		if p.Get != nil && !p.ForPeople {
 			get := e
 			get.Methods, get.Doc.Operation, get.Doc.Summary, get.Doc.Answer = []string{http.MethodGet}, "getOwner"+id, p.Doc.Get, p.Doc.Shows
 			if get.Doc.Inputs = p.Doc.Query; len(get.Doc.Inputs) > 0 {
@@ -82,7 +85,16 @@ func (s *Server) Schemas() web.Object {
 		return append(object, web.NewObject("properties", properties, "required", []string{name, "next"}, "additionalProperties", false)...)
 	}
 	ref := func(name string) web.Object { return web.NewObject("$ref", "#/components/schemas/"+name) }
+	txt := web.NewObject("type", "string")
 	return web.NewObject(
+		schemaLink, append(object, web.NewObject("properties", web.NewObject("link", txt), "required", []string{"link"}, "additionalProperties", false)...),
+		schemaCreated, append(object, web.NewObject("description", "The account, with the `link`, or where that was mailed `mailed_to`.", "required", []string{"id", "username"})...),
+		schemaSeveral, append(object, web.NewObject(
+			"properties", web.NewObject(
+				"done", web.NewObject("type", "array", "items", txt),
+				"refused", web.NewObject("type", "array", "items", append(object, web.NewObject("properties", web.NewObject("id", txt, "code", txt, "detail", txt), "required", []string{"id", "code", "detail"}, "additionalProperties", false)...)),
+			), "required", []string{"done", "refused"}, "additionalProperties", false,
+		)...),
 		schemaAccount, described("Every field, and what stands behind `is_active`.", "id", "username", "email", "is_active"),
 		schemaAccounts, page("accounts", ref(schemaAccount)),
 		schemaInvitation, described("An invitation. Its `link` is there where it was made just now, and never again; `mailed` says whether it is sent to `email`.", "id", "email", "groups", "uses", "used", "created", "expires", "note"),

@@ -36,6 +36,8 @@ type Page struct {
 	// Post acts, for who has signed in a short while ago; nil: it only shows. If it
 	// refuses, the page is shown again with Call.Refused.
 	Post func(*Call) (*Done, error)
+	// ForPeople: what it shows is a form, of no use to a program.
+	ForPeople bool
 	// Doc describes the page to programs.
 	Doc Doc
 }
@@ -76,7 +78,15 @@ type Call struct {
 
 // New has the pages of a realm, whose options have to be set.
 func New(r *web.Realm, site *Site) *Server {
-	return &Server{realm: r, site: site, pages: slices.Concat(accountPages, invitationPages, auditPages, mailPages, settingPages)}
+	s := &Server{realm: r, site: site, pages: slices.Concat([]*Page{createPage}, accountPages, waitingPages, invitationPages, auditPages, mailPages, settingPages)}
+	for _, a := range acts {
+		page := a.page()
+		if a.Name == "edit" {
+			page.Doc.Body = extraInputs(r.Options.Fields)
+		}
+		s.pages = append(s.pages, page)
+	}
+	return s
 }
 
 // prefix is what all paths of ours begin with.
@@ -106,7 +116,7 @@ func (s *Server) Serve(w http.ResponseWriter, req *http.Request, path string) bo
 		return false
 	}
 	r.Heed(c.Req)
-	switch allowed := page.methods(); {
+	switch allowed := page.methods(html); {
 	case !slices.Contains(allowed, req.Method):
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		s.refuse(c, refusal.New(refusal.CodeMethodNotAllowed))
@@ -163,8 +173,9 @@ func (p *Page) match(parts []string) (id string, ok bool) {
 	return id, true
 }
 
-func (p *Page) methods() (list []string) {
-	if p.Get != nil {
+// methods are those that a page takes; html: from a person.
+func (p *Page) methods(html bool) (list []string) {
+	if p.Get != nil && (html || !p.ForPeople) {
 		list = append(list, http.MethodGet, http.MethodHead)
 	}
 	if p.Post != nil {

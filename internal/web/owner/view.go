@@ -104,6 +104,7 @@ var tabs = []struct {
 	name text.Phrase
 }{
 	{"accounts", text.Say("page.admin.accounts")},
+	{"waiting", text.Say("page.admin.waiting")},
 	{pathInvitations, text.Say("page.admin.invitations")},
 	{pathAudit, text.Say("page.admin.audit")},
 	{pathMail, text.Say("page.admin.mail")},
