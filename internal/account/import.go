@@ -69,6 +69,7 @@ const (
 	RemarkDomain       = "domain_not_allowed" // the address is of a domain that sign-up doesn't let in
 	RemarkUnknownField = "unknown_field"      // the realm has no such field
 	RemarkDifferent    = "different"          // the account has another value
+	RemarkSealed       = "sealed"             // its codes are sealed under another realm's key
 )
 
 // A Remark is something that an owner is to know of an arrival.
@@ -369,6 +370,9 @@ func (i *Import) add(tx store.Tx, u *store.User, whole bool, errs refusal.FieldE
 		}
 	}
 	if whole {
+		if len(u.RecoveryCodes) > 0 || u.HasFactor(store.FactorTOTP) {
+			d.remark("factors", RemarkSealed, "its codes are sealed under the key of the realm that they come from, and open in that one's store alone; it is taken all the same. If that is another one, reset its factors, or nobody can sign in to it")
+		}
 		return
 	}
 	if a.reservedName(u.Username) {
