@@ -4,17 +4,25 @@
 package transfer_test
 
 import (
+	"context"
+	"crypto/sha1" //nolint:gosec // what somebody else has made
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"strings"
 	"sync"
 	"testing"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/transfer"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 const ourHeader = `{"registration_export":1,"with_hashes":true}` + "\n"
@@ -155,4 +163,150 @@ func TestImportIntoAFailingStore(t *testing.T) {
 		require.Error(t, err, call)
 		require.Zero(t, users, "call %d", call)
 	}
+}
+
+// The same of a file that has all that an export can have.
+func TestExportIntoAFailingStore(t *testing.T) {
+	from := sitetest.New(t, withFields)
+	crowd(from)
+	file := exported(from, "ndjson", true)
+	for _, dry := range []bool{true, false} {
+		to := sitetest.New(t, withFields)
+		real := to.Accounts.Store
+		for call := 1; ; call += 3 {
+			faulty := &sitetest.FaultyStore{Store: real, FailAt: call}
+			to.Accounts.Store = faulty
+			_, err := transfer.Import(t.Context(), to.Accounts, strings.NewReader(file), transfer.Options{ImportOptions: account.ImportOptions{Format: "ndjson", DryRun: dry}})
+			to.Accounts.Store = real
+			if !faulty.Met {
+				require.NoError(t, err)
+				break
+			}
+			require.ErrorIs(t, err, sitetest.ErrFault, call)
+		}
+	}
+}
+
+func TestImportsThatEndEarly(t *testing.T) {
+	s := sitetest.New(t)
+	run := func(file io.ReadSeeker, options ...func(*transfer.Options)) (*transfer.Report, error) {
+		o := transfer.Options{ImportOptions: account.ImportOptions{Format: "csv"}}
+		for _, option := range options {
+			option(&o)
+		}
+		return transfer.Import(t.Context(), s.Accounts, file, o)
+	}
+	_, err := run(strings.NewReader("username\nada\n"), func(o *transfer.Options) { o.Group = "a,b" })
+	require.ErrorContains(t, err, "groups invalid")
+	spool, err := transfer.NewSpool(t.TempDir())
+	require.NoError(t, err)
+	require.NoError(t, spool.Close())
+	_, err = run(spool)
+	require.ErrorIs(t, err, os.ErrClosed)
+	gone := errors.New("the client has gone")
+	for _, file := range []string{"username\na b\n", "username\nada\n", "username,x\nada\n", "username,email\nada,x\n"} {
+		_, err = run(strings.NewReader(file), func(o *transfer.Options) {
+			o.DryRun, o.Tell = true, func(transfer.Event) error { return gone }
+		})
+		require.ErrorIs(t, err, gone)
+	}
+	// What was read before a file can't be read any further is taken.
+	report, err := run(strings.NewReader("username\nada\n\"" + strings.Repeat("x", 2<<20)))
+	require.NoError(t, err)
+	require.Equal(t, 1, report.Added)
+	require.NotEmpty(t, report.Error)
+}
+
+// A busy machine doesn't end an import; its end does.
+func TestHashingWaitsForItsTurn(t *testing.T) {
+	s := sitetest.New(t)
+	real := s.Accounts.Hasher
+	s.Accounts.Hasher = password.NewPool(password.Limits{Workers: 1}) // nobody waits
+	_, remarks := imported(s, "csv", "username,password\nada,"+sitetest.Password+"\nbob,"+sitetest.Password+"\neve,"+sitetest.Password+"\n")
+	require.Empty(t, remarks)
+	s.Accounts.Hasher = real
+	s.SignedIn("eve")
+	ctx, cancel := context.WithCancel(t.Context())
+	run, err := s.Accounts.NewImport(account.ImportOptions{})
+	require.NoError(t, err)
+	cancel()
+	require.Error(t, run.Hash(ctx, &account.Arrival{Password: "x"}))
+}
+
+// A hash that is too fast to be kept is wrapped, and signs in.
+func TestFastHashesAreWrapped(t *testing.T) {
+	s := sitetest.New(t)
+	sum := sha1.Sum([]byte(sitetest.Password)) //nolint:gosec // what somebody else has made
+	_, remarks := imported(s, "htpasswd", "ada:{SHA}"+base64.StdEncoding.EncodeToString(sum[:])+"\n")
+	require.Empty(t, remarks)
+	u, err := s.Accounts.Lookup(t.Context(), "ada")
+	require.NoError(t, err)
+	require.Equal(t, "wrapped", password.FormatOf(u.PasswordHash))
+	s.SignedIn("ada")
+	u, err = s.Accounts.Lookup(t.Context(), "ada")
+	require.NoError(t, err)
+	require.Equal(t, "argon2id", password.FormatOf(u.PasswordHash))
+}
+
+// Lines that somebody has written by hand: numbers and flags are those of the fields.
+func TestLinesWrittenByHand(t *testing.T) {
+	s := sitetest.New(t, withFields)
+	report, remarks := imported(s, "ndjson", `{"username":"ada","email":"ada@example.org","fields":{"age":36,"height":1.75,"news":true,"city":null}}
+{"username":"bob","password":"`+strings.Repeat("x", 5000)+`","fields":{"age":1.5}}
+`)
+	require.Equal(t, []string{"2 bob refused age invalid", "2 bob refused password max_length"}, says(remarks))
+	require.Equal(t, 1, report.Added)
+	u, err := s.Accounts.Lookup(t.Context(), "ada")
+	require.NoError(t, err)
+	require.Equal(t, map[string]any{"age": int64(36), "height": 1.75, "news": true}, u.Extra)
+}
+
+// Whole accounts can't take what is another's: an address that he can go back to, a name
+// that is somebody's address.
+func TestWholeAccountsThatClash(t *testing.T) {
+	s := sitetest.New(t)
+	s.Set(s.Member("ada"), func(u *storeUser) {
+		u.Former = []store.FormerEmail{{Email: "old@example.org", Serial: 1, Until: s.Accounts.Time().Add(sitetest.Day)}}
+	})
+	id := func(n int) string { return fmt.Sprintf(`"id":"0199f6a2-7c1e-7d3a-9b54-3f2a1c0de4%02d"`, n) }
+	_, remarks := imported(s, "ndjson", ourHeader+
+		`{`+id(1)+`,"username":"bob","is_active":true,"former_emails":[{"email":"old@example.org","serial":1,"until":"2099-01-01T00:00:00Z"}]}`+"\n"+
+		`{`+id(2)+`,"username":"ada@example.org","is_active":true}`+"\n"+
+		`{`+id(3)+`,"username":"eve","email":"old@example.org","is_active":true}`+"\n"+
+		`{`+id(4)+`,"username":"new","email":"new@example.org","awaits_verification":true,"email_pending":true}`+"\n"+
+		`{`+id(4)+`,"username":"again"}`+"\n"+
+		`{`+id(6)+`,"first_name":"Nobody"}`+"\n")
+	require.Equal(t, []string{
+		"2 bob refused former_emails unique", "3 ada@example.org refused username unique", "4 eve refused email unique", "6 again refused id twice", "7  refused username required",
+	}, says(remarks))
+	u, err := s.Accounts.Lookup(t.Context(), "new")
+	require.NoError(t, err)
+	require.False(t, u.WaitingSince.IsZero(), "it waits from now on")
+}
+
+func TestExportOfManyPages(t *testing.T) {
+	s := sitetest.New(t)
+	var file strings.Builder
+	file.WriteString("username\n")
+	for i := range 1000 {
+		fmt.Fprintf(&file, "user%d\n", i)
+	}
+	imported(s, "csv", file.String())
+	require.NoError(t, s.Accounts.Store.Update(t.Context(), func(tx store.Tx) error {
+		for i := range 501 {
+			var hash store.NameHash
+			hash[0], hash[1] = byte(i), byte(1+i>>8)
+			invitation := &store.Invitation{ID: uuid.Must(uuid.NewV7()), Hash: store.TokenHash(hash), Uses: 1, Created: s.Realm.Now(), Expires: s.Realm.Now().Add(sitetest.Day)}
+			if err := errors.Join(tx.PutLeftName(hash, store.LeftName{Until: s.Realm.Now().Add(sitetest.Day)}), tx.PutInvitation(invitation)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	first := exported(s, "ndjson", true)
+	require.Equal(t, 1+1000+2*501, strings.Count(first, "\n"))
+	to := sitetest.New(t)
+	report, _ := imported(to, "ndjson", first)
+	require.Equal(t, []int{1000, 501, 501}, []int{report.Added, report.Invitations, report.LeftNames})
+	require.Equal(t, first, exported(to, "ndjson", true))
 }
