@@ -190,7 +190,7 @@ func (i *Import) Take(ctx context.Context, batch []*Arrival) (outcomes []Outcome
 		for _, r := range batch {
 			d := i.decide(tx, r, claims)
 			if d.err == nil && d.user != nil && write {
-				d.err = i.write(tx.(*Txn), &d) //nolint:errcheck // a transaction that writes is one
+				d.err = i.write(tx.(*Txn), &d)
 				if refusedOf(d.err) {
 					d.refuse(d.err)
 					d.err = nil
@@ -205,7 +205,7 @@ func (i *Import) Take(ctx context.Context, batch []*Arrival) (outcomes []Outcome
 		if !write {
 			return nil
 		}
-		return i.audit(tx.(*Txn), outcomes) //nolint:errcheck // as above
+		return i.audit(tx.(*Txn), outcomes)
 	})
 	if err != nil {
 		return nil, err

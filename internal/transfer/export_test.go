@@ -43,9 +43,14 @@ func exported(s *sitetest.Site, format string, withHashes bool) string {
 
 func withFields(s *registration.Settings) {
 	s.User.Fields = []field.Spec{
-		{Name: "city", Type: "text"}, {Name: "age", Type: "integer"}, {Name: "height", Type: "number"},
-		{Name: "news", Type: "boolean"}, {Name: "born", Type: "date"}, {Name: "size", Type: "choice", Choices: []string{"s", "m"}},
-		{Name: "badge", Type: "text", Unique: true}, {Name: "site", Type: "url"},
+		{Name: "city", Type: "text"},
+		{Name: "age", Type: "integer"},
+		{Name: "height", Type: "number"},
+		{Name: "news", Type: "boolean"},
+		{Name: "born", Type: "date"},
+		{Name: "size", Type: "choice", Choices: []string{"s", "m"}},
+		{Name: "badge", Type: "text", Unique: true},
+		{Name: "site", Type: "url"},
 	}
 }
 
