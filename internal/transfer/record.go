@@ -392,10 +392,14 @@ func check(u *store.User) *moving.Problem {
 	if slices.ContainsFunc(factors, func(f store.Factor) bool { return len(f.Transports) > maxList }) {
 		return wrong("factors", "a factor has more transports than there are")
 	}
-	if u.PasswordHash == "" {
+	return checkHash(u.PasswordHash)
+}
+
+func checkHash(hash string) *moving.Problem {
+	if hash == "" {
 		return nil
 	}
-	switch err := password.Check(u.PasswordHash); {
+	switch err := password.Check(hash); {
 	case errors.Is(err, password.ErrCost):
 		return &moving.Problem{Field: "password_hash", Code: moving.CodeCost, Message: err.Error() + "; remove it, and the account comes without a password"}
 	case err != nil:
