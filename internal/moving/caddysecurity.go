@@ -38,7 +38,11 @@ type caddySecurityName struct {
 // readCaddySecurity reads its file, of which the passwords follow one another, the one in
 // use first; roles become groups, "organization/role" those of an organization.
 func readCaddySecurity(in io.Reader, o Options, yield func(Record, error) bool) error {
+	known := false
 	return newDocument(in, o).arrayIn("users", recordsOf(yield, func(u *caddySecurityUser, r *Record) (bool, error) {
+		if known = known || u.Email.Address != "" || u.Emails != nil || u.Passwords != nil; !known {
+			return false, foreign("caddy-security", `"email_addresses" or "passwords"`)
+		}
 		return true, r.fromCaddySecurity(u)
 	}))
 }

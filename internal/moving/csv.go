@@ -146,6 +146,9 @@ func readCSV(in io.Reader, o Options, yield func(Record, error) bool) error {
 	if err := t.readHeader(ownColumns...); err != nil {
 		return err
 	}
+	if is := marked(t.header); is == "wordpress" || is == "supabase" {
+		return fmt.Errorf("%w csv: its header is that of another system", errForeign)
+	}
 	if !slices.Contains(t.header, "username") && !slices.Contains(t.header, "email") {
 		return errors.New(`the header has neither a column "username" nor "email"; its first line has to name the columns`)
 	}

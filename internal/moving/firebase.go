@@ -57,14 +57,21 @@ func readFirebase(in io.Reader, o Options, yield func(Record, error) bool) error
 	if err := o.readHashConfig(begin); err != nil {
 		return err
 	}
+	known := false
 	if (&document{in: begin}).first() == '{' {
 		return newDocument(begin, o).arrayIn("users", recordsOf(yield, func(u *firebaseUser, r *Record) (bool, error) {
+			if known = known || u.ID != ""; !known {
+				return false, foreign("firebase", `"localId"`)
+			}
 			return true, r.fromFirebase(u, o.Firebase)
 		}))
 	}
 	return newTable(begin, o).rows(yield, func(row []string, r *Record) error {
 		if len(row) <= firebasePhone {
 			return fmt.Errorf("line %d: it has %d columns; the file is neither JSON nor CSV of firebase auth:export", r.Line, len(row))
+		}
+		if known = known || row[firebaseID] != "" && (row[firebaseVerified] == "true" || row[firebaseVerified] == "false"); !known {
+			return foreign("firebase", "true or false in its third column; the export has no header")
 		}
 		u := &firebaseUser{
 			ID: row[firebaseID], Email: row[firebaseEmail], Verified: row[firebaseVerified] == "true", Hash: row[firebaseHash], Salt: row[firebaseSalt],

@@ -42,7 +42,7 @@ func (r *Record) fromHtpasswd(line string) error {
 	if fields := strings.Fields(line); !ok && len(fields) == 2 {
 		name, hash, ok = fields[0], fields[1], true
 	}
-	if !ok {
+	if !ok || strings.HasPrefix(hash, " ") {
 		return r.problem("", CodeSyntax, "it is not of the form name:hash")
 	}
 	r.Username = name

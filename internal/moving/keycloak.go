@@ -55,7 +55,13 @@ type keycloakData struct {
 // they are: of all but one user nothing is held.
 func readKeycloak(in io.Reader, o Options, yield func(Record, error) bool) error {
 	d := newDocument(in, o)
-	each := recordsOf(yield, func(u *keycloakUser, r *Record) (bool, error) { return true, r.fromKeycloak(u) })
+	known := false
+	each := recordsOf(yield, func(u *keycloakUser, r *Record) (bool, error) {
+		if known = known || u.Username != "" && (u.Enabled != nil || u.Credentials != nil || u.Created != 0); !known {
+			return false, foreign("keycloak", `"username" with "enabled" or "credentials"`)
+		}
+		return true, r.fromKeycloak(u)
+	})
 	if d.first() != '[' {
 		return d.arrayIn("users", each)
 	}

@@ -12,6 +12,7 @@ package moving
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -137,7 +138,8 @@ func Formats() []string {
 
 // Read reads the accounts of a file, one after another. An error that is a *Problem
 // is about one record, and the next follows. Any other is the last: the file can't be
-// read any further. A byte order mark is skipped, and UTF-16 that has one is read.
+// read any further, has nobody, or is of another format, by what its first account has.
+// A byte order mark is skipped, and UTF-16 that has one is read.
 //
 // Where in is an io.Seeker, it may be read twice; that spares memory where a format
 // names groups after their members.
@@ -151,8 +153,13 @@ func Read(format string, in io.Reader, o Options) iter.Seq2[Record, error] {
 			yield(Record{}, fmt.Errorf("there is no format %q; the formats are %s", format, strings.Join(Formats(), ", ")))
 			return
 		}
-		more := true
+		begin := int64(0)
+		if again, ok := in.(io.Seeker); ok {
+			begin, _ = again.Seek(0, io.SeekCurrent) // a pipe is at its beginning
+		}
+		more, some := true, false
 		err := formats[i].read(in, o, func(r Record, err error) bool {
+			some = true
 			if err == nil {
 				err = settle(&r)
 			}
@@ -162,7 +169,13 @@ func Read(format string, in io.Reader, o Options) iter.Seq2[Record, error] {
 			more = yield(r, err)
 			return more
 		})
+		if err == nil && !some && format != "csv" { // a header alone is a table too
+			err = errNobody
+		}
 		if err != nil && more {
+			if !some || errors.Is(err, errForeign) {
+				err = hinted(err, format, in, begin)
+			}
 			yield(Record{}, err)
 		}
 	}

@@ -154,7 +154,7 @@ func TestHtpasswd(t *testing.T) {
 			},
 			records: []Record{{Line: 8, Username: "eve", PasswordHash: bcryptHash}},
 		},
-		{name: "nothing", file: ""},
+		{name: "nothing", file: "", end: "there is no account in the file"},
 	})
 }
 

@@ -7,6 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
+	"strings"
 )
 
 // ownRecord is what of a line of our export any program may write.
@@ -35,6 +38,7 @@ type ownRecord struct {
 // readNDJSON reads lines of JSON. A line that is no account, as our own export has them
 // too, has Own and nothing else.
 func readNDJSON(in io.Reader, o Options, yield func(Record, error) bool) error {
+	first := true
 	for l := newLines(in, o.MaxRecord); ; {
 		line, ok, err := l.read()
 		if errors.Is(err, io.EOF) {
@@ -49,12 +53,37 @@ func readNDJSON(in io.Reader, o Options, yield func(Record, error) bool) error {
 		} else if len(line) == 0 {
 			continue
 		} else {
+			if first {
+				if first, err = ownLine(line); err != nil {
+					return err
+				}
+			}
 			err = r.fromOwn(line)
 		}
 		if !yield(r, err) {
 			return nil
 		}
 	}
+}
+
+// ownLine refuses a file whose first line says that it is one of another format; unclear:
+// it says nothing.
+func ownLine(line []byte) (unclear bool, err error) {
+	if line[0] == '[' || strings.IndexByte("[{,", line[len(line)-1]) >= 0 {
+		return false, foreign("ndjson", "whole object in its line")
+	}
+	var names map[string]json.RawMessage
+	if json.Unmarshal(line, &names) != nil {
+		return true, nil // it is told with the line
+	}
+	is := marked(slices.Collect(maps.Keys(names)))
+	if names["users"] != nil {
+		is = lookOfJSON(line)
+	}
+	if is != "" && is != "ndjson" {
+		return false, foreign("ndjson", `names of it alone`)
+	}
+	return false, nil
 }
 
 func (r *Record) fromOwn(line []byte) error {

@@ -7,16 +7,22 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 )
 
-// objectsOrRows yields records of JSON objects, or of rows whose header has the column
-// needed.
-func objectsOrRows(in io.Reader, o Options, yield func(Record, error) bool, needed string,
+// objectsOrRows yields records of JSON objects, of which the first has the name needed, or
+// of rows whose header has it as a column.
+func objectsOrRows(in io.Reader, o Options, yield func(Record, error) bool, format, needed string,
 	fill func(*Record, map[string]any, Options) error,
 ) error {
 	begin := bufio.NewReader(decoded(in))
 	if c := (&document{in: begin}).first(); c == '[' || c == '{' {
+		known := false
 		return newDocument(begin, o).list(recordsOf(yield, func(v *map[string]any, r *Record) (bool, error) {
+			if _, has := (*v)[needed]; !has && !known {
+				return false, foreign(format, strconv.Quote(needed))
+			}
+			known = true
 			return true, fill(r, *v, o)
 		}))
 	}

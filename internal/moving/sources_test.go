@@ -93,7 +93,7 @@ func TestDjango(t *testing.T) {
 		{name: "groups first", file: "\uFEFF[\n" + djangoGroups + ",\n{\"model\": \"sessions.session\", \"pk\": \"x\", \"fields\": {}},\n" + djangoUsers + "\n]\n", records: djangoRecords(4)},
 		{name: "groups last", file: "[" + djangoUsers + ",\n" + djangoGroups + "]", records: djangoRecords(1)},
 		{name: "jsonl", file: djangoGroups + "\n" + strings.Replace(djangoUsers, "},\n{", "}\n{", 1), records: djangoRecords(2)},
-		{name: "nobody", file: "[]"},
+		{name: "nobody", file: "[]", end: "there is no account in the file"},
 		{
 			name: "problems", file: `[{"model": 1, "pk": 1, "fields": {}},` + "\n" + `{"model": "auth.user", "pk": 2, "fields": {"username": "b", "password": "x", "last_login": "never"}},` + "\n" +
 				`{"model": "auth.user", "pk": 3, "fields": {"username": "c", "password": "pbkdf2_sha256$1000000000$salt$IRi+I1EhYrmq7+0Ct5Qi4pQNJXgwfAanEg1HpzlCfF8=", "last_login": null}},` + "\n" +
@@ -240,7 +240,7 @@ func TestCaddySecurity(t *testing.T) {
 			},
 			{Line: 19, Username: "bea", Email: "b@example.com", FirstName: "Bea", IsActive: p(false), Groups: []string{}, PasswordHash: bcryptHash},
 		}},
-		{name: "problems", file: `{"users": [{"username": "a", "created": "soon"}, {}]}`, problems: []string{"a|syntax|line 1, date_joined", "|required|line 1"}},
+		{name: "problems", file: `{"users": [{"username": "a", "created": "soon", "passwords": []}, {}]}`, problems: []string{"a|syntax|line 1, date_joined", "|required|line 1"}},
 		{name: "something else", file: `{"x": [{"y": {"z": 1}}]}`, end: `the file has no "users"`},
 		{name: "a list", file: `[]`, end: `something else where "{" was expected`},
 		{name: "users is no list", file: `{"users": 1}`, end: `something else where "[" was expected`},
@@ -486,8 +486,8 @@ func TestConstantMemory(t *testing.T) {
 		"csv":            {"username,email\n", "%d,a@example.com\n", ""},
 		"htpasswd":       {"", "%d:" + bcryptHash + "\n", ""},
 		"django":         {"[", `{"model": "auth.user", "pk": 1, "fields": {"username": "%d", "password": "", "last_login": null}},` + "\n", djangoGroups + "]"},
-		"caddy-security": {`{"users": [`, `{"username": "%d"},` + "\n", `{"username": "x"}]}`},
-		"keycloak":       {`{"users": [`, `{"username": "%d"},` + "\n", `{"username": "x"}]}`},
+		"caddy-security": {`{"users": [`, `{"username": "%d", "passwords": []},` + "\n", `{"username": "x"}]}`},
+		"keycloak":       {`{"users": [`, `{"username": "%d", "enabled": true},` + "\n", `{"username": "x"}]}`},
 		"wordpress":      {"[", `{"user_login": "%d"},` + "\n", `{"user_login": "x"}]`},
 	} {
 		t.Run(format, func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 // readSupabase reads `select * from auth.users` as JSON or as CSV with a header. What the
 // user has said of himself (raw_user_meta_data) becomes fields.
 func readSupabase(in io.Reader, o Options, yield func(Record, error) bool) error {
-	return objectsOrRows(in, o, yield, "encrypted_password", (*Record).fromSupabase)
+	return objectsOrRows(in, o, yield, "supabase", "encrypted_password", (*Record).fromSupabase)
 }
 
 func (r *Record) fromSupabase(v map[string]any, o Options) error {

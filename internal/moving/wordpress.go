@@ -15,7 +15,7 @@ import (
 //
 // or the table wp_users. Roles become groups.
 func readWordPress(in io.Reader, o Options, yield func(Record, error) bool) error {
-	return objectsOrRows(in, o, yield, "user_login", (*Record).fromWordPress)
+	return objectsOrRows(in, o, yield, "wordpress", "user_login", (*Record).fromWordPress)
 }
 
 func (r *Record) fromWordPress(v map[string]any, _ Options) error {
