@@ -140,6 +140,7 @@ type (
 		Fate, Field, Code, Message string
 		Count                      int
 		Lines                      []int
+		Accounts                   []string
 	}
 )
 
@@ -221,6 +222,8 @@ func (c *common) sayLine(cmd *cobra.Command, raw []byte, r *importRemark, progre
 func (c *common) sayReport(cmd *cobra.Command, r *importReport) error {
 	failed := error(nil)
 	switch {
+	case r.Error != "" && r.Added+r.Updated+r.Unchanged+r.Different+r.Refused == 0:
+		failed = fmt.Errorf("nobody was taken: %s", r.Error)
 	case r.Error != "":
 		failed = fmt.Errorf("the rest of the file could not be read: %s", r.Error)
 	case r.Refused > 0:
@@ -240,29 +243,38 @@ func (c *common) sayReport(cmd *cobra.Command, r *importReport) error {
 		if reason.Field != "" {
 			field = printable(reason.Field) + ": "
 		}
-		say("%s, %s: %s%s (%s)\n", english(reason.Count, "account"), reason.Fate, field, printable(reason.Message), strings.Join(numbers(reason.Lines, reason.Count), ", "))
+		say("%s, %s: %s%s (%s)\n", english(reason.Count, "account"), reason.Fate, field, printable(reason.Message), strings.Join(reason.numbers(), ", "))
 	}
 	verb := "have been"
-	if r.DryRun {
+	switch {
+	case r.DryRun:
 		verb = "would be"
+	case r.Added == 1:
+		verb = "has been"
 	}
 	say("%s %s added, %d changed; %d are there with the same, %d with other values; %d refused.\n", english(r.Added, "account"), verb, r.Updated, r.Unchanged, r.Different, r.Refused)
 	if r.Invitations+r.LeftNames > 0 {
+		if verb == "has been" {
+			verb = "have been"
+		}
 		say("%s and %s that were left %s added.\n", english(r.Invitations, "invitation"), english(r.LeftNames, "name"), verb)
 	}
 	return errors.Join(last, failed)
 }
 
-// numbers are lines in words.
-func numbers(lines []int, count int) (words []string) {
-	for i, line := range lines {
+// numbers are the lines of a reason in words, with the accounts where a line has several.
+func (r *importReason) numbers() (words []string) {
+	for i, line := range r.Lines {
 		word := strconv.Itoa(line)
+		if i < len(r.Accounts) && r.Accounts[i] != "" {
+			word += " " + printable(r.Accounts[i])
+		}
 		if i == 0 {
 			word = "line " + word
 		}
 		words = append(words, word)
 	}
-	if more := count - len(lines); more > 0 {
+	if more := r.Count - len(r.Lines); more > 0 {
 		words = append(words, fmt.Sprintf("and %d more", more))
 	}
 	return words
@@ -295,8 +307,8 @@ func (c *common) export() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "export [<file>]", Short: "Writes all accounts of a realm into a file, for a program to read", Args: cobra.MaximumNArgs(1),
 		Long: `
-Writes all accounts into a file that its owner alone can read, or, without one, to
-the standard output: as they are at one moment, while the server goes on.
+Writes all accounts into a file that its owner alone can read, or, without one or with
+-, to the standard output: as they are at one moment, while the server goes on.
 
 With --format ndjson, a JSON object a line, everything is in it that is kept of an
 account; 'import' takes it into another realm. It needs --with-hashes so that people
@@ -321,7 +333,7 @@ both have what their fields say, and no more.
 			query.Set("with_hashes", "1")
 		}
 		progress := newProgress(cmd.ErrOrStderr(), time.Now)
-		if len(args) == 0 {
+		if len(args) == 0 || args[0] == "-" {
 			_, err := c.fetchExport(cmd.Context(), progress, query, cmd.OutOrStdout(), func(int64) error { return nil })
 			return err
 		}

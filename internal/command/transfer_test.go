@@ -121,10 +121,24 @@ func TestImportSaysWhatBecameOfIt(t *testing.T) {
 	require.EqualError(t, err, "1 account of the file could not be taken; mend them and run it again")
 	require.Contains(t, out, "1 account, refused: It is none. (line 1)\n0 accounts would be added")
 	m.answer = func(*http.Request) (int, string) {
-		return http.StatusOK, `{"report":{"error":"line 7: it ends there"}}` + "\n"
+		return http.StatusOK, `{"report":{"added":1,"error":"line 7: it ends there"}}` + "\n"
 	}
-	_, _, err = m.run(t, "", "import", file)
+	out, _, err = m.run(t, "", "import", file)
 	require.EqualError(t, err, "the rest of the file could not be read: line 7: it ends there")
+	require.Contains(t, out, "1 account has been added, 0 changed")
+	m.answer = func(*http.Request) (int, string) {
+		return http.StatusOK, `{"report":{"error":"it looks like one of keycloak"}}` + "\n"
+	}
+	_, _, err = m.run(t, "", "import", "--dry-run", file)
+	require.EqualError(t, err, "nobody was taken: it looks like one of keycloak")
+	m.answer = func(*http.Request) (int, string) {
+		return http.StatusOK, `{"report":{"added":1,"left_names":1,"reasons":[{"fate":"added","field":"shoe","code":"unknown_field","message":"No.","count":2,"lines":[1,1],"accounts":["ada","b\u001b"]}]}}` + "\n"
+	}
+	out, _, err = m.run(t, "", "import", file)
+	require.NoError(t, err)
+	require.Equal(t, "2 accounts, added: shoe: No. (line 1 ada, 1 b\\x1b)\n"+
+		"1 account has been added, 0 changed; 0 are there with the same, 0 with other values; 0 refused.\n"+
+		"0 invitations and 1 name that were left have been added.\n", out)
 }
 
 func TestFormatOfAFile(t *testing.T) {

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -74,7 +73,8 @@ type Report struct {
 	// that were not there.
 	Invitations int `json:"invitations,omitempty"`
 	LeftNames   int `json:"left_names,omitempty"`
-	// Reasons are the remarks together, by fate, field and code.
+	// Reasons are the remarks together, by fate, field, code and message; where one code
+	// has many messages, the rest of them together.
 	Reasons []*Reason `json:"reasons"`
 	// Error is why the rest of the file could not be taken; empty: all of it was read.
 	Error string `json:"error,omitempty"`
@@ -89,11 +89,14 @@ type Reason struct {
 	Count   int          `json:"count"`
 	// Lines are the first of them.
 	Lines []int `json:"lines"`
+	// Accounts are the names of those, where the file has several accounts in a line.
+	Accounts []string `json:"accounts,omitempty"`
 }
 
 // Bounds of what is told of a file, whatever is wrong with it.
 const (
 	maxReasons     = 200
+	maxMessages    = 10 // of one fate, field and code
 	maxReasonLines = 10
 	// maxTold is of how many lines each reason is told at once; the rest is counted.
 	maxTold = 1000
@@ -121,7 +124,13 @@ func Import(ctx context.Context, a *account.Accounts, in io.ReadSeeker, o Option
 		return nil, err
 	}
 	m := &importer{run: run, o: o, in: &counted{ReadSeeker: in}, progress: Progress{Of: size}, report: &Report{DryRun: o.DryRun, Reasons: []*Reason{}}}
-	if err := m.all(ctx); err != nil {
+	err = m.all(ctx)
+	if !m.shared {
+		for _, reason := range m.report.Reasons {
+			reason.Accounts = nil
+		}
+	}
+	if err != nil {
 		return m.report, err
 	}
 	return m.report, m.tell(Event{Report: m.report})
@@ -159,6 +168,9 @@ type importer struct {
 	batch []*account.Arrival
 	who   []string // of the batch
 	costs int      // of the batch
+	// last is the line of the record before, shared says that one has had several.
+	last   int
+	shared bool
 
 	invitations []*store.Invitation
 	names       []account.HashedName
@@ -176,12 +188,14 @@ func (m *importer) all(ctx context.Context) error {
 		problem := (*moving.Problem)(nil)
 		switch {
 		case errors.As(err, &problem):
+			m.at(problem.Line)
 			err = m.refused(problem)
 		case err != nil:
 			// What was read before is taken, and the rest is not.
 			m.report.Error = err.Error()
 			return m.flush(ctx)
 		default:
+			m.at(record.Line)
 			err = m.take(ctx, &record)
 		}
 		if err != nil {
@@ -189,6 +203,12 @@ func (m *importer) all(ctx context.Context) error {
 		}
 	}
 	return m.flush(ctx)
+}
+
+// at is told where each record begins.
+func (m *importer) at(line int) {
+	m.shared = m.shared || line == m.last
+	m.last = line
 }
 
 func (m *importer) refused(p *moving.Problem) error {
@@ -316,6 +336,9 @@ func (m *importer) flush(ctx context.Context) error {
 			account.FateDifferent: &m.report.Different, account.FateRefused: &m.report.Refused,
 		}[o.Fate]++
 		for _, r := range o.Remarks {
+			if o.Fate == account.FateRefused && r.Code == account.RemarkUnknownField {
+				continue // that is no reason to refuse it
+			}
 			message := r.Message
 			if r.Refusal != nil {
 				message = english().Text(r.Refusal.Phrase())
@@ -364,27 +387,48 @@ func (m *importer) remark(r Remark) error {
 	if len(r.Field) > 60 {
 		r.Field = strings.ToValidUTF8(r.Field[:60], "") + "…"
 	}
-	i := slices.IndexFunc(m.report.Reasons, func(have *Reason) bool {
-		return have.Fate == r.Fate && have.Field == r.Field && have.Code == r.Code
-	})
-	if i < 0 {
-		reason := &Reason{Fate: r.Fate, Field: r.Field, Code: r.Code, Message: r.Message}
-		if len(m.report.Reasons) >= maxReasons {
-			reason = m.report.Reasons[maxReasons-1] // all others together
-			reason.Field, reason.Code, reason.Message = "", "more", "there are more reasons than are listed"
-		} else {
-			m.report.Reasons = append(m.report.Reasons, reason)
-		}
-		i = slices.Index(m.report.Reasons, reason)
-	}
-	reason := m.report.Reasons[i]
+	reason := m.report.reason(&r)
 	if reason.Count++; len(reason.Lines) < maxReasonLines {
 		reason.Lines = append(reason.Lines, r.Line)
+		reason.Accounts = append(reason.Accounts, r.Account)
 	}
 	if reason.Count > maxTold {
 		return nil
 	}
 	return m.tell(Event{Remark: &r})
+}
+
+// reason is that of a remark.
+func (p *Report) reason(r *Remark) *Reason {
+	const others = "each of these has a message of its own, which a pipe and --json show"
+	messages, rest := 0, (*Reason)(nil)
+	for _, have := range p.Reasons {
+		if have.Fate != r.Fate || have.Field != r.Field || have.Code != r.Code {
+			continue
+		}
+		switch have.Message {
+		case r.Message:
+			return have
+		case others:
+			rest = have
+		}
+		messages++
+	}
+	if rest != nil {
+		return rest
+	}
+	message := r.Message
+	if messages >= maxMessages {
+		message = others
+	}
+	if len(p.Reasons) >= maxReasons {
+		rest = p.Reasons[maxReasons-1] // all others together
+		rest.Field, rest.Code, rest.Message = "", "more", "there are more reasons than are listed"
+		return rest
+	}
+	reason := &Reason{Fate: r.Fate, Field: r.Field, Code: r.Code, Message: message}
+	p.Reasons = append(p.Reasons, reason)
+	return reason
 }
 
 // beside takes what our own export has beside accounts.

@@ -175,3 +175,43 @@ func TestBrokenOffAndContinued(t *testing.T) {
 	report, _ = imported(s, "csv", file.String())
 	require.Equal(t, 1200, report.Unchanged)
 }
+
+// Reasons stand together only where they say the same, and are a few whatever the file.
+func TestReasonsByTheirText(t *testing.T) {
+	s := sitetest.New(t, withFields)
+	var file strings.Builder
+	file.WriteString("username,email,shoe\n")
+	for i := range 15 {
+		fmt.Fprintf(&file, "user%d,user%d@example.org,\n", i, i)
+	}
+	for i := range 15 {
+		fmt.Fprintf(&file, "user%d,user%d@example.org,\n", i, i)
+	}
+	file.WriteString("a b,x@example.org,42\n")
+	report, remarks := imported(s, "csv", file.String())
+	require.Len(t, remarks, 16)
+	require.Len(t, report.Reasons, 12, "10 messages, the rest of their kind, and another")
+	require.Equal(t, "line 2 has the same; remove one of the two", report.Reasons[0].Message)
+	require.Equal(t, []int{17}, report.Reasons[0].Lines)
+	require.Equal(t, 5, report.Reasons[10].Count)
+	require.Contains(t, report.Reasons[10].Message, "a message of its own")
+	require.Equal(t, "username", report.Reasons[11].Field, "a field that is not there is no reason to refuse")
+	require.Empty(t, report.Reasons[0].Accounts)
+
+	report, _ = imported(s, "keycloak", `{"realm": "x", "users": [{"username": "a b", "enabled": true}, {"username": "c d", "enabled": true}]}`)
+	require.Equal(t, []int{1, 1}, report.Reasons[0].Lines)
+	require.Equal(t, []string{"a b", "c d"}, report.Reasons[0].Accounts)
+}
+
+// Nobody comes in by the name of a wrong format, and an empty file is no success.
+func TestFileOfAnotherFormat(t *testing.T) {
+	s := sitetest.New(t)
+	const realm = `{"realm": "x", "users": [{"username": "ada", "enabled": false}]}`
+	for format, says := range map[string]string{"caddy-security": "--format keycloak", "firebase": "--format keycloak", "ndjson": "--format keycloak", "csv": "--format keycloak"} {
+		report, _ := imported(s, format, realm)
+		require.Zero(t, report.Added)
+		require.Contains(t, report.Error, says)
+	}
+	report, _ := imported(s, "ndjson", "")
+	require.Equal(t, "there is no account in the file", report.Error)
+}
