@@ -191,8 +191,10 @@ type Added struct {
 	Factor *store.Factor
 	// RecoveryCodes are shown this once; nil: the account had some.
 	RecoveryCodes []string
-	// Grant is of a sign-in that waited for a factor; nil: somebody was signed in.
+	// Grant is of the sign-in: of one that waited for a factor and ends with this one, which
+	// is Begun, or of who asked, which has shown more with this and goes on under a new token.
 	Grant *session.Grant
+	Begun bool
 }
 
 // ConfirmTOTP makes the TOTP count that is being set up, by a code of it, which is used up
@@ -245,7 +247,8 @@ func (a *Accounts) ConfirmTOTP(ctx context.Context, e Enroller, in field.Input, 
 
 // addFactor is the end of every act that adds a factor, whatever its type: it tells the
 // owner, makes recovery codes with the first one, and ends a sign-in that waited for it.
-// The sign-in of who asks has shown the factor with this. method is what it shows
+// The sign-in of who asks has shown the factor with this, and goes on under a new token, as
+// after StepUp: who has a copy of the old one has shown nothing. method is what it shows
 // (store.Session.AMR). It writes u. What of f follows from that it sets itself.
 func (a *Accounts) addFactor(t *Txn, u *store.User, f store.Factor, e Enroller, client Client, old *store.Session, method string) (got Added, err error) {
 	if len(u.Factors) >= MaxFactors {
@@ -268,29 +271,14 @@ func (a *Accounts) addFactor(t *Txn, u *store.User, f store.Factor, e Enroller, 
 		return got, err
 	}
 	if e.Challenge != "" {
+		got.Begun = true
 		got.Grant, err = a.letIn(t, u, client, old, shownFirst(e.Challenge), method, MethodMulti)
 		return got, err
 	}
-	if err := t.showMore(e.Who.Session.Hash, a.Time(), method, MethodMulti); err != nil {
+	if got.Grant, err = a.renew(t, e.Who.Session.Hash, u, method, MethodMulti); err != nil {
 		return got, err
 	}
 	return got, a.PutUser(t, u)
-}
-
-// showMore notes on a sign-in what its owner has shown just now besides.
-func (t *Txn) showMore(hash store.TokenHash, now time.Time, methods ...string) error {
-	s, err := t.Session(hash)
-	if err != nil {
-		return notSignedIn(err)
-	}
-	s.AMR = slices.Clone(s.Methods())
-	for _, method := range methods {
-		if !slices.Contains(s.AMR, method) {
-			s.AMR = append(s.AMR, method)
-		}
-	}
-	s.AuthTime = now
-	return t.PutSession(s)
 }
 
 // trusts reports whether an account needs no second step in the browser of a client.

@@ -379,8 +379,17 @@ func (a *Accounts) stepUpByFactor(ctx context.Context, p session.Principal, ways
 	return u, g, err
 }
 
-// raise gives the sign-in of u with this hash a new token, and notes what was shown.
+// raise is renew for who was asked to show more, with its row in the audit.
 func (a *Accounts) raise(t *Txn, hash store.TokenHash, u *store.User, methods ...string) (*session.Grant, error) {
+	g, err := a.renew(t, hash, u, methods...)
+	if err != nil {
+		return nil, err
+	}
+	return g, t.Audit(audit.SteppedUp, u.ID, "by", strings.Join(methods, " "))
+}
+
+// renew gives the sign-in of u with this hash a new token, and notes what was shown.
+func (a *Accounts) renew(t *Txn, hash store.TokenHash, u *store.User, methods ...string) (*session.Grant, error) {
 	s, err := t.Session(hash)
 	if err != nil || s.User != u.ID || !u.IsActive {
 		return nil, notSignedIn(cmp.Or(err, store.ErrNotFound))
@@ -405,9 +414,6 @@ func (a *Accounts) raise(t *Txn, hash store.TokenHash, u *store.User, methods ..
 		generation, refresh := session.NewToken()
 		raised.Refresh, raised.Previous, raised.Rotated = refresh, store.TokenHash{}, time.Time{}
 		g.Refresh, g.Family = token+refreshSeparator+generation, &raised
-	}
-	if err := t.Audit(audit.SteppedUp, u.ID, "by", strings.Join(methods, " ")); err != nil {
-		return nil, err
 	}
 	return g, errors.Join(t.endSession(s.Hash), t.PutSession(&raised))
 }

@@ -30,7 +30,7 @@ func EndpointConfirmTOTP(r *web.Realm) *web.Endpoint {
 		Spends: web.Spends{Throttle: account.ThrottleLogin},
 		Doc: web.EndpointDoc{
 			Tag: web.TagFactors, Summary: "Make the app count that is being set up", Success: http.StatusCreated, Answer: web.SchemaFactorAdded,
-			Description: "The code is used up. With the first factor come the recovery codes, which are told this once; who had to enrol is signed in.",
+			Description: "The code is used up. With the first factor come the recovery codes, which are told this once; who had to enrol is signed in. A sign-in goes on under a new cookie or token; the old one is void.",
 			Inputs: []web.InputDoc{
 				web.NewInput(account.ParamFactorCode, true, web.NewObject("type", "string", "description", "What the app shows.", "examples", []any{"287082"})),
 				nameInput(false), challengeInput,
@@ -92,7 +92,7 @@ func added(c *web.Call, got account.Added) *web.Reply {
 	if got.Grant != nil {
 		rep.Cookie = got.Grant.Cookie
 		rep.Grants(got.Grant)
-		if rep.Page == nil {
+		if got.Begun && rep.Page == nil {
 			rep.SeeOther = c.Realm.AfterSignIn(c.Next)
 		}
 	}

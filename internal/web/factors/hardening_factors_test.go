@@ -3,6 +3,7 @@
 package factors_test
 
 import (
+	"maps"
 	"net/http"
 	"testing"
 	"time"
@@ -94,4 +95,77 @@ func TestAttacksOnTheSecondStep(t *testing.T) {
 			attack(t, s, id, a, codes)
 		})
 	}
+}
+
+// What is shown with a new factor is shown by the sign-in that has added it, which goes on
+// under a new token: a copy of the one from before, and an older sign-in, get nothing of it.
+func TestEnrolmentIsOfOneSignIn(t *testing.T) {
+	byApp := func(t *testing.T, s *sitetest.Site, b *sitetest.Browser) *sitetest.Answer {
+		t.Helper()
+		res := b.Post("/accounts/enrol-totp", sitetest.Data{})
+		require.Equal(t, http.StatusOK, res.StatusCode, res.Text)
+		return b.Post("/accounts/confirm-totp", sitetest.Data{"code": app{s: s, secret: res.JSON(t)["secret"].(string)}.code()})
+	}
+	byPasskey := func(_ *testing.T, s *sitetest.Site, b *sitetest.Browser) *sitetest.Answer {
+		return b.AddPasskey(s.Device())
+	}
+	for name, add := range map[string]func(*testing.T, *sitetest.Site, *sitetest.Browser) *sitetest.Answer{"an app": byApp, "a passkey": byPasskey} {
+		t.Run(name, func(t *testing.T) {
+			s := sitetest.NewWithPasskeys(t)
+			s.Member("ada")
+			older, b, thief := s.SignedIn("ada"), s.SignedIn("ada"), s.Browser()
+			for range 2 { // the first factor, which comes with codes, and another
+				before := maps.Clone(b.Cookie)
+				thief.Cookie = maps.Clone(before)
+				require.Equal(t, http.StatusOK, thief.Get("/accounts/profile").StatusCode)
+				res := add(t, s, b)
+				require.Equal(t, http.StatusCreated, res.StatusCode, res.Text)
+				require.NotEqual(t, before, b.Cookie)
+				require.Contains(t, b.AMR(), "mfa")
+				require.Equal(t, http.StatusUnauthorized, thief.Get("/accounts/profile").StatusCode)
+				require.Equal(t, "pwd", older.AMR())
+				s.Travel(time.Minute)
+			}
+		})
+	}
+	t.Run("on the pages", func(t *testing.T) {
+		s := sitetest.New(t)
+		s.Member("ada")
+		b := s.SignedIn("ada")
+		enrol(t, s, b)
+		before := b.Cookie[sitetest.SessionCookie]
+		res := b.Post("/accounts/enrol-totp", sitetest.Data{})
+		a := app{s: s, secret: res.JSON(t)["secret"].(string)}
+		b.LikeBrowser()
+		res = b.Post("/accounts/confirm-totp/", sitetest.FormOf(sitetest.Data{"code": a.code()}))
+		require.Equal(t, http.StatusSeeOther, res.StatusCode, res.Text)
+		require.Equal(t, "/accounts/factors/", res.Header.Get("Location"))
+		require.NotEqual(t, before, b.Cookie[sitetest.SessionCookie])
+		require.Equal(t, http.StatusOK, b.Follow(res).StatusCode)
+	})
+	t.Run("a token", func(t *testing.T) {
+		s := sitetest.New(t, sitetest.WithTokens)
+		s.Member("ada")
+		token := s.Browser().Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}).JSON(t)["token"].(string)
+		res := byApp(t, s, s.WithToken(token))
+		require.Equal(t, http.StatusCreated, res.StatusCode, res.Text)
+		raised := res.JSON(t)["token"].(string)
+		require.Equal(t, http.StatusUnauthorized, s.WithToken(token).Get("/accounts/profile").StatusCode)
+		require.Contains(t, s.WithToken(raised).AMR(), "mfa")
+	})
+	t.Run("an access token", func(t *testing.T) {
+		s := sitetest.NewJWT(t)
+		s.Member("ada")
+		b, refresh := s.Tokens("ada")
+		res := byApp(t, s, b)
+		require.Equal(t, http.StatusCreated, res.StatusCode, res.Text)
+		_, claims := sitetest.ClaimsOf(t, res.JSON(t)["token"].(string))
+		require.Equal(t, []any{"pwd", "otp", "mfa"}, claims["amr"])
+		require.Equal(t, http.StatusUnauthorized, b.Get("/accounts/profile").StatusCode)
+		require.Equal(t, http.StatusUnauthorized, s.Browser().Post("/accounts/refresh-token", sitetest.Data{"refresh_token": refresh}).StatusCode)
+		next := s.Browser().Post("/accounts/refresh-token", sitetest.Data{"refresh_token": res.JSON(t)["refresh_token"]})
+		require.Equal(t, http.StatusOK, next.StatusCode, next.Text)
+		_, claims = sitetest.ClaimsOf(t, next.JSON(t)["token"].(string))
+		require.Equal(t, []any{"pwd", "otp", "mfa"}, claims["amr"])
+	})
 }

@@ -60,7 +60,7 @@ func EndpointAddPasskey(r *web.Realm) *web.Endpoint {
 		Spends: web.Spends{Throttle: account.ThrottleLogin},
 		Doc: web.EndpointDoc{
 			Tag: web.TagFactors, Summary: "Add a passkey", Success: http.StatusCreated, Answer: web.SchemaFactorAdded,
-			Description: "Without a name it gets that of what keeps it, where that is known. With the first factor come the recovery codes, which are told this once; who had to enrol is signed in.",
+			Description: "Without a name it gets that of what keeps it, where that is known. With the first factor come the recovery codes, which are told this once; who had to enrol is signed in. A sign-in goes on under a new cookie or token; the old one is void.",
 			Inputs:      []web.InputDoc{web.PasskeyInput(true), nameInput(false), challengeInput},
 			Codes:       []refusal.Code{refusal.CodeNotAuthenticated, refusal.CodeChallengeExpired, refusal.CodeFactorInvalid, refusal.CodeFactorLimit},
 		},
