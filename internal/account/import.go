@@ -106,7 +106,9 @@ type ImportOptions struct {
 	DryRun bool
 	// Update changes accounts that are there already: names, groups that they are not
 	// in, staff, added fields; one that the file has as disabled is disabled. What
-	// somebody signs in with stays: username, address, password and factors.
+	// somebody signs in with stays: username, address, password and factors. Only who
+	// has no address, or neither password nor factors, and never had or used any here,
+	// gets the file's.
 	Update bool
 	// Group is one that all of them are added to; empty: none.
 	Group string
@@ -143,7 +145,7 @@ func (i *Import) Costly(ctx context.Context, batch []*Arrival) (costly []*Arriva
 				return d.err
 			}
 			d.claimAll(claims, r.Line)
-			if d.outcome.Fate == FateAdded && r.Costs() {
+			if (d.outcome.Fate == FateAdded || d.proof) && r.Costs() {
 				costly = append(costly, r)
 			}
 		}
@@ -190,6 +192,9 @@ func (i *Import) Take(ctx context.Context, batch []*Arrival) (outcomes []Outcome
 		for _, r := range batch {
 			d := i.decide(tx, r, claims)
 			if d.err == nil && d.user != nil && write {
+				if r.Costs() && (d.before == nil || d.proof) {
+					d.user.PasswordHash = "" // nobody has made it, so it isn't kept as it is
+				}
 				d.err = i.write(tx.(*Txn), &d)
 				if refusedOf(d.err) {
 					d.refuse(d.err)
@@ -262,6 +267,16 @@ func (i *Import) write(t *Txn, d *decision) error {
 			return err
 		}
 	}
+	if d.proof {
+		if err := t.Audit(audit.PasswordChanged, d.user.ID); err != nil {
+			return err
+		}
+	}
+	if d.before.Email != d.user.Email {
+		if err := t.Audit(audit.EmailChanged, d.user.ID, "by", "administrator"); err != nil {
+			return err
+		}
+	}
 	if err := i.a.auditProfile(t, d.before, d.user); err != nil {
 		return err
 	}
@@ -273,6 +288,8 @@ type decision struct {
 	outcome Outcome
 	// user is what is to be written, nil: nothing; before, what there is.
 	user, before *store.User
+	// proof: an account that is there gets what it is to sign in with.
+	proof bool
 	// claims are the values by which a second line would mean the same account.
 	claims []uint64
 	err    error // of the store
@@ -345,7 +362,7 @@ func (i *Import) decide(tx store.Tx, r *Arrival, batch map[uint64]int) (d decisi
 		d.err = err
 	case d.outcome.Fate == FateRefused:
 	case have != nil:
-		i.meet(have, u, r, &d)
+		d.err = i.meet(seen, have, u, r, &d)
 	default:
 		i.add(seen, u, r.Whole != nil, errs, &d)
 	}
@@ -370,9 +387,7 @@ func (i *Import) add(tx store.Tx, u *store.User, whole bool, errs refusal.FieldE
 		}
 	}
 	if whole {
-		if len(u.RecoveryCodes) > 0 || u.HasFactor(store.FactorTOTP) {
-			d.remark("factors", RemarkSealed, "its codes are sealed under the key of the realm that they come from, and open in that one's store alone; it is taken all the same. If that is another one, reset its factors, or nobody can sign in to it")
-		}
+		d.sealed(u)
 		return
 	}
 	if a.reservedName(u.Username) {
@@ -380,6 +395,13 @@ func (i *Import) add(tx store.Tx, u *store.User, whole bool, errs refusal.FieldE
 	}
 	if u.Email != "" && !a.Policy.admitsAddress(u.Email, false) {
 		d.remark(field.Email, RemarkDomain, "sign-up doesn't let this domain in; it is taken all the same")
+	}
+}
+
+// sealed tells of codes that may not open here.
+func (d *decision) sealed(u *store.User) {
+	if len(u.RecoveryCodes) > 0 || u.HasFactor(store.FactorTOTP) {
+		d.remark("factors", RemarkSealed, "its codes are sealed under the key of the realm that they come from, and open in that one's store alone; it is taken all the same. If that is another one, reset its factors, or nobody can sign in to it")
 	}
 }
 
@@ -418,54 +440,6 @@ func (i *Import) clashes(tx store.Tx, u *store.User, errs *refusal.FieldErrors) 
 		add(f.Field)
 	}
 	return nil
-}
-
-// meet decides on an account that is there.
-func (i *Import) meet(have, u *store.User, r *Arrival, d *decision) {
-	after := *have
-	after.Extra, after.Groups = maps.Clone(have.Extra), slices.Clone(have.Groups)
-	var other []string
-	set := func(name string, differs bool, change func()) {
-		if differs {
-			other = append(other, name)
-			change()
-		}
-	}
-	said := func(name string) bool { return r.Whole != nil || r.says(name) }
-	set(field.FirstName, said(field.FirstName) && u.FirstName != have.FirstName, func() { after.FirstName = u.FirstName })
-	set(field.LastName, said(field.LastName) && u.LastName != have.LastName, func() { after.LastName = u.LastName })
-	set(field.IsStaff, said(field.IsStaff) && u.IsStaff != have.IsStaff, func() { after.IsStaff = u.IsStaff })
-	set(field.IsActive, said(field.IsActive) && have.IsActive && !usable(u), func() { after.IsActive = false })
-	missing := slices.DeleteFunc(slices.Clone(u.Groups), func(g string) bool { return slices.Contains(have.Groups, g) })
-	set(field.Groups, len(missing) > 0, func() { after.Groups = append(after.Groups, missing...) })
-	for _, f := range i.a.Policy.Fields.All {
-		if _, there := u.Extra[f.Name]; f.Extra && there {
-			set(f.Name, field.TextOf(f.Get(u)) != field.TextOf(f.Get(have)), func() { f.Assign(&after, u.Extra[f.Name]) })
-		}
-	}
-	switch {
-	case len(other) == 0:
-		d.outcome.Fate = FateUnchanged
-	case !i.o.Update:
-		d.outcome.Fate = FateDifferent
-		for _, name := range other {
-			d.remark(name, RemarkDifferent, "the account is there and has another value; update writes this one")
-		}
-	default:
-		d.outcome.Fate, d.before, d.user = FateUpdated, have, &after
-	}
-}
-
-// says reports whether a record says something of a field.
-func (r *Arrival) says(name string) bool {
-	switch name {
-	case field.IsStaff:
-		return r.IsStaff != nil
-	case field.IsActive:
-		return r.IsActive != nil
-	}
-	_, ok := r.Fields[name]
-	return ok
 }
 
 // claimedTx is a transaction in which what the run has come across is taken too: in a

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -356,4 +357,130 @@ func (i *Import) existing(tx store.Tx, u *store.User, d *decision) (*store.User,
 		d.remark(field.Email, RemarkOther, "the address is that of an account with another username; if it is the same person, give one of them the other's, else change one address")
 	}
 	return nil, nil //nolint:nilnil // refused
+}
+
+// meet decides on an account that is there.
+func (i *Import) meet(tx store.Tx, have, u *store.User, r *Arrival, d *decision) error {
+	after := *have
+	after.Extra, after.Groups = maps.Clone(have.Extra), slices.Clone(have.Groups)
+	var other []string
+	set := func(name string, differs bool, change func()) {
+		if differs {
+			other = append(other, name)
+			change()
+		}
+	}
+	said := func(name string) bool { return r.Whole != nil || r.says(name) }
+	set(field.FirstName, said(field.FirstName) && u.FirstName != have.FirstName, func() { after.FirstName = u.FirstName })
+	set(field.LastName, said(field.LastName) && u.LastName != have.LastName, func() { after.LastName = u.LastName })
+	set(field.IsStaff, said(field.IsStaff) && u.IsStaff != have.IsStaff, func() { after.IsStaff = u.IsStaff })
+	set(field.IsActive, said(field.IsActive) && have.IsActive && !usable(u), func() { after.IsActive = false })
+	missing := slices.DeleteFunc(slices.Clone(u.Groups), func(g string) bool { return slices.Contains(have.Groups, g) })
+	set(field.Groups, len(missing) > 0, func() { after.Groups = append(after.Groups, missing...) })
+	for _, f := range i.a.Policy.Fields.All {
+		if _, there := u.Extra[f.Name]; f.Extra && there {
+			set(f.Name, field.TextOf(f.Get(u)) != field.TextOf(f.Get(have)), func() { f.Assign(&after, u.Extra[f.Name]) })
+		}
+	}
+	kept := keptOf(have, u, r)
+	given := after
+	if givesEmail(have, u) {
+		given.Email, given.EmailVerified = u.Email, u.EmailVerified
+		var errs refusal.FieldErrors
+		if err := errors.Join(i.a.takenAsOwner(tx, &given, &errs), i.clashes(tx, &given, &errs)); err != nil {
+			return err
+		}
+		if hasField(errs, field.Email) {
+			kept = append(kept, field.Email)
+		} else {
+			set(field.Email, true, func() { after = given })
+		}
+	}
+	if proves(have, u, r) {
+		given = after
+		given.PasswordHash, given.Factors, given.FormerFactors, given.RecoveryCodes, given.RecoveryMade = u.PasswordHash, u.Factors, u.FormerFactors, u.RecoveryCodes, u.RecoveryMade
+		var errs refusal.FieldErrors
+		if err := i.clashes(tx, &given, &errs); err != nil {
+			return err
+		}
+		if len(errs) > 0 {
+			kept = append(kept, "password")
+		} else {
+			d.proof = true
+			set("password", true, func() { after = given })
+		}
+	}
+	i.met(other, kept, d)
+	if d.outcome.Fate == FateUpdated {
+		d.before, d.user = have, &after
+		if d.proof {
+			d.sealed(&after)
+		}
+	} else {
+		d.proof = false
+	}
+	return nil
+}
+
+// met says what becomes of an account that is there, in which update would write the
+// one fields and no import the others.
+func (i *Import) met(other, kept []string, d *decision) {
+	switch {
+	case len(other) > 0 && i.o.Update:
+		d.outcome.Fate = FateUpdated
+	case len(other)+len(kept) > 0:
+		d.outcome.Fate = FateDifferent
+		for _, name := range other {
+			d.remark(name, RemarkDifferent, "the account is there and has another value; update writes this one")
+		}
+	default:
+		d.outcome.Fate = FateUnchanged
+	}
+	for _, name := range kept {
+		d.remark(name, RemarkDifferent, "the account is there and has another value, which no import changes; if the file is right, change it yourself")
+	}
+}
+
+// keptOf are the fields that a file has otherwise, and that no import changes. A
+// password is not among them: people choose new ones.
+func keptOf(have, u *store.User, r *Arrival) (names []string) {
+	if u.Username != "" && field.UniqueKey(u.Username) != field.UniqueKey(have.Username) {
+		names = append(names, field.Username)
+	}
+	switch same := field.EmailKey(u.Email) == field.EmailKey(have.Email); {
+	case u.Email == "" || u.EmailPending || givesEmail(have, u):
+	case !same:
+		names = append(names, field.Email)
+	case (r.Whole != nil || r.EmailVerified != nil) && u.EmailVerified != have.EmailVerified:
+		names = append(names, "email_verified")
+	}
+	return names
+}
+
+// givesEmail reports whether a file has an address for an account without one. Who has
+// had another here has chosen to have none.
+func givesEmail(have, u *store.User) bool {
+	return have.Email == "" && u.Email != "" && !u.EmailPending && have.EmailChanges == u.EmailChanges && len(have.Former) == 0
+}
+
+// proves reports whether a file has what an account is to sign in with that has nothing
+// of the kind and has never had or used any here: it came without, as out of an export
+// without hashes. A sign-in or an act that voids a password shows in what is compared:
+// after one the file's password is an old one, and may be a thief's.
+func proves(have, u *store.User, r *Arrival) bool {
+	has := u.PasswordHash != "" || r.Password != "" || len(u.Factors) > 0
+	none := have.PasswordHash == "" && len(have.Factors)+len(have.FormerFactors)+len(have.RecoveryCodes) == 0 && have.Enrolment == nil
+	return has && none && !have.AwaitsVerification && have.Generation == u.Generation && !have.LastLogin.After(u.LastLogin)
+}
+
+// says reports whether a record says something of a field.
+func (r *Arrival) says(name string) bool {
+	switch name {
+	case field.IsStaff:
+		return r.IsStaff != nil
+	case field.IsActive:
+		return r.IsActive != nil
+	}
+	_, ok := r.Fields[name]
+	return ok
 }

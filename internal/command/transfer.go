@@ -134,6 +134,7 @@ type (
 		Added, Updated, Unchanged, Different, Refused, Invitations int
 		LeftNames                                                  int `json:"left_names"`
 		Reasons                                                    []importReason
+		Notes                                                      []string
 		Error                                                      string
 	}
 	importReason struct {
@@ -258,6 +259,9 @@ func (c *common) sayReport(cmd *cobra.Command, r *importReport) error {
 			verb = "have been"
 		}
 		say("%s and %s that were left %s added.\n", english(r.Invitations, "invitation"), english(r.LeftNames, "name"), verb)
+	}
+	for _, note := range r.Notes {
+		say("%s.\n", printable(note))
 	}
 	return errors.Join(last, failed)
 }

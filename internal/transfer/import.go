@@ -12,7 +12,6 @@ import (
 	"io"
 	"runtime"
 	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
@@ -76,6 +75,8 @@ type Report struct {
 	// Reasons are the remarks together, by fate, field, code and message; where one code
 	// has many messages, the rest of them together.
 	Reasons []*Reason `json:"reasons"`
+	// Notes are what is to be said of the file as a whole.
+	Notes []string `json:"notes,omitempty"`
 	// Error is why the rest of the file could not be taken; empty: all of it was read.
 	Error string `json:"error,omitempty"`
 }
@@ -168,6 +169,9 @@ type importer struct {
 	batch []*account.Arrival
 	who   []string // of the batch
 	costs int      // of the batch
+	// hashless says that the file is our own export without hashes; proven, that an account
+	// has something to sign in with.
+	hashless, proven bool
 	// last is the line of the record before, shared says that one has had several.
 	last   int
 	shared bool
@@ -202,7 +206,11 @@ func (m *importer) all(ctx context.Context) error {
 			return err
 		}
 	}
-	return m.flush(ctx)
+	if err := m.flush(ctx); err != nil {
+		return err
+	}
+	m.note()
+	return nil
 }
 
 // at is told where each record begins.
@@ -258,7 +266,7 @@ func (m *importer) begin(r *moving.Record) error {
 	if err := readLine(r.Own, &h); err != nil || h.Export != exportVersion {
 		return fmt.Errorf("line %d: the export is of a newer version than this plugin reads; update the plugin", r.Line)
 	}
-	m.own = true
+	m.own, m.hashless = true, !h.WithHashes
 	return nil
 }
 
@@ -297,6 +305,7 @@ func valueOf(v any) field.Value {
 
 func (m *importer) add(ctx context.Context, r *account.Arrival, who string) error {
 	m.batch, m.who = append(m.batch, r), append(m.who, who)
+	m.proven = m.proven || r.Password != "" || r.PasswordHash != "" || r.Whole != nil && (r.Whole.PasswordHash != "" || len(r.Whole.Factors) > 0)
 	if r.Costs() && !m.o.DryRun {
 		m.costs++
 	}
@@ -374,61 +383,6 @@ func (m *importer) hash(ctx context.Context, costly []*account.Arrival) error {
 	all.Wait()
 	m.progress.Hashed += len(costly)
 	return errors.Join(errs...)
-}
-
-// remark counts a remark, and tells it if there were not too many like it.
-func (m *importer) remark(r Remark) error {
-	if len(r.Account) > 200 {
-		r.Account = strings.ToValidUTF8(r.Account[:200], "") + "…"
-	}
-	if len(r.Message) > 500 {
-		r.Message = strings.ToValidUTF8(r.Message[:500], "") + "…"
-	}
-	if len(r.Field) > 60 {
-		r.Field = strings.ToValidUTF8(r.Field[:60], "") + "…"
-	}
-	reason := m.report.reason(&r)
-	if reason.Count++; len(reason.Lines) < maxReasonLines {
-		reason.Lines = append(reason.Lines, r.Line)
-		reason.Accounts = append(reason.Accounts, r.Account)
-	}
-	if reason.Count > maxTold {
-		return nil
-	}
-	return m.tell(Event{Remark: &r})
-}
-
-// reason is that of a remark.
-func (p *Report) reason(r *Remark) *Reason {
-	const others = "each of these has a message of its own, which a pipe and --json show"
-	messages, rest := 0, (*Reason)(nil)
-	for _, have := range p.Reasons {
-		if have.Fate != r.Fate || have.Field != r.Field || have.Code != r.Code {
-			continue
-		}
-		switch have.Message {
-		case r.Message:
-			return have
-		case others:
-			rest = have
-		}
-		messages++
-	}
-	if rest != nil {
-		return rest
-	}
-	message := r.Message
-	if messages >= maxMessages {
-		message = others
-	}
-	if len(p.Reasons) >= maxReasons {
-		rest = p.Reasons[maxReasons-1] // all others together
-		rest.Field, rest.Code, rest.Message = "", "more", "there are more reasons than are listed"
-		return rest
-	}
-	reason := &Reason{Fate: r.Fate, Field: r.Field, Code: r.Code, Message: message}
-	p.Reasons = append(p.Reasons, reason)
-	return reason
 }
 
 // beside takes what our own export has beside accounts.

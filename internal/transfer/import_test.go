@@ -9,11 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/transfer"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // imported imports a file, and before it says that a dry run says the same.
@@ -214,4 +216,88 @@ func TestFileOfAnotherFormat(t *testing.T) {
 	}
 	report, _ := imported(s, "ndjson", "")
 	require.Equal(t, "there is no account in the file", report.Error)
+}
+
+// An export without hashes says so, and the same with them gives what is missing to whoever
+// has not been here since.
+func TestPasswordsThatCameLater(t *testing.T) {
+	from := sitetest.New(t)
+	ids := map[string]string{}
+	for _, name := range []string{"ada", "bob", "eve", "fay"} {
+		ids[name] = from.Member(name)
+	}
+	totp := store.Factor{ID: uuid.Must(uuid.NewV7()), Type: store.FactorTOTP, Secret: []byte("sealed")}
+	from.Set(ids["eve"], func(u *store.User) { u.Factors = []store.Factor{totp} })
+	to := sitetest.New(t)
+	report, _ := imported(to, "ndjson", exported(from, "ndjson", false))
+	require.Equal(t, 4, report.Added)
+	require.Len(t, report.Notes, 1)
+	require.Contains(t, report.Notes[0], "--with-hashes")
+	// Bob has signed in by a link, and Fay's password was voided.
+	to.Set(ids["bob"], func(u *store.User) { u.LastLogin = to.Accounts.Time().Add(time.Hour) })
+	to.Set(ids["fay"], func(u *store.User) { u.Generation++ })
+
+	whole := exported(from, "ndjson", true)
+	report, remarks := imported(to, "ndjson", whole)
+	require.Empty(t, report.Notes)
+	require.Equal(t, []int{2, 2}, []int{report.Different, report.Unchanged})
+	require.ElementsMatch(t, []string{"ada password", "eve password"}, []string{remarks[0].Account + " " + remarks[0].Field, remarks[1].Account + " " + remarks[1].Field})
+	update := func(o *transfer.Options) { o.Update = true }
+	report, remarks = imported(to, "ndjson", whole, update)
+	require.Equal(t, []int{2, 2}, []int{report.Updated, report.Unchanged})
+	require.Len(t, remarks, 1)
+	require.Equal(t, []string{"eve", "sealed"}, []string{remarks[0].Account, remarks[0].Code})
+	to.SignedIn("ada")
+	look := func(name string) *store.User {
+		u, err := to.Accounts.Lookup(t.Context(), name)
+		require.NoError(t, err)
+		return u
+	}
+	require.Equal(t, []store.Factor{totp}, look("eve").Factors, "nobody is let in without his second step")
+	require.Empty(t, look("bob").PasswordHash)
+	require.Empty(t, look("fay").PasswordHash)
+	events := 0
+	for _, row := range auditsOf(to) {
+		if row.Event == "password_changed" {
+			events++
+		}
+	}
+	require.Equal(t, 2, events)
+	report, _ = imported(to, "ndjson", whole, update)
+	require.Equal(t, 4, report.Unchanged)
+}
+
+// Of other files, too, passwords in the clear and hashes to be wrapped.
+func TestPasswordsOfOtherFilesThatCameLater(t *testing.T) {
+	s := sitetest.New(t)
+	report, _ := imported(s, "csv", "username,email\nada,ada@example.org\nbob,bob@example.org\n")
+	require.Equal(t, []string{"none of these accounts has a password in the file; people set one by a link: caddy registration reset-link"}, report.Notes)
+	file := "username,password,password_hash\nada," + sitetest.Password + ",\nbob,,$apr1$TqI9WECO$LHZB2DqRlk9nObiB6vJG9.\n"
+	report, _ = imported(s, "csv", file, func(o *transfer.Options) { o.Update = true })
+	require.Equal(t, 2, report.Updated)
+	s.SignedIn("ada")
+	bob, err := s.Accounts.Lookup(t.Context(), "bob")
+	require.NoError(t, err)
+	require.Contains(t, bob.PasswordHash, "argon2id")
+}
+
+// What a file has otherwise is told, whether an import would change it or not.
+func TestWhatSomebodySignsInWithIsTold(t *testing.T) {
+	s := sitetest.New(t)
+	imported(s, "csv", "username,email\nada,\nbob,\n,eve@example.org\nfay,fay@example.org\n")
+	bob, err := s.Accounts.Lookup(t.Context(), "bob")
+	require.NoError(t, err)
+	s.Set(bob.ID.String(), func(u *store.User) { u.EmailChanges = 1 }) // has had one
+	file := "username,email,email_verified\nada,ada@example.org,false\nbob,bob@example.org,\neve,eve@example.org,\nfay,fay@example.org,false\n"
+	kept := []string{"3 bob different email different", "4 eve different username different", "5 fay different email_verified different"}
+	report, remarks := imported(s, "csv", file)
+	require.Equal(t, 4, report.Different)
+	require.Equal(t, append([]string{"2 ada different email different"}, kept...), says(remarks))
+	report, remarks = imported(s, "csv", file, func(o *transfer.Options) { o.Update = true })
+	require.Equal(t, []int{1, 3}, []int{report.Updated, report.Different})
+	require.Equal(t, kept, says(remarks))
+	require.Contains(t, remarks[0].Message, "no import changes")
+	ada, err := s.Accounts.Lookup(t.Context(), "ada@example.org")
+	require.NoError(t, err)
+	require.Equal(t, []any{"ada", false}, []any{ada.Username, ada.EmailVerified})
 }

@@ -1,0 +1,72 @@
+// report.go: what is said of a file and its lines.
+
+package transfer
+
+import "strings"
+
+// note says of a file that nobody can sign in with what is in it.
+func (m *importer) note() {
+	const links = "people set one by a link: caddy registration reset-link"
+	switch {
+	case m.progress.Accounts == 0 || m.proven:
+	case m.hashless:
+		m.report.Notes = append(m.report.Notes, "none of these accounts has a password: the export was made without --with-hashes. Make it again with that and import it with --update, or "+links)
+	default:
+		m.report.Notes = append(m.report.Notes, "none of these accounts has a password in the file; "+links)
+	}
+}
+
+// remark counts a remark, and tells it if there were not too many like it.
+func (m *importer) remark(r Remark) error {
+	if len(r.Account) > 200 {
+		r.Account = strings.ToValidUTF8(r.Account[:200], "") + "…"
+	}
+	if len(r.Message) > 500 {
+		r.Message = strings.ToValidUTF8(r.Message[:500], "") + "…"
+	}
+	if len(r.Field) > 60 {
+		r.Field = strings.ToValidUTF8(r.Field[:60], "") + "…"
+	}
+	reason := m.report.reason(&r)
+	if reason.Count++; len(reason.Lines) < maxReasonLines {
+		reason.Lines = append(reason.Lines, r.Line)
+		reason.Accounts = append(reason.Accounts, r.Account)
+	}
+	if reason.Count > maxTold {
+		return nil
+	}
+	return m.tell(Event{Remark: &r})
+}
+
+// reason is that of a remark.
+func (p *Report) reason(r *Remark) *Reason {
+	const others = "each of these has a message of its own, which a pipe and --json show"
+	messages, rest := 0, (*Reason)(nil)
+	for _, have := range p.Reasons {
+		if have.Fate != r.Fate || have.Field != r.Field || have.Code != r.Code {
+			continue
+		}
+		switch have.Message {
+		case r.Message:
+			return have
+		case others:
+			rest = have
+		}
+		messages++
+	}
+	if rest != nil {
+		return rest
+	}
+	message := r.Message
+	if messages >= maxMessages {
+		message = others
+	}
+	if len(p.Reasons) >= maxReasons {
+		rest = p.Reasons[maxReasons-1] // all others together
+		rest.Field, rest.Code, rest.Message = "", "more", "there are more reasons than are listed"
+		return rest
+	}
+	reason := &Reason{Fate: r.Fate, Field: r.Field, Code: r.Code, Message: message}
+	p.Reasons = append(p.Reasons, reason)
+	return reason
+}
