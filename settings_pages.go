@@ -150,8 +150,9 @@ type AdminSettings struct {
 	// How long after the sign-in something can be changed without the password.
 	// Default: 15 minutes.
 	MaxAge caddy.Duration `json:"max_age,omitempty"`
-	// Whether who has no second factor may only look: `off` or `required`. It
-	// asks for nothing where the realm has no second factors. Default: `required`.
+	// Whether who may needs a second factor, and has to have shown it at the sign-in, before
+	// he sees or does anything: `off` or `required`. It asks for nothing where nobody can set
+	// up a factor. Default: `required`.
 	SecondFactor string `json:"second_factor,omitempty"`
 }
 

@@ -162,6 +162,8 @@ func (a *Accounts) asAdmin(t *Txn) error {
 		return err
 	case !a.Policy.IsAdmin(u):
 		return refusal.New(refusal.CodeNotFound)
+	case a.adminOwesFactor(u):
+		return refusal.New(refusal.CodeFactorRequired)
 	}
 	return nil
 }

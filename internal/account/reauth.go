@@ -151,6 +151,26 @@ func (a *Accounts) AdminAsks(u *store.User, s *store.Session) string {
 	return ""
 }
 
+// AdminLacks is what somebody who may look after the others' accounts has to do first,
+// where admin.second_factor is required: CodeFactorRequired, to set up a factor;
+// CodeInsufficient, to show it at this sign-in; "": nothing. A recovery code shows none.
+// Where nobody can set up a factor, none is asked for.
+func (a *Accounts) AdminLacks(u *store.User, s *store.Session) refusal.Code {
+	switch {
+	case a.adminOwesFactor(u):
+		return refusal.CodeFactorRequired
+	case a.Policy.Admin.SecondFactor && u.HasFactor() && !slices.Contains(s.AMR, MethodMulti):
+		return refusal.CodeInsufficient
+	}
+	return ""
+}
+
+// adminOwesFactor reports whether an admin has to have a factor and has none.
+func (a *Accounts) adminOwesFactor(u *store.User) bool {
+	f := a.Policy.Factors
+	return a.Policy.Admin.SecondFactor && !u.HasFactor() && (f.TOTP || f.Passkey && f.Passkeys != nil)
+}
+
 // ProveAgain refuses an input that doesn't bring the password of who is signed in, or a factor, as
 // reauthenticate does. From then on the sign-in is a fresh one, which has shown that.
 func (a *Accounts) ProveAgain(ctx context.Context, p session.Principal, in field.Input) error {

@@ -168,11 +168,14 @@ func (r *Realm) ToChallenge(c *Call, page string) string {
 }
 
 // ToEnrolment is where a browser goes whose owner has to set up a factor first.
-func (r *Realm) ToEnrolment(c *Call) string {
+func (r *Realm) ToEnrolment(c *Call) string { return r.ToChallenge(c, r.EnrolmentPage()) }
+
+// EnrolmentPage is where somebody sets up a factor who has none.
+func (r *Realm) EnrolmentPage() string {
 	if !r.Options.Factors.TOTP {
-		return r.ToChallenge(c, "/add-passkey/")
+		return "/add-passkey/"
 	}
-	return r.ToChallenge(c, "/enrol-totp/")
+	return "/enrol-totp/"
 }
 
 // CheckKept is where a browser goes after a sign-in: where the cookie of the form's page

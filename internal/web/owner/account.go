@@ -37,7 +37,7 @@ func showAccount(c *Call) (*Shown, error) {
 		return nil, err
 	}
 	if !c.HTML {
-		return &Shown{JSON: append(web.AccountShown(c.Accounts, u), web.NewObject("sessions", shownSignIns(signIns))...)}, nil
+		return &Shown{JSON: append(web.AccountShown(c.Accounts, u), web.NewObject("second_step", shownFactors(u), "sessions", shownSignIns(signIns))...)}, nil
 	}
 	rows, err := c.Audits(c.Req.Context(), store.AuditQuery{Account: u.ID, Limit: auditShown, Newest: true})
 	if err != nil {
@@ -48,6 +48,7 @@ func showAccount(c *Call) (*Shown, error) {
 		Parts: []Part{
 			{Facts: c.facts(u), Buttons: c.actLinks(u), Forms: c.actForms(u)},
 			{Heading: c.Say("page.admin.sign_ins"), Table: c.signIns(u, signIns)},
+			{Heading: c.Say("page.factors.title"), Table: c.factors(u)},
 			{Heading: c.Say("page.admin.last_events"), Table: c.events(rows.Rows)},
 		},
 		Links: []web.PageLink{{Href: c.Address("accounts"), Text: c.Say("link.admin_accounts")}},
@@ -105,6 +106,32 @@ func (c *Call) signIns(u *store.User, list []*store.Session) *Table {
 		}})
 	}
 	return t
+}
+
+// factorTypes are what the types of factors are called.
+var factorTypes = map[store.FactorType]text.Phrase{store.FactorTOTP: text.Say("factor.totp"), store.FactorPasskey: text.Say("factor.passkey")}
+
+// factors is the table of what an account is asked for besides the password.
+func (c *Call) factors(u *store.User) *Table {
+	t := &Table{
+		Label: c.Say("page.factors.title"), Empty: c.Say("page.admin.no_factors"),
+		Columns: []string{c.Say("page.admin.factor_type"), c.Say("field.factor_name"), c.Say("page.admin.factor_created"), c.Say("page.admin.last_used")},
+	}
+	for i := range u.Factors {
+		f := &u.Factors[i]
+		t.Rows = append(t.Rows, Row{Cells: []Cell{{Text: c.Loc.Text(factorTypes[f.Type])}, {Text: orDash(f.Name)}, {Time: moment(f.Created)}, {Time: moment(f.LastUsed)}}})
+	}
+	return t
+}
+
+// shownFactors are those of an account for programs, without what they are checked by.
+func shownFactors(u *store.User) []web.Object {
+	list := make([]web.Object, len(u.Factors))
+	for i := range u.Factors {
+		f := &u.Factors[i]
+		list[i] = web.NewObject("id", f.ID.String(), "type", f.Type, "name", f.Name, "created", field.TimeValue(f.Created), "last_used", field.TimeValue(f.LastUsed))
+	}
+	return list
 }
 
 // actForms are the buttons of the acts that need no page, actLinks lead to those of the

@@ -145,6 +145,14 @@ var acts = []*Act{
 		},
 	},
 	{
+		Name: "reset-factors", Submit: text.Say("page.admin.reset_factors"), Intro: text.Say("page.admin.reset_factors_text"), Note: text.Say("detail.admin_factors_reset"), Grave: true,
+		Fits: func(_ *Call, u *store.User) bool { return u.HasFactor() }, Summary: "Removes the second step with its recovery codes, ends all sign-ins, and mails that",
+		Do: func(c *Call, u *store.User) (*Done, error) {
+			_, err := c.ResetFactors(c.Req.Context(), u.ID, account.Client{})
+			return nil, err
+		},
+	},
+	{
 		Name: "enable", Submit: text.Say("page.admin.enable"), Note: text.Say("detail.admin_enabled"), Plain: true, Several: true,
 		Fits: func(_ *Call, u *store.User) bool { return !u.IsActive && account.StateOf(u) != account.StateWaiting }, Summary: "Lets an account sign in", Codes: []refusal.Code{refusal.CodeEmailAlreadyRegistered}, Do: setActive(true),
 	},

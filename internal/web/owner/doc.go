@@ -4,6 +4,7 @@ package owner
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
@@ -39,17 +40,23 @@ const (
 
 // Described implements web.OwnerPages.
 func (s *Server) Described() (list []*web.Endpoint) {
+	var demanded []refusal.Code
+	if s.realm.Options.Admin.SecondFactor {
+		demanded = []refusal.Code{refusal.CodeInsufficient, refusal.CodeFactorRequired}
+	}
 	for _, p := range s.pages {
-		id := ""
+		var name strings.Builder
 		for part := range strings.FieldsFuncSeq(p.Path, func(r rune) bool { return strings.ContainsRune("/-{}", r) }) {
-			id += strings.ToUpper(part[:1]) + part[1:]
+			name.WriteString(strings.ToUpper(part[:1]) + part[1:])
 		}
+		id := name.String()
 		e := web.Endpoint{Name: prefix + p.Path, SignedIn: true, Doc: web.EndpointDoc{Tag: web.TagOwner, Success: http.StatusOK, Hidden: true}}
 		if p.Get != nil && !p.ForPeople {
 			get := e
 			get.Methods, get.Doc.Operation, get.Doc.Summary, get.Doc.Answer = []string{http.MethodGet}, "getOwner"+id, p.Doc.Get, p.Doc.Shows
+			get.Doc.Codes = demanded
 			if get.Doc.Inputs = p.Doc.Query; len(get.Doc.Inputs) > 0 {
-				get.Doc.InQuery, get.Doc.Codes = true, []refusal.Code{refusal.CodeInvalid}
+				get.Doc.InQuery, get.Doc.Codes = true, append([]refusal.Code{refusal.CodeInvalid}, demanded...)
 			}
 			list = append(list, &get)
 		}
@@ -60,7 +67,7 @@ func (s *Server) Described() (list []*web.Endpoint) {
 				post.Doc.Answer = web.SchemaDetail
 			}
 			post.Doc.Inputs = append(append(post.Doc.Inputs, p.Doc.Body...), provenInput)
-			post.Doc.Codes = append([]refusal.Code{refusal.CodePermissionDenied}, p.Doc.Codes...)
+			post.Doc.Codes = slices.Concat([]refusal.Code{refusal.CodePermissionDenied}, p.Doc.Codes, demanded)
 			list = append(list, &post)
 		}
 	}

@@ -124,6 +124,7 @@ func (s *Server) Serve(w http.ResponseWriter, req *http.Request, path string) bo
 		web.SeeOther(w, http.StatusFound, r.WithNext("/login/", withQuery(r.Address("/"+path+"/"), req.URL.RawQuery)))
 	case c.Who == nil:
 		s.refuse(c, refusal.New(refusal.CodeNotAuthenticated))
+	case !s.admitted(c, read):
 	case read:
 		if c.Query = web.QueryOf(req); c.Query == nil {
 			c.Query = url.Values{}

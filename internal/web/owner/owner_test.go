@@ -12,9 +12,9 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 )
 
-// withAdmins has the owner's pages for the group admins.
+// withAdmins has the owner's pages for the group admins, who need no second step.
 func withAdmins(s *registration.Settings) {
-	s.Admin = &registration.AdminSettings{Group: "admins"}
+	s.Admin = &registration.AdminSettings{Group: "admins", SecondFactor: "off"}
 }
 
 // newSite has ada, who is of the group, and the members that are named.

@@ -1,5 +1,6 @@
-// sudo.go: an act of who has signed in some time ago: he is asked for his password, and
-// then the act goes on with what was typed.
+// sudo.go: what who may has to show: a second step where the site demands it of admins,
+// and for an act, where he has signed in some time ago, his password or that step once
+// more; then the act goes on with what was typed.
 
 package owner
 
@@ -7,12 +8,72 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
+
+// admitted reports whether who asks has the second step that the site demands of admins,
+// and has shown it. If not, the answer is given: a browser is led to where that is done,
+// and from there back. A form that is sent goes on, where proven asks for the step.
+func (s *Server) admitted(c *Call, read bool) bool {
+	code := c.AdminLacks(c.Who.User, c.Who.Session)
+	switch {
+	case code == "":
+		return true
+	case !read && code == refusal.CodeInsufficient && c.factorAsked():
+		return true
+	case !c.HTML && code == refusal.CodeInsufficient:
+		s.refuse(c, &refusal.Error{Code: code, Challenge: `error="` + string(code) + `", acr_values="` + account.MethodMulti + `"`})
+	case !c.HTML:
+		s.refuse(c, refusal.New(code))
+	case code == refusal.CodeFactorRequired:
+		web.SeeOther(c.W, seeOther(read), s.realm.WithNext(s.realm.EnrolmentPage(), c.comeBack(read)))
+	default:
+		web.SeeOther(c.W, seeOther(read), c.stepUp(c.comeBack(read)))
+	}
+	return false
+}
+
+// factorAsked reports whether an act waits for a factor that can be sent with it.
+func (c *Call) factorAsked() bool {
+	asked := c.AdminAsks(c.Who.User, c.Who.Session)
+	return asked != "" && asked != account.ParamPassword
+}
+
+func seeOther(read bool) int {
+	if read {
+		return http.StatusFound
+	}
+	return http.StatusSeeOther
+}
+
+// comeBack is where a browser goes on that had to show something first: the page that it
+// asked for or, where it has sent a form, that of the form.
+func (c *Call) comeBack(read bool) string {
+	path := strings.ReplaceAll(c.Page.Path, "{id}", c.ID)
+	switch {
+	case read:
+		return withQuery(c.Address(path), c.Req.URL.RawQuery)
+	case c.Page.Get == nil && c.ID != "":
+		return c.Address("accounts/" + c.ID)
+	case c.Page.Get == nil:
+		return c.Address(c.Page.Tab)
+	}
+	return c.Address(path)
+}
+
+// stepUp is the page where a factor is shown, once more where that was some time ago.
+func (c *Call) stepUp(next string) string {
+	target := web.WithParam(c.Realm.WithNext("/step-up/", next), web.ParamFactors, "2")
+	return web.WithParam(target, web.ParamMaxAge, strconv.Itoa(int(c.Policy.Admin.MaxAge/time.Second)))
+}
 
 // proven reports whether who asks may change something now. If not, the answer is given:
 // the page that asks for the password, or for programs the refusal.
@@ -21,9 +82,17 @@ func (s *Server) proven(c *Call) bool {
 	if asked == "" {
 		return true
 	}
+	ways := []string{asked}
+	if asked != account.ParamPassword {
+		ways = c.StepUpWays(c.Who.User)
+	}
 	var err error
-	if c.In[asked].Kind == field.ValueAbsent {
+	if !slices.ContainsFunc(ways, func(way string) bool { return c.In[way].Kind != field.ValueAbsent }) {
 		err = account.ReauthenticateBy(asked)
+		if c.HTML && asked == account.ParamPasskey { // by a script of that page
+			web.SeeOther(c.W, http.StatusSeeOther, c.stepUp(c.comeBack(false)))
+			return false
+		}
 		if c.HTML {
 			s.ask(c, asked, http.StatusOK)
 			return false
@@ -33,8 +102,10 @@ func (s *Server) proven(c *Call) bool {
 	}
 	switch {
 	case err == nil:
-		delete(c.In, asked)
-		delete(c.Lists, asked)
+		for _, way := range ways {
+			delete(c.In, way)
+			delete(c.Lists, way)
+		}
 		return true
 	case c.HTML && len(web.AsRefusal(err).Fields) > 0:
 		s.realm.LogAct(c.Call, prefix+c.Page.Path, c.Who.User, err)

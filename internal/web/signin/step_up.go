@@ -79,7 +79,7 @@ func skipStepUp(w http.ResponseWriter, c *web.Call) bool {
 		}
 		web.SeeOther(w, http.StatusFound, c.Realm.AfterSignIn(c.Next))
 	case factor && !c.Who.User.HasFactor():
-		web.SeeOther(w, http.StatusFound, c.Realm.WithNext("/enrol-totp/", c.Next))
+		web.SeeOther(w, http.StatusFound, c.Realm.WithNext(c.Realm.EnrolmentPage(), c.Next))
 	case len(ways) == 0:
 		web.SeeOther(w, http.StatusFound, web.WithParam(c.Realm.WithNext("/login/", c.Next), web.ParamReauth, "1"))
 	default:
