@@ -1,4 +1,4 @@
-// fuzz_test.go: properties of what reads a Caddyfile. The others stand beside what
+// caddyfile_test.go: properties of what reads a Caddyfile. The others stand beside what
 // they try.
 
 package registration_test
