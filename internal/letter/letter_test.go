@@ -456,7 +456,7 @@ func TestMailsSayWhyTheyCome(t *testing.T) {
 		store.MailFactorAdded: "mail.why_notice", store.MailFactorRemoved: "mail.why_notice", store.MailFactorGuessed: "mail.why_notice", store.MailRecoveryUsed: "mail.why_notice",
 		store.MailRecoveryFew: "mail.why_notice", store.MailRecoveryMade: "mail.why_notice", store.MailFactorsReset: "mail.why_notice",
 		store.MailEmailChanged: "mail.why_notice", store.MailPasswordChanged: "mail.why_notice", store.MailLoginChanged: "mail.why_notice",
-		store.MailVerifyRegistration: "mail.why", store.MailResetPassword: "mail.why", store.MailVerifyEmail: "mail.why", store.MailEmailInUse: "mail.why",
+		store.MailVerifyRegistration: "mail.why", store.MailResetPassword: "mail.why", store.MailLoginCode: "mail.why", store.MailVerifyEmail: "mail.why", store.MailEmailInUse: "mail.why",
 	}
 	for _, language := range l.Locales {
 		require.Len(t, r.Of[language.Name], len(reasons))
