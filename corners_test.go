@@ -202,6 +202,7 @@ func must[T any](v T, err error) T {
 
 func TestWarnings(t *testing.T) {
 	s := sitetest.Settings()
+	s.Factors.Passkey = sitetest.Off() // which plain HTTP has a warning for
 	s.Register.AutoLogin, s.Register.OneTimeUse, s.ResetPassword.FailWhenUserNotFound = sitetest.On(), sitetest.Off(), sitetest.On()
 	s.SetDefaults()
 	require.Len(t, s.Warnings(), 3)

@@ -126,7 +126,7 @@ func TestTerminal(t *testing.T) {
 		sc := sc.in(t)
 		sc.run("list")
 		seen := sc.ends(0)
-		require.Regexp(t, `(?m)^USERNAME  E-MAIL            STATE     GROUPS  JOINED            LAST SIGN-IN$`, seen)
+		require.Regexp(t, `(?m)^(?:\$ )?USERNAME  E-MAIL            STATE     GROUPS  JOINED            LAST SIGN-IN$`, seen)
 		require.Regexp(t, `(?m)^ada       ada@example\.com   active    admins  \d{4}-\d\d-\d\d \d\d:\d\d$`, seen)
 		require.Regexp(t, `(?m)^alan      alan@example\.com  disabled          \d{4}`, seen)
 		sc.run("show", "ada")
