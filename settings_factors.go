@@ -1,14 +1,11 @@
-// settings_factors.go: the second step: what people can add and who has to; and the keys:
-// which secrets sign and which still verify, and under which those of factors are sealed.
+// settings_factors.go: the second step: what people can add and who has to.
 
 package registration
 
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
-	"fmt"
 	"net"
 	"strings"
 
@@ -22,7 +19,6 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/origin"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
-	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -57,11 +53,9 @@ func (s *Settings) checkFactors(bad badFunc) {
 			bad("factors.required_for", "%q is no name of a group", group)
 		}
 	}
-	if f.RPID != "" && !hasPlaceholder(f.RPID) {
-		if ascii, err := hostname.ToASCII(f.RPID); err != nil || net.ParseIP(f.RPID) != nil || strings.ContainsAny(f.RPID, ":/ ") || ascii != "localhost" && !field.MeansAddress("a@"+f.RPID) {
-			bad("factors.rp_id", "%q is no domain; write for example example.com", f.RPID)
-			return
-		}
+	if f.RPID != "" && !hasPlaceholder(f.RPID) && !isDomain(f.RPID) {
+		bad("factors.rp_id", "%q is no domain; write for example example.com", f.RPID)
+		return
 	}
 	if hasPlaceholder(f.RPID) || hasPlaceholder(s.BaseURL) || hasPlaceholder(s.Session.CookieDomain) {
 		return
@@ -73,6 +67,12 @@ func (s *Settings) checkFactors(bad badFunc) {
 	case len(f.RequiredFor) > 0 && !*f.TOTP && *f.Passkey && party.Off != "":
 		bad("factors.required_for", "nobody could add a factor, because totp is off, and passkeys can't be used here: %s; turn totp on, or remove the line", party.Off)
 	}
+}
+
+// isDomain reports whether passkeys can be bound to a name.
+func isDomain(name string) bool {
+	ascii, err := hostname.ToASCII(name)
+	return err == nil && net.ParseIP(name) == nil && !strings.ContainsAny(name, ":/ ") && (ascii == "localhost" || field.MeansAddress("a@"+name))
 }
 
 // party is whose the passkeys of the site are.
@@ -170,70 +170,4 @@ func (r *realm) withPasskeys(ctx context.Context) (count int, err error) {
 			return count, nil
 		}
 	}
-}
-
-// factorKeys opens the key under which the secrets of factors are sealed, by the secrets
-// of the configuration, or by the key in the store where there are none. That one opens
-// it too where there was no secret before.
-func (r *realm) factorKeys(ctx context.Context) (*factor.Keys, error) {
-	var generated [][]byte
-	err := r.resources.store.View(ctx, func(tx store.Tx) error {
-		key, err := tx.Value(signingKey)
-		if err == nil {
-			generated = [][]byte{key}
-		} else if errors.Is(err, store.ErrNotFound) {
-			err = nil
-		}
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("the signing key in the store: %w", err)
-	}
-	var secrets [][]byte
-	for _, s := range r.settings.Secrets {
-		secrets = append(secrets, []byte(s))
-	}
-	if len(secrets) == 0 {
-		secrets, generated = generated, nil
-	}
-	keys, err := factor.Open(ctx, r.resources.store, r.Name, secrets, generated)
-	if err != nil {
-		return nil, fmt.Errorf("the key of the second factors: %w", err)
-	}
-	return keys, nil
-}
-
-// signingKey is the name of the generated key among the store's values.
-const signingKey = "signing_key"
-
-// newSigner uses the configured secrets, or the key in the store, made at the
-// first start.
-func (r *realm) newSigner() (*sign.Signer, error) {
-	var secrets [][]byte
-	for _, s := range r.settings.Secrets {
-		secrets = append(secrets, []byte(s))
-	}
-	if len(secrets) > 0 {
-		return sign.NewSigner(r.Name, secrets...)
-	}
-	var key []byte
-	err := r.resources.store.View(context.Background(), func(tx store.Tx) (err error) {
-		key, err = tx.Value(signingKey)
-		return err
-	})
-	if errors.Is(err, store.ErrNotFound) {
-		fresh := make([]byte, sign.SecretBytes)
-		_, _ = rand.Read(fresh) // never fails
-		err = r.resources.store.Update(context.Background(), func(tx store.Tx) (err error) {
-			if key, err = tx.Value(signingKey); !errors.Is(err, store.ErrNotFound) {
-				return err
-			}
-			key = fresh
-			return tx.PutValue(signingKey, key)
-		})
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the signing key in the store: %w", err)
-	}
-	return sign.NewSigner(r.Name, key)
 }

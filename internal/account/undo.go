@@ -321,7 +321,7 @@ func (a *Accounts) UndoFactor(ctx context.Context, in field.Input, client Client
 		}
 		useLink(u, l)
 		id, _ := store.ParseID(l.claim.Email)
-		event, serial := audit.FactorRemoved, u.EmailChanges
+		event, serial := audit.FactorRemoved, uint32(0)
 		if f := u.Factor(id); f != nil {
 			created := f.Created
 			serial = f.EmailChanges

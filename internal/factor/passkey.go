@@ -149,8 +149,7 @@ func verification(c Ceremony) protocol.UserVerificationRequirement {
 
 // wrong wraps why the library refuses an answer.
 func wrong(err error) error {
-	var told *protocol.Error
-	if errors.As(err, &told) {
+	if told, ok := errors.AsType[*protocol.Error](err); ok {
 		return fmt.Errorf("%w: %s: %s", ErrPasskey, told.Details, told.DevInfo)
 	}
 	return fmt.Errorf("%w: %w", ErrPasskey, err)

@@ -73,7 +73,7 @@ func (b Binding) claim(head []byte, made time.Time) sign.Claim {
 
 // newChallenge makes a challenge for a binding.
 func newChallenge(s *sign.Signer, b Binding, now time.Time) []byte {
-	head := binary.BigEndian.AppendUint64(make([]byte, 0, challengeSize), uint64(now.UnixMilli())) //nolint:gosec // the years before 1970 are past
+	head := binary.BigEndian.AppendUint64(make([]byte, 0, challengeSize), uint64(now.UnixMilli()))
 	head = head[:challengeTime+challengeNonce]
 	_, _ = rand.Read(head[challengeTime:]) // never fails
 	mac, _ := base64.RawURLEncoding.DecodeString(s.Sign(b.claim(head, now)))

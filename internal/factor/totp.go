@@ -52,7 +52,7 @@ func Step(now time.Time) int64 { return now.Unix() / Period }
 
 // Code is the code of a step.
 func Code(secret []byte, step int64) (string, error) {
-	return hotp.GenerateCode(SecretText(secret), uint64(max(step, 0))) //nolint:gosec // not negative
+	return hotp.GenerateCode(SecretText(secret), uint64(max(step, 0)))
 }
 
 // Match reports whether a code is that of a step around now which is later than last,

@@ -80,7 +80,8 @@ var (
 // PasskeyInput is a browser's answer to what a passkey was asked.
 func PasskeyInput(required bool) InputDoc {
 	return InputDoc{account.ParamPasskey, required, Object{
-		{"type", []string{"object", "string"}}, {"description", "The browser's answer: `toJSON()` of its PublicKeyCredential, or that as a text."},
+		{"type", []string{"object", "string"}},
+		{"description", "The browser's answer: `toJSON()` of its PublicKeyCredential, or that as a text."},
 		{"examples", []any{Object{{"id", "KEDetxZcUfinhVi6Za5nZQ"}, {"rawId", "KEDetxZcUfinhVi6Za5nZQ"}, {"type", "public-key"}, {"clientExtensionResults", Object{}}, {"response", Object{}}}}},
 	}}
 }

@@ -344,7 +344,8 @@ func (r *Realm) schemas() Object {
 // passkeyOptions are what a browser is asked by the Web Authentication API.
 func passkeyOptions(name string) Object {
 	return Object{
-		{"type", "object"}, {"required", []string{"publicKey"}},
+		{"type", "object"},
+		{"required", []string{"publicKey"}},
 		{"properties", Object{{"publicKey", Object{{"type", "object"}, {"description", "The JSON of the " + name + " of the Web Authentication API (level 3); in a browser, for `PublicKeyCredential.parse…OptionsFromJSON`."}}}}},
 	}
 }

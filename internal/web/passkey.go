@@ -20,7 +20,7 @@ import (
 const ScriptName = "passkey.js"
 
 // passkeyCSP is added to the policy of those pages, and of no others.
-const passkeyCSP = "; script-src 'self'; connect-src 'self'"
+const passkeyCSP = "; script-src 'self'; connect-src 'self'" //nolint:gosec // no secret
 
 // A PagePasskey is the button that asks a browser for a passkey. It is hidden until the
 // script has shown it.

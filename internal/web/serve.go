@@ -170,14 +170,8 @@ func (r *Realm) Serve(w http.ResponseWriter, req *http.Request, name string) {
 	defer r.keepSecrets(w, req)()
 	html := !r.Options.Pages.Off && WantsPage(req.Header)
 	read := isRead(req)
-	if !r.Options.Pages.Off && read {
-		if name == "" {
-			http.Redirect(w, req, r.Address("/profile/"), http.StatusFound)
-			return
-		}
-		if r.Pages.file(w, req, name) {
-			return
-		}
+	if !r.Options.Pages.Off && read && r.serveFile(w, req, name) {
+		return
 	}
 	e, ok := r.Endpoints[name]
 	if r.Origins.cors(w, req, e) {
@@ -207,6 +201,16 @@ func (r *Realm) Serve(w http.ResponseWriter, req *http.Request, name string) {
 	}
 	r.Heed(req)
 	r.call(w, req, e, html, page)
+}
+
+// serveFile answers with what belongs to all pages: the way to the first one, the style
+// sheet, the script. It reports whether name is one of these.
+func (r *Realm) serveFile(w http.ResponseWriter, req *http.Request, name string) bool {
+	if name == "" {
+		http.Redirect(w, req, r.Address("/profile/"), http.StatusFound)
+		return true
+	}
+	return r.Pages.file(w, req, name)
 }
 
 // mayBeInvited reports whether a request to an endpoint that is off may bring an
@@ -359,21 +363,7 @@ func (r *Realm) finish(w http.ResponseWriter, c *Call, e *Endpoint, html bool) {
 	if e.linkActs || c.Req.Method != http.MethodGet && c.Req.Method != http.MethodHead {
 		r.logAct(c, e, rep, err)
 	}
-	if r.leavesPages(c, rep, err) {
-		forgetPages(w)
-	}
-	if rep != nil && (rep.Cookie != "" || rep.SignedOut) {
-		r.setCookie(w, c.Req, rep.Cookie)
-	}
-	r.keepChallenge(w, c, rep)
-	r.keepPasskeyDevice(w, c, rep)
-	r.keepCode(w, c, rep)
-	if rep != nil && (rep.Cookie != "" || rep.KnownDevice) {
-		r.rememberDevice(w, c, rep.User)
-	}
-	if rep != nil && rep.SignedUp {
-		r.markSignUp(w, c, rep.User)
-	}
+	r.keepCookies(w, c, rep, err)
 	if r.sendOn(w, c, e, err, html) {
 		return
 	}
@@ -392,6 +382,25 @@ func (r *Realm) finish(w http.ResponseWriter, c *Call, e *Endpoint, html bool) {
 		r.Pages.done(w, c, e, rep)
 	default:
 		r.writeReply(w, c.Loc, rep)
+	}
+}
+
+// keepCookies has the browser keep, or forget, what an act has come to.
+func (r *Realm) keepCookies(w http.ResponseWriter, c *Call, rep *Reply, err error) {
+	if r.leavesPages(c, rep, err) {
+		forgetPages(w)
+	}
+	if rep != nil && (rep.Cookie != "" || rep.SignedOut) {
+		r.setCookie(w, c.Req, rep.Cookie)
+	}
+	r.keepChallenge(w, c, rep)
+	r.keepPasskeyDevice(w, c, rep)
+	r.keepCode(w, c, rep)
+	if rep != nil && (rep.Cookie != "" || rep.KnownDevice) {
+		r.rememberDevice(w, c, rep.User)
+	}
+	if rep != nil && rep.SignedUp {
+		r.markSignUp(w, c, rep.User)
 	}
 }
 

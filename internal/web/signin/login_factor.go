@@ -46,7 +46,7 @@ func EndpointLoginFactor(r *web.Realm) *web.Endpoint {
 			Complete: tellWhatIsAsked,
 			Instead:  notAsked,
 			Refused: func(w http.ResponseWriter, c *web.Call, refused *refusal.Error) bool {
-				switch refused.Code { //nolint:exhaustive // the others are shown
+				switch refused.Code {
 				case refusal.CodeChallengeExpired:
 					c.SignInAgain(w, http.StatusSeeOther, true)
 				case refusal.CodeFactorRequired:
