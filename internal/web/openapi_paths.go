@@ -144,9 +144,16 @@ func (r *Realm) refusalsOf(e *Endpoint, acts bool) map[int][]refusal.Code {
 	if r.Options.Login.Token && !e.Anonymous {
 		add(refusal.CodeTokenInvalid)
 	}
-	throttled := e.Throttle != "" || slices.ContainsFunc(d.Inputs, func(in InputDoc) bool { return in.Name == account.ParamPassword && !in.Required })
-	if acts && throttled && !r.Options.Unlimited && !slices.Contains(d.Codes, refusal.CodeThrottled) {
+	optional := func(name string) bool {
+		return slices.ContainsFunc(d.Inputs, func(in InputDoc) bool { return in.Name == name && !in.Required })
+	}
+	throttled := (e.Throttle != "" || optional(account.ParamPassword)) && !r.Options.Unlimited
+	// Wrong factors are counted in the account, whatever the throttles are.
+	if acts && (throttled || optional(account.ParamTOTP)) && !slices.Contains(d.Codes, refusal.CodeThrottled) {
 		add(refusal.CodeThrottled)
+	}
+	if acts && optional(account.ParamTOTP) && !slices.Contains(d.Codes, refusal.CodeFactorInvalid) {
+		add(refusal.CodeFactorInvalid)
 	}
 	add(refusal.CodeInternal, refusal.CodeUnavailable)
 	return codes

@@ -48,6 +48,27 @@ func TestAttacksOnTheSecondStep(t *testing.T) {
 			s.Travel(time.Hour)
 			require.Equal(t, http.StatusOK, b.Post("/accounts/login-factor", answerWith(challenged(t, b, "ada"), "totp", a.code())).StatusCode)
 		},
+		"changes of the account take as few": func(t *testing.T, s *sitetest.Site, id string, a app, codes []string) {
+			b := s.Browser().Problems()
+			require.Equal(t, http.StatusOK, b.Post("/accounts/login-factor", answerWith(challenged(t, b, "ada"), "recovery_code", codes[0])).StatusCode)
+			remove := sitetest.Data{"id": s.Stored(id).Factors[0].ID.String()}
+			for range 10 {
+				sitetest.RequireError(t, b.Post("/accounts/remove-factor", sitetest.With(remove, sitetest.Data{"totp": wrong})), 400, "totp:factor_invalid")
+			}
+			right := sitetest.Data{"totp": a.code()}
+			for path, body := range map[string]sitetest.Data{"remove-factor": sitetest.With(remove, right), "recovery-codes": right, "register-email": sitetest.With(right, sitetest.Data{"email": "ada@example.net"})} {
+				sitetest.RequireError(t, b.Post("/accounts/"+path, body), 429, "throttled")
+			}
+		},
+		"a thief's factor, by the link of its mail": func(t *testing.T, s *sitetest.Site, id string, _ app, _ []string) {
+			s.Set(id, func(u *store.User) { u.Factors, u.RecoveryCodes = nil, nil })
+			thief := s.SignedIn("ada")
+			enrol(t, s, thief)
+			require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/undo-factor", sitetest.LinkOf(s.Mail(), t)).StatusCode)
+			require.Empty(t, s.Stored(id).Factors)
+			require.Empty(t, s.Stored(id).RecoveryCodes, "they are his, too")
+			require.Equal(t, http.StatusUnauthorized, thief.Get("/accounts/profile").StatusCode)
+		},
 		"another browser": func(t *testing.T, s *sitetest.Site, _ string, a app, _ []string) {
 			challenge := challenged(t, s.Browser(), "ada")
 			sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/login-factor", answerWith(challenge, "totp", a.code())), 400, "challenge_expired")
