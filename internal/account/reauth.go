@@ -119,6 +119,9 @@ func (a *Accounts) sudo(ctx context.Context, p session.Principal, in field.Input
 	}); err != nil {
 		return nil, err
 	}
+	if live := p.Session.ShownAt(); live.Before(asking.ShownAt()) {
+		asking.AuthTime = live // the store has it from a clock that was ahead
+	}
 	switch a.SudoAsks(before, asking, enrols) {
 	case "":
 		return func(t *Txn, u *store.User) error { // a factor may have been added meanwhile

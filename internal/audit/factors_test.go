@@ -48,9 +48,11 @@ func withApp(s *sitetest.Site) any {
 func init() {
 	maps.Copy(auditedEndpoints, map[string]auditedAct{
 		"factors":    {}, // shows
+		// Those of passkeys need an authenticator, which there is none of here.
+		"passkey-options": {}, "add-passkey": {}, "passkey-login-options": {}, "passkey-login": {},
 		"totp-qr":    {}, // shows
 		"enrol-totp": {}, // counts for nothing before it is confirmed
-		"confirm-totp": {before: setUp, act: func(s *sitetest.Site, e any) {
+		"confirm-totp": {anew: true, before: setUp, act: func(s *sitetest.Site, e any) {
 			ok(s, e.(enrolled).b, "confirm-totp", sitetest.Data{"code": e.(enrolled).code(s)})
 		}, events: "factor_added"},
 		"recovery-codes": {before: withApp, act: func(s *sitetest.Site, e any) { ok(s, e.(enrolled).b, "recovery-codes", nil) }, events: "recovery_codes_made"},

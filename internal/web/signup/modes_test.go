@@ -337,7 +337,7 @@ func TestTheDocumentHasTheCodesOfSignUp(t *testing.T) {
 		return of
 	}
 	for code, want := range map[string][]string{
-		"domain_not_allowed": {"register", "register-email", "verify-email", "profile", "verify-registration", "reset-password", "set-password"}, "signup_code_invalid": {"register"}, "terms_required": {"register", "login-factor"}, "challenge_expired": {"login-factor"},
+		"domain_not_allowed": {"register", "register-email", "verify-email", "profile", "verify-registration", "reset-password", "set-password"}, "signup_code_invalid": {"register"}, "terms_required": {"register", "login-factor"}, "challenge_expired": {"login-factor", "enrol-totp", "confirm-totp", "passkey-options", "add-passkey", "passkey-login-options"},
 	} {
 		require.ElementsMatch(t, want, strings.Fields(names(s)[code]), code)
 	}
