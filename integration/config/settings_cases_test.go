@@ -232,6 +232,25 @@ var settingCases = []settingCase{
 			require.Equal(t, !want, res.Header.Get("Set-Cookie") != "")
 		}
 	}},
+	{"login.mail_code", "login {\n mail_code on\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "200", plain: "not_found"} {
+			p.member("coda")
+			require.Equal(t, want, p.client().Code("POST", "/accounts/send-login-code", data{"login": "coda"}))
+		}
+		require.Regexp(t, `(?m)^    \d{6}\r?$`, with.mailWith("coda@example.org", "login-code").Text)
+	}},
+	{"factors.totp", "factors {\n totp off\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "not_found", plain: "200"} {
+			require.Equal(t, want, p.member("toto").Code("POST", "/accounts/enrol-totp", data{}))
+		}
+	}},
+	{"factors.required_for", "factors {\n required_for admins\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]any{with: true, plain: nil} {
+			c := p.member("reba")
+			p.AdminRequest(http.MethodPatch, "/registration/"+p.name+"/users/reba", "application/json", `{"groups": ["admins"]}`)
+			require.Equal(t, want, c.SignIn("reba").JSON(t)["enrol"])
+		}
+	}},
 	{"login.jwt", `login {
 			token jwt {
 				lifetime 2m

@@ -5,6 +5,7 @@ import createClient from "openapi-fetch";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import type { paths } from "./api.js";
 
 const [base, mails] = process.argv.slice(2) as [string, string];
@@ -88,6 +89,28 @@ expect(401, await client.GET("/profile"));
 cookie = held;
 expect(200, await client.POST("/revoke-session", { body: { id: list.find((session) => session.kind === "jwt")!.id } }));
 expect(200, await client.POST("/revoke-session", { body: { others: true } }));
+
+// code is what an app shows that has a secret (RFC 6238), so many steps from now.
+function code(secret: string, ahead = 0): string {
+  const bits = [...secret.replaceAll(" ", "")].map((c) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".indexOf(c).toString(2).padStart(5, "0")).join("");
+  const key = Buffer.from((bits.match(/.{8}/g) ?? []).map((byte) => parseInt(byte, 2)));
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30000) + ahead));
+  const sum = createHmac("sha1", new Uint8Array(key)).update(new Uint8Array(step)).digest();
+  return String((sum.readUInt32BE(sum[19]! & 15) & 0x7fffffff) % 1000000).padStart(6, "0");
+}
+
+assert.deepEqual(expect(200, await client.GET("/factors")), []);
+const app = expect(200, await client.POST("/enrol-totp", { body: {} }));
+assert.match(String(expect(200, await client.GET("/totp-qr", { parseAs: "text" }))), /^<svg/);
+expect(201, await client.POST("/confirm-totp", { body: { code: code(app.secret), name: "phone" } }));
+const [factor] = expect(200, await client.GET("/factors"));
+expect(200, await client.POST("/rename-factor", { body: { id: factor!.id, name: "old phone" } }));
+expect(201, await client.POST("/recovery-codes", { body: {} }));
+expect(200, await client.POST("/step-up", { body: { totp: code(app.secret, 1) } }));
+expect(400, await client.POST("/login-factor", { body: { challenge: "none", totp: "123456" } }));
+expect(400, await client.POST("/undo-factor", { body: { user_id: profile.id, factor: factor!.id, timestamp: "1764072000", signature: "none" } }));
+expect(200, await client.POST("/remove-factor", { body: { id: factor!.id } }));
 expect(200, await client.POST("/logout", { body: {} }));
 assert.equal(cookie, "");
 expect(200, await client.POST("/send-reset-password-link", { body: { login: "ada" } }));
