@@ -21,6 +21,9 @@ import (
 // 6265bis (5.6) takes them to be: everybody who asks gets the same answer.
 func sentCookie(req *http.Request, name string) (value string, sent bool) {
 	for _, line := range req.Header["Cookie"] {
+		if !strings.Contains(line, name) { // most often: several cookies are asked for
+			continue
+		}
 		for line != "" {
 			var part string
 			part, line, _ = strings.Cut(line, ";")
