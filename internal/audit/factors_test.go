@@ -47,7 +47,7 @@ func withApp(s *sitetest.Site) any {
 
 func init() {
 	maps.Copy(auditedEndpoints, map[string]auditedAct{
-		"factors":    {}, // shows
+		"factors": {}, // shows
 		// Those of passkeys need an authenticator, which there is none of here.
 		"passkey-options": {}, "add-passkey": {}, "passkey-login-options": {}, "passkey-login": {},
 		"totp-qr":    {}, // shows
