@@ -228,7 +228,7 @@ func (c *common) sayReport(cmd *cobra.Command, r *importReport) error {
 	case r.Error != "":
 		failed = fmt.Errorf("the rest of the file could not be read: %s", r.Error)
 	case r.Refused > 0:
-		failed = fmt.Errorf("%s of the file could not be taken; mend them and run it again", english(r.Refused, "account"))
+		failed = fmt.Errorf("%s of the file could not be taken; correct them and run it again", english(r.Refused, "account"))
 	}
 	if c.flags.JSON {
 		return failed

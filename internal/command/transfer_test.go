@@ -118,7 +118,7 @@ func TestImportSaysWhatBecameOfIt(t *testing.T) {
 		return http.StatusOK, `{"report":{"dry_run":true,"added":0,"refused":1,"reasons":[{"fate":"refused","code":"syntax","message":"It is none.","count":1,"lines":[1]}]}}` + "\n"
 	}
 	out, _, err = m.run(t, "", "import", "--dry-run", file)
-	require.EqualError(t, err, "1 account of the file could not be taken; mend them and run it again")
+	require.EqualError(t, err, "1 account of the file could not be taken; correct them and run it again")
 	require.Contains(t, out, "1 account, refused: It is none. (line 1)\n0 accounts would be added")
 	m.answer = func(*http.Request) (int, string) {
 		return http.StatusOK, `{"report":{"added":1,"error":"line 7: it ends there"}}` + "\n"
