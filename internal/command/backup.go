@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -61,19 +60,11 @@ was there before stays.
 }
 
 func (c *common) fetchBackup(ctx context.Context, progress *progress, path string) (contents bolt.Contents, err error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return contents, fmt.Errorf("%s is not a file; name one", path)
-	}
-	if err := wholefile.Sweep(path); err != nil { // of one that was killed
-		return contents, err
-	}
-	// Before the server is asked, which may be long at work.
-	out, err := wholefile.Create(path)
+	out, err := begin(path) // before the server is asked, which may be long at work
 	if err != nil {
 		return contents, err
 	}
 	defer out.Abandon()
-	out.Lock()
 	res, err := c.ask(ctx, http.MethodGet, c.path("backup"), nil)
 	if err != nil {
 		return contents, err
@@ -83,17 +74,8 @@ func (c *common) fetchBackup(ctx context.Context, progress *progress, path strin
 		return contents, err
 	}
 	defer progress.end()
-	for done := int64(0); err == nil; {
-		var n int64
-		n, err = io.CopyN(out, res.Body, 256<<10)
-		done += n
-		progress.at(done, res.ContentLength)
-	}
-	if ctx.Err() != nil {
-		return contents, errInterrupted
-	}
-	if !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return contents, fmt.Errorf("the backup broke off: %w", err)
+	if _, err := copyAll(ctx, out, res.Body, res.ContentLength, progress); err != nil {
+		return contents, brokeOff("backup", err)
 	}
 	if err := out.Sync(); err != nil {
 		return contents, err

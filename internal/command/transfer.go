@@ -352,18 +352,11 @@ both have what their fields say, and no more.
 
 // exportInto writes an export to a file, which is there as a whole or not at all.
 func (c *common) exportInto(ctx context.Context, progress *progress, query url.Values, path string) (got exported, err error) {
-	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		return got, fmt.Errorf("%s is not a file; name one", path)
-	}
-	if err := wholefile.Sweep(path); err != nil { // of one that was killed
-		return got, err
-	}
-	out, err := wholefile.Create(path)
+	out, err := begin(path)
 	if err != nil {
 		return got, err
 	}
 	defer out.Abandon()
-	out.Lock()
 	got, err = c.fetchExport(ctx, progress, query, out, func(size int64) error { return wholefile.Room(filepath.Dir(path), size) })
 	if err != nil {
 		return got, err
@@ -388,18 +381,10 @@ func (c *common) fetchExport(ctx context.Context, progress *progress, query url.
 		return got, err
 	}
 	defer progress.end()
-	done := int64(0)
-	for err == nil {
-		var n int64
-		n, err = io.CopyN(out, res.Body, 256<<10)
-		done += n
-		progress.at(done, got.Size)
-	}
+	done, err := copyAll(ctx, out, res.Body, got.Size, progress)
 	switch {
-	case ctx.Err() != nil:
-		return got, errInterrupted
-	case !errors.Is(err, io.EOF):
-		return got, fmt.Errorf("the export broke off: %w", err)
+	case err != nil:
+		return got, brokeOff("export", err)
 	case done != got.Size:
 		return got, fmt.Errorf("the export broke off after %d of %d bytes", done, got.Size)
 	}
