@@ -1,4 +1,5 @@
-// settings_factors.go: the second step: what people can add and who has to.
+// settings_factors.go: the second step: what people can add and who has to; and that a
+// change of the settings ends nobody's passkeys by accident.
 
 package registration
 
@@ -9,7 +10,6 @@ import (
 	"net"
 	"strings"
 
-	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
@@ -136,38 +136,28 @@ func (r *realm) keepPasskeys(ctx context.Context) error {
 	if err != nil || was == is {
 		return err
 	}
-	lost, err := r.withPasskeys(ctx)
-	f := r.settings.Factors
-	switch {
-	case err != nil:
-		return err
-	case lost > 0 && was != "" && f.RPID == "" && *f.Passkey:
-		return setting.Errorf("factors.rp_id", "%d accounts have passkeys of %s, and none of them works at %s; put back base_url and cookie_domain, or write what is to count from now on: rp_id %s, or passkey off", lost, was, r.settings.BaseURL, cmp.Or(is, was))
-	case lost > 0 && was != "":
-		r.Logger.Warn("passkeys of another domain work no more", zap.String("realm", r.Name), zap.String("was", was), zap.String("is", is), zap.Int("accounts", lost))
-	case is == "":
-		return nil
+	if was != "" { // else nobody has one
+		kept, err := r.losePasskeys(ctx, was, is)
+		if err != nil || kept {
+			return err
+		}
 	}
 	return r.resources.store.Update(ctx, func(tx store.Tx) error { return tx.PutValue(passkeyDomain, []byte(is)) })
 }
 
-// withPasskeys counts the accounts that have one.
-func (r *realm) withPasskeys(ctx context.Context) (count int, err error) {
-	const page = 1000
-	for after := uuid.Nil; ; {
-		var users []*store.User
-		err := r.resources.store.View(ctx, func(tx store.Tx) (err error) { users, err = tx.Users(after, page); return err })
-		if err != nil {
-			return 0, err
-		}
-		for _, u := range users {
-			if u.HasFactor(store.FactorPasskey) {
-				count++
-			}
-			after = u.ID
-		}
-		if len(users) < page {
-			return count, nil
-		}
+// losePasskeys is keepPasskeys where the domain is another one than it was. kept says that
+// the former one stays noted: nobody has lost anything, and there is no other.
+func (r *realm) losePasskeys(ctx context.Context, was, is string) (kept bool, err error) {
+	lost, err := store.CountUsers(ctx, r.resources.store, func(u *store.User) bool { return u.HasFactor(store.FactorPasskey) })
+	f := r.settings.Factors
+	switch {
+	case err != nil:
+		return false, err
+	case lost == 0:
+		return is == "", nil
+	case f.RPID == "" && *f.Passkey:
+		return false, setting.Errorf("factors.rp_id", "%d accounts have passkeys of %s, and none of them works at %s; put back base_url and cookie_domain, or write what is to count from now on: rp_id %s, or passkey off", lost, was, r.settings.BaseURL, cmp.Or(is, was))
 	}
+	r.Logger.Warn("passkeys of another domain work no more", zap.String("realm", r.Name), zap.String("was", was), zap.String("is", is), zap.Int("accounts", lost))
+	return false, nil
 }

@@ -4,10 +4,12 @@
 package store
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"unicode"
 
+	"github.com/google/uuid"
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
@@ -109,4 +111,26 @@ func foldCherokee(r rune) rune {
 		return unicode.ToUpper(r)
 	}
 	return r
+}
+
+// countedAtOnce is how many accounts CountUsers reads in one transaction.
+const countedAtOnce = 500
+
+// CountUsers reads all accounts, a part of them in a transaction each, and counts those
+// that match.
+func CountUsers(ctx context.Context, db Store, match func(*User) bool) (n int, err error) {
+	for after := uuid.Nil; ; {
+		var users []*User
+		if err := db.View(ctx, func(tx Tx) (err error) { users, err = tx.Users(after, countedAtOnce); return err }); err != nil {
+			return 0, err
+		}
+		for _, u := range users {
+			if after = u.ID; match(u) {
+				n++
+			}
+		}
+		if len(users) < countedAtOnce {
+			return n, nil
+		}
+	}
 }

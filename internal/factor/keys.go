@@ -224,25 +224,7 @@ func Open(ctx context.Context, db store.Store, realm string, secrets, older [][]
 	return newKeys(key)
 }
 
-// chunk is how many accounts are read at once.
-const chunk = 500
-
 // concerned counts the accounts with something that the realm's key has sealed.
-func concerned(ctx context.Context, db store.Store) (n int, err error) {
-	var after uuid.UUID
-	for {
-		var users []*store.User
-		if err := db.View(ctx, func(tx store.Tx) (err error) { users, err = tx.Users(after, chunk); return err }); err != nil {
-			return 0, err
-		}
-		for _, u := range users {
-			after = u.ID
-			if u.HasFactor(store.FactorTOTP) || len(u.RecoveryCodes) > 0 {
-				n++
-			}
-		}
-		if len(users) < chunk {
-			return n, nil
-		}
-	}
+func concerned(ctx context.Context, db store.Store) (int, error) {
+	return store.CountUsers(ctx, db, func(u *store.User) bool { return u.HasFactor(store.FactorTOTP) || len(u.RecoveryCodes) > 0 })
 }
