@@ -6,9 +6,7 @@ package account
 import (
 	"context"
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"slices"
 	"strconv"
@@ -82,9 +80,8 @@ func (c *Challenge) first() string {
 }
 
 // asks says what is asked for besides the password of who signs in to an account; nil:
-// nothing. Of what client tells, it takes whether its browser needs no second step. first
-// is the method by which the sign-in was begun.
-func (a *Accounts) asks(tx store.Tx, u *store.User, client Client, first string) (*Challenge, error) {
+// nothing. first is the method by which the sign-in was begun.
+func (a *Accounts) asks(u *store.User, first string) *Challenge {
 	c := Challenge{}
 	if a.owesTerms(u) {
 		c.Terms = a.Policy.Register.Terms
@@ -92,20 +89,14 @@ func (a *Accounts) asks(tx store.Tx, u *store.User, client Client, first string)
 	switch {
 	case byPasskey(first):
 	case a.asksFactor(u):
-		trusted, err := a.trusts(tx, u, client)
-		if err != nil {
-			return nil, err
-		}
-		if !trusted {
-			c.Factors = a.ways(u)
-		}
+		c.Factors = a.ways(u)
 	case a.owesFactor(u):
 		c.Enrol = true
 	}
 	if c.Terms == "" && c.Factors == nil && !c.Enrol {
-		return nil, nil //nolint:nilnil // nothing is asked for, and that is no error
+		return nil
 	}
-	return &c, nil
+	return &c
 }
 
 // A factorKind is one way to show a second step. What a challenge lists, and how an
@@ -245,9 +236,7 @@ func challengeState(u *store.User) []byte {
 // challenge signs what asks has said, for the account as it is now.
 func (a *Accounts) challenge(c *Challenge, u *store.User, method string) {
 	if a.Policy.Login.Session {
-		var secret [16]byte
-		_, _ = rand.Read(secret[:]) // never fails
-		c.Browser = base64.RawURLEncoding.EncodeToString(secret[:])
+		c.Browser = sign.NewBrowser()
 	}
 	c.Token = a.Signer.SignProof(sign.Proof{User: u.ID, Method: method, Browser: c.Browser, Time: a.Now(), State: challengeState(u)})
 }
@@ -296,7 +285,7 @@ func (a *Accounts) Asked(ctx context.Context, token, browser string) (*store.Use
 	var c *Challenge
 	err := a.View(ctx, func(tx store.Tx) (err error) {
 		if u, err = a.checkChallenge(tx, token, browser); err == nil {
-			c, err = a.asks(tx, u, Client{}, shownFirst(token))
+			c = a.asks(u, shownFirst(token))
 		}
 		return err
 	})
@@ -367,10 +356,7 @@ func (a *Accounts) AnswerChallenge(ctx context.Context, in field.Input, browser 
 // answerIn is AnswerChallenge in its transaction, by what is asked now. What is refused
 // leaves its mark on the account.
 func (a *Accounts) answerIn(t *Txn, u *store.User, in field.Input, token string, client Client, old *store.Session, got *SignedIn) (refused, err error) {
-	asked, err := a.asks(t, u, Client{}, shownFirst(token))
-	if err != nil {
-		return nil, err
-	}
+	asked := a.asks(u, shownFirst(token))
 	amr := shownBy(shownFirst(token))
 	if asked != nil && asked.Enrol {
 		return nil, refusal.New(refusal.CodeFactorRequired)

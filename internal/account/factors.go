@@ -281,9 +281,6 @@ func (a *Accounts) addFactor(t *Txn, u *store.User, f store.Factor, e Enroller, 
 	return got, a.PutUser(t, u)
 }
 
-// trusts reports whether an account needs no second step in the browser of a client.
-func (a *Accounts) trusts(store.Tx, *store.User, Client) (bool, error) { return false, nil }
-
 // newRecoveryCodes gives an account new codes in place of those that it has. The caller
 // writes u.
 func (a *Accounts) newRecoveryCodes(u *store.User) []string {
@@ -407,14 +404,14 @@ func factorName(in field.Input, errs *refusal.FieldErrors) string {
 	return strings.Join(strings.Fields(asTyped(name)), " ")
 }
 
-// ResetFactors takes all factors of an account away, with its recovery codes and the
-// browsers that need none, and tells its owner: what an owner of the site does for who
+// ResetFactors takes all factors of an account away, with its recovery codes, and tells
+// its owner: what an owner of the site does for who
 // has lost them.
 func (a *Accounts) ResetFactors(ctx context.Context, id uuid.UUID, client Client) (*store.User, error) {
 	return a.change(ctx, id, func(t *Txn, u *store.User) error {
 		types := factorTypes(u)
 		a.dropFactors(u)
-		u.Generation++ // browsers that need no second step, and sign-ins under way
+		u.Generation++ // sign-ins under way
 		if err := t.EndSessions(u, nil); err != nil {
 			return err
 		}

@@ -199,10 +199,7 @@ func (a *Accounts) PasskeySignIn(ctx context.Context, in field.Input, device str
 		}
 		f.LastUsed = a.Time()
 		first = shown.AMR()[0]
-		if got.Challenge, err = a.asks(t, u, client, first); err != nil {
-			return err
-		}
-		if got.Challenge != nil {
+		if got.Challenge = a.asks(u, first); got.Challenge != nil {
 			return a.PutUser(t, u)
 		}
 		got.Grant, err = a.letIn(t, u, client, old, shownBy(first)...)

@@ -104,8 +104,6 @@ type Policy struct {
 		Passkeys *factor.Passkeys
 		// RequiredFor are the groups whose members have to have a factor.
 		RequiredFor []string
-		// TrustedDevice is for how long a browser can be spared the second step; 0: never.
-		TrustedDevice time.Duration
 		// Issuer is what the site is called in an app.
 		Issuer string
 	}

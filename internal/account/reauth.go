@@ -214,7 +214,7 @@ func (a *Accounts) prove(ctx context.Context, p session.Principal, in field.Inpu
 }
 
 // reauthenticateTexts say what has to come with a change, where that is no password.
-var reauthenticateTexts = map[string]string{ParamTOTP: "reauthenticate.totp", "passkey": "reauthenticate.passkey"}
+var reauthenticateTexts = map[string]string{ParamTOTP: "reauthenticate.totp", ParamPasskey: "reauthenticate.passkey"}
 
 // ReauthenticateBy refuses a change for what has to come with it.
 func ReauthenticateBy(param string) error {

@@ -340,11 +340,7 @@ func (a *Accounts) VerifyRegistration(ctx context.Context, in field.Input, clien
 				return err
 			}
 		}
-		asked, err := a.asks(t, u, client, MethodMail)
-		if err != nil {
-			return err
-		}
-		if a.Policy.Register.AutoLogin && u.IsActive && asked == nil {
+		if a.Policy.Register.AutoLogin && u.IsActive && a.asks(u, MethodMail) == nil {
 			if grant, err = a.Grant(t, u, client, []string{MethodMail}); err != nil {
 				return err
 			}

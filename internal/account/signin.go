@@ -6,7 +6,6 @@ package account
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
@@ -46,15 +45,12 @@ type SignedIn struct {
 func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, old *store.Session) (got SignedIn, err error) {
 	var errs refusal.FieldErrors
 	pass := in.Password("password", &errs)
-	m, err := a.match(ctx, in, a.Policy.LoginFields)
+	m, err := a.matchLogin(ctx, in, errs)
 	found := m.user
-	if refused := (*refusal.Error)(nil); errors.As(err, &refused) && len(refused.Fields) > 0 {
-		return got, append(refusal.FieldErrors(refused.Fields), errs...).Err()
+	if err == nil {
+		err = client.pay()
 	}
-	if err = errors.Join(err, errs.Err()); err != nil {
-		return got, StoreError(err)
-	}
-	if err := client.pay(); err != nil {
+	if err != nil {
 		return got, err
 	}
 	rehashed, err := a.verify(ctx, found, pass)
@@ -83,10 +79,7 @@ func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, ol
 		if rehashed != "" {
 			u.PasswordHash = rehashed
 		}
-		got = SignedIn{User: u}
-		if got.Challenge, err = a.asks(t, u, client, MethodPassword); err != nil {
-			return err
-		}
+		got = SignedIn{User: u, Challenge: a.asks(u, MethodPassword)}
 		switch {
 		case got.Challenge == nil:
 			got.Grant, err = a.letIn(t, u, client, old, MethodPassword)
@@ -103,6 +96,16 @@ func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, ol
 		err = a.addAccessToken(ctx, got.User, got.Grant)
 	}
 	return got, err
+}
+
+// matchLogin is match by the login fields, for a form of which errs is wrong: what the
+// account is named by is refused together with that.
+func (a *Accounts) matchLogin(ctx context.Context, in field.Input, errs refusal.FieldErrors) (match, error) {
+	m, err := a.match(ctx, in, a.Policy.LoginFields)
+	if refused := (*refusal.Error)(nil); errors.As(err, &refused) && len(refused.Fields) > 0 {
+		return m, append(refusal.FieldErrors(refused.Fields), errs...).Err()
+	}
+	return m, StoreError(errors.Join(err, errs.Err()))
 }
 
 // letIn is the end of every sign-in that somebody asks for. amr is what he has shown
@@ -217,9 +220,7 @@ func (a *Accounts) SendLoginCode(ctx context.Context, in field.Input, client Cli
 		return c, err
 	}
 	typed := typedLogin(in, a.Policy.LoginFields)
-	var secret [16]byte
-	_, _ = rand.Read(secret[:]) // never fails
-	c = AskedCode{Browser: base64.RawURLEncoding.EncodeToString(secret[:]), Login: typed}
+	c = AskedCode{Browser: sign.NewBrowser(), Login: typed}
 	c.Proof = a.Signer.SignProof(c.proofOf(a.Now()))
 	asked, id := m.user, uuid.Nil
 	if asked != nil {
@@ -274,14 +275,11 @@ func (a *Accounts) SignInByCode(ctx context.Context, in field.Input, asked Asked
 	if signature == "" {
 		in.Required(ParamMailCode, &errs)
 	}
-	m, err := a.match(ctx, in, a.Policy.LoginFields)
-	if refused := (*refusal.Error)(nil); errors.As(err, &refused) && len(refused.Fields) > 0 {
-		return got, append(refusal.FieldErrors(refused.Fields), errs...).Err()
+	m, err := a.matchLogin(ctx, in, errs)
+	if err == nil {
+		err = client.pay()
 	}
-	if err = errors.Join(err, errs.Err()); err != nil {
-		return got, StoreError(err)
-	}
-	if err := client.pay(); err != nil {
+	if err != nil {
 		return got, err
 	}
 	if !a.good(asked) || typedLogin(in, a.Policy.LoginFields) != asked.Login {
@@ -309,10 +307,7 @@ func (a *Accounts) SignInByCode(ctx context.Context, in field.Input, asked Asked
 			return err
 		}
 		got.User = u
-		if got.Challenge, err = a.asks(t, u, client, MethodMail); err != nil {
-			return err
-		}
-		if got.Challenge != nil {
+		if got.Challenge = a.asks(u, MethodMail); got.Challenge != nil {
 			return a.PutUser(t, u)
 		}
 		got.Grant, err = a.letIn(t, u, client, old, MethodMail)
@@ -344,15 +339,15 @@ func (a *Accounts) byCode(t *Txn, found *store.User, code, signature string, ask
 		}
 	}
 	ok := false
-	used := store.LinkHash{}
+	used := link{claim: sign.Claim{Purpose: sign.PurposeLoginCode}}
 	for _, want := range a.Signer.SignAll(claimOfCode(u, asked.browserHash(), a.linkState(sign.PurposeLoginCode, u, u.Email, true))) {
 		if subtle.ConstantTimeCompare([]byte(codeOf(want)), []byte(code)) == 1 || subtle.ConstantTimeCompare([]byte(want), []byte(signature)) == 1 {
-			ok, used = true, hashOf(link{claim: sign.Claim{Purpose: sign.PurposeLoginCode}, signature: want})
+			ok, used.signature = true, want
 		}
 	}
-	if !ok || u.ID == uuid.Nil || !getsCode(u) || slices.Contains(u.UsedLinks, used) {
+	if !ok || u.ID == uuid.Nil || !getsCode(u) || slices.Contains(u.UsedLinks, hashOf(used)) {
 		return nil, refusal.New(refusal.CodeLoginCodeInvalid)
 	}
-	u.UsedLinks = append([]store.LinkHash{used}, u.UsedLinks[:min(len(u.UsedLinks), maxUsedLinks-1)]...)
+	useLink(u, used)
 	return u, nil
 }

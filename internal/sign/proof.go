@@ -4,6 +4,7 @@
 package sign
 
 import (
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/binary"
 	"strings"
@@ -27,6 +28,13 @@ type Proof struct {
 	Time time.Time
 	// State fingerprints the account (StateOf). It is not in the text either.
 	State []byte
+}
+
+// NewBrowser is what a browser alone is to know (Proof.Browser): 128 bits, as text.
+func NewBrowser() string {
+	var secret [16]byte
+	_, _ = rand.Read(secret[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(secret[:])
 }
 
 // maxProof bounds the text of a proof, in bytes; ours have about 80. maxMethod bounds a method.

@@ -4,14 +4,13 @@
 package web
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"net/http"
 	"slices"
 	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/factor"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 )
 
@@ -97,9 +96,7 @@ func (c *Call) NewPasskeyDevice() string {
 	if kept := c.PasskeyDevice(); kept != "" {
 		return kept
 	}
-	var secret [16]byte
-	_, _ = rand.Read(secret[:]) // never fails
-	return base64.RawURLEncoding.EncodeToString(secret[:])
+	return sign.NewBrowser()
 }
 
 // keepPasskeyDevice leaves it with the browser. Once somebody is signed in, it goes.
