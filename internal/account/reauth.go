@@ -174,45 +174,6 @@ func (a *Accounts) adminOwesFactor(u *store.User) bool {
 	return a.Policy.Admin.SecondFactor && !u.HasFactor() && (f.TOTP || f.Passkey && f.Passkeys != nil)
 }
 
-// ProveAgain refuses an input that doesn't bring the password of who is signed in, or a factor, as
-// reauthenticate does. From then on the sign-in is a fresh one, which has shown that.
-func (a *Accounts) ProveAgain(ctx context.Context, p session.Principal, in field.Input) error {
-	stillGood, err := a.prove(ctx, p, in)
-	if err != nil {
-		return err
-	}
-	return a.Update(ctx, func(t *Txn) error {
-		u, err := t.User(p.User.ID)
-		if err != nil {
-			return notSignedIn(err)
-		}
-		if err := stillGood(t, u); err != nil {
-			return err
-		}
-		s, err := t.Session(p.Session.Hash)
-		if err != nil {
-			return notSignedIn(err)
-		}
-		s.AuthTime = a.Time()
-		if len(a.sudoWays(u)) > 0 && !slices.Contains(s.AMR, MethodMulti) {
-			s.AMR = append(slices.Clone(s.Methods()), MethodMulti)
-		}
-		return t.PutSession(s)
-	})
-}
-
-// prove is reauthenticate for a sign-in that is too old, however old that is.
-func (a *Accounts) prove(ctx context.Context, p session.Principal, in field.Input) (stillGood func(*Txn, *store.User) error, err error) {
-	var before *store.User
-	if err := a.View(ctx, func(tx store.Tx) (err error) { before, err = tx.User(p.User.ID); return notSignedIn(err) }); err != nil {
-		return nil, err
-	}
-	if len(a.sudoWays(before)) > 0 {
-		return a.sudoByFactor(ctx, p, before, in)
-	}
-	return a.sudoByPassword(ctx, p, before, in)
-}
-
 // reauthenticateTexts say what has to come with a change, where that is no password.
 var reauthenticateTexts = map[string]string{ParamTOTP: "reauthenticate.totp", ParamPasskey: "reauthenticate.passkey"}
 

@@ -404,6 +404,11 @@ func (r *Realm) keepCookies(w http.ResponseWriter, c *Call, rep *Reply, err erro
 	}
 }
 
+// GoOnUnder has the browser go on under the new token of its sign-in to u.
+func (c *Call) GoOnUnder(w http.ResponseWriter, u *store.User, g *session.Grant) {
+	c.Realm.keepCookies(w, c, &Reply{User: u, Cookie: g.Cookie}, nil)
+}
+
 // LogAct writes the log line of an act that is no endpoint's, on the account of who asks
 // or on user.
 func (r *Realm) LogAct(c *Call, act string, user *store.User, err error) {

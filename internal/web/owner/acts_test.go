@@ -59,11 +59,18 @@ func pathOf(t *testing.T, s *sitetest.Site, name, act string) string {
 // lastRow is the newest row of the record about an account.
 func lastRow(t *testing.T, s *sitetest.Site, id string) *store.Audit {
 	t.Helper()
+	rows := rowsOf(t, s, id)
+	require.NotEmpty(t, rows)
+	return rows[0]
+}
+
+// rowsOf are the newest rows of the record about an account, the newest first.
+func rowsOf(t *testing.T, s *sitetest.Site, id string) []*store.Audit {
+	t.Helper()
 	u, _ := store.ParseID(id)
-	page, err := s.Accounts.Audits(t.Context(), store.AuditQuery{Account: u, Newest: true, Limit: 1})
+	page, err := s.Accounts.Audits(t.Context(), store.AuditQuery{Account: u, Newest: true, Limit: 10})
 	require.NoError(t, err)
-	require.Len(t, page.Rows, 1)
-	return page.Rows[0]
+	return page.Rows
 }
 
 // Each act on one account, as JSON: what it does, and that the record has who did it.

@@ -4,15 +4,18 @@
 package owner_test
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // The last admin stays, whoever tries and by what; nobody else is kept.
@@ -164,4 +167,77 @@ func TestNoSecrets(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A copy of the cookie of an admin whose sign-in is old is not raised with it: who shows his
+// password or factor goes on under a new token, and the copy is void, be the act done or not.
+func TestProvenAgainUnderANewToken(t *testing.T) {
+	for name, c := range map[string]struct {
+		page, factor bool
+		body         sitetest.Data
+		act          string
+		status       int
+	}{
+		"a form":                {page: true, act: "disable", status: http.StatusSeeOther},
+		"a form with a factor":  {page: true, factor: true, act: "disable", status: http.StatusSeeOther},
+		"a form that is wrong":  {page: true, act: "set-username", body: sitetest.Data{"username": "ada"}, status: http.StatusBadRequest},
+		"JSON":                  {act: "disable", status: http.StatusOK},
+		"JSON with a factor":    {factor: true, act: "disable", status: http.StatusOK},
+		"JSON that is wrong":    {act: "set-username", body: sitetest.Data{"username": "ada"}, status: http.StatusBadRequest},
+		"JSON that is too late": {act: "approve", status: http.StatusConflict},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t, []string{"bob"})
+			b, copied := s.SignedIn("ada"), s.Browser()
+			copied.Cookie = maps.Clone(b.Cookie)
+			show := sitetest.Data{"password": sitetest.Password}
+			s.Travel(time.Hour)
+			if c.factor {
+				show = sitetest.Data{"totp": appShows(s, withTOTP(s, "ada"))}
+			}
+			if c.page {
+				b.LikeBrowser()
+			}
+			body := sitetest.With(c.body, show)
+			path, sent := pathOf(t, s, "bob", c.act), any(body)
+			if c.page {
+				path, sent = path+"/", sitetest.FormOf(body)
+			}
+			res := b.Post(path, sent)
+			require.Equal(t, c.status, res.StatusCode, res.Text)
+			require.NotEqual(t, copied.Cookie["registration"], b.Cookie["registration"])
+			require.Equal(t, http.StatusUnauthorized, copied.Get(admin+"accounts").StatusCode)
+			require.Equal(t, http.StatusUnauthorized, copied.Post(pathOf(t, s, "bob", "delete"), nil).StatusCode)
+			require.Equal(t, http.StatusOK, b.Get(admin+"accounts/").StatusCode)
+			require.Less(t, b.Post(pathOf(t, s, "bob", "sign-out"), nil).StatusCode, http.StatusBadRequest, "it is a fresh one")
+			require.Equal(t, "stepped_up", lastRow(t, s, sitetest.UUIDOf(t, s, "ada").String()).Event)
+		})
+	}
+}
+
+// Who shows his password to end his own sign-in ends that, though it has another name by then.
+func TestProvenAgainToEndItself(t *testing.T) {
+	s := newSite(t, nil)
+	b := s.SignedIn("ada")
+	own := pathOf(t, s, "ada", "")
+	id := b.Get(own).JSON(t)["sessions"].([]any)[0].(map[string]any)["id"]
+	s.Travel(time.Hour)
+	res := b.Post(own+"/sessions", sitetest.Data{"sessions": []any{id}, "password": sitetest.Password})
+	require.Equal(t, http.StatusOK, res.StatusCode, res.Text)
+	require.Equal(t, http.StatusUnauthorized, b.Get(own).StatusCode)
+}
+
+// An admin without a password and a factor, who signs in by mail, has nothing to type: he is
+// led to a new sign-in, and back.
+func TestStaleWithoutAPassword(t *testing.T) {
+	s := newSite(t, []string{"bob"})
+	b, h := s.SignedIn("ada").Problems(), s.SignedIn("ada").LikeBrowser()
+	s.Set(sitetest.UUIDOf(t, s, "ada").String(), func(u *store.User) { u.PasswordHash = "" })
+	s.Travel(time.Hour)
+	path := pathOf(t, s, "bob", "disable")
+	sitetest.RequireError(t, b.Post(path, sitetest.Data{"password": ""}), http.StatusUnauthorized, "not_authenticated")
+	res := h.Post(path+"/", url.Values{})
+	require.Equal(t, http.StatusSeeOther, res.StatusCode)
+	require.Equal(t, "/accounts/login/?next="+url.QueryEscape(path+"/")+"&reauth=1", res.Header.Get("Location"))
+	require.True(t, accountOf(t, s, "bob").IsActive)
 }

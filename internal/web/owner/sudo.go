@@ -15,6 +15,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
@@ -82,11 +83,12 @@ func (s *Server) proven(c *Call) bool {
 	if asked == "" {
 		return true
 	}
-	ways := []string{asked}
-	if asked != account.ParamPassword {
-		ways = c.StepUpWays(c.Who.User)
-	}
+	ways := c.StepUpWays(c.Who.User)
 	var err error
+	if len(ways) == 0 { // there is nothing that he could type
+		s.signInAgain(c)
+		return false
+	}
 	if !slices.ContainsFunc(ways, func(way string) bool { return c.In[way].Kind != field.ValueAbsent }) {
 		err = account.ReauthenticateBy(asked)
 		if c.HTML && asked == account.ParamPasskey { // by a script of that page
@@ -98,7 +100,7 @@ func (s *Server) proven(c *Call) bool {
 			return false
 		}
 	} else if err = c.GuessOwn(); err == nil {
-		err = c.ProveAgain(c.Req.Context(), *c.Who, c.In)
+		err = c.proveAgain()
 	}
 	switch {
 	case err == nil:
@@ -117,6 +119,24 @@ func (s *Server) proven(c *Call) bool {
 	return false
 }
 
+// proveAgain takes what was sent to show once more who asks. From then on the sign-in is a
+// fresh one, under a new token: who has a copy of the old one has shown nothing. The
+// browser gets it whatever becomes of the act.
+func (c *Call) proveAgain() error {
+	u, grant, err := c.StepUp(c.Req.Context(), *c.Who, c.In, c.Client)
+	if err != nil {
+		return err
+	}
+	for i, id := range c.Lists[paramSessions] { // an act on his own sign-in means it as it is now
+		if id == c.Who.Session.Hash.PublicID() {
+			c.Lists[paramSessions][i] = grant.Session.Hash.PublicID()
+		}
+	}
+	c.Who = &session.Principal{User: u, Session: grant.Session}
+	c.GoOnUnder(c.W, u, grant)
+	return nil
+}
+
 // ask is the page that asks for the password, or for a factor. It keeps what the act was
 // sent.
 func (s *Server) ask(c *Call, asked string, status int) {
@@ -127,6 +147,16 @@ func (s *Server) ask(c *Call, asked string, status int) {
 	}
 	form.Fields = []web.PageField{c.Field(shown, "")}
 	s.write(c, status, &View{Title: c.Say("page.admin.prove_title"), Text: []string{c.Say(why)}, Parts: []Part{{Forms: []Form{form}}}})
+}
+
+// signInAgain leads who has no password and no factor that can be asked for here to a new
+// sign-in, and from there to where he was.
+func (s *Server) signInAgain(c *Call) {
+	if !c.HTML {
+		s.refuse(c, refusal.New(refusal.CodeNotAuthenticated))
+		return
+	}
+	web.SeeOther(c.W, http.StatusSeeOther, web.WithParam(c.Realm.WithNext("/login/", c.comeBack(false)), web.ParamReauth, "1"))
 }
 
 // sent is what a form sent, as hidden inputs of another, but for some.
