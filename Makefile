@@ -50,7 +50,7 @@ faults:
 # some of the integration. One kind alone, by a part of the tests' names:
 # make attack RUN=Flood. The verdicts and what was seen are left in dist/attack.txt.
 ATTACK := $(CURDIR)/dist/attack.txt
-ATTACKS = $(shell git ls-files '*hardening*_test.go') internal/account/purge_test.go internal/account/undo_test.go internal/account/reauth_test.go \
+ATTACKS = $(shell git ls-files '*hardening*_test.go') internal/account/waiting_test.go internal/account/undo_test.go internal/account/reauth_test.go \
   internal/account/account_test.go internal/account/logins_test.go internal/session/session_end_test.go store/bolt/*waiting*_test.go internal/names/*_test.go internal/budget/*_test.go internal/identity/*_test.go
 ATTACKS_BUILT = TestMailedLinkIgnoresForgedHosts TestMailServerThatNeverGreets TestPathTricks TestGuardedAnswersAreNotShared \
   TestIdentityByConnectionAndTrailers TestRevocationIsImmediate TestNoSecretIsLogged TestFormFromAnotherSite TestAccountsThatWait TestAdminNamesOneAccount

@@ -1,4 +1,4 @@
-// privacy_test.go: nobody learns from sign-up, reset, resend or the
+// mailing_test.go: nobody learns from sign-up, reset, resend or the
 // change of an address whether it is somebody's, and its owner is told.
 
 package account_test
