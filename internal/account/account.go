@@ -1,15 +1,14 @@
-// account.go: the rules of one realm: how an account comes to be, is confirmed,
-// found and shown. What its owner does with it later stands in self.go
-// and password.go. No HTTP and no Caddy in here.
+// account.go: the rules of one realm: how an act runs, what it hands out and mails, and
+// the rows that it leaves in the record. The acts themselves stand in files of their
+// own. No HTTP and no Caddy in here.
 
 package account
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"slices"
-	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -264,179 +263,99 @@ func NewMessageID(domain string) (string, error) {
 	return id.String() + "@" + domain, err
 }
 
-// State fingerprints what an act changes and what it rests on, so that its
-// link dies with its use, and with the account's generation. Where a link may be
-// used again (one_time_use off), it leaves both out, and still dies when the
-// address that it was sent to is no longer the account's. The ways back
-// (PurposeUndoEmail, PurposeUndoFactor) outlive the generation: else a thief who changes
-// address and password would end them. email is the address that the link is mailed to,
-// for PurposeUndoFactor the factor's id (sign.Claim.Email).
-func (a *Accounts) State(purpose sign.Purpose, u *store.User, email string) []byte {
-	oneTime := true
-	switch purpose {
-	case sign.PurposeRegister:
-		oneTime = a.Policy.Register.OneTimeUse
-	case sign.PurposeResetPassword:
-		oneTime = a.Policy.ResetPassword.OneTimeUse
-	default: // used once
+// Audit writes what the act does to an account, in its transaction; the log has it
+// after the commit. Who does it is the context's Caller; nobody who is signed in is
+// the account's owner, since he could not do it otherwise. details are names and
+// values by turns; empty ones are left out.
+func (t *Txn) Audit(e audit.Event, user uuid.UUID, details ...string) error {
+	if t.journal == nil {
+		return nil
 	}
-	return a.linkState(purpose, u, email, oneTime)
+	c := t.caller
+	if c.Actor == "" {
+		c.Actor = user.String()
+	}
+	row := t.journal.Row(c, e, user, details...)
+	t.told = append(t.told, row)
+	return t.journal.Write(t.Tx, &row)
 }
 
-// linkState is state where a link can be used once, or again.
-func (a *Accounts) linkState(purpose sign.Purpose, u *store.User, email string, oneTime bool) []byte {
-	switch purpose { //nolint:exhaustive // the others follow one rule
-	case sign.PurposeUndoEmail:
-		return undoState(u, a.former(u, email))
-	case sign.PurposeUndoFactor:
-		return undoFactorState(u, email)
+// failed takes a try that changed nothing; an account is named only where it is
+// known which.
+func (a *Accounts) failed(ctx context.Context, e audit.Event, u *store.User, details ...string) {
+	id := uuid.Nil
+	if u != nil {
+		id = u.ID
 	}
-	parts := []string{string(purpose), u.Email}
-	switch {
-	case purpose == sign.PurposeRegister && oneTime:
-		parts = append(parts, strconv.FormatBool(u.AwaitsVerification))
-	case purpose == sign.PurposeResetPassword && oneTime, purpose == sign.PurposeSetPassword:
-		parts = append(parts, u.PasswordHash)
-	case purpose == sign.PurposeLoginCode:
-		parts = append(parts, strconv.FormatUint(uint64(u.EmailChanges), 10), u.PasswordHash, strconv.FormatInt(u.LastLogin.Unix(), 10))
-	case purpose == sign.PurposeRegisterEmail:
-		parts = append(parts, strconv.FormatUint(uint64(u.EmailChanges), 10))
+	a.Journal.Fail(audit.CallerOf(ctx), e, id, details...)
+}
+
+// guessed takes a wrong password or factor, or one that is right and doesn't let its owner in.
+// Of other refusals (a form, a busy machine) nothing was learnt.
+func (a *Accounts) guessed(ctx context.Context, u *store.User, act string, err error) {
+	refused := (*refusal.Error)(nil)
+	if !errors.As(err, &refused) {
+		return
+	}
+	code := refused.Code
+	if i := slices.IndexFunc(refused.Fields, func(f refusal.FieldError) bool {
+		return f.Code == refusal.CodePasswordIncorrect || f.Code == refusal.CodeFactorInvalid
+	}); i >= 0 {
+		code = refused.Fields[i].Code
+	}
+	switch code {
+	case refusal.CodeLoginInvalid, refusal.CodeNotVerified, refusal.CodeApprovalPending, refusal.CodeDisabled, refusal.CodePasswordIncorrect, refusal.CodeFactorInvalid, refusal.CodeLoginCodeInvalid:
+		a.failed(ctx, audit.SignInFailed, u, "code", string(code), "act", act)
 	default:
-		return sign.StateOf(parts...)
 	}
-	return sign.StateOf(append(parts, GenerationOf(u)...)...)
 }
 
-// GenerationOf is the account's generation as a part of a state; the first is
-// none, so that links under way outlive the upgrade that brought generations.
-func GenerationOf(u *store.User) []string {
-	if u.Generation == 0 {
-		return nil
-	}
-	return []string{strconv.FormatUint(u.Generation, 10)}
-}
-
-// Purposes names the act behind the link of a message; a notice has none.
-var Purposes = map[store.MailKind]sign.Purpose{
-	store.MailVerifyRegistration: sign.PurposeRegister,
-	store.MailResetPassword:      sign.PurposeResetPassword,
-	store.MailVerifyEmail:        sign.PurposeRegisterEmail,
-	store.MailEmailChanged:       sign.PurposeUndoEmail,
-	store.MailDecoy:              sign.PurposeResetPassword, // for its work and its size
-	store.MailResetByOwner:       sign.PurposeResetPassword,
-	store.MailLoginCode:          sign.PurposeLoginCode,
-	store.MailSetPassword:        sign.PurposeSetPassword,
-	store.MailFactorAdded:        sign.PurposeUndoFactor,
-	store.MailFactorRemoved:      sign.PurposeUndoFactor,
-}
-
-// mailState fingerprints, for a row of the outbox, what the act behind its link
-// would change. Unlike the state of the link, which is signed when the mail is
-// sent, it depends neither on the settings, which may change while the mail
-// waits, nor on the clock.
-func (a *Accounts) mailState(m *store.Mail, u *store.User) []byte {
-	purpose, ok := Purposes[m.Kind]
-	switch {
-	case !ok:
-		return nil
-	case purpose == sign.PurposeUndoEmail:
-		return undoState(u, formerIndex(u, m.To))
-	}
-	return a.linkState(purpose, u, AboutOf(m), true)
-}
-
-// AboutOf is what the link of a mail names (sign.Claim.Email), as far as its purpose
-// names anything.
-func AboutOf(m *store.Mail) string {
-	if m.Factor != uuid.Nil {
-		return m.Factor.String()
-	}
-	return m.To
-}
-
-// MailWanted reports whether u is still as it was when m was queued.
-func (a *Accounts) MailWanted(m *store.Mail, u *store.User) bool {
-	if m.Kind == store.MailApproved && !u.IsActive { // disabled meanwhile
-		return false
-	}
-	if bytes.Equal(m.State, a.mailState(m, u)) {
-		return true
-	}
-	// Earlier versions wrote the state of the link, under whatever settings.
-	purpose, ok := Purposes[m.Kind]
-	return ok && len(m.State) > 0 && bytes.Equal(m.State, a.linkState(purpose, u, m.To, false))
-}
-
-// A link is what a mailed link carries, as it came back.
-type link struct {
-	claim     sign.Claim
-	signature string
-}
-
-// readLink takes a link from an input. Missing parts are told by field; parts
-// that can't be read are a bad signature like any other.
-func readLink(in field.Input, purpose sign.Purpose, errs *refusal.FieldErrors) (link, error) {
-	l := link{claim: sign.Claim{Purpose: purpose}}
-	part := func(name string) string { return sign.RepairParam(name, in.Required(name, errs)) }
-	id := part(sign.ParamUserID)
-	switch purpose { //nolint:exhaustive // the others name nothing
-	case sign.PurposeRegisterEmail, sign.PurposeUndoEmail:
-		l.claim.Email = part(sign.ParamEmail)
-	case sign.PurposeUndoFactor:
-		l.claim.Email = part(sign.ParamFactor)
-	}
-	stamp := part(sign.ParamTimestamp)
-	l.signature = part(sign.ParamSignature)
-	if len(*errs) > 0 {
-		return l, nil
-	}
-	parsed, ok := store.ParseID(id)
-	if !ok || len(l.claim.Email) > field.MaxEmailBytes || len(l.signature) > sign.MaxSignature || len(stamp) > sign.MaxSignature {
-		return l, refusal.New(refusal.CodeSignatureInvalid)
-	}
-	unix, err := strconv.ParseInt(stamp, 10, 64)
-	if err != nil || unix < 0 || unix > 1<<40 {
-		return l, refusal.New(refusal.CodeSignatureInvalid)
-	}
-	l.claim.User, l.claim.Time = parsed, time.Unix(unix, 0)
-	return l, nil
-}
-
-// checkLink returns the account that a link acts on, or refuses. An unknown
-// account, one that an administrator has disabled and one whose address is
-// somebody else's by now look like a bad signature.
-func (a *Accounts) checkLink(tx store.Tx, l link, period time.Duration) (*store.User, error) {
-	u, err := tx.User(l.claim.User)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, refusal.New(refusal.CodeSignatureInvalid)
-	}
-	if err != nil {
-		return nil, err
-	}
-	claim := l.claim
-	claim.State = a.State(claim.Purpose, u, claim.Email)
-	if claim.State == nil { // nothing that a link could stand for
-		return nil, refusal.New(refusal.CodeSignatureInvalid)
-	}
-	err = a.Signer.Verify(claim, l.signature, a.Now(), period)
-	if err != nil && !errors.Is(err, sign.ErrExpired) {
-		// One that was mailed before one_time_use was turned off is good once.
-		claim.State = a.linkState(claim.Purpose, u, claim.Email, true)
-		err = a.Signer.Verify(claim, l.signature, a.Now(), period)
+// auditSignIn writes the rows of a sign-in.
+func (t *Txn) auditSignIn(u *store.User, g *session.Grant, by string) error {
+	var gives []string
+	kind := ""
+	if g.Cookie != "" {
+		gives = append(gives, "session")
 	}
 	switch {
-	case errors.Is(err, sign.ErrExpired):
-		return nil, refusal.New(refusal.CodeSignatureExpired)
-	case err != nil, !usable(u) && claim.Purpose != sign.PurposeUndoEmail:
-		return nil, refusal.New(refusal.CodeSignatureInvalid)
+	case g.Family != nil:
+		kind = "refresh"
+	case g.Token != "":
+		kind = "token"
 	}
-	if claim.Purpose == sign.PurposeRegister || claim.Purpose == sign.PurposeResetPassword || claim.Purpose == sign.PurposeSetPassword {
-		switch ok, err := a.confirmable(tx, u); {
-		case err != nil:
-			return nil, err
-		case !ok:
-			return nil, refusal.New(refusal.CodeSignatureInvalid)
+	if kind != "" {
+		gives = append(gives, kind)
+	}
+	err := t.Audit(audit.SignedIn, u.ID, "by", by, "gives", strings.Join(gives, " "))
+	if err == nil && kind != "" {
+		err = t.Audit(audit.TokenCreated, u.ID, "kind", kind)
+	}
+	return err
+}
+
+// auditProfile writes which fields of an account an act has changed; none: no row.
+func (a *Accounts) auditProfile(t *Txn, before, u *store.User) error {
+	var names []string
+	for _, f := range a.Policy.Fields.All {
+		if f.Name != field.IsActive && f.Name != field.Email && field.TextOf(f.Get(before)) != field.TextOf(f.Get(u)) {
+			names = append(names, f.Name)
 		}
 	}
-	return u, nil
+	if !slices.Equal(before.Groups, u.Groups) && !slices.Contains(names, field.Groups) {
+		names = append(names, field.Groups)
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return t.Audit(audit.ProfileChanged, u.ID, "fields", strings.Join(names, " "))
+}
+
+// Audits returns a page of the record. The newest first, where q says so; a walk
+// from the oldest can be gone on with for what comes later (store.AuditPage).
+func (a *Accounts) Audits(ctx context.Context, q store.AuditQuery) (page store.AuditPage, err error) {
+	err = a.View(ctx, func(tx store.Tx) (err error) {
+		page, err = tx.Audits(q)
+		return err
+	})
+	return page, err
 }

@@ -1,19 +1,201 @@
-// link.go: whose a mailed link is, before its act: the page behind it
-// says at once that a link no longer works.
+// link.go: mailed links: what one stands for and signs, how it is read and checked as it
+// comes back, whose it is (the page behind it says at once that it no longer works), and
+// that it has been used.
 
 package account
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"slices"
+	"strconv"
+	"time"
 
+	"github.com/google/uuid"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
+
+// State fingerprints what an act changes and what it rests on, so that its
+// link dies with its use, and with the account's generation. Where a link may be
+// used again (one_time_use off), it leaves both out, and still dies when the
+// address that it was sent to is no longer the account's. The ways back
+// (PurposeUndoEmail, PurposeUndoFactor) outlive the generation: else a thief who changes
+// address and password would end them. email is the address that the link is mailed to,
+// for PurposeUndoFactor the factor's id (sign.Claim.Email).
+func (a *Accounts) State(purpose sign.Purpose, u *store.User, email string) []byte {
+	oneTime := true
+	switch purpose {
+	case sign.PurposeRegister:
+		oneTime = a.Policy.Register.OneTimeUse
+	case sign.PurposeResetPassword:
+		oneTime = a.Policy.ResetPassword.OneTimeUse
+	default: // used once
+	}
+	return a.linkState(purpose, u, email, oneTime)
+}
+
+// linkState is state where a link can be used once, or again.
+func (a *Accounts) linkState(purpose sign.Purpose, u *store.User, email string, oneTime bool) []byte {
+	switch purpose { //nolint:exhaustive // the others follow one rule
+	case sign.PurposeUndoEmail:
+		return undoState(u, a.former(u, email))
+	case sign.PurposeUndoFactor:
+		return undoFactorState(u, email)
+	}
+	parts := []string{string(purpose), u.Email}
+	switch {
+	case purpose == sign.PurposeRegister && oneTime:
+		parts = append(parts, strconv.FormatBool(u.AwaitsVerification))
+	case purpose == sign.PurposeResetPassword && oneTime, purpose == sign.PurposeSetPassword:
+		parts = append(parts, u.PasswordHash)
+	case purpose == sign.PurposeLoginCode:
+		parts = append(parts, strconv.FormatUint(uint64(u.EmailChanges), 10), u.PasswordHash, strconv.FormatInt(u.LastLogin.Unix(), 10))
+	case purpose == sign.PurposeRegisterEmail:
+		parts = append(parts, strconv.FormatUint(uint64(u.EmailChanges), 10))
+	default:
+		return sign.StateOf(parts...)
+	}
+	return sign.StateOf(append(parts, GenerationOf(u)...)...)
+}
+
+// GenerationOf is the account's generation as a part of a state; the first is
+// none, so that links under way outlive the upgrade that brought generations.
+func GenerationOf(u *store.User) []string {
+	if u.Generation == 0 {
+		return nil
+	}
+	return []string{strconv.FormatUint(u.Generation, 10)}
+}
+
+// Purposes names the act behind the link of a message; a notice has none.
+var Purposes = map[store.MailKind]sign.Purpose{
+	store.MailVerifyRegistration: sign.PurposeRegister,
+	store.MailResetPassword:      sign.PurposeResetPassword,
+	store.MailVerifyEmail:        sign.PurposeRegisterEmail,
+	store.MailEmailChanged:       sign.PurposeUndoEmail,
+	store.MailDecoy:              sign.PurposeResetPassword, // for its work and its size
+	store.MailResetByOwner:       sign.PurposeResetPassword,
+	store.MailLoginCode:          sign.PurposeLoginCode,
+	store.MailSetPassword:        sign.PurposeSetPassword,
+	store.MailFactorAdded:        sign.PurposeUndoFactor,
+	store.MailFactorRemoved:      sign.PurposeUndoFactor,
+}
+
+// mailState fingerprints, for a row of the outbox, what the act behind its link
+// would change. Unlike the state of the link, which is signed when the mail is
+// sent, it depends neither on the settings, which may change while the mail
+// waits, nor on the clock.
+func (a *Accounts) mailState(m *store.Mail, u *store.User) []byte {
+	purpose, ok := Purposes[m.Kind]
+	switch {
+	case !ok:
+		return nil
+	case purpose == sign.PurposeUndoEmail:
+		return undoState(u, formerIndex(u, m.To))
+	}
+	return a.linkState(purpose, u, AboutOf(m), true)
+}
+
+// AboutOf is what the link of a mail names (sign.Claim.Email), as far as its purpose
+// names anything.
+func AboutOf(m *store.Mail) string {
+	if m.Factor != uuid.Nil {
+		return m.Factor.String()
+	}
+	return m.To
+}
+
+// MailWanted reports whether u is still as it was when m was queued.
+func (a *Accounts) MailWanted(m *store.Mail, u *store.User) bool {
+	if m.Kind == store.MailApproved && !u.IsActive { // disabled meanwhile
+		return false
+	}
+	if bytes.Equal(m.State, a.mailState(m, u)) {
+		return true
+	}
+	// Earlier versions wrote the state of the link, under whatever settings.
+	purpose, ok := Purposes[m.Kind]
+	return ok && len(m.State) > 0 && bytes.Equal(m.State, a.linkState(purpose, u, m.To, false))
+}
+
+// A link is what a mailed link carries, as it came back.
+type link struct {
+	claim     sign.Claim
+	signature string
+}
+
+// readLink takes a link from an input. Missing parts are told by field; parts
+// that can't be read are a bad signature like any other.
+func readLink(in field.Input, purpose sign.Purpose, errs *refusal.FieldErrors) (link, error) {
+	l := link{claim: sign.Claim{Purpose: purpose}}
+	part := func(name string) string { return sign.RepairParam(name, in.Required(name, errs)) }
+	id := part(sign.ParamUserID)
+	switch purpose { //nolint:exhaustive // the others name nothing
+	case sign.PurposeRegisterEmail, sign.PurposeUndoEmail:
+		l.claim.Email = part(sign.ParamEmail)
+	case sign.PurposeUndoFactor:
+		l.claim.Email = part(sign.ParamFactor)
+	}
+	stamp := part(sign.ParamTimestamp)
+	l.signature = part(sign.ParamSignature)
+	if len(*errs) > 0 {
+		return l, nil
+	}
+	parsed, ok := store.ParseID(id)
+	if !ok || len(l.claim.Email) > field.MaxEmailBytes || len(l.signature) > sign.MaxSignature || len(stamp) > sign.MaxSignature {
+		return l, refusal.New(refusal.CodeSignatureInvalid)
+	}
+	unix, err := strconv.ParseInt(stamp, 10, 64)
+	if err != nil || unix < 0 || unix > 1<<40 {
+		return l, refusal.New(refusal.CodeSignatureInvalid)
+	}
+	l.claim.User, l.claim.Time = parsed, time.Unix(unix, 0)
+	return l, nil
+}
+
+// checkLink returns the account that a link acts on, or refuses. An unknown
+// account, one that an administrator has disabled and one whose address is
+// somebody else's by now look like a bad signature.
+func (a *Accounts) checkLink(tx store.Tx, l link, period time.Duration) (*store.User, error) {
+	u, err := tx.User(l.claim.User)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, refusal.New(refusal.CodeSignatureInvalid)
+	}
+	if err != nil {
+		return nil, err
+	}
+	claim := l.claim
+	claim.State = a.State(claim.Purpose, u, claim.Email)
+	if claim.State == nil { // nothing that a link could stand for
+		return nil, refusal.New(refusal.CodeSignatureInvalid)
+	}
+	err = a.Signer.Verify(claim, l.signature, a.Now(), period)
+	if err != nil && !errors.Is(err, sign.ErrExpired) {
+		// One that was mailed before one_time_use was turned off is good once.
+		claim.State = a.linkState(claim.Purpose, u, claim.Email, true)
+		err = a.Signer.Verify(claim, l.signature, a.Now(), period)
+	}
+	switch {
+	case errors.Is(err, sign.ErrExpired):
+		return nil, refusal.New(refusal.CodeSignatureExpired)
+	case err != nil, !usable(u) && claim.Purpose != sign.PurposeUndoEmail:
+		return nil, refusal.New(refusal.CodeSignatureInvalid)
+	}
+	if claim.Purpose == sign.PurposeRegister || claim.Purpose == sign.PurposeResetPassword || claim.Purpose == sign.PurposeSetPassword {
+		switch ok, err := a.confirmable(tx, u); {
+		case err != nil:
+			return nil, err
+		case !ok:
+			return nil, refusal.New(refusal.CodeSignatureInvalid)
+		}
+	}
+	return u, nil
+}
 
 // LinkOwner returns the account that a mailed link would act on, or refuses as
 // the act would. It changes nothing.

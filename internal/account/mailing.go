@@ -208,7 +208,7 @@ const (
 	ThrottleReset    = "reset"
 	ThrottleEmail    = "email"
 	ThrottleProfile  = "profile"
-	// ThrottleMail and ThrottleAllMail count mails and not requests, see above.
+	// ThrottleMail and ThrottleAllMail count mails and not requests (postage).
 	ThrottleMail    = "mail"
 	ThrottleAllMail = "all_mail"
 )
