@@ -331,7 +331,17 @@ func (o *offline) open(ctx caddy.Context, flags *command.Flags, file string, han
 		if err := bbolt.checkCaller(file); err != nil {
 			return err
 		}
-		if _, err := os.Stat(bbolt.path); !flags.MakesStore && errors.Is(err, fs.ErrNotExist) {
+		_, err := os.Stat(bbolt.path)
+		missing := errors.Is(err, fs.ErrNotExist)
+		if missing && flags.Tries {
+			folder, err := os.MkdirTemp("", "registration-") // nobody else's
+			if err != nil {
+				return fmt.Errorf("there is no store at %s, and none can be made to try it out: %w", bbolt.path, err)
+			}
+			bbolt.path, o.give = filepath.Join(folder, "tried.db"), func() error { return os.RemoveAll(folder) }
+			return h.realm.open(lockWait)
+		}
+		if missing && !flags.MakesStore {
 			return fmt.Errorf("there is no store at %s; `caddy %s create` makes it, or the first start of the server", bbolt.path, commandName)
 		}
 		o.file, o.give = bbolt.path, command.GiveToFolder(bbolt.path)

@@ -143,6 +143,39 @@ func drr(t *testing.T, s *served.Server, name string) {
 	detail(s.Client().Post(http.StatusOK, "login/", data{"login": "new-" + name, "password": served.TestPassword}))
 }
 
+// Before there is a store, a dry run says what an import would do, and leaves none.
+func TestDryRunBeforeTheFirstStart(t *testing.T) {
+	s := served.NewServer(t)
+	s.Configure(served.PlainSite)
+	path := filepath.Join(s.Dir, "users.csv")
+	require.NoError(t, os.WriteFile(path, []byte("username,email\nada,ada@example.org\na b,\n"), 0o600))
+	named := filepath.Join(s.Dir, "none", "other.db")
+	temporary := filepath.Join(s.Dir, "tmp")
+	require.NoError(t, os.Mkdir(temporary, 0o700))
+	for _, args := range [][]string{{}, {"--store", named}} {
+		cmd := s.Command(append([]string{"registration", "import", "--dry-run", path}, args...)...)
+		cmd.Env = append(cmd.Environ(), "TMPDIR="+temporary)
+		out, err := cmd.CombinedOutput()
+		require.Error(t, err, "one is refused")
+		require.Contains(t, string(out), "1 account would be added, 0 changed; 0 are there with the same, 0 with other values; 1 refused.")
+		require.NotContains(t, string(out), "Written to")
+		require.NoFileExists(t, filepath.Join(s.DataDir(), "registration.db"))
+		require.NoDirExists(t, filepath.Dir(named))
+		left, err := os.ReadDir(temporary)
+		require.NoError(t, err)
+		require.Empty(t, left)
+	}
+	cmd := s.Command("registration", "import", "--dry-run", path)
+	cmd.Env = append(cmd.Environ(), "TMPDIR="+filepath.Join(s.Dir, "nowhere"))
+	out, err := cmd.CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "there is no store at ")
+	require.Contains(t, string(out), ", and none can be made to try it out: ")
+	_, errs, err := owner(s, "import", path)
+	require.Error(t, err)
+	require.Contains(t, errs, "Written to "+filepath.Join(s.DataDir(), "registration.db"))
+}
+
 // The server is killed in the middle of an import: what is there is whole, the command says
 // how to go on, and the same command does. Without a server it opens the store itself.
 func TestImportIsKilledAndGoesOn(t *testing.T) {

@@ -42,6 +42,9 @@ type Flags struct {
 	JSON                                   bool
 	// MakesStore is no flag: the command makes something, so a store too, where none is.
 	MakesStore bool
+	// Tries is no flag: the command finds out what another would do, and leaves nothing
+	// behind. Where no store is, it has an empty one for as long as it takes.
+	Tries bool
 }
 
 // StoreAlone refuses what says, beside --store, where the accounts are.
@@ -242,7 +245,8 @@ func (c *common) run(fn func(cmd *cobra.Command, args []string) error) func(*cob
 func (c *common) making(fn func(cmd *cobra.Command, args []string) error) func(*cobra.Command, []string) error {
 	run := c.run(fn)
 	return func(cmd *cobra.Command, args []string) error {
-		c.flags.MakesStore = true
+		c.flags.Tries, _ = cmd.Flags().GetBool("dry-run") // false where it is none of the command's flags
+		c.flags.MakesStore = !c.flags.Tries
 		return run(cmd, args)
 	}
 }

@@ -76,6 +76,7 @@ const (
 	CodeRequired  = "required"         // it has neither a username nor an address
 	CodeHash      = "hash_unsupported" // nothing here verifies its hash
 	CodeCost      = "hash_cost"        // its hash would cost too much, or has too short a salt or key
+	CodeHashed    = "password_hashed"  // what it has for a password in the clear is a hash
 	CodeGroup     = "group_unknown"    // it names a group that the file does not have
 	CodeGroupName = "group_invalid"    // the name of a group there can't be one here
 	CodeTwice     = "twice"            // it has the same thing twice

@@ -111,6 +111,15 @@ func TestCSV(t *testing.T) {
 			},
 			records: []Record{{Line: 10, Username: "hal"}, {Line: 11, Username: "ian", PasswordHash: bcryptHash}, {Line: 14, Username: "joe"}},
 		},
+		{
+			name: "hashes that stand for passwords, and passwords that only look so", file: "username,password\nada," + bcryptHash + "\nbea,pbkdf2_sha256$260000$salt$7zbpRVHDcqAYrBCiF1wl5yGYMTVMvuCCsPYN0TKW/Cc=\n" +
+				"cat,\"$argon2id$v=19$m=4194304,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"\ndan,{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n" +
+				"eve,0123456789abcdef0123456789abcdef\nfay,$2b$ is how it begins\ngus,a {b} $c$\n",
+			problems: []string{"ada|password_hashed|line 2, password: ", "bea|password_hashed|line 3, password: ", "cat|password_hashed|line 4, password: ", "dan|password_hashed|line 5, password: "},
+			records: []Record{
+				{Line: 6, Username: "eve", Password: "0123456789abcdef0123456789abcdef"}, {Line: 7, Username: "fay", Password: "$2b$ is how it begins"}, {Line: 8, Username: "gus", Password: "a {b} $c$"},
+			},
+		},
 		{name: "a quote in a bare field", file: "username\na\"b\nada\n", problems: []string{"|syntax|line 2: a quote stands in"}, records: []Record{{Line: 3, Username: "ada"}}},
 		{name: "other fields and groups not in UTF-8", file: "username,groups,note\na,x\xff,\nb,,\xff\n", problems: []string{"a|encoding|line 2, groups", "b|encoding|line 3, note"}},
 		{name: "an empty file", file: "", end: "its first line has to name the columns"},

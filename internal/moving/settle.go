@@ -40,7 +40,21 @@ func settle(r *Record) error {
 	if r.Username == "" && r.Email == "" && r.Own == nil {
 		return r.problem("", CodeRequired, "it has neither a username nor an email address")
 	}
+	if looksHashed(r.Password) {
+		return r.problem("password", CodeHashed, "it is a hash, not a password, and hashed again nobody could sign in with it; call it password_hash")
+	}
 	return r.settleHash()
+}
+
+// looksHashed reports whether what stands for a password is one that somebody has hashed
+// already. Bare hexadecimal, as of MD5, may be a password that a program has made.
+func looksHashed(text string) bool {
+	text = strings.TrimSpace(text)
+	if !strings.ContainsAny(text, "$}") {
+		return false
+	}
+	err := password.Check(text)
+	return err == nil || errors.Is(err, password.ErrCost)
 }
 
 // settleHash spells the hash as internal/password does, and looks whether it
