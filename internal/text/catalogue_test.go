@@ -24,6 +24,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/templates"
 )
 
@@ -125,6 +126,10 @@ func usedMessages(t *testing.T) map[string]string {
 	return used
 }
 
+// messagesOf are the types of codes whose constants have messages, each with what the ids
+// of these begin with: refusals, events of the record, kinds of mail.
+var messagesOf = map[string]string{"Code": "error.", "Event": "event.", "MailKind": "kind."}
+
 // addMessagesOfGo adds the ids that a Go file writes out or makes from its codes.
 func addMessagesOfGo(t *testing.T, file string, used map[string]string) {
 	t.Helper()
@@ -133,10 +138,10 @@ func addMessagesOfGo(t *testing.T, file string, used map[string]string) {
 	ast.Inspect(parsed, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.ValueSpec:
-			if kind, ok := n.Type.(*ast.Ident); ok && kind.Name == "Code" {
+			if kind, ok := n.Type.(*ast.Ident); ok && messagesOf[kind.Name] != "" {
 				for _, value := range n.Values {
-					if text, err := strconv.Unquote(value.(*ast.BasicLit).Value); err == nil {
-						used["error."+text] = file
+					if text, err := strconv.Unquote(value.(*ast.BasicLit).Value); err == nil && text != string(store.MailDecoy) {
+						used[messagesOf[kind.Name]+text] = file
 					}
 				}
 			}

@@ -409,6 +409,13 @@ func (c *Call) GoOnUnder(w http.ResponseWriter, u *store.User, g *session.Grant)
 	c.Realm.keepCookies(w, c, &Reply{User: u, Cookie: g.Cookie}, nil)
 }
 
+// Waiting is how many accounts wait for approval. ok is false where there is none, and
+// where the store can't say.
+func (c *Call) Waiting() (n int, ok bool) {
+	waiting, err := c.Count(c.Req.Context(), account.StateWaiting)
+	return waiting.N, err == nil && waiting.N > 0
+}
+
 // LogAct writes the log line of an act that is no endpoint's, on the account of who asks
 // or on user.
 func (r *Realm) LogAct(c *Call, act string, user *store.User, err error) {

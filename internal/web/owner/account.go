@@ -209,7 +209,7 @@ func (c *Call) events(rows []*store.Audit) *Table {
 		Columns: []string{c.Say("page.admin.when"), c.Say("page.admin.event"), c.Say("page.admin.address")},
 	}
 	for _, row := range rows {
-		t.Rows = append(t.Rows, Row{Cells: []Cell{{Time: moment(row.At)}, {Text: row.Event}, {Text: orDash(row.Address)}}})
+		t.Rows = append(t.Rows, Row{Cells: []Cell{{Time: moment(row.At)}, c.event(row), {Text: orDash(row.Address)}}})
 	}
 	return t
 }

@@ -112,20 +112,51 @@ func showAccounts(c *Call) (*Shown, error) {
 		return nil, err
 	}
 	if !c.HTML {
-		return &Shown{JSON: c.accountsJSON(page)}, nil
+		return &Shown{JSON: c.accountsJSON(l, page)}, nil
 	}
 	v := &View{Title: c.Say("page.admin.accounts")}
+	if l.filter.State == "" {
+		v.Text = c.counted(l.filter, "page.admin.count_all")
+	} else {
+		v.Text = c.counted(l.filter, "page.admin.count_state")
+	}
 	v.Parts = []Part{{Filter: c.filter(l.filter), Table: c.accountsTable(page.Users), Buttons: []web.PageLink{{Href: c.Address("accounts/new"), Text: c.Say("page.admin.create")}}}}
 	v.Parts[0].Pager = c.pager("accounts", page.Next)
 	return &Shown{View: v}, nil
 }
 
-func (c *Call) accountsJSON(page store.MemberPage) web.Object {
+// count is how many accounts a filter leaves over. That is known without a walk through
+// them where it names a state, or nothing; else ok is false.
+func (c *Call) count(f account.Filter) (n store.MemberCount, ok bool) {
+	if f.Search != "" || f.Group != "" {
+		return n, false
+	}
+	n, err := c.Count(c.Req.Context(), f.State)
+	return n, err == nil // the list is of more use than its count
+}
+
+// counted is the sentence that says how many accounts a list has in all, if that is known.
+func (c *Call) counted(f account.Filter, id string) []string {
+	n, ok := c.count(f)
+	switch {
+	case !ok:
+		return nil
+	case n.More:
+		id = "page.admin.count_more"
+	}
+	return []string{c.Say(id, text.Params{"count": n.N})}
+}
+
+func (c *Call) accountsJSON(l listing, page store.MemberPage) web.Object {
 	list := make([]web.Object, len(page.Users))
 	for i, u := range page.Users {
 		list[i] = web.AccountShown(c.Accounts, u)
 	}
-	return web.NewObject("accounts", list, "next", cursor(page.Next))
+	var count any
+	if n, ok := c.count(l.filter); ok && !n.More {
+		count = n.N
+	}
+	return web.NewObject("accounts", list, "next", cursor(page.Next), "count", count)
 }
 
 // cursor is where a list goes on, null where it doesn't.

@@ -163,7 +163,7 @@ func auditRow(a *store.Audit, names map[string]string) web.Object {
 func (c *Call) auditFilter(q store.AuditQuery) *Form {
 	labels := []text.Phrase{text.Say("page.admin.any_event")}
 	for _, name := range eventNames() {
-		labels = append(labels, text.Phrase{Words: name})
+		labels = append(labels, nameOfEvent(name))
 	}
 	return &Form{Action: c.Address(pathAudit), Submit: c.Say("page.admin.search_submit"), Fields: []web.PageField{
 		c.choice(web.TextField("account", text.Say("page.admin.audit_account"), false), c.Query.Get("account")),
@@ -192,10 +192,19 @@ func (c *Call) auditTable(rows []*store.Audit, names map[string]string) *Table {
 			}
 		}
 		t.Rows = append(t.Rows, Row{ID: strconv.FormatUint(a.Seq, 10), Cells: []Cell{
-			{Time: moment(a.At)}, {Text: a.Event}, who, {Text: c.actor(a, names)}, {Text: orDash(a.Address)}, {Text: orDash(web.DeviceOf(a.Agent))}, {Text: orDash(detailsOf(a))},
+			{Time: moment(a.At)}, c.event(a), who, {Text: c.actor(a, names)}, {Text: orDash(a.Address)}, {Text: orDash(web.DeviceOf(a.Agent))}, {Text: orDash(detailsOf(a))},
 		}})
 	}
 	return t
+}
+
+// nameOfEvent is what an event is called; one that this version doesn't know, by its code.
+func nameOfEvent(event string) text.Phrase {
+	return text.Phrase{Id: "event." + event, Words: event}
+}
+
+func (c *Call) event(a *store.Audit) Cell {
+	return Cell{Text: c.Loc.Text(nameOfEvent(a.Event)), Code: a.Event}
 }
 
 // actor is who did something, in words.

@@ -192,6 +192,13 @@ func TestAudit(t *testing.T) {
 	for _, want := range []string{"account_deleted", id.String(), `value="account_deleted" selected`, "Done by"} {
 		require.Contains(t, text, want)
 	}
+	// An event has a name in each language, and its code for who looks for that.
+	require.Contains(t, text, `<span title="account_deleted">Account deleted</span>`)
+	require.Contains(t, text, `<option value="account_deleted" selected>Account deleted</option>`)
+	page.Set("Accept-Language", "de")
+	require.Contains(t, page.Get(admin+"audit/").Text, `<span title="account_deleted">Konto gelöscht</span>`)
+	require.Contains(t, page.Get(admin+"accounts/"+sitetest.UUIDOf(t, s, "ada").String()+"/").Text, `<span title="signed_in">Angemeldet</span>`)
+	page.Set("Accept-Language", "en")
 	require.Contains(t, page.Get(admin+"audit/?account=nobody").Text, "Nothing has been recorded.")
 	for _, wrong := range []string{"event=x", "after=x", "account=nobody"} {
 		require.Equal(t, http.StatusBadRequest, b.Get(admin+"audit?"+wrong).StatusCode, wrong)
@@ -226,7 +233,7 @@ func TestMailQueue(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, b.Get(admin+"mail?after=x").StatusCode)
 	page := s.SignedIn("ada").LikeBrowser()
 	text := page.Get(admin + "mail/").Text
-	for _, want := range []string{"bob@example.org", "451 4.7.1 &lt;i&gt;later&lt;/i&gt;", "Try all mail now"} {
+	for _, want := range []string{"bob@example.org", `<span title="reset_password">Link to set a new password</span>`, "451 4.7.1 &lt;i&gt;later&lt;/i&gt;", "Try all mail now"} {
 		require.Contains(t, text, want)
 	}
 	for _, secret := range []string{"secret words", "secret-next", "fingerprint", "decoy@"} {

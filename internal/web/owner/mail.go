@@ -65,7 +65,7 @@ func showMail(c *Call) (*Shown, error) {
 			to.Href = c.Address("accounts/" + m.User.String())
 		}
 		t.Rows = append(t.Rows, Row{ID: strconv.FormatUint(m.Seq, 10), Cells: []Cell{
-			to, {Text: string(m.Kind)}, {Time: moment(m.Queued)}, {Time: moment(m.next)}, {Text: strconv.Itoa(m.Attempts)}, {Text: orDash(m.why)},
+			to, c.kind(m.Kind), {Time: moment(m.Queued)}, {Time: moment(m.next)}, {Text: strconv.Itoa(m.Attempts)}, {Text: orDash(m.why)},
 		}})
 	}
 	part := Part{Table: t, Pager: c.pager(pathMail, next)}
@@ -79,6 +79,11 @@ func showMail(c *Call) (*Shown, error) {
 		part.Forms = []Form{{Action: c.Address(pathMail), Submit: c.Say("page.admin.mail_retry")}}
 	}
 	return &Shown{View: &View{Title: c.Say("page.admin.mail"), Parts: []Part{part}}}, nil
+}
+
+// kind is what a mail is, in words.
+func (c *Call) kind(k store.MailKind) Cell {
+	return Cell{Text: c.Loc.Text(text.Phrase{Id: "kind." + string(k), Words: string(k)}), Code: string(k)}
 }
 
 // queue reads a page of the queue, without decoys, and where the next one begins.

@@ -3,6 +3,7 @@
 package owner_test
 
 import (
+	"context"
 	"net/http"
 	"testing"
 
@@ -10,6 +11,7 @@ import (
 
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // withAdmins has the owner's pages for the group admins, who need no second step.
@@ -88,6 +90,57 @@ func TestAccount(t *testing.T) {
 	for _, unknown := range []string{"0199f6a2-7c1e-7d3a-9b54-3f2a1c0de4b7", "bob", "x"} {
 		require.Equal(t, http.StatusNotFound, b.Get(admin+"accounts/"+unknown+"/").StatusCode, unknown)
 	}
+}
+
+// How many there are is said where that is known at once; who waits, beside every page.
+func TestCounts(t *testing.T) {
+	s := approvingSite(t)
+	b, h := s.SignedIn("ada"), s.SignedIn("ada").LikeBrowser()
+	require.NotContains(t, h.Get(admin+"accounts/").Text, "Waiting for approval (")
+	require.NotContains(t, h.Get("/accounts/profile/").Text, "for approval")
+	waits(t, s, "bob", "x")
+	require.Contains(t, h.Get("/accounts/profile/").Text, `<a href="/accounts/admin/waiting/">1 account waits for approval</a>`)
+	waits(t, s, "carol", "x")
+	for path, want := range map[string]string{
+		"accounts/": "<p>3 accounts in all.</p>", "accounts/?state=active": "<p>1 account in this state.</p>", "accounts/?state=odd": "<p>3 accounts in all.</p>",
+		"waiting/": "<p>2 accounts wait for approval.</p>", "mail/": "Waiting for approval (2)</a>", "accounts/?search=b": "Waiting for approval (2)</a>",
+	} {
+		require.Contains(t, h.Get(admin+path).Text, want, path)
+	}
+	require.NotContains(t, h.Get(admin+"accounts/?search=b").Text, " in all")
+	require.NotContains(t, h.Get(admin+"accounts/?state=active&group=admins").Text, "in this state")
+	require.Contains(t, h.Set("Accept-Language", "pl").Get(admin+"waiting/").Text, "2 konta czekają na zatwierdzenie.")
+	for query, want := range map[string]any{"": 3.0, "?state=active": 1.0, "?state=disabled": 0.0, "?search=b": nil, "?group=admins": nil} {
+		require.Equal(t, want, b.Get(admin + "accounts" + query).JSON(t)["count"], query)
+	}
+	require.InDelta(t, 2, b.Get(admin + "waiting").JSON(t)["count"], 0)
+	// Who has not shown the second step that he owes sees nothing of it.
+	s = approvingSite(t, demanding)
+	waits(t, s, "bob", "x")
+	require.NotContains(t, s.SignedIn("ada").LikeBrowser().Get("/accounts/profile/").Text, "for approval")
+}
+
+// countless is a store that doesn't count beyond some number.
+type countless struct{ store.Store }
+
+type countlessTx struct{ store.Tx }
+
+func (s countless) View(ctx context.Context, fn func(store.Tx) error) error {
+	return s.Store.View(ctx, func(tx store.Tx) error { return fn(countlessTx{tx}) })
+}
+
+func (countlessTx) CountMembers(string) (store.MemberCount, error) {
+	return store.MemberCount{N: store.MembersCounted, More: true}, nil
+}
+
+// What a store doesn't count to its end is not told as if it had.
+func TestCountsOfOtherStores(t *testing.T) {
+	s := newSite(t, nil)
+	s.Accounts.Store = countless{s.Accounts.Store}
+	b, h := s.SignedIn("ada"), s.SignedIn("ada").LikeBrowser()
+	require.Contains(t, h.Get(admin+"accounts/").Text, "<p>More than 1,000 accounts.</p>")
+	require.Contains(t, h.Get(admin+"waiting/").Text, "<p>More than 1,000 accounts.</p>")
+	require.Nil(t, b.Get(admin + "accounts").JSON(t)["count"])
 }
 
 // To who isn't of the group there is nothing: the answer is that for a path that nobody

@@ -77,8 +77,8 @@ type Row struct {
 }
 
 // A Cell is a text, which may lead somewhere. Time is in place of the text: a moment,
-// given as in RFC 3339.
-type Cell struct{ Text, Href, Time string }
+// given as in RFC 3339. Code is what programs call it, for who looks for that.
+type Cell struct{ Text, Href, Time, Code string }
 
 // A Button of a table is one of several: Value is what it sends.
 type Button struct {
@@ -104,7 +104,7 @@ var tabs = []struct {
 	name text.Phrase
 }{
 	{"accounts", text.Say("page.admin.accounts")},
-	{"waiting", text.Say("page.admin.waiting")},
+	{pathWaiting, text.Say("page.admin.waiting")},
 	{pathInvitations, text.Say("page.admin.invitations")},
 	{pathAudit, text.Say("page.admin.audit")},
 	{pathMail, text.Say("page.admin.mail")},
@@ -115,7 +115,13 @@ var tabs = []struct {
 func (s *Server) write(c *Call, status int, v *View) {
 	frame := shownFrame{Parts: v.Parts}
 	for _, tab := range tabs {
-		frame.Nav = append(frame.Nav, Tab{c.Address(tab.path), c.Loc.Text(tab.name), c.Page != nil && c.Page.Tab == tab.path})
+		name := tab.name
+		if tab.path == pathWaiting {
+			if n, ok := c.Waiting(); ok {
+				name = text.Say("page.admin.waiting_some", text.Params{"count": n})
+			}
+		}
+		frame.Nav = append(frame.Nav, Tab{c.Address(tab.path), c.Loc.Text(name), c.Page != nil && c.Page.Tab == tab.path})
 	}
 	d := web.PageData{Page: web.OwnerPath, Title: v.Title, Text: v.Text, Links: v.Links, Owner: frame}
 	if c.Refused != nil {
@@ -198,10 +204,10 @@ func (s *Server) Samples() []any {
 	field := []web.PageField{{Name: "x", Kind: "text"}}
 	form := Form{Action: "x", Submit: "x", Hidden: []web.PageHidden{{Name: "x", Value: "x"}}, Fields: field, Grave: true, Inline: true}
 	link := []web.PageLink{{Href: "x", Text: "x"}}
-	row := Row{ID: "x", Select: "x", Checked: true, Cells: []Cell{{Text: "x", Href: "x"}, {Time: "x"}}}
+	row := Row{ID: "x", Select: "x", Checked: true, Cells: []Cell{{Text: "x", Href: "x"}, {Time: "x"}, {Text: "x", Code: "x"}}}
 	full := Part{
 		Heading: "x", Text: []string{"x"}, Facts: []web.PageFact{{Label: "x", Value: "x"}}, Copy: &Copy{"x", "x"}, Filter: &form,
-		Table: &Table{Label: "x", Columns: []string{"x", "x"}, Rows: []Row{row}, Action: "x", Input: "x", Legend: "x", Acts: []Button{{"x", "x", true}, {}}, Hidden: form.Hidden},
+		Table: &Table{Label: "x", Columns: []string{"x", "x", "x"}, Rows: []Row{row}, Action: "x", Input: "x", Legend: "x", Acts: []Button{{"x", "x", true}, {}}, Hidden: form.Hidden},
 		Forms: []Form{form, {}}, Buttons: link, Pager: link,
 	}
 	return []any{shownFrame{[]Tab{{"x", "x", true}, {}}, []Part{full, {Table: &Table{}}, {}}}, shownFrame{}}

@@ -8,10 +8,12 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
 
+const pathWaiting = "waiting"
+
 var waitingActs = actsFor("approve", "refuse")
 
 var waitingPages = []*Page{{
-	Path: "waiting", Tab: "waiting", Get: showWaiting, Post: severally("waiting", waitingActs),
+	Path: pathWaiting, Tab: pathWaiting, Get: showWaiting, Post: severally(pathWaiting, waitingActs),
 	Doc: Doc{
 		Get: "Accounts that wait for approval", Shows: schemaAccounts, Query: []web.InputDoc{limitInput, afterInput},
 		Post: "Approves or refuses several accounts", Body: severalInputs(waitingActs), Does: schemaSeveral,
@@ -29,10 +31,10 @@ func showWaiting(c *Call) (*Shown, error) {
 		return nil, err
 	}
 	if !c.HTML {
-		return &Shown{JSON: c.accountsJSON(page)}, nil
+		return &Shown{JSON: c.accountsJSON(l, page)}, nil
 	}
 	t := &Table{
-		Label: c.Say("page.admin.waiting"), Empty: c.Say("page.admin.nobody_waits"), Action: c.Address("waiting"), Input: paramAccounts,
+		Label: c.Say("page.admin.waiting"), Empty: c.Say("page.admin.nobody_waits"), Action: c.Address(pathWaiting), Input: paramAccounts,
 		Legend: c.Say("page.admin.with_selected"), Acts: c.buttons(waitingActs),
 		Columns: []string{c.Say("field.username"), c.Say("page.admin.name"), c.Say("field.email"), c.Say("page.admin.reason"), c.Say("field.date_joined")},
 	}
@@ -41,5 +43,9 @@ func showWaiting(c *Call) (*Shown, error) {
 			{Text: nameOf(u), Href: c.Address("accounts/" + u.ID.String())}, {Text: orDash(fullName(u))}, {Text: emailOf(u)}, {Text: orDash(u.Reason)}, {Time: moment(u.DateJoined)},
 		}})
 	}
-	return &Shown{View: &View{Title: c.Say("page.admin.waiting"), Parts: []Part{{Table: t, Pager: c.pager("waiting", page.Next)}}}}, nil
+	v := &View{Title: c.Say("page.admin.waiting"), Parts: []Part{{Table: t, Pager: c.pager(pathWaiting, page.Next)}}}
+	if _, ok := c.Waiting(); ok {
+		v.Text = c.counted(l.filter, "page.admin.count_waiting")
+	}
+	return &Shown{View: v}, nil
 }

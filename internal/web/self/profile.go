@@ -56,6 +56,9 @@ func EndpointProfile(r *web.Realm) *web.Endpoint {
 		d.Facts = web.Facts(c, e.Form)
 		if c.Policy.IsAdmin(c.Who.User) {
 			d.Links = append(d.Links, web.PageLink{Href: c.Realm.Address("/" + web.OwnerPath + "/"), Text: c.Loc.Text(text.Say("link.admin"))})
+			if n, ok := c.Waiting(); ok && c.AdminLacks(c.Who.User, c.Who.Session) == "" {
+				d.Links = append(d.Links, web.PageLink{Href: c.Realm.Address("/" + web.OwnerPath + "/waiting/"), Text: c.Loc.Text(text.Say("link.admin_waiting", text.Params{"count": n}))})
+			}
 		}
 		web.LetStay(c, d, c.Who.User)
 		if len(e.Form.Fields) == 0 {
