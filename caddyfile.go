@@ -18,7 +18,6 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/dustin/go-humanize"
 
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
 )
@@ -345,13 +344,7 @@ func (h *Handler) options() map[string]option {
 			"cookie_domain": textOption(&h.Session.CookieDomain, "example.com"),
 			"same_site":     textOption(&h.Session.SameSite, "lax"),
 		}),
-		"password": blockOption(map[string]option{
-			"argon2id":   argon2idOption(&h.Password.Argon2id),
-			"min_length": numberOption(&h.Password.MinLength),
-			"numeric":    switchOption(&h.Password.Numeric),
-			"common":     switchOption(&h.Password.Common),
-			"similar":    switchOption(&h.Password.Similar),
-		}),
+		"password":             passwordOption(&h.Password),
 		"non_field_errors_key": switchOption(&h.NonFieldErrorsKey),
 		"throttle":             throttleOption(&h.Throttle),
 		"audit":                auditOption(&h.Audit),
@@ -392,39 +385,6 @@ func tokenOption(to *LoginSettings) option {
 		}
 		on := args[0] == "on"
 		to.Token = &on
-		return nil
-	}
-}
-
-// argon2idOption reads `argon2id <memory> [<passes> [<lanes>]]`.
-func argon2idOption(to **Argon2idSettings) option {
-	return func(p *parser, name string) error {
-		args := p.RemainingArgs()
-		a := Argon2idSettings{Passes: defaultHashParams.Passes, Lanes: defaultHashParams.Lanes}
-		wrong := p.Errf("%s takes the memory, and then the passes and lanes; write for example: %s 19MiB 2 1", name, last(name))
-		if len(args) < 1 || len(args) > 3 {
-			return wrong
-		}
-		memory, err := humanize.ParseBytes(args[0])
-		if err != nil || memory>>10 > 1<<32-1 {
-			return wrong
-		}
-		a.Memory = uint32(memory >> 10)
-		if len(args) > 1 {
-			passes, err := strconv.ParseUint(args[1], 10, 32)
-			if err != nil {
-				return wrong
-			}
-			a.Passes = uint32(passes)
-		}
-		if len(args) > 2 {
-			lanes, err := strconv.ParseUint(args[2], 10, 8)
-			if err != nil {
-				return wrong
-			}
-			a.Lanes = uint8(lanes)
-		}
-		*to = &a
 		return nil
 	}
 }

@@ -8,8 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	netmail "net/mail"
-	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -80,7 +78,9 @@ type realm struct {
 	// Unix seconds.
 	warnedOfUnnamed atomic.Int64
 	started         bool
-	gaveUp          sync.Once // closes Opening
+	// closeBreached lets go of the file of breached passwords; nil: there is none.
+	closeBreached func() error
+	gaveUp        sync.Once // closes Opening
 	// life ends when the realm stops.
 	life context.Context
 	end  context.CancelFunc
@@ -116,6 +116,7 @@ func (s *Settings) resolve() (*Settings, error) {
 	out.BaseURL = strings.TrimSuffix(replace("base_url", s.BaseURL), "/")
 	out.Secrets = replaceAll("secret", s.Secrets)
 	out.Factors.RPID = replace("factors.rp_id", s.Factors.RPID)
+	out.Password.Breached = s.Password.Breached.resolved(replace)
 	out.From = replace("from", s.From)
 	out.ReplyTo = replace("reply_to", s.ReplyTo)
 	out.Templates = replace("templates", s.Templates)
@@ -226,8 +227,12 @@ func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logge
 	return r, nil
 }
 
-// look finds what is wrong with the mails and, as far as reading tells, with the store.
+// look finds what is wrong with the mails, with the list of breached passwords and, as far
+// as reading tells, with the store.
 func (r *realm) look() (err error) {
+	if err := r.openBreached(); err != nil {
+		return err
+	}
 	if r.templates, err = letter.NewTemplates(r.settings.letters(), r.Languages, r.SiteName); err != nil {
 		return err
 	}
@@ -334,31 +339,6 @@ func (s *Settings) hostsInASCII() {
 	}
 }
 
-// mailDomain is the domain of the Message-IDs: the site's name, or the sender's
-// domain where that is an address, in which mail servers see a forgery.
-func (s *Settings) mailDomain() string {
-	site := s.site()
-	if _, err := netip.ParseAddr(site); err != nil {
-		return site
-	}
-	if addr, err := netmail.ParseAddress(s.From); err == nil {
-		return addr.Address[strings.LastIndexByte(addr.Address, '@')+1:]
-	}
-	return "localhost"
-}
-
-// site is the name of the site in mails and pages: the host of base_url, else
-// the domain of the sender.
-func (s *Settings) site() string {
-	if u, err := url.Parse(s.BaseURL); err == nil && u.Hostname() != "" {
-		return u.Hostname()
-	}
-	if addr, err := netmail.ParseAddress(s.From); err == nil {
-		return addr.Address[strings.LastIndexByte(addr.Address, '@')+1:]
-	}
-	return "localhost"
-}
-
 // nameKeys is the signer that hashes left names: the configured secrets, and after
 // them the generated key, if the store has one from the time before. A first
 // `secret` must not free all names.
@@ -427,6 +407,9 @@ func (r *realm) close() error {
 	r.stop()
 	r.gaveUp.Do(func() { close(r.Opening) })
 	var err error
+	if r.closeBreached != nil {
+		_ = r.closeBreached() // it was only read; more than once does no harm
+	}
 	if r.resources != nil {
 		err = r.resources.keyIndex.Leave(context.Background(), r.resources.store, r.settings.fields)
 		_, closeErr := resourcePool.Delete(r.resourceKey)

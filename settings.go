@@ -13,7 +13,6 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
-	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 )
 
@@ -341,30 +340,6 @@ type SessionSettings struct {
 	SameSite string `json:"same_site,omitempty"`
 }
 
-// PasswordSettings configures hashing and the validators.
-type PasswordSettings struct {
-	// Argon2id. Default: 19 MiB, 2 passes, 1 lane.
-	Argon2id *Argon2idSettings `json:"argon2id,omitempty"`
-	// The smallest number of characters. Default: 8.
-	MinLength int `json:"min_length,omitempty"`
-	// Refuses passwords of digits only. Default: true.
-	Numeric *bool `json:"numeric,omitempty"`
-	// Refuses the 20 000 most common passwords. Default: true.
-	Common *bool `json:"common,omitempty"`
-	// Refuses passwords similar to the account's own fields. Default: true.
-	Similar *bool `json:"similar,omitempty"`
-}
-
-// Argon2idSettings is the cost of one password hash.
-type Argon2idSettings struct {
-	// In KiB.
-	Memory uint32 `json:"memory"`
-	// The number of passes over the memory.
-	Passes uint32 `json:"passes"`
-	// The degree of parallelism.
-	Lanes uint8 `json:"lanes"`
-}
-
 const day = 24 * time.Hour // as settings are written
 
 // Names and limits that are not configurable.
@@ -445,14 +420,7 @@ func (s *Settings) setDefaults() {
 	setDefault(&s.Session.Idle, caddy.Duration(14*day))
 	setDefault(&s.Session.Max, 50)
 	setDefault(&s.Session.SameSite, "lax")
-	if s.Password.Argon2id == nil {
-		p := defaultHashParams
-		s.Password.Argon2id = &Argon2idSettings{Memory: p.Memory, Passes: p.Passes, Lanes: p.Lanes}
-	}
-	setDefault(&s.Password.MinLength, 8)
-	setSwitch(&s.Password.Numeric, true)
-	setSwitch(&s.Password.Common, true)
-	setSwitch(&s.Password.Similar, true)
+	s.Password.setDefaults()
 	s.Throttle.setDefaults()
 	s.Factors.setDefaults()
 	setDefault(&s.Audit.Keep, caddy.Duration(90*day))
@@ -492,5 +460,3 @@ func (s *Settings) defaultEditableFields() []string {
 	}
 	return names
 }
-
-var defaultHashParams = password.DefaultParams

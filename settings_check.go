@@ -59,6 +59,7 @@ func (s *Settings) check() error {
 	s.checkFields(bad)
 	s.checkSessions(bad)
 	s.checkFactors(bad)
+	s.Password.Breached.check(bad)
 	s.checkPages(bad)
 	s.checkAdmin(bad)
 	for _, name := range throttleNames {

@@ -40,6 +40,7 @@ func allSettings() map[string][]string {
 var spellings = map[string]string{
 	"secrets": "secret", "path": "<path>", "source": "", "pages.off": "off", "throttle.off": "throttle off", "audit.off": "audit off",
 	"password.argon2id.memory": "memory", "password.argon2id.passes": "passes", "password.argon2id.lanes": "lanes",
+	"password.breached.file": "breached", "password.breached.online": "breached online", "password.breached.url": "breached online",
 	"throttle.login.events": "throttle login", "throttle.register.events": "throttle register", "throttle.reset.events": "throttle reset", "throttle.email.events": "throttle email",
 	"throttle.profile.events": "throttle profile", "throttle.mail.events": "throttle mail", "throttle.all_mail.events": "throttle all_mail",
 	"throttle.login.window": "throttle login", "throttle.register.window": "throttle register", "throttle.reset.window": "throttle reset", "throttle.email.window": "throttle email",

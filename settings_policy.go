@@ -1,21 +1,31 @@
-// settings_policy.go: from settings to what the rules and the endpoints need.
+// settings_policy.go: from settings to what the rules, the endpoints and the mails need,
+// and to what the owner's pages show of them.
 
 package registration
 
 import (
+	"context"
+	"encoding/json"
+	"fmt"
+	netmail "net/mail"
+	"net/netip"
 	"net/url"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/letter"
-	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/internal/web/owner"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -59,13 +69,33 @@ func (s *Settings) policy() *account.Policy {
 		p.Admin.SecondFactor = s.Admin.SecondFactor == secondFactorRequired
 	}
 	p.Hash, p.Reserved = s.hashParams(), s.reserved
-	p.Validators = password.Validators{MinLength: s.Password.MinLength, Numeric: *s.Password.Numeric, Common: *s.Password.Common, Similar: *s.Password.Similar}
+	p.Validators = s.Password.validators()
 	return p
 }
 
-func (s *Settings) hashParams() password.Params {
-	a := s.Password.Argon2id
-	return password.Params{Memory: a.Memory, Passes: a.Passes, Lanes: a.Lanes}
+// mailDomain is the domain of the Message-IDs: the site's name, or the sender's
+// domain where that is an address, in which mail servers see a forgery.
+func (s *Settings) mailDomain() string {
+	site := s.site()
+	if _, err := netip.ParseAddr(site); err != nil {
+		return site
+	}
+	if addr, err := netmail.ParseAddress(s.From); err == nil {
+		return addr.Address[strings.LastIndexByte(addr.Address, '@')+1:]
+	}
+	return "localhost"
+}
+
+// site is the name of the site in mails and pages: the host of base_url, else
+// the domain of the sender.
+func (s *Settings) site() string {
+	if u, err := url.Parse(s.BaseURL); err == nil && u.Hostname() != "" {
+		return u.Hostname()
+	}
+	if addr, err := netmail.ParseAddress(s.From); err == nil {
+		return addr.Address[strings.LastIndexByte(addr.Address, '@')+1:]
+	}
+	return "localhost"
 }
 
 // pageFolder is where an owner's page templates are, "" if there is no folder.
@@ -192,4 +222,117 @@ func (r *realm) letterLinks() map[sign.Purpose]letter.Link {
 		links[purpose] = letter.Link{URL: l.URL, Period: l.Period}
 	}
 	return links
+}
+
+// ownersSite is what the owner's pages see of a realm besides its accounts.
+func (r *realm) ownersSite() *owner.Site {
+	return &owner.Site{
+		Settings: r.settings.shown(),
+		Retry: func(ctx context.Context) (int, error) {
+			return r.post.Worker.Retry(ctx, r.Accounts.Load().Store, r.courier)
+		},
+		NextTry: func() time.Time { return r.post.Worker.NextTry() },
+	}
+}
+
+// secretSettings are hidden by their paths. Of modules (store, mailer) only the name is
+// shown: what one of somebody else's calls its password isn't known.
+var secretSettings = map[string]bool{"secrets": true, "register.code": true}
+
+// shown lists the settings that are set.
+func (s *Settings) shown() (list []owner.Setting) {
+	show("", reflect.ValueOf(*s), &list)
+	return list
+}
+
+func show(path string, v reflect.Value, list *[]owner.Setting) {
+	add := func(value string) {
+		if value != "" {
+			*list = append(*list, owner.Setting{Path: path, Value: value})
+		}
+	}
+	for v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			return
+		}
+		v = v.Elem()
+	}
+	if secretSettings[path] {
+		if !v.IsZero() {
+			*list = append(*list, owner.Setting{Path: path, Hidden: true})
+		}
+		return
+	}
+	switch value := v.Interface().(type) {
+	case caddy.Duration:
+		if value != 0 {
+			add(durationText(time.Duration(value)))
+		}
+	case json.RawMessage:
+		add(moduleName(value))
+	case []field.Spec:
+		for _, f := range value {
+			*list = append(*list, owner.Setting{Path: path + "." + f.Name, Value: string(f.Type)})
+		}
+	case []string:
+		add(strings.Join(value, " "))
+	default:
+		if v.Kind() == reflect.Struct {
+			showStruct(path, v, list)
+			return
+		}
+		if v.Kind() == reflect.Bool || !v.IsZero() {
+			add(jsonText(value))
+		}
+	}
+}
+
+func showStruct(path string, v reflect.Value, list *[]owner.Setting) {
+	for f, member := range v.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case f.Anonymous && name == "" && f.IsExported():
+			show(path, member, list)
+		case !f.IsExported(), name == "", name == "-", path == "" && name == "source":
+		default:
+			show(strings.TrimPrefix(path+"."+name, "."), member, list)
+		}
+	}
+}
+
+// jsonText is a value as JSON has it, and a text as it is.
+func jsonText(value any) string {
+	raw, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Sprint(value)
+	}
+	var text string
+	if json.Unmarshal(raw, &text) == nil {
+		return text
+	}
+	return string(raw)
+}
+
+// durationText is a duration as a Caddyfile has it, without units of nothing.
+func durationText(d time.Duration) string {
+	if d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}
+
+// moduleName is the name of a guest module.
+func moduleName(raw json.RawMessage) string {
+	var module struct {
+		Module string `json:"module"`
+	}
+	_ = json.Unmarshal(raw, &module) // it has loaded, so it is an object
+	return module.Module
 }

@@ -49,6 +49,14 @@ var wrongConfigs = []wrongConfig{
 		extra: "http://127.0.0.2:[[port]] {\nhandle /x/* {\nroute {\nrequire_login {\nrealm nobody\n}\n}\n}\n}\n", want: []string{`with the realm "nobody"`},
 	},
 	{
+		name: "file of breached passwords that is none", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "password {\nbreached [[dir]]/pwned.txt\n}\n}",
+		files: map[string]string{"pwned.txt": "password\n123456\n"}, want: []string{"password.breached: ", "pwned.txt: a line is not HASH:COUNT", "download the list of SHA-1 hashes"},
+	},
+	{
+		name: "file of breached passwords that isn't there", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "password {\nbreached [[dir]]/nowhere.txt\n}\n}",
+		want: []string{"password.breached: ", "nowhere.txt: no such file"},
+	},
+	{
 		name: "mail template that does not parse", adapts: true, site: "registration {\nbase_url https://example.com\n" + goodMail + "templates [[dir]]/t\n}",
 		files: map[string]string{"t/register/subject.txt": "{{.User.Name"}, want: []string{`register/subject.txt`, "unclosed action"},
 	},

@@ -409,6 +409,14 @@ var settingCases = []settingCase{
 		}
 		require.True(t, strings.Contains(string(served.ReadFile(t, filepath.Join(with.DataDir(), "registration.db"))), "16,t=2,p=1$"), "the cost stands in the hash")
 	}},
+	{"password.breached", "password {\n argon2id 8KiB 1 1\n breached [[dir]]/pwned.txt\n }", func(t *testing.T, with, plain *place) {
+		const known = "bookshelf under the stairs" // by its SHA-1, see the files of TestSettings
+		body := served.Newcomer("leaked")
+		body["password"], body["password_confirm"] = known, known
+		require.Equal(t, "password_breached", with.client().Code("POST", registerPath, body))
+		require.Equal(t, "201", plain.client().Code("POST", registerPath, body))
+		require.Equal(t, "201", with.client().Code("POST", registerPath, served.Newcomer("leaked")))
+	}},
 	{"throttle", "throttle login 20 1h", func(t *testing.T, with, plain *place) { // off in all other sites
 		for i := range 30 {
 			body := data{"login": "thro", "password": "x"}

@@ -119,7 +119,8 @@ func TestSettings(t *testing.T) {
 	s := served.NewServer(t)
 	for name, text := range map[string]string{
 		"templates/own.txt": "Own subject", "templates/own-body.txt": "Own text for {{.User.Username}} {{.Link}}\n", "templates/own.html": `<b>Own</b> <a href="{{.Link}}">link</a>`,
-		"logo.svg": `<svg xmlns="http://www.w3.org/2000/svg"/>`, "brand.css": ":root { --accent: #123456; }",
+		"pwned.txt": "0000000000000000000000000000000000000000:1\r\nB73A608EAF9E0D6533A4796A73739A94B970720D:3\r\n",
+		"logo.svg":  `<svg xmlns="http://www.w3.org/2000/svg"/>`, "brand.css": ":root { --accent: #123456; }",
 		"pages/layout.html": strings.Replace(string(served.ReadFile(t, filepath.Join(served.RepoRoot, "templates/pages/layout.html"))), "</body>", "<!-- --><p>own layout</p></body>", 1),
 	} {
 		path := filepath.Join(s.Dir, filepath.FromSlash(name))

@@ -49,19 +49,20 @@ func (a *Accounts) Create(ctx context.Context, wanted NewAccount) (*store.User, 
 	a.chooseAsOwner(u, &errs)
 	checkGroups(u.Groups, &errs)
 	a.someLogin(nil, u, &errs)
-	if err := a.View(ctx, func(tx store.Tx) error {
-		all := slices.Clone(errs)
-		if err := a.takenAsOwner(tx, u, &all); err != nil {
-			return err
-		}
-		if wanted.Password != "" {
-			a.checkNewPassword(wanted.Password, nil, u, &all)
-		}
-		return all.Err()
-	}); err != nil {
+	var all refusal.FieldErrors
+	err := a.View(ctx, func(tx store.Tx) error {
+		all = slices.Clone(errs)
+		return a.takenAsOwner(tx, u, &all)
+	})
+	if err != nil {
 		return nil, err
 	}
-	var err error
+	if wanted.Password != "" {
+		a.checkNewPassword(ctx, wanted.Password, nil, u, &all)
+	}
+	if err := all.Err(); err != nil {
+		return nil, err
+	}
 	if wanted.Password != "" {
 		if u.PasswordHash, err = a.Hasher.Hash(ctx, wanted.Password, a.Policy.Hash); err != nil {
 			return nil, HashError(err)
@@ -95,7 +96,7 @@ func (a *Accounts) Create(ctx context.Context, wanted NewAccount) (*store.User, 
 // newHash is the hash of a password that the validators find nothing wrong with.
 func (a *Accounts) newHash(ctx context.Context, pass string, u *store.User) (string, error) {
 	var errs refusal.FieldErrors
-	a.checkNewPassword(pass, nil, u, &errs)
+	a.checkNewPassword(ctx, pass, nil, u, &errs)
 	if err := errs.Err(); err != nil {
 		return "", err
 	}

@@ -165,8 +165,9 @@ func (a *Accounts) confirmation(in field.Input, wanted bool, errs *refusal.Field
 }
 
 // checkNewPassword runs the validators and the comparison, and adds all refusals to
-// those of the form: of what can't be read it says nothing more.
-func (a *Accounts) checkNewPassword(pass string, confirm *string, u *store.User, errs *refusal.FieldErrors) {
+// those of the form: of what can't be read it says nothing more. One that a validator
+// refuses is not looked up. It may take a second: it belongs into no transaction.
+func (a *Accounts) checkNewPassword(ctx context.Context, pass string, confirm *string, u *store.User, errs *refusal.FieldErrors) {
 	if hasField(*errs, ParamPassword) {
 		return
 	}
@@ -180,8 +181,12 @@ func (a *Accounts) checkNewPassword(pass string, confirm *string, u *store.User,
 			own = append(own, text)
 		}
 	}
-	for _, f := range a.Policy.Validators.Validate(pass, own) {
+	failures := a.Policy.Validators.Validate(pass, own)
+	for _, f := range failures {
 		errs.Add(ParamPassword, refusal.Code(f.Code), text.Params(f.Params))
+	}
+	if a.Policy.Breached != nil && len(failures) == 0 && a.Policy.Breached(ctx, password.Normal(pass)) {
+		errs.Add(ParamPassword, refusal.CodePasswordBreached)
 	}
 	if confirm != nil && password.Normal(*confirm) != password.Normal(pass) && !hasField(*errs, paramConfirm) {
 		errs.Add(paramConfirm, refusal.CodePasswordsDoNotMatch)
@@ -202,7 +207,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, p session.Principal, in f
 		return nil, nil, err
 	}
 	formal := len(errs) > 0
-	a.checkNewPassword(pass, confirm, before, &errs)
+	a.checkNewPassword(ctx, pass, confirm, before, &errs)
 	if formal { // the old password is not tried: that costs a hash, and a try
 		return nil, nil, errs.Err()
 	}
@@ -349,7 +354,7 @@ func (a *Accounts) passwordByLink(ctx context.Context, in field.Input, purpose s
 	if err := a.View(ctx, func(tx store.Tx) (err error) { u, err = a.checkLink(tx, l, period); return err }); err != nil {
 		return nil, cmp.Or(errs.Err(), err)
 	}
-	a.checkNewPassword(pass, confirm, u, &errs)
+	a.checkNewPassword(ctx, pass, confirm, u, &errs)
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}

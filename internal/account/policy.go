@@ -4,6 +4,7 @@
 package account
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"time"
@@ -130,6 +131,9 @@ type Policy struct {
 	// Hash is the cost of a new password hash, Validators what a new password has to be.
 	Hash       password.Params
 	Validators password.Validators
+	// Breached reports whether a new password is known from a breach; nil: nobody knows.
+	// It may take a second. What can't be found out is not refused.
+	Breached func(ctx context.Context, password string) bool
 }
 
 // IsAdmin reports whether an account looks after the others in a browser.

@@ -241,7 +241,7 @@ func (a *Accounts) checkSignUp(ctx context.Context, s *signUp, page bool) error 
 	}); err != nil {
 		return err
 	}
-	a.checkNewPassword(s.pass, s.confirm, s.user, &all)
+	a.checkNewPassword(ctx, s.pass, s.confirm, s.user, &all)
 	if s.user.AwaitsVerification && s.user.Email == "" && !hasField(all, field.Email) {
 		switch {
 		case page:

@@ -33,6 +33,7 @@ const (
 	CodePasswordTooCommon      Code = "password_too_common"
 	CodePasswordNumeric        Code = "password_entirely_numeric"
 	CodePasswordTooSimilar     Code = "password_too_similar"
+	CodePasswordBreached       Code = "password_breached"
 	CodePasswordsDoNotMatch    Code = "passwords_do_not_match"
 	CodePasswordIncorrect      Code = "password_incorrect"
 	CodeReauthenticate         Code = "reauthentication_required"
