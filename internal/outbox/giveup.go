@@ -5,14 +5,22 @@ package outbox
 import (
 	"context"
 
+	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-// noServer is the reason why a queue is given up.
-const noServer = "no mail server for three days"
+// The reasons for which mail is given up, in its row of the record: nobody reads mail at
+// the address; the server has refused it for good, or it can't be written; it was put off
+// for MailGiveUp; for as long no server could be used.
+const (
+	NoRecipient = "no such recipient"
+	Unsendable  = "it can't be sent"
+	Delayed     = "not delivered for three days"
+	NoServer    = "no mail server for three days"
+)
 
 // giveUp is remove for a mail that nobody gets.
 func (o *Worker) giveUp(ctx context.Context, p *Courier, m *store.Mail, end End, reason string, log *zap.Logger) bool {
@@ -40,5 +48,9 @@ func writeGivenUp(tx store.Tx, p *Courier, m *store.Mail, reason string) error {
 }
 
 func givenUp(p *Courier, m *store.Mail, reason string) store.Audit {
-	return p.Journal.Row(audit.Caller{Actor: audit.ActorSystem}, audit.MailFailed, m.User, "kind", string(m.Kind), "reason", reason)
+	details := []string{"kind", string(m.Kind), "reason", reason}
+	if m.Invitation != uuid.Nil {
+		details = append(details, "invitation", m.Invitation.String())
+	}
+	return p.Journal.Row(audit.Caller{Actor: audit.ActorSystem}, audit.MailFailed, m.User, details...)
 }

@@ -377,9 +377,9 @@ func (o *Worker) failed(ctx context.Context, p *Courier, m *store.Mail, err erro
 		o.domains = domains
 	}
 	if mailErr.Permanent {
-		end, reason := End{}, "it can't be sent"
+		end, reason := End{}, Unsendable
 		if mailErr.Recipient {
-			end.Unreachable, reason = err.Error(), "no such recipient"
+			end.Unreachable, reason = err.Error(), NoRecipient
 			o.resume(log) // it knows whose mail it takes
 			log.Error("mail given up: the server knows no such recipient", zap.Error(err))
 		} else {
@@ -389,7 +389,7 @@ func (o *Worker) failed(ctx context.Context, p *Courier, m *store.Mail, err erro
 	}
 	if m.Tried >= MailGiveUp {
 		log.Error("mail given up: it could not be delivered for three days", zap.Error(err), zap.Time("queued", m.Queued), zap.Int("attempts", m.Attempts+1))
-		return o.giveUp(ctx, p, m, End{}, "not delivered for three days", log)
+		return o.giveUp(ctx, p, m, End{}, Delayed, log)
 	}
 	fresh := m.Attempts == 0
 	m.Attempts++
@@ -427,7 +427,7 @@ func (o *Worker) expire(ctx context.Context, p *Courier) {
 					if err := o.takeOff(tx, m, End{}); err != nil {
 						return err
 					}
-					if err := writeGivenUp(tx, p, m, noServer); err != nil {
+					if err := writeGivenUp(tx, p, m, NoServer); err != nil {
 						return err
 					}
 				}
@@ -440,7 +440,7 @@ func (o *Worker) expire(ctx context.Context, p *Courier) {
 		}
 		for _, m := range old {
 			if m.Kind != store.MailDecoy {
-				p.Journal.Tell(givenUp(p, m, noServer))
+				p.Journal.Tell(givenUp(p, m, NoServer))
 				mailLog(p, m).Error("mail given up: the mail server could not be used for three days", zap.Time("queued", m.Queued), zap.Int("attempts", m.Attempts))
 			}
 		}

@@ -4,6 +4,7 @@
 package owner
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
@@ -43,7 +44,7 @@ func showAccount(c *Call) (*Shown, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Shown{View: &View{
+	v := &View{
 		Title: hostname.DisplayAddress(web.AccountName(u)),
 		Parts: []Part{
 			{Facts: c.facts(u), Buttons: c.actLinks(u), Forms: c.actForms(u)},
@@ -52,7 +53,15 @@ func showAccount(c *Call) (*Shown, error) {
 			{Heading: c.Say("page.admin.last_events"), Table: c.events(rows.Rows)},
 		},
 		Links: []web.PageLink{{Href: c.Address("accounts"), Text: c.Say("link.admin_accounts")}},
-	}}, nil
+	}
+	lost, err := c.mailProblems(u)
+	if err != nil {
+		return nil, err
+	}
+	if lost != nil {
+		v.Parts = slices.Insert(v.Parts, 1, *lost)
+	}
+	return &Shown{View: v}, nil
 }
 
 // facts are the fields of an account and what stands behind its state.
@@ -75,9 +84,6 @@ func (c *Call) facts(u *store.User) []web.PageFact {
 			proven = text.Say("value.yes")
 		}
 		add(c.Say("page.admin.email_confirmed"), c.Loc.Text(proven))
-	}
-	if at := u.Unreachable; at.Email != "" && at.Email == u.Email {
-		add(c.Say("page.admin.unreachable"), at.Words)
 	}
 	if u.Reason != "" {
 		add(c.Say("page.admin.reason"), u.Reason)

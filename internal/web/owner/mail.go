@@ -3,6 +3,7 @@
 package owner
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -65,7 +66,7 @@ func showMail(c *Call) (*Shown, error) {
 			to.Href = c.Address("accounts/" + m.User.String())
 		}
 		t.Rows = append(t.Rows, Row{ID: strconv.FormatUint(m.Seq, 10), Cells: []Cell{
-			to, c.kind(m.Kind), {Time: moment(m.Queued)}, {Time: moment(m.next)}, {Text: strconv.Itoa(m.Attempts)}, {Text: orDash(m.why)},
+			to, c.kind(m.Kind), {Time: moment(m.Queued)}, {Time: moment(m.next)}, {Text: strconv.Itoa(m.Attempts)}, {Text: c.why(m.Mail, health)},
 		}})
 	}
 	part := Part{Table: t, Pager: c.pager(pathMail, next)}
@@ -73,12 +74,26 @@ func showMail(c *Call) (*Shown, error) {
 	case !c.Policy.SendsMail:
 		part.Text = []string{c.Say("page.admin.no_mailer")}
 	case !health.Failed.IsZero():
-		part.Text = []string{c.Say("page.admin.mail_server_fails", text.Params{"words": mail.Printable(health.Words)})}
+		part.Text = []string{c.Say("page.admin.mail_server_fails", text.Params{"words": mail.Printable(health.Words)}), c.Say("page.admin.mail_server_text")}
+		if health.Line != "" {
+			part.Facts = []web.PageFact{{Label: c.Say("page.admin.mail_line"), Value: health.Line}}
+		}
+	case slices.ContainsFunc(list, func(m waiting) bool { return m.Failed != "" }):
+		part.Text = []string{c.Say("page.admin.mail_delayed_text", threeDays)}
 	}
 	if c.Policy.SendsMail && len(list) > 0 {
 		part.Forms = []Form{{Action: c.Address(pathMail), Submit: c.Say("page.admin.mail_retry")}}
 	}
-	return &Shown{View: &View{Title: c.Say("page.admin.mail"), Parts: []Part{part}}}, nil
+	v := &View{Title: c.Say("page.admin.mail"), Parts: []Part{part}}
+	lost, err := c.givenUpPart()
+	if err != nil {
+		return nil, err
+	}
+	if lost != nil {
+		v.Parts[0].Heading = c.Say("page.admin.mail_waits")
+		v.Parts = append(v.Parts, *lost)
+	}
+	return &Shown{View: v}, nil
 }
 
 // kind is what a mail is, in words.

@@ -1,0 +1,110 @@
+// undelivered_test.go: why a mail did not arrive, as the pages tell it.
+
+package owner_test
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
+	"github.com/seed-928992b0/caddy-registration/internal/outbox"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/mail"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// Nobody reads mail at an address: its owner's page says so, with the words of the server
+// and what to do, and the page of the queue has whom it was for, also where that is an
+// invitation.
+func TestMailToNobody(t *testing.T) {
+	s := newSite(t, []string{"bob"})
+	h := s.SignedIn("ada").LikeBrowser()
+	bob := pathOf(t, s, "bob", "") + "/"
+	require.NotContains(t, h.Get(bob).Text, "Mail that has not arrived")
+	require.NotContains(t, h.Get(admin+"mail/").Text, "given up")
+	s.FailWith(func(*mail.Message) error {
+		return &mail.Error{Permanent: true, Recipient: true, Err: errors.New("550 5.1.1 <b>unknown</b>")}
+	})
+	require.Equal(t, http.StatusSeeOther, h.Post(pathOf(t, s, "bob", "mail-link")+"/", nil).StatusCode)
+	_, _, err := s.Accounts.Invite(t.Context(), account.NewInvitation{Email: "ivy@example.org", Mail: true})
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return sitetest.QueueEmpty(s.Accounts.Store) }, sitetest.Patience, time.Millisecond)
+	page := h.Get(bob)
+	for _, want := range []string{
+		"<h2>Mail that has not arrived</h2>", "Nobody reads mail at bob@example.org, its server says. Ask for another address, and change it here.",
+		"550 5.1.1 &lt;b&gt;unknown&lt;/b&gt;", `<span title="reset_by_owner">Link to set a new password</span>`, "Nobody reads mail at this address, its server says.",
+	} {
+		require.Contains(t, page.Text, want)
+	}
+	queue := h.Get(admin + "mail/")
+	for _, want := range []string{"<h2>Waiting mail</h2>", "<h2>Mail that was given up</h2>", `<a href="` + bob + `">bob</a>`, "ivy@example.org", `<span title="invitation">Invitation</span>`, "/audit/?event=mail_failed"} {
+		require.Contains(t, queue.Text, want)
+	}
+	// With another address it is another story; the mail that was lost stays told.
+	require.Equal(t, http.StatusOK, s.SignedIn("ada").Post(pathOf(t, s, "bob", "set-email"), sitetest.Data{"email": "bob@example.com"}).StatusCode)
+	page = h.Get(bob)
+	require.NotContains(t, page.Text, "550 5.1.1")
+	require.Contains(t, page.Text, "Mail that has not arrived")
+	// Who and what is gone by now has no name any more; after a month all is forgotten here.
+	require.NoError(t, s.Accounts.Delete(t.Context(), sitetest.UUIDOf(t, s, "bob")))
+	invitations, err := s.Accounts.Invitations(t.Context(), uuid.Nil, 1)
+	require.NoError(t, err)
+	require.NoError(t, s.Accounts.RevokeInvitation(t.Context(), invitations[0].ID))
+	queue = h.Get(admin + "mail/")
+	require.NotContains(t, queue.Text, "ivy@")
+	require.NotContains(t, queue.Text, ">bob<")
+	require.Contains(t, queue.Text, "Nobody reads mail at this address")
+	s.Travel(31 * 24 * time.Hour)
+	require.NotContains(t, s.SignedIn("ada").LikeBrowser().Get(admin+"mail/").Text, "given up")
+}
+
+// Each reason for which mail is given up is said in words; one of another version, as it is.
+func TestWhyMailIsGivenUp(t *testing.T) {
+	s := newSite(t, nil)
+	ada := sitetest.UUIDOf(t, s, "ada")
+	for reason, want := range map[string]string{
+		outbox.NoRecipient: "Nobody reads mail at this address, its server says. Ask for another address.", outbox.Unsendable: "The log of this server says why.",
+		outbox.Delayed: "A server put it off for 3 days. Send it again.", outbox.NoServer: "No mail server could be used for 3 days.", "<i>new</i>": "&lt;i&gt;new&lt;/i&gt;",
+	} {
+		require.NoError(t, s.Accounts.Update(t.Context(), func(tx *account.Txn) error {
+			return tx.AddAudit(&store.Audit{At: s.Accounts.Now(), Event: string(audit.MailFailed), Account: ada, Actor: audit.ActorSystem, Details: map[string]string{"kind": "register", "reason": reason}})
+		}))
+		h := s.SignedIn("ada").LikeBrowser()
+		require.Contains(t, h.Get(admin+"mail/").Text, want)
+		require.Contains(t, h.Get(pathOf(t, s, "ada", "")+"/").Text, want)
+	}
+}
+
+// What waits is on the person's page too, with the reason.
+func TestMailThatWaits(t *testing.T) {
+	s := newSite(t, []string{"bob"})
+	h := s.SignedIn("ada").LikeBrowser()
+	bob := pathOf(t, s, "bob", "") + "/"
+	put := func(failed string) {
+		require.NoError(t, s.Accounts.Store.Update(t.Context(), func(tx store.Tx) error {
+			return tx.PutMail(&store.Mail{Kind: store.MailResetPassword, To: "bob@example.org", User: sitetest.UUIDOf(t, s, "bob"), Queued: s.Accounts.Now(), Due: s.Accounts.Now().Add(time.Hour), Failed: failed})
+		}))
+	}
+	put("")
+	for _, path := range []string{bob, admin + "mail/"} {
+		require.Contains(t, h.Get(path).Text, "It is on its way.")
+		require.NotContains(t, h.Get(path).Text, "tried again by itself")
+	}
+	put("451 4.7.1 greylisted")
+	require.Contains(t, h.Get(bob).Text, "A server put it off: 451 4.7.1 greylisted")
+	require.Contains(t, h.Get(admin+"mail/").Text, "What a server has put off is tried again by itself, for 3 days.")
+	require.NotContains(t, h.Get(pathOf(t, s, "ada", "")+"/").Text, "has not arrived")
+	require.NoError(t, s.Accounts.Store.Update(t.Context(), func(tx store.Tx) error {
+		return tx.PutValue("mail_health", []byte(`{"failed":"2026-11-27T00:00:00Z","words":"535 no","line":"password <b>"}`))
+	}))
+	require.Contains(t, h.Get(bob).Text, "The mail server can’t be used.")
+	for _, want := range []string{"Its answer was: 535 no", "All mail waits until it can be used again.", "Line of the configuration that mends it", "password &lt;b&gt;"} {
+		require.Contains(t, h.Get(admin+"mail/").Text, want)
+	}
+}
