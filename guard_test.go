@@ -23,7 +23,6 @@ import (
 
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
-	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 )
 
@@ -418,7 +417,7 @@ func TestOpenRequestsEndWithTheirSession(t *testing.T) {
 			}()
 			<-opened
 			for range 3 {
-				time.Sleep(session.WatchEvery)
+				time.Sleep(250 * time.Millisecond) // session.watchEvery
 				select {
 				case <-done:
 					require.FailNow(t, "ended before its session")

@@ -4,7 +4,6 @@
 package registration_test
 
 import (
-	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -70,37 +69,6 @@ func TestTooLongIsToldByField(t *testing.T) {
 		})
 	}
 	sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/login", sitetest.Data{"login": long("a", 500), "password": sitetest.Password}), 400, "login_invalid")
-}
-
-func TestTooManyMembers(t *testing.T) {
-	s := sitetest.New(t)
-	s.Member("ada")
-	fields, form, parts := `"x":0`, "x=", ""
-	for i := range web.MaxMembers - 3 {
-		fields += fmt.Sprintf(`,"x%d":0`, i)
-		form += fmt.Sprintf("&x%d=", i)
-		parts += fmt.Sprintf("--x\r\nContent-Disposition: form-data; name=x%d\r\n\r\n\r\n", i)
-	}
-	part := func(name, v string) string {
-		return "--x\r\nContent-Disposition: form-data; name=" + name + "\r\n\r\n" + v + "\r\n"
-	}
-	parts += part("x", "") + part("login", "ada") + part("password", sitetest.Password)
-	for name, c := range map[string]struct{ contentType, body, more, end string }{
-		"JSON":      {"application/json", `{"login":"ada","password":"` + sitetest.Password + `",` + fields, `,"more":[]`, "}"},
-		"form":      {"application/x-www-form-urlencoded", "login=ada&password=a+long+enough+passphrase&" + form, "&more", ""},
-		"multipart": {"multipart/form-data; boundary=x", parts, part("more", ""), "--x--"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := s.Browser().Problems()
-			b.Header.Set("Content-Type", c.contentType)
-			require.Equal(t, http.StatusOK, b.Post("/accounts/login", c.body+c.end).StatusCode)
-			res := s.Browser().Problems()
-			res.Header.Set("Content-Type", c.contentType)
-			refused := res.Post("/accounts/login", c.body+c.more+c.end)
-			sitetest.RequireError(t, refused, http.StatusBadRequest, "malformed")
-			require.Contains(t, refused.Text, "more than 500 members")
-		})
-	}
 }
 
 // The check of the origin and the sign-in look at the same cookies: behind

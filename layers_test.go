@@ -11,6 +11,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io"
+	"io/fs"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -107,4 +108,94 @@ func checkFile(t *testing.T, path string) {
 			assert.LessOrEqual(t, lines, maxFunctionLines, "lines of %s in %s", fn.Name.Name, path)
 		}
 	}
+}
+
+// unusedOutside are exported names of internal packages that tests of other packages
+// read, and nothing else: each with what it is for.
+var unusedOutside = []string{
+	"internal/account.MethodDeviceKey", "internal/account.RefreshGrace", "internal/session.AccessKeysValue", "internal/session.TokenLength",
+	"internal/web.DeviceSuffix", "internal/web.SignUpSuffix", "internal/web.HasSecret", "internal/web.Malformed", "internal/web.Statuses", "internal/text.Shipped",
+	// A test that plays the authenticator.
+	"internal/factor.Code", "internal/factor.Step", "internal/factor.Period", "internal/factor.RecoveryCodes", "internal/factor.MaxPasskeyAnswer", "internal/factor.ErrSealed",
+	// What the pool is compared with; the codes are those of package refusal.
+	"internal/password.Hash", "internal/password.Verify", "internal/password.NeedsRehash", "internal/password.NewPool", "internal/password.CodeTooShort",
+}
+
+// forTests are the packages that only tests use: what they use counts as a test's use.
+var forTests = []string{"internal/sitetest", "internal/inside", "internal/langtest", "internal/apicheck", "internal/softkey", "internal/jsonpaths", "bench", "integration", "store/storetest"}
+
+// TestExportsAreUsed: a function, a variable or a constant of an internal package is
+// exported for another package, not for its tests: those have an export_test.go, or stand
+// beside what they test. A group of constants is exported as a whole.
+func TestExportsAreUsed(t *testing.T) {
+	const module = "github.com/seed-928992b0/caddy-registration/"
+	isTests := func(pkg string) bool {
+		return slices.ContainsFunc(forTests, func(of string) bool { return pkg == of || strings.HasPrefix(pkg, of+"/") })
+	}
+	used := map[string]bool{}
+	var groups [][]string // of which one has to be used
+	require.NoError(t, filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		pkg := filepath.ToSlash(filepath.Dir(path))
+		if err != nil || filepath.Ext(path) != ".go" || strings.HasSuffix(path, "_test.go") || isTests(pkg) {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		imported := map[string]string{}
+		for _, spec := range f.Imports {
+			name := strings.Trim(spec.Path.Value, `"`)
+			if at, ok := strings.CutPrefix(name, module); ok {
+				imported[filepath.Base(at)] = at
+				if spec.Name != nil {
+					imported[spec.Name.Name] = at
+				}
+			}
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if selector, ok := n.(*ast.SelectorExpr); ok {
+				if x, ok := selector.X.(*ast.Ident); ok {
+					used[imported[x.Name]+"."+selector.Sel.Name] = true
+				}
+			}
+			return true
+		})
+		if strings.HasPrefix(pkg, "internal/") {
+			groups = append(groups, exported(f, pkg)...)
+		}
+		return nil
+	}))
+	require.NotEmpty(t, groups)
+	for _, group := range groups {
+		if !slices.ContainsFunc(group, func(name string) bool { return used[name] || slices.Contains(unusedOutside, name) }) {
+			t.Errorf("%v: exported, and no other package uses it but for tests", group)
+		}
+	}
+}
+
+// exported are the functions, variables and constants that a file of a package exports,
+// those of one group together.
+func exported(f *ast.File, pkg string) (groups [][]string) {
+	for _, d := range f.Decls {
+		var group []string
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			if d.Recv == nil && d.Name.IsExported() {
+				group = append(group, pkg+"."+d.Name.Name)
+			}
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				if value, ok := spec.(*ast.ValueSpec); ok {
+					for _, name := range value.Names {
+						if name.IsExported() {
+							group = append(group, pkg+"."+name.Name)
+						}
+					}
+				}
+			}
+		}
+		if len(group) > 0 {
+			groups = append(groups, group)
+		}
+	}
+	return groups
 }

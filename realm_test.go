@@ -12,6 +12,7 @@ import (
 
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 func TestWholeTrip(t *testing.T) {
@@ -78,4 +79,24 @@ func TestAccountsOfSchema2GoOn(t *testing.T) {
 	}
 	require.Equal(t, http.StatusOK, ada.Post("/accounts/logout", sitetest.Data{}).StatusCode)
 	require.Equal(t, http.StatusUnauthorized, ada.Get("/accounts/profile").StatusCode)
+}
+
+// What is over leaves the store.
+func TestBudgetsAreSwept(t *testing.T) {
+	s := sitetest.New(t, sitetest.Throttled)
+	s.Attack("ada")
+	ledger, db := s.Realm.Resources.Throttles, s.Accounts.Store
+	rows := func() (n int) {
+		require.NoError(t, ledger.Flush(t.Context(), registration.NewBudgetStore(db)))
+		require.NoError(t, registration.SweepThrottles(t.Context(), ledger, db, s.Accounts.Now()))
+		require.NoError(t, db.View(t.Context(), func(tx store.Tx) error {
+			list, err := tx.Budgets(time.Unix(0, 0), 100)
+			n = len(list)
+			return err
+		}))
+		return n
+	}
+	require.Equal(t, 1, rows())
+	s.Travel(time.Hour)
+	require.Zero(t, rows())
 }

@@ -148,8 +148,8 @@ func StoreError(err error) error {
 	return refusal.Unavailable(err)
 }
 
-// HashError is StoreError for the hashing pool.
-func HashError(err error) error {
+// hashError is StoreError for the hashing pool.
+func hashError(err error) error {
 	if err == nil {
 		return nil
 	}

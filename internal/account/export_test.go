@@ -3,6 +3,7 @@
 package account
 
 const (
+	LinkPart     = linkPart
 	MaxFormer    = maxFormer
 	MaxLeftNames = maxLeftNames
 	NameReserved = nameReserved
@@ -11,3 +12,8 @@ const (
 )
 
 var ErrNoToken = errNoToken
+
+var (
+	KindTable = kindTable
+	Mailbox   = mailbox
+)

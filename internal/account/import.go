@@ -169,7 +169,7 @@ func (i *Import) Hash(ctx context.Context, r *Arrival) (err error) {
 			r.hash, err = i.a.Hasher.Wrap(ctx, r.PasswordHash, i.a.Policy.Hash)
 		}
 		if !errors.Is(err, password.ErrBusy) || ctx.Err() != nil {
-			return HashError(err)
+			return hashError(err)
 		}
 		select {
 		case <-ctx.Done():

@@ -38,7 +38,7 @@ const (
 
 // Parts of the budget of an address that mails of one kind may have.
 const (
-	LinkPart   = 2
+	linkPart   = 2
 	noticePart = 8
 	// devicePart is what resets have that were asked for on a known device, besides.
 	devicePart = 6
@@ -56,22 +56,22 @@ const throttleMailAsked = ThrottleMail + "/asked"
 func MailTables() []string {
 	tables := []string{"notice", tableCode, tableCodeAccount, ThrottleMail, ThrottleAllMail, throttleMailDevice, throttleMailAsked}
 	for _, kind := range mailKinds {
-		tables = append(tables, KindTable(kind))
+		tables = append(tables, kindTable(kind))
 	}
 	return tables
 }
 
-// KindTable counts the mails of one kind to a mailbox.
-func KindTable(kind store.MailKind) string { return ThrottleMail + "/" + string(kind) }
+// kindTable counts the mails of one kind to a mailbox.
+func kindTable(kind store.MailKind) string { return ThrottleMail + "/" + string(kind) }
 
 // mailKinds are the messages that are counted by kind.
 var mailKinds = []store.MailKind{
 	store.MailVerifyRegistration, store.MailResetPassword, store.MailVerifyEmail, store.MailLoginCode, store.MailPasswordChanged, store.MailLoginChanged,
 }
 
-// Mailbox is the key of a mailbox: what stands behind a plus sign in the local
+// mailbox is the key of a mailbox: what stands behind a plus sign in the local
 // part is its owner's to choose, at most providers, and makes no other of it.
-func Mailbox(address string) string {
+func mailbox(address string) string {
 	key := field.EmailKey(address)
 	if at := strings.LastIndexByte(key, '@'); at > 0 {
 		if plus := strings.IndexByte(key[:at], '+'); plus > 0 {
@@ -86,7 +86,7 @@ func Mailbox(address string) string {
 // stands for the same mailbox has budgets together. So nobody makes many budgets of
 // one mailbox, and mails to made-up variants take nothing from the address itself.
 func recipientKey(to string, confirmed bool) budget.Key {
-	own, box := field.EmailKey(to), Mailbox(to)
+	own, box := field.EmailKey(to), mailbox(to)
 	if confirmed || own == box {
 		return BudgetKey(ThrottleMail, own)
 	}
@@ -176,7 +176,7 @@ func (p *postage) charges(kind store.MailKind, u *store.User, to string) []budge
 	confirmed := confirmedFor(u, to)
 	key := recipientKey(to, confirmed)
 	together := budget.Charge{Table: ThrottleMail, Key: key, Limit: one, Share: confirmShare}
-	ofKind := budget.Charge{Table: KindTable(kind), Key: key, Limit: one.Part(LinkPart)}
+	ofKind := budget.Charge{Table: kindTable(kind), Key: key, Limit: one.Part(linkPart)}
 	_, link := Purposes[kind]
 	switch {
 	case p.rescues(kind):
@@ -226,8 +226,8 @@ func TooOften(wait time.Duration) *refusal.Error {
 	return &refusal.Error{Code: refusal.CodeThrottled, RetryAfter: wait, Params: text.Params{"seconds": refusal.Seconds(wait)}}
 }
 
-// NoticeLimit bounds how often an address is told about others' tries.
-var NoticeLimit = budget.Limit{Events: 1, Window: time.Hour}
+// noticeLimit bounds how often an address is told about others' tries.
+var noticeLimit = budget.Limit{Events: 1, Window: time.Hour}
 
 // decoyMail queues one. The recipient stands for what was typed, so that a
 // second one waits behind the first as a second mail would.
@@ -256,7 +256,7 @@ type notice struct {
 
 // noticeKey leaves a plain address the key that it had in earlier versions.
 func noticeKey(kind store.MailKind, to string) budget.Key {
-	own, box := field.EmailKey(to), Mailbox(to)
+	own, box := field.EmailKey(to), mailbox(to)
 	if own == box {
 		return BudgetKey("notice", string(kind), own)
 	}
@@ -266,7 +266,7 @@ func noticeKey(kind store.MailKind, to string) budget.Key {
 // Notice is what tells an address of somebody else's try, unless it was told within
 // the hour. Addresses of one mailbox share theirs.
 func (a *Accounts) Notice(kind store.MailKind, to string) notice {
-	charge := budget.Charge{Table: "notice", Key: noticeKey(kind, to), Limit: NoticeLimit}
+	charge := budget.Charge{Table: "notice", Key: noticeKey(kind, to), Limit: noticeLimit}
 	spent := false
 	return notice{
 		Due: sync.OnceValue(func() bool {

@@ -6,8 +6,10 @@ package account_test
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -191,4 +194,21 @@ func TestDecoysTakeTheWayOfMails(t *testing.T) {
 	require.Contains(t, s.Mail().Text, "reset-password")
 	require.Contains(t, s.Mail().Text, "reset-password")
 	s.NoMail()
+}
+
+// Whatever stands behind the plus sign, it is one mailbox; other kinds of mail
+// reach it all the same.
+func TestHardeningOneMailboxIsOne(t *testing.T) {
+	require.Equal(t, "victim@example.org", account.Mailbox("Victim+a+b@Example.ORG"))
+	require.Equal(t, "+a@example.org", account.Mailbox("+a@example.org"))
+	require.Equal(t, "vic.tim@example.org", account.Mailbox("vic.tim@example.org"))
+	require.Equal(t, "no address", account.Mailbox("no address"))
+	s := sitetest.New(t, sitetest.Throttled)
+	for i := range 100 {
+		body := sitetest.With(sitetest.Newcomer("u"+strconv.Itoa(i)), sitetest.Data{"email": fmt.Sprintf("victim+%d@example.org", i)})
+		require.Equal(t, http.StatusCreated, s.Browser().From(fmt.Sprintf("198.%d.0.1", i)).Post("/accounts/register", body).StatusCode)
+	}
+	require.Equal(t, 15, sitetest.Total(s.Mails()), "half of 30 an hour")
+	require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "u99"}).StatusCode)
+	require.Equal(t, 1, sitetest.Total(s.Mails()), "another kind")
 }

@@ -65,7 +65,7 @@ func (a *Accounts) Create(ctx context.Context, wanted NewAccount) (*store.User, 
 	}
 	if wanted.Password != "" {
 		if u.PasswordHash, err = a.Hasher.Hash(ctx, wanted.Password, a.Policy.Hash); err != nil {
-			return nil, HashError(err)
+			return nil, hashError(err)
 		}
 	}
 	if u.ID, err = uuid.NewV7(); err != nil {
@@ -102,7 +102,7 @@ func (a *Accounts) newHash(ctx context.Context, pass string, u *store.User) (str
 	}
 	hash, err := a.Hasher.Hash(ctx, pass, a.Policy.Hash)
 	if err != nil {
-		return "", HashError(err)
+		return "", hashError(err)
 	}
 	return hash, nil
 }

@@ -305,14 +305,3 @@ func (a *Accounts) AddPasskey(ctx context.Context, e Enroller, in field.Input, c
 	}
 	return got, a.addAccessToken(ctx, got.User, got.Grant)
 }
-
-// PasskeyIDs are the ids of the passkeys of an account, for browsers that can be told
-// which of those they keep are still good.
-func PasskeyIDs(u *store.User) (ids [][]byte) {
-	for i := range u.Factors {
-		if u.Factors[i].Type == store.FactorPasskey {
-			ids = append(ids, u.Factors[i].CredentialID)
-		}
-	}
-	return ids
-}

@@ -134,7 +134,7 @@ var signedInBy = map[string]string{MethodPassword: "password", MethodMail: "code
 func (a *Accounts) verify(ctx context.Context, u *store.User, pass string) (rehashed string, err error) {
 	if u == nil || u.PasswordHash == "" {
 		if err := a.Hasher.VerifyDummy(ctx, pass, a.Policy.Hash); err != nil {
-			return "", HashError(err)
+			return "", hashError(err)
 		}
 		return "", refusal.New(refusal.CodeLoginInvalid)
 	}
@@ -145,7 +145,7 @@ func (a *Accounts) verify(ctx context.Context, u *store.User, pass string) (reha
 		// gets in by a reset, and the operator sees the cause in the log.
 		return "", &refusal.Error{Code: refusal.CodeLoginInvalid, Cause: err}
 	case err != nil:
-		return "", HashError(err)
+		return "", hashError(err)
 	case !ok:
 		return "", refusal.New(refusal.CodeLoginInvalid)
 	}
@@ -229,7 +229,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, p session.Principal, in f
 	}
 	hash, err := a.Hasher.Hash(ctx, pass, a.Policy.Hash)
 	if err != nil {
-		return nil, nil, HashError(err)
+		return nil, nil, hashError(err)
 	}
 	var u *store.User
 	var grant *session.Grant
@@ -360,7 +360,7 @@ func (a *Accounts) passwordByLink(ctx context.Context, in field.Input, purpose s
 	}
 	hash, err := a.Hasher.Hash(ctx, pass, a.Policy.Hash)
 	if err != nil {
-		return nil, HashError(err)
+		return nil, hashError(err)
 	}
 	err = a.Update(ctx, func(t *Txn) (err error) {
 		if u, err = a.checkLink(t, l, period); err != nil {

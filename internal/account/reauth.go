@@ -410,7 +410,7 @@ func (a *Accounts) IsPassword(ctx context.Context, u *store.User, pass string) (
 	case errors.Is(err, password.ErrFormat), errors.Is(err, password.ErrCost):
 		return false, nil
 	case err != nil:
-		return false, HashError(err)
+		return false, hashError(err)
 	}
 	return ok, nil
 }

@@ -264,7 +264,7 @@ func (a *Accounts) signUp(ctx context.Context, s *signUp, client Client) (*store
 	u := s.user
 	var err error
 	if u.PasswordHash, err = a.Hasher.Hash(ctx, s.pass, a.Policy.Hash); err != nil {
-		return nil, HashError(err)
+		return nil, hashError(err)
 	}
 	if u.ID == uuid.Nil {
 		if u.ID, err = uuid.NewV7(); err != nil {

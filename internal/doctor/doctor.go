@@ -105,14 +105,3 @@ func Look(f *Facts) (out []Finding) {
 	}
 	return out
 }
-
-// Worst is the worst level of findings.
-func Worst(findings []Finding) Level {
-	worst := Fine
-	for _, f := range findings {
-		if f.Level == Fault || f.Level == Advice && worst == Fine {
-			worst = f.Level
-		}
-	}
-	return worst
-}

@@ -245,7 +245,7 @@ func isMailDomain(domain string) bool {
 
 // MaxKeyText bounds what is normalised to a key, in bytes: what a unique field
 // can hold at most.
-const MaxKeyText = MaxUniqueLength * utf8.UTFMax
+const MaxKeyText = maxUniqueLength * utf8.UTFMax
 
 // UniqueKey is the form in which a value is compared: case-folded NFKC. A text that
 // is too long for any unique field is compared as it stands, by its hash.

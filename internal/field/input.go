@@ -74,7 +74,7 @@ func (in Input) Parts() []string {
 
 // MaxLogin bounds the text by which an account is looked for, in characters: no
 // unique field holds more.
-const MaxLogin = MaxUniqueLength
+const MaxLogin = maxUniqueLength
 
 // Login returns what names an account, of the member with this name.
 func (in Input) Login(name string, errs *refusal.FieldErrors) string {

@@ -190,11 +190,11 @@ func (f *Field) setLengths(bad badFunc) {
 	if !f.Kind.Textual() {
 		return
 	}
-	limit := MaxTextLength
+	limit := maxTextLength
 	if f.Kind == KindEmail {
 		limit = 254
 	} else if f.Unique {
-		limit = MaxUniqueLength
+		limit = maxUniqueLength
 	}
 	switch {
 	case f.MaxLength == 0:
@@ -246,7 +246,7 @@ func labelOf(name string) string {
 // Limits of what can be configured.
 const (
 	maxChoices       = 1000
-	MaxTextLength    = 10_000
-	MaxUniqueLength  = 500 // characters; its key fits the index of any store
+	maxTextLength    = 10_000
+	maxUniqueLength  = 500 // characters; its key fits the index of any store
 	maxPatternLength = 1000
 )

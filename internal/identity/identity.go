@@ -22,11 +22,11 @@ const (
 	ID     = "Remote-Id"
 )
 
-// Is reports whether an app server may read a header of this name as one of ours.
+// isIdentity reports whether an app server may read a header of this name as one of ours.
 // CGI, WSGI and PHP make variables of the names and write one character for what
 // is no letter or digit: Remote-User, Remote_User, Remote.User and remote~user are
 // one variable there.
-func Is(name string) bool {
+func isIdentity(name string) bool {
 	if name == "" || name[0]|0x20 != 'r' {
 		return false
 	}
@@ -67,7 +67,7 @@ func alphanumeric(c byte) bool {
 // proxy drop the headers that the guard sets.
 func Strip(req *http.Request) {
 	for name := range req.Header {
-		if Is(name) {
+		if isIdentity(name) {
 			delete(req.Header, name)
 		}
 	}
@@ -82,7 +82,7 @@ func stripConnection(h http.Header) {
 	}
 	var kept []string // not in place: others may share the slice
 	for _, line := range values {
-		tokens := slices.DeleteFunc(strings.Split(line, ","), func(token string) bool { return Is(strings.Trim(token, " \t")) })
+		tokens := slices.DeleteFunc(strings.Split(line, ","), func(token string) bool { return isIdentity(strings.Trim(token, " \t")) })
 		if len(tokens) > 0 {
 			kept = append(kept, strings.Join(tokens, ","))
 		}
@@ -96,7 +96,7 @@ func stripConnection(h http.Header) {
 
 func namesOurs(line string) bool {
 	for token := range strings.SplitSeq(line, ",") {
-		if Is(strings.Trim(token, " \t")) {
+		if isIdentity(strings.Trim(token, " \t")) {
 			return true
 		}
 	}
@@ -115,7 +115,7 @@ func stripTrailers(req *http.Request) {
 
 func deleteOurs(trailer http.Header) {
 	for name := range trailer {
-		if Is(name) {
+		if isIdentity(name) {
 			delete(trailer, name)
 		}
 	}

@@ -14,13 +14,13 @@ func TestIs(t *testing.T) {
 	for _, name := range []string{
 		User, Email, Name, Groups, ID, "remote-user", "REMOTE_USER", "Remote.User", "remote~user", "Remote-uSER", "Remote_Id", "remote|groups", "remote\x01name", "Remote Email",
 	} {
-		require.True(t, Is(name), name)
+		require.True(t, isIdentity(name), name)
 	}
 	for _, name := range []string{
 		"", "R", "Remote", "Remote-", "Remote-Host", "Remote-Other", "RemoteXUser", "Remote0User", "Remote--User", "X-Remote-User", "Remote-User-", "Remote-Uset", "Remote-Us\x05r", "Remote-Us\x45r\x45",
 		"Rem\x4fte-Usar", "Authorization", "Referer", "\x52emote-Grou\x10s",
 	} {
-		require.False(t, Is(name), name)
+		require.False(t, isIdentity(name), name)
 	}
 }
 

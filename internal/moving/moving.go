@@ -93,7 +93,7 @@ func (p *Problem) Error() string {
 
 // Options are what some formats need besides the file.
 type Options struct {
-	// MaxRecord is the longest record in bytes; 0: DefaultMaxRecord.
+	// MaxRecord is the longest record in bytes; 0: defaultMaxRecord.
 	MaxRecord int
 	// Firebase is how the project hashes its passwords, of firebase alone, where the file
 	// doesn't say it itself.
@@ -104,8 +104,8 @@ type Options struct {
 	before int
 }
 
-// DefaultMaxRecord is far over what an account with long fields takes.
-const DefaultMaxRecord = 1 << 20
+// defaultMaxRecord is far over what an account with long fields takes.
+const defaultMaxRecord = 1 << 20
 
 // A reader reads a file record by record. It returns what ends the reading; what is
 // wrong with one record it yields as a *Problem. It stops where yield returns false.
@@ -146,7 +146,7 @@ func Formats() []string {
 // names groups after their members.
 func Read(format string, in io.Reader, o Options) iter.Seq2[Record, error] {
 	if o.MaxRecord <= 0 {
-		o.MaxRecord = DefaultMaxRecord
+		o.MaxRecord = defaultMaxRecord
 	}
 	return func(yield func(Record, error) bool) {
 		i := slices.Index(Formats(), format)

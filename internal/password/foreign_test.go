@@ -331,25 +331,3 @@ func TestSHACryptPasswordIsBounded(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, ok)
 }
-
-func TestForDjango(t *testing.T) {
-	for encoded, want := range map[string]string{
-		phc("m=64,t=1,p=1", soundSalt, soundKey):              "argon2" + phc("m=64,t=1,p=1", soundSalt, soundKey),
-		"argon2" + phc("m=64,t=1,p=1", soundSalt, soundKey):   "argon2" + phc("m=64,t=1,p=1", soundSalt, soundKey),
-		"$2a$05$" + bcrypt53:                                  "bcrypt$$2a$05$" + bcrypt53,
-		"pbkdf2_sha1$1$salt$x":                                "pbkdf2_sha1$1$salt$x",
-		"scrypt$2$salt$8$1$x":                                 "scrypt$2$salt$8$1$x",
-		"bcrypt_sha256$$2b$x":                                 "bcrypt_sha256$$2b$x",
-		"$pbkdf2-sha256$1$x":                                  "",
-		"$wrapped$md5$$" + phc("m=64,t=1,p=1", "salt", "key"): "",
-		"$wp$2y$": "",
-		"":        "",
-		"rubbish": "",
-	} {
-		got, ok := ForDjango(encoded)
-		require.Equal(t, want != "", ok, encoded)
-		if ok {
-			require.Equal(t, want, got)
-		}
-	}
-}

@@ -107,23 +107,6 @@ func Respell(encoded string) string {
 	return encoded
 }
 
-// ForDjango is a hash as Django's password hashers spell it, or false where none of
-// them reads it.
-func ForDjango(encoded string) (string, bool) {
-	encoded = Respell(encoded)
-	f := formatIn(known, encoded)
-	switch {
-	case f == nil:
-		return "", false
-	case f.name == "argon2id", f.name == "argon2i":
-		return "argon2" + encoded, true
-	case f.name == "bcrypt":
-		return "bcrypt$" + encoded, true
-	}
-	// Their own spellings begin with their names.
-	return encoded, strings.HasPrefix(encoded, f.name+"$")
-}
-
 // parse reads a hash of any supported format. The prefix is looked at first, so
 // that what is no hash at all is ErrFormat and not ErrCost, however long.
 func parse(encoded string) (stored, error) {

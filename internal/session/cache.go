@@ -24,8 +24,8 @@ type cache[K, V comparable] struct {
 	}
 }
 
-// NewCache holds at most limit entries, in shards that each take their part of it.
-func NewCache[K, V comparable](limit int, shard func(K) byte) *cache[K, V] {
+// newCache holds at most limit entries, in shards that each take their part of it.
+func newCache[K, V comparable](limit int, shard func(K) byte) *cache[K, V] {
 	c := &cache[K, V]{shard: shard, limit: max(1, limit/cacheShards)}
 	for i := range c.Shards {
 		c.Shards[i].M = map[K]V{}

@@ -12,7 +12,7 @@ import (
 )
 
 func TestCacheIsBounded(t *testing.T) {
-	c := session.NewCache[store.TokenHash, int](32, func(h store.TokenHash) byte { return h[0] })
+	c := session.NewCache(32)
 	always := func() bool { return true }
 	for i := range 1000 {
 		c.Put(store.TokenHash{byte(i), byte(i >> 8)}, i, always)

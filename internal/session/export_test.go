@@ -2,7 +2,14 @@
 
 package session
 
+import "github.com/seed-928992b0/caddy-registration/store"
+
 const (
 	MaxAccessToken  = maxAccessToken
 	WideAccessToken = wideAccessToken
 )
+
+// NewCache returns a cache of numbers.
+func NewCache(size int) *cache[store.TokenHash, int] {
+	return newCache[store.TokenHash, int](size, func(h store.TokenHash) byte { return h[0] })
+}

@@ -43,8 +43,8 @@ type openShards [cacheShards]struct {
 	_           [40]byte // each on a cache line of its own
 }
 
-// WatchEvery is how often what is open is looked at.
-const WatchEvery = 250 * time.Millisecond
+// watchEvery is how often what is open is looked at.
+const watchEvery = 250 * time.Millisecond
 
 // openGrace is the tick after its own at which a request is looked at for the first
 // time: all ordinary ones are over by then, half a second later at least. From the end
@@ -130,7 +130,7 @@ func (s *Live) lasting(ticks uint32) (all []*Open) {
 
 // WatchOpen calls EndOpen until ctx ends.
 func (s *Live) WatchOpen(ctx context.Context, now func() time.Time) {
-	tick := time.NewTicker(WatchEvery)
+	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
 	for {
 		select {

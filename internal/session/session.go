@@ -88,7 +88,7 @@ func Shorten(text string, n int) string {
 // request. All configurations that run on one store share one.
 type Live struct {
 	Store store.Store
-	Live  *cache[store.TokenHash, *LiveSession]
+	Live  *cache[store.TokenHash, *liveSession]
 	users *cache[uuid.UUID, *store.User]
 
 	// deaf: changes may be missed, so nothing is remembered.
@@ -100,13 +100,13 @@ type Live struct {
 
 	mu sync.Mutex
 	// used collects the sessions whose last use is to be written back.
-	used map[store.TokenHash]*LiveSession
+	used map[store.TokenHash]*liveSession
 	// Left are the accounts whose ended sessions still have records.
 	Left chan Leftover
 }
 
-// A LiveSession is one in memory, with what a request may change of it.
-type LiveSession struct {
+// A liveSession is one in memory, with what a request may change of it.
+type liveSession struct {
 	session  store.Session
 	latest   int64        // when its owner has shown last who he is, Unix seconds
 	lastUsed atomic.Int64 // Unix seconds
@@ -124,9 +124,9 @@ const (
 func NewLive(db store.Store) *Live {
 	s := &Live{
 		Store: db,
-		Live:  NewCache[store.TokenHash, *LiveSession](maxLiveSessions, func(h store.TokenHash) byte { return h[0] }),
-		users: NewCache[uuid.UUID, *store.User](maxLiveUsers, func(id uuid.UUID) byte { return id[15] }),
-		used:  map[store.TokenHash]*LiveSession{},
+		Live:  newCache[store.TokenHash, *liveSession](maxLiveSessions, func(h store.TokenHash) byte { return h[0] }),
+		users: newCache[uuid.UUID, *store.User](maxLiveUsers, func(id uuid.UUID) byte { return id[15] }),
+		used:  map[store.TokenHash]*liveSession{},
 		Left:  make(chan Leftover, maxLeftovers),
 	}
 	db.Follow(s.heed)
@@ -157,7 +157,7 @@ func (s *Live) LookupHash(ctx context.Context, hash store.TokenHash, kind store.
 }
 
 // find is LookupHash for who doesn't use the session.
-func (s *Live) find(ctx context.Context, hash store.TokenHash, kind store.SessionKind, now time.Time, idle time.Duration) (*LiveSession, *store.User, error) {
+func (s *Live) find(ctx context.Context, hash store.TokenHash, kind store.SessionKind, now time.Time, idle time.Duration) (*liveSession, *store.User, error) {
 	epoch := s.Live.epoch.Load() + s.users.epoch.Load()
 	ls, ok := s.Live.Get(hash)
 	var u *store.User
@@ -192,7 +192,7 @@ func (s *Live) LastUse(hash store.TokenHash) time.Time {
 
 // load reads a session and its user, and remembers them unless something was
 // forgotten meanwhile: what was read may be older than that.
-func (s *Live) load(ctx context.Context, hash store.TokenHash, epoch uint64) (*LiveSession, *store.User, error) {
+func (s *Live) load(ctx context.Context, hash store.TokenHash, epoch uint64) (*liveSession, *store.User, error) {
 	var session *store.Session
 	var u *store.User
 	err := s.Store.View(ctx, func(tx store.Tx) (err error) {
@@ -212,8 +212,8 @@ func (s *Live) load(ctx context.Context, hash store.TokenHash, epoch uint64) (*L
 	return ls, u, nil
 }
 
-func newLiveSession(session *store.Session) *LiveSession {
-	ls := &LiveSession{session: *session, latest: max(session.Created.Unix(), session.ShownAt().Unix())}
+func newLiveSession(session *store.Session) *liveSession {
+	ls := &liveSession{session: *session, latest: max(session.Created.Unix(), session.ShownAt().Unix())}
 	ls.lastUsed.Store(session.LastUsed.Unix())
 	ls.saved.Store(session.LastUsed.Unix())
 	return ls
@@ -223,7 +223,7 @@ func newLiveSession(session *store.Session) *LiveSession {
 // given: it was made under a clock that was ahead, and would be a fresh one, and
 // live, until that time has come. So it does with what was shown in the future. The
 // store learns of it with the next flush.
-func (s *Live) redate(ls *LiveSession, unix int64) *LiveSession {
+func (s *Live) redate(ls *liveSession, unix int64) *liveSession {
 	session := ls.session
 	now := time.Unix(unix, 0).UTC()
 	session.LastUsed = time.Unix(ls.lastUsed.Load(), 0).UTC()
@@ -263,7 +263,7 @@ func (s *Live) heed(change store.Change) {
 // noteUse remembers to write a use back, at most once every eighth of the idle
 // time or five minutes: a restart then costs an idle session little, and a
 // request costs no write.
-func (s *Live) noteUse(ls *LiveSession, unix int64, idle time.Duration) {
+func (s *Live) noteUse(ls *liveSession, unix int64, idle time.Duration) {
 	saved := ls.saved.Load()
 	ahead := saved-unix > int64(sign.MaxClockSkew/time.Second) // a use under a clock that was
 	if !ahead && unix-saved < int64(min(idle/8, 5*time.Minute)/time.Second) || !ls.saved.CompareAndSwap(saved, unix) {
@@ -281,9 +281,9 @@ const flushChunk = 256
 func (s *Live) Flush(ctx context.Context) error {
 	s.mu.Lock()
 	used := s.used
-	s.used = map[store.TokenHash]*LiveSession{}
+	s.used = map[store.TokenHash]*liveSession{}
 	s.mu.Unlock()
-	chunk := make([]*LiveSession, 0, min(len(used), flushChunk))
+	chunk := make([]*liveSession, 0, min(len(used), flushChunk))
 	// What could not be written is noted again: a full disk must not make
 	// sessions look idle after the next start.
 	defer func() {

@@ -25,9 +25,9 @@ import (
 // MaxBody bounds a request's body, in bytes.
 const MaxBody = 64 << 10
 
-// MaxMembers bounds how many members a body has: several times the fields that an
+// maxMembers bounds how many members a body has: several times the fields that an
 // account can have, and few enough that they cost less than the bytes do.
-const MaxMembers = 500
+const maxMembers = 500
 
 // Bounds of what a Content-Type says, in bytes. RFC 2046 (5.1.1) allows no longer
 // boundary.
@@ -146,7 +146,7 @@ func readBody(w http.ResponseWriter, req *http.Request, patience time.Duration) 
 
 // tooManyMembers refuses a body for how many members it has.
 func tooManyMembers() *refusal.Error {
-	return &refusal.Error{Code: refusal.CodeMalformed, Params: text.Params{"reason": text.Say("malformed.members", text.Params{"max": MaxMembers})}}
+	return &refusal.Error{Code: refusal.CodeMalformed, Params: text.Params{"reason": text.Say("malformed.members", text.Params{"max": maxMembers})}}
 }
 
 // DecodeJSON takes one JSON object. Of a key given twice the last value counts.
@@ -169,7 +169,7 @@ func DecodeJSON(body []byte) (field.Input, error) {
 	}
 	in := field.Input{}
 	for members := 0; dec.More(); members++ {
-		if members == MaxMembers {
+		if members == maxMembers {
 			return nil, tooManyMembers()
 		}
 		name, err := dec.Token()
@@ -265,7 +265,7 @@ func rawValue(raw json.RawMessage) field.Value {
 }
 
 func decodeForm(body []byte) (field.Input, error) {
-	if bytes.Count(body, []byte("&")) >= MaxMembers {
+	if bytes.Count(body, []byte("&")) >= maxMembers {
 		return nil, tooManyMembers()
 	}
 	form, err := url.ParseQuery(string(body))
@@ -288,7 +288,7 @@ func decodeMultipart(body []byte, boundary string) (field.Input, error) {
 	if boundary == "" || len(boundary) > maxBoundary {
 		return nil, Malformed("malformed.boundary")
 	}
-	if bytes.Count(body, []byte("--"+boundary)) > MaxMembers+1 {
+	if bytes.Count(body, []byte("--"+boundary)) > maxMembers+1 {
 		return nil, tooManyMembers()
 	}
 	in := field.Input{field.FormMark: {Kind: field.ValueForm}}

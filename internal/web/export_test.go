@@ -11,3 +11,10 @@ var (
 	AcceptsHTML    = acceptsHTML
 	AcceptsProblem = acceptsProblem
 )
+
+const MaxMembers = maxMembers
+
+var (
+	LastingTables  = lastingTables
+	ThrottleTables = throttleTables
+)

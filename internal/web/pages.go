@@ -238,11 +238,11 @@ func NewPages(r *Realm) (*pages, error) {
 	}
 	p.style = p.serveFile(styleName, "text/css; charset=utf-8", []byte(style))
 	if r.Options.Factors.Passkeys != nil {
-		script, err := templates.FS.ReadFile("pages/" + ScriptName)
+		script, err := templates.FS.ReadFile("pages/" + scriptName)
 		if err != nil {
 			return nil, err
 		}
-		p.script = p.serveFile(ScriptName, "text/javascript; charset=utf-8", script)
+		p.script = p.serveFile(scriptName, "text/javascript; charset=utf-8", script)
 	}
 	if p.brand, err = p.ownFile("pages.stylesheet", r.Options.Pages.Stylesheet, "brand", 256<<10); err != nil {
 		return nil, err

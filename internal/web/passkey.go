@@ -14,9 +14,9 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 )
 
-// ScriptName is the script of the pages that ask for passkeys. Without it they work as
+// scriptName is the script of the pages that ask for passkeys. Without it they work as
 // before, by the password.
-const ScriptName = "passkey.js"
+const scriptName = "passkey.js"
 
 // passkeyCSP is added to the policy of those pages, and of no others.
 const passkeyCSP = "; script-src 'self'; connect-src 'self'" //nolint:gosec // no secret

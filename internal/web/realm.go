@@ -153,10 +153,10 @@ func (r *Realm) Address(page string) string { return r.Options.Prefix + r.Path +
 // home is the address of the site's front page.
 func (r *Realm) home() string { return r.Options.Prefix + "/" }
 
-// Below returns what follows a mount point in a path, without slashes at either end,
+// below returns what follows a mount point in a path, without slashes at either end,
 // and false for a path that is not below it. Like Caddy's own matchers, and
 // so like a guard that stands before other paths, it takes letters in any case.
-func Below(mount, path string) (rest string, ok bool) {
+func below(mount, path string) (rest string, ok bool) {
 	if len(path) < len(mount) || !strings.EqualFold(path[:len(mount)], mount) {
 		return "", false
 	}
@@ -171,18 +171,18 @@ func Below(mount, path string) (rest string, ok bool) {
 // false where it asks for nothing of ours. Where a rewrite has taken the path away
 // (try_files, as every single-page app has it), the path before that counts.
 func (r *Realm) Endpoint(req *http.Request) (name string, ok bool) {
-	if name, ok = Below(r.Path, req.URL.Path); ok {
+	if name, ok = below(r.Path, req.URL.Path); ok {
 		return name, true
 	}
 	original := r.OriginalPath(req)
 	if original == "" || original == req.URL.Path {
 		return "", false
 	}
-	if name, ok = Below(r.Path, original); ok {
+	if name, ok = below(r.Path, original); ok {
 		return name, true
 	}
 	if prefix := r.Options.Prefix; prefix != "" {
-		return Below(prefix+r.Path, original)
+		return below(prefix+r.Path, original)
 	}
 	return "", false
 }

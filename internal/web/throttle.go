@@ -21,8 +21,8 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-// ThrottleTables are the throttles that count requests.
-var ThrottleTables = func() map[string]*budget.Throttle {
+// throttleTables are the throttles that count requests.
+var throttleTables = func() map[string]*budget.Throttle {
 	tables := map[string]*budget.Throttle{}
 	for _, name := range []string{account.ThrottleLogin, account.ThrottleRegister, account.ThrottleReset, account.ThrottleEmail, account.ThrottleProfile} {
 		tables[name] = budget.NewThrottle(name)
@@ -30,17 +30,17 @@ var ThrottleTables = func() map[string]*budget.Throttle {
 	return tables
 }()
 
-// LastingTables are those whose budgets are kept over a restart.
-func LastingTables() []string {
+// lastingTables are those whose budgets are kept over a restart.
+func lastingTables() []string {
 	var names []string
-	for _, t := range ThrottleTables {
+	for _, t := range throttleTables {
 		names = append(names, t.Lasting()...)
 	}
 	return append(names, account.MailTables()...)
 }
 
 // NewThrottles returns the budgets of a realm.
-func NewThrottles(now func() time.Time) *budget.Ledger { return budget.New(now, LastingTables()...) }
+func NewThrottles(now func() time.Time) *budget.Ledger { return budget.New(now, lastingTables()...) }
 
 // Spends says what a call to an endpoint is counted against.
 type Spends struct {
@@ -100,7 +100,7 @@ func (r *Realm) newToll(c *Call, e *Endpoint) (*toll, error) {
 		}
 	}
 	limit := r.Options.Limits[e.Throttle]
-	tables := ThrottleTables[e.Throttle]
+	tables := throttleTables[e.Throttle]
 	ahead := tables.Form(c.Client.Address, limit)
 	if e.Alone {
 		ahead = append(ahead, ownBudget(c, e.Spends, limit))
@@ -137,7 +137,7 @@ func (t *toll) pay() error {
 // counted as everybody is: against the client's budgets, which it has spent of
 // before, and the target's.
 func (r *Realm) charge(c *Call, act string, s Spends, device *knownDevice) ([]budget.Charge, error) {
-	limit, tables := r.Options.Limits[s.Throttle], ThrottleTables[s.Throttle]
+	limit, tables := r.Options.Limits[s.Throttle], throttleTables[s.Throttle]
 	var clients []budget.Charge
 	if !s.Alone {
 		clients = tables.Client(c.Client.Address, limit)
@@ -172,7 +172,7 @@ func (r *Realm) charge(c *Call, act string, s Spends, device *knownDevice) ([]bu
 
 // ownBudget is the budget of the signed-in account.
 func ownBudget(c *Call, s Spends, limit budget.Limit) budget.Charge {
-	return budget.Charge{Table: ThrottleTables[s.Throttle].Target, Key: account.BudgetKey(s.Throttle, "account", s.Account(c).ID.String()), Limit: limit}
+	return budget.Charge{Table: throttleTables[s.Throttle].Target, Key: account.BudgetKey(s.Throttle, "account", s.Account(c).ID.String()), Limit: limit}
 }
 
 // misspelt counts a body that can't be read as a failure of form.
@@ -200,7 +200,7 @@ func (t *toll) settle(err error) {
 	case t.paid != nil || !formal:
 		return
 	}
-	limit, tables := r.Options.Limits[t.e.Throttle], ThrottleTables[t.e.Throttle]
+	limit, tables := r.Options.Limits[t.e.Throttle], throttleTables[t.e.Throttle]
 	charges := tables.Form(t.call.Client.Address, limit)
 	switch {
 	case learnt && t.e.Alone:
@@ -227,7 +227,7 @@ func (r *Realm) targets(throttle, target string, limit budget.Limit) []budget.Ch
 	}
 	charges := make([]budget.Charge, len(keys))
 	for i, key := range keys {
-		charges[i] = budget.Charge{Table: ThrottleTables[throttle].Target, Key: key, Limit: limit}
+		charges[i] = budget.Charge{Table: throttleTables[throttle].Target, Key: key, Limit: limit}
 	}
 	return charges
 }

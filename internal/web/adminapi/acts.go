@@ -238,10 +238,10 @@ func listSignIns(c *Call) (any, error) {
 	for _, s := range list {
 		kind := map[store.SessionKind]string{store.KindSession: "session", store.KindToken: "token", store.KindRefresh: "refresh"}[s.Kind]
 		if err := enc.Encode(web.NewObject("id", s.Hash.PublicID(), "kind", kind, "created", s.Created, "last_used", s.LastUsed, "expires", s.Expires, "address", s.Address, "user_agent", s.UserAgent)); err != nil {
-			return Answered, nil //nolint:nilerr // the client has gone
+			return answered, nil //nolint:nilerr // the client has gone
 		}
 	}
-	return Answered, nil
+	return answered, nil
 }
 
 func resetFactors(c *Call) (any, error) {

@@ -82,15 +82,15 @@ type Operation struct {
 	// Body and Answer are examples of what goes in and comes out; nil: nothing.
 	Body, Answer any
 	// Do answers: with what it returns as JSON, with 204 where that is nil, or by
-	// itself, and then it returns Answered.
+	// itself, and then it returns answered.
 	Do func(*Call) (any, error)
 }
 
 // A Parameter is one of the query.
 type Parameter struct{ Name, Description string }
 
-// Answered says that an operation has written its answer.
-var Answered any = new(int)
+// answered says that an operation has written its answer.
+var answered any = new(int)
 
 // A Call is one request for an operation.
 type Call struct {
@@ -148,7 +148,7 @@ func (s *Server) Serve(w http.ResponseWriter, req *http.Request) error {
 	switch {
 	case err != nil:
 		return asError(err)
-	case answer == Answered:
+	case answer == answered:
 	case answer == nil:
 		w.WriteHeader(http.StatusNoContent)
 	default:

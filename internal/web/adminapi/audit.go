@@ -21,7 +21,7 @@ import (
 )
 
 var auditOperations = []Operation{{
-	Method: http.MethodGet, Path: "{realm}/audit", Summary: "The record of acts, a JSON object a line, the newest last; where limit left out later rows, the header " + NextAfter + " has the seq to go on behind",
+	Method: http.MethodGet, Path: "{realm}/audit", Summary: "The record of acts, a JSON object a line, the newest last; where limit left out later rows, the header " + nextAfter + " has the seq to go on behind",
 	Query: []Parameter{
 		{"limit", "How many rows, at most: the last ones, or, with after, the first ones behind it"},
 		{"after", "The seq behind which to begin; 0: at the first row"},
@@ -61,7 +61,7 @@ func listAudit(c *Call) (any, error) {
 	if follow {
 		last = math.MaxUint64
 	} else if more {
-		c.W.Header().Set(NextAfter, strconv.FormatUint(last, 10))
+		c.W.Header().Set(nextAfter, strconv.FormatUint(last, 10))
 	}
 	c.beginLines()
 	out := http.NewResponseController(c.W)
@@ -72,28 +72,28 @@ func listAudit(c *Call) (any, error) {
 		page, lines, err := c.auditPage(q, last)
 		if err != nil {
 			if c.ended() {
-				return Answered, nil
+				return answered, nil
 			}
 			panic(http.ErrAbortHandler) // a short list must not look like a whole one
 		}
 		if _, err := c.W.Write(lines); err != nil {
-			return Answered, nil //nolint:nilerr // the client has gone
+			return answered, nil //nolint:nilerr // the client has gone
 		}
 		q.After = page.Next
 		if page.More && page.Next < last {
 			continue
 		}
 		if !follow {
-			return Answered, nil
+			return answered, nil
 		}
 		if len(lines) > 0 {
 			_ = out.Flush()
 		}
 		select {
 		case <-c.Context().Done():
-			return Answered, nil
+			return answered, nil
 		case <-c.Realm.Ended:
-			return Answered, nil
+			return answered, nil
 		case <-ticks.C:
 		}
 	}

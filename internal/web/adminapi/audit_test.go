@@ -99,7 +99,7 @@ func TestAuditRoute(t *testing.T) {
 		rec, refused := askOwner(t, server, http.MethodGet, "default/audit?"+query.Encode(), "")
 		require.Nil(t, refused, query.Encode())
 		require.Equal(t, "application/x-ndjson", rec.Header().Get("Content-Type"))
-		return readAudits(t, rec.Body.String()), rec.Header().Get(adminapi.NextAfter)
+		return readAudits(t, rec.Body.String()), rec.Header().Get("Next-After")
 	}
 	all, next := ask(nil)
 	require.Len(t, all, n+2, "all, and those of the sign-up")

@@ -45,5 +45,5 @@ func backUp(c *Call) (any, error) {
 		panic(http.ErrAbortHandler) // the client has gone, or the disk fails
 	}
 	c.Realm.Logger.Info("a backup has been handed out over the admin endpoint", zap.Int64("size", b.Size))
-	return Answered, nil
+	return answered, nil
 }

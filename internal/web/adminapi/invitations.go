@@ -122,11 +122,11 @@ func listInvitations(c *Call) (any, error) {
 				return nil, err
 			}
 			if _, err := c.W.Write(append(line, '\n')); err != nil {
-				return Answered, nil //nolint:nilerr // the client has gone
+				return answered, nil //nolint:nilerr // the client has gone
 			}
 		}
 		if len(list) < listBatch {
-			return Answered, nil
+			return answered, nil
 		}
 	}
 }

@@ -137,13 +137,13 @@ func testMail(c *Call) (any, error) {
 	}
 	result := post.result(err)
 	if c.Context().Err() != nil { // nobody looks on any more, and that is no fault of the server
-		return Answered, nil
+		return answered, nil
 	}
 	if noted := post.Worker.Tried(ctx, c.Accounts.Store, post.Courier, err); noted != nil {
 		result.Error = errors.Join(err, noted).Error()
 	}
 	tell(result)
-	return Answered, nil
+	return answered, nil
 }
 
 // send sends a message; a mailer that panics has failed.
@@ -216,11 +216,11 @@ func listQueue(c *Call) (any, error) {
 				continue
 			}
 			if err := lines.Encode(waiting(m, health, probe)); err != nil {
-				return Answered, nil //nolint:nilerr // the client has gone
+				return answered, nil //nolint:nilerr // the client has gone
 			}
 		}
 		if len(rows) < queueBatch {
-			return Answered, nil
+			return answered, nil
 		}
 	}
 }

@@ -110,7 +110,7 @@ func export(c *Call) (any, error) {
 		panic(http.ErrAbortHandler) // the client has gone, or the disk fails
 	}
 	c.Realm.Logger.Info("accounts have been exported over the admin endpoint", zap.Int("accounts", accounts), zap.String("format", o.Format), zap.Bool("with_hashes", o.WithHashes))
-	return Answered, nil
+	return answered, nil
 }
 
 // imports takes the accounts of the body in. It is read to its end first: what breaks off
@@ -161,7 +161,7 @@ func imports(c *Call) (any, error) {
 	if report != nil && !o.DryRun {
 		c.Realm.Logger.Info("accounts have been imported over the admin endpoint", zap.String("format", o.Format), zap.Int("added", report.Added), zap.Int("updated", report.Updated), zap.Int("refused", report.Refused), zap.Error(err))
 	}
-	return Answered, nil
+	return answered, nil
 }
 
 // sink knows whether it was the writing that failed.

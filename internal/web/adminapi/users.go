@@ -19,10 +19,10 @@ import (
 
 var userOperations = []Operation{
 	{
-		Method: http.MethodGet, Path: "{realm}/users", Summary: "Accounts, a JSON object a line, in order of id, or of what search finds; where limit left some out, the header " + NextAfter + " has what after takes",
+		Method: http.MethodGet, Path: "{realm}/users", Summary: "Accounts, a JSON object a line, in order of id, or of what search finds; where limit left some out, the header " + nextAfter + " has what after takes",
 		Query: []Parameter{
 			{"limit", "How many, at most: from 1 to " + strconv.Itoa(maxPage)},
-			{"after", "The id behind which to begin; with search, what " + NextAfter + " said"},
+			{"after", "The id behind which to begin; with search, what " + nextAfter + " said"},
 			{"search", "The beginning of a username, an e-mail address, a first name with the last one behind it, or a last name, in any case"},
 			{"state", strings.Join(account.States, ", ")},
 			{"group", "Members of this group"},
@@ -72,8 +72,8 @@ func readChange(body io.Reader) (account.AdminChange, error) {
 	return change, err
 }
 
-// NextAfter is the header that says where a list that was cut short goes on.
-const NextAfter = "Next-After"
+// nextAfter is the header that says where a list that was cut short goes on.
+const nextAfter = "Next-After"
 
 // listBatch is how many accounts are read in one transaction, so that a list of a
 // million holds back no writer's pages.
@@ -107,7 +107,7 @@ func (c *Call) readListing() (l listing, err error) {
 func (c *Call) next(l *listing, limit int) (users []*store.User, done bool, err error) {
 	page, err := c.Accounts.List(c.Context(), l.filter, l.after, limit)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, true, errorf(http.StatusBadRequest, "after is %q; write what the header %s of the page before said, for the same search", l.after, NextAfter)
+		return nil, true, errorf(http.StatusBadRequest, "after is %q; write what the header %s of the page before said, for the same search", l.after, nextAfter)
 	}
 	l.after = page.Next
 	return page.Users, page.Next == "", err
@@ -123,7 +123,7 @@ func listUsers(c *Call) (any, error) {
 		return nil, err
 	}
 	if l.limit > 0 {
-		return Answered, c.listPage(l)
+		return answered, c.listPage(l)
 	}
 	for begun := false; ; begun = true {
 		batch, done, err := c.next(&l, listBatch)
@@ -137,7 +137,7 @@ func listUsers(c *Call) (any, error) {
 			c.beginLines()
 		}
 		if err := c.writeLines(batch); err != nil || done {
-			return Answered, nil //nolint:nilerr // the client has gone
+			return answered, nil //nolint:nilerr // the client has gone
 		}
 	}
 }
@@ -153,7 +153,7 @@ func (c *Call) listPage(l listing) error {
 		page, done = append(page, batch...), end
 	}
 	if l.after != "" {
-		c.W.Header().Set(NextAfter, l.after)
+		c.W.Header().Set(nextAfter, l.after)
 	}
 	c.beginLines()
 	_ = c.writeLines(page) // the client has gone

@@ -16,9 +16,7 @@ import (
 
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
-	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
-	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 func TestContractRegisterRefusals(t *testing.T) {
@@ -376,7 +374,7 @@ func TestContractSessionsEnd(t *testing.T) {
 	}
 	require.Equal(t, 401, idle.Get("/accounts/profile").StatusCode)
 	require.NoError(t, s.Realm.Resources.Sessions.Flush(t.Context()))
-	s.Realm.Resources.Sessions.Live = session.NewCache[store.TokenHash, *session.LiveSession](16, func(h store.TokenHash) byte { return h[0] })
+	s.Realm.Resources.Sessions.Live.Clear()
 	require.Equal(t, 200, busy.Get("/accounts/profile").StatusCode, "the last use was written back")
 	s.Travel(2 * time.Hour)
 	require.Equal(t, 401, busy.Get("/accounts/profile").StatusCode, "the lifetime is absolute")

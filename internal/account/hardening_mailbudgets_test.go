@@ -1,7 +1,7 @@
 // hardening_mailbudgets_test.go: floods of mails to a mailbox: what they keep from
 // its owner, which is nothing that he needs.
 
-package budget_test
+package account_test
 
 import (
 	"fmt"

@@ -1,7 +1,7 @@
 // hardening_budgets_test.go: floods of keys, of mails and of device cookies: who
 // is kept out by them, and who is not.
 
-package registration_test
+package web_test
 
 import (
 	"context"
@@ -115,7 +115,7 @@ func flood(s *sitetest.Site, n int) (keys int) {
 		keys += 2 * n
 	}
 	for _, table := range tables {
-		limit := account.NoticeLimit
+		limit := budget.Limit{Events: 1, Window: time.Hour}
 		if name, _, _ := strings.Cut(table, "/"); name != "notice" && name != "mail_code" { // those have limits of their own
 			limit = s.Realm.Options.Limits[name]
 		}
@@ -211,7 +211,7 @@ func TestHardeningFloodOfKeys(t *testing.T) {
 	require.Equal(t, http.StatusTooManyRequests, s.Browser().From("203.0.113.8").Post("/accounts/login", sitetest.WrongSignIn("victim")).StatusCode, "what was spent is spent")
 
 	db := s.Accounts.Store
-	require.NoError(t, s.Realm.Resources.Throttles.Flush(t.Context(), registration.NewBudgetStore(db)))
+	s.Realm.Resources.Flush(t.Context(), s.Realm.Courier)
 	rows := 0
 	require.NoError(t, db.View(t.Context(), func(tx store.Tx) error {
 		list, err := tx.Budgets(s.Accounts.Now(), 1<<30)
@@ -287,23 +287,6 @@ func TestHardeningNoticesAreBounded(t *testing.T) {
 		require.Equal(t, want, b.Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"first_name": "A" + strconv.Itoa(i)}).StatusCode, i)
 	}
 	require.Equal(t, http.StatusOK, b.Get("/accounts/profile").StatusCode, "reading is free")
-}
-
-// Whatever stands behind the plus sign, it is one mailbox; other kinds of mail
-// reach it all the same.
-func TestHardeningOneMailboxIsOne(t *testing.T) {
-	require.Equal(t, "victim@example.org", account.Mailbox("Victim+a+b@Example.ORG"))
-	require.Equal(t, "+a@example.org", account.Mailbox("+a@example.org"))
-	require.Equal(t, "vic.tim@example.org", account.Mailbox("vic.tim@example.org"))
-	require.Equal(t, "no address", account.Mailbox("no address"))
-	s := sitetest.New(t, sitetest.Throttled)
-	for i := range 100 {
-		body := sitetest.With(sitetest.Newcomer("u"+strconv.Itoa(i)), sitetest.Data{"email": fmt.Sprintf("victim+%d@example.org", i)})
-		require.Equal(t, http.StatusCreated, s.Browser().From(fmt.Sprintf("198.%d.0.1", i)).Post("/accounts/register", body).StatusCode)
-	}
-	require.Equal(t, 15, sitetest.Total(s.Mails()), "half of 30 an hour")
-	require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "u99"}).StatusCode)
-	require.Equal(t, 1, sitetest.Total(s.Mails()), "another kind")
 }
 
 // A link that takes an account back is never left out.
@@ -393,26 +376,6 @@ func TestBudgetsOfAnEarlierVersion(t *testing.T) {
 		}))
 		s.Close()
 	}
-}
-
-// What is over leaves the store.
-func TestBudgetsAreSwept(t *testing.T) {
-	s := sitetest.New(t, sitetest.Throttled)
-	s.Attack("ada")
-	ledger, db := s.Realm.Resources.Throttles, s.Accounts.Store
-	rows := func() (n int) {
-		require.NoError(t, ledger.Flush(t.Context(), registration.NewBudgetStore(db)))
-		require.NoError(t, registration.SweepThrottles(t.Context(), ledger, db, s.Accounts.Now()))
-		require.NoError(t, db.View(t.Context(), func(tx store.Tx) error {
-			list, err := tx.Budgets(time.Unix(0, 0), 100)
-			n = len(list)
-			return err
-		}))
-		return n
-	}
-	require.Equal(t, 1, rows())
-	s.Travel(time.Hour)
-	require.Zero(t, rows())
 }
 
 func TestHardeningChosenAddresses(t *testing.T) {
