@@ -27,6 +27,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/command"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
+	"github.com/seed-928992b0/caddy-registration/internal/web/adminapi"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -414,7 +415,7 @@ func registrationHandlers(node any, found []json.RawMessage) []json.RawMessage {
 func (o *offline) Do(req *http.Request) (*http.Response, error) {
 	server := o.app.administration()
 	server.Offline = true
-	return command.Pipe(server.Serve, req)
+	return adminapi.Pipe(server.Serve, req)
 }
 
 // File implements command.Connection.

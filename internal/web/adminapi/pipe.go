@@ -1,7 +1,7 @@
 // pipe.go: the operations in this very process, answered as a server would: what an
 // operation writes is read while it is written.
 
-package command
+package adminapi
 
 import (
 	"context"
