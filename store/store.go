@@ -334,6 +334,20 @@ type User struct {
 	// first; FactorFailuresInRow is how many there were since the last right one.
 	FactorFailures      []FactorFailure
 	FactorFailuresInRow uint32
+	// FormerPasswords are those that the account had until a short while ago, the oldest
+	// first, and PasswordSince is from when on it has the present one; zero: it is not known.
+	// They sign nobody in.
+	FormerPasswords []FormerPassword
+	PasswordSince   time.Time
+}
+
+// A FormerPassword is one that an account had. Who knows it can show that the account was
+// his before a change.
+type FormerPassword struct {
+	// Hash is as in User.PasswordHash.
+	Hash string
+	// Since is from when on the account had it (zero: it is not known), Until until when.
+	Since, Until time.Time
 }
 
 // Unreachable says that nobody reads mail at an address, as its server says. It is

@@ -236,7 +236,7 @@ func actsOfMembers() map[string]failingAct {
 		"undo-email": {asItIs, func(s *sitetest.Site) func(context.Context) error {
 			s.Member("ada")
 			undo := inputOf(s.Move(s.SignedIn("ada"), "ada@example.org", "new@example.org"))
-			return func(ctx context.Context) error { return only(s.Accounts.UndoEmail(ctx, undo, tester)) }
+			return func(ctx context.Context) error { return only(s.Accounts.UndoEmail(ctx, nil, undo, tester)) }
 		}},
 		"profile": {asItIs, ofSignedIn(func(s *sitetest.Site, who session.Principal) func(context.Context) error {
 			return func(ctx context.Context) error {

@@ -244,7 +244,7 @@ func (a *Accounts) SetPassword(ctx context.Context, id uuid.UUID, pass string, c
 		return nil, err
 	}
 	return a.change(ctx, id, func(t *Txn, u *store.User) error {
-		u.PasswordHash = hash
+		a.setHash(u, hash)
 		u.Generation++
 		if err := t.EndSessions(u, nil); err != nil {
 			return err

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -255,7 +256,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, p session.Principal, in f
 		if err := t.EndSessions(u, &keep); err != nil {
 			return err
 		}
-		u.PasswordHash = hash
+		a.setHash(u, hash)
 		u.Generation++
 		if err := a.tellOwner(t, store.MailPasswordChanged, u, client); err != nil {
 			return err
@@ -268,20 +269,70 @@ func (a *Accounts) ChangePassword(ctx context.Context, p session.Principal, in f
 	return u, grant, err
 }
 
+// setHash gives an account another password, "" for none, and keeps the one that it had for
+// a while, for who has to show that the account was his before a change (passwordsBefore).
+// Of too many the oldest stays: who changes it time and again pushes out his own. The caller
+// writes u.
+func (a *Accounts) setHash(u *store.User, hash string) {
+	now := a.Time()
+	u.FormerPasswords = slices.DeleteFunc(u.FormerPasswords, func(p store.FormerPassword) bool { return now.Sub(p.Until) >= UndoReserved+UndoPeriod })
+	if u.PasswordHash != "" && a.Policy.SendsMail {
+		if len(u.FormerPasswords) >= maxFormerPasswords {
+			u.FormerPasswords = slices.Delete(u.FormerPasswords, 1, 2)
+		}
+		u.FormerPasswords = append(u.FormerPasswords, store.FormerPassword{Hash: u.PasswordHash, Since: u.PasswordSince, Until: now})
+	}
+	u.PasswordHash, u.PasswordSince = hash, now
+}
+
+// maxFormerPasswords bounds the passwords that an account had. Each can cost a hash.
+const maxFormerPasswords = 3
+
+// passwordsBefore are the hashes of the passwords that an account had when a change was
+// made, and in the week before: whoever made it may have changed the password first. One
+// that was set since shows nothing, for the mailbox is enough to set it.
+func passwordsBefore(u *store.User, at time.Time) (hashes []string) {
+	if u.PasswordHash != "" && !u.PasswordSince.After(at) {
+		hashes = append(hashes, u.PasswordHash)
+	}
+	for _, p := range slices.Backward(u.FormerPasswords) {
+		if p.Hash != "" && !p.Since.After(at) && at.Sub(p.Until) < UndoPeriod {
+			hashes = append(hashes, p.Hash)
+		}
+	}
+	return hashes
+}
+
+// whichPassword returns the one of these hashes that a password fits, or refuses it.
+func (a *Accounts) whichPassword(ctx context.Context, u *store.User, hashes []string, pass string) (string, error) {
+	for _, hash := range hashes {
+		had := *u
+		had.PasswordHash = hash
+		if ok, err := a.IsPassword(ctx, &had, pass); err != nil || ok {
+			return hash, err
+		}
+	}
+	wrong := refusal.FieldErrors{{Field: ParamPassword, Code: refusal.CodePasswordIncorrect, Message: "reauthenticate.before_wrong"}}.Err()
+	a.guessed(ctx, u, "former password", wrong)
+	return "", wrong
+}
+
 // voidUnproven is part of every act that shows the mailbox of u's address, but
 // for the confirmation of the sign-up or change that named it. Where the address
 // was never confirmed, whoever made the account or gave it that address may be a
 // stranger to the mailbox: what he had is void (password, sessions and tokens, and
 // with the generation links and device cookies; the unconfirmed addresses that he
-// could go back to). The address is confirmed now, and an account that waited for
-// that is active. The caller writes u.
+// could go back to). Factors stay, for the mailbox is not enough to get rid of them. The
+// address is confirmed now, and an account that waited for that is active. The caller
+// writes u.
 func (a *Accounts) voidUnproven(t *Txn, u *store.User) error {
 	if u.EmailVerified {
 		return nil
 	}
-	u.PasswordHash = ""
-	a.dropFactors(u)
+	a.setHash(u, "")
+	u.FormerPasswords = nil
 	if u.AwaitsVerification {
+		a.dropFactors(u)
 		if err := a.endConfirmation(t, u); err != nil {
 			return err
 		}
@@ -374,7 +425,7 @@ func (a *Accounts) passwordByLink(ctx context.Context, in field.Input, purpose s
 		if err := t.EndSessions(u, nil); err != nil {
 			return err
 		}
-		u.PasswordHash = hash
+		a.setHash(u, hash)
 		u.Generation++
 		useLink(u, l)
 		if err := a.tellOwner(t, store.MailPasswordChanged, u, client); err != nil {

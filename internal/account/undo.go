@@ -1,10 +1,12 @@
-// undo.go: the way back after a change of the e-mail address: the old
-// address is told, and its link takes the account back for seven days, however
-// often the address was changed since.
+// undo.go: the way back after a change of the e-mail address or of the second step: the
+// address that the account had then is told, and its link takes the account back for seven
+// days, however often it was changed since. What takes factors along asks for a password
+// from before, too.
 
 package account
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -17,6 +19,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -177,19 +180,18 @@ func undoState(u *store.User, i int) []byte {
 // address gets the mail to set a new one (reset_password off: a password stays,
 // unless the restored address was never confirmed). Addresses that came after the
 // restored one can't be gone back to any more. Factors that came after the change go,
-// and those that went come back. A disabled account stays disabled.
-func (a *Accounts) UndoEmail(ctx context.Context, in field.Input, client Client) (*store.User, error) {
-	var errs refusal.FieldErrors
-	l, err := readLink(in, sign.PurposeUndoEmail, &errs)
-	if err = errors.Join(errs.Err(), err); err != nil {
-		return nil, StoreError(err)
-	}
-	if err := a.View(ctx, func(tx store.Tx) error { _, err := a.checkLink(tx, l, UndoPeriod); return err }); err != nil {
+// and those that went come back; then who has the link shows that the account was his
+// (UndoAsks). A disabled account stays disabled.
+func (a *Accounts) UndoEmail(ctx context.Context, who *session.Principal, in field.Input, client Client) (u *store.User, err error) {
+	l, stillGood, err := a.mayUndo(ctx, sign.PurposeUndoEmail, who, in)
+	if err != nil {
 		return nil, err
 	}
-	var u *store.User
 	err = a.Update(ctx, func(t *Txn) (err error) {
 		if u, err = a.checkLink(t, l, UndoPeriod); err != nil {
+			return err
+		}
+		if err := stillGood(t, u); err != nil {
 			return err
 		}
 		i := a.former(u, l.claim.Email)
@@ -207,7 +209,7 @@ func (a *Accounts) UndoEmail(ctx context.Context, in field.Input, client Client)
 			return err
 		}
 		if a.Policy.ResetPassword.Enabled {
-			u.PasswordHash = ""
+			a.setHash(u, "")
 			if usable(u) {
 				t.postage.rescue = true // without it nobody would get in
 				if err := a.queueMail(t, store.MailResetPassword, u, u.Email, client); err != nil {
@@ -300,57 +302,161 @@ func (a *Accounts) mailAboutFactor(t *Txn, kind store.MailKind, u *store.User, i
 	return a.queueAbout(t, kind, u, u.Email, id, client)
 }
 
-// UndoFactor takes back that a factor was added or removed, by the link that was mailed
-// then. Whoever did it may be signed in and know the password: everything that the
-// account has handed out ends, with a factor that came back go those that came in its
-// place, and with one that goes the recovery codes that came with it. The password is
-// void, and the mail to set a new one is sent, where the address is still that of the
-// link; where it has been changed since, its own link brings that back and does so.
-func (a *Accounts) UndoFactor(ctx context.Context, in field.Input, client Client) (u *store.User, err error) {
-	var errs refusal.FieldErrors
-	l, err := readLink(in, sign.PurposeUndoFactor, &errs)
-	if err = errors.Join(errs.Err(), err); err != nil {
-		return nil, StoreError(err)
+// signedInBefore reports whether a sign-in is one of an account from before a change, that
+// has shown more than its mailbox.
+func signedInBefore(who *session.Principal, u *store.User, at time.Time) bool {
+	return who != nil && who.User.ID == u.ID && who.Session.Created.Before(at) && who.Session.Methods()[0] != MethodMail
+}
+
+// undoneAt is when the change of an account's second step was made that a link takes back;
+// zero: it leaves the second step as it is.
+func undoneAt(u *store.User, l link) time.Time {
+	if l.claim.Purpose == sign.PurposeUndoEmail {
+		i := formerIndex(u, l.claim.Email)
+		if i < 0 || !touchesFactors(u, u.Former[i].Serial) {
+			return time.Time{}
+		}
+		return u.Former[i].Until.Add(-UndoReserved)
 	}
-	if err := a.View(ctx, func(tx store.Tx) error { _, err := a.checkLink(tx, l, UndoPeriod); return err }); err != nil {
-		return nil, err
+	id, _ := store.ParseID(l.claim.Email)
+	if f := u.Factor(id); f != nil {
+		return f.Created
+	}
+	if i := formerFactor(u, id); i >= 0 {
+		return u.FormerFactors[i].Until.Add(-UndoReserved)
+	}
+	return time.Time{}
+}
+
+// touchesFactors reports whether undoFactors would change anything.
+func touchesFactors(u *store.User, serial uint32) bool {
+	return slices.ContainsFunc(u.Factors, func(f store.Factor) bool { return f.EmailChanges >= serial }) ||
+		slices.ContainsFunc(u.FormerFactors, func(f store.FormerFactor) bool { return f.RemovedAt >= serial && f.EmailChanges < serial })
+}
+
+// UndoAsks reports whether who has a good link that takes back a change of an account has
+// to show besides that the account was his before: by a password that it had then, or by a
+// sign-in from before. Whoever reads the mailbox would else get rid of the second step.
+func (a *Accounts) UndoAsks(u *store.User, in field.Input, purpose sign.Purpose, who *session.Principal) bool {
+	l, err := readLink(in, purpose, &refusal.FieldErrors{})
+	at := undoneAt(u, l)
+	return err == nil && !at.IsZero() && !signedInBefore(who, u, at)
+}
+
+// mayUndo reads a link that takes a change back, and refuses who has nothing but that,
+// where that is not enough (UndoAsks). stillGood has to hold in the transaction of the act.
+func (a *Accounts) mayUndo(ctx context.Context, purpose sign.Purpose, who *session.Principal, in field.Input) (l link, stillGood func(*Txn, *store.User) error, err error) {
+	var errs refusal.FieldErrors
+	l, err = readLink(in, purpose, &errs)
+	if err = errors.Join(errs.Err(), err); err != nil {
+		return l, nil, StoreError(err)
+	}
+	var u *store.User
+	if err := a.View(ctx, func(tx store.Tx) (err error) { u, err = a.checkLink(tx, l, UndoPeriod); return err }); err != nil {
+		return l, nil, err
+	}
+	ask := refusal.FieldErrors{{Field: ParamPassword, Code: refusal.CodeReauthenticate, Message: "reauthenticate.before"}}.Err()
+	proof := "" // the hash that fits
+	if at := undoneAt(u, l); !at.IsZero() && !signedInBefore(who, u, at) {
+		if in[ParamPassword].Kind == field.ValueAbsent {
+			return l, nil, ask
+		}
+		pass := in.Password(ParamPassword, &errs)
+		if err := errs.Err(); err != nil {
+			return l, nil, err
+		}
+		if proof, err = a.whichPassword(ctx, u, passwordsBefore(u, at), pass); err != nil {
+			return l, nil, err
+		}
+	}
+	return l, func(t *Txn, u *store.User) error {
+		at := undoneAt(u, l)
+		switch {
+		case at.IsZero(), proof != "" && slices.Contains(passwordsBefore(u, at), proof):
+			return nil
+		case !signedInBefore(who, u, at):
+			return ask
+		}
+		_, err := t.Session(who.Session.Hash)
+		return notSignedIn(err)
+	}, nil
+}
+
+// UndoFactor makes the second step of an account as it was before a factor was added or
+// removed, by the link that was mailed then: factors that came with or after that go, those
+// that went come back, and recovery codes made since are void. Whoever did it may be signed
+// in and know the password: everything that the account has handed out ends. The password
+// is void, and the mail to set a new one is sent (mailed), where the address is still that
+// of the link; where it has been changed since, its own link brings that back and does so.
+// Who has the link shows besides that the account was his (UndoAsks).
+func (a *Accounts) UndoFactor(ctx context.Context, who *session.Principal, in field.Input, client Client) (u *store.User, mailed bool, err error) {
+	l, stillGood, err := a.mayUndo(ctx, sign.PurposeUndoFactor, who, in)
+	if err != nil {
+		return nil, false, err
 	}
 	err = a.Update(ctx, func(t *Txn) (err error) {
+		mailed = false
 		if u, err = a.checkLink(t, l, UndoPeriod); err != nil {
+			return err
+		}
+		if err := stillGood(t, u); err != nil {
 			return err
 		}
 		useLink(u, l)
 		id, _ := store.ParseID(l.claim.Email)
-		event, serial := audit.FactorRemoved, uint32(0)
+		at, serial := undoneAt(u, l), uint32(0)
 		if f := u.Factor(id); f != nil {
-			created := f.Created
 			serial = f.EmailChanges
-			u.Factors = slices.DeleteFunc(u.Factors, func(f store.Factor) bool { return f.ID == id })
-			a.voidCodes(u, created)
 		} else {
-			i := formerFactor(u, id)
-			former := u.FormerFactors[i]
-			event, serial = audit.FactorAdded, former.RemovedAt
-			removed := former.Until.Add(-UndoReserved)
-			u.FormerFactors = slices.Delete(u.FormerFactors, i, i+1)
-			u.Factors = append(slices.DeleteFunc(u.Factors, func(f store.Factor) bool { return !f.Created.Before(removed) }), former.Factor)
-			a.voidCodes(u, removed)
+			serial = u.FormerFactors[formerFactor(u, id)].RemovedAt
+		}
+		if err := a.revertFactors(t, u, id, at); err != nil {
+			return err
 		}
 		u.Generation++
 		if err := t.EndSessions(u, nil); err != nil {
 			return err
 		}
-		if a.Policy.ResetPassword.Enabled && serial == u.EmailChanges && u.Email != "" {
-			u.PasswordHash = ""
-			t.postage.rescue = true // without it nobody would get in
+		// A void password has to be set anew, whoever has the address.
+		if a.Policy.ResetPassword.Enabled && (serial == u.EmailChanges || u.PasswordHash == "") && u.Email != "" && !u.EmailPending {
+			a.setHash(u, "")
+			mailed, t.postage.rescue = true, true // without it nobody would get in
 			if err := a.queueMail(t, store.MailResetPassword, u, u.Email, client); err != nil {
 				return err
 			}
 		}
-		if err := t.Audit(event, u.ID, "factor", id.String(), "by", "undo"); err != nil {
-			return err
-		}
 		return a.PutUser(t, u)
 	})
-	return u, err
+	return u, mailed, err
+}
+
+// revertFactors makes the second step of u as it was before one factor, id, was added or
+// removed, at that time. It records what goes and what comes. The caller writes u.
+func (a *Accounts) revertFactors(t *Txn, u *store.User, id uuid.UUID, at time.Time) error {
+	added := u.Factor(id) != nil
+	var rows []error
+	u.Factors = slices.DeleteFunc(u.Factors, func(f store.Factor) bool {
+		gone := !f.Created.Before(at)
+		if added { // ids are in the order in which factors were added
+			gone = bytes.Compare(f.ID[:], id[:]) >= 0
+		}
+		if gone {
+			rows = append(rows, t.Audit(audit.FactorRemoved, u.ID, "factor", f.ID.String(), "by", "undo"))
+		}
+		return gone
+	})
+	u.FormerFactors = slices.DeleteFunc(u.FormerFactors, func(f store.FormerFactor) bool {
+		then := f.ID == id || f.Created.Before(at) && (!added || bytes.Compare(f.ID[:], id[:]) < 0)
+		if !then { // it came and went since
+			return true
+		}
+		if f.ID != id && f.Until.Add(-UndoReserved).Before(at) || len(u.Factors) >= MaxFactors {
+			return false
+		}
+		u.Factors = append(u.Factors, f.Factor)
+		rows = append(rows, t.Audit(audit.FactorAdded, u.ID, "factor", f.ID.String(), "by", "undo"))
+		return true
+	})
+	a.voidCodes(u, at)
+	return errors.Join(rows...)
 }

@@ -38,6 +38,12 @@ type failureLine struct {
 	Challenge base64Text `json:"challenge,omitempty"`
 }
 
+type passwordLine struct {
+	Hash  string  `json:"hash"`
+	Since *moment `json:"since,omitempty"`
+	Until moment  `json:"until"`
+}
+
 // factorLines are what an account's line has of the second step.
 type factorLines struct {
 	Factors        []factorLine   `json:"factors,omitempty"`
@@ -47,10 +53,15 @@ type factorLines struct {
 	Enrolment      *enrolmentLine `json:"enrolment,omitempty"`
 	Failures       []failureLine  `json:"factor_failures,omitempty"`
 	FailuresInARow uint32         `json:"factor_failures_in_a_row,omitempty"`
+	Passwords      []passwordLine `json:"former_passwords,omitempty"`
+	PasswordSince  *moment        `json:"password_since,omitempty"`
 }
 
 func factorLinesOf(u *store.User) factorLines {
-	l := factorLines{RecoveryMade: momentOf(u.RecoveryMade), FailuresInARow: u.FactorFailuresInRow}
+	l := factorLines{RecoveryMade: momentOf(u.RecoveryMade), FailuresInARow: u.FactorFailuresInRow, PasswordSince: momentOf(u.PasswordSince)}
+	for _, p := range u.FormerPasswords {
+		l.Passwords = append(l.Passwords, passwordLine{Hash: p.Hash, Since: momentOf(p.Since), Until: moment{p.Until}})
+	}
 	for i := range u.Factors {
 		l.Factors = append(l.Factors, factorLineOf(&u.Factors[i]))
 	}
@@ -100,6 +111,10 @@ func (l *factorLines) addTo(u *store.User) error {
 	for _, code := range l.RecoveryCodes {
 		u.RecoveryCodes = append(u.RecoveryCodes, code)
 	}
+	for _, p := range l.Passwords {
+		u.FormerPasswords = append(u.FormerPasswords, store.FormerPassword{Hash: p.Hash, Since: p.Since.time(), Until: p.Until.Time})
+	}
+	u.PasswordSince = l.PasswordSince.time()
 	u.RecoveryMade, u.FactorFailuresInRow = l.RecoveryMade.time(), l.FailuresInARow
 	if e := l.Enrolment; e != nil {
 		u.Enrolment = &store.Enrolment{Secret: e.Secret, Since: e.Since.Time}

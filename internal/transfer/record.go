@@ -380,6 +380,7 @@ func check(u *store.User) *moving.Problem {
 	for name, n := range map[string]int{
 		"fields": len(u.Extra), "groups": len(u.Groups), "former_emails": len(u.Former), "names_left": len(u.NamesLeft), "used_links": len(u.UsedLinks),
 		"factors": len(u.Factors) + len(u.FormerFactors), "recovery_codes": len(u.RecoveryCodes), "factor_failures": len(u.FactorFailures),
+		"former_passwords": len(u.FormerPasswords),
 	} {
 		if n > maxList {
 			return wrong(name, "it has %d entries, and at most %d are kept", n, maxList)
@@ -391,6 +392,11 @@ func check(u *store.User) *moving.Problem {
 	}
 	if slices.ContainsFunc(factors, func(f store.Factor) bool { return len(f.Transports) > maxList }) {
 		return wrong("factors", "a factor has more transports than there are")
+	}
+	for _, p := range u.FormerPasswords {
+		if wrong := checkHash(p.Hash); wrong != nil {
+			return wrong
+		}
 	}
 	return checkHash(u.PasswordHash)
 }

@@ -82,6 +82,36 @@ func (c *Call) ProvePassword() error {
 	return err
 }
 
+// AsksForUndo has the page of a link that takes a change back ask for the password where the
+// link is not enough (account.UndoAsks); owner is whose link it is.
+func (c *Call) AsksForUndo(owner *store.User, purpose sign.Purpose) {
+	c.MustProve = c.UndoAsks(owner, c.In, purpose, c.Who)
+}
+
+// GuessBehind counts a try of a password that an account had, by who has a link that takes a
+// change of it back, as one to sign in.
+func (c *Call) GuessBehind(purpose sign.Purpose) error {
+	owner, err := c.LinkOwner(c.Req.Context(), c.In, purpose)
+	if err != nil {
+		return err
+	}
+	if c.AsksForUndo(owner, purpose); !c.MustProve || c.In[account.ParamPassword].Kind == field.ValueAbsent {
+		return nil
+	}
+	return c.guessAt(owner)
+}
+
+// UndoProof asks for a password from before a change, on the page of a link that takes the
+// change back.
+func UndoProof() FormField {
+	f := CurrentPassword(account.ParamPassword, text.Say("field.password_before"))
+	f.Hint, f.Foreign = text.Say("hint.password_before"), true
+	return f
+}
+
+// UndoProofInput is that in the API.
+var UndoProofInput = InputDoc{account.ParamPassword, false, PasswordInput(account.ParamPassword, "One that the account had when the change was made, or in the week before; needed where factors come or go by this, and nobody is signed in since before the change.").schema}
+
 // fromBrowser reports whether a request to act says that a browser sends it. All
 // that are in use do (Fetch, 3.2; Fetch Metadata). Those that don't, as w3m, still
 // send the input for the password where the page has one; a form without it and

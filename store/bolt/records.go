@@ -87,6 +87,8 @@ type userRecord struct {
 	Recovery       *recoveryRecord    `cbor:"34,keyasint,omitempty"`
 	Enrolment      *enrolmentRecord   `cbor:"35,keyasint,omitempty"`
 	Failures       *failuresRecord    `cbor:"36,keyasint,omitempty"`
+	Passwords      []passwordRecord   `cbor:"38,keyasint,omitempty"`
+	PasswordSince  *int64             `cbor:"39,keyasint,omitempty"` // unix seconds
 }
 
 type unreachableRecord struct {
@@ -94,6 +96,14 @@ type unreachableRecord struct {
 	Email string
 	Words string
 	Since int64 // unix seconds
+}
+
+// passwordRecord is a password that the account had. The hash is in shorthand.
+type passwordRecord struct {
+	_     struct{} `cbor:",toarray"`
+	Hash  string
+	Since *int64 // unix seconds
+	Until int64  // unix seconds
 }
 
 type formerRecord struct {
@@ -182,6 +192,10 @@ func EncodeUser(u *store.User, keys []store.Key) ([]byte, error) {
 		SessionEpoch: u.SessionEpoch, TokenEpoch: u.TokenEpoch,
 		WaitingFrom: unixSeconds(u.WaitingFrom), WaitingSince: unixSeconds(u.WaitingSince),
 		AwaitsApproval: u.AwaitsApproval, Reason: u.Reason, Terms: u.Terms, TermsAt: unixSeconds(u.TermsAt),
+		PasswordSince: unixSeconds(u.PasswordSince),
+	}
+	for _, p := range u.FormerPasswords {
+		r.Passwords = append(r.Passwords, passwordRecord{Hash: toShorthand(p.Hash), Since: unixSeconds(p.Since), Until: p.Until.Unix()})
 	}
 	r.Invitation = idBytes(u.Invitation)
 	r.addFactors(u)
@@ -270,6 +284,10 @@ func DecodeUser(id uuid.UUID, data []byte) (*store.User, []store.Key, error) {
 		SessionEpoch: r.SessionEpoch, TokenEpoch: r.TokenEpoch,
 		EmailPending: r.Flags&flagEmailPending != 0, WaitingFrom: fromUnixSeconds(r.WaitingFrom), WaitingSince: fromUnixSeconds(r.WaitingSince),
 		AwaitsApproval: r.AwaitsApproval, Reason: r.Reason, Terms: r.Terms, TermsAt: fromUnixSeconds(r.TermsAt),
+		PasswordSince: fromUnixSeconds(r.PasswordSince),
+	}
+	for _, p := range r.Passwords {
+		u.FormerPasswords = append(u.FormerPasswords, store.FormerPassword{Hash: fromShorthand(p.Hash), Since: fromUnixSeconds(p.Since), Until: time.Unix(p.Until, 0).UTC()})
 	}
 	r.readFactors(u)
 	return u, keys, nil

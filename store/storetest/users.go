@@ -49,6 +49,7 @@ func fullUser() *store.User {
 		RecoveryCodes: [][]byte{{1, 2, 3}, {4}}, RecoveryMade: now,
 		Enrolment:      &store.Enrolment{Secret: []byte{9}, Session: store.TokenHash{1, 31: 2}, Since: now},
 		FactorFailures: []store.FactorFailure{{At: now, Challenge: [8]byte{1, 7: 8}}, {At: now.Add(time.Second)}}, FactorFailuresInRow: 7,
+		FormerPasswords: []store.FormerPassword{{Hash: "$argon2id$v=19$m=19456,t=2,p=1$AAAA$BBBB", Until: now}, {Since: now, Until: now.Add(time.Hour)}}, PasswordSince: now.Add(time.Hour),
 	}
 }
 

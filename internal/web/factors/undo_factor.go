@@ -24,10 +24,15 @@ func EndpointUndoFactor(r *web.Realm) *web.Endpoint {
 		Doc: web.EndpointDoc{
 			Tag: web.TagFactors, Summary: "Take back that a factor was added or removed, by what the mailed link carries", Success: http.StatusOK, Answer: web.SchemaDetail,
 			Description: "Everybody is signed out of the account.",
-			Inputs:      web.LinkInputs(sign.ParamUserID, sign.ParamFactor, sign.ParamTimestamp, sign.ParamSignature),
-			Codes:       []refusal.Code{refusal.CodeSignatureInvalid, refusal.CodeSignatureExpired},
+			Inputs:      append(web.LinkInputs(sign.ParamUserID, sign.ParamFactor, sign.ParamTimestamp, sign.ParamSignature), web.UndoProofInput),
+			Codes:       []refusal.Code{refusal.CodeSignatureInvalid, refusal.CodeSignatureExpired, refusal.CodeReauthenticate, refusal.CodePasswordIncorrect, refusal.CodeThrottled},
 		},
 		Form: &web.Form{
+			Fields: []web.FormField{web.UndoProof()},
+			Owned: func(_ http.ResponseWriter, c *web.Call, owner *store.User) bool {
+				c.AsksForUndo(owner, sign.PurposeUndoFactor)
+				return false
+			},
 			Title: text.Say("page.undo_factor.title"), Submit: text.Say("page.undo_factor.submit"), Intro: text.Say("page.undo_factor.intro"),
 			Hidden: append([]string{sign.ParamFactor}, web.LinkParams...), Links: []web.FormLink{web.LinkToLogin},
 			Used: func(*web.Call, *store.User) (text.Phrase, []web.FormLink) {
@@ -43,12 +48,15 @@ func EndpointUndoFactor(r *web.Realm) *web.Endpoint {
 }
 
 func actUndoFactor(c *web.Call) (*web.Reply, error) {
-	u, err := c.UndoFactor(c.Req.Context(), c.In, c.Client)
+	if err := c.GuessBehind(sign.PurposeUndoFactor); err != nil {
+		return nil, err
+	}
+	u, mailed, err := c.UndoFactor(c.Req.Context(), c.Who, c.In, c.Client)
 	if err != nil {
 		return nil, err
 	}
 	detail := text.Say("detail.factor_undone_change_password")
-	if u.PasswordHash == "" {
+	if mailed {
 		detail = text.Say("detail.factor_undone")
 	}
 	return &web.Reply{Status: http.StatusOK, User: u, SignedOut: c.Who != nil && c.Who.User.ID == u.ID && c.Who.Session.Kind == store.KindSession, Detail: detail}, nil

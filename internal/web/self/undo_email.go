@@ -24,10 +24,15 @@ func EndpointUndoEmail(r *web.Realm) *web.Endpoint {
 		Doc: web.EndpointDoc{
 			Tag: web.TagEmail, Summary: "Take the old e-mail address back by what the mailed link carries", Success: http.StatusOK, Answer: web.SchemaDetail,
 			Description: "Everybody is signed out of the account.",
-			Inputs:      web.LinkInputs(sign.ParamUserID, sign.ParamEmail, sign.ParamTimestamp, sign.ParamSignature),
-			Codes:       []refusal.Code{refusal.CodeSignatureInvalid, refusal.CodeSignatureExpired, refusal.CodeEmailAlreadyRegistered},
+			Inputs:      append(web.LinkInputs(sign.ParamUserID, sign.ParamEmail, sign.ParamTimestamp, sign.ParamSignature), web.UndoProofInput),
+			Codes:       []refusal.Code{refusal.CodeSignatureInvalid, refusal.CodeSignatureExpired, refusal.CodeEmailAlreadyRegistered, refusal.CodeReauthenticate, refusal.CodePasswordIncorrect, refusal.CodeThrottled},
 		},
 		Form: &web.Form{
+			Fields: []web.FormField{web.UndoProof()},
+			Owned: func(_ http.ResponseWriter, c *web.Call, owner *store.User) bool {
+				c.AsksForUndo(owner, sign.PurposeUndoEmail)
+				return false
+			},
 			Title: text.Say("page.undo_email.title"), Submit: text.Say("page.undo_email.submit"), Intro: text.Say("page.undo_email.intro"),
 			Hidden: web.EmailLinkParams, Links: []web.FormLink{web.LinkToLogin},
 			Used:  usedUndo,
@@ -56,7 +61,10 @@ func usedUndo(c *web.Call, owner *store.User) (text.Phrase, []web.FormLink) {
 }
 
 func actUndoEmail(c *web.Call) (*web.Reply, error) {
-	u, err := c.UndoEmail(c.Req.Context(), c.In, c.Client)
+	if err := c.GuessBehind(sign.PurposeUndoEmail); err != nil {
+		return nil, err
+	}
+	u, err := c.UndoEmail(c.Req.Context(), c.Who, c.In, c.Client)
 	if err != nil {
 		return nil, err
 	}
