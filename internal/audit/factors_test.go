@@ -62,7 +62,7 @@ func init() {
 		}, events: "factor_removed"},
 		"undo-factor": {before: func(s *sitetest.Site) any {
 			withApp(s)
-			return sitetest.LinkOf(s.Mail(), s.T)
+			return sitetest.With(sitetest.LinkOf(s.Mail(), s.T), sitetest.Data{"password": sitetest.Password})
 		}, act: func(s *sitetest.Site, link any) { ok(s, s.Browser(), "undo-factor", link) }, events: "factor_removed"},
 	})
 	maps.Copy(auditedBesides, map[string]auditedAct{
