@@ -47,7 +47,7 @@ func showAccount(c *Call) (*Shown, error) {
 	v := &View{
 		Title: hostname.DisplayAddress(web.AccountName(u)),
 		Parts: []Part{
-			{Facts: c.facts(u), Buttons: c.actLinks(u), Forms: c.actForms(u)},
+			{Facts: c.facts(u), Buttons: c.actLinks(u, false), Forms: c.actForms(u), GraveButtons: c.actLinks(u, true)},
 			{Heading: c.Say("page.admin.sign_ins"), Table: c.signIns(u, signIns)},
 			{Heading: c.Say("page.factors.title"), Table: c.factors(u)},
 			{Heading: c.Say("page.admin.last_events"), Table: c.events(rows.Rows)},
@@ -141,7 +141,7 @@ func shownFactors(u *store.User) []web.Object {
 }
 
 // actForms are the buttons of the acts that need no page, actLinks lead to those of the
-// others.
+// others: the grave ones, or all else.
 func (c *Call) actForms(u *store.User) (forms []Form) {
 	for _, a := range acts {
 		if a.Plain && (a.Fits == nil || a.Fits(c, u)) {
@@ -153,9 +153,9 @@ func (c *Call) actForms(u *store.User) (forms []Form) {
 	return forms
 }
 
-func (c *Call) actLinks(u *store.User) (links []web.PageLink) {
+func (c *Call) actLinks(u *store.User, grave bool) (links []web.PageLink) {
 	for _, a := range acts {
-		if !a.Plain && (a.Fits == nil || a.Fits(c, u)) {
+		if !a.Plain && a.Grave == grave && (a.Fits == nil || a.Fits(c, u)) {
 			title := a.Title
 			if title.Id == "" {
 				title = a.Submit

@@ -33,9 +33,9 @@ func showCreate(c *Call) (*Shown, error) {
 	groups := web.TextField(field.Groups, text.Say("field.groups"), false)
 	groups.Hint = text.Say("hint.admin_groups")
 	address := web.EmailField(text.Say("field.email"))
-	address.Required = false
-	f := Form{Action: c.Address("accounts/new"), Submit: c.Say("page.admin.create")}
-	f.Fields = append(f.Fields, c.Field(web.ProfileField(c.Policy.Fields.ByName[field.Username], false), ""), c.Field(address, ""), c.Field(groups, ""))
+	address.Required = c.onlyLogin(field.Email)
+	f := Form{Action: c.Address("accounts/new"), Submit: c.Say("page.admin.create_submit")}
+	f.Fields = append(f.Fields, c.Field(web.ProfileField(c.Policy.Fields.ByName[field.Username], c.onlyLogin(field.Username)), ""), c.Field(address, ""), c.Field(groups, ""))
 	if c.Policy.SendsMail {
 		f.Fields = append(f.Fields, c.Field(web.BoxField(paramMail, text.Say("field.mail_link")), "true"))
 	}
@@ -43,6 +43,12 @@ func showCreate(c *Call) (*Shown, error) {
 		Title: c.Say("page.admin.create"), Text: []string{c.Say("page.admin.create_text")}, Parts: []Part{{Forms: []Form{f}}},
 		Links: []web.PageLink{{Href: c.Address("accounts"), Text: c.Say("link.admin_accounts")}},
 	}}, nil
+}
+
+// onlyLogin reports whether one signs in by a field alone, so that each account needs it.
+func (c *Call) onlyLogin(name string) bool {
+	login := c.Policy.Fields.Login
+	return len(login) == 1 && login[0].Name == name
 }
 
 func create(c *Call) (*Done, error) {

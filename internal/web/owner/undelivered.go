@@ -95,7 +95,7 @@ func (c *Call) givenUpPart() (*Part, error) {
 		t.Rows = append(t.Rows, Row{Cells: []Cell{{Time: moment(a.At)}, to, c.kind(store.MailKind(a.Details["kind"])), {Text: c.Loc.Text(whyGivenUp(a))}}})
 	}
 	all := web.PageLink{Href: withQuery(c.Address(pathAudit), "event="+string(audit.MailFailed)), Text: c.Say("page.admin.mail_all_given_up")}
-	return &Part{Heading: t.Label, Table: t, Buttons: []web.PageLink{all}}, nil
+	return &Part{Heading: t.Label, Table: t, Pager: []web.PageLink{all}}, nil
 }
 
 // why is why a mail waits.

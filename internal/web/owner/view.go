@@ -30,12 +30,14 @@ type Part struct {
 	Text    []string
 	Facts   []web.PageFact
 	// Copy is a text to be taken away.
-	Copy   *Copy
-	Filter *Form
-	Table  *Table
-	Forms  []Form
+	Copy *Copy
 	// Buttons are links that lead to the pages of acts.
 	Buttons []web.PageLink
+	Filter  *Form
+	Table   *Table
+	Forms   []Form
+	// GraveButtons are Buttons of what can't be undone.
+	GraveButtons []web.PageLink
 	// Pager leads on in a list.
 	Pager []web.PageLink
 }
@@ -208,7 +210,7 @@ func (s *Server) Samples() []any {
 	full := Part{
 		Heading: "x", Text: []string{"x"}, Facts: []web.PageFact{{Label: "x", Value: "x"}}, Copy: &Copy{"x", "x"}, Filter: &form,
 		Table: &Table{Label: "x", Columns: []string{"x", "x", "x"}, Rows: []Row{row}, Action: "x", Input: "x", Legend: "x", Acts: []Button{{"x", "x", true}, {}}, Hidden: form.Hidden},
-		Forms: []Form{form, {}}, Buttons: link, Pager: link,
+		Forms: []Form{form, {}}, Buttons: link, GraveButtons: link, Pager: link,
 	}
 	return []any{shownFrame{[]Tab{{"x", "x", true}, {}}, []Part{full, {Table: &Table{}}, {}}}, shownFrame{}}
 }
