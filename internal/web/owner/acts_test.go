@@ -352,7 +352,8 @@ func TestCreate(t *testing.T) {
 	h := s.SignedIn("ada").LikeBrowser()
 	require.Contains(t, h.Get(admin+"accounts/new/").Text, "<h1>New account</h1>")
 	for login, want := range map[string][2]bool{"username": {true, false}, "email": {false, true}, "username email": {false, false}} {
-		by := newSite(t, nil, sitetest.LoginBy(strings.Fields(login)...))
+		by := sitetest.New(t, withAdmins, sitetest.LoginBy(strings.Fields(login)...))
+		by.Set(by.Member("ada"), func(u *store.User) { u.Groups = []string{"admins"} })
 		text := by.SignedIn(map[bool]string{true: "ada@example.org", false: "ada"}[login == "email"]).LikeBrowser().Get(admin + "accounts/new/").Text
 		for i, name := range []string{"username", "email"} {
 			require.Equal(t, want[i], regexp.MustCompile(`<input id="`+name+`"[^>]* required`).MatchString(text), "%s with %s", name, login)
