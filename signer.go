@@ -35,12 +35,16 @@ func (r *realm) factorKeys(ctx context.Context) (*factor.Keys, error) {
 	for _, s := range r.settings.Secrets {
 		secrets = append(secrets, []byte(s))
 	}
-	if len(secrets) == 0 {
+	here := len(secrets) == 0
+	if here {
 		secrets, generated = generated, nil
 	}
 	keys, err := factor.Open(ctx, r.resources.store, r.Name, secrets, generated)
 	if err != nil {
 		return nil, fmt.Errorf("the key of the second factors: %w", err)
+	}
+	if here {
+		keys.StayHere()
 	}
 	return keys, nil
 }

@@ -5,7 +5,6 @@ package account
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
 	"slices"
@@ -147,8 +146,7 @@ var recoveryKind = factorKind{
 		if !ok {
 			return nil, nil
 		}
-		mac := a.FactorKeys.MAC(u.ID, code)
-		left := slices.DeleteFunc(slices.Clone(u.RecoveryCodes), func(have []byte) bool { return hmac.Equal(have, mac) })
+		left := slices.DeleteFunc(slices.Clone(u.RecoveryCodes), func(have []byte) bool { return a.FactorKeys.Fits(u.ID, have, code) })
 		if len(left) == len(u.RecoveryCodes) {
 			return nil, nil
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
+	"github.com/seed-928992b0/caddy-registration/internal/factor"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -96,6 +97,10 @@ type Import struct {
 	// across, by a hash, and the lines that they are of: some 30 bytes each.
 	claimed map[uint64]int
 	seed    maphash.Seed
+	// parcel: the file has keys of second steps. keys are those, nil: no secret here opens
+	// them.
+	parcel bool
+	keys   *factor.Unpacked
 }
 
 // ImportOptions say how accounts are taken in.
@@ -324,16 +329,6 @@ func (d *decision) refuse(err error) {
 	}
 }
 
-// claim is the hash of a unique value.
-func (i *Import) claim(field, key string) uint64 {
-	var h maphash.Hash
-	h.SetSeed(i.seed)
-	_, _ = h.WriteString(field)
-	_ = h.WriteByte(0)
-	_, _ = h.WriteString(key)
-	return h.Sum64()
-}
-
 // decide says what is to become of an arrival, as things are in a transaction and with
 // what the run has come across. It writes nothing.
 func (i *Import) decide(tx store.Tx, r *Arrival, batch map[uint64]int) (d decision) {
@@ -387,7 +382,7 @@ func (i *Import) add(tx store.Tx, u *store.User, whole bool, errs refusal.FieldE
 		}
 	}
 	if whole {
-		d.sealed(u)
+		i.sealed(u, d)
 		return
 	}
 	if a.reservedName(u.Username) {
@@ -398,62 +393,53 @@ func (i *Import) add(tx store.Tx, u *store.User, whole bool, errs refusal.FieldE
 	}
 }
 
-// sealed tells of codes that may not open here.
-func (d *decision) sealed(u *store.User) {
-	if len(u.RecoveryCodes) > 0 || u.HasFactor(store.FactorTOTP) {
-		d.remark("factors", RemarkSealed, "its codes are sealed under the key of the realm that they come from, and open in that one's store alone; it is taken all the same. If that is another one, reset its factors, or nobody can sign in to it")
+// TakeFactorKeys takes the keys in under which the second steps of our own export are
+// sealed, and reports whether they open here. Then the codes of those accounts do, also of
+// those that an earlier run has taken.
+func (i *Import) TakeFactorKeys(ctx context.Context, p factor.Parcel) (opens bool, err error) {
+	k := i.a.FactorKeys
+	i.keys, i.parcel = k.Unpack(p), true
+	if i.keys == nil || i.o.DryRun {
+		return i.keys != nil, nil
 	}
+	undo := func() {}
+	err = i.a.Update(ctx, func(t *Txn) error {
+		before, changed, err := k.Take(t.Tx, i.keys)
+		if err != nil {
+			return err
+		}
+		if undo = before; !changed {
+			return nil
+		}
+		return t.Audit(audit.AccountsImported, uuid.Nil, "import", i.id.String(), "format", i.o.Format, "factor_key", "taken")
+	})
+	if err != nil {
+		undo()
+	}
+	return err == nil, err
 }
 
-// clashes adds what PutUser would refuse besides.
-func (i *Import) clashes(tx store.Tx, u *store.User, errs *refusal.FieldErrors) error {
-	add := func(name string) {
-		if !hasField(*errs, name) {
-			errs.Add(name, refusal.CodeUnique)
-		}
-	}
-	for _, k := range i.a.KeyIndex.KeysOf(u) {
-		if k.Field == store.WaitingKey {
+// sealed tells of codes that don't open here. Of recovery codes nobody can see it: they go
+// by what the file had for a key, and by the account's app.
+func (i *Import) sealed(u *store.User, d *decision) {
+	closed, apps := false, false
+	for _, f := range u.Factors {
+		if f.Type != store.FactorTOTP {
 			continue
 		}
-		switch other, err := tx.UserByKey(k.Field, k.Value); {
-		case err == nil && other.ID != u.ID:
-			add(field.OfKey(k.Field))
-		case err != nil && !errors.Is(err, store.ErrNotFound):
-			return err
+		_, err := i.a.FactorKeys.Open(u.ID, f.Secret)
+		if err != nil {
+			_, err = i.keys.Open(u.ID, f.Secret)
 		}
+		apps, closed = true, closed || err != nil
 	}
-	for _, f := range u.Former {
-		switch other, err := i.a.formerHolder(tx, f.Email); {
-		case err == nil && other.ID != u.ID:
-			add("former_emails")
-		case err != nil && !errors.Is(err, store.ErrNotFound):
-			return err
-		}
+	switch {
+	case !closed && (apps || len(u.RecoveryCodes) == 0 || i.keys != nil):
+	case i.parcel && i.keys == nil:
+		d.remark("factors", RemarkSealed, "its codes can't be checked here: they are sealed under the secret of the realm that they come from. Write that one behind this realm's, secret <this> <that>, and import the file again; or reset the account's factors")
+	case apps:
+		d.remark("factors", RemarkSealed, "its codes can't be checked here: the key that they are sealed under is not in the file. Give the realm that it comes from a secret and export it again, or reset the account's factors; until then nobody can sign in to it by a code")
+	default:
+		d.remark("factors", RemarkSealed, "its recovery codes are good in the store that they come from alone: the key that they are sealed under is not in the file")
 	}
-	err := i.a.newLoginClash(tx, nil, u)
-	refused := (*refusal.Error)(nil)
-	if !errors.As(err, &refused) {
-		return err
-	}
-	for _, f := range refused.Fields {
-		add(f.Field)
-	}
-	return nil
-}
-
-// claimedTx is a transaction in which what the run has come across is taken too: in a
-// dry run nothing of it is in the store.
-type claimedTx struct {
-	store.Tx
-	line func(field, key string) int
-}
-
-// UserByKey implements store.Tx.
-func (t claimedTx) UserByKey(name, key string) (*store.User, error) {
-	u, err := t.Tx.UserByKey(name, key)
-	if errors.Is(err, store.ErrNotFound) && t.line(name, key) != 0 {
-		return &store.User{}, nil // nobody that there is
-	}
-	return u, err
 }

@@ -414,7 +414,7 @@ func (i *Import) meet(tx store.Tx, have, u *store.User, r *Arrival, d *decision)
 	if d.outcome.Fate == FateUpdated {
 		d.before, d.user = have, &after
 		if d.proof {
-			d.sealed(&after)
+			i.sealed(&after, d)
 		}
 	} else {
 		d.proof = false

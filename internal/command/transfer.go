@@ -303,6 +303,15 @@ type exported struct {
 	File     string `json:"file,omitempty"`
 	Accounts int    `json:"accounts"`
 	Size     int64  `json:"size"`
+	// SealedFactors are the accounts whose second step stays behind.
+	SealedFactors int `json:"sealed_factors,omitempty"`
+}
+
+// note says what an export doesn't have, where one would expect it.
+func (e *exported) note(to io.Writer) {
+	if e.SealedFactors > 0 {
+		_, _ = fmt.Fprintf(to, "The second step of %s opens in this store alone: the realm has no secret outside of it. Configure one, and export again to take them along.\n", english(e.SealedFactors, "account"))
+	}
 }
 
 var exportFormats = []string{"ndjson", "csv", "django"}
@@ -338,13 +347,17 @@ both have what their fields say, and no more.
 		}
 		progress := newProgress(cmd.ErrOrStderr(), time.Now)
 		if len(args) == 0 || args[0] == "-" {
-			_, err := c.fetchExport(cmd.Context(), progress, query, cmd.OutOrStdout(), func(int64) error { return nil })
+			got, err := c.fetchExport(cmd.Context(), progress, query, cmd.OutOrStdout(), func(int64) error { return nil })
+			if err == nil {
+				got.note(cmd.ErrOrStderr())
+			}
 			return err
 		}
 		got, err := c.exportInto(cmd.Context(), progress, query, args[0])
 		if err != nil {
 			return fmt.Errorf("%w; nothing was written", err)
 		}
+		got.note(cmd.ErrOrStderr())
 		return c.done(cmd, got, "%s has %s.", got.File, english(got.Accounts, "account"))
 	})
 	return cmd
@@ -377,6 +390,7 @@ func (c *common) fetchExport(ctx context.Context, progress *progress, query url.
 		return got, fmt.Errorf("the server doesn't say how long the export is: %w", err)
 	}
 	got.Accounts, _ = strconv.Atoi(res.Header.Get("Accounts"))
+	got.SealedFactors, _ = strconv.Atoi(res.Header.Get("Sealed-Factors")) // 0 where it isn't there
 	if err := room(got.Size); err != nil {
 		return got, err
 	}

@@ -50,6 +50,18 @@ func TestExportWritesAFile(t *testing.T) {
 	require.Equal(t, "some\nlines\n", out)
 	require.Equal(t, "GET default/export?format=csv", m.asked[1])
 
+	m.header = http.Header{"Content-Length": {"11"}, "Accounts": {"3"}, "Sealed-Factors": {"2"}}
+	const stays = "The second step of 2 accounts opens in this store alone: the realm has no secret outside of it. Configure one, and export again to take them along.\n"
+	out, errs, err = m.run(t, "", "export", "-")
+	require.NoError(t, err)
+	require.Equal(t, "some\nlines\n", out)
+	require.Equal(t, stays, errs)
+	m.header = http.Header{"Content-Length": {"11"}, "Accounts": {"3"}, "Sealed-Factors": {"2"}}
+	out, errs, err = m.run(t, "", "export", "--json", file)
+	require.NoError(t, err)
+	require.Equal(t, stays, errs)
+	require.JSONEq(t, `{"file": `+strconv.Quote(file)+`, "accounts": 3, "size": 11, "sealed_factors": 2}`, out)
+
 	m.header = http.Header{"Content-Length": {"11"}, "Accounts": {"1"}}
 	out, _, err = m.run(t, "", "export", "--json", file)
 	require.NoError(t, err)
@@ -139,6 +151,13 @@ func TestImportSaysWhatBecameOfIt(t *testing.T) {
 	require.Equal(t, "2 accounts, added: shoe: No. (line 1 ada, 1 b\\x1b)\n"+
 		"1 account has been added, 0 changed; 0 are there with the same, 0 with other values; 0 refused.\n"+
 		"0 invitations and 1 name that were left have been added.\n", out)
+	m.answer = func(*http.Request) (int, string) {
+		return http.StatusOK, `{"report":{"added":1,"notes":["none of these accounts has a password","it is \u001b[2Jold"]}}` + "\n"
+	}
+	out, _, err = m.run(t, "", "import", file)
+	require.NoError(t, err)
+	require.Equal(t, "1 account has been added, 0 changed; 0 are there with the same, 0 with other values; 0 refused.\n"+
+		"none of these accounts has a password.\nit is \\x1b[2Jold.\n", out)
 }
 
 func TestFormatOfAFile(t *testing.T) {

@@ -14,6 +14,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 
 	"github.com/google/uuid"
 
@@ -35,55 +37,79 @@ const (
 // ErrSealed says that something was sealed under another key, or is damaged.
 var ErrSealed = errors.New("it was sealed under another key")
 
-// Keys seals and opens what a realm keeps of its factors. It is immutable and safe for
-// concurrent use.
+// Keys seals and opens what a realm keeps of its factors. It is safe for concurrent use.
 type Keys struct {
-	seal cipher.AEAD
-	mac  []byte
+	realm          string
+	secrets, older [][]byte
+	here           bool
+	// ring has the realm's own key, under which all is sealed that is new, and behind it
+	// those that came with accounts of other realms (Take). It is replaced as a whole.
+	ring atomic.Pointer[[]*oneKey]
 }
 
-// newKeys derives what is used from the realm's key.
-func newKeys(key []byte) (*Keys, error) {
-	sealing, err := derive(key, "seal")
-	if err != nil {
-		return nil, err
-	}
-	k := &Keys{}
-	if k.mac, err = derive(key, "recovery codes"); err != nil {
-		return nil, err
-	}
-	k.seal, err = newSeal(sealing)
-	return k, err
+// oneKey is a key and what is derived from it.
+type oneKey struct {
+	key, mac []byte
+	seal     cipher.AEAD
 }
 
-func derive(key []byte, purpose string) ([]byte, error) {
-	return hkdf.Key(sha256.New, key, []byte("caddy-registration factors v1"), purpose, keySize)
+// newRing derives what is used from keys.
+func newRing(keys [][]byte) []*oneKey {
+	ring := make([]*oneKey, len(keys))
+	for i, key := range keys {
+		ring[i] = &oneKey{key: key, mac: derive(key, "recovery codes"), seal: newSeal(derive(key, "seal"))}
+	}
+	return ring
 }
 
-func newSeal(key []byte) (cipher.AEAD, error) {
-	block, err := aes.NewCipher(key)
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCMWithRandomNonce(block)
+// derive makes a key of another one. It fails for lengths alone that nobody asks for.
+func derive(key []byte, purpose string) []byte {
+	derived, _ := hkdf.Key(sha256.New, key, []byte("caddy-registration factors v1"), purpose, keySize)
+	return derived
+}
+
+// newSeal seals with a key, whose length is one that AES has.
+func newSeal(key []byte) cipher.AEAD {
+	block, _ := aes.NewCipher(key)
+	seal, _ := cipher.NewGCMWithRandomNonce(block)
+	return seal
 }
 
 // Seal encrypts a secret of an account, so that it opens for that account alone.
 func (k *Keys) Seal(account uuid.UUID, secret []byte) []byte {
-	return k.seal.Seal(nil, nil, secret, account[:]) //nolint:gosec // it takes a random nonce by itself
+	return (*k.ring.Load())[0].seal.Seal(nil, nil, secret, account[:]) //nolint:gosec // it takes a random nonce by itself
 }
 
-// Open is the secret that Seal has sealed, or ErrSealed.
+// Open is the secret that Seal has sealed, here or in a realm whose key was taken, or
+// ErrSealed.
 func (k *Keys) Open(account uuid.UUID, sealed []byte) ([]byte, error) {
-	secret, err := k.seal.Open(nil, nil, sealed, account[:])
-	if err != nil {
-		return nil, ErrSealed
+	return openBy(*k.ring.Load(), account, sealed)
+}
+
+func openBy(ring []*oneKey, account uuid.UUID, sealed []byte) ([]byte, error) {
+	for _, k := range ring {
+		if secret, err := k.seal.Open(nil, nil, sealed, account[:]); err == nil {
+			return secret, nil
+		}
 	}
-	return secret, nil
+	return nil, ErrSealed
+}
+
+// Fits reports whether what is kept of a recovery code of an account is of this one, which
+// is a NormalCode.
+func (k *Keys) Fits(account uuid.UUID, kept []byte, code string) (fits bool) {
+	for _, one := range *k.ring.Load() {
+		fits = hmac.Equal(kept, one.of(account, code)) || fits
+	}
+	return fits
 }
 
 // MAC is what is kept of a recovery code of an account. The code is a NormalCode.
 func (k *Keys) MAC(account uuid.UUID, code string) []byte {
+	return (*k.ring.Load())[0].of(account, code)
+}
+
+func (k *oneKey) of(account uuid.UUID, code string) []byte {
 	h := hmac.New(sha256.New, k.mac)
 	h.Write(account[:])
 	h.Write([]byte(code))
@@ -100,64 +126,76 @@ func (k *Keys) MACs(account uuid.UUID, codes []string) [][]byte {
 	return macs
 }
 
-// secretKey is the key that a secret of the configuration seals with, and the name of it.
-func secretKey(realm string, secret []byte) (seal cipher.AEAD, name []byte, err error) {
-	key, err := derive(secret, "key of realm "+realm)
-	if err != nil {
-		return nil, nil, err
-	}
-	if seal, err = newSeal(key); err != nil {
-		return nil, nil, err
-	}
-	if key, err = derive(secret, "name in realm "+realm); err != nil {
-		return nil, nil, err
-	}
-	return seal, key[:nameSize], nil
+// A secretKey is what a secret of the configuration seals with, and the name of it.
+type secretKey struct {
+	seal cipher.AEAD
+	name []byte
 }
 
-// unwrap finds the realm's key in its copies, by one of the secrets; nil: by none.
-func unwrap(realm string, copies []byte, secrets [][]byte) ([]byte, error) {
-	for _, secret := range secrets {
-		seal, name, err := secretKey(realm, secret)
-		if err != nil {
-			return nil, err
-		}
-		for rest := copies; len(rest) >= copySize; rest = rest[copySize:] {
-			if !bytes.Equal(rest[:nameSize], name) {
-				continue
+func secretKeys(realm string, secrets [][]byte) []secretKey {
+	keys := make([]secretKey, len(secrets))
+	for i, secret := range secrets {
+		keys[i] = secretKey{newSeal(derive(secret, "key of realm "+realm)), derive(secret, "name in realm "+realm)[:nameSize]}
+	}
+	return keys
+}
+
+// open is the key of a copy, nil: it is under another secret, or damaged.
+func (k *secretKey) open(part []byte) []byte {
+	if !bytes.Equal(part[:nameSize], k.name) {
+		return nil
+	}
+	key, err := k.seal.Open(nil, nil, part[nameSize:copySize], k.name)
+	if err != nil || len(key) != keySize {
+		return nil
+	}
+	return key
+}
+
+// unwrap finds the keys in copies that one of the secrets opens, each once, in the order
+// of the copies.
+func unwrap(realm string, copies []byte, secrets [][]byte) (keys [][]byte) {
+	by := secretKeys(realm, secrets)
+	for rest := copies; len(rest) >= copySize; rest = rest[copySize:] {
+		for i := range by {
+			if key := by[i].open(rest); key != nil && !holds(keys, key) {
+				keys = append(keys, key)
 			}
-			if key, err := seal.Open(nil, nil, rest[nameSize:copySize], name); err == nil && len(key) == keySize {
-				return key, nil
-			}
 		}
 	}
-	return nil, nil
+	return keys
 }
 
-// wrap makes the copies of the realm's key, one a secret.
-func wrap(realm string, key []byte, secrets [][]byte) ([]byte, error) {
-	var copies []byte
-	for _, secret := range secrets {
-		seal, name, err := secretKey(realm, secret)
-		if err != nil {
-			return nil, err
+// wrap makes the copies of keys, one a secret each.
+func wrap(realm string, keys, secrets [][]byte) (copies []byte) {
+	by := secretKeys(realm, secrets)
+	for _, key := range keys {
+		for _, secret := range by {
+			copies = append(append(copies, secret.name...), secret.seal.Seal(nil, nil, key, secret.name)...) //nolint:gosec // the same
 		}
-		copies = append(append(copies, name...), seal.Seal(nil, nil, key, name)...) //nolint:gosec // the same
 	}
-	return copies, nil
+	return copies
 }
 
-// wrapped reports whether copies are those under just these secrets.
-func wrapped(realm string, copies []byte, secrets [][]byte) bool {
-	if len(copies) != len(secrets)*copySize {
+// wrapped reports whether copies are those of keys under just these secrets.
+func wrapped(realm string, copies []byte, keys, secrets [][]byte) bool {
+	if len(copies) != len(keys)*len(secrets)*copySize {
 		return false
 	}
-	for i, secret := range secrets {
-		if _, name, err := secretKey(realm, secret); err != nil || !bytes.Equal(copies[i*copySize:][:nameSize], name) {
-			return false
+	by := secretKeys(realm, secrets)
+	for _, key := range keys {
+		for i := range by {
+			if !bytes.Equal(by[i].open(copies), key) {
+				return false
+			}
+			copies = copies[copySize:]
 		}
 	}
 	return true
+}
+
+func holds(keys [][]byte, key []byte) bool {
+	return slices.ContainsFunc(keys, func(have []byte) bool { return bytes.Equal(have, key) })
 }
 
 // LostKeyError says that none of the secrets opens the key.
@@ -171,28 +209,20 @@ func (e *LostKeyError) Error() string {
 	return fmt.Sprintf("the second factors of %d account(s) were sealed under a secret that is not in the configuration; list it again, behind the new one, or restore the store's own key", e.Accounts)
 }
 
-// Open returns the keys of a realm, and makes them where there are none or nothing
-// depends on those that can't be opened. They are sealed under each of the secrets;
+// Open returns the keys of a realm, and makes one where there is none or nothing
+// depends on one that can't be opened. They are sealed under each of the secrets;
 // those that only open, such as a key from before there were secrets, come in older.
 func Open(ctx context.Context, db store.Store, realm string, secrets, older [][]byte) (*Keys, error) {
-	var copies []byte
-	read := func(tx store.Tx) (err error) {
-		if copies, err = tx.Value(keyName); errors.Is(err, store.ErrNotFound) {
-			copies, err = nil, nil
-		}
+	k := &Keys{realm: realm, secrets: secrets, older: older}
+	var before Parcel
+	if err := db.View(ctx, func(tx store.Tx) (err error) {
+		before, err = Stored(tx, realm)
 		return err
-	}
-	if err := db.View(ctx, read); err != nil {
+	}); err != nil {
 		return nil, err
 	}
-	key, err := unwrap(realm, copies, append(append([][]byte{}, secrets...), older...))
-	if err != nil {
-		return nil, err
-	}
-	if key != nil && wrapped(realm, copies, secrets) {
-		return newKeys(key)
-	}
-	if key == nil && len(copies) > 0 {
+	all := k.unpack(before)
+	if all == nil && len(before.Own) > 0 {
 		n, err := concerned(ctx, db)
 		if err != nil {
 			return nil, err
@@ -201,27 +231,28 @@ func Open(ctx context.Context, db store.Store, realm string, secrets, older [][]
 			return nil, &LostKeyError{Accounts: n}
 		}
 	}
-	if key == nil {
-		key = make([]byte, keySize)
-		_, _ = rand.Read(key) // never fails
+	if all == nil {
+		all = [][]byte{make([]byte, keySize)}
+		_, _ = rand.Read(all[0]) // never fails
 	}
-	sealed, err := wrap(realm, key, secrets)
-	if err != nil {
-		return nil, err
-	}
-	if err := db.Update(ctx, func(tx store.Tx) error {
-		before := copies
-		if err := read(tx); err != nil {
-			return err
+	if after := k.pack(all, before); !after.same(before) {
+		err := db.Update(ctx, func(tx store.Tx) error {
+			now, err := Stored(tx, realm)
+			if err != nil {
+				return err
+			}
+			if !now.same(before) { // another process has begun at the same time
+				return errors.New("the key of the second factors has just been changed; start again")
+			}
+			return after.put(tx, before)
+		})
+		if err != nil {
+			return nil, err
 		}
-		if !bytes.Equal(before, copies) { // another process has begun at the same time
-			return errors.New("the key of the second factors has just been changed; start again")
-		}
-		return tx.PutValue(keyName, sealed)
-	}); err != nil {
-		return nil, err
 	}
-	return newKeys(key)
+	ring := newRing(all)
+	k.ring.Store(&ring)
+	return k, nil
 }
 
 // concerned counts the accounts with something that the realm's key has sealed.

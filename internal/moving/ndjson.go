@@ -33,6 +33,9 @@ type ownRecord struct {
 	Export     json.RawMessage `json:"registration_export"`
 	Invitation json.RawMessage `json:"invitation"`
 	LeftName   json.RawMessage `json:"left_name"`
+	FactorKey  json.RawMessage `json:"factor_key"`
+	Audit      json.RawMessage `json:"audit"`
+	End        json.RawMessage `json:"registration_export_end"`
 }
 
 // readNDJSON reads lines of JSON. A line that is no account, as our own export has them
@@ -92,8 +95,10 @@ func (r *Record) fromOwn(line []byte) error {
 		return err
 	}
 	r.Own = line
-	if own.Export != nil || own.Invitation != nil || own.LeftName != nil {
-		return nil
+	for _, beside := range []json.RawMessage{own.Export, own.Invitation, own.LeftName, own.FactorKey, own.Audit, own.End} {
+		if beside != nil {
+			return nil
+		}
 	}
 	r.Username, r.Email, r.FirstName, r.LastName = own.Username, own.Email, own.FirstName, own.LastName
 	r.EmailVerified, r.IsActive, r.IsStaff, r.Groups = own.EmailVerified, own.IsActive, own.IsStaff, own.Groups
@@ -127,4 +132,25 @@ func decodeWhole(line []byte, number int, v any) error {
 		return &Problem{Line: number, Code: CodeSyntax, Message: "there is something behind the object"}
 	}
 	return nil
+}
+
+// Ends are the first and the last line of a file of lines that have something in them, and
+// how many have. It reads the file to its end; a line over defaultMaxRecord counts and is
+// empty.
+func Ends(in io.Reader) (first, last []byte, n int, err error) {
+	for l := newLines(in, defaultMaxRecord); ; {
+		line, ok, err := l.read()
+		switch {
+		case errors.Is(err, io.EOF):
+			return first, last, n, nil
+		case err != nil:
+			return nil, nil, 0, err
+		case ok && len(line) == 0:
+			continue
+		}
+		if n++; n == 1 {
+			first = line
+		}
+		last = line
+	}
 }

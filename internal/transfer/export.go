@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/csv"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -16,6 +17,7 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
+	"github.com/seed-928992b0/caddy-registration/internal/factor"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -33,12 +35,20 @@ type ExportOptions struct {
 // exportBatch is how many records are in memory at once.
 const exportBatch = 500
 
+// Exported is what an export has.
+type Exported struct {
+	Accounts int
+	// Sealed is how many of them have codes for a second step that are sealed under a key
+	// which stays where it is: they work in this store alone.
+	Sealed int
+}
+
 // Export writes all accounts into a spool, as they are in one transaction that waits
-// for nobody but the disk, and returns how many they are. The record of acts has it.
-func Export(ctx context.Context, a *account.Accounts, out *Spool, o ExportOptions) (accounts int, err error) {
+// for nobody but the disk. The record of acts has it.
+func Export(ctx context.Context, a *account.Accounts, out *Spool, o ExportOptions) (got Exported, err error) {
 	writer, ok := map[string]func(*exporter) error{FormatNDJSON: (*exporter).ndjson, FormatCSV: (*exporter).csv, FormatDjango: (*exporter).django}[o.Format]
 	if !ok {
-		return 0, fmt.Errorf("there is no format %q to export in; the formats are %s", o.Format, strings.Join(ExportFormats, ", "))
+		return got, fmt.Errorf("there is no format %q to export in; the formats are %s", o.Format, strings.Join(ExportFormats, ", "))
 	}
 	hashes := ""
 	if o.WithHashes {
@@ -48,30 +58,34 @@ func Export(ctx context.Context, a *account.Accounts, out *Spool, o ExportOption
 	if err := a.Update(ctx, func(t *account.Txn) error {
 		return t.Audit(audit.AccountsExported, uuid.Nil, "format", o.Format, "hashes", hashes)
 	}); err != nil {
-		return 0, err
+		return got, err
 	}
 	err = a.View(ctx, func(tx store.Tx) error {
 		if err := out.Restart(); err != nil {
 			return err
 		}
-		e := &exporter{ctx: ctx, tx: tx, out: bufio.NewWriterSize(out, 256<<10), fields: a.Policy.Fields, hashes: o.WithHashes}
+		e := &exporter{ctx: ctx, tx: tx, out: bufio.NewWriterSize(out, 256<<10), fields: a.Policy.Fields, hashes: o.WithHashes, keys: a.FactorKeys}
 		if err := writer(e); err != nil {
 			return err
 		}
-		accounts = e.accounts
+		got = e.Exported
 		return e.out.Flush()
 	})
-	return accounts, err
+	return got, err
 }
 
 // An exporter writes one export, in one transaction.
 type exporter struct {
-	ctx      context.Context
-	tx       store.Tx
-	out      *bufio.Writer
-	fields   *field.Set
-	hashes   bool
-	accounts int
+	ctx    context.Context
+	tx     store.Tx
+	out    *bufio.Writer
+	fields *field.Set
+	hashes bool
+	keys   *factor.Keys
+	// keyed: the keys of second steps are in it.
+	keyed bool
+	lines int
+	Exported
 }
 
 // each calls fn with every account, in order of id.
@@ -101,6 +115,7 @@ func (e *exporter) line(v any) error {
 	if err == nil {
 		_, err = e.out.Write(append(raw, '\n'))
 	}
+	e.lines++
 	return err
 }
 
@@ -108,12 +123,38 @@ func (e *exporter) ndjson() error {
 	if err := e.line(header{exportVersion, e.hashes}); err != nil {
 		return err
 	}
-	if err := e.each(func(u *store.User) error {
-		e.accounts++
-		return e.line(lineOf(u, e.hashes))
-	}); err != nil || !e.hashes {
+	if err := e.each(e.account); err != nil {
 		return err
 	}
+	if e.hashes {
+		if err := errors.Join(e.invitations(), e.leftNames()); err != nil {
+			return err
+		}
+	}
+	return e.line(line{End: &endLine{e.Accounts, e.lines}})
+}
+
+// account writes an account, and before the first one with something sealed the keys.
+func (e *exporter) account(u *store.User) error {
+	e.Accounts++
+	switch {
+	case !e.hashes || !factor.Depends(u):
+	case !e.keys.Travel():
+		e.Sealed++
+	case !e.keyed:
+		p, err := factor.Stored(e.tx, e.keys.Realm())
+		if err == nil {
+			err = e.line(line{FactorKey: &factorKeyLine{p.Realm, p.Own, p.Taken}})
+		}
+		if err != nil {
+			return err
+		}
+		e.keyed = true
+	}
+	return e.line(lineOf(u, e.hashes))
+}
+
+func (e *exporter) invitations() error {
 	for after := uuid.Nil; ; {
 		page, err := e.tx.Invitations(after, exportBatch)
 		if err != nil {
@@ -126,9 +167,12 @@ func (e *exporter) ndjson() error {
 			after = i.ID
 		}
 		if len(page) < exportBatch {
-			break
+			return nil
 		}
 	}
+}
+
+func (e *exporter) leftNames() error {
 	for after := (store.NameHash{}); ; {
 		page, err := e.tx.LeftNames(after, exportBatch)
 		if err != nil {
@@ -167,7 +211,7 @@ func (e *exporter) csv() error {
 		return err
 	}
 	if err := e.each(func(u *store.User) error {
-		e.accounts++
+		e.Accounts++
 		cells := make([]string, 0, len(titles))
 		for _, name := range titles {
 			switch f, ok := e.fields.ByName[name]; {
@@ -243,7 +287,7 @@ func (e *exporter) django() error {
 		}
 	}
 	if err := e.each(func(u *store.User) error {
-		e.accounts++
+		e.Accounts++
 		numbers := []int{}
 		for _, g := range u.Groups {
 			i, _ := slices.BinarySearch(groups, g)
@@ -257,7 +301,7 @@ func (e *exporter) django() error {
 		if e.hashes {
 			hash = djangoHash(u.PasswordHash)
 		}
-		return record(djangoRecord{"auth.user", e.accounts, djangoUser{
+		return record(djangoRecord{"auth.user", e.Accounts, djangoUser{
 			Password: hash, LastLogin: momentOf(u.LastLogin), Username: clean(name), FirstName: clean(u.FirstName), LastName: clean(u.LastName),
 			Email: clean(u.Email), IsStaff: u.IsStaff, IsActive: u.IsActive, DateJoined: moment{u.DateJoined}, Groups: numbers, UserPermissions: []int{},
 		}})

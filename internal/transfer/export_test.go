@@ -68,14 +68,15 @@ func TestExportsOfEachFormat(t *testing.T) {
 	require.NoError(t, err)
 
 	own := strings.Split(exported(s, "ndjson", true), "\n")
-	require.Len(t, own, 6, "a header, two accounts, an invitation, a name, and the end")
-	require.Equal(t, `{"registration_export":1,"with_hashes":true}`, own[0])
+	require.Len(t, own, 7, "a header, two accounts, an invitation, a name, and the end")
+	require.Equal(t, `{"registration_export":2,"with_hashes":true}`, own[0])
+	require.Equal(t, `{"registration_export_end":{"accounts":2,"lines":5}}`, own[5])
 	require.Contains(t, own[1], `"fields":{"age":36,"badge":"A-1","born":"1815-12-10","city":"Zürich","height":1.0,"news":true,"size":"s"}`)
 	require.Contains(t, own[1], `"password_hash":"$argon2id$`)
 	require.Contains(t, own[3], `{"invitation":{`)
 	require.Contains(t, own[4], `{"left_name":{"hash":`)
 	bare := exported(s, "ndjson", false)
-	require.Equal(t, 3, strings.Count(bare, "\n"))
+	require.Equal(t, 4, strings.Count(bare, "\n"))
 	require.NotContains(t, bare, "argon2id")
 	require.NotContains(t, bare, `"hash"`)
 

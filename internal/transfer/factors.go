@@ -8,6 +8,15 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
+// factorKeyLine are the keys that secrets and recovery codes are sealed under, sealed
+// themselves under the secrets of the realm. It comes before the first account that has
+// something of the kind.
+type factorKeyLine struct {
+	Realm string     `json:"realm"`
+	Own   base64Text `json:"own"`
+	Taken base64Text `json:"taken,omitempty"`
+}
+
 // factorLine is a factor, or one that was removed and can be had back: that has an end.
 type factorLine struct {
 	ID           uuid.UUID        `json:"id"`

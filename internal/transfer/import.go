@@ -4,6 +4,7 @@
 package transfer
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/factor"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/moving"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
@@ -125,7 +127,10 @@ func Import(ctx context.Context, a *account.Accounts, in io.ReadSeeker, o Option
 		return nil, err
 	}
 	m := &importer{run: run, o: o, in: &counted{ReadSeeker: in}, progress: Progress{Of: size}, report: &Report{DryRun: o.DryRun, Reasons: []*Reason{}}}
-	err = m.all(ctx)
+	whole, err := m.whole()
+	if err == nil && whole {
+		err = m.all(ctx)
+	}
 	if !m.shared {
 		for _, reason := range m.report.Reasons {
 			reason.Accounts = nil
@@ -235,11 +240,19 @@ func (m *importer) take(ctx context.Context, r *moving.Record) error {
 	if !m.own {
 		return m.begin(r)
 	}
+	if bytes.HasPrefix(r.Own, []byte(`{"registration_export":`)) {
+		return m.refused(&moving.Problem{Line: r.Line, Code: moving.CodeSyntax, Message: "another export begins here; import each by itself"})
+	}
 	var l readableLine
 	if err := readLine(r.Own, &l); err != nil {
 		return m.refused(&moving.Problem{Line: r.Line, Who: r.Username, Code: moving.CodeSyntax, Message: err.Error()})
 	}
-	if l.Invitation != nil || l.LeftName != nil {
+	switch {
+	case l.End != nil:
+		return nil
+	case l.FactorKey != nil:
+		return m.factorKey(ctx, l.FactorKey)
+	case l.Invitation != nil || l.LeftName != nil:
 		return m.beside(ctx, r.Line, &l)
 	}
 	u, err := l.user()
@@ -263,11 +276,50 @@ func isHeader(raw []byte) bool {
 // begin reads the first line of our own export.
 func (m *importer) begin(r *moving.Record) error {
 	var h header
-	if err := readLine(r.Own, &h); err != nil || h.Export != exportVersion {
+	if err := readLine(r.Own, &h); err != nil || !h.known() {
 		return fmt.Errorf("line %d: the export is of a newer version than this plugin reads; update the plugin", r.Line)
 	}
 	m.own, m.hashless = true, !h.WithHashes
 	return nil
+}
+
+// whole looks to the end of our own export before anything of it is taken: one that was cut
+// off, be it at the end of a line, doesn't have its last one.
+func (m *importer) whole() (bool, error) {
+	if m.o.Format != FormatNDJSON {
+		return true, nil
+	}
+	first, last, n, err := moving.Ends(m.in)
+	if err == nil {
+		_, err = m.in.Seek(0, io.SeekStart)
+	}
+	var h header
+	if err != nil || n == 0 || !isHeader(first) || readLine(first, &h) != nil || !h.known() {
+		return true, err // it is no export of ours, or one that begin refuses
+	}
+	var l readableLine
+	switch {
+	case h.Export == 1:
+		m.says("the file is of an older version and has no last line by which one could see that it is whole")
+	case readLine(last, &l) != nil || l.End == nil:
+		m.report.Error = "it is not whole: its last line is missing, which an export ends with. Copy or make it again"
+		return false, nil
+	case l.End.Lines > 0 && l.End.Lines != n-1:
+		m.says(fmt.Sprintf("the file has %d lines before its last one, which says that there are %d: it was changed after the export", n-1, l.End.Lines))
+	}
+	return true, nil
+}
+
+// factorKey takes the keys of second steps in, after the accounts that came before them.
+func (m *importer) factorKey(ctx context.Context, l *factorKeyLine) error {
+	if err := m.flush(ctx); err != nil {
+		return err
+	}
+	opens, err := m.run.TakeFactorKeys(ctx, factor.Parcel{Realm: l.Realm, Own: l.Own, Taken: l.Taken})
+	if err == nil && !opens {
+		m.says("the second steps in the file are sealed under a secret that this realm doesn't have, so codes can't be checked. Write the secret of the realm that they come from behind this one's, secret <this> <that>, and import the file again")
+	}
+	return err
 }
 
 // arrivalOf is a record as the rules of accounts take it.

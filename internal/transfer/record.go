@@ -24,8 +24,9 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-// exportVersion is that of the lines. Whoever reads them refuses a newer one.
-const exportVersion = 1
+// exportVersion is that of the lines. Whoever reads them refuses a newer one. Those of
+// version 1 have no last line.
+const exportVersion = 2
 
 // header is the first line of an export.
 type header struct {
@@ -33,19 +34,33 @@ type header struct {
 	WithHashes bool `json:"with_hashes"`
 }
 
-// line is one of the others: an account, or one of the two things that are kept beside
-// accounts.
+// known reports whether its version is one that is read.
+func (h *header) known() bool { return 1 <= h.Export && h.Export <= exportVersion }
+
+// line is one of the others: an account, one of the things that are kept beside accounts,
+// or the last one.
 type line struct {
+	FactorKey  *factorKeyLine  `json:"factor_key,omitempty"`
 	Invitation *invitationLine `json:"invitation,omitempty"`
 	LeftName   *leftNameLine   `json:"left_name,omitempty"`
+	End        *endLine        `json:"registration_export_end,omitempty"`
 	*accountLine
 }
 
 // readableLine is line to be read: encoding/json does not make embedded pointers.
 type readableLine struct {
+	FactorKey  *factorKeyLine  `json:"factor_key"`
 	Invitation *invitationLine `json:"invitation"`
 	LeftName   *leftNameLine   `json:"left_name"`
+	End        *endLine        `json:"registration_export_end"`
 	accountLine
+}
+
+// endLine is the last line: without it a file is not whole.
+type endLine struct {
+	Accounts int `json:"accounts"`
+	// Lines is how many are before this one; 0: nobody has counted.
+	Lines int `json:"lines"`
 }
 
 // accountLine is an account. Times are RFC 3339 in UTC.

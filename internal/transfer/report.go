@@ -4,15 +4,18 @@ package transfer
 
 import "strings"
 
+// says something of the file as a whole.
+func (m *importer) says(note string) { m.report.Notes = append(m.report.Notes, note) }
+
 // note says of a file that nobody can sign in with what is in it.
 func (m *importer) note() {
 	const links = "people set one by a link: caddy registration reset-link"
 	switch {
 	case m.progress.Accounts == 0 || m.proven:
 	case m.hashless:
-		m.report.Notes = append(m.report.Notes, "none of these accounts has a password: the export was made without --with-hashes. Make it again with that and import it with --update, or "+links)
+		m.says("none of these accounts has a password: the export was made without --with-hashes. Make it again with that and import it with --update, or " + links)
 	default:
-		m.report.Notes = append(m.report.Notes, "none of these accounts has a password in the file; "+links)
+		m.says("none of these accounts has a password in the file; " + links)
 	}
 }
 

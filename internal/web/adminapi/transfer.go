@@ -22,7 +22,7 @@ import (
 
 var transferOperations = []Operation{{
 	Method: http.MethodGet, Path: "{realm}/export",
-	Summary: "All accounts, as they are at one moment after the request came; 507 where the disk has no room for them",
+	Summary: "All accounts, as they are at one moment after the request came; 507 where the disk has no room for them. The header Accounts has their number, Sealed-Factors that of those whose second step stays behind, because the realm has no secret but in its store",
 	Query: []Parameter{
 		{"format", strings.Join(transfer.ExportFormats, ", ") + "; the first if it isn't there"},
 		{"with_hashes", "1: with the hashes of the passwords, and in ndjson with all that an import needs to go on as before"},
@@ -90,7 +90,7 @@ func export(c *Call) (any, error) {
 		return nil, err
 	}
 	defer func() { _ = spool.Close() }()
-	accounts, err := transfer.Export(c.Context(), c.Accounts, spool, o)
+	got, err := transfer.Export(c.Context(), c.Accounts, spool, o)
 	var size int64
 	if err == nil {
 		size, err = spool.Rewind()
@@ -105,11 +105,14 @@ func export(c *Call) (any, error) {
 	h.Set("Content-Type", map[string]string{transfer.FormatNDJSON: "application/x-ndjson", transfer.FormatCSV: "text/csv; charset=utf-8", transfer.FormatDjango: "application/json"}[o.Format])
 	h.Set("Content-Length", strconv.FormatInt(size, 10))
 	h.Set("Cache-Control", "no-store")
-	h.Set(accountsHeader, strconv.Itoa(accounts))
+	h.Set(accountsHeader, strconv.Itoa(got.Accounts))
+	if got.Sealed > 0 {
+		h.Set(sealedHeader, strconv.Itoa(got.Sealed))
+	}
 	if _, err := io.CopyN(c.W, spool, size); err != nil {
 		panic(http.ErrAbortHandler) // the client has gone, or the disk fails
 	}
-	c.Realm.Logger.Info("accounts have been exported over the admin endpoint", zap.Int("accounts", accounts), zap.String("format", o.Format), zap.Bool("with_hashes", o.WithHashes))
+	c.Realm.Logger.Info("accounts have been exported over the admin endpoint", zap.Int("accounts", got.Accounts), zap.String("format", o.Format), zap.Bool("with_hashes", o.WithHashes))
 	return answered, nil
 }
 
@@ -178,3 +181,6 @@ func (s *sink) Write(p []byte) (n int, err error) {
 
 // accountsHeader says how many accounts an answer has.
 const accountsHeader = "Accounts"
+
+// sealedHeader says of how many the second step can't be taken along.
+const sealedHeader = "Sealed-Factors"

@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/web/adminapi"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // inFolder is the owner's endpoint with a place for temporary files.
@@ -32,8 +33,8 @@ func TestExportRoute(t *testing.T) {
 	folder := t.TempDir()
 	server := inFolder(s, folder)
 	for query, c := range map[string]struct{ kind, begins string }{
-		"":                             {"application/x-ndjson", `{"registration_export":1,"with_hashes":false}`},
-		"?format=ndjson&with_hashes=1": {"application/x-ndjson", `{"registration_export":1,"with_hashes":true}`},
+		"":                             {"application/x-ndjson", `{"registration_export":2,"with_hashes":false}`},
+		"?format=ndjson&with_hashes=1": {"application/x-ndjson", `{"registration_export":2,"with_hashes":true}`},
 		"?format=csv":                  {"text/csv; charset=utf-8", "id,username,"},
 		"?format=django":               {"application/json", "["},
 	} {
@@ -49,6 +50,10 @@ func TestExportRoute(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, entries, "nothing stays")
 	}
+	s.Set(s.Member("bob"), func(u *store.User) { u.RecoveryCodes = [][]byte{{1}} })
+	rec, refused := askOwner(t, server, http.MethodGet, "default/export?with_hashes=1", "")
+	require.Nil(t, refused)
+	require.Equal(t, "1", rec.Header().Get("Sealed-Factors"), "the realm has no secret")
 	for query, says := range map[string]string{
 		"?format=xml":        `format is "xml"; the formats are ndjson, csv, django`,
 		"?with_hashes=maybe": `with_hashes is "maybe"; write 1, or leave it out`,
@@ -59,7 +64,7 @@ func TestExportRoute(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, refused.Status)
 		require.Contains(t, refused.Message, says)
 	}
-	_, refused := askOwner(t, inFolder(s, "/nowhere/at/all"), http.MethodGet, "default/export", "")
+	_, refused = askOwner(t, inFolder(s, "/nowhere/at/all"), http.MethodGet, "default/export", "")
 	require.Equal(t, http.StatusInternalServerError, refused.Status)
 	require.Contains(t, refused.Message, "no temporary file can be made")
 
