@@ -19,5 +19,6 @@ var endpoints = []func(*web.Realm) *web.Endpoint{
 	self.EndpointRegisterEmail, self.EndpointVerifyEmail, self.EndpointUndoEmail,
 	factors.EndpointFactors, factors.EndpointEnrolTOTP, factors.EndpointTOTPPicture, factors.EndpointConfirmTOTP, factors.EndpointPasskeyOptions, factors.EndpointAddPasskey, factors.EndpointRecoveryCodes,
 	factors.EndpointRemoveFactor, factors.EndpointRenameFactor, factors.EndpointUndoFactor,
+	factors.EndpointTrustedDevices, factors.EndpointRevokeTrustedDevice,
 	web.EndpointOpenAPI, signin.EndpointJWKS,
 }

@@ -9,7 +9,9 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
@@ -32,6 +34,9 @@ type FactorSettings struct {
 	// The groups whose members have to have a factor: one without gets it at the next
 	// sign-in, before anything else. Default: none.
 	RequiredFor []string `json:"required_for,omitempty"`
+	// How long people can have a browser of theirs not asked for the second step; the
+	// password still is. Default: 0, it is asked for each time.
+	TrustedDevice caddy.Duration `json:"trusted_device,omitempty"`
 	// The name that passkeys are bound to: that of the site or of a domain above it. One
 	// that changes ends all passkeys. Default: `session.cookie_domain`, else the host of
 	// `base_url`.
@@ -43,6 +48,8 @@ func (s *FactorSettings) setDefaults() {
 	setSwitch(&s.Passkey, true)
 }
 
+const maxTrustedDevice = 365 * day
+
 func (s *Settings) checkFactors(bad badFunc) {
 	f := s.Factors
 	if len(f.RequiredFor) > 0 && !*f.TOTP && !*f.Passkey {
@@ -52,6 +59,9 @@ func (s *Settings) checkFactors(bad badFunc) {
 		if !identity.IsGroup(group) {
 			bad("factors.required_for", "%q is no name of a group", group)
 		}
+	}
+	if d := time.Duration(f.TrustedDevice); d != 0 && (d < time.Hour || d > maxTrustedDevice) {
+		bad("factors.trusted_device", "%v is not between 1h and 365d; write for example 30d, or remove the line: then the second step is asked for each time", d)
 	}
 	if f.RPID != "" && !hasPlaceholder(f.RPID) && !isDomain(f.RPID) {
 		bad("factors.rp_id", "%q is no domain; write for example example.com", f.RPID)
@@ -93,17 +103,18 @@ func (s *Settings) passkeysOff() string {
 // factorsOption reads the block `factors`.
 func factorsOption(to *FactorSettings) option {
 	return blockOption(map[string]option{
-		"totp":         switchOption(&to.TOTP),
-		"passkey":      switchOption(&to.Passkey),
-		"required_for": listOption(&to.RequiredFor, "admins staff"),
-		"rp_id":        textOption(&to.RPID, "example.com"),
+		"totp":           switchOption(&to.TOTP),
+		"passkey":        switchOption(&to.Passkey),
+		"required_for":   listOption(&to.RequiredFor, "admins staff"),
+		"rp_id":          textOption(&to.RPID, "example.com"),
+		"trusted_device": durationOption(&to.TrustedDevice),
 	})
 }
 
 // factorPolicy fills in what the rules take of it.
 func (s *Settings) factorPolicy(p *account.Policy) {
 	p.Factors.TOTP, p.Factors.Passkey = *s.Factors.TOTP, *s.Factors.Passkey
-	p.Factors.RequiredFor = s.Factors.RequiredFor
+	p.Factors.RequiredFor, p.Factors.Trusted = s.Factors.RequiredFor, time.Duration(s.Factors.TrustedDevice)
 	if p.Factors.Issuer = s.Pages.Title; p.Factors.Issuer == "" {
 		p.Factors.Issuer = s.site()
 	}

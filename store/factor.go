@@ -77,6 +77,19 @@ type FactorFailure struct {
 	Challenge [8]byte
 }
 
+// A TrustedDevice is a browser in which the second step is not asked for.
+type TrustedDevice struct {
+	// Hash is that of the token which the browser keeps.
+	Hash     TokenHash
+	Created  time.Time
+	LastUsed time.Time
+	// UserAgent is the browser's, at most 160 bytes.
+	UserAgent string
+	// State is a fingerprint of what the trust rests on, as it was when it was given: with
+	// another one it is over.
+	State [16]byte
+}
+
 // Factor returns the factor with this id, nil where there is none.
 func (u *User) Factor(id uuid.UUID) *Factor {
 	if i := slices.IndexFunc(u.Factors, func(f Factor) bool { return f.ID == id }); i >= 0 {

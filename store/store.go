@@ -334,6 +334,9 @@ type User struct {
 	// first; FactorFailuresInRow is how many there were since the last right one.
 	FactorFailures      []FactorFailure
 	FactorFailuresInRow uint32
+	// TrustedDevices are the browsers in which its owner is not asked for a second step,
+	// in no order.
+	TrustedDevices []TrustedDevice
 	// FormerPasswords are those that the account had until a short while ago, the oldest
 	// first, and PasswordSince is from when on it has the present one; zero: it is not known.
 	// They sign nobody in.

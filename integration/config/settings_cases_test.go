@@ -251,6 +251,11 @@ var settingCases = []settingCase{
 			require.Equal(t, want, c.SignIn("reba").JSON(t)["enrol"])
 		}
 	}},
+	{"factors.trusted_device", "factors {\n trusted_device 30d\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "200", plain: "not_found"} {
+			require.Equal(t, want, p.member("trude").Code("GET", "/accounts/trusted-devices", nil))
+		}
+	}},
 	{"login.jwt", `login {
 			token jwt {
 				lifetime 2m

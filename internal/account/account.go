@@ -74,6 +74,8 @@ type Client struct {
 	Spend func() error
 	// Page: a form that a person has sent, by a browser that is shown pages.
 	Page bool
+	// Trusted are the tokens of a browser that may be a trusted one, for one account each.
+	Trusted []string
 	// Device is the account that signed in on the same device before; zero: none.
 	Device uuid.UUID
 }
@@ -97,6 +99,9 @@ type Txn struct {
 	left    []uuid.UUID
 	mail    bool
 	postage *postage
+	// trusted is the id of the trusted browser in which a sign-in of the act was not asked
+	// for a factor; "": in none.
+	trusted string
 	// waiting is the account whose time the mails of the act count anew (Mail.Waiting).
 	waiting uuid.UUID
 	// browser is the one for which the mails of the act are good (Mail.Browser).
@@ -164,6 +169,7 @@ func (a *Accounts) Time() time.Time { return a.Now().UTC().Truncate(time.Second)
 // account's value of another login field, and no new address one that its former
 // holder can still have back.
 func (a *Accounts) PutUser(t *Txn, u *store.User) error {
+	u.TrustedDevices = a.stillTrusted(u)
 	before, err := stored(t, u)
 	if err != nil {
 		return err
@@ -326,7 +332,11 @@ func (t *Txn) auditSignIn(u *store.User, g *session.Grant, by string) error {
 	if kind != "" {
 		gives = append(gives, kind)
 	}
-	err := t.Audit(audit.SignedIn, u.ID, "by", by, "gives", strings.Join(gives, " "))
+	details := []string{"by", by, "gives", strings.Join(gives, " ")}
+	if t.trusted != "" {
+		details = append(details, "trusted_device", t.trusted)
+	}
+	err := t.Audit(audit.SignedIn, u.ID, details...)
 	if err == nil && kind != "" {
 		err = t.Audit(audit.TokenCreated, u.ID, "kind", kind)
 	}

@@ -40,7 +40,7 @@ const (
 )
 
 // firstMethods are those that a challenge can go on from.
-var firstMethods = []string{MethodPassword, MethodMail, MethodDeviceKey, MethodSyncedKey}
+var firstMethods = []string{MethodPassword, MethodTrusted, MethodMail, MethodDeviceKey, MethodSyncedKey}
 
 // Wrong answers where a factor is asked for: how many one challenge takes, how many an
 // account takes in factorWindow over all challenges, devices and changes, and at how many
@@ -86,7 +86,7 @@ func (a *Accounts) asks(u *store.User, first string) *Challenge {
 		c.Terms = a.Policy.Register.Terms
 	}
 	switch {
-	case byPasskey(first):
+	case byPasskey(first), first == MethodTrusted && u.HasFactor():
 	case a.asksFactor(u):
 		c.Factors = a.ways(u)
 	case a.owesFactor(u):
@@ -318,6 +318,7 @@ func (a *Accounts) AnswerChallenge(ctx context.Context, in field.Input, browser 
 		return got, refusal.New(refusal.CodeFactorRequired)
 	}
 	answered := *u
+	in.Switch(ParamTrustDevice, &errs) // where it makes no sense: before anything is used up
 	a.agree(in, &answered, &errs)
 	if asked.Factors != nil && answer(in, asked.Factors) == nil {
 		errs.Add(asked.first(), refusal.CodeRequired)
@@ -332,7 +333,7 @@ func (a *Accounts) AnswerChallenge(ctx context.Context, in field.Input, browser 
 	}
 	var refused error
 	err = a.Update(ctx, func(t *Txn) error {
-		got.Grant, refused = nil, nil
+		got.Grant, got.Trusted, refused = nil, "", nil
 		u, err := a.checkChallenge(t, token, browser)
 		if err != nil {
 			return err
@@ -354,8 +355,11 @@ func (a *Accounts) AnswerChallenge(ctx context.Context, in field.Input, browser 
 // answerIn is AnswerChallenge in its transaction, by what is asked now. What is refused
 // leaves its mark on the account.
 func (a *Accounts) answerIn(t *Txn, u *store.User, in field.Input, token string, client Client, old *store.Session, got *SignedIn) (refused, err error) {
-	asked := a.asks(u, shownFirst(token))
-	amr := shownBy(shownFirst(token))
+	first := shownFirst(token)
+	if first == MethodTrusted && a.firstShown(t, u, client) != first { // it is trusted no more
+		return nil, refusal.New(refusal.CodeChallengeExpired)
+	}
+	asked, amr := a.asks(u, first), shownBy(first)
 	if asked != nil && asked.Enrol {
 		return nil, refusal.New(refusal.CodeFactorRequired)
 	}
@@ -372,6 +376,12 @@ func (a *Accounts) answerIn(t *Txn, u *store.User, in field.Input, token string,
 			return refused, a.PutUser(t, u)
 		}
 		amr = append(amr, shown...)
+		// A recovery code stands in for a factor that is lost: nobody is to be trusted by it.
+		if a.Policy.Factors.Trusted > 0 && k.sudo && in.Switch(ParamTrustDevice, &refusal.FieldErrors{}) {
+			if got.Trusted, err = a.trust(t, u, client); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if a.owesTerms(u) {
 		u.Terms, u.TermsAt = a.Policy.Register.Terms, a.Time()

@@ -272,7 +272,7 @@ func (a *Accounts) addFactor(t *Txn, u *store.User, f store.Factor, e Enroller, 
 	}
 	if e.Challenge != "" {
 		got.Begun = true
-		got.Grant, err = a.letIn(t, u, client, old, shownFirst(e.Challenge), method, MethodMulti)
+		got.Grant, err = a.letIn(t, u, client, old, append(shownBy(shownFirst(e.Challenge)), method, MethodMulti)...)
 		return got, err
 	}
 	if got.Grant, err = a.renew(t, e.Who.Session.Hash, u, method, MethodMulti); err != nil {

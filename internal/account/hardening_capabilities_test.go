@@ -12,8 +12,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/google/uuid"
+	"github.com/pquerna/otp/hotp"
 	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
@@ -198,6 +201,23 @@ var capabilities = []capability{
 	}, func(h *handOut) bool { return h.works("refresh-token", nil) }},
 	{"access token (JWT) at the guard", sitetest.WithJWT, false, func(h *handOut) { signInForTokens(h) }, holderIsIn("/members/")},
 	{"device cookie", nil, false, func(*handOut) {}, cookieIsGood(web.DeviceSuffix, sign.PurposeDevice)},
+	{"trusted browser (no second step)", func(s *registration.Settings) { s.Factors.TrustedDevice = caddy.Duration(24 * time.Hour) }, false, func(h *handOut) {
+		body := h.must(h.owner.Post("/accounts/enrol-totp", sitetest.Data{})).JSON(h.t)
+		code := func() string {
+			code, err := hotp.GenerateCode(body["secret"].(string), uint64(h.Now.Load()/int64(30*time.Second)))
+			require.NoError(h.t, err)
+			return code
+		}
+		h.must(h.owner.Post("/accounts/confirm-totp", sitetest.Data{"code": code()}))
+		h.Travel(time.Minute)
+		h.holder = h.Site.Browser()
+		challenge := h.must(h.holder.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password})).JSON(h.t)["challenge"]
+		h.must(h.holder.Post("/accounts/login-factor", sitetest.Data{"challenge": challenge, "totp": code(), "trust_device": true}))
+	}, func(h *handOut) bool {
+		u := h.user()
+		client := account.Client{Trusted: []string{h.holder.Cookie["registration_trusted"]}}
+		return u != nil && u.IsActive && slices.ContainsFunc(h.Accounts.TrustedDevices(u, client), func(d account.TrustedDevice) bool { return d.Current })
+	}},
 	{"queued mail with a reset", nil, false, func(h *handOut) {
 		h.hold()
 		h.must(h.holder.Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"}))

@@ -39,8 +39,11 @@ const (
 // shownBy is all that somebody has shown who has begun his sign-in by a method: a
 // passkey alone counts as two factors.
 func shownBy(first string) []string {
-	if first == MethodDeviceKey || first == MethodSyncedKey {
+	switch first {
+	case MethodDeviceKey, MethodSyncedKey:
 		return []string{first, MethodMulti}
+	case MethodTrusted:
+		return []string{MethodPassword}
 	}
 	return []string{first}
 }

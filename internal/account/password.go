@@ -29,6 +29,9 @@ type SignedIn struct {
 	User      *store.User
 	Grant     *session.Grant
 	Challenge *Challenge
+	// Trusted is what the browser keeps in which no factor is asked for from now on; "": it
+	// keeps what it has.
+	Trusted string
 }
 
 // SignIn checks a password and hands out what the configuration grants (a session, a
@@ -55,6 +58,7 @@ func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, ol
 		a.guessed(ctx, found, "login", err)
 		return SignedIn{User: found}, err
 	}
+	var first string
 	err = a.Update(ctx, func(t *Txn) error {
 		u, err := t.User(found.ID)
 		if errors.Is(err, store.ErrNotFound) {
@@ -73,10 +77,11 @@ func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, ol
 		if rehashed != "" {
 			u.PasswordHash = rehashed
 		}
-		got = SignedIn{User: u, Challenge: a.asks(u, MethodPassword)}
+		first = a.firstShown(t, u, client)
+		got = SignedIn{User: u, Challenge: a.asks(u, first)}
 		switch {
 		case got.Challenge == nil:
-			got.Grant, err = a.letIn(t, u, client, old, MethodPassword)
+			got.Grant, err = a.letIn(t, u, client, old, shownBy(first)...)
 		case rehashed != "":
 			err = a.PutUser(t, u)
 		}
@@ -85,7 +90,7 @@ func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, ol
 	switch {
 	case err != nil:
 	case got.Challenge != nil:
-		a.challenge(got.Challenge, got.User, MethodPassword)
+		a.challenge(got.Challenge, got.User, first)
 	default:
 		err = a.addAccessToken(ctx, got.User, got.Grant)
 	}

@@ -105,6 +105,9 @@ type Policy struct {
 		Passkeys *factor.Passkeys
 		// RequiredFor are the groups whose members have to have a factor.
 		RequiredFor []string
+		// Trusted is how long a browser can go without being asked for a factor; zero: it
+		// is asked each time.
+		Trusted time.Duration
 		// Issuer is what the site is called in an app.
 		Issuer string
 	}

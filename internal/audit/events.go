@@ -34,6 +34,8 @@ const (
 	RecoveryCodesMade    Event = "recovery_codes_made"
 	RecoveryCodeUsed     Event = "recovery_code_used"
 	FactorsReset         Event = "factors_reset"
+	DeviceTrusted        Event = "device_trusted"
+	DeviceTrustEnded     Event = "device_trust_ended"
 	AccountApproved      Event = "account_approved"
 	AccountRefused       Event = "account_refused"
 	AccountDisabled      Event = "account_disabled"
@@ -60,7 +62,7 @@ var Events = []struct {
 	{AccountRegistered, false, "Somebody signed up (the account may wait for its confirmation), or, with `by` `administrator`, was given an account."},
 	{AccountVerified, false, "An account that waited was confirmed by its mailed link."},
 	{TermsAccepted, false, "Somebody agreed to the terms, at the sign-up or at a sign-in; `version` says to which."},
-	{SignedIn, false, "A sign-in; `by` is `password`, `code` (a mailed one) or `link`, `gives` what it handed out (session, token, refresh)."},
+	{SignedIn, false, "A sign-in; `by` is `password`, `code` (a mailed one) or `link`, `gives` what it handed out (session, token, refresh). `trusted_device`: no second step was asked for, because the browser with this id is trusted."},
 	{SignInFailed, true, "A password or factor was wrong, or the password was right and the account may not sign in; `code` says which. Without an account: nobody goes by the name that was typed."},
 	{SteppedUp, false, "Who was signed in showed once more who he is, because a page asked for it; `by` says how (`pwd`, `otp mfa`)."},
 	{SignedOut, false, "A sign-out; with `tokens`, the account's tokens ended too."},
@@ -79,6 +81,8 @@ var Events = []struct {
 	{RecoveryCodesMade, false, "New recovery codes were made; the old ones are void."},
 	{RecoveryCodeUsed, false, "A recovery code stood in for a factor; `left` says how many are left."},
 	{FactorsReset, false, "An administrator took away all factors and recovery codes; all sign-ins ended. `types` says what there was."},
+	{DeviceTrusted, false, "Who showed a factor asked not to be asked for one in this browser for a time; `trusted_device` is its id, as in the row of each sign-in that was not asked."},
+	{DeviceTrustEnded, false, "The owner of the account had a trusted browser asked again."},
 	{AccountApproved, false, "An administrator let an account in that waited for that."},
 	{AccountRefused, false, "An administrator refused an account that waited, which removed it."},
 	{AccountDisabled, false, "An administrator disabled the account; all its sign-ins ended."},

@@ -3,13 +3,16 @@
 package audit_test
 
 import (
+	"encoding/json"
 	"maps"
 	"net/http"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/pquerna/otp/hotp"
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 )
 
@@ -45,6 +48,15 @@ func withApp(s *sitetest.Site) any {
 	return e
 }
 
+func trusted(s *registration.Settings) { s.Factors.TrustedDevice = caddy.Duration(24 * time.Hour) }
+
+// trust signs in with the box ticked.
+func trust(s *sitetest.Site, e enrolled) {
+	b := s.Browser()
+	challenge := b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}).JSON(s.T)["challenge"]
+	ok(s, b, "login-factor", sitetest.Data{"challenge": challenge, "totp": e.code(s), "trust_device": true})
+}
+
 func init() {
 	maps.Copy(auditedEndpoints, map[string]auditedAct{
 		"factors": {}, // shows
@@ -60,12 +72,25 @@ func init() {
 		"remove-factor": {before: withApp, act: func(s *sitetest.Site, e any) {
 			ok(s, e.(enrolled).b, "remove-factor", sitetest.Data{"id": e.(enrolled).id})
 		}, events: "factor_removed"},
+		"trusted-devices":       {}, // shows
+		"revoke-trusted-device": {}, // auditedBesides: there is none by itself
 		"undo-factor": {before: func(s *sitetest.Site) any {
 			withApp(s)
 			return sitetest.With(sitetest.LinkOf(s.Mail(), s.T), sitetest.Data{"password": sitetest.Password})
 		}, act: func(s *sitetest.Site, link any) { ok(s, s.Browser(), "undo-factor", link) }, events: "factor_removed"},
 	})
 	maps.Copy(auditedBesides, map[string]auditedAct{
+		"a browser that is trusted no more": {settings: []func(*registration.Settings){trusted}, before: func(s *sitetest.Site) any {
+			e := withApp(s).(enrolled)
+			trust(s, e)
+			var list []struct{ ID string }
+			require.NoError(s.T, json.Unmarshal([]byte(e.b.Get("/accounts/trusted-devices").Text), &list))
+			e.id = list[0].ID
+			return e
+		}, act: func(s *sitetest.Site, e any) {
+			ok(s, e.(enrolled).b, "revoke-trusted-device", sitetest.Data{"id": e.(enrolled).id})
+		}, events: "device_trust_ended"},
+		"a browser that is to be trusted": {settings: []func(*registration.Settings){trusted}, before: withApp, act: func(s *sitetest.Site, e any) { trust(s, e.(enrolled)) }, events: "device_trusted signed_in"},
 		"a recovery code": {before: withApp, act: func(s *sitetest.Site, e any) {
 			b := s.Browser()
 			challenge := b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}).JSON(s.T)["challenge"]

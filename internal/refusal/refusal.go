@@ -56,6 +56,7 @@ const (
 	CodeFactorRequired         Code = "factor_required"
 	CodeFactorNotFound         Code = "factor_not_found"
 	CodeFactorLimit            Code = "factor_limit"
+	CodeDeviceNotFound         Code = "device_not_found"
 	CodeEnrolmentExpired       Code = "enrolment_expired"
 	CodePasskeyUnknown         Code = "passkey_unknown"
 	CodeLastWayIn              Code = "last_way_in"

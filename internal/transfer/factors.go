@@ -3,6 +3,8 @@
 package transfer
 
 import (
+	"errors"
+
 	"github.com/google/uuid"
 
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -53,6 +55,14 @@ type passwordLine struct {
 	Until moment  `json:"until"`
 }
 
+type trustedLine struct {
+	Hash      base64Text `json:"hash"`
+	Created   moment     `json:"created"`
+	LastUsed  moment     `json:"last_used"`
+	UserAgent string     `json:"user_agent,omitempty"`
+	State     base64Text `json:"state"`
+}
+
 // factorLines are what an account's line has of the second step.
 type factorLines struct {
 	Factors        []factorLine   `json:"factors,omitempty"`
@@ -64,6 +74,7 @@ type factorLines struct {
 	FailuresInARow uint32         `json:"factor_failures_in_a_row,omitempty"`
 	Passwords      []passwordLine `json:"former_passwords,omitempty"`
 	PasswordSince  *moment        `json:"password_since,omitempty"`
+	Trusted        []trustedLine  `json:"trusted_devices,omitempty"`
 }
 
 func factorLinesOf(u *store.User) factorLines {
@@ -94,6 +105,9 @@ func factorLinesOf(u *store.User) factorLines {
 			line.Challenge = f.Challenge[:]
 		}
 		l.Failures = append(l.Failures, line)
+	}
+	for _, d := range u.TrustedDevices {
+		l.Trusted = append(l.Trusted, trustedLine{Hash: d.Hash[:], Created: moment{d.Created}, LastUsed: moment{d.LastUsed}, UserAgent: clean(d.UserAgent), State: d.State[:]})
 	}
 	return l
 }
@@ -141,6 +155,13 @@ func (l *factorLines) addTo(u *store.User) error {
 			}
 		}
 		u.FactorFailures = append(u.FactorFailures, f)
+	}
+	for _, line := range l.Trusted {
+		d := store.TrustedDevice{Created: line.Created.Time, LastUsed: line.LastUsed.Time, UserAgent: line.UserAgent}
+		if err := errors.Join(line.Hash.exactly(d.Hash[:]), line.State.exactly(d.State[:])); err != nil {
+			return err
+		}
+		u.TrustedDevices = append(u.TrustedDevices, d)
 	}
 	return nil
 }

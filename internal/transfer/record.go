@@ -396,10 +396,14 @@ func check(u *store.User) *moving.Problem {
 		"fields": len(u.Extra), "groups": len(u.Groups), "former_emails": len(u.Former), "names_left": len(u.NamesLeft), "used_links": len(u.UsedLinks),
 		"factors": len(u.Factors) + len(u.FormerFactors), "recovery_codes": len(u.RecoveryCodes), "factor_failures": len(u.FactorFailures),
 		"former_passwords": len(u.FormerPasswords),
+		"trusted_devices":  len(u.TrustedDevices),
 	} {
 		if n > maxList {
 			return wrong(name, "it has %d entries, and at most %d are kept", n, maxList)
 		}
+	}
+	if slices.ContainsFunc(u.TrustedDevices, func(d store.TrustedDevice) bool { return len(d.UserAgent) > maxBytes }) {
+		return wrong("trusted_devices", "a browser has a longer name than any that is kept")
 	}
 	factors := slices.Clone(u.Factors)
 	for _, f := range u.FormerFactors {

@@ -55,6 +55,7 @@ func crowd(s *sitetest.Site) {
 	users[7].Enrolment = &store.Enrolment{Secret: []byte{7}, Session: store.TokenHash{1}, Since: at(0)}
 	users[7].FactorFailures, users[7].FactorFailuresInRow = []store.FactorFailure{{At: at(0), Challenge: [8]byte{1}}, {At: at(0)}}, 2
 	users[7].FormerPasswords, users[7].PasswordSince = []store.FormerPassword{{Hash: users[0].PasswordHash, Until: at(-1)}}, at(-1)
+	users[7].TrustedDevices = []store.TrustedDevice{{Hash: store.TokenHash{7}, Created: at(-1), LastUsed: at(0), UserAgent: "Firefox", State: [16]byte{5}}}
 	users[8].Email, users[9].Username, users[10].PasswordHash = "", "", ""
 	require.NoError(s.T, s.Accounts.Update(s.T.Context(), func(t *account.Txn) error {
 		for _, u := range users {

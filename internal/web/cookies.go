@@ -143,6 +143,35 @@ func KeptCode(c *Call) (asked account.AskedCode) {
 	return account.AskedCode{Browser: parts[0], Proof: parts[1], Login: string(login)}
 }
 
+// trustedSuffix is of the cookie of a browser that is not asked for a factor. It has up to
+// maxTrusts tokens, for one account each: several people use one browser.
+const (
+	trustedSuffix = "_trusted"
+	maxTrusts     = 4
+)
+
+// keepTrust leaves with the browser what it is trusted by from now on.
+func (r *Realm) keepTrust(w http.ResponseWriter, c *Call, rep *Reply) {
+	if rep == nil || rep.Trusted == "" {
+		return
+	}
+	tokens := append([]string{rep.Trusted}, c.Client.Trusted...)
+	value := strings.Join(tokens[:min(len(tokens), maxTrusts)], "~")
+	http.SetCookie(w, r.newCookie(c.Req, trustedSuffix, value, int(r.Options.Factors.Trusted/time.Second)))
+}
+
+// keptTrust is what keepTrust has left; nil: nothing, or it doesn't count.
+func (r *Realm) keptTrust(req *http.Request) []string {
+	if r.Options.Factors.Trusted == 0 {
+		return nil
+	}
+	value, _ := sentCookie(req, r.cookieName(req)+trustedSuffix)
+	if value == "" {
+		return nil
+	}
+	return strings.SplitN(value, "~", maxTrusts+1)[:min(strings.Count(value, "~")+1, maxTrusts)]
+}
+
 // newCookie is a cookie named after the session's, with the same attributes.
 func (r *Realm) newCookie(req *http.Request, suffix, value string, seconds int) *http.Cookie {
 	return &http.Cookie{ //nolint:gosec // Secure wherever the browser speaks HTTPS; SameSite is a setting, lax unless set

@@ -13,7 +13,7 @@ import (
 
 // cookieSuffixes are those of all cookies that are ours: whatever newCookie is given
 // stands here.
-var cookieSuffixes = []string{"", DeviceSuffix, flashSuffix, SignUpSuffix, linkSuffix, keptSuffix, backSuffix, challengeSuffix, passkeySuffix, codeSuffix}
+var cookieSuffixes = []string{"", DeviceSuffix, flashSuffix, SignUpSuffix, linkSuffix, keptSuffix, backSuffix, challengeSuffix, passkeySuffix, codeSuffix, trustedSuffix}
 
 // Credentials are the headers of a request as they were before Take.
 type Credentials struct {

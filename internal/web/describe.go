@@ -74,6 +74,7 @@ func SudoInputs() []InputDoc {
 // The inputs of a challenge that asks for a factor.
 var (
 	TOTPInput     = InputDoc{account.ParamTOTP, false, NewObject("type", "string", "description", "The code that the app shows.", "examples", []any{"287082"})}
+	TrustInput    = InputDoc{account.ParamTrustDevice, false, NewObject("type", "boolean", "description", "This browser, which keeps a cookie for it, is not asked for a factor again for a time, once a factor of the account was right (`trusted_device` in the settings). A recovery code trusts none.")}
 	RecoveryInput = InputDoc{account.ParamRecovery, false, NewObject("type", "string", "description", "One of the recovery codes, in place of a factor. It is used up with that.", "examples", []any{"8K2M-4QXZ-71TD"})}
 )
 

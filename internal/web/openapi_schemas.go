@@ -50,6 +50,7 @@ const (
 	SchemaPicture         = "Picture"
 	SchemaPasskeyRequest  = "PasskeyRequest"
 	SchemaPasskeyCreation = "PasskeyCreation"
+	SchemaTrustedDevices  = "TrustedDevices"
 	SchemaFactorAdded     = "FactorAdded"
 	SchemaRecoveryCodes   = "RecoveryCodes"
 	schemaOpenAPI         = "OpenAPI"
@@ -396,6 +397,7 @@ func (r *Realm) factorSchemas(tokens Object, txt func(description string, exampl
 	return Object{
 		{SchemaChallenge, closed(challenge, account.ParamChallenge)},
 		{SchemaFactors, Object{{"type", "array"}, {"items", all(factorMembers(txt))}}},
+		{SchemaTrustedDevices, Object{{"type", "array"}, {"items", all(trustedMembers(txt))}}},
 		{SchemaTOTP, all(Object{{"secret", txt("In base32, for people to type.", "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")}, {"uri", txt("What the QR code says.")}, {"qr", txt("The path of the QR code, an SVG.")}})},
 		{SchemaPicture, Object{{"type", "string"}}},
 		{SchemaPasskeyRequest, passkeyOptions("CredentialRequestOptions")},
@@ -414,6 +416,19 @@ func factorMembers(txt func(description string, examples ...any) Object) Object 
 		{"name", txt("", "My phone")},
 		{"created", stamp},
 		{"last_used", stamp},
+	}
+}
+
+// trustedMembers are those of a trusted browser in the list.
+func trustedMembers(txt func(description string, examples ...any) Object) Object {
+	stamp := Object{{"type", "string"}, {"format", "date-time"}}
+	return Object{
+		{"id", txt("For `revoke-trusted-device`.", "kPq3mX0bSx2yCkAQo1sI7w")},
+		{"created", stamp},
+		{"last_used", stamp},
+		{"expires", Object{{"type", "string"}, {"format", "date-time"}, {"description", "When it is asked again, at the latest."}}},
+		{"user_agent", txt("Its User-Agent when it was trusted.")},
+		{"current", Object{{"type", "boolean"}, {"description", "Whether it is the one that asks."}}},
 	}
 }
 

@@ -98,6 +98,8 @@ type PageData struct {
 	Owner any
 	// Factors are those of who is signed in.
 	Factors []PageFactor
+	// Trusted are the browsers that are not asked for a factor.
+	Trusted []PageTrusted
 	// Picture is the address of a QR code, App a link that opens what reads it.
 	Picture string
 	App     *PageURL
@@ -141,6 +143,14 @@ type PageSession struct {
 // PageFactor is a factor of an account as the template sees it. Created and LastUsed are
 // as in RFC 3339.
 type PageFactor struct{ ID, Name, Kind, Created, LastUsed string }
+
+// PageTrusted is a trusted browser as the template sees it: Device is what a person
+// recognises, times are as in RFC 3339.
+type PageTrusted struct {
+	ID, Device                 string
+	Created, LastUsed, Expires string
+	Current                    bool
+}
 
 // PageURL is a link of our own making that leads nowhere in the web.
 type PageURL struct {
@@ -359,7 +369,7 @@ func (p *pages) samples(name string) []PageData {
 	full := PageData{
 		Page: name, Title: "x", Text: []string{"x"}, Note: "x", SignedInAs: "x", Errors: []PageError{{Field: "x", Text: "x"}, {Text: "x"}},
 		Facts: []PageFact{{"x", "x"}}, Sessions: []PageSession{{ID: "x", UserAgent: "x", Device: "x", Current: true}, {}}, Action: &PageLink{"x", "x"}, Links: []PageLink{{"x", "x"}}, Brand: "x", Logo: "x",
-		Factors: []PageFactor{{ID: "x", Created: "x", LastUsed: "x"}, {}}, Picture: "x", App: &PageURL{"x", "x"}, Codes: []string{"x"}, Download: &PageURL{"x", "x"},
+		Factors: []PageFactor{{ID: "x", Created: "x", LastUsed: "x"}, {}}, Trusted: []PageTrusted{{ID: "x", Device: "x", Current: true}, {}}, Picture: "x", App: &PageURL{"x", "x"}, Codes: []string{"x"}, Download: &PageURL{"x", "x"},
 		Form: &PageForm{Again: true, Username: "x", Hidden: []PageHidden{{"x", "x"}}, Passkey: &PagePasskey{Sudo: "x", Autofill: true, Needed: "x"}}, Script: "x",
 		Passkey: &PageForm{Hidden: []PageHidden{{"x", "x"}}, Passkey: &PagePasskey{Creates: true, Alone: true}},
 	}

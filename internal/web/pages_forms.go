@@ -209,6 +209,13 @@ func TermsField(s *Options) FormField {
 	}
 }
 
+// TrustField asks whether a browser is not to be asked for a factor again for a time.
+func TrustField(s *Options) FormField {
+	return FormField{
+		Name: account.ParamTrustDevice, label: text.Say("field.trust_device", text.Params{"period": text.InWords(s.Factors.Trusted)}), kind: kindInputCheckbox,
+	}
+}
+
 // TextField asks for a line of text.
 func TextField(name string, label text.Phrase, required bool) FormField {
 	return FormField{Name: name, label: label, kind: kindInputText, Autocomplete: "off", Required: required, verbatim: true}

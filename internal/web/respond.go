@@ -34,6 +34,7 @@ var Statuses = map[refusal.Code]int{
 	refusal.CodeNoLink:               http.StatusConflict,
 	refusal.CodeSessionNotFound:      http.StatusNotFound,
 	refusal.CodeFactorNotFound:       http.StatusNotFound,
+	refusal.CodeDeviceNotFound:       http.StatusNotFound,
 	refusal.CodeFactorRequired:       http.StatusForbidden,
 	refusal.CodeFactorLimit:          http.StatusConflict,
 	refusal.CodeLastWayIn:            http.StatusConflict,

@@ -114,6 +114,8 @@ type Reply struct {
 	// AskedCode is kept by the browser that has asked for a code to sign in by; a zero one
 	// takes it away; nil: nothing changes.
 	AskedCode *account.AskedCode
+	// Trusted is kept by a browser that is not to be asked for a factor; "": nothing is.
+	Trusted string
 	// KnownDevice gives the browser a device cookie, though it may not be signed in.
 	KnownDevice bool
 	// SignedUp gives the browser the marker of the account that it asked for.
@@ -277,6 +279,7 @@ func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html
 		return
 	}
 	c.Loc = r.Languages.Named(c.Client.Language)
+	c.Client.Trusted = r.keptTrust(req)
 	if e.Anonymous {
 		// nobody is asked who it is
 	} else if who, err := r.Authenticate(req, true); err == nil {
@@ -396,6 +399,7 @@ func (r *Realm) keepCookies(w http.ResponseWriter, c *Call, rep *Reply, err erro
 	r.keepChallenge(w, c, rep)
 	r.keepPasskeyDevice(w, c, rep)
 	r.keepCode(w, c, rep)
+	r.keepTrust(w, c, rep)
 	if rep != nil && (rep.Cookie != "" || rep.KnownDevice) {
 		r.rememberDevice(w, c, rep.User)
 	}

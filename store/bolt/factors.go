@@ -55,6 +55,16 @@ type failureRecord struct {
 	Challenge [8]byte
 }
 
+// trustedRecord is one of key 37.
+type trustedRecord struct {
+	_         struct{} `cbor:",toarray"`
+	Hash      store.TokenHash
+	Created   int64  // unix seconds
+	LastUsed  int64  // unix seconds
+	UserAgent string // in shorthand
+	State     [16]byte
+}
+
 // addFactors completes the record of an account.
 func (r *userRecord) addFactors(u *store.User) {
 	for i := range u.Factors {
@@ -77,6 +87,9 @@ func (r *userRecord) addFactors(u *store.User) {
 		for _, f := range u.FactorFailures {
 			r.Failures.Last = append(r.Failures.Last, failureRecord{At: f.At.Unix(), Challenge: f.Challenge})
 		}
+	}
+	for _, d := range u.TrustedDevices {
+		r.Trusted = append(r.Trusted, trustedRecord{Hash: d.Hash, Created: d.Created.Unix(), LastUsed: d.LastUsed.Unix(), UserAgent: toShorthand(d.UserAgent), State: d.State})
 	}
 }
 
@@ -102,6 +115,11 @@ func (r *userRecord) readFactors(u *store.User) {
 		for _, f := range rec.Last {
 			u.FactorFailures = append(u.FactorFailures, store.FactorFailure{At: fromUnixSeconds(&f.At), Challenge: f.Challenge})
 		}
+	}
+	for _, d := range r.Trusted {
+		u.TrustedDevices = append(u.TrustedDevices, store.TrustedDevice{
+			Hash: d.Hash, Created: fromUnixSeconds(&d.Created), LastUsed: fromUnixSeconds(&d.LastUsed), UserAgent: fromShorthand(d.UserAgent), State: d.State,
+		})
 	}
 }
 

@@ -89,6 +89,7 @@ type userRecord struct {
 	Failures       *failuresRecord    `cbor:"36,keyasint,omitempty"`
 	Passwords      []passwordRecord   `cbor:"38,keyasint,omitempty"`
 	PasswordSince  *int64             `cbor:"39,keyasint,omitempty"` // unix seconds
+	Trusted        []trustedRecord    `cbor:"37,keyasint,omitempty"`
 }
 
 type unreachableRecord struct {

@@ -50,6 +50,10 @@ func fullUser() *store.User {
 		Enrolment:      &store.Enrolment{Secret: []byte{9}, Session: store.TokenHash{1, 31: 2}, Since: now},
 		FactorFailures: []store.FactorFailure{{At: now, Challenge: [8]byte{1, 7: 8}}, {At: now.Add(time.Second)}}, FactorFailuresInRow: 7,
 		FormerPasswords: []store.FormerPassword{{Hash: "$argon2id$v=19$m=19456,t=2,p=1$AAAA$BBBB", Until: now}, {Since: now, Until: now.Add(time.Hour)}}, PasswordSince: now.Add(time.Hour),
+		TrustedDevices: []store.TrustedDevice{
+			{Hash: store.TokenHash{1, 31: 2}, Created: now, LastUsed: now.Add(time.Hour), UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", State: [16]byte{3, 15: 4}},
+			{Created: now, LastUsed: now},
+		},
 	}
 }
 
@@ -150,6 +154,7 @@ var userPromises = []promise{
 			func(u, _ *store.User) { u.Enrolment = &store.Enrolment{Secret: []byte{1}, Since: now} },
 			func(u, full *store.User) { u.FactorFailures = full.FactorFailures },
 			func(u, _ *store.User) { u.FactorFailuresInRow = 1 },
+			func(u, full *store.User) { u.TrustedDevices = full.TrustedDevices },
 		} {
 			u := newUser(fmt.Sprint("user", i))
 			set(u, fullUser())

@@ -77,6 +77,9 @@ func showFactors(c *web.Call, d *web.PageData, _ *store.User) error {
 		used, _ := field.TimeValue(f.LastUsed).(string)
 		d.Factors = append(d.Factors, web.PageFactor{ID: f.ID.String(), Name: nameOf(c.Loc, &f), Kind: c.Loc.Text(typeNames[f.Type]), Created: created, LastUsed: used})
 	}
+	for _, b := range c.TrustedDevices(u, c.Client) {
+		d.Trusted = append(d.Trusted, pageTrusted(trustedShownOf(b)))
+	}
 	if len(u.Factors) == 0 {
 		d.Text = append(d.Text, c.Loc.Text(text.Say("page.factors.none")))
 		return nil

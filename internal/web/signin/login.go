@@ -105,7 +105,7 @@ func actLogin(c *web.Call) (*web.Reply, error) {
 
 // signedIn answers a sign-in, whichever step was its last.
 func signedIn(c *web.Call, got account.SignedIn) *web.Reply {
-	rep := &web.Reply{Status: http.StatusOK, User: got.User}
+	rep := &web.Reply{Status: http.StatusOK, User: got.User, Trusted: got.Trusted}
 	switch grant, asked := got.Grant, got.Challenge; {
 	case asked != nil:
 		body := web.NewObject(account.ParamChallenge, asked.Token)

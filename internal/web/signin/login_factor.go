@@ -58,6 +58,10 @@ func EndpointLoginFactor(r *web.Realm) *web.Endpoint {
 			},
 		},
 	}
+	if s.Factors.Trusted > 0 {
+		e.Doc.Inputs = append(e.Doc.Inputs, web.TrustInput)
+		e.Form.Fields = append(e.Form.Fields, web.TrustField(s))
+	}
 	if s.Register.Terms != "" {
 		e.Doc.Inputs = append(e.Doc.Inputs, web.TermsInput(s, false))
 		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeTermsRequired)
@@ -116,6 +120,9 @@ func tellWhatIsAsked(c *web.Call, d *web.PageData, _ *store.User) error {
 			d.Title, d.Form.Submit = c.Loc.Text(text.Say("page.second_step.title")), c.Loc.Text(text.Say("page.second_step.submit"))
 		}
 		say(secondSteps[way])
+	}
+	if way == "" || way == account.ParamRecovery {
+		web.WithoutField(d, account.ParamTrustDevice)
 	}
 	if slices.Contains(asked.Factors, account.ParamPasskey) {
 		d.Form.Passkey = c.NewPagePasskey("page.second_step.use_passkey")

@@ -1,0 +1,164 @@
+// trusted.go: browsers in which the owner of an account isn't asked for his second step: how
+// one comes to be trusted, when it is, and how he takes that back. The password is asked for
+// all the same, and such a sign-in has shown the password and nothing else.
+
+package account
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// The members of what is sent about trusted browsers.
+const (
+	// ParamTrustDevice asks for trust, beside a factor that is shown.
+	ParamTrustDevice = "trust_device"
+	// ParamTrustedDevice says which one is meant.
+	ParamTrustedDevice = "id"
+)
+
+// MaxTrustedDevices bounds the trusted browsers of an account. Beyond it the least recently
+// used is forgotten.
+const MaxTrustedDevices = 20
+
+// MethodTrusted begins a sign-in as MethodPassword does, in a trusted browser. It stands in
+// challenges alone, never in a session.
+const MethodTrusted = "trusted"
+
+// trustState is what the trust in a browser rests on: what the account has handed out, and
+// its factors. Whatever ends the one or changes the other, ends it.
+func trustState(u *store.User) (state [16]byte) {
+	parts := []string{"trusted device"}
+	for _, f := range u.Factors {
+		parts = append(parts, f.ID.String())
+	}
+	slices.Sort(parts[1:])
+	copy(state[:], sign.StateOf(append(parts, GenerationOf(u)...)...))
+	return state
+}
+
+// stillTrusted are those of an account's trusted browsers that have not ended. None of them
+// counts while the setting is off.
+func (a *Accounts) stillTrusted(u *store.User) []store.TrustedDevice {
+	if len(u.TrustedDevices) == 0 {
+		return nil
+	}
+	now, period, state := a.Now(), a.Policy.Factors.Trusted, trustState(u)
+	left := slices.DeleteFunc(slices.Clone(u.TrustedDevices), func(d store.TrustedDevice) bool {
+		age := now.Sub(d.Created)
+		return d.State != state || period > 0 && age >= period || age < -sign.MaxClockSkew
+	})
+	if len(left) == 0 {
+		return nil
+	}
+	return left
+}
+
+// firstShown is what somebody has shown whose password was right: MethodPassword or, in a
+// trusted browser, MethodTrusted, which is noted on u then.
+func (a *Accounts) firstShown(t *Txn, u *store.User, client Client) string {
+	if a.Policy.Factors.Trusted == 0 || len(client.Trusted) == 0 || !u.HasFactor() {
+		return MethodPassword
+	}
+	u.TrustedDevices = a.stillTrusted(u)
+	for i := range u.TrustedDevices {
+		if d := &u.TrustedDevices[i]; client.trusted(d.Hash) {
+			d.LastUsed, t.trusted = a.Time(), d.Hash.PublicID()
+			return MethodTrusted
+		}
+	}
+	return MethodPassword
+}
+
+// trusted reports whether the browser has brought the token with this hash.
+func (c Client) trusted(hash store.TokenHash) bool {
+	return slices.ContainsFunc(c.Trusted, func(token string) bool { sent, ok := session.HashToken(token); return ok && sent == hash })
+}
+
+// trust makes the browser of who has shown a factor a trusted one, in place of what it was
+// before, and returns the token that it is to keep. The caller writes u.
+func (a *Accounts) trust(t *Txn, u *store.User, client Client) (token string, err error) {
+	token, hash := session.NewToken()
+	now := a.Time()
+	d := store.TrustedDevice{Hash: hash, Created: now, LastUsed: now, UserAgent: session.Shorten(client.UserAgent, session.MaxUserAgent), State: trustState(u)}
+	u.TrustedDevices = append(slices.DeleteFunc(a.stillTrusted(u), func(d store.TrustedDevice) bool { return client.trusted(d.Hash) }), d)
+	latestFirst(u.TrustedDevices)
+	u.TrustedDevices = u.TrustedDevices[:min(len(u.TrustedDevices), MaxTrustedDevices)]
+	return token, t.Audit(audit.DeviceTrusted, u.ID, "trusted_device", hash.PublicID())
+}
+
+// latestFirst sorts the one that was used last to the front.
+func latestFirst(list []store.TrustedDevice) {
+	slices.SortFunc(list, func(x, y store.TrustedDevice) int {
+		if c := y.LastUsed.Compare(x.LastUsed); c != 0 {
+			return c
+		}
+		if c := y.Created.Compare(x.Created); c != 0 {
+			return c
+		}
+		return strings.Compare(string(x.Hash[:]), string(y.Hash[:]))
+	})
+}
+
+// A TrustedDevice is a trusted browser as its owner sees it.
+type TrustedDevice struct {
+	ID string
+	store.TrustedDevice
+	// Expires is when it is asked again, at the latest.
+	Expires time.Time
+	// Current: it is the one that asks.
+	Current bool
+}
+
+// TrustedDevices are the browsers in which an account is not asked for its second step, the
+// latest used first. client is who asks.
+func (a *Accounts) TrustedDevices(u *store.User, client Client) []TrustedDevice {
+	period := a.Policy.Factors.Trusted
+	if period == 0 || !u.HasFactor() {
+		return nil
+	}
+	still := a.stillTrusted(u)
+	latestFirst(still)
+	list := make([]TrustedDevice, len(still))
+	for i, d := range still {
+		list[i] = TrustedDevice{ID: d.Hash.PublicID(), TrustedDevice: d, Expires: d.Created.Add(period), Current: client.trusted(d.Hash)}
+	}
+	return list
+}
+
+// EndTrust has the trusted browser that the input names asked for the second step again. An
+// unknown one is CodeDeviceNotFound.
+func (a *Accounts) EndTrust(ctx context.Context, p session.Principal, in field.Input) (u *store.User, err error) {
+	var errs refusal.FieldErrors
+	id := in.Required(ParamTrustedDevice, &errs)
+	if err := errs.Err(); err != nil {
+		return nil, err
+	}
+	named := func(d store.TrustedDevice) bool { return d.Hash.PublicID() == id }
+	if !slices.ContainsFunc(p.User.TrustedDevices, named) { // what is wrong is to write nothing
+		return nil, refusal.New(refusal.CodeDeviceNotFound)
+	}
+	err = a.Update(ctx, func(t *Txn) (err error) {
+		if u, err = t.User(p.User.ID); err != nil {
+			return notSignedIn(err)
+		}
+		if !slices.ContainsFunc(u.TrustedDevices, named) {
+			return refusal.New(refusal.CodeDeviceNotFound)
+		}
+		u.TrustedDevices = slices.DeleteFunc(u.TrustedDevices, named)
+		if err := t.Audit(audit.DeviceTrustEnded, u.ID, "trusted_device", id); err != nil {
+			return err
+		}
+		return a.PutUser(t, u)
+	})
+	return u, err
+}
