@@ -111,7 +111,7 @@ func (p *OriginPolicy) cors(w http.ResponseWriter, req *http.Request, e *Endpoin
 	if e != nil && e.Document != nil && !e.Off {
 		h.Set("Access-Control-Allow-Origin", "*")
 		h.Set("Access-Control-Expose-Headers", "ETag")
-		return p.preflight(w, req, e)
+		return p.preflight(w, req, e.Methods)
 	}
 	if len(p.trusted.Sources()) == 0 {
 		return false
@@ -124,17 +124,23 @@ func (p *OriginPolicy) cors(w http.ResponseWriter, req *http.Request, e *Endpoin
 	h.Set("Access-Control-Allow-Origin", from)
 	h.Set("Access-Control-Allow-Credentials", "true")
 	h.Set("Access-Control-Expose-Headers", exposedHeaders)
-	return e != nil && (!e.Off || e.Invited) && p.preflight(w, req, e)
+	return e != nil && (!e.Off || e.Invited) && p.preflight(w, req, e.Methods)
+}
+
+// Preflight answers the question of a browser for a page of a trusted origin, before it
+// sends one of these methods, and returns true if this is one.
+func (r *Realm) Preflight(w http.ResponseWriter, req *http.Request, methods []string) bool {
+	return r.Origins.trusted.Has(req.Header.Get("Origin")) && r.Origins.preflight(w, req, methods)
 }
 
 // preflight answers the question of a browser before an unsafe request (Fetch,
 // 3.2.2), and returns true if this is one.
-func (p *OriginPolicy) preflight(w http.ResponseWriter, req *http.Request, e *Endpoint) bool {
+func (p *OriginPolicy) preflight(w http.ResponseWriter, req *http.Request, methods []string) bool {
 	if req.Method != http.MethodOptions || req.Header.Get("Access-Control-Request-Method") == "" {
 		return false
 	}
 	h := w.Header()
-	h.Set("Access-Control-Allow-Methods", strings.Join(e.Methods, ", "))
+	h.Set("Access-Control-Allow-Methods", strings.Join(methods, ", "))
 	h.Set("Access-Control-Allow-Headers", allowedHeaders)
 	h.Set("Access-Control-Max-Age", "600")
 	w.WriteHeader(http.StatusNoContent)

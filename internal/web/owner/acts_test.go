@@ -296,6 +296,33 @@ func TestWaiting(t *testing.T) {
 	require.Equal(t, "not_waiting", body["refused"].([]any)[0].(map[string]any)["code"])
 }
 
+// Whom an owner writes to is written to in the language of the site, whatever the owner's is.
+func TestLanguageOfTheMails(t *testing.T) {
+	s := approvingSite(t)
+	h := s.SignedIn("ada").LikeBrowser().Set("Accept-Language", "de")
+	for _, act := range []string{"approve", "refuse"} {
+		id := waits(t, s, act, "x")
+		require.Equal(t, http.StatusSeeOther, h.Post(admin+"accounts/"+id+"/"+act+"/", nil).StatusCode)
+		require.Equal(t, "en", s.Mail().Language, act)
+	}
+}
+
+// For an address whose owner waits no invitation is made: he can be approved.
+func TestInvitingWhoWaits(t *testing.T) {
+	s := approvingSite(t)
+	id := waits(t, s, "bob", "x")
+	h := s.SignedIn("ada").LikeBrowser()
+	page := h.Post(admin+"invitations/new/", url.Values{"email": {"BOB@example.org"}})
+	require.Equal(t, http.StatusBadRequest, page.StatusCode)
+	require.Contains(t, page.Text, "An account with this address waits for approval. Approve it instead.")
+	require.Contains(t, page.Text, `href="/accounts/admin/accounts/`+id+`/">bob</a>`)
+	require.Contains(t, page.Text, `value="BOB@example.org"`)
+	page = h.Post(admin+"invitations/new/", url.Values{"email": {"ada@example.org"}})
+	require.NotContains(t, page.Text, "Approve it instead")
+	require.Contains(t, page.Text, ">ada</a></li>")
+	require.NotContains(t, h.Post(admin+"invitations/new/", url.Values{"uses": {"x"}}).Text, `class="buttons"`)
+}
+
 func TestSeveral(t *testing.T) {
 	s := newSite(t, []string{"bob", "carol", "dan"})
 	ids := []string{}

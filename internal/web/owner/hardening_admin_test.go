@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -240,4 +241,40 @@ func TestStaleWithoutAPassword(t *testing.T) {
 	require.Equal(t, http.StatusSeeOther, res.StatusCode)
 	require.Equal(t, "/accounts/login/?next="+url.QueryEscape(path+"/")+"&reauth=1", res.Header.Get("Location"))
 	require.True(t, accountOf(t, s, "bob").IsActive)
+}
+
+// A page of a trusted origin may post JSON there for an admin; nobody else's gets an answer
+// to its preflight, and to who isn't of the group there is nothing.
+func TestPreflights(t *testing.T) {
+	const ours, theirs = "https://app.example", "https://evil.example"
+	s := newSite(t, []string{"bob"}, func(s *registration.Settings) { s.TrustedOrigins = []string{ours} })
+	path := pathOf(t, s, "bob", "disable")
+	asks := func(b *sitetest.Browser, origin string) *sitetest.Answer {
+		return b.Set("Origin", origin, "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "content-type").Do(http.MethodOptions, path, nil)
+	}
+	res := asks(s.Browser(), ours)
+	require.Equal(t, http.StatusNoContent, res.StatusCode)
+	require.Equal(t, ours, res.Header.Get("Access-Control-Allow-Origin"))
+	require.Equal(t, "true", res.Header.Get("Access-Control-Allow-Credentials"))
+	require.Equal(t, "POST", res.Header.Get("Access-Control-Allow-Methods"))
+	require.Contains(t, res.Header.Get("Access-Control-Allow-Headers"), "Content-Type")
+	res = asks(s.Browser(), theirs)
+	require.Equal(t, http.StatusMethodNotAllowed, res.StatusCode)
+	require.Empty(t, res.Header.Get("Access-Control-Allow-Origin"))
+	require.Equal(t, http.StatusNotFound, asks(s.SignedIn("bob"), ours).StatusCode)
+	b := s.SignedIn("ada").Set("Origin", ours, "Sec-Fetch-Site", "cross-site")
+	require.Equal(t, http.StatusOK, b.Post(path, sitetest.Data{}).StatusCode)
+	require.False(t, accountOf(t, s, "bob").IsActive)
+	sitetest.RequireError(t, s.SignedIn("ada").Problems().Set("Origin", theirs, "Sec-Fetch-Site", "cross-site").Post(pathOf(t, s, "bob", "enable"), nil), http.StatusForbidden, "cross_origin")
+}
+
+// Where there is nothing for who looks, he is told whom to ask.
+func TestDeadEndsLeadToTheContact(t *testing.T) {
+	s := newSite(t, []string{"bob"}, func(s *registration.Settings) { s.Register.Contact = "help@example.com" })
+	for name, page := range map[string]*sitetest.Answer{
+		"a member": s.SignedIn("bob").LikeBrowser().Get(admin + "accounts/"), "no such account": s.SignedIn("ada").LikeBrowser().Get(admin + "accounts/x/"),
+		"a form of another site": s.SignedIn("ada").LikeBrowser().Set("Origin", "https://evil.example").Post(admin+"accounts/", url.Values{}),
+	} {
+		require.Contains(t, page.Text, `href="mailto:help@example.com"`, name)
+	}
 }

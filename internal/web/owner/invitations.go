@@ -198,10 +198,37 @@ func showNewInvitation(c *Call) (*Shown, error) {
 	if c.Policy.SendsMail {
 		form.Fields = append(form.Fields, c.Field(web.BoxField("mail", text.Say("page.admin.mail_it")), ""))
 	}
-	return &Shown{View: &View{
+	v := &View{
 		Title: c.Say("page.admin.invite"), Parts: []Part{{Forms: []Form{form}}},
 		Links: []web.PageLink{{Href: c.Address(pathInvitations), Text: c.Say("link.admin_invitations")}},
-	}}, nil
+	}
+	if err := c.tellWhoseAddress(v); err != nil {
+		return nil, err
+	}
+	return &Shown{View: v}, nil
+}
+
+// tellWhoseAddress leads to the account that has the address for which an invitation was
+// refused: it may only have to be approved.
+func (c *Call) tellWhoseAddress(v *View) error {
+	if c.Refused == nil || c.Refused.Code != refusal.CodeEmailAlreadyRegistered {
+		return nil
+	}
+	u, err := c.Lookup(c.Req.Context(), c.In.Text(field.Email))
+	if ambiguous := (*account.AmbiguousError)(nil); errors.As(err, &ambiguous) {
+		return nil
+	}
+	if err != nil {
+		if web.AsRefusal(err).Code == refusal.CodeUserNotFound { // gone meanwhile
+			return nil
+		}
+		return err
+	}
+	if account.StateOf(u) == account.StateWaiting {
+		v.Text = []string{c.Say("page.admin.invited_waits")}
+	}
+	v.Parts[0].Buttons = []web.PageLink{{Href: c.Address("accounts/" + u.ID.String()), Text: nameOf(u)}}
+	return nil
 }
 
 // readInvitation reads what an invitation is to say. What it says wrongly is left to

@@ -115,6 +115,9 @@ func (s *Server) Serve(w http.ResponseWriter, req *http.Request, path string) bo
 	if c.Who != nil && !c.Policy.IsAdmin(c.Who.User) {
 		return false
 	}
+	if r.Preflight(w, req, page.methods(false)) {
+		return true
+	}
 	r.Heed(c.Req)
 	switch allowed := page.methods(html); {
 	case !slices.Contains(allowed, req.Method):
