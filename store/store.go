@@ -185,8 +185,10 @@ type Tx interface {
 	// Audits returns a page of the record. Who has read up to a Seq will find no
 	// smaller one that was not there then.
 	Audits(q AuditQuery) (AuditPage, error)
-	// DeleteAudits removes up to limit of the first rows, as far as their At is
-	// before a time, or after ahead (a clock was ahead), and returns how many.
+	// DeleteAudits removes up to limit rows whose At is before a time, or after ahead (a
+	// clock was ahead), and returns how many. It looks from the first row on, and past
+	// those that stay for some thousands: rows that came from another realm may be older
+	// than those in front of them.
 	DeleteAudits(before, ahead time.Time, limit int) (int, error)
 
 	// PutLeftName says whose a name was that nobody has now; what it said before of

@@ -101,6 +101,10 @@ type Import struct {
 	// them.
 	parcel bool
 	keys   *factor.Unpacked
+	// audits counts the rows of the record up to auditsTo that no row of the file has been
+	// taken for, by their hashes.
+	audits   map[uint64]int
+	auditsTo uint64
 }
 
 // ImportOptions say how accounts are taken in.

@@ -132,6 +132,7 @@ type (
 	importReport struct {
 		DryRun                                                     bool `json:"dry_run"`
 		Added, Updated, Unchanged, Different, Refused, Invitations int
+		Audits                                                     int
 		LeftNames                                                  int `json:"left_names"`
 		Reasons                                                    []importReason
 		Notes                                                      []string
@@ -260,6 +261,9 @@ func (c *common) sayReport(cmd *cobra.Command, r *importReport) error {
 		}
 		say("%s and %s that were left %s added.\n", english(r.Invitations, "invitation"), english(r.LeftNames, "name"), verb)
 	}
+	if r.Audits > 0 {
+		say("%s of the record of acts %s added.\n", english(r.Audits, "row"), map[bool]string{true: "would be", false: "have been"}[r.DryRun])
+	}
 	for _, note := range r.Notes {
 		say("%s.\n", printable(note))
 	}
@@ -336,14 +340,17 @@ both have what their fields say, and no more.
 	f := cmd.Flags()
 	f.String("format", exportFormats[0], "The `format`: ndjson, csv or django")
 	f.Bool("with-hashes", false, "With the hashes of the passwords: who has them can try out passwords")
+	f.Bool("with-audit", false, "With the record of acts, in ndjson")
 	_ = cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(exportFormats, cobra.ShellCompDirectiveNoFileComp)) // the flag is there
 	cmd.RunE = c.run(func(cmd *cobra.Command, args []string) error {
 		query := url.Values{}
 		if format, err := cmd.Flags().GetString("format"); err == nil {
 			query.Set("format", format)
 		}
-		if with, err := cmd.Flags().GetBool("with-hashes"); err == nil && with {
-			query.Set("with_hashes", "1")
+		for _, name := range []string{"with-hashes", "with-audit"} {
+			if with, err := cmd.Flags().GetBool(name); err == nil && with {
+				query.Set(strings.ReplaceAll(name, "-", "_"), "1")
+			}
 		}
 		progress := newProgress(cmd.ErrOrStderr(), time.Now)
 		if len(args) == 0 || args[0] == "-" {

@@ -57,9 +57,10 @@ func TestExportWritesAFile(t *testing.T) {
 	require.Equal(t, "some\nlines\n", out)
 	require.Equal(t, stays, errs)
 	m.header = http.Header{"Content-Length": {"11"}, "Accounts": {"3"}, "Sealed-Factors": {"2"}}
-	out, errs, err = m.run(t, "", "export", "--json", file)
+	out, errs, err = m.run(t, "", "export", "--json", "--with-audit", "--with-hashes", file)
 	require.NoError(t, err)
 	require.Equal(t, stays, errs)
+	require.Equal(t, "GET default/export?format=ndjson&with_audit=1&with_hashes=1", m.asked[3])
 	require.JSONEq(t, `{"file": `+strconv.Quote(file)+`, "accounts": 3, "size": 11, "sealed_factors": 2}`, out)
 
 	m.header = http.Header{"Content-Length": {"11"}, "Accounts": {"1"}}
@@ -152,12 +153,12 @@ func TestImportSaysWhatBecameOfIt(t *testing.T) {
 		"1 account has been added, 0 changed; 0 are there with the same, 0 with other values; 0 refused.\n"+
 		"0 invitations and 1 name that were left have been added.\n", out)
 	m.answer = func(*http.Request) (int, string) {
-		return http.StatusOK, `{"report":{"added":1,"notes":["none of these accounts has a password","it is \u001b[2Jold"]}}` + "\n"
+		return http.StatusOK, `{"report":{"added":1,"audits":2,"notes":["none of these accounts has a password","it is \u001b[2Jold"]}}` + "\n"
 	}
 	out, _, err = m.run(t, "", "import", file)
 	require.NoError(t, err)
 	require.Equal(t, "1 account has been added, 0 changed; 0 are there with the same, 0 with other values; 0 refused.\n"+
-		"none of these accounts has a password.\nit is \\x1b[2Jold.\n", out)
+		"2 rows of the record of acts have been added.\nnone of these accounts has a password.\nit is \\x1b[2Jold.\n", out)
 }
 
 func TestFormatOfAFile(t *testing.T) {

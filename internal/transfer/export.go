@@ -30,6 +30,8 @@ type ExportOptions struct {
 	// WithHashes takes along what proves who somebody is: the hashes of passwords and,
 	// in FormatNDJSON, of invitations and of names that were left.
 	WithHashes bool
+	// WithAudit takes the record of acts along; of FormatNDJSON alone.
+	WithAudit bool
 }
 
 // exportBatch is how many records are in memory at once.
@@ -50,13 +52,15 @@ func Export(ctx context.Context, a *account.Accounts, out *Spool, o ExportOption
 	if !ok {
 		return got, fmt.Errorf("there is no format %q to export in; the formats are %s", o.Format, strings.Join(ExportFormats, ", "))
 	}
-	hashes := ""
-	if o.WithHashes {
-		hashes = "yes"
+	yes := func(on bool) string {
+		if on {
+			return "yes"
+		}
+		return ""
 	}
 	// Before anything is handed out.
 	if err := a.Update(ctx, func(t *account.Txn) error {
-		return t.Audit(audit.AccountsExported, uuid.Nil, "format", o.Format, "hashes", hashes)
+		return t.Audit(audit.AccountsExported, uuid.Nil, "format", o.Format, "hashes", yes(o.WithHashes), "audit", yes(o.WithAudit))
 	}); err != nil {
 		return got, err
 	}
@@ -64,7 +68,7 @@ func Export(ctx context.Context, a *account.Accounts, out *Spool, o ExportOption
 		if err := out.Restart(); err != nil {
 			return err
 		}
-		e := &exporter{ctx: ctx, tx: tx, out: bufio.NewWriterSize(out, 256<<10), fields: a.Policy.Fields, hashes: o.WithHashes, keys: a.FactorKeys}
+		e := &exporter{ctx: ctx, tx: tx, out: bufio.NewWriterSize(out, 256<<10), fields: a.Policy.Fields, hashes: o.WithHashes, record: o.WithAudit, keys: a.FactorKeys}
 		if err := writer(e); err != nil {
 			return err
 		}
@@ -81,6 +85,7 @@ type exporter struct {
 	out    *bufio.Writer
 	fields *field.Set
 	hashes bool
+	record bool
 	keys   *factor.Keys
 	// keyed: the keys of second steps are in it.
 	keyed bool
@@ -128,6 +133,11 @@ func (e *exporter) ndjson() error {
 	}
 	if e.hashes {
 		if err := errors.Join(e.invitations(), e.leftNames()); err != nil {
+			return err
+		}
+	}
+	if e.record {
+		if err := e.audits(); err != nil {
 			return err
 		}
 	}

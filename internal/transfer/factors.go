@@ -3,10 +3,12 @@
 package transfer
 
 import (
+	"context"
 	"errors"
 
 	"github.com/google/uuid"
 
+	"github.com/seed-928992b0/caddy-registration/internal/factor"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -175,4 +177,16 @@ func (l *factorLine) factor() store.Factor {
 		f.AAGUID = *l.AAGUID
 	}
 	return f
+}
+
+// factorKey takes the keys of second steps in, after the accounts that came before them.
+func (m *importer) factorKey(ctx context.Context, l *factorKeyLine) error {
+	if err := m.flush(ctx); err != nil {
+		return err
+	}
+	opens, err := m.run.TakeFactorKeys(ctx, factor.Parcel{Realm: l.Realm, Own: l.Own, Taken: l.Taken})
+	if err == nil && !opens {
+		m.says("the second steps in the file are sealed under a secret that this realm doesn't have, so codes can't be checked. Write the secret of the realm that they come from behind this one's, secret <this> <that>, and import the file again")
+	}
+	return err
 }

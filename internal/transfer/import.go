@@ -16,7 +16,6 @@ import (
 	"sync"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
-	"github.com/seed-928992b0/caddy-registration/internal/factor"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/moving"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
@@ -74,6 +73,8 @@ type Report struct {
 	// that were not there.
 	Invitations int `json:"invitations,omitempty"`
 	LeftNames   int `json:"left_names,omitempty"`
+	// Audits are rows of the record of acts that were not there.
+	Audits int `json:"audits,omitempty"`
 	// Reasons are the remarks together, by fate, field, code and message; where one code
 	// has many messages, the rest of them together.
 	Reasons []*Reason `json:"reasons"`
@@ -183,6 +184,9 @@ type importer struct {
 
 	invitations []*store.Invitation
 	names       []account.HashedName
+	rows        []*store.Audit // of the record
+	// unrecorded: it was told that they are left out.
+	unrecorded bool
 }
 
 func (m *importer) tell(e Event) error {
@@ -252,6 +256,8 @@ func (m *importer) take(ctx context.Context, r *moving.Record) error {
 		return nil
 	case l.FactorKey != nil:
 		return m.factorKey(ctx, l.FactorKey)
+	case l.Audit != nil:
+		return m.audit(ctx, r.Line, l.Audit)
 	case l.Invitation != nil || l.LeftName != nil:
 		return m.beside(ctx, r.Line, &l)
 	}
@@ -281,45 +287,6 @@ func (m *importer) begin(r *moving.Record) error {
 	}
 	m.own, m.hashless = true, !h.WithHashes
 	return nil
-}
-
-// whole looks to the end of our own export before anything of it is taken: one that was cut
-// off, be it at the end of a line, doesn't have its last one.
-func (m *importer) whole() (bool, error) {
-	if m.o.Format != FormatNDJSON {
-		return true, nil
-	}
-	first, last, n, err := moving.Ends(m.in)
-	if err == nil {
-		_, err = m.in.Seek(0, io.SeekStart)
-	}
-	var h header
-	if err != nil || n == 0 || !isHeader(first) || readLine(first, &h) != nil || !h.known() {
-		return true, err // it is no export of ours, or one that begin refuses
-	}
-	var l readableLine
-	switch {
-	case h.Export == 1:
-		m.says("the file is of an older version and has no last line by which one could see that it is whole")
-	case readLine(last, &l) != nil || l.End == nil:
-		m.report.Error = "it is not whole: its last line is missing, which an export ends with. Copy or make it again"
-		return false, nil
-	case l.End.Lines > 0 && l.End.Lines != n-1:
-		m.says(fmt.Sprintf("the file has %d lines before its last one, which says that there are %d: it was changed after the export", n-1, l.End.Lines))
-	}
-	return true, nil
-}
-
-// factorKey takes the keys of second steps in, after the accounts that came before them.
-func (m *importer) factorKey(ctx context.Context, l *factorKeyLine) error {
-	if err := m.flush(ctx); err != nil {
-		return err
-	}
-	opens, err := m.run.TakeFactorKeys(ctx, factor.Parcel{Realm: l.Realm, Own: l.Own, Taken: l.Taken})
-	if err == nil && !opens {
-		m.says("the second steps in the file are sealed under a secret that this realm doesn't have, so codes can't be checked. Write the secret of the realm that they come from behind this one's, secret <this> <that>, and import the file again")
-	}
-	return err
 }
 
 // arrivalOf is a record as the rules of accounts take it.
@@ -372,7 +339,7 @@ func (m *importer) flush(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if len(m.invitations)+len(m.names) > 0 {
+	if len(m.invitations)+len(m.names)+len(m.rows) > 0 {
 		if err := m.flushBeside(ctx); err != nil {
 			return err
 		}
@@ -475,6 +442,14 @@ func (m *importer) flushBeside(ctx context.Context) error {
 			return err
 		}
 		m.report.LeftNames += n
+	}
+	if len(m.rows) > 0 {
+		n, err := m.run.TakeAudits(ctx, m.rows)
+		if err != nil {
+			return err
+		}
+		m.report.Audits += n
+		m.rows = m.rows[:0]
 	}
 	m.invitations, m.names = m.invitations[:0], m.names[:0]
 	return m.told()

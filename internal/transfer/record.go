@@ -43,6 +43,7 @@ type line struct {
 	FactorKey  *factorKeyLine  `json:"factor_key,omitempty"`
 	Invitation *invitationLine `json:"invitation,omitempty"`
 	LeftName   *leftNameLine   `json:"left_name,omitempty"`
+	Audit      *auditLine      `json:"audit,omitempty"`
 	End        *endLine        `json:"registration_export_end,omitempty"`
 	*accountLine
 }
@@ -52,6 +53,7 @@ type readableLine struct {
 	FactorKey  *factorKeyLine  `json:"factor_key"`
 	Invitation *invitationLine `json:"invitation"`
 	LeftName   *leftNameLine   `json:"left_name"`
+	Audit      *auditLine      `json:"audit"`
 	End        *endLine        `json:"registration_export_end"`
 	accountLine
 }

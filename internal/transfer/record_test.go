@@ -103,6 +103,21 @@ func TestEveryFieldOfAnInvitationIsExported(t *testing.T) {
 	require.Equal(t, i, back)
 }
 
+func TestEveryFieldOfARowIsExported(t *testing.T) {
+	a := new(store.Audit)
+	n := 0
+	fill(t, "Audit", reflect.ValueOf(&a.At).Elem(), &n)
+	a.Event, a.Account, a.Actor, a.Address, a.Agent, a.Details = "signed_in", uuid.Must(uuid.NewV7()), "admin", "::1", "Zoë <&>", map[string]string{"ä": "<&>"}
+	raw, err := plainJSON(line{Audit: auditLineOf(a)})
+	require.NoError(t, err)
+	var read readableLine
+	require.NoError(t, readLine(raw, &read), "%s", raw)
+	back, ok := read.Audit.row()
+	require.True(t, ok)
+	require.Equal(t, a, back)
+	require.Equal(t, 8, reflect.TypeFor[store.Audit]().NumField(), "a field that was added to a row goes into auditLine; Seq is the store's own")
+}
+
 // What is not UTF-8 in the store is so in the export that it reads the same the next time.
 func TestBytesThatAreNoTextStayTheSame(t *testing.T) {
 	u := &store.User{ID: uuid.Must(uuid.NewV7()), Username: "a\xff", Unreachable: store.Unreachable{Email: "a@example.org", Words: "\xfe no"}, Extra: map[string]any{"x": "\xff"}}

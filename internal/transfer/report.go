@@ -2,10 +2,43 @@
 
 package transfer
 
-import "strings"
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/seed-928992b0/caddy-registration/internal/moving"
+)
 
 // says something of the file as a whole.
 func (m *importer) says(note string) { m.report.Notes = append(m.report.Notes, note) }
+
+// whole looks to the end of our own export before anything of it is taken: one that was cut
+// off, be it at the end of a line, doesn't have its last one.
+func (m *importer) whole() (bool, error) {
+	if m.o.Format != FormatNDJSON {
+		return true, nil
+	}
+	first, last, n, err := moving.Ends(m.in)
+	if err == nil {
+		_, err = m.in.Seek(0, io.SeekStart)
+	}
+	var h header
+	if err != nil || n == 0 || !isHeader(first) || readLine(first, &h) != nil || !h.known() {
+		return true, err // it is no export of ours, or one that begin refuses
+	}
+	var l readableLine
+	switch {
+	case h.Export == 1:
+		m.says("the file is of an older version and has no last line by which one could see that it is whole")
+	case readLine(last, &l) != nil || l.End == nil:
+		m.report.Error = "it is not whole: its last line is missing, which an export ends with. Copy or make it again"
+		return false, nil
+	case l.End.Lines > 0 && l.End.Lines != n-1:
+		m.says(fmt.Sprintf("the file has %d lines before its last one, which says that there are %d: it was changed after the export", n-1, l.End.Lines))
+	}
+	return true, nil
+}
 
 // note says of a file that nobody can sign in with what is in it.
 func (m *importer) note() {

@@ -19,6 +19,9 @@ import (
 // transaction for long. Those that a filter leaves out are not decoded.
 const auditScan = 20_000
 
+// auditPast is how many rows that stay DeleteAudits looks past.
+const auditPast = 5000
+
 // auditRecord is what a row has besides its head: time, account and event, by which
 // it is filtered. The address is a string: its four bytes would spare little.
 type auditRecord struct {
@@ -209,13 +212,15 @@ func (t *boltTx) DeleteAudits(before, ahead time.Time, limit int) (int, error) {
 	}
 	var over []auditRow // deleting moves a cursor
 	c := t.bucket(bucketAudit).Cursor()
-	for k, v := c.First(); k != nil && len(over) < limit; k, v = c.Next() {
+	stay := 0
+	for k, v := c.First(); k != nil && len(over) < limit && stay < auditPast; k, v = c.Next() {
 		row, err := readAuditRow(k, v)
 		if err != nil {
 			return 0, err
 		}
 		if row.at >= before.Unix() && row.at <= ahead.Unix() {
-			break
+			stay++
+			continue
 		}
 		over = append(over, auditRow{seq: row.seq, account: row.account})
 	}

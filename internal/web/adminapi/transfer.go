@@ -26,6 +26,7 @@ var transferOperations = []Operation{{
 	Query: []Parameter{
 		{"format", strings.Join(transfer.ExportFormats, ", ") + "; the first if it isn't there"},
 		{"with_hashes", "1: with the hashes of the passwords, and in ndjson with all that an import needs to go on as before"},
+		{"with_audit", "1: with the record of acts, in ndjson"},
 	}, Do: export,
 }, {
 	Method: http.MethodPost, Path: "{realm}/import",
@@ -83,6 +84,12 @@ func export(c *Call) (any, error) {
 	var err error
 	if o.WithHashes, err = c.flag("with_hashes"); err != nil {
 		return nil, err
+	}
+	if o.WithAudit, err = c.flag("with_audit"); err != nil {
+		return nil, err
+	}
+	if o.WithAudit && o.Format != transfer.FormatNDJSON {
+		return nil, errorf(http.StatusBadRequest, "with_audit is of the format ndjson, and not of %s; leave one out", o.Format)
 	}
 	c.unhurried()
 	spool, err := c.spool()

@@ -55,9 +55,11 @@ func TestExportRoute(t *testing.T) {
 	require.Nil(t, refused)
 	require.Equal(t, "1", rec.Header().Get("Sealed-Factors"), "the realm has no secret")
 	for query, says := range map[string]string{
-		"?format=xml":        `format is "xml"; the formats are ndjson, csv, django`,
-		"?with_hashes=maybe": `with_hashes is "maybe"; write 1, or leave it out`,
-		"?hashes=1":          "the query has hashes",
+		"?format=xml":              `format is "xml"; the formats are ndjson, csv, django`,
+		"?with_audit=maybe":        `with_audit is "maybe"; write 1, or leave it out`,
+		"?with_audit=1&format=csv": `with_audit is of the format ndjson, and not of csv; leave one out`,
+		"?with_hashes=maybe":       `with_hashes is "maybe"; write 1, or leave it out`,
+		"?hashes=1":                "the query has hashes",
 	} {
 		_, refused := askOwner(t, server, http.MethodGet, "default/export"+query, "")
 		require.NotNil(t, refused, query)
