@@ -5,9 +5,11 @@
 package browsers_test
 
 import (
+	"encoding/base32"
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,9 +17,11 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
+	"github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/integration/served"
+	"github.com/seed-928992b0/caddy-registration/internal/factor"
 )
 
 // ownerSite lets nobody in whom no admin has approved.
@@ -269,11 +273,11 @@ func (w *ownerWalk) states() {
 	require.NotEmpty(w.T, w.texts(".note"))
 	w.at(200, adminPath+"waiting/", "waiting-nobody")
 	w.at(200, accountsPage, "accounts")
-	w.at(200, accountsPage+"?search=nobody", "accounts-none")
+	w.at(200, accountsPage+"?search=not-there", "accounts-none")
 	w.at(200, accountsPage+"?state=disabled&group=x", "accounts-filtered")
 	w.at(200, accountsPage, "accounts-again")
 	w.press(400, `button[value="disable"]`, "accounts-nothing-selected")
-	for _, act := range []string{"edit", "groups", "set-username", "set-email", "delete"} {
+	for _, act := range []string{"edit", "groups", "set-username", "set-email", "reset-factors", "refuse", "delete"} {
 		w.at(200, accountsPage+id+"/"+act+"/", act)
 	}
 	w.at(200, accountsPage+id+"/set-username/", "set-username-again")
@@ -281,6 +285,13 @@ func (w *ownerWalk) states() {
 	w.press(400, mainSubmit, "set-username-refused")
 	w.at(200, accountsPage+id+"/", "account")
 	w.press(200, `form[action$="/make-link/"] button`, "link")
+	w.at(200, accountsPage+w.idOf("ada")+"/", "account-signed-in")
+	w.at(200, accountsPage+w.idOf("nobody-here")+"/", "account-without-mail")
+	for _, act := range []string{"add-group", "delete", "approve"} { // the last one is refused
+		require.Equal(w.T, 200, w.Open(w.Base+accountsPage+"?search="+name))
+		click(w.Browser, `td input`)
+		w.press(200, `button[value="`+act+`"]`, "several-"+act)
+	}
 	w.at(200, accountsPage+"new/", "create")
 	w.press(400, mainSubmit, "create-refused")
 	w.at(200, accountsPage+w.idOf("ada")+"/delete/", "last-admin")
@@ -295,29 +306,91 @@ func (w *ownerWalk) states() {
 	w.at(404, accountsPage+"nobody/", "account-none")
 }
 
+// ownersLanguages are all. In two axe-core looks at each page in all four ways, in the
+// others, where it is the texts that differ, in one of them each.
+var ownersLanguages = []string{"en", "de", "es", "fr", "id", "pl", "pt-BR"}
+
+func viewsOf(lang string) []view {
+	if lang == "en" || lang == "de" {
+		return views
+	}
+	n := slices.Index(ownersLanguages, lang) % len(views)
+	return views[n : n+1]
+}
+
+// speaks has the browser ask for a language.
+func (w *walker) speaks(lang string) {
+	w.T.Helper()
+	_, err := chromedp.Call(w.Ctx, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: network.Headers{"Accept-Language": lang}})
+	require.NoError(w.T, err)
+}
+
+// addFactor has somebody set up an app, in another browser.
+func (o *anOwner) addFactor(name string) {
+	o.t.Helper()
+	c := o.s.Client()
+	c.SignIn(name)
+	secret, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(c.Post(200, "enrol-totp", nil).JSON(o.t)["secret"].(string))
+	require.NoError(o.t, err)
+	code, err := factor.Code(secret, factor.Step(time.Now()))
+	require.NoError(o.t, err)
+	c.Post(201, "confirm-totp", served.Data{"code": code})
+}
+
 // TestOwnersPages looks at all of them, with one member and with many.
 func TestOwnersPages(t *testing.T) {
 	t.Parallel()
-	o := newOwner(t)
+	m := served.NewMailServer(t)
+	m.Refuse = func(to string, _ int) *smtp.SMTPError {
+		if to == "later@example.org" {
+			return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 7, 1}, Message: "greylisted, come again"}
+		}
+		return nil
+	}
+	o := newOwnerWithMail(t, m.Listen())
 	w := newWalker(t, o.s.Base())
 	signIn(w.Browser, "ada")
-	for _, lang := range []string{"en", "de", "es", "fr", "id", "pl", "pt-BR"} {
-		_, err := chromedp.Call(w.Ctx, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: network.Headers{"Accept-Language": lang}})
-		require.NoError(t, err)
-		walk := &ownerWalk{&modeWalk{walker: w, s: o.s, lang: lang, axe: lang == "en" || lang == "de"}, o}
+	alone := &ownerWalk{&modeWalk{walker: w, s: o.s, lang: "en", views: views}, o}
+	w.speaks("en")
+	for _, page := range []string{"accounts", "waiting", "invitations", "audit", "mail"} {
+		alone.at(200, adminPath+page+"/", page+"-of-an-empty-realm")
+	}
+	for _, name := range []string{"nobody-here", "later"} {
+		o.member(name)
+		goTo(w.Browser, name)
+		require.Equal(t, 200, w.Press(`form[action$="/mail-link/"] button`))
+	}
+	require.True(t, served.Eventually(func() bool {
+		require.Equal(t, 200, w.Open(w.Base+adminPath+"mail/"))
+		text := w.Text("main")
+		return strings.Contains(text, "come again") && strings.Contains(text, "given up")
+	}, 50*time.Millisecond))
+	for _, lang := range ownersLanguages {
+		w.speaks(lang)
+		walk := &ownerWalk{&modeWalk{walker: w, s: o.s, lang: lang, views: viewsOf(lang)}, o}
 		walk.states()
 		// No invitation is left for the next.
 		walk.Open(walk.Base + adminPath + "invitations/")
 		click(w.Browser, `td input`)
 		require.Equal(t, 200, walk.Press(`button[value="revoke"]`))
 	}
+	// Who set up a second step elsewhere is asked for it before an act.
+	o.addFactor("ada")
+	for _, lang := range ownersLanguages {
+		w.speaks(lang)
+		walk := &ownerWalk{&modeWalk{walker: w, s: o.s, lang: lang, views: viewsOf(lang)}, o}
+		walk.at(200, accountsPage+walk.idOf("ada")+"/", "account-with-a-second-step")
+		require.Equal(t, 200, walk.Open(walk.Base+accountsPage+walk.idOf("later")+"/groups/"))
+		walk.press(200, mainSubmit, "prove")
+		walk.Fill("totp", "000000")
+		walk.press(400, mainSubmit, "prove-refused")
+	}
 	// A page that is full, and the one behind it.
 	for i := range 60 {
 		o.member(fmt.Sprintf("member-with-a-rather-long-name-%02d", i), "members", "friends-of-the-garden")
 	}
-	_, err := chromedp.Call(w.Ctx, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: network.Headers{"Accept-Language": "en"}})
-	require.NoError(t, err)
-	many := &ownerWalk{&modeWalk{walker: w, s: o.s, lang: "en", axe: true}, o}
+	w.speaks("en")
+	many := &ownerWalk{&modeWalk{walker: w, s: o.s, lang: "en", views: views}, o}
 	many.at(200, accountsPage+"?group=members", "accounts-many")
 	many.press(200, `.pager a:last-child`, "accounts-next-page")
 	require.Equal(t, 10, served.Evaluate[int](w.Browser, `document.querySelectorAll("tbody tr").length`))

@@ -433,7 +433,7 @@ func TestStaleSignIn(t *testing.T) {
 	require.Equal(t, "password_incorrect", sitetest.FieldCodes(t, b.Problems().Post(path, sitetest.Data{"first_name": "Bob", "password": "wrong"}), "password"))
 	asks := h.Post(path+"/", url.Values{"first_name": {`B"ob`}, "x": {"1", "2"}})
 	require.Equal(t, http.StatusOK, asks.StatusCode)
-	for _, want := range []string{"Confirm that it is you", `name="first_name" value="B&#34;ob"`, `name="x" value="1"`, `name="x" value="2"`, `type="password"`} {
+	for _, want := range []string{"Confirm that it is you", `action="` + path + `/"`, `name="first_name" value="B&#34;ob"`, `name="x" value="1"`, `name="x" value="2"`, `type="password"`} {
 		require.Contains(t, asks.Text, want)
 	}
 	wrong := h.Post(path+"/", url.Values{"first_name": {"Bob"}, "password": {"wrong"}})

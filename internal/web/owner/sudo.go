@@ -140,7 +140,7 @@ func (c *Call) proveAgain() error {
 // ask is the page that asks for the password, or for a factor. It keeps what the act was
 // sent.
 func (s *Server) ask(c *Call, asked string, status int) {
-	form := Form{Submit: c.Say("page.admin.prove_submit"), Hidden: c.sent(asked)}
+	form := Form{Action: c.Address(strings.ReplaceAll(c.Page.Path, "{id}", c.ID)), Submit: c.Say("page.admin.prove_submit"), Hidden: c.sent(asked)}
 	shown, why := web.CurrentPassword(account.ParamPassword, text.Say("field.old_password")), "page.admin.prove_text"
 	if asked == account.ParamTOTP {
 		shown, why = web.TOTPField(asked), "reauthenticate.totp"
