@@ -199,39 +199,78 @@ func (a *Accounts) checkNewPassword(ctx context.Context, pass string, confirm *s
 	}
 }
 
-// ChangePassword sets a new password. The asking session goes on under a new
-// token (an asking API token stays as it is); every other session and token
-// of the account ends.
+// paramOldPassword is the current password where ParamPassword means the new one.
+const paramOldPassword = "old_password"
+
+// showOwner refuses a change of the password by who doesn't show that the account is his: by
+// the old password, or a factor in its place. Where the account has a factor, the old
+// password counts only with that: in the input, or shown by the sign-in a short while ago.
+// An account without a password gets its first as any change is made. Whatever else is
+// refused about the input is in errs, and told together with a wrong old password.
+func (a *Accounts) showOwner(ctx context.Context, p session.Principal, before *store.User, in field.Input, old string, errs refusal.FieldErrors) (stillGood func(*Txn, *store.User) error, err error) {
+	shown := answer(in, a.sudoWays(before)) != nil
+	wrong := refusal.FieldErrors{{Field: paramOldPassword, Code: refusal.CodePasswordIncorrect}}.Err()
+	refused := errs.Err()
+	if before.PasswordHash != "" && (!shown || in[paramOldPassword].Kind != field.ValueAbsent) {
+		ok, err := a.IsPassword(ctx, before, old)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			a.guessed(ctx, before, "change-password", wrong)
+			refused = refusal.Together(wrong, refused)
+		}
+	}
+	if refused != nil { // a factor is used up by being shown
+		return nil, refused
+	}
+	stillGood = func(*Txn, *store.User) error { return nil }
+	switch {
+	case shown:
+		stillGood, err = a.sudoByFactor(ctx, p, before, in)
+	case before.HasFactor():
+		stillGood, err = a.reauthenticate(ctx, p, in)
+	case before.PasswordHash == "" && a.StaleSignIn(p.Session):
+		err = refusal.New(refusal.CodeInsufficient) // by a new sign-in
+	}
+	return func(t *Txn, u *store.User) error {
+		switch {
+		case u.PasswordHash != before.PasswordHash:
+			return wrong
+		case u.HasFactor() && !before.HasFactor(): // added meanwhile
+			return ReauthenticateBy(a.sudoNames(u)[0])
+		}
+		return stillGood(t, u)
+	}, err
+}
+
+// ChangePassword sets a new password, for who shows that the account is his (showOwner). The
+// asking session goes on under a new token (an asking API token stays as it is); every other
+// session and token of the account ends.
 func (a *Accounts) ChangePassword(ctx context.Context, p session.Principal, in field.Input, client Client) (*store.User, *session.Grant, error) {
 	var errs refusal.FieldErrors
-	oldPass := in.Password("old_password", &errs)
-	pass := in.Password("password", &errs)
-	confirm := a.confirmation(in, a.Policy.ChangePassword.PasswordConfirm, &errs)
 	var before *store.User
 	err := a.View(ctx, func(tx store.Tx) (err error) { before, err = tx.User(p.User.ID); return notSignedIn(err) })
 	if err != nil {
 		return nil, nil, err
 	}
+	old := ""
+	if in[paramOldPassword].Kind != field.ValueAbsent || before.PasswordHash != "" && answer(in, a.sudoWays(before)) == nil {
+		old = in.Password(paramOldPassword, &errs)
+	}
+	pass := in.Password(ParamPassword, &errs)
+	confirm := a.confirmation(in, a.Policy.ChangePassword.PasswordConfirm, &errs)
 	formal := len(errs) > 0
 	a.checkNewPassword(ctx, pass, confirm, before, &errs)
 	if formal { // the old password is not tried: that costs a hash, and a try
 		return nil, nil, errs.Err()
 	}
-	wrong := refusal.FieldErrors{{Field: "old_password", Code: refusal.CodePasswordIncorrect}}.Err()
 	if err := client.pay(); err != nil {
 		return nil, nil, err
 	}
-	ok, err := a.IsPassword(ctx, before, oldPass)
+	stillGood, err := a.showOwner(ctx, p, before, in, old, errs)
 	if err != nil {
 		return nil, nil, err
-	}
-	refused := errs.Err()
-	if !ok {
-		a.guessed(ctx, before, "change-password", wrong)
-		refused = refusal.Together(wrong, refused)
-	}
-	if refused != nil {
-		return nil, nil, refused
 	}
 	hash, err := a.Hasher.Hash(ctx, pass, a.Policy.Hash)
 	if err != nil {
@@ -244,8 +283,8 @@ func (a *Accounts) ChangePassword(ctx context.Context, p session.Principal, in f
 		if u, err = t.User(before.ID); err != nil {
 			return notSignedIn(err)
 		}
-		if u.PasswordHash != before.PasswordHash {
-			return wrong
+		if err := stillGood(t, u); err != nil {
+			return err
 		}
 		asking, err := t.Session(p.Session.Hash)
 		if err != nil { // it was revoked while the hash took its time

@@ -69,9 +69,10 @@ func (a *Accounts) tellOwner(t *Txn, kind store.MailKind, u *store.User, client 
 
 // SudoAsks is the member that has to come with a change of what the account hangs on,
 // by a sign-in: ParamPassword, a factor where the account has one, or "": the sign-in was
-// a short while ago and has shown as much. A recovery code opens enrolment alone.
+// a short while ago and has shown as much. A recovery code opens enrolment alone. The
+// password never stands in for a factor, one that can't be shown here either.
 func (a *Accounts) SudoAsks(u *store.User, s *store.Session, enrols bool) string {
-	ways := a.sudoWays(u)
+	ways := a.sudoNames(u)
 	if len(ways) == 0 {
 		if a.StaleSignIn(s) {
 			return ParamPassword
@@ -97,6 +98,15 @@ func (a *Accounts) sudoWays(u *store.User) (names []string) {
 		}
 	}
 	return names
+}
+
+// sudoNames are sudoWays or, of an account whose factors can't be shown here, what it would
+// have to show. None: it has no factor.
+func (a *Accounts) sudoNames(u *store.User) []string {
+	if ways := a.sudoWays(u); len(ways) > 0 || !u.HasFactor() {
+		return ways
+	}
+	return []string{ParamPasskey}
 }
 
 // reauthenticate refuses a sign-in that is stale, or has shown less than the account
@@ -125,8 +135,8 @@ func (a *Accounts) sudo(ctx context.Context, p session.Principal, in field.Input
 	switch a.SudoAsks(before, asking, enrols) {
 	case "":
 		return func(t *Txn, u *store.User) error { // a factor may have been added meanwhile
-			if a.SudoAsks(u, asking, enrols) != "" && !a.StaleSignIn(asking) {
-				return ReauthenticateBy(a.sudoWays(u)[0])
+			if asks := a.SudoAsks(u, asking, enrols); asks != "" && !a.StaleSignIn(asking) {
+				return ReauthenticateBy(asks)
 			}
 			return nil
 		}, nil
@@ -144,7 +154,7 @@ func (a *Accounts) StaleForAdmin(s *store.Session) bool {
 
 // AdminAsks is SudoAsks for who changes others' accounts.
 func (a *Accounts) AdminAsks(u *store.User, s *store.Session) string {
-	ways := a.sudoWays(u)
+	ways := a.sudoNames(u)
 	switch {
 	case len(ways) > 0 && (a.StaleForAdmin(s) || !slices.Contains(s.AMR, MethodMulti)):
 		return ways[0]
@@ -204,7 +214,7 @@ func (a *Accounts) sudoByPassword(ctx context.Context, p session.Principal, befo
 		if u.PasswordHash != before.PasswordHash {
 			return wrong
 		}
-		if ways := a.sudoWays(u); len(ways) > 0 { // a factor was added meanwhile
+		if ways := a.sudoNames(u); len(ways) > 0 { // a factor was added meanwhile
 			return ReauthenticateBy(ways[0])
 		}
 		_, err := t.Session(p.Session.Hash)
@@ -215,10 +225,9 @@ func (a *Accounts) sudoByPassword(ctx context.Context, p session.Principal, befo
 // sudoByFactor takes a factor in a transaction of its own: an answer is used up, right or
 // wrong, whatever becomes of the act.
 func (a *Accounts) sudoByFactor(ctx context.Context, p session.Principal, before *store.User, in field.Input) (stillGood func(*Txn, *store.User) error, err error) {
-	ways := a.sudoWays(before)
-	k := answer(in, ways)
+	k := answer(in, a.sudoWays(before))
 	if k == nil {
-		return nil, ReauthenticateBy(ways[0])
+		return nil, ReauthenticateBy(a.sudoNames(before)[0])
 	}
 	var refused error
 	err = a.Update(ctx, func(t *Txn) error {

@@ -66,6 +66,13 @@ func NewPasswordInputs(s *Options, confirm bool) []InputDoc {
 func SudoInputs() []InputDoc {
 	return []InputDoc{
 		{account.ParamPassword, false, PasswordInput(account.ParamPassword, "The current password; needed where the sign-in is older than `register_email.max_age`, and the account has no factor.").schema},
+		FactorInputs()[0], FactorInputs()[1],
+	}
+}
+
+// FactorInputs are those of SudoInputs that show a factor.
+func FactorInputs() []InputDoc {
+	return []InputDoc{
 		{account.ParamTOTP, false, NewObject("type", "string", "description", "A code of the app; in place of `password` where the account has a factor.", "examples", []any{"287082"})},
 		{account.ParamPasskey, false, PasskeyInput(false).schema},
 	}

@@ -264,13 +264,19 @@ func LongField(name string, label text.Phrase, required bool) FormField {
 func SudoFields(enrols bool) []FormField {
 	pass := CurrentPassword(account.ParamPassword, text.Say("field.old_password"))
 	pass.Hint = text.Say("hint.reauthenticate")
-	code := TOTPField(account.ParamTOTP)
-	code.Hint = text.Say("hint.reauthenticate_totp")
-	fields := []FormField{pass, code}
+	fields := []FormField{pass, SudoCode()}
 	for i := range fields {
 		fields[i].sudo, fields[i].enrols = true, enrols
 	}
 	return fields
+}
+
+// SudoCode is the one of SudoFields that asks for a factor, for a form in which the password
+// is another matter.
+func SudoCode() FormField {
+	f := TOTPField(account.ParamTOTP)
+	f.Hint, f.sudo = text.Say("hint.reauthenticate_totp"), true
+	return f
 }
 
 // asksSudo reports whether a field of SudoFields is to be filled in.
