@@ -73,7 +73,7 @@ type Enrolment struct {
 // A FactorFailure is one wrong answer to the question for a factor.
 type FactorFailure struct {
 	At time.Time
-	// Challenge names what was answered: the first bytes of a hash; zero: no challenge.
+	// Challenge names what was answered, or the sign-in that asked: the first bytes of a hash.
 	Challenge [8]byte
 }
 

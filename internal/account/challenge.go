@@ -4,6 +4,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -43,8 +44,11 @@ const (
 var firstMethods = []string{MethodPassword, MethodTrusted, MethodMail, MethodDeviceKey, MethodSyncedKey}
 
 // Wrong answers where a factor is asked for: how many one challenge takes, how many an
-// account takes in factorWindow over all challenges, devices and changes, and at how many
-// in a row its owner is told that somebody has the password.
+// account takes in factorWindow over all challenges, devices and changes until no code of an
+// app is taken, and at how many in a row its owner is told that somebody has the password.
+// A device that has signed in to the account before has as many again, so that who has
+// nothing but the password keeps nobody out; nor do recovery codes and passkeys close, which
+// nobody guesses.
 const (
 	challengeTries = 5
 	factorTries    = 10
@@ -103,23 +107,29 @@ func (a *Accounts) asks(u *store.User, first string) *Challenge {
 type factorKind struct {
 	// param is the member with the answer, and how the kind is called in a challenge.
 	param string
-	// sudo: it opens changes of the account, too.
-	sudo bool
+	// sudo: it opens changes of the account, too. short: it can be guessed, by who may try
+	// for long.
+	sudo, short bool
 	// has reports whether an account can answer in this way.
 	has func(a *Accounts, u *store.User) bool
 	// show checks the answer and notes on u what is used up with it; the caller writes u.
-	// It returns what was shown (store.Session.AMR); none: the answer is wrong. tx is the
-	// transaction of the act: nothing slow.
+	// It returns what was shown (store.Session.AMR); none: the answer is wrong, and errSpent
+	// that it was right once. tx is the transaction of the act: nothing slow.
 	show func(a *Accounts, t *Txn, u *store.User, in field.Input, from occasion) ([]string, error)
 }
+
+// errSpent is of an answer that was right and is used up: a form that was sent twice is no
+// guess.
+var errSpent = errors.New("the answer is used up")
 
 // factorKinds are all ways, in the order in which they are offered.
 var factorKinds = []factorKind{totpKind, passkeyKind, recoveryKind}
 
 var totpKind = factorKind{
-	param: ParamTOTP, sudo: true,
+	param: ParamTOTP, sudo: true, short: true,
 	has: func(_ *Accounts, u *store.User) bool { return u.HasFactor(store.FactorTOTP) },
 	show: func(a *Accounts, _ *Txn, u *store.User, in field.Input, _ occasion) ([]string, error) {
+		var spent error
 		for i := range u.Factors {
 			f := &u.Factors[i]
 			if f.Type != store.FactorTOTP {
@@ -133,8 +143,11 @@ var totpKind = factorKind{
 				f.LastStep, f.LastUsed = used, a.Time()
 				return []string{MethodOTP, MethodMulti}, nil
 			}
+			if _, ok := factor.Match(secret, in.Text(ParamTOTP), a.Now(), 0); ok {
+				spent = errSpent
+			}
 		}
-		return nil, nil
+		return nil, spent
 	},
 }
 
@@ -177,7 +190,7 @@ func (a *Accounts) ways(u *store.User) []string {
 // answer is the kind of the answer that an input has to what is asked, nil for none.
 func answer(in field.Input, ways []string) *factorKind {
 	for i, k := range factorKinds {
-		if slices.Contains(ways, k.param) && in[k.param].Kind != field.ValueAbsent && (in.Text(k.param) != "" || !in.IsForm()) {
+		if slices.Contains(ways, k.param) && in.Nested(k.param) != "" {
 			return &factorKinds[i]
 		}
 	}
@@ -188,7 +201,7 @@ func answer(in field.Input, ways []string) *factorKind {
 // returned, or why it is refused: then a wrong answer is noted on u, which the caller has
 // to write all the same.
 func (a *Accounts) showFactor(t *Txn, u *store.User, k *factorKind, in field.Input, from occasion) (shown []string, refused, err error) {
-	now, of := a.Time(), challengeName(from.challenge)
+	now, of := a.Time(), from.name()
 	u.FactorFailures = slices.DeleteFunc(u.FactorFailures, func(f store.FactorFailure) bool { return now.Sub(f.At) >= factorWindow })
 	tries := 0
 	for _, f := range u.FactorFailures {
@@ -196,32 +209,41 @@ func (a *Accounts) showFactor(t *Txn, u *store.User, k *factorKind, in field.Inp
 			tries++
 		}
 	}
+	limit := factorTries
+	if from.client.Device == u.ID {
+		limit += factorTries
+	}
+	left := limit - len(u.FactorFailures)
 	switch {
 	case tries >= challengeTries:
 		return nil, refusal.New(refusal.CodeChallengeExpired), nil
-	case len(u.FactorFailures) >= factorTries:
-		return nil, TooOften(u.FactorFailures[0].At.Add(factorWindow).Sub(now)), nil
+	case left <= 0 && k.short:
+		return nil, TooOften(u.FactorFailures[-left].At.Add(factorWindow).Sub(now)), nil
 	}
-	if shown, err = k.show(a, t, u, in, from); err != nil {
+	shown, err = k.show(a, t, u, in, from)
+	switch {
+	case errors.Is(err, errSpent):
+		return nil, factorInvalid(k.param), nil
+	case err != nil:
 		return nil, nil, err
-	}
-	if len(shown) > 0 {
+	case len(shown) > 0: // what its owner has mistyped here; what others have tried stays
+		u.FactorFailures = slices.DeleteFunc(u.FactorFailures, func(f store.FactorFailure) bool { return f.Challenge == of })
 		u.FactorFailuresInRow = 0
 		return shown, nil, nil
 	}
-	u.FactorFailures = append(u.FactorFailures, store.FactorFailure{At: now, Challenge: of})
+	if left > 0 {
+		u.FactorFailures = append(u.FactorFailures, store.FactorFailure{At: now, Challenge: of})
+	}
 	if u.FactorFailuresInRow++; u.FactorFailuresInRow == toldAt {
 		err = a.tellOwner(t, store.MailFactorGuessed, u, from.client)
 	}
 	return nil, factorInvalid(k.param), err
 }
 
-// challengeName is what is kept of a challenge with a wrong answer to it.
-func challengeName(token string) (name [8]byte) {
-	if token == "" {
-		return name
-	}
-	sum := sha256.Sum256([]byte(token))
+// name is what is kept of an occasion with a wrong answer: some of a hash of its challenge,
+// or of the sign-in that asks.
+func (from occasion) name() (name [8]byte) {
+	sum := sha256.Sum256([]byte(cmp.Or(from.challenge, from.session.Text())))
 	copy(name[:], sum[:])
 	return name
 }

@@ -224,12 +224,12 @@ func (a *Accounts) showOwner(ctx context.Context, p session.Principal, before *s
 	if refused != nil { // a factor is used up by being shown
 		return nil, refused
 	}
-	stillGood = func(*Txn, *store.User) error { return nil }
+	further := func(*Txn, *store.User) error { return nil }
 	switch {
 	case shown:
-		stillGood, err = a.sudoByFactor(ctx, p, before, in)
+		further, err = a.sudoByFactor(ctx, p, before, in)
 	case before.HasFactor():
-		stillGood, err = a.reauthenticate(ctx, p, in)
+		further, err = a.reauthenticate(ctx, p, in)
 	case before.PasswordHash == "" && a.StaleSignIn(p.Session):
 		err = refusal.New(refusal.CodeInsufficient) // by a new sign-in
 	}
@@ -240,7 +240,7 @@ func (a *Accounts) showOwner(ctx context.Context, p session.Principal, before *s
 		case u.HasFactor() && !before.HasFactor(): // added meanwhile
 			return ReauthenticateBy(a.sudoNames(u)[0])
 		}
-		return stillGood(t, u)
+		return further(t, u)
 	}, err
 }
 

@@ -90,14 +90,15 @@ type toll struct {
 // newToll looks whether there is anything left for a call.
 func (r *Realm) newToll(c *Call, e *Endpoint) (*toll, error) {
 	t := &toll{realm: r, call: c, e: e}
-	if t.free = e.Throttle == "" || r.Options.Unlimited || e.reads(c.Req); t.free {
-		return t, nil
-	}
-	if e.Device != nil {
-		if t.device = r.knownDevice(c, e.Device(c)); t.device != nil {
+	t.free = e.Throttle == "" || r.Options.Unlimited || e.reads(c.Req)
+	if e.Device != nil && !e.reads(c.Req) { // what an account itself counts asks for it too
+		if t.device = r.knownDevice(c, e.Device(c)); t.device != nil && !t.free {
 			c.Req = c.Req.WithContext(password.Preferred(c.Req.Context()))
 			return t, nil
 		}
+	}
+	if t.free {
+		return t, nil
 	}
 	limit := r.Options.Limits[e.Throttle]
 	tables := throttleTables[e.Throttle]

@@ -5,12 +5,15 @@ package factors_test
 import (
 	"maps"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -44,9 +47,101 @@ func TestAttacksOnTheSecondStep(t *testing.T) {
 			b := s.Browser().Problems()
 			challenge := challenged(t, b, "ada")
 			sitetest.RequireError(t, b.Post("/accounts/login-factor", answerWith(challenge, "totp", a.code())), 429, "throttled")
-			sitetest.RequireError(t, b.Post("/accounts/login-factor", answerWith(challenge, "recovery_code", codes[0])), 429, "throttled")
+			s.Mails()
+			s.ResetPassword("ada", sitetest.Password)
+			challenge = challenged(t, b, "ada")
+			sitetest.RequireError(t, b.Post("/accounts/login-factor", answerWith(challenge, "totp", a.code())), 429, "throttled")
 			s.Travel(time.Hour)
 			require.Equal(t, http.StatusOK, b.Post("/accounts/login-factor", answerWith(challenged(t, b, "ada"), "totp", a.code())).StatusCode)
+		},
+		"who has the password alone keeps nobody out": func(t *testing.T, s *sitetest.Site, _ string, a app, codes []string) {
+			known := s.Browser().Problems()
+			require.Equal(t, http.StatusOK, known.Post("/accounts/login-factor", answerWith(challenged(t, known, "ada"), "totp", a.code())).StatusCode)
+			delete(known.Cookie, sitetest.SessionCookie)
+			s.Travel(time.Minute)
+			for i := range 25 {
+				b := s.Browser().Problems()
+				res := b.Post("/accounts/login-factor", answerWith(challenged(t, b, "ada"), "totp", wrong))
+				require.Equal(t, map[bool]int{true: 400, false: 429}[i < 10], res.StatusCode)
+				b = s.Browser().Problems()
+				sitetest.RequireError(t, b.Post("/accounts/login-factor", answerWith(challenged(t, b, "ada"), "recovery_code", "0000-0000-0000")), 400, "recovery_code:factor_invalid")
+				if i == 4 {
+					break
+				}
+			}
+			for range 5 {
+				b := s.Browser().Problems()
+				sitetest.RequireError(t, b.Post("/accounts/login-factor", answerWith(challenged(t, b, "ada"), "totp", a.code())), 429, "throttled")
+			}
+			b := s.Browser().Problems()
+			require.Equal(t, http.StatusOK, b.Post("/accounts/login-factor", answerWith(challenged(t, b, "ada"), "recovery_code", codes[0])).StatusCode)
+			for range 2 { // his own device has its own tries, and they have an end
+				challenge := challenged(t, known, "ada")
+				for range 4 {
+					sitetest.RequireError(t, known.Post("/accounts/login-factor", answerWith(challenge, "totp", wrong)), 400, "totp:factor_invalid")
+				}
+			}
+			require.Equal(t, http.StatusOK, known.Post("/accounts/login-factor", answerWith(challenged(t, known, "ada"), "totp", a.code())).StatusCode)
+			delete(known.Cookie, sitetest.SessionCookie)
+			s.Travel(time.Minute)
+			for range 2 {
+				sitetest.RequireError(t, known.Post("/accounts/login-factor", answerWith(challenged(t, known, "ada"), "totp", wrong)), 400, "totp:factor_invalid")
+			}
+			sitetest.RequireError(t, known.Post("/accounts/login-factor", answerWith(challenged(t, known, "ada"), "totp", a.code())), 429, "throttled")
+		},
+		"what is no try": func(t *testing.T, s *sitetest.Site, id string, a app, _ []string) {
+			b := s.Browser().Problems()
+			challenge := challenged(t, b, "ada")
+			for _, none := range []any{nil, "", "  ", true} {
+				sitetest.RequireError(t, b.Post("/accounts/login-factor", sitetest.Data{"challenge": challenge, "totp": none}), 400, "totp:required")
+			}
+			require.Empty(t, s.Stored(id).FactorFailures)
+			code, had := a.code(), maps.Clone(b.Cookie)
+			require.Equal(t, http.StatusOK, b.Post("/accounts/login-factor", answerWith(challenge, "totp", code)).StatusCode)
+			b.Cookie = had
+			for range 12 { // sent again, by a browser or a network
+				b.Cookie = maps.Clone(had)
+				sitetest.RequireError(t, b.Post("/accounts/login-factor", answerWith(challenge, "totp", code)), 400, "totp:factor_invalid")
+			}
+			require.Empty(t, s.Stored(id).FactorFailures)
+			require.Zero(t, s.Stored(id).FactorFailuresInRow)
+		},
+		"what its owner mistypes is forgiven, and what others try is not": func(t *testing.T, s *sitetest.Site, id string, a app, _ []string) {
+			thief, owner := s.Browser().Problems(), s.Browser().Problems()
+			for b, n := range map[*sitetest.Browser]int{thief: 4, owner: 3} {
+				challenge := challenged(t, b, "ada")
+				for range n {
+					sitetest.RequireError(t, b.Post("/accounts/login-factor", answerWith(challenge, "totp", wrong)), 400, "totp:factor_invalid")
+				}
+				if b == owner {
+					require.Equal(t, http.StatusOK, b.Post("/accounts/login-factor", answerWith(challenge, "totp", a.code())).StatusCode)
+				}
+			}
+			require.Len(t, s.Stored(id).FactorFailures, 4)
+		},
+		"the password changed by it alone": func(t *testing.T, s *sitetest.Site, id string, a app, codes []string) {
+			b := s.Browser().Problems()
+			require.Equal(t, http.StatusOK, b.Post("/accounts/login-factor", answerWith(challenged(t, b, "ada"), "recovery_code", codes[0])).StatusCode)
+			fresh := sitetest.Data{"password": sitetest.NewPassword, "password_confirm": sitetest.NewPassword}
+			old := sitetest.Data{"old_password": sitetest.Password}
+			for want, with := range map[string]sitetest.Data{
+				"old_password:required": nil, "totp:reauthentication_required": old, "old_password:password_incorrect": {"old_password": "a guess at it", "totp": a.code()},
+				"totp:factor_invalid": {"totp": wrong}, "old_password:required ": {"recovery_code": codes[1]}, "old_password:required  ": {"passkey": "{}"},
+			} {
+				sitetest.RequireError(t, b.Post("/accounts/change-password", sitetest.With(fresh, with)), 400, strings.TrimSpace(want))
+			}
+			before := s.Stored(id).PasswordHash
+			require.Equal(t, http.StatusOK, b.Post("/accounts/change-password", sitetest.With(fresh, sitetest.Data{"totp": a.code()})).StatusCode, "in place of the old one")
+			require.NotEqual(t, before, s.Stored(id).PasswordHash)
+			require.Equal(t, http.StatusOK, b.Get("/accounts/profile").StatusCode)
+			s.Travel(time.Minute)
+			again := sitetest.Data{"old_password": sitetest.NewPassword, "password": sitetest.Password, "password_confirm": sitetest.Password}
+			require.Equal(t, http.StatusOK, b.Post("/accounts/change-password", sitetest.With(again, sitetest.Data{"totp": a.code()})).StatusCode, "beside the old one")
+
+			s.Travel(time.Minute)
+			b = signIn(t, s, sitetest.Password, &a)
+			sitetest.RequireError(t, b.Post("/accounts/change-password", fresh), 400, "old_password:required")
+			require.Equal(t, http.StatusOK, b.Post("/accounts/change-password", sitetest.With(fresh, old)).StatusCode, "the sign-in has shown it")
 		},
 		"changes of the account take as few": func(t *testing.T, s *sitetest.Site, id string, a app, codes []string) {
 			b := s.Browser().Problems()
@@ -180,4 +275,63 @@ func TestEnrolmentIsOfOneSignIn(t *testing.T) {
 		_, claims = sitetest.ClaimsOf(t, next.JSON(t)["token"].(string))
 		require.Equal(t, []any{"pwd", "otp", "mfa"}, claims["amr"])
 	})
+}
+
+// An account without a password gets its first like any change, and by the page too.
+func TestFirstPassword(t *testing.T) {
+	fresh := sitetest.Data{"password": sitetest.NewPassword, "password_confirm": sitetest.NewPassword}
+	s := sitetest.NewWithPasskeys(t)
+	id := s.Member("ada")
+	b := s.SignedIn("ada").Problems()
+	s.Set(id, func(u *store.User) { u.PasswordHash = "" })
+	s.Travel(sitetest.Day)
+	sitetest.RequireError(t, b.Post("/accounts/change-password", fresh), 401, "insufficient_user_authentication")
+	s.Travel(-sitetest.Day)
+	require.NotContains(t, b.Get("/accounts/profile").Text, "old_password")
+	require.Equal(t, http.StatusOK, b.Post("/accounts/change-password", fresh).StatusCode, "he has just signed in")
+
+	d := s.Device()
+	require.Equal(t, http.StatusCreated, b.AddPasskey(d).StatusCode)
+	s.Set(id, func(u *store.User) { u.PasswordHash = "" })
+	s.Travel(sitetest.Day)
+	sitetest.RequireError(t, b.Post("/accounts/change-password", fresh), 400, "passkey:reauthentication_required")
+	require.Equal(t, http.StatusOK, b.Post("/accounts/change-password", sitetest.With(fresh, sitetest.Data{"passkey": b.ShowPasskey(d)})).StatusCode)
+}
+
+// A factor that can't be shown here is no reason to take the password for it.
+func TestHardeningNoSudoByThePasswordWhereAFactorCannotBeShown(t *testing.T) {
+	path := t.TempDir() + "/r.db"
+	s := sitetest.NewWithPasskeysAt(t, path)
+	id := s.Member("ada")
+	b := s.SignedIn("ada")
+	require.Equal(t, http.StatusCreated, b.AddPasskey(s.Device()).StatusCode)
+	factor := s.Stored(id).Factors[0].ID.String()
+	s.Close()
+	s = sitetest.NewWithPasskeysAt(t, path, func(s *registration.Settings) { s.Factors.Passkey = sitetest.Off() })
+	b.Site = s
+	s.Travel(sitetest.Day)
+	b.Problems()
+	for path, body := range map[string]sitetest.Data{
+		"remove-factor": {"id": factor}, "recovery-codes": {}, "register-email": {"email": "eve@example.net"}, "enrol-totp": {},
+	} {
+		sitetest.RequireError(t, b.Post("/accounts/"+path, sitetest.With(body, sitetest.Data{"password": sitetest.Password})), 400, "passkey:reauthentication_required")
+	}
+}
+
+// The page asks for both, and says why.
+func TestChangePasswordPageOfAnAccountWithAFactor(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	b := s.SignedIn("ada").LikeBrowser()
+	require.NotContains(t, b.Get("/accounts/change-password/").Text, `name="totp"`)
+	a, _ := enrol(t, s, s.SignedIn("ada"))
+	page := b.Get("/accounts/change-password/").Text
+	require.Contains(t, page, `name="totp"`)
+	require.Contains(t, page, `name="old_password"`)
+	form := sitetest.Data{"old_password": sitetest.Password, "password": sitetest.NewPassword, "password_confirm": sitetest.NewPassword}
+	res := b.Post("/accounts/change-password/", sitetest.FormOf(form))
+	require.Equal(t, http.StatusBadRequest, res.StatusCode)
+	require.Contains(t, res.Text, sitetest.Words(text.Say("reauthenticate.totp")))
+	res = b.Post("/accounts/change-password/", sitetest.FormOf(sitetest.With(form, sitetest.Data{"totp": a.code()})))
+	require.Equal(t, http.StatusSeeOther, res.StatusCode, res.Text)
 }

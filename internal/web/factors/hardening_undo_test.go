@@ -64,6 +64,15 @@ type taken struct {
 	had   []store.Factor    // before
 }
 
+// shows is what the app shows where one is asked for, once.
+func (c *taken) shows() sitetest.Data {
+	if c.app == nil {
+		return nil
+	}
+	c.s.Travel(time.Minute)
+	return sitetest.Data{"totp": c.app.code()}
+}
+
 // changeOf has somebody who is signed in add a factor, the first one, or remove the only one.
 // ahead is done before, by him.
 func changeOf(t *testing.T, adds bool, ahead func(t *testing.T, s *sitetest.Site, thief *sitetest.Browser, first *app) *sitetest.Browser) (c taken) {
@@ -135,7 +144,7 @@ func TestHardeningWhoCanUndoAFactor(t *testing.T) {
 		"both, and the thief has changed the password since": {has: func(t *testing.T, c *taken) (*sitetest.Browser, sitetest.Data) {
 			from := sitetest.Password
 			for _, to := range []string{thiefs + " 1", thiefs + " 2", thiefs + " 3", thiefs + " 4"} {
-				changePassword(t, c.thief, from, to)
+				changePassword(t, c.thief, from, to, c.shows())
 				from = to
 			}
 			return c.s.Browser(), with(sitetest.Password)
@@ -147,7 +156,7 @@ func TestHardeningWhoCanUndoAFactor(t *testing.T) {
 			return c.s.Browser(), with(sitetest.Password)
 		}},
 		"the mailbox, and a password of the thief's since": {has: func(t *testing.T, c *taken) (*sitetest.Browser, sitetest.Data) {
-			changePassword(t, c.thief, sitetest.Password, thiefs)
+			changePassword(t, c.thief, sitetest.Password, thiefs, c.shows())
 			return c.s.Browser(), with(thiefs)
 		}, want: wrong},
 		"the mailbox, and a password of long before": {ahead: func(t *testing.T, s *sitetest.Site, thief *sitetest.Browser, first *app) *sitetest.Browser {

@@ -24,7 +24,7 @@ func EndpointLoginFactor(r *web.Realm) *web.Endpoint {
 		Spends: web.Spends{Throttle: account.ThrottleLogin, Device: askedUser},
 		Doc: web.EndpointDoc{
 			Tag: web.TagSignIn, Summary: "Finish a sign-in that asks for more than the password", Success: http.StatusOK, Answer: web.SchemaSignIn,
-			Description: "By what the challenge asks for: one of its `factors`, and the `terms`. After five wrong factors the password is asked for again; an account takes ten in an hour.",
+			Description: "By what the challenge asks for: one of its `factors`, and the `terms`. After five wrong factors the password is asked for again. After ten of an account in an hour no code of an app is taken, but by a browser that has signed in before; passkeys and recovery codes are.",
 			Inputs:      []web.InputDoc{web.ChallengeInput, web.TOTPInput, web.PasskeyInput(false), web.RecoveryInput},
 			Codes:       []refusal.Code{refusal.CodeChallengeExpired, refusal.CodeFactorInvalid, refusal.CodeFactorRequired, refusal.CodeThrottled},
 		},
