@@ -101,7 +101,7 @@ func TestOpenAPIRequiresWhatIsNeeded(t *testing.T) {
 				code := list.([]any)[0].(map[string]any)["code"]
 				require.Equal(t, "required", code)
 				require.True(t, slices.Contains(required, name) || name == "login" || name == "id" || name == "old_password", // something else may stand for it
-					 "%s %s needs %s", method, path, name)
+					"%s %s needs %s", method, path, name)
 			}
 		}
 	}
