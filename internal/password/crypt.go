@@ -125,7 +125,7 @@ func readSHACrypt(encoded string, bare bool) (digested, error) {
 		return digested{}, err
 	}
 	d := digested{
-		settings: strings.TrimSuffix(encoded, part[1]), fast: rounds < slowIterations,
+		settings: strings.TrimSuffix(encoded, part[1]), fast: rounds < slowIterations, heavy: rounds > easySHARounds,
 		digest: func(password string) ([]byte, error) {
 			if len(password) > maxCryptPassword {
 				return nil, nil

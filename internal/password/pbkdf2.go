@@ -69,7 +69,7 @@ func readPBKDF2(encoded string, bare bool) (digested, error) {
 			return digested{}, err
 		}
 		return digested{
-			settings: strings.TrimSuffix(encoded, part[2]), key: key, fast: n < slowIterations,
+			settings: strings.TrimSuffix(encoded, part[2]), key: key, fast: n < slowIterations, heavy: n > easyIterations,
 			// It fails only where Go runs in FIPS 140-only mode and the hash has less salt
 			// than that demands.
 			digest: func(password string) ([]byte, error) {

@@ -11,8 +11,9 @@ import (
 )
 
 // Pool bounds how many password hashes are computed at once. That bounds the
-// memory: workers × Params.Memory for its own hashes, and at worst 1 GiB for
-// each worker if hashes of that cost were imported. It also keeps a flood of
+// memory: workers × Params.Memory for its own hashes, at worst 256 MiB for each worker
+// if hashes of that cost were imported, and 1 GiB for those above that, which have a single
+// turn of their own (see heavy). It also keeps a flood of
 // logins from starving everything else, as the OWASP Password Storage Cheat
 // Sheet warns of.
 //
@@ -20,10 +21,11 @@ import (
 // concurrent use. It holds no goroutine, so it needs no closing.
 type Pool struct {
 	turns *queue
+	heavy *queue
 }
 
 // NewPool returns a pool with these limits.
-func NewPool(l Limits) *Pool { return &Pool{turns: newQueue(l)} }
+func NewPool(l Limits) *Pool { return &Pool{turns: newQueue(l), heavy: newQueue(heavyLimits(l))} }
 
 // The size of NewDefaultPool.
 const (
@@ -118,7 +120,11 @@ func (p *Pool) verify(ctx context.Context, encoded, password string, then func(s
 	if err != nil || len(password) > MaxLength {
 		return false, "", err
 	}
-	err = p.do(ctx, func() error {
+	turns := p.turns
+	if heavy(s) {
+		turns = p.heavy
+	}
+	err = turns.do(ctx, func() error {
 		var other bool
 		var err error
 		if ok, other, err = matchesAny(s, candidates(password)); ok {
@@ -129,19 +135,22 @@ func (p *Pool) verify(ctx context.Context, encoded, password string, then func(s
 	return ok, after, err
 }
 
+// do is do of the usual turns.
+func (p *Pool) do(ctx context.Context, work func() error) error { return p.turns.do(ctx, work) }
+
 // do runs work in a turn, and returns its error or ErrBusy.
-func (p *Pool) do(ctx context.Context, work func() error) error {
-	if err := p.turns.acquire(ctx); err != nil {
+func (q *queue) do(ctx context.Context, work func() error) error {
+	if err := q.acquire(ctx); err != nil {
 		return err
 	}
 	// A select with several ways open takes any. Nobody waits for the result
 	// any more, so the turn goes to the next; that no work took no time says
 	// nothing of how long hashes take.
 	if err := ctx.Err(); err != nil {
-		p.turns.pass()
+		q.pass()
 		return fmt.Errorf("%w: %w", ErrBusy, err)
 	}
 	begin := time.Now()
-	defer func() { p.turns.release(time.Since(begin)) }()
+	defer func() { q.release(time.Since(begin)) }()
 	return work()
 }

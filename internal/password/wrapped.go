@@ -29,6 +29,8 @@ type digested struct {
 	digest func(password string) ([]byte, error)
 	// fast says that a guess costs next to nothing.
 	fast bool
+	// heavy says that the digest is costly (see heavy).
+	heavy bool
 }
 
 // A digestReader reads a hash, or with bare one without its digest: the settings of a
