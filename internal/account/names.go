@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"go.uber.org/zap"
 
@@ -297,4 +298,22 @@ func (t claimedTx) UserByKey(name, key string) (*store.User, error) {
 		return &store.User{}, nil // nobody that there is
 	}
 	return u, err
+}
+
+// fieldName is what a field of another system would be called here: phoneNumber,
+// Phone-Number and "phone number" are phone_number. Empty: nothing is left of it.
+func fieldName(name string) string {
+	var b strings.Builder
+	runes := []rune(name)
+	for i, r := range runes {
+		upper := unicode.IsUpper(r)
+		switch {
+		case !unicode.IsLetter(r) && !unicode.IsDigit(r):
+			r = '_'
+		case upper && i > 0 && (!unicode.IsUpper(runes[i-1]) || i+1 < len(runes) && unicode.IsLower(runes[i+1])):
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return strings.Join(strings.FieldsFunc(b.String(), func(r rune) bool { return r == '_' }), "_")
 }

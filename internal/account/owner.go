@@ -146,10 +146,25 @@ func (i *Import) read(tx store.Tx, r *Arrival, d *decision) (*store.User, refusa
 			*flag = *said
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
+		if f, ok := a.Policy.Fields.ByName[name]; ok && (f.Extra || slices.Contains(ownNames, name)) {
+			continue
+		}
+		here := fieldName(name)
+		_, twice := r.Fields[here]
+		if f, ok := a.Policy.Fields.ByName[here]; ok && f.Extra && !twice {
+			r.Fields[here] = r.Fields[name]
+			delete(r.Fields, name)
+		}
+	}
 	in := maps.Clone(r.Fields)
 	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
 		if f, ok := a.Policy.Fields.ByName[name]; !ok || !f.Extra && !slices.Contains(ownNames, name) {
-			d.remark(name, RemarkUnknownField, "the realm has no such field, so it is left out; to take it, add it to the fields of the user first")
+			add := "it"
+			if here := fieldName(name); here != name && here != "" {
+				add = here
+			}
+			d.remark(name, RemarkUnknownField, "the realm has no such field, so it is left out; to take it, add %s to the fields of the user first", add)
 			delete(in, name)
 		}
 	}

@@ -12,7 +12,9 @@ import (
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/transfer"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -300,4 +302,47 @@ func TestWhatSomebodySignsInWithIsTold(t *testing.T) {
 	ada, err := s.Accounts.Lookup(t.Context(), "ada@example.org")
 	require.NoError(t, err)
 	require.Equal(t, []any{"ada", false}, []any{ada.Username, ada.EmailVerified})
+}
+
+// Other systems spell the names of fields in ways that no field here has: they go to the
+// field of that meaning if there is one. Else the name is told, with the one to add.
+func TestFieldsSpelledAsElsewhere(t *testing.T) {
+	s := sitetest.New(t, func(s *registration.Settings) {
+		for _, name := range []string{"phone_number", "photo_url", "city2", "nick_name"} {
+			s.User.Fields = append(s.User.Fields, field.Spec{Name: name, Type: "text"})
+		}
+	})
+	report, remarks := imported(s, "csv", "username,phoneNumber,photoURL,City 2,nick_name,nickName,shoeSize,Email-Address,firstName,!\nada,1,2,3,4,5,6,7,8,9\nbob,1,2,3,4,5,6,7,8,9\n")
+	require.Equal(t, 2, report.Added)
+	require.Equal(t, []string{
+		"2 ada added ! unknown_field", "2 ada added City 2 unknown_field", "2 ada added Email-Address unknown_field",
+		"2 ada added firstName unknown_field", "2 ada added nickName unknown_field", "2 ada added shoeSize unknown_field",
+	}, says(remarks)[:6])
+	require.Len(t, report.Reasons, 6, "once by name")
+	for _, r := range report.Reasons {
+		require.Equal(t, 2, r.Count)
+		if r.Field == "shoeSize" {
+			require.Contains(t, r.Message, "add shoe_size to the fields of the user first")
+		}
+	}
+	u, err := s.Accounts.Lookup(t.Context(), "ada")
+	require.NoError(t, err)
+	require.Equal(t, map[string]any{"phone_number": "1", "photo_url": "2", "nick_name": "4"}, u.Extra)
+	require.Empty(t, u.Email)
+	require.Empty(t, u.FirstName)
+	report, remarks = imported(s, "csv", "username,phoneNumber\nada,0\n", func(o *transfer.Options) { o.Update = true })
+	require.Empty(t, remarks)
+	require.Equal(t, 1, report.Updated)
+
+	keycloak := `{"users":[{"username":"eve","enabled":true,"attributes":{"phoneNumber":["+1"],"locale":["de"]}}]}`
+	_, remarks = imported(s, "keycloak", keycloak)
+	require.Equal(t, []string{"1 eve added locale unknown_field"}, says(remarks))
+	u, err = s.Accounts.Lookup(t.Context(), "eve")
+	require.NoError(t, err)
+	require.Equal(t, "+1", u.Extra["phone_number"])
+	_, remarks = imported(s, "firebase", `{"users":[{"localId":"x","email":"fay@example.org","phoneNumber":"+2","customAttributes":"{\"photoUrl\":\"p\"}"}]}`)
+	require.Empty(t, remarks)
+	u, err = s.Accounts.Lookup(t.Context(), "fay@example.org")
+	require.NoError(t, err)
+	require.Equal(t, map[string]any{"phone_number": "+2", "photo_url": "p"}, u.Extra)
 }
