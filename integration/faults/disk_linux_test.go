@@ -75,6 +75,64 @@ func requireReadsOnly(s *served.Server, c *served.Client) {
 	}
 }
 
+// A file that finds no room to wait in is refused as a whole, 507, and so is an export: the
+// server goes on, nobody was taken, and nothing of it stays on the disk.
+func TestFaultDiskFullForATransfer(t *testing.T) {
+	dir := mount(t, "size=3m", 0)
+	s, c, path := onDisk(t, dir)
+	used := func() uint64 {
+		t.Helper()
+		var at syscall.Statfs_t
+		require.NoError(t, syscall.Statfs(dir, &at))
+		return at.Blocks - at.Bfree
+	}
+	before := used()
+	large := "username,first_name\n" + strings.Repeat("bob,"+strings.Repeat("x", 1000)+"\n", 4000)
+	for _, query := range []string{"format=csv", "format=csv&dry_run=1"} {
+		res := s.AdminRequest(http.MethodPost, "/registration/default/import?"+query, "application/octet-stream", large)
+		require.Equal(t, http.StatusInsufficientStorage, res.StatusCode, res.Text)
+		require.Contains(t, res.Text, "there is no room on the disk for the temporary file")
+		require.InDelta(t, before, used(), 300, "it is gone")
+	}
+	file := filepath.Join(t.TempDir(), "users.csv")
+	require.NoError(t, os.WriteFile(file, []byte(large), 0o600))
+	out, err := s.Command("registration", "import", file).CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(out), "there is no room on the disk for the temporary file")
+	c.RequireMember()
+
+	// Accounts whose export is larger than what is left.
+	var users strings.Builder
+	users.WriteString("username,first_name\n")
+	for i := range 400 {
+		fmt.Fprintf(&users, "user%d,%s\n", i, strings.Repeat("x", 140))
+	}
+	res := s.AdminRequest(http.MethodPost, "/registration/default/import?format=csv", "application/octet-stream", users.String())
+	require.Contains(t, res.Text, `"added":400`)
+	ballast, err := os.Create(filepath.Join(dir, "ballast"))
+	require.NoError(t, err)
+	for chunk := make([]byte, 4096); err == nil; {
+		_, err = ballast.Write(chunk)
+	}
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	size, err := ballast.Seek(0, 2)
+	require.NoError(t, err)
+	require.NoError(t, ballast.Truncate(size-64<<10)) // enough for the row of the record
+	exported := filepath.Join(t.TempDir(), "accounts.ndjson")
+	out, err = s.Command("registration", "export", "--with-hashes", exported).CombinedOutput()
+	require.Error(t, err, "%s", out)
+	require.Contains(t, string(out), "there is no room on the disk for the temporary file")
+	require.Contains(t, string(out), "nothing was written")
+	require.NoFileExists(t, exported)
+	require.NoError(t, errors.Join(ballast.Close(), os.Remove(ballast.Name())))
+	out, err = s.Command("registration", "export", "--with-hashes", exported).CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Contains(t, string(out), "has 401 accounts")
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 1, "only %s", path)
+}
+
 func TestFaultDiskFull(t *testing.T) {
 	dir := mount(t, "size=2m", 0)
 	s, c, path := onDisk(t, dir)
