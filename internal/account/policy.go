@@ -186,17 +186,47 @@ func (a *Accounts) keepAdmin(t *Txn, before, u *store.User) error {
 	if _, ok := a.actor(t); !ok || !a.Policy.IsAdmin(before) || u != nil && a.Policy.IsAdmin(u) {
 		return nil
 	}
-	q := store.MemberQuery{Group: a.Policy.Admin.Group, State: store.StateActive, Limit: 2}
+	others, err := a.otherAdmins(t, before.ID, 1)
+	if err == nil && len(others) == 0 {
+		err = refusal.New(refusal.CodeLastAdmin)
+	}
+	return err
+}
+
+// maxOthers is how many other admins are looked for at most where who they are matters.
+const maxOthers = 50
+
+// OtherAdmins are the admins beside an account, as far as they can sign in; of many, some.
+func (a *Accounts) OtherAdmins(ctx context.Context, but uuid.UUID) (others []*store.User, err error) {
+	err = a.View(ctx, func(tx store.Tx) (err error) {
+		others, err = a.otherAdmins(tx, but, maxOthers)
+		return err
+	})
+	return others, err
+}
+
+// otherAdmins are up to limit admins beside an account. Who has nothing to sign in with
+// doesn't count: an account that was made for him, and whose link he has not used. Who
+// owes the second step that the pages ask for does: he sets one up at his next sign-in.
+func (a *Accounts) otherAdmins(tx store.Tx, but uuid.UUID, limit int) (others []*store.User, err error) {
+	q := store.MemberQuery{Group: a.Policy.Admin.Group, State: store.StateActive, Limit: limit + 1}
 	for {
-		page, err := t.Members(q)
+		page, err := tx.Members(q)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if slices.ContainsFunc(page.Users, func(other *store.User) bool { return other.ID != before.ID }) {
-			return nil
+		for _, u := range page.Users {
+			if u.ID != but && len(others) < limit && a.Policy.canSignIn(u) {
+				others = append(others, u)
+			}
 		}
-		if q.After = page.Next; q.After == "" {
-			return refusal.New(refusal.CodeLastAdmin)
+		if q.After = page.Next; q.After == "" || len(others) == limit {
+			return others, nil
 		}
 	}
+}
+
+// canSignIn reports whether an account has something that a sign-in takes.
+func (p *Policy) canSignIn(u *store.User) bool {
+	return u.PasswordHash != "" || u.HasFactor(store.FactorPasskey) || p.Login.MailCode && u.Email != ""
 }

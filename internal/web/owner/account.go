@@ -156,11 +156,7 @@ func (c *Call) actForms(u *store.User) (forms []Form) {
 func (c *Call) actLinks(u *store.User, grave bool) (links []web.PageLink) {
 	for _, a := range acts {
 		if !a.Plain && a.Grave == grave && (a.Fits == nil || a.Fits(c, u)) {
-			title := a.Title
-			if title.Id == "" {
-				title = a.Submit
-			}
-			links = append(links, web.PageLink{Href: c.Address("accounts/" + u.ID.String() + "/" + a.Name), Text: c.Loc.Text(title)})
+			links = append(links, web.PageLink{Href: c.Address("accounts/" + u.ID.String() + "/" + a.Name), Text: c.Loc.Text(a.heading())})
 		}
 	}
 	return links

@@ -34,6 +34,9 @@ type Act struct {
 	// Fits reports whether it is offered for an account; nil: always. It may be tried all
 	// the same, and is refused then.
 	Fits func(*Call, *store.User) bool
+	// Asks is what it comes to for some accounts that has to be said before a browser does
+	// it, though the act is no grave one; nil: never anything.
+	Asks func(*Call, []*store.User) ([]text.Phrase, error)
 	// Inputs are what it needs; u is nil where it is for several accounts.
 	Inputs func(c *Call, u *store.User) []input
 	// Do does it. Where it returns no Done, that is the note.
@@ -91,7 +94,7 @@ var acts = []*Act{
 			f.Hint = text.Say("hint.admin_groups")
 			return []input{{f, strings.Join(u.Groups, " ")}}
 		},
-		Do: setGroups,
+		Asks: own("page.admin.self_groups", leavesAdmins), Do: setGroups,
 	},
 	{
 		Name: "set-username", Submit: text.Say("page.admin.set_username"), Intro: text.Say("page.admin.set_username_text"), Note: text.Say("detail.admin_saved"),
@@ -158,7 +161,7 @@ var acts = []*Act{
 	},
 	{
 		Name: "disable", Submit: text.Say("page.admin.disable"), Note: text.Say("detail.admin_disabled"), Plain: true, Several: true,
-		Fits: func(_ *Call, u *store.User) bool { return u.IsActive }, Summary: "Ends all sign-ins, and lets nobody sign in", Codes: []refusal.Code{refusal.CodeLastAdmin}, Do: setActive(false),
+		Fits: func(_ *Call, u *store.User) bool { return u.IsActive }, Summary: "Ends all sign-ins, and lets nobody sign in", Codes: []refusal.Code{refusal.CodeLastAdmin}, Asks: own("page.admin.self_disable", nil), Do: setActive(false),
 	},
 	{
 		Name: "add-group", Submit: text.Say("page.admin.add_group"), Note: text.Say("detail.admin_group_added"), Several: true,
@@ -177,7 +180,7 @@ var acts = []*Act{
 	},
 	{
 		Name: "delete", Submit: text.Say("page.admin.delete"), Intro: text.Say("page.admin.delete_text"), Note: text.Say("detail.admin_deleted"), Grave: true, Several: true, Removes: true,
-		Summary: "Removes an account for good", Codes: []refusal.Code{refusal.CodeLastAdmin},
+		Summary: "Removes an account for good", Codes: []refusal.Code{refusal.CodeLastAdmin}, Asks: own("page.admin.self_delete", nil),
 		Do: func(c *Call, u *store.User) (*Done, error) { return nil, c.Delete(c.Req.Context(), u.ID) },
 	},
 }
@@ -321,12 +324,16 @@ func (a *Act) page() *Page {
 			if err != nil {
 				return nil, err
 			}
-			return &Shown{View: a.view(c, u)}, nil
+			v, err := a.view(c, u)
+			return &Shown{View: v}, err
 		},
 		Post: func(c *Call) (*Done, error) {
 			u, err := c.user()
 			if err != nil {
 				return nil, err
+			}
+			if warns, err := a.asks(c, u); err != nil || len(warns) > 0 {
+				return &Done{View: a.viewAsks(c, u, warns)}, err
 			}
 			done, err := a.Do(c, u)
 			if err != nil || done != nil {
@@ -336,7 +343,7 @@ func (a *Act) page() *Page {
 			if a.Removes {
 				done.To = "accounts"
 			}
-			return done, nil
+			return c.next(done), nil
 		},
 		Doc: Doc{Post: a.Summary, Body: a.Body, Codes: a.Codes, Does: a.Answer},
 	}
@@ -345,19 +352,33 @@ func (a *Act) page() *Page {
 // noteOf says that an act has been done to so many accounts.
 func (a *Act) noteOf(count int) text.Phrase { return text.Say(a.Note.Id, text.Params{"count": count}) }
 
-// view is the form of an act.
-func (a *Act) view(c *Call, u *store.User) *View {
-	name := hostname.DisplayAddress(web.AccountName(u))
-	v := &View{Title: c.Loc.Text(a.Submit), Text: []string{name}}
+// heading is what the page of an act is called.
+func (a *Act) heading() text.Phrase {
 	if a.Title.Id != "" {
-		v.Title = c.Loc.Text(a.Title)
+		return a.Title
 	}
+	return a.Submit
+}
+
+// frame is what all pages of an act on one account have.
+func (a *Act) frame(c *Call, u *store.User) *View {
+	v := &View{Title: c.Loc.Text(a.heading()), Text: []string{hostname.DisplayAddress(web.AccountName(u))}}
 	if a.Intro.Id != "" {
 		v.Text = append(v.Text, c.Loc.Text(a.Intro))
 	}
-	v.Parts = []Part{{Forms: []Form{a.form(c, u, c.Address("accounts/"+u.ID.String()+"/"+a.Name))}}}
 	v.Links = []web.PageLink{{Href: c.Address("accounts/" + u.ID.String()), Text: c.Say("link.admin_account")}}
 	return v
+}
+
+// view is the form of an act.
+func (a *Act) view(c *Call, u *store.User) (*View, error) {
+	v, form := a.frame(c, u), a.form(c, u, c.Address("accounts/"+u.ID.String()+"/"+a.Name))
+	warns, err := a.asks(c, u)
+	if len(warns) > 0 {
+		v.Text, form.Hidden = append(v.Text, warns...), []web.PageHidden{confirmed}
+	}
+	v.Parts = []Part{{Forms: []Form{form}}}
+	return v, err
 }
 
 func (a *Act) form(c *Call, u *store.User, address string) Form {

@@ -54,6 +54,8 @@ type Done struct {
 	// Note says it. To is the page below P/admin/ where a browser goes next.
 	Note text.Phrase
 	To   string
+	// Away is where it goes who can't see To any more, below the realm's path.
+	Away string
 	// JSON is what programs are told; nil: the note.
 	JSON any
 	// View is shown in place of another page: what is shown once, or asked before.
@@ -235,6 +237,8 @@ func (s *Server) act(c *Call) {
 		s.answer(c, web.NewObject("detail", c.Loc.Text(done.Note)))
 	case done.View != nil:
 		s.write(c, http.StatusOK, done.View)
+	case done.Away != "":
+		web.SeeOther(c.W, http.StatusSeeOther, r.Address(done.Away))
 	default:
 		r.LeaveNote(c.W, c.Req, web.OwnerPath, done.Note)
 		web.SeeOther(c.W, http.StatusSeeOther, c.Address(done.To))

@@ -79,8 +79,12 @@ func severally(path string, acts []*Act) func(*Call) (*Done, error) {
 			return nil, err
 		}
 		a := acts[i]
-		if c.HTML && (a.Grave || a.Inputs != nil) && c.In.Text(paramConfirmed) == "" {
-			return &Done{View: a.viewSeveral(c, path, users)}, nil
+		warns, err := a.asks(c, users...)
+		if err != nil {
+			return nil, err
+		}
+		if c.HTML && (a.Grave || a.Inputs != nil || len(warns) > 0) && c.In.Text(paramConfirmed) == "" {
+			return &Done{View: a.viewSeveral(c, path, users, warns...)}, nil
 		}
 		var done []uuid.UUID
 		refused := []notDone{}
@@ -106,7 +110,7 @@ func severally(path string, acts []*Act) func(*Call) (*Done, error) {
 		if len(refused) > 0 {
 			out.View = a.viewRefused(c, path, len(done), refused)
 		}
-		return out, nil
+		return c.next(out), nil
 	}
 }
 
@@ -163,13 +167,14 @@ func (c *Call) ticked(errs *refusal.FieldErrors) (users []*store.User, err error
 }
 
 // viewSeveral asks before, or for what the act needs.
-func (a *Act) viewSeveral(c *Call, path string, users []*store.User) *View {
+func (a *Act) viewSeveral(c *Call, path string, users []*store.User, warns ...string) *View {
 	v := &View{Title: c.Loc.Text(a.Submit)}
 	if a.Intro.Id != "" {
 		v.Text = append(v.Text, c.Loc.Text(a.Intro))
 	}
+	v.Text = append(v.Text, warns...)
 	f := a.form(c, nil, c.Address(path))
-	f.Hidden = []web.PageHidden{{Name: paramDo, Value: a.Name}, {Name: paramConfirmed, Value: "yes"}}
+	f.Hidden = []web.PageHidden{{Name: paramDo, Value: a.Name}, confirmed}
 	t := &Table{Label: c.Say("page.admin.selected"), Columns: []string{c.Say("field.username"), c.Say("field.email")}}
 	for _, u := range users {
 		f.Hidden = append(f.Hidden, web.PageHidden{Name: paramAccounts, Value: u.ID.String()})
