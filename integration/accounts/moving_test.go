@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/integration/served"
@@ -174,6 +175,61 @@ func TestDryRunBeforeTheFirstStart(t *testing.T) {
 	_, errs, err := owner(s, "import", path)
 	require.Error(t, err)
 	require.Contains(t, errs, "Written to "+filepath.Join(s.DataDir(), "registration.db"))
+}
+
+// A whole realm goes to another server with the same secret: who has a second step signs in
+// there with his app and with a recovery code, and the record of acts is there once. A file
+// that was cut off at the end of a line takes nobody.
+func TestRealmMovesToAnotherServer(t *testing.T) {
+	site := served.Site("secret the-same-secret-in-both-realms-0123456789\n\t\tfactors\n", "require_login /members/*", served.Greeting)
+	s := served.Run(t, site)
+	c := s.Member("ada")
+	secret, _ := c.Post(http.StatusOK, "enrol-totp", data{}).JSON(t)["secret"].(string)
+	code := func(ahead time.Duration) string {
+		t.Helper()
+		code, err := totp.GenerateCode(secret, time.Now().Add(ahead))
+		require.NoError(t, err)
+		return code
+	}
+	recovery, _ := c.Post(http.StatusCreated, "confirm-totp", data{"code": code(0)}).JSON(t)["recovery_codes"].([]any)
+	require.NotEmpty(t, recovery)
+	file := filepath.Join(s.Dir, "accounts.ndjson")
+	out, errs, err := owner(s, "export", "--with-hashes", "--with-audit", file)
+	require.NoError(t, err, errs)
+	require.Equal(t, file+" has 1 account.\n", out)
+	require.Empty(t, errs)
+
+	to := served.Run(t, site)
+	cut := filepath.Join(to.Dir, "cut.ndjson")
+	whole := strings.TrimSuffix(string(served.ReadFile(t, file)), "\n")
+	require.NoError(t, os.WriteFile(cut, []byte(whole[:strings.LastIndex(whole, "\n")+1]), 0o600))
+	for _, args := range [][]string{{"--dry-run"}, {}} {
+		_, errs, err = owner(to, append([]string{"import", cut}, args...)...)
+		require.Error(t, err)
+		require.Contains(t, errs, "nobody was taken: it is not whole: its last line is missing")
+	}
+	out, errs, err = owner(to, "import", file)
+	require.NoError(t, err, "%s%s", out, errs)
+	require.Contains(t, out, "1 account has been added")
+	require.Contains(t, out, " rows of the record of acts have been added.\n")
+	out, _, err = owner(to, "audit", "--json", "--account", "ada", "--event", "factor_added")
+	require.NoError(t, err)
+	require.Equal(t, 1, strings.Count(out, "\n"), out)
+	out, errs, err = owner(to, "import", file)
+	require.NoError(t, err, errs)
+	require.Equal(t, "0 accounts have been added, 0 changed; 1 are there with the same, 0 with other values; 0 refused.\n", out, "a second run")
+
+	answer := func(param, value string) int {
+		t.Helper()
+		c := to.Client()
+		challenge := c.Post(http.StatusOK, "login", data{"login": "ada", "password": served.TestPassword}).JSON(t)["challenge"]
+		return c.Do(http.MethodPost, "/accounts/login-factor", data{"challenge": challenge, param: value}).StatusCode
+	}
+	require.Equal(t, http.StatusBadRequest, answer("recovery_code", "AAAA-AAAA-AAAA"))
+	require.Equal(t, http.StatusOK, answer("recovery_code", recovery[0].(string)))
+	to.Stop() // and after a start
+	to.Start()
+	require.Equal(t, http.StatusOK, answer("totp", code(30*time.Second)), "the next one: the one that confirmed is used up")
 }
 
 // The server is killed in the middle of an import: what is there is whole, the command says
