@@ -47,7 +47,7 @@ func refusesToConnect(*http.Request) (*http.Response, error) {
 }
 
 // runs runs `caddy registration` with arguments, against a server of a script.
-func runs(ctx context.Context, s *scripted, args ...string) (out, errOut string, err error) {
+func runs(ctx context.Context, s Connection, args ...string) (out, errOut string, err error) {
 	cmd := treeOf(func(context.Context, *Flags) (Connection, error) { return s, nil }, nil).Root()
 	cmd.SilenceErrors = true
 	var stdout, stderr bytes.Buffer

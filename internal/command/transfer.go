@@ -152,11 +152,14 @@ func (c *common) sendFile(cmd *cobra.Command, query url.Values, in io.Reader, si
 	defer progress.end()
 	sent := &sending{Reader: in, of: size, progress: progress}
 	res, err := c.send(cmd.Context(), http.MethodPost, c.path("import")+"?"+query.Encode(), sent, "application/octet-stream")
+	dry := query.Has("dry_run")
+	if gone := (*url.Error)(nil); errors.As(err, &gone) { // it may have begun
+		return goOn(cmd.Context(), 0, dry, err)
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
-	dry := query.Has("dry_run")
 	c.wrote = !dry
 	accounts := int64(0)
 	progress.restart()

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -196,6 +197,22 @@ func TestImportsThatFail(t *testing.T) {
 	refuses := &madeUp{answer: func(*http.Request) (int, string) { return http.StatusBadRequest, `{"error": "no"}` }}
 	_, _, err := refuses.run(t, "", "import", file)
 	require.EqualError(t, err, "no")
+}
+
+// brokenLine is a server that goes away before it has answered.
+type brokenLine struct{ Connection }
+
+func (brokenLine) Do(*http.Request) (*http.Response, error) {
+	return nil, &url.Error{Op: "Post", URL: "http://localhost:2019/registration/default/import", Err: io.EOF}
+}
+func (brokenLine) File() string { return "" }
+func (brokenLine) Close() error { return nil }
+
+func TestServerGoesBeforeItAnswers(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "users.csv")
+	require.NoError(t, os.WriteFile(file, []byte("username\nada\n"), 0o600))
+	_, _, err := runs(t.Context(), brokenLine{}, "import", file)
+	require.ErrorContains(t, err, "is the server still there?; the first 0 accounts have been seen to, and the same command goes on from there")
 }
 
 func TestInterruptedImportSaysHowToGoOn(t *testing.T) {
