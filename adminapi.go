@@ -100,10 +100,13 @@ func (r *realm) facts(ctx context.Context) (*doctor.Facts, error) {
 	if file, ok := r.storeModule.(interface{ facts() doctor.StoreFacts }); ok {
 		f.Store = file.facts()
 	}
-	var errs [3]error
+	var errs [4]error
 	f.Seen, errs[0] = a.ClockSeen(ctx)
 	f.Mail, errs[1] = outbox.HealthOf(ctx, a.Store)
 	f.Backlog, errs[2] = outbox.BacklogOf(ctx, a.Store)
+	if !f.Secret {
+		f.SecondSteps, errs[3] = store.CountUsers(ctx, a.Store, func(u *store.User) bool { return u.HasFactor() })
+	}
 	return f, errors.Join(errs[:]...)
 }
 

@@ -73,6 +73,9 @@ type Client struct {
 	Language string
 	// Next is where the person wanted to go; already checked.
 	Next string
+	// Browser is what the browser keeps that was asked for more at a sign-in before
+	// (Challenge.Browser); "": nothing.
+	Browser string
 	// Spend spends the budgets of the request, or refuses it; nil: it has none.
 	Spend func() error
 	// Page: a form that a person has sent, by a browser that is shown pages.

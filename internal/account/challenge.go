@@ -8,8 +8,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
@@ -253,13 +255,20 @@ func challengeState(u *store.User) []byte {
 	return sign.StateOf(append([]string{u.PasswordHash, u.Terms}, GenerationOf(u)...)...)
 }
 
-// challenge signs what asks has said, for the account as it is now.
-func (a *Accounts) challenge(c *Challenge, u *store.User, method string) {
+// challenge signs what asks has said, for the account as it is now. A browser that has been
+// asked before keeps what binds challenges to it, so that each of its tabs can be answered.
+func (a *Accounts) challenge(c *Challenge, u *store.User, method string, client Client) {
 	if a.Policy.Login.Session {
-		c.Browser = sign.NewBrowser()
+		if c.Browser = client.Browser; len(c.Browser) != len(sign.NewBrowser()) {
+			c.Browser = sign.NewBrowser()
+		}
 	}
-	c.Token = a.Signer.SignProof(sign.Proof{User: u.ID, Method: method, Browser: c.Browser, Time: a.Now(), State: challengeState(u)})
+	one := method + challengeNonce + sign.NewBrowser()[:11] // no two challenges are alike, of one second either
+	c.Token = a.Signer.SignProof(sign.Proof{User: u.ID, Method: one, Browser: c.Browser, Time: a.Now(), State: challengeState(u)})
 }
+
+// challengeNonce stands in the proof of a challenge between its method and what is its own.
+const challengeNonce = "~"
 
 // checkChallenge returns the account that a challenge is for, or CodeChallengeExpired:
 // whatever is wrong with it, the way on is the password again. browser is what the
@@ -285,7 +294,7 @@ func (a *Accounts) checkChallenge(tx store.Tx, token, browser string) (*store.Us
 	if a.asksFactor(u) {
 		period = FactorLifetime
 	}
-	if err := a.Signer.VerifyProof(proof, signature, a.Now(), period); err != nil || !u.IsActive || !slices.Contains(firstMethods, proof.Method) {
+	if err := a.Signer.VerifyProof(proof, signature, a.Now(), period); err != nil || !u.IsActive || !slices.Contains(firstMethods, shownFirst(token)) {
 		return nil, expired
 	}
 	return u, nil
@@ -295,7 +304,8 @@ func (a *Accounts) checkChallenge(tx store.Tx, token, browser string) (*store.Us
 // checked.
 func shownFirst(token string) string {
 	proof, _, _ := sign.ReadProof(token)
-	return proof.Method
+	method, _, _ := strings.Cut(proof.Method, challengeNonce)
+	return method
 }
 
 // Asked says what a challenge that is good asks for, and whom, or refuses it as
@@ -339,6 +349,7 @@ func (a *Accounts) AnswerChallenge(ctx context.Context, in field.Input, browser 
 	if asked.Enrol {
 		return got, refusal.New(refusal.CodeFactorRequired)
 	}
+	in = meantAsRecovery(in, asked)
 	answered := *u
 	in.Switch(ParamTrustDevice, &errs) // where it makes no sense: before anything is used up
 	a.agree(in, &answered, &errs)
@@ -372,6 +383,19 @@ func (a *Accounts) AnswerChallenge(ctx context.Context, in field.Input, browser 
 		err = a.addAccessToken(ctx, got.User, got.Grant)
 	}
 	return got, err
+}
+
+// meantAsRecovery takes a recovery code that stands where the code of an app is asked for as
+// what it is: nothing else looks like one.
+func meantAsRecovery(in field.Input, asked *Challenge) field.Input {
+	_, is := factor.NormalCode(in.Text(ParamTOTP))
+	if !is || in.Text(ParamRecovery) != "" || !slices.Contains(asked.Factors, ParamRecovery) {
+		return in
+	}
+	in = maps.Clone(in)
+	in[ParamRecovery] = in[ParamTOTP]
+	delete(in, ParamTOTP)
+	return in
 }
 
 // answerIn is AnswerChallenge in its transaction, by what is asked now. What is refused

@@ -404,11 +404,19 @@ func factorName(in field.Input, errs *refusal.FieldErrors) string {
 	return strings.Join(strings.Fields(asTyped(name)), " ")
 }
 
+// nothingOfFactors reports whether there is nothing that ResetFactors would take away.
+func nothingOfFactors(u *store.User) bool {
+	return len(u.Factors)+len(u.FormerFactors)+len(u.RecoveryCodes)+len(u.FactorFailures) == 0 && u.Enrolment == nil
+}
+
 // ResetFactors takes all factors of an account away, with its recovery codes, and tells
-// its owner: what an owner of the site does for who
-// has lost them.
+// its owner: what an owner of the site does for who has lost them. Where there is nothing,
+// nothing is done.
 func (a *Accounts) ResetFactors(ctx context.Context, id uuid.UUID, client Client) (*store.User, error) {
 	return a.change(ctx, id, func(t *Txn, u *store.User) error {
+		if nothingOfFactors(u) { // it was done already
+			return nil
+		}
 		types := factorTypes(u)
 		a.dropFactors(u)
 		u.Generation++ // sign-ins under way

@@ -186,7 +186,7 @@ func (a *Accounts) SignInByCode(ctx context.Context, in field.Input, asked Asked
 	}
 	a.Throttles.Return(one, all)
 	if got.Challenge != nil {
-		a.challenge(got.Challenge, got.User, MethodMail)
+		a.challenge(got.Challenge, got.User, MethodMail, client)
 		return got, nil
 	}
 	return got, a.addAccessToken(ctx, got.User, got.Grant)

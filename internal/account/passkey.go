@@ -215,7 +215,7 @@ func (a *Accounts) PasskeySignIn(ctx context.Context, in field.Input, device str
 			a.guessed(ctx, got.User, "passkey-login", err)
 		}
 	case got.Challenge != nil:
-		a.challenge(got.Challenge, got.User, first)
+		a.challenge(got.Challenge, got.User, first, client)
 	default:
 		err = a.addAccessToken(ctx, got.User, got.Grant)
 	}

@@ -90,7 +90,7 @@ func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, ol
 	switch {
 	case err != nil:
 	case got.Challenge != nil:
-		a.challenge(got.Challenge, got.User, first)
+		a.challenge(got.Challenge, got.User, first, client)
 	default:
 		err = a.addAccessToken(ctx, got.User, got.Grant)
 	}

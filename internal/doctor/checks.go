@@ -56,8 +56,12 @@ func lookAtSecret(f *Facts) []Finding {
 	if f.Secret {
 		return nil
 	}
+	message := "the key that signs links and device cookies is kept in the store: whoever has a copy of it, a backup too, can make links"
+	if f.SecondSteps > 0 {
+		message += fmt.Sprintf(" and read what the second step of %d accounts is made of", f.SecondSteps)
+	}
 	return []Finding{{
-		Advice, "", "the key that signs links and device cookies is kept in the store: whoever has a copy of it, a backup too, can make links",
+		Advice, "", message,
 		"secret {env.REGISTRATION_SECRET} (of 32 bytes or more, as `openssl rand -base64 32` makes them)",
 	}}
 }

@@ -52,7 +52,9 @@ type Facts struct {
 	Settings []string
 	// Secret says that the key that signs is configured, and not kept in the store.
 	Secret bool
-	Store  StoreFacts
+	// SecondSteps is how many accounts have a second step, where Secret isn't.
+	SecondSteps int
+	Store       StoreFacts
 	// Mailer is the name of the configured mailer, empty where none is.
 	Mailer  string
 	Mail    outbox.Health

@@ -417,6 +417,12 @@ func (p *pages) Blocked(w http.ResponseWriter, c *Call, e *Endpoint, refused *re
 // noWayOn are refusals that nobody can fix who is refused.
 var noWayOn = []refusal.Code{refusal.CodeDisabled, refusal.CodeApprovalPending}
 
+// LinkToContact is linkToContact.
+func (r *Realm) LinkToContact(l *text.Locale) []PageLink { return r.linkToContact(l) }
+
+// LinksTo are links of a form as its page has them.
+func (c *Call) LinksTo(of []FormLink) []PageLink { return c.Realm.Pages.links(c, of) }
+
 // linkToContact leads to whom people can ask, if there is somebody.
 func (r *Realm) linkToContact(l *text.Locale) []PageLink {
 	if r.Options.Contact == "" {

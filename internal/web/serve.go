@@ -357,6 +357,7 @@ func (r *Realm) finish(w http.ResponseWriter, c *Call, e *Endpoint, html bool) {
 	pays, err := r.newToll(c, e)
 	if err == nil {
 		c.Client.Spend = pays.pay
+		c.Client.Browser, _ = c.KeptChallenge()
 		if pays.device != nil {
 			c.Client.Device = pays.device.account
 		}

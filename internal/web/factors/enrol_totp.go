@@ -15,8 +15,10 @@ import (
 func EndpointEnrolTOTP(r *web.Realm) *web.Endpoint {
 	form := enrolling(text.Say("page.enrol_totp.title"), text.Say("page.enrol_totp.intro"), text.Say("page.enrol_totp.submit"), web.SudoFields(true)...)
 	form.Links = []web.FormLink{web.LinkTo("/factors/", text.Say("link.factors"))}
+	form.Complete = forcedToEnrol()
 	if !noPasskeys(r.Options) {
-		form.Links = append(form.Links, web.LinkTo("/add-passkey/", text.Say("link.add_passkey")))
+		passkey := web.LinkTo("/add-passkey/", text.Say("link.add_passkey"))
+		form.Links, form.Complete = append(form.Links, passkey), forcedToEnrol(passkey)
 	}
 	form.After = func(*web.Call, *web.Reply) web.AfterAct { return web.AfterAct{Page: "confirm-totp", Silent: true} }
 	return &web.Endpoint{

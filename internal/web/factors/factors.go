@@ -130,6 +130,19 @@ func enrolling(title, intro, submit text.Phrase, fields ...web.FormField) *web.F
 	}
 }
 
+// forcedToEnrol says on a page that sets up a factor why, to who gets no further without, and
+// leaves the links that he can't follow; more leads on.
+func forcedToEnrol(more ...web.FormLink) func(*web.Call, *web.PageData, *store.User) error {
+	return func(c *web.Call, d *web.PageData, _ *store.User) error {
+		if enroller(c).Challenge == "" {
+			return nil
+		}
+		d.Text = append([]string{c.Loc.Text(text.Say("page.enrol.required"))}, d.Text...)
+		d.Links = append(c.LinksTo(more), c.Realm.LinkToContact(c.Loc)...)
+		return nil
+	}
+}
+
 // challengeInput is what who has to set up a factor sends in place of being signed in.
 var challengeInput = web.NewInput(account.ParamChallenge, false, web.NewObject("type", "string", "description", "As the sign-in gave it that asks to enrol; in place of being signed in."))
 

@@ -4,6 +4,7 @@
 package factors
 
 import (
+	"errors"
 	"net/http"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
@@ -53,7 +54,13 @@ func EndpointAddPasskey(r *web.Realm) *web.Endpoint {
 	}
 	form := enrolling(text.Say("page.add_passkey.title"), text.Say("page.add_passkey.intro"), text.Say("page.add_passkey.submit"), fields...)
 	form.Links = []web.FormLink{web.LinkTo("/factors/", text.Say("link.factors"))}
-	form.Complete = askToCreate
+	why := forcedToEnrol()
+	if s.Factors.TOTP {
+		why = forcedToEnrol(web.LinkTo("/enrol-totp/", text.Say("link.enrol_totp")))
+	}
+	form.Complete = func(c *web.Call, d *web.PageData, owner *store.User) error {
+		return errors.Join(askToCreate(c, d, owner), why(c, d, owner))
+	}
 	form.After = func(*web.Call, *web.Reply) web.AfterAct { return web.AfterAct{Page: "factors"} }
 	e := &web.Endpoint{
 		Name: "add-passkey", Methods: web.Post, Off: noPasskeys(s), Act: actAddPasskey, GivesCookie: s.Login.Session,

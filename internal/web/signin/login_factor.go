@@ -43,8 +43,8 @@ func EndpointLoginFactor(r *web.Realm) *web.Endpoint {
 				}
 				return ""
 			},
-			Complete: tellWhatIsAsked,
-			Instead:  notAsked,
+			Complete: tellWhatIsAsked, After: afterLoginFactor,
+			Instead: notAsked,
 			Refused: func(w http.ResponseWriter, c *web.Call, refused *refusal.Error) bool {
 				switch refused.Code {
 				case refusal.CodeChallengeExpired:
@@ -148,6 +148,17 @@ var (
 	otherWays   = map[string]text.Phrase{account.ParamTOTP: text.Say("link.with_totp"), account.ParamPasskey: text.Say("link.with_passkey"), account.ParamRecovery: text.Say("link.with_recovery_code")}
 )
 
+// afterLoginFactor leads who has signed in by a recovery code to his factors: his own is lost.
+func afterLoginFactor(_ *web.Call, rep *web.Reply) web.AfterAct {
+	if rep.Detail.Id == recovered {
+		return web.AfterAct{Page: "factors"}
+	}
+	return web.AfterAct{}
+}
+
+// recovered is the detail of a sign-in by a recovery code.
+const recovered = "detail.logged_in_recovery"
+
 // askedUser is the account that a good challenge is for, nil without one.
 func askedUser(c *web.Call) *store.User {
 	browser, _ := c.KeptChallenge()
@@ -164,5 +175,12 @@ func actLoginFactor(c *web.Call) (*web.Reply, error) {
 	if err != nil {
 		return &web.Reply{User: got.User}, err
 	}
-	return signedIn(c, got), nil
+	rep := signedIn(c, got)
+	if g := got.Grant; g != nil && g.Session != nil && !g.Clashes && slices.Contains(g.Session.AMR, account.MethodRecovery) {
+		rep.Detail = text.Say(recovered)
+		if c.Next == "" {
+			rep.SeeOther = ""
+		}
+	}
+	return rep, nil
 }

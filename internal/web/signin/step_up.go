@@ -78,7 +78,7 @@ func skipStepUp(w http.ResponseWriter, c *web.Call) bool {
 			return true
 		}
 		web.SeeOther(w, http.StatusFound, c.Realm.AfterSignIn(c.Next))
-	case factor && !c.Who.User.HasFactor():
+	case factor && (!c.Who.User.HasFactor() || len(ways) == 0 && slices.Contains(c.Who.Session.Methods(), account.MethodRecovery)): // or his can't be shown here
 		web.SeeOther(w, http.StatusFound, c.Realm.WithNext(c.Realm.EnrolmentPage(), c.Next))
 	case len(ways) == 0:
 		web.SeeOther(w, http.StatusFound, web.WithParam(c.Realm.WithNext("/login/", c.Next), web.ParamReauth, "1"))
