@@ -35,6 +35,7 @@ func (s *Server) admitted(c *Call, read bool) bool {
 	case !c.HTML:
 		s.refuse(c, refusal.New(code))
 	case code == refusal.CodeFactorRequired:
+		s.realm.LeaveNote(c.W, c.Req, strings.Trim(s.realm.EnrolmentPage(), "/"), text.Say("detail.admin_factor_needed"))
 		web.SeeOther(c.W, seeOther(read), s.realm.WithNext(s.realm.EnrolmentPage(), c.comeBack(read)))
 	default:
 		web.SeeOther(c.W, seeOther(read), c.stepUp(c.comeBack(read)))
