@@ -6,6 +6,7 @@
 package account
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -85,6 +86,11 @@ type Remark struct {
 type Outcome struct {
 	Fate    Fate
 	Remarks []Remark
+	// ByName: the account that is there was found by its username alone, and nothing else
+	// says that it is the same person's.
+	ByName bool
+	// Mended: its codes, which were sealed under a key that was not here, can be checked now.
+	Mended bool
 }
 
 // An Import is one run over the accounts of a file. It is used by one goroutine.
@@ -101,6 +107,8 @@ type Import struct {
 	// them.
 	parcel bool
 	keys   *factor.Unpacked
+	// fresh are those of them that were not here before the run.
+	fresh *factor.Unpacked
 	// audits counts the rows of the record up to auditsTo that no row of the file has been
 	// taken for, by their hashes.
 	audits   map[uint64]int
@@ -403,6 +411,7 @@ func (i *Import) add(tx store.Tx, u *store.User, whole bool, errs refusal.FieldE
 func (i *Import) TakeFactorKeys(ctx context.Context, p factor.Parcel) (opens bool, err error) {
 	k := i.a.FactorKeys
 	i.keys, i.parcel = k.Unpack(p), true
+	i.fresh = k.News(i.keys)
 	if i.keys == nil || i.o.DryRun {
 		return i.keys != nil, nil
 	}
@@ -421,6 +430,25 @@ func (i *Import) TakeFactorKeys(ctx context.Context, p factor.Parcel) (opens boo
 		undo()
 	}
 	return err == nil, err
+}
+
+// mends reports whether the run brings the key of codes that an account here has, as an
+// earlier run took it without.
+func (i *Import) mends(have *store.User, r *Arrival) bool {
+	if i.fresh == nil || r.Whole == nil {
+		return false
+	}
+	apps := false
+	for _, f := range have.Factors {
+		if f.Type != store.FactorTOTP {
+			continue
+		}
+		if _, err := i.fresh.Open(have.ID, f.Secret); err == nil {
+			return true
+		}
+		apps = true
+	}
+	return !apps && len(have.RecoveryCodes) > 0 && slices.EqualFunc(have.RecoveryCodes, r.Whole.RecoveryCodes, bytes.Equal)
 }
 
 // sealed tells of codes that don't open here. Of recovery codes nobody can see it: they go

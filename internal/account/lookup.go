@@ -4,6 +4,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -410,6 +411,12 @@ func (i *Import) meet(tx store.Tx, have, u *store.User, r *Arrival, d *decision)
 			set("password", true, func() { after = given })
 		}
 	}
+	hash := cmp.Or(u.PasswordHash, r.PasswordHash)
+	d.outcome.ByName = r.Whole == nil && u.ID != have.ID && u.Email == "" && (hash == "" || hash != have.PasswordHash)
+	d.outcome.Mended = i.mends(have, r)
+	if !d.proof && hash != "" && have.PasswordHash != "" && password.Differ(have.PasswordHash, hash) {
+		kept = append(kept, "password")
+	}
 	i.met(other, kept, d)
 	if d.outcome.Fate == FateUpdated {
 		d.before, d.user = have, &after
@@ -437,12 +444,16 @@ func (i *Import) met(other, kept []string, d *decision) {
 		d.outcome.Fate = FateUnchanged
 	}
 	for _, name := range kept {
-		d.remark(name, RemarkDifferent, "the account is there and has another value, which no import changes; if the file is right, change it yourself")
+		message := "the account is there and has another value, which no import changes; if the file is right, change it yourself"
+		if name == "password" {
+			message = "the account is there with another password, or with a hash that a sign-in made anew; it is kept"
+		}
+		d.remark(name, RemarkDifferent, "%s", message)
 	}
 }
 
-// keptOf are the fields that a file has otherwise, and that no import changes. A
-// password is not among them: people choose new ones.
+// keptOf are the fields that a file has otherwise, and that no import changes, but for the
+// password.
 func keptOf(have, u *store.User, r *Arrival) (names []string) {
 	if u.Username != "" && field.UniqueKey(u.Username) != field.UniqueKey(have.Username) {
 		names = append(names, field.Username)

@@ -132,7 +132,7 @@ type (
 	importReport struct {
 		DryRun                                                     bool `json:"dry_run"`
 		Added, Updated, Unchanged, Different, Refused, Invitations int
-		Audits                                                     int
+		Audits, Mended                                             int
 		LeftNames                                                  int `json:"left_names"`
 		Reasons                                                    []importReason
 		Notes                                                      []string
@@ -266,6 +266,13 @@ func (c *common) sayReport(cmd *cobra.Command, r *importReport) error {
 	}
 	if r.Audits > 0 {
 		say("%s of the record of acts %s added.\n", english(r.Audits, "row"), map[bool]string{true: "would be", false: "have been"}[r.DryRun])
+	}
+	if r.Mended > 0 {
+		can := "can be checked from now on, as the file has their key"
+		if r.DryRun {
+			can = "could be checked then, as the file has their key"
+		}
+		say("The codes of %s that could not be checked %s.\n", english(r.Mended, "account"), can)
 	}
 	for _, note := range r.Notes {
 		say("%s.\n", printable(note))

@@ -154,12 +154,13 @@ func TestImportSaysWhatBecameOfIt(t *testing.T) {
 		"1 account has been added, 0 changed; 0 are there with the same, 0 with other values; 0 refused.\n"+
 		"0 invitations and 1 name that were left have been added.\n", out)
 	m.answer = func(*http.Request) (int, string) {
-		return http.StatusOK, `{"report":{"added":1,"audits":2,"notes":["none of these accounts has a password","it is \u001b[2Jold"]}}` + "\n"
+		return http.StatusOK, `{"report":{"added":1,"audits":2,"mended":2,"notes":["none of these accounts has a password","it is \u001b[2Jold"]}}` + "\n"
 	}
 	out, _, err = m.run(t, "", "import", file)
 	require.NoError(t, err)
 	require.Equal(t, "1 account has been added, 0 changed; 0 are there with the same, 0 with other values; 0 refused.\n"+
-		"2 rows of the record of acts have been added.\nnone of these accounts has a password.\nit is \\x1b[2Jold.\n", out)
+		"2 rows of the record of acts have been added.\n"+
+		"The codes of 2 accounts that could not be checked can be checked from now on, as the file has their key.\nnone of these accounts has a password.\nit is \\x1b[2Jold.\n", out)
 }
 
 func TestFormatOfAFile(t *testing.T) {

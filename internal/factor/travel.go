@@ -125,6 +125,26 @@ func (k *Keys) Unpack(p Parcel) *Unpacked {
 	return &Unpacked{p, keys, newRing(keys)}
 }
 
+// News are those of the keys that the realm doesn't have, nil: none.
+func (k *Keys) News(u *Unpacked) *Unpacked {
+	if u == nil {
+		return nil
+	}
+	var have, fresh [][]byte
+	for _, one := range *k.ring.Load() {
+		have = append(have, one.key)
+	}
+	for _, key := range u.keys {
+		if !holds(have, key) {
+			fresh = append(fresh, key)
+		}
+	}
+	if fresh == nil {
+		return nil
+	}
+	return &Unpacked{u.parcel, fresh, newRing(fresh)}
+}
+
 // Open is Keys.Open of what was sealed under them. It may be called on nil.
 func (u *Unpacked) Open(account uuid.UUID, sealed []byte) ([]byte, error) {
 	if u == nil {

@@ -331,3 +331,24 @@ func TestSHACryptPasswordIsBounded(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, ok)
 }
+
+func TestDiffer(t *testing.T) {
+	const bcrypt, sha, other = "$2b$04$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW", "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="
+	wrapped, err := NewPool(Limits{Workers: 1, Queue: 8}).Wrap(t.Context(), sha, cheap)
+	require.NoError(t, err)
+	for name, c := range map[string]struct {
+		kept, other string
+		differ      bool
+	}{
+		"the same":                  {bcrypt, bcrypt, false},
+		"of another kind":           {bcrypt, sha, true},
+		"that one wrapped":          {wrapped, sha, false},
+		"another one, as it may be": {wrapped, other, false},
+		"with another salt":         {wrapped, "md5$salt$5f4dcc3b5aa765d61d8327deb882cf99", true},
+		"wrapped, and a slow one":   {wrapped, bcrypt, true},
+		"not to be read":            {"?", bcrypt, true},
+		"neither the other one":     {bcrypt, "?", true},
+	} {
+		require.Equal(t, c.differ, Differ(c.kept, c.other), name)
+	}
+}

@@ -93,6 +93,23 @@ func (p *Pool) Wrap(ctx context.Context, encoded string, params Params) (string,
 	return wrappedPrefix + d.settings + outer.encode(), nil
 }
 
+// Differ reports whether two hashes are seen to be others without a guess at the password:
+// false for a fast one and what may be that one wrapped. Others may be of one password, as
+// after a sign-in that made the hash anew.
+func Differ(kept, other string) bool {
+	if kept == other {
+		return false
+	}
+	one, err := parse(kept)
+	if err != nil {
+		return true
+	}
+	two, err := parse(other)
+	w, isWrapped := one.(wrapped)
+	d, isFast := two.(digested)
+	return err != nil || !isWrapped || !isFast || w.inner.settings != d.settings
+}
+
 // wrapped is a stored wrapped hash.
 type wrapped struct {
 	inner digested

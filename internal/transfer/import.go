@@ -75,6 +75,9 @@ type Report struct {
 	LeftNames   int `json:"left_names,omitempty"`
 	// Audits are rows of the record of acts that were not there.
 	Audits int `json:"audits,omitempty"`
+	// Mended is how many accounts that are there had codes which could not be checked, and
+	// can be now.
+	Mended int `json:"mended,omitempty"`
 	// Reasons are the remarks together, by fate, field, code and message; where one code
 	// has many messages, the rest of them together.
 	Reasons []*Reason `json:"reasons"`
@@ -185,6 +188,7 @@ type importer struct {
 	invitations []*store.Invitation
 	names       []account.HashedName
 	rows        []*store.Audit // of the record
+	byName      int            // accounts that were found by their names alone
 	// unrecorded: it was told that they are left out.
 	unrecorded bool
 }
@@ -363,6 +367,12 @@ func (m *importer) flush(ctx context.Context) error {
 			account.FateAdded: &m.report.Added, account.FateUpdated: &m.report.Updated, account.FateUnchanged: &m.report.Unchanged,
 			account.FateDifferent: &m.report.Different, account.FateRefused: &m.report.Refused,
 		}[o.Fate]++
+		if o.ByName {
+			m.byName++
+		}
+		if o.Mended {
+			m.report.Mended++
+		}
 		for _, r := range o.Remarks {
 			if o.Fate == account.FateRefused && r.Code == account.RemarkUnknownField {
 				continue // that is no reason to refuse it

@@ -346,3 +346,30 @@ func TestFieldsSpelledAsElsewhere(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[string]any{"phone_number": "+2", "photo_url": "p"}, u.Extra)
 }
+
+// A namesake with another password doesn't pass unnoticed, neither in a dry run nor with
+// --update; a hash that may be the same one is not told of.
+func TestAnotherPasswordIsTold(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	s.Member("bob")
+	const wrapped = "carl:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n"
+	_, _ = imported(s, "htpasswd", wrapped)
+	kept, err := s.Accounts.Lookup(t.Context(), "bob")
+	require.NoError(t, err)
+	file := "ada:$2b$04$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW\nbob:" + kept.PasswordHash + "\n" + wrapped
+	for name, update := range map[string]bool{"without update": false, "with it": true} {
+		t.Run(name, func(t *testing.T) {
+			report, remarks := imported(s, "htpasswd", file, func(o *transfer.Options) { o.Update = update })
+			require.Equal(t, []string{"1 ada different password different"}, says(remarks))
+			require.Equal(t, "the account is there with another password, or with a hash that a sign-in made anew; it is kept", remarks[0].Message)
+			require.Equal(t, []int{1, 2}, []int{report.Different, report.Unchanged})
+			require.Equal(t, []string{"2 accounts of the file have no address there and were taken for those here by their names alone: see whether they are the same people's"}, report.Notes,
+				"of bob the hash says that he is the same")
+		})
+	}
+	report, _ := imported(s, "htpasswd", wrapped)
+	require.Equal(t, []string{"1 account of the file has no address there and was taken for the one here by its name alone: see whether it is the same person's"}, report.Notes)
+	report, _ = imported(s, "csv", "username,email,password\nada,ada@example.org,another passphrase\n")
+	require.Empty(t, report.Notes, "an address says more; and a password in the clear is not hashed for this")
+}

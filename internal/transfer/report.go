@@ -40,8 +40,16 @@ func (m *importer) whole() (bool, error) {
 	return true, nil
 }
 
-// note says of a file that nobody can sign in with what is in it.
+// note says of a file that nobody can sign in with what is in it, and of whom it has no
+// more than names.
 func (m *importer) note() {
+	switch m.byName {
+	case 0:
+	case 1:
+		m.says("1 account of the file has no address there and was taken for the one here by its name alone: see whether it is the same person's")
+	default:
+		m.says(fmt.Sprintf("%d accounts of the file have no address there and were taken for those here by their names alone: see whether they are the same people's", m.byName))
+	}
 	const links = "people set one by a link: caddy registration reset-link"
 	switch {
 	case m.progress.Accounts == 0 || m.proven:

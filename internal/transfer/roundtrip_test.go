@@ -124,7 +124,7 @@ func TestWholeAccountsMeetOthers(t *testing.T) {
 	to.Set(to.Member("other"), func(u *store.User) { u.Email = "bob@example.org" })
 	report, remarks := imported(to, "ndjson", exported(from, "ndjson", true), func(o *transfer.Options) { o.Group = "moved" })
 	require.Equal(t, []int{1, 1, 1}, []int{report.Added, report.Different, report.Refused})
-	require.Equal(t, []string{"2 ada different groups different", "3 bob refused email other_account"}, says(remarks))
+	require.Equal(t, []string{"2 ada different groups different", "2 ada different password different", "3 bob refused email other_account"}, says(remarks))
 	eve, err := to.Accounts.Lookup(t.Context(), "eve")
 	require.NoError(t, err)
 	require.Equal(t, []string{"moved"}, eve.Groups)
