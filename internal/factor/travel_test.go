@@ -1,3 +1,5 @@
+// travel_test.go: keys that come from another realm, and those that are left out.
+
 package factor_test
 
 import (
@@ -12,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/internal/factor"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
@@ -205,4 +208,45 @@ func TestKeysThatAreNotTaken(t *testing.T) {
 		_, _, err := k.Take(tx, u)
 		return err
 	}), factor.ErrTooMany)
+}
+
+// A store that fails at any call fails the act, and what was there stays as it was.
+func TestKeysOnAFailingStore(t *testing.T) {
+	from, to := newStore(t, "r"), newStore(t, "r")
+	_, err := factor.Open(t.Context(), from, "r", secrets("a"), nil)
+	require.NoError(t, err)
+	member(t, to, func(u *store.User) { u.RecoveryCodes = [][]byte{{1}} })
+	each := func(try func(db store.Store) error) {
+		t.Helper()
+		for call := 1; ; call++ {
+			faulty := &sitetest.FaultyStore{Store: to, FailAt: call}
+			err := try(faulty)
+			if !faulty.Met {
+				require.NoError(t, err)
+				return
+			}
+			require.ErrorIs(t, err, sitetest.ErrFault, call)
+		}
+	}
+	var k *factor.Keys
+	open := func(names ...string) func(db store.Store) error {
+		return func(db store.Store) (err error) {
+			k, err = factor.Open(t.Context(), db, "r", secrets(names...), nil)
+			return err
+		}
+	}
+	each(open("b"))
+	each(open("a", "b"))
+	u := k.Unpack(stored(t, from, "r"))
+	require.NotNil(t, u)
+	each(func(db store.Store) error {
+		return db.Update(t.Context(), func(tx store.Tx) error {
+			_, _, err := k.Take(tx, u)
+			return err
+		})
+	})
+	each(open("c", "a"))
+	faulty := &sitetest.FaultyStore{Store: to, FailAt: 4}
+	_, err = factor.Open(t.Context(), faulty, "r", secrets("lost"), nil)
+	require.ErrorIs(t, err, sitetest.ErrFault, "who depends on it can't be counted")
 }
