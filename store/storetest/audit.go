@@ -178,9 +178,9 @@ var auditPromises = []promise{
 			})
 			return n
 		}
-		require.Zero(t, remove(now, 10))
+		require.Equal(t, 1, remove(now, 10), "the one of a clock that was ahead, behind one that stays")
 		require.Equal(t, 1, remove(now.Add(2*time.Hour), 1))
-		require.Equal(t, 3, remove(now.Add(2*time.Hour), 10), "the one of a clock that was ahead, too, and an old one behind one that stays")
+		require.Equal(t, 2, remove(now.Add(2*time.Hour), 10), "an old one behind one that stays, too")
 		require.Equal(t, []string{"c"}, audits(t, s, store.AuditQuery{Limit: 10}))
 		require.Empty(t, audits(t, s, store.AuditQuery{Account: ada, Limit: 10}))
 		require.Equal(t, 1, remove(now.Add(3*time.Hour), 10))
