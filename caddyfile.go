@@ -335,7 +335,8 @@ func (h *Handler) options() map[string]option {
 		"change_password": blockOption(map[string]option{
 			"password_confirm": switchOption(&h.ChangePassword.PasswordConfirm),
 		}),
-		"factors": factorsOption(&h.Factors),
+		"factors":        factorsOption(&h.Factors),
+		"delete_account": deleteAccountOption(&h.DeleteAccount),
 		"session": blockOption(map[string]option{
 			"lifetime":      durationOption(&h.Session.Lifetime),
 			"idle":          durationOption(&h.Session.Idle),

@@ -126,7 +126,7 @@ func TestFullFormSetsEverything(t *testing.T) {
 	} {
 		require.Contains(t, got, key)
 	}
-	require.Len(t, got, 26, "a new setting needs its place in full.caddyfile")
+	require.Len(t, got, 27, "a new setting needs its place in full.caddyfile")
 	for key, fields := range map[string]int{"user": 5, "register": 20, "login": 4, "reset_password": 10, "register_email": 9, "change_password": 1, "session": 6, "password": 6, "throttle": 7, "pages": 4, "factors": 5} {
 		require.Len(t, got[key], fields, key)
 	}

@@ -304,7 +304,7 @@ func (r *realm) open(wait time.Duration) error {
 		}
 	}
 	renderer := letter.NewRenderer(r.templates, r.signing(a), r.Now)
-	r.courier = &outbox.Courier{Render: renderer.Render, Wanted: a.MailWanted, Prepare: a.PrepareMail, Mailer: r.mailer, Logger: r.Logger.Named("outbox"), Now: r.Now, Unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime), Journal: a.Journal}
+	r.courier = &outbox.Courier{Render: renderer.Render, Wanted: a.MailWanted, Prepare: a.PrepareMail, Mailer: r.mailer, Logger: r.Logger.Named("outbox"), Now: r.Now, Unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime), Grace: a.Policy.Leaving.Grace, RemoveLeft: a.RemoveLeft, Journal: a.Journal}
 	r.post = &adminapi.Post{Courier: r.courier, Worker: r.resources.outbox}
 	if module, ok := r.mailer.(caddy.Module); ok {
 		r.post.Mailer = module.CaddyModule().ID.Name()

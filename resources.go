@@ -252,14 +252,15 @@ func (e *resources) housekeeping(ctx context.Context) {
 			}
 		case <-e.changed: // to a shorter lifetime, it may be
 			if p := e.courier(); p != nil {
-				nextPurge = account.Earlier(nextPurge, time.Now().Add(account.PurgeEvery(p.Unconfirmed)))
+				nextPurge = account.Earlier(nextPurge, time.Now().Add(purgeEvery(p)))
 				purge.Reset(time.Until(nextPurge))
 			}
 		case <-purge.C:
 			every := account.MaxPurgeEvery
 			if p := e.courier(); p != nil {
 				e.purger.PurgeNow(ctx, p)
-				every = account.PurgeEvery(p.Unconfirmed)
+				removeLeft(ctx, p)
+				every = purgeEvery(p)
 			}
 			nextPurge = time.Now().Add(every)
 			purge.Reset(every)
@@ -269,6 +270,28 @@ func (e *resources) housekeeping(ctx context.Context) {
 				e.prune(ctx, p, &pruned)
 			}
 		}
+	}
+}
+
+// purgeEvery is how often those are looked for whose time is over.
+func purgeEvery(p *outbox.Courier) time.Duration {
+	if p.Grace > 0 {
+		return min(account.PurgeEvery(p.Unconfirmed), account.PurgeEvery(p.Grace))
+	}
+	return account.PurgeEvery(p.Unconfirmed)
+}
+
+// removeLeft removes the accounts that their owners have closed, once their time is over.
+func removeLeft(ctx context.Context, p *outbox.Courier) {
+	if p.RemoveLeft == nil {
+		return
+	}
+	removed, err := p.RemoveLeft(ctx)
+	if err != nil && ctx.Err() == nil {
+		p.Logger.Error("accounts that their owners have closed could not be removed", zap.Error(err))
+	}
+	if removed > 0 {
+		p.Logger.Info("accounts that their owners have closed removed", zap.Int("count", removed))
 	}
 }
 

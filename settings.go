@@ -82,6 +82,8 @@ type Settings struct {
 	ChangePassword ChangePasswordSettings `json:"change_password,omitzero"`
 	// The second step of a sign-in.
 	Factors FactorSettings `json:"factors,omitzero"`
+	// Whether people can delete their accounts. Default: they can.
+	DeleteAccount DeleteAccountSettings `json:"delete_account,omitzero"`
 	// Sessions and their cookie.
 	Session SessionSettings `json:"session,omitzero"`
 	// How passwords are hashed and which are refused.
@@ -423,6 +425,7 @@ func (s *Settings) setDefaults() {
 	s.Password.setDefaults()
 	s.Throttle.setDefaults()
 	s.Factors.setDefaults()
+	setDefault(&s.DeleteAccount.Grace, caddy.Duration(7*day))
 	setDefault(&s.Audit.Keep, caddy.Duration(90*day))
 	setSwitch(&s.NonFieldErrorsKey, false)
 }

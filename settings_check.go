@@ -60,6 +60,7 @@ func (s *Settings) check() error {
 	s.checkSessions(bad)
 	s.checkFactors(bad)
 	s.Password.Breached.check(bad)
+	s.DeleteAccount.check(bad)
 	s.checkPages(bad)
 	s.checkAdmin(bad)
 	for _, name := range throttleNames {

@@ -38,7 +38,7 @@ func allSettings() map[string][]string {
 // spellings are the settings whose word in the Caddyfile is another than their
 // name in JSON, and those that only JSON has.
 var spellings = map[string]string{
-	"secrets": "secret", "path": "<path>", "source": "", "pages.off": "off", "throttle.off": "throttle off", "audit.off": "audit off",
+	"secrets": "secret", "path": "<path>", "source": "", "pages.off": "off", "throttle.off": "throttle off", "audit.off": "audit off", "delete_account.off": "delete_account off",
 	"password.argon2id.memory": "memory", "password.argon2id.passes": "passes", "password.argon2id.lanes": "lanes",
 	"password.breached.file": "breached", "password.breached.online": "breached online", "password.breached.url": "breached online",
 	"throttle.login.events": "throttle login", "throttle.register.events": "throttle register", "throttle.reset.events": "throttle reset", "throttle.email.events": "throttle email",

@@ -22,7 +22,7 @@ const maxFields = 100
 // reservedNames are no names of fields: inputs and answers use them otherwise.
 var reservedNames = []string{
 	"login", account.ParamPassword, "password_confirm", "old_password", "revoke_token", "token", "refresh", "detail", "user",
-	sign.ParamUserID, sign.ParamTimestamp, sign.ParamSignature, sign.ParamNext, sign.ParamInvitation, refusal.NonField, "email_verified", "awaits_verification", "awaits_approval", "source",
+	sign.ParamUserID, sign.ParamTimestamp, sign.ParamSignature, sign.ParamNext, sign.ParamInvitation, refusal.NonField, "email_verified", "awaits_verification", "awaits_approval", "closing_at", account.ParamKeep, "source",
 	account.ParamPasskey, account.ParamSudo, placeholderAMR, placeholderAuthTime,
 }
 

@@ -61,6 +61,7 @@ func (s *Settings) policy() *account.Policy {
 	p.RegisterEmail.MaxAge = time.Duration(*s.RegisterEmail.MaxAge)
 	p.ChangePassword.PasswordConfirm = *s.ChangePassword.PasswordConfirm
 	s.factorPolicy(p)
+	p.Leaving.On, p.Leaving.Grace = !s.DeleteAccount.Off, time.Duration(s.DeleteAccount.Grace)
 	p.Session.Lifetime = time.Duration(s.Session.Lifetime)
 	p.Session.Idle = time.Duration(s.Session.Idle)
 	p.Session.Max = s.Session.Max
@@ -211,7 +212,7 @@ func (r *realm) linkPages() map[sign.Purpose]string {
 // signing is what the links of the mails are made with.
 func (r *realm) signing(a *account.Accounts) letter.Signing {
 	return letter.Signing{
-		Signer: a.Signer, State: a.State, Links: r.letterLinks(), Pages: map[store.MailKind]string{store.MailApproved: r.page("login"), store.MailInvitation: r.page("register"), store.MailLoginCode: r.page("login-code")},
+		Signer: a.Signer, State: a.State, Links: r.letterLinks(), Pages: map[store.MailKind]string{store.MailApproved: r.page("login"), store.MailAccountClosed: r.page("login"), store.MailInvitation: r.page("register"), store.MailLoginCode: r.page("login-code")},
 	}
 }
 

@@ -84,6 +84,10 @@ const (
 	// that his account is gone.
 	MailApproved MailKind = "approved"
 	MailRefused  MailKind = "refused"
+	// MailAccountClosed tells who has closed his account until when he can keep it,
+	// MailAccountGone that it is gone.
+	MailAccountClosed MailKind = "account_closed"
+	MailAccountGone   MailKind = "account_gone"
 	// MailTest is sent by an owner to see whether mail arrives, and is never queued.
 	MailTest MailKind = "test"
 	// MailSignUps tells an owner who has signed up or waits.

@@ -21,7 +21,9 @@ const (
 	StateUnconfirmed = "unconfirmed"
 	// StateWaiting is that of an account that awaits its approval, confirmed already
 	// where that is asked for.
-	StateWaiting  = "waiting"
+	StateWaiting = "waiting"
+	// StateClosing is that of an account that its owner has closed: it will be gone.
+	StateClosing  = "closing"
 	StateDisabled = "disabled"
 )
 
@@ -34,6 +36,8 @@ func (u *User) State() string {
 		return StateWaiting
 	case u.IsActive:
 		return StateActive
+	case !u.LeavesAt.IsZero():
+		return StateClosing
 	}
 	return StateDisabled
 }

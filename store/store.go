@@ -182,6 +182,9 @@ type Tx interface {
 	// AddAudit adds a row to the record of acts, behind all that are there; its Seq is
 	// assigned. A row that is over the bounds of Audit is refused with ErrTooLarge.
 	AddAudit(a *Audit) error
+	// PutAudit replaces the row with this Seq, or returns ErrNotFound. The row keeps its
+	// At, its Event and its Account.
+	PutAudit(a *Audit) error
 	// Audits returns a page of the record. Who has read up to a Seq will find no
 	// smaller one that was not there then.
 	Audits(q AuditQuery) (AuditPage, error)
@@ -344,6 +347,11 @@ type User struct {
 	// They sign nobody in.
 	FormerPasswords []FormerPassword
 	PasswordSince   time.Time
+	// LeavesAt is when the account will be gone, because its owner has closed it, as he was
+	// told; zero: it stays. It is inactive meanwhile. LeavesBy is the same by the store's
+	// steady clock, by which it is removed.
+	LeavesAt time.Time
+	LeavesBy time.Time
 }
 
 // A FormerPassword is one that an account had. Who knows it can show that the account was

@@ -414,13 +414,28 @@ var settingCases = []settingCase{
 		}
 		require.True(t, strings.Contains(string(served.ReadFile(t, filepath.Join(with.DataDir(), "registration.db"))), "16,t=2,p=1$"), "the cost stands in the hash")
 	}},
-	{"password.breached", "password {\n argon2id 8KiB 1 1\n breached [[dir]]/pwned.txt\n }", func(t *testing.T, with, plain *place) {
+	{"password.breached", `password {
+			argon2id 8KiB 1 1
+			breached [[dir]]/pwned.txt
+		}`, func(t *testing.T, with, plain *place) {
 		const known = "bookshelf under the stairs" // by its SHA-1, see the files of TestSettings
 		body := served.Newcomer("leaked")
 		body["password"], body["password_confirm"] = known, known
-		require.Equal(t, "password_breached", with.client().Code("POST", registerPath, body))
+		require.Contains(t, with.client().Code("POST", registerPath, body), "password_breached")
 		require.Equal(t, "201", plain.client().Code("POST", registerPath, body))
 		require.Equal(t, "201", with.client().Code("POST", registerPath, served.Newcomer("leaked")))
+	}},
+	{"delete_account.grace", "delete_account {\n grace 1s\n }", func(t *testing.T, with, plain *place) {
+		const path = "/accounts/delete-account"
+		body := data{"login": "leaver", "password": served.TestPassword}
+		require.Equal(t, "200", with.member("leaver").Code("POST", path, data{}))
+		require.Equal(t, "200", plain.member("leaver").Code("POST", path, data{}))
+		require.Eventually(t, func() bool { return with.client().Code("POST", served.LoginPath, body) == "login_invalid" }, time.Minute, 100*time.Millisecond)
+		require.Equal(t, "200", plain.client().Code("POST", served.LoginPath, body), "it asks whether he stays")
+	}},
+	{"delete_account.off", "delete_account off", func(t *testing.T, with, plain *place) {
+		require.Equal(t, "not_found", with.member("stayer").Code("POST", "/accounts/delete-account", data{}))
+		require.Equal(t, "200", plain.member("stayer").Code("POST", "/accounts/delete-account", data{}))
 	}},
 	{"throttle", "throttle login 20 1h", func(t *testing.T, with, plain *place) { // off in all other sites
 		for i := range 30 {

@@ -118,6 +118,9 @@ assert.equal(cookie, "");
 expect(200, await client.POST("/send-reset-password-link", { body: { login: "ada" } }));
 expect(200, await client.POST("/reset-password", { body: { ...(await link("ada@example.net", "reset-password")), password } }));
 expect(200, await client.POST("/undo-email", { body: await link("ada@example.org", "undo-email") }));
+expect(200, await client.POST("/reset-password", { body: { ...(await link("ada@example.org", "reset-password")), password } }));
+expect(200, await client.POST("/login", { body: { login: "ada", password } }));
+expect(200, await client.POST("/delete-account", { body: {} }));
 expect(200, await client.GET("/openapi.json"));
 
 const all = Object.entries(document.paths as Record<string, object>).flatMap(([path, item]) => Object.keys(item).map((method) => method.toUpperCase() + " " + path));

@@ -72,6 +72,9 @@ type Challenge struct {
 	// Factors are the members by one of which it is answered (factorKinds); nil: no
 	// factor is asked for.
 	Factors []string
+	// Leaves is when the account will be gone that its owner has closed, unless he keeps it;
+	// zero: he has not.
+	Leaves time.Time
 	// Enrol: a factor has to be set up first, and nothing else opens.
 	Enrol bool
 }
@@ -87,7 +90,7 @@ func (c *Challenge) first() string {
 // asks says what is asked for besides the password of who signs in to an account; nil:
 // nothing. first is the method by which the sign-in was begun.
 func (a *Accounts) asks(u *store.User, first string) *Challenge {
-	c := Challenge{}
+	c := Challenge{Leaves: u.LeavesAt}
 	if a.owesTerms(u) {
 		c.Terms = a.Policy.Register.Terms
 	}
@@ -98,7 +101,7 @@ func (a *Accounts) asks(u *store.User, first string) *Challenge {
 	case a.owesFactor(u):
 		c.Enrol = true
 	}
-	if c.Terms == "" && c.Factors == nil && !c.Enrol {
+	if c.Terms == "" && c.Factors == nil && !c.Enrol && c.Leaves.IsZero() {
 		return nil
 	}
 	return &c
@@ -252,7 +255,11 @@ func (from occasion) name() (name [8]byte) {
 
 // challengeState is the state of an account that a challenge is bound to.
 func challengeState(u *store.User) []byte {
-	return sign.StateOf(append([]string{u.PasswordHash, u.Terms}, GenerationOf(u)...)...)
+	parts := append([]string{u.PasswordHash, u.Terms}, GenerationOf(u)...)
+	if leaves(u) {
+		parts = append(parts, "leaves")
+	}
+	return sign.StateOf(parts...)
 }
 
 // challenge signs what asks has said, for the account as it is now. A browser that has been
@@ -294,7 +301,7 @@ func (a *Accounts) checkChallenge(tx store.Tx, token, browser string) (*store.Us
 	if a.asksFactor(u) {
 		period = FactorLifetime
 	}
-	if err := a.Signer.VerifyProof(proof, signature, a.Now(), period); err != nil || !u.IsActive || !slices.Contains(firstMethods, shownFirst(token)) {
+	if err := a.Signer.VerifyProof(proof, signature, a.Now(), period); err != nil || !letsBegin(u) || !slices.Contains(firstMethods, shownFirst(token)) {
 		return nil, expired
 	}
 	return u, nil
@@ -350,6 +357,9 @@ func (a *Accounts) AnswerChallenge(ctx context.Context, in field.Input, browser 
 		return got, refusal.New(refusal.CodeFactorRequired)
 	}
 	in = meantAsRecovery(in, asked)
+	if !asked.Leaves.IsZero() && !in.Switch(ParamKeep, &errs) && len(errs) == 0 {
+		errs.Add(ParamKeep, refusal.CodeAccountClosing)
+	}
 	answered := *u
 	in.Switch(ParamTrustDevice, &errs) // where it makes no sense: before anything is used up
 	a.agree(in, &answered, &errs)
@@ -434,6 +444,12 @@ func (a *Accounts) answerIn(t *Txn, u *store.User, in field.Input, token string,
 		if err := t.auditTerms(u); err != nil {
 			return nil, err
 		}
+	}
+	if leaves(u) && in[ParamKeep].Kind == field.ValueAbsent { // it was closed just now
+		return nil, refusal.FieldErrors{{Field: ParamKeep, Code: refusal.CodeAccountClosing}}.Err()
+	}
+	if err := a.keepAccount(t, u); err != nil {
+		return nil, err
 	}
 	got.Grant, err = a.letIn(t, u, client, old, amr...)
 	return nil, err

@@ -112,7 +112,7 @@ func AboutOf(m *store.Mail) string {
 
 // MailWanted reports whether u is still as it was when m was queued.
 func (a *Accounts) MailWanted(m *store.Mail, u *store.User) bool {
-	if m.Kind == store.MailApproved && !u.IsActive { // disabled meanwhile
+	if m.Kind == store.MailApproved && !u.IsActive || m.Kind == store.MailAccountClosed && !leaves(u) { // not any more
 		return false
 	}
 	if bytes.Equal(m.State, a.mailState(m, u)) {

@@ -114,11 +114,12 @@ const (
 	StateActive      = store.StateActive
 	StateUnconfirmed = store.StateUnconfirmed
 	StateWaiting     = store.StateWaiting
+	StateClosing     = store.StateClosing
 	StateDisabled    = store.StateDisabled
 )
 
 // States are all of them.
-var States = []string{StateActive, StateUnconfirmed, StateWaiting, StateDisabled}
+var States = []string{StateActive, StateUnconfirmed, StateWaiting, StateClosing, StateDisabled}
 
 // StateOf is the state of an account.
 func StateOf(u *store.User) string { return u.State() }

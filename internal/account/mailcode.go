@@ -112,7 +112,7 @@ func (a *Accounts) SendLoginCode(ctx context.Context, in field.Input, client Cli
 
 // getsCode reports whether an account can be signed in to by a mailed code.
 func getsCode(u *store.User) bool {
-	return u.IsActive && u.Email != "" && u.EmailVerified && !u.EmailPending
+	return letsBegin(u) && u.Email != "" && u.EmailVerified && !u.EmailPending
 }
 
 // claimOfCode is what the link in the mail signs; the code follows from the signature. Both

@@ -129,6 +129,7 @@ func (i *Import) read(tx store.Tx, r *Arrival, d *decision) (*store.User, refusa
 	var errs refusal.FieldErrors
 	if r.Whole != nil {
 		u := *r.Whole
+		u.LeavesBy = u.LeavesAt // this store's steady clock may be behind, never ahead
 		if g := i.o.Group; g != "" && !slices.Contains(u.Groups, g) {
 			u.Groups = append(slices.Clone(u.Groups), g)
 		}

@@ -197,7 +197,7 @@ func (a *Accounts) PasskeySignIn(ctx context.Context, in field.Input, device str
 			a.odd(u, err)
 			return passkeyInvalid()
 		}
-		if !u.IsActive {
+		if !letsBegin(u) {
 			return whyNot(u, true) // who has the passkey knows whose account it is
 		}
 		f.LastUsed = a.Time()

@@ -51,7 +51,7 @@ func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, ol
 		return got, err
 	}
 	rehashed, err := a.verify(ctx, found, pass)
-	if err == nil && !found.IsActive {
+	if err == nil && !letsBegin(found) {
 		err = whyNot(found, m.byName)
 	}
 	if err != nil {
@@ -71,7 +71,7 @@ func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, ol
 		switch {
 		case u.PasswordHash != found.PasswordHash:
 			return refusal.New(refusal.CodeLoginInvalid)
-		case !u.IsActive:
+		case !letsBegin(u):
 			return whyNot(u, m.byName)
 		}
 		if rehashed != "" {

@@ -117,6 +117,12 @@ type Policy struct {
 		Idle     time.Duration
 		Max      int
 	}
+	// Leaving: whether people can close their accounts, and for how long one can be kept
+	// after that.
+	Leaving struct {
+		On    bool
+		Grace time.Duration
+	}
 	// Admin says who looks after the accounts in a browser: the members of a group ("":
 	// nobody does), how old their sign-in may be, and whether they need a second factor.
 	Admin struct {
@@ -186,6 +192,11 @@ func (a *Accounts) keepAdmin(t *Txn, before, u *store.User) error {
 	if _, ok := a.actor(t); !ok || !a.Policy.IsAdmin(before) || u != nil && a.Policy.IsAdmin(u) {
 		return nil
 	}
+	return a.anotherAdmin(t, before)
+}
+
+// anotherAdmin refuses to end an admin where there is no other.
+func (a *Accounts) anotherAdmin(t *Txn, before *store.User) error {
 	others, err := a.otherAdmins(t, before.ID, 1)
 	if err == nil && len(others) == 0 {
 		err = refusal.New(refusal.CodeLastAdmin)

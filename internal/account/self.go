@@ -328,6 +328,7 @@ func (a *Accounts) setActive(t *Txn, u *store.User, active bool) error {
 		return err
 	}
 	u.IsActive = active
+	stays(u)
 	if err := a.endWaiting(t, u); err != nil || active {
 		return err
 	}

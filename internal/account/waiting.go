@@ -212,8 +212,8 @@ func (a *Accounts) sendLink(ctx context.Context, kind store.MailKind, m match, w
 }
 
 // usable reports whether an account can do something yet, or will once it is
-// confirmed or approved. One that an administrator has disabled is not.
-func usable(u *store.User) bool { return u.IsActive || u.AwaitsVerification || u.AwaitsApproval }
+// confirmed or approved, or its owner stays. One that an administrator has disabled is not.
+func usable(u *store.User) bool { return letsBegin(u) || u.AwaitsVerification || u.AwaitsApproval }
 
 // whyNot is the refusal of a sign-in with the right password to an account that
 // may not sign in. Why is told to who knows the name: an address that told would

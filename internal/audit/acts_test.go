@@ -152,6 +152,10 @@ var (
 // without events changes nothing worth a row, and says why.
 var auditedEndpoints = map[string]auditedAct{
 	"register": {act: func(s *sitetest.Site, _ any) { ok(s, s.Browser(), "register", sitetest.Newcomer("ada")) }, events: "account_registered"},
+	"delete-account": {
+		before: func(s *sitetest.Site) any { s.Member("ada"); return s.SignedIn("ada") },
+		act:    func(s *sitetest.Site, b any) { ok(s, b.(*sitetest.Browser), "delete-account", sitetest.Data{}) }, events: "account_closed",
+	},
 	"verify-registration": {
 		before: func(s *sitetest.Site) any {
 			s.Browser().Post("/accounts/register", sitetest.Newcomer("ada"))
@@ -322,6 +326,14 @@ var auditedBesides = map[string]auditedAct{
 		s.Browser().Post("/accounts/register", sitetest.Newcomer("ada"))
 		require.Eventually(s.T, func() bool { return sitetest.QueueEmpty(s.Accounts.Store) }, sitetest.Patience, time.Millisecond)
 	}, events: "account_registered mail_failed"},
+	"who stays": {before: func(s *sitetest.Site) any {
+		s.Member("ada")
+		ok(s, s.SignedIn("ada"), "delete-account", sitetest.Data{})
+		b := s.Browser()
+		return []any{b, b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}).JSON(s.T)["challenge"]}
+	}, act: func(s *sitetest.Site, asked any) {
+		ok(s, asked.([]any)[0].(*sitetest.Browser), "login-factor", sitetest.Data{"challenge": asked.([]any)[1], "keep_account": true})
+	}, events: "account_kept signed_in"},
 	"nobody confirms": {before: func(s *sitetest.Site) any {
 		s.Browser().Post("/accounts/register", sitetest.Newcomer("ada"))
 		s.Mail()

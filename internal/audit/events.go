@@ -40,6 +40,8 @@ const (
 	AccountRefused       Event = "account_refused"
 	AccountDisabled      Event = "account_disabled"
 	AccountEnabled       Event = "account_enabled"
+	AccountClosed        Event = "account_closed"
+	AccountKept          Event = "account_kept"
 	AccountDeleted       Event = "account_deleted"
 	InvitationCreated    Event = "invitation_created"
 	InvitationRevoked    Event = "invitation_revoked"
@@ -87,7 +89,9 @@ var Events = []struct {
 	{AccountRefused, false, "An administrator refused an account that waited, which removed it."},
 	{AccountDisabled, false, "An administrator disabled the account; all its sign-ins ended."},
 	{AccountEnabled, false, "An administrator made the account usable."},
-	{AccountDeleted, false, "The account was removed: by an administrator, or (`reason` `unconfirmed`) because nobody confirmed it in time."},
+	{AccountClosed, false, "The account's owner closed it: all its sign-ins ended, and it will be gone; `until` says when."},
+	{AccountKept, false, "The account's owner signed in and kept the account that he had closed."},
+	{AccountDeleted, false, "The account was removed: by an administrator, or because nobody confirmed it in time (`reason` `unconfirmed`), or because its owner had closed it (`reason` `closed`). Then no row says any more from where and with what its owner came."},
 	{InvitationCreated, false, "An administrator made an invitation to sign up; `invitation` is its id, as it is in the row of an account that came of it."},
 	{InvitationRevoked, false, "An administrator ended an invitation."},
 	{Throttled, true, "A throttle began to refuse: one row an incident; `throttle` and `act` say which and for what."},

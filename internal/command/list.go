@@ -18,7 +18,7 @@ import (
 const pageOf = 1000
 
 // states are what --state takes; the server says so too.
-var states = []string{"active", "unconfirmed", "waiting", "disabled"}
+var states = []string{"active", "unconfirmed", "waiting", "closing", "disabled"}
 
 func (c *common) list() *cobra.Command {
 	cmd := &cobra.Command{
@@ -31,7 +31,8 @@ signs up or changes meanwhile may be in the list or not.
 Of those who wait for approval, which is --state waiting, it prints names and reasons.
 
 An account is active; unconfirmed, while nobody has opened the link of the sign-up;
-waiting, for somebody to approve it; or disabled.
+waiting, for somebody to approve it; closing, once its owner has closed it: it will be
+gone, and "enable" keeps it; or disabled.
 `,
 		Example: "  $ caddy registration list --state waiting\n" +
 			"  $ caddy registration list --group admins\n" +
@@ -118,6 +119,7 @@ type accountRecord struct {
 	Reason             string `json:"reason"`
 	DateJoined         string `json:"date_joined"`
 	LastLogin          string `json:"last_login"`
+	ClosingAt          string `json:"closing_at"`
 }
 
 // state is one of states.
@@ -129,6 +131,8 @@ func (u *accountRecord) state() string {
 		return "waiting"
 	case u.IsActive:
 		return "active"
+	case u.ClosingAt != "":
+		return "closing"
 	}
 	return "disabled"
 }

@@ -47,6 +47,8 @@ type MailData struct {
 	Code string
 	// Period is how long the link is good, in words.
 	Period string
+	// Date is when something will happen, in words; else empty.
+	Date string
 	// Email is the address that is written to.
 	Email string
 	// User is the account that the mail is about.
@@ -62,9 +64,9 @@ type MailData struct {
 }
 
 // T is the message of the catalogue with this id. It can mention {site},
-// {period}, {email}, {name} and {username}.
+// {period}, {date}, {email}, {name} and {username}.
 func (d MailData) T(id string) (string, error) {
-	return d.Loc.Message(id, text.Params{"site": d.Site, "period": d.Period, "email": hostname.DisplayAddress(d.Email), "name": d.User.Name, "username": d.User.Username})
+	return d.Loc.Message(id, text.Params{"site": d.Site, "period": d.Period, "date": d.Date, "email": hostname.DisplayAddress(d.Email), "name": d.User.Name, "username": d.User.Username})
 }
 
 // Lang is the BCP 47 tag of the mail's language.
@@ -288,7 +290,7 @@ func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error)
 		store.MailVerifyRegistration, store.MailResetPassword,
 		store.MailVerifyEmail, store.MailEmailInUse, store.MailEmailChanged,
 		store.MailPasswordChanged, store.MailLoginChanged, store.MailApproved, store.MailRefused, store.MailInvitation, store.MailLoginCode, store.MailSignUps, store.MailTest,
-		store.MailAccountCreated, store.MailSetPassword,
+		store.MailAccountCreated, store.MailSetPassword, store.MailAccountClosed, store.MailAccountGone,
 		store.MailFactorAdded, store.MailFactorRemoved, store.MailFactorGuessed, store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade, store.MailFactorsReset,
 	}
 	for _, in := range l.Locales {
@@ -299,9 +301,9 @@ func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error)
 				return nil, err
 			}
 			r.Of[in.Name][kind] = t
-			sample := MailData{Loc: in, Site: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Code: "123456", Period: "7 days", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}, Paragraphs: []string{"…"}, Waiting: []string{"bob"}, SignedUp: []string{"eve"}, More: true}
+			sample := MailData{Loc: in, Site: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Code: "123456", Period: "7 days", Date: "1 January 2026", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}, Paragraphs: []string{"…"}, Waiting: []string{"bob"}, SignedUp: []string{"eve"}, More: true}
 			if _, _, _, err := t.Render(sample); err != nil {
-				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .UserID, .Timestamp, .Signature, .Code, .Period, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Paragraphs, .Waiting, .SignedUp, .More, .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
+				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .UserID, .Timestamp, .Signature, .Code, .Period, .Date, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Paragraphs, .Waiting, .SignedUp, .More, .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
 			}
 		}
 	}
@@ -398,6 +400,8 @@ func textOf(kind store.MailKind, u *store.User) store.MailKind {
 // fill adds what only one kind of mail has.
 func (r *Renderer) fill(data *MailData, m *store.Mail, u *store.User) error {
 	switch m.Kind { //nolint:exhaustive // the others have no more than all
+	case store.MailAccountClosed:
+		data.Date = data.Loc.Moment(u.LeavesAt.Format(time.RFC3339))
 	case store.MailRefused:
 		data.Paragraphs = strings.FieldsFunc(m.Words, func(r rune) bool { return r == '\n' })
 	case store.MailLoginCode:

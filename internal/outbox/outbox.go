@@ -59,6 +59,8 @@ type Courier struct {
 	Now     func() time.Time
 	// Unconfirmed is how long an account waits for its confirmation.
 	Unconfirmed time.Duration
+	Grace       time.Duration                      // of the accounts that their owners have closed
+	RemoveLeft  func(context.Context) (int, error) // removes those that were closed longer ago
 	// Journal takes what was given up; nil: nothing does.
 	Journal *audit.Journal
 }

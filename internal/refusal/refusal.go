@@ -41,6 +41,7 @@ const (
 	CodeNotVerified            Code = "not_verified"
 	CodeApprovalPending        Code = "approval_pending"
 	CodeDisabled               Code = "disabled"
+	CodeAccountClosing         Code = "account_closing"
 	CodeNotWaiting             Code = "not_waiting"
 	CodeLastAdmin              Code = "last_admin"
 	CodeNoLink                 Code = "no_link"

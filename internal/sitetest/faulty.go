@@ -150,6 +150,10 @@ func (t *faultyTx) AddAudit(a *store.Audit) error {
 	return t.do(func() error { return t.Tx.AddAudit(a) })
 }
 
+func (t *faultyTx) PutAudit(a *store.Audit) error {
+	return t.do(func() error { return t.Tx.PutAudit(a) })
+}
+
 func (t *faultyTx) Audits(q store.AuditQuery) (store.AuditPage, error) {
 	return guarded(t.f, func() (store.AuditPage, error) { return t.Tx.Audits(q) })
 }

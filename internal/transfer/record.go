@@ -94,6 +94,7 @@ type accountLine struct {
 	TokenEpoch         uint32                `json:"token_epoch,omitempty"`
 	WaitingFrom        *moment               `json:"waiting_from,omitempty"`
 	WaitingSince       *moment               `json:"waiting_since,omitempty"`
+	LeavesAt           *moment               `json:"leaves_at,omitempty"`
 	UsedLinks          []base64Text          `json:"used_links,omitempty"`
 	Unreachable        *unreachableLine      `json:"email_unreachable,omitempty"`
 	UsedInvitation     *uuid.UUID            `json:"used_invitation,omitempty"`
@@ -266,7 +267,7 @@ func lineOf(u *store.User, withHashes bool) *accountLine {
 		AwaitsVerification: u.AwaitsVerification, AwaitsApproval: u.AwaitsApproval, EmailPending: u.EmailPending,
 		Reason: clean(u.Reason), Terms: clean(u.Terms), TermsAt: momentOf(u.TermsAt),
 		EmailChanges: u.EmailChanges, Generation: u.Generation, SessionEpoch: u.SessionEpoch, TokenEpoch: u.TokenEpoch,
-		WaitingFrom: momentOf(u.WaitingFrom), WaitingSince: momentOf(u.WaitingSince),
+		WaitingFrom: momentOf(u.WaitingFrom), WaitingSince: momentOf(u.WaitingSince), LeavesAt: momentOf(u.LeavesAt),
 	}
 	if withHashes {
 		l.PasswordHash, l.factorLines = clean(u.PasswordHash), factorLinesOf(u)
@@ -305,6 +306,7 @@ func (l *accountLine) user() (*store.User, error) {
 		Reason: l.Reason, Terms: l.Terms, TermsAt: l.TermsAt.time(),
 		EmailChanges: l.EmailChanges, Generation: l.Generation, SessionEpoch: l.SessionEpoch, TokenEpoch: l.TokenEpoch,
 		WaitingFrom: l.WaitingFrom.time(), WaitingSince: l.WaitingSince.time(),
+		LeavesAt: l.LeavesAt.time(),
 	}
 	if u.ID == uuid.Nil {
 		return nil, errors.New("the account has no id")

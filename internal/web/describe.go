@@ -100,6 +100,12 @@ var InvitationInput = InputDoc{sign.ParamInvitation, false, NewObject("type", "s
 // ChallengeInput is the challenge that is answered.
 var ChallengeInput = NewInput(account.ParamChallenge, true, NewObject("type", "string", "minLength", 1, "description", "As the sign-in gave it, within 5 minutes, or 10 where it asks for no factor; where a session is made, from the same browser, with the cookie that came with it."))
 
+// ParamClosing is when an account will be gone, in a challenge for who has closed it.
+const ParamClosing = "closing"
+
+// KeepInput says that somebody keeps the account that he has closed.
+var KeepInput = InputDoc{account.ParamKeep, false, NewObject("type", "boolean", "description", "`true` keeps the account, where the challenge says `closing`: its owner has closed it. Nobody signs in to it otherwise.")}
+
 // TermsInput is the version of the terms to which somebody agrees. required: always.
 func TermsInput(s *Options, required bool) InputDoc {
 	return NewInput(account.ParamTerms, required, NewObject("type", "string", "const", s.Register.Terms, "description", "The version of the terms ("+s.TermsPage+"), once the person has agreed to it.", "examples", []any{s.Register.Terms}))

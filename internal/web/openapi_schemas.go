@@ -390,6 +390,7 @@ func (r *Realm) factorSchemas(tokens Object, txt func(description string, exampl
 		challenge = append(challenge, member{account.ParamTerms, txt("The version of the terms that the person has to agree to.", s.Register.Terms)})
 	}
 	challenge = append(challenge,
+		member{ParamClosing, Object{{"type", "string"}, {"format", "date-time"}, {"description", "The account was closed by its owner, and will be gone then. To keep it, `login-factor` has to have `keep_account`."}}},
 		member{"factors", Object{{"type", "array"}, {"items", txt("The member of `login-factor` that answers it.", account.ParamTOTP)}, {"description", "One of them is asked for."}}},
 		member{"enrol", Object{{"const", true}, {"description", "A factor has to be set up first: the challenge opens `enrol-totp` and `confirm-totp`, and nothing else."}}})
 	codes10 := Object{{"type", "array"}, {"items", txt("", "8K2M-4QXZ-71TD")}, {"description", "Shown this once."}}

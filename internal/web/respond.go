@@ -314,6 +314,9 @@ func AccountShown(a *account.Accounts, u *store.User) Object {
 		all = append(all, member{f.Name, f.Get(u)})
 	}
 	all = append(all, NewObject("email_verified", u.EmailVerified, "awaits_verification", u.AwaitsVerification, "awaits_approval", u.AwaitsApproval)...)
+	if account.StateOf(u) == account.StateClosing {
+		all = append(all, member{"closing_at", u.LeavesAt})
+	}
 	if u.Reason != "" {
 		all = append(all, member{"reason", u.Reason})
 	}

@@ -42,13 +42,32 @@ func (t *boltTx) AddAudit(a *store.Audit) error {
 	if err := t.writable(); err != nil {
 		return err
 	}
+	value, err := encodeAudit(a)
+	if err != nil {
+		return err
+	}
+	rows := t.bucket(bucketAudit)
+	seq, err := rows.NextSequence()
+	if err != nil {
+		return err
+	}
+	if a.Account != uuid.Nil {
+		if err := t.bucket(bucketAuditAccount).Put(auditAccountKey(a.Account, seq), nil); err != nil {
+			return err
+		}
+	}
+	return rows.Put(seqBytes(seq), value)
+}
+
+// encodeAudit is the record of a row.
+func encodeAudit(a *store.Audit) ([]byte, error) {
 	size := 0
 	for name, v := range a.Details {
 		size += len(name) + len(v)
 	}
 	if a.Event == "" || len(a.Event) > store.MaxAuditEvent || len(a.Actor) > store.MaxAuditActor || len(a.Address) > store.MaxAuditAddress ||
 		len(a.Agent) > store.MaxAuditAgent || size > store.MaxAuditDetails {
-		return fmt.Errorf("a row of the audit: %w", store.ErrTooLarge)
+		return nil, fmt.Errorf("a row of the audit: %w", store.ErrTooLarge)
 	}
 	r := auditRecord{Address: a.Address, Agent: toShorthand(a.Agent), Details: a.Details}
 	if a.Account == uuid.Nil || a.Actor != a.Account.String() {
@@ -56,25 +75,37 @@ func (t *boltTx) AddAudit(a *store.Audit) error {
 	}
 	rest, err := cbor.Marshal(r)
 	if err != nil {
-		return fmt.Errorf("encoding a row of the audit: %w", err)
-	}
-	rows := t.bucket(bucketAudit)
-	seq, err := rows.NextSequence()
-	if err != nil {
-		return err
+		return nil, fmt.Errorf("encoding a row of the audit: %w", err)
 	}
 	value := make([]byte, 0, auditHead+len(a.Event)+len(rest))
 	value = append(value, auditFormat)
 	value = binary.BigEndian.AppendUint64(value, uint64(a.At.Unix())) //nolint:gosec // the bits are meant
 	value = append(value, a.Account[:]...)
 	value = append(value, byte(len(a.Event))) //nolint:gosec // at most MaxAuditEvent
-	value = append(append(value, a.Event...), rest...)
-	if a.Account != uuid.Nil {
-		if err := t.bucket(bucketAuditAccount).Put(auditAccountKey(a.Account, seq), nil); err != nil {
-			return err
-		}
+	return append(append(value, a.Event...), rest...), nil
+}
+
+// PutAudit implements store.Tx.
+func (t *boltTx) PutAudit(a *store.Audit) error {
+	if err := t.writable(); err != nil {
+		return err
 	}
-	return rows.Put(seqBytes(seq), value)
+	rows := t.bucket(bucketAudit)
+	have := rows.Get(seqBytes(a.Seq))
+	if have == nil {
+		return store.ErrNotFound
+	}
+	row, err := readAuditRow(seqBytes(a.Seq), have)
+	if err != nil {
+		return err
+	}
+	kept := *a
+	kept.At, kept.Event, kept.Account = time.Unix(row.at, 0), string(row.event), row.account
+	value, err := encodeAudit(&kept)
+	if err != nil {
+		return err
+	}
+	return rows.Put(seqBytes(a.Seq), value)
 }
 
 func auditAccountKey(account uuid.UUID, seq uint64) []byte {

@@ -23,11 +23,11 @@ import (
 )
 
 // memberBuckets are the indexes of Members.
-var memberBuckets = []string{bucketUnconfirmed, bucketAwaiting, bucketDisabled, bucketMemberGroups, bucketMemberTexts}
+var memberBuckets = []string{bucketUnconfirmed, bucketAwaiting, bucketDisabled, bucketClosing, bucketMemberGroups, bucketMemberTexts}
 
 // stateBuckets are the indexes of the states that have one.
 var stateBuckets = map[string]string{
-	store.StateUnconfirmed: bucketUnconfirmed, store.StateWaiting: bucketAwaiting, store.StateDisabled: bucketDisabled,
+	store.StateUnconfirmed: bucketUnconfirmed, store.StateWaiting: bucketAwaiting, store.StateDisabled: bucketDisabled, store.StateClosing: bucketClosing,
 }
 
 // maxMemberText bounds what the index has of a text, in bytes.

@@ -122,7 +122,7 @@ func TestBuildOfMembersGoesOn(t *testing.T) {
 	f := testFile(t)
 	fillRealms(t, f)
 	want := dumpIndexes(t, f.Db)
-	require.Len(t, want, 12)
+	require.Len(t, want, 14)
 	crash := errors.New("crash")
 	for _, batch := range []int{1, 7, 25, 50, 1000} {
 		require.NoError(t, f.Db.Update(func(tx *bolt.Tx) error {

@@ -90,6 +90,9 @@ type userRecord struct {
 	Passwords      []passwordRecord   `cbor:"38,keyasint,omitempty"`
 	PasswordSince  *int64             `cbor:"39,keyasint,omitempty"` // unix seconds
 	Trusted        []trustedRecord    `cbor:"37,keyasint,omitempty"`
+	// An older plugin takes an account that its owner has closed for a disabled one.
+	LeavesAt *int64 `cbor:"40,keyasint,omitempty"` // unix seconds
+	LeavesBy *int64 `cbor:"41,keyasint,omitempty"` // unix seconds
 }
 
 type unreachableRecord struct {
@@ -194,6 +197,7 @@ func EncodeUser(u *store.User, keys []store.Key) ([]byte, error) {
 		WaitingFrom: unixSeconds(u.WaitingFrom), WaitingSince: unixSeconds(u.WaitingSince),
 		AwaitsApproval: u.AwaitsApproval, Reason: u.Reason, Terms: u.Terms, TermsAt: unixSeconds(u.TermsAt),
 		PasswordSince: unixSeconds(u.PasswordSince),
+		LeavesAt:      unixSeconds(u.LeavesAt), LeavesBy: unixSeconds(u.LeavesBy),
 	}
 	for _, p := range u.FormerPasswords {
 		r.Passwords = append(r.Passwords, passwordRecord{Hash: toShorthand(p.Hash), Since: unixSeconds(p.Since), Until: p.Until.Unix()})
@@ -286,6 +290,7 @@ func DecodeUser(id uuid.UUID, data []byte) (*store.User, []store.Key, error) {
 		EmailPending: r.Flags&flagEmailPending != 0, WaitingFrom: fromUnixSeconds(r.WaitingFrom), WaitingSince: fromUnixSeconds(r.WaitingSince),
 		AwaitsApproval: r.AwaitsApproval, Reason: r.Reason, Terms: r.Terms, TermsAt: fromUnixSeconds(r.TermsAt),
 		PasswordSince: fromUnixSeconds(r.PasswordSince),
+		LeavesAt:      fromUnixSeconds(r.LeavesAt), LeavesBy: fromUnixSeconds(r.LeavesBy),
 	}
 	for _, p := range r.Passwords {
 		u.FormerPasswords = append(u.FormerPasswords, store.FormerPassword{Hash: fromShorthand(p.Hash), Since: fromUnixSeconds(p.Since), Until: time.Unix(p.Until, 0).UTC()})

@@ -46,6 +46,7 @@ const (
 	bucketUnconfirmed  = "members_unconfirmed" // id → nothing; the sequence counts them
 	bucketAwaiting     = "members_waiting"     // id → nothing; the sequence counts them
 	bucketDisabled     = "members_disabled"    // id → nothing; the sequence counts them
+	bucketClosing      = "members_closing"     // id → nothing; the sequence counts them
 	bucketMemberGroups = "members_groups"      // group NUL id → nothing
 	bucketMemberTexts  = "members_texts"       // beginning of a folded text NUL id → nothing
 )
@@ -55,7 +56,7 @@ var realmBuckets = []string{
 	bucketOutbox, bucketOutboxDue, bucketOutboxTo, bucketValues, bucketBudgets, bucketWaiting, bucketWaitingKeys,
 	bucketLeftNames, bucketLeftUntil, bucketAudit, bucketAuditAccount,
 	bucketInvitations, bucketInvitationHashes, bucketInvitationExpiry,
-	bucketUnconfirmed, bucketAwaiting, bucketDisabled, bucketMemberGroups, bucketMemberTexts,
+	bucketUnconfirmed, bucketAwaiting, bucketDisabled, bucketClosing, bucketMemberGroups, bucketMemberTexts,
 }
 
 // written is what an act leaves outside of the file: the mails that got a Seq, and
@@ -84,7 +85,7 @@ func (t *boltTx) bucket(name string) table {
 	b := t.realm.Bucket([]byte(name))
 	switch name {
 	case bucketUsers, bucketSessionExpiry, bucketAudit, bucketOutbox, bucketOutboxDue, bucketWaiting,
-		bucketUnconfirmed, bucketAwaiting, bucketDisabled:
+		bucketUnconfirmed, bucketAwaiting, bucketDisabled, bucketClosing:
 		// Keys come in (nearly) rising order, so a split page is not written to again.
 		// The rest is room for a record that grows: its first sign-in adds some bytes.
 		b.FillPercent = 0.95

@@ -117,6 +117,33 @@ var auditPromises = []promise{
 			})
 		}
 	}},
+	{"a row can be written anew, and stays where it is", func(t *testing.T, open opener) {
+		s := open(t)
+		ada, bob := uuid.Must(uuid.NewV7()), uuid.Must(uuid.NewV7())
+		addAudits(t, s, newAudit("a", ada, now), newAudit("b", bob, now.Add(time.Hour)), newAudit("c", ada, now.Add(2*time.Hour)))
+		update(t, s, func(tx store.Tx) error {
+			page, err := tx.Audits(store.AuditQuery{Account: ada, Limit: 10})
+			require.NoError(t, err)
+			row := page.Rows[0]
+			row.Address, row.Agent, row.Details, row.Actor = "", "", map[string]string{"left": "1"}, "system"
+			row.Event, row.Account, row.At = "other", bob, now.Add(time.Minute)
+			require.NoError(t, tx.PutAudit(row))
+			require.ErrorIs(t, tx.PutAudit(&store.Audit{Seq: 1 << 40, Event: "a"}), store.ErrNotFound)
+			row.Agent = strings.Repeat("x", store.MaxAuditAgent+1)
+			require.ErrorIs(t, tx.PutAudit(row), store.ErrTooLarge)
+			return nil
+		})
+		require.Equal(t, []string{"a", "c"}, audits(t, s, store.AuditQuery{Account: ada, Limit: 10}))
+		require.Equal(t, []string{"a", "b", "c"}, audits(t, s, store.AuditQuery{Limit: 10}))
+		view(t, s, func(tx store.Tx) error {
+			page, err := tx.Audits(store.AuditQuery{Limit: 1})
+			require.NoError(t, err)
+			got := page.Rows[0]
+			require.Equal(t, &store.Audit{Seq: got.Seq, At: now, Event: "a", Account: ada, Actor: "system", Details: map[string]string{"left": "1"}}, got)
+			require.ErrorIs(t, tx.PutAudit(got), store.ErrReadOnly)
+			return nil
+		})
+	}},
 	{"a row is written with its act or not at all", func(t *testing.T, open opener) {
 		s := open(t)
 		failed := errors.New("failed")

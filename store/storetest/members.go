@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -82,9 +83,13 @@ func inState(u *store.User, state string) {
 	u.IsActive = state == store.StateActive
 	u.AwaitsVerification = state == store.StateUnconfirmed
 	u.AwaitsApproval = state == store.StateWaiting
+	u.LeavesAt = time.Time{}
+	if state == store.StateClosing {
+		u.LeavesAt = now
+	}
 }
 
-var memberStates = []string{store.StateActive, store.StateUnconfirmed, store.StateWaiting, store.StateDisabled}
+var memberStates = []string{store.StateActive, store.StateUnconfirmed, store.StateWaiting, store.StateClosing, store.StateDisabled}
 
 // someMembers are accounts of all kinds, in the order of their ids.
 func someMembers(n int) []*store.User {
@@ -92,7 +97,7 @@ func someMembers(n int) []*store.User {
 	users := make([]*store.User, n)
 	for i := range users {
 		u := newUser(fmt.Sprintf("User%03d", i))
-		inState(u, memberStates[random.IntN(4)])
+		inState(u, memberStates[random.IntN(len(memberStates))])
 		u.FirstName = []string{"", "Ada", "ÅSA", "Zoë"}[random.IntN(4)]
 		u.LastName = []string{"", "Lovelace", "user", "O'Neill"}[random.IntN(4)]
 		u.EmailPending = u.AwaitsVerification || random.IntN(9) == 0
@@ -174,6 +179,7 @@ var memberPromises = []promise{
 			func() { u.LastName = "" },
 			func() { u.Groups = []string{"b", "c"} },
 			func() { inState(u, store.StateDisabled) },
+			func() { inState(u, store.StateClosing) },
 			func() { inState(u, store.StateWaiting) },
 			func() { inState(u, store.StateUnconfirmed) },
 			func() { u.EmailPending = true },
@@ -231,7 +237,7 @@ var memberPromises = []promise{
 	}},
 	{"counts are exact while acts run side by side", func(t *testing.T, open opener) {
 		s := open(t)
-		const workers, each = 8, 12
+		const workers, each = 8, 15
 		done := make(chan error, workers)
 		refused := errors.New("refused")
 		for w := range workers {
@@ -239,7 +245,7 @@ var memberPromises = []promise{
 				var err error
 				for i := range each {
 					u := newUser(fmt.Sprint("user", w, "-", i))
-					inState(u, memberStates[i%4])
+					inState(u, memberStates[i%len(memberStates)])
 					u.Groups = []string{"all"}
 					refuse := s.Update(t.Context(), func(tx store.Tx) error {
 						if err := tx.PutUser(u, foldedKeys(u)); err != nil {
@@ -259,8 +265,8 @@ var memberPromises = []promise{
 			require.NoError(t, <-done)
 		}
 		for _, state := range memberStates {
-			require.Equal(t, store.MemberCount{N: workers * each / 4}, countMembers(t, s, state), state)
-			require.Len(t, members(t, s, store.MemberQuery{State: state, Group: "all", Limit: 5}), workers*each/4, state)
+			require.Equal(t, store.MemberCount{N: workers * each / len(memberStates)}, countMembers(t, s, state), state)
+			require.Len(t, members(t, s, store.MemberQuery{State: state, Group: "all", Limit: 5}), workers*each/len(memberStates), state)
 		}
 		require.Equal(t, store.MemberCount{N: workers * each}, countMembers(t, s, ""))
 		require.Equal(t, store.MemberCount{}, countMembers(t, s, "unknown"))

@@ -54,6 +54,7 @@ func fullUser() *store.User {
 			{Hash: store.TokenHash{1, 31: 2}, Created: now, LastUsed: now.Add(time.Hour), UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", State: [16]byte{3, 15: 4}},
 			{Created: now, LastUsed: now},
 		},
+		LeavesAt: now.Add(7 * 24 * time.Hour), LeavesBy: now.Add(6 * 24 * time.Hour),
 	}
 }
 

@@ -155,6 +155,7 @@ func (c *Call) notWaiting(err error) error {
 	}
 	why := map[string]string{
 		account.StateActive: "it is active already", account.StateDisabled: "it is disabled; enable lets it in",
+		account.StateClosing:     "its owner has closed it; enable keeps it",
 		account.StateUnconfirmed: "nobody has confirmed its e-mail address yet; enable lets it in as it is, delete removes it",
 	}[account.StateOf(c.User)]
 	return errorf(web.StatusOf(refused.Code), "%s: the account doesn't wait for approval: %s", refused.Code, cmp.Or(why, "somebody else was faster"))

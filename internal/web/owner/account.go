@@ -6,6 +6,7 @@ package owner
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
@@ -78,6 +79,9 @@ func (c *Call) facts(u *store.User) []web.PageFact {
 		facts = append(facts, web.FactOf(c.Loc, f, value))
 	}
 	add := func(label, value string) { facts = append(facts, web.PageFact{Label: label, Value: value}) }
+	if account.StateOf(u) == account.StateClosing {
+		add(c.Say("page.admin.closing"), c.Loc.Moment(u.LeavesAt.Format(time.RFC3339)))
+	}
 	if u.Email != "" {
 		proven := text.Say("value.no")
 		if u.EmailVerified {

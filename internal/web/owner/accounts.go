@@ -60,6 +60,7 @@ const (
 var stateNames = map[string]text.Phrase{
 	account.StateActive: text.Say("value.state_active"), account.StateUnconfirmed: text.Say("value.state_unconfirmed"),
 	account.StateWaiting: text.Say("value.state_waiting"), account.StateDisabled: text.Say("value.state_disabled"),
+	account.StateClosing: text.Say("value.state_closing"),
 }
 
 // A listing is what is asked of the list of accounts.

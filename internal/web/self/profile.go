@@ -60,6 +60,9 @@ func EndpointProfile(r *web.Realm) *web.Endpoint {
 				d.Links = append(d.Links, web.PageLink{Href: c.Realm.Address("/" + web.OwnerPath + "/waiting/"), Text: c.Loc.Text(text.Say("link.admin_waiting", text.Params{"count": n}))})
 			}
 		}
+		if c.Policy.Leaving.On {
+			d.Links = append(d.Links, web.PageLink{Href: c.Realm.Address("/delete-account/"), Text: c.Loc.Text(text.Say("link.delete_account"))})
+		}
 		web.LetStay(c, d, c.Who.User)
 		if len(e.Form.Fields) == 0 {
 			d.Form = nil

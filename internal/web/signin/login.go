@@ -4,6 +4,7 @@ package signin
 
 import (
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -48,7 +49,7 @@ func EndpointLogin(r *web.Realm) *web.Endpoint {
 	if s.Factors.Passkey && s.Factors.Passkeys != nil {
 		e.Form.Fields[0].Autocomplete = web.AutocompleteUsername + " webauthn"
 	}
-	e.Doc.Or, e.Doc.Description = web.SchemaChallenge, "Where more is asked for, such as a factor of the account, the answer is a challenge, and nobody is signed in."
+	e.Doc.Or, e.Doc.Description = web.SchemaChallenge, "Where more is asked for, such as a factor of the account, or whether its owner keeps the account that he has closed, the answer is a challenge, and nobody is signed in."
 	e.Doc.Inputs, e.Doc.OneOf = web.AccountInputs(s.LoginFields...)
 	e.Doc.Inputs = append(e.Doc.Inputs, web.PasswordInput(account.ParamPassword, "The account's password."))
 	if s.Register.Mode.OpenToAll() {
@@ -112,6 +113,9 @@ func signedIn(c *web.Call, got account.SignedIn) *web.Reply {
 		rep.Challenge, rep.SeeOther = asked, c.Realm.ToChallenge(c, "/login-factor/")
 		if asked.Terms != "" {
 			body = append(body, web.NewObject(account.ParamTerms, asked.Terms)...)
+		}
+		if !asked.Leaves.IsZero() {
+			body = append(body, web.NewObject(web.ParamClosing, asked.Leaves.Format(time.RFC3339))...)
 		}
 		switch {
 		case asked.Enrol:

@@ -3,8 +3,10 @@
 package signin
 
 import (
+	"cmp"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -24,14 +26,14 @@ func EndpointLoginFactor(r *web.Realm) *web.Endpoint {
 		Spends: web.Spends{Throttle: account.ThrottleLogin, Device: askedUser},
 		Doc: web.EndpointDoc{
 			Tag: web.TagSignIn, Summary: "Finish a sign-in that asks for more than the password", Success: http.StatusOK, Answer: web.SchemaSignIn,
-			Description: "By what the challenge asks for: one of its `factors`, and the `terms`. After five wrong factors the password is asked for again. After ten of an account in an hour no code of an app is taken, but by a browser that has signed in before; passkeys and recovery codes are.",
-			Inputs:      []web.InputDoc{web.ChallengeInput, web.TOTPInput, web.PasskeyInput(false), web.RecoveryInput},
-			Codes:       []refusal.Code{refusal.CodeChallengeExpired, refusal.CodeFactorInvalid, refusal.CodeFactorRequired, refusal.CodeThrottled},
+			Description: "By what the challenge asks for: one of its `factors`, the `terms`, and, where it says `closing`, `keep_account`. After five wrong factors the password is asked for again. After ten of an account in an hour no code of an app is taken, but by a browser that has signed in before; passkeys and recovery codes are.",
+			Inputs:      []web.InputDoc{web.ChallengeInput, web.TOTPInput, web.PasskeyInput(false), web.RecoveryInput, web.KeepInput},
+			Codes:       []refusal.Code{refusal.CodeChallengeExpired, refusal.CodeFactorInvalid, refusal.CodeFactorRequired, refusal.CodeAccountClosing, refusal.CodeThrottled},
 		},
 		Form: &web.Form{
 			Title: text.Say("page.login_factor.title"), Submit: text.Say("page.login_factor.submit"),
 			Fields: []web.FormField{web.TOTPField(account.ParamTOTP), web.RecoveryField()},
-			Hidden: []string{account.ParamChallenge, paramWith},
+			Hidden: []string{account.ParamChallenge, paramWith, account.ParamKeep},
 			Links:  []web.FormLink{web.LinkTo("/login/", text.Say("link.other_account"))},
 			Value: func(c *web.Call, name string) string {
 				switch name { // no box is ticked already
@@ -40,6 +42,10 @@ func EndpointLoginFactor(r *web.Realm) *web.Endpoint {
 					return token
 				case paramWith:
 					return c.In.Text(name)
+				case account.ParamKeep:
+					if u := askedUser(c); u != nil && account.StateOf(u) == account.StateClosing {
+						return "true" // the button says so
+					}
 				}
 				return ""
 			},
@@ -124,6 +130,10 @@ func tellWhatIsAsked(c *web.Call, d *web.PageData, _ *store.User) error {
 	if way == "" || way == account.ParamRecovery {
 		web.WithoutField(d, account.ParamTrustDevice)
 	}
+	if !asked.Leaves.IsZero() {
+		d.Title, d.Form.Submit = c.Loc.Text(text.Say("page.keep_account.title")), c.Loc.Text(text.Say("page.keep_account.submit"))
+		d.Text = append([]string{c.Loc.Text(text.Say("page.keep_account.text", text.Params{"date": c.Loc.Moment(asked.Leaves.Format(time.RFC3339))}))}, d.Text...)
+	}
 	if slices.Contains(asked.Factors, account.ParamPasskey) {
 		d.Form.Passkey = c.NewPagePasskey("page.second_step.use_passkey")
 		if d.Form.Passkey.Alone = way == account.ParamPasskey; !d.Form.Passkey.Alone {
@@ -161,8 +171,8 @@ const recovered = "detail.logged_in_recovery"
 
 // askedUser is the account that a good challenge is for, nil without one.
 func askedUser(c *web.Call) *store.User {
-	browser, _ := c.KeptChallenge()
-	u, _, err := c.Asked(c.Req.Context(), c.In.Text(account.ParamChallenge), browser)
+	browser, kept := c.KeptChallenge()
+	u, _, err := c.Asked(c.Req.Context(), cmp.Or(c.In.Text(account.ParamChallenge), kept), browser)
 	if err != nil {
 		return nil
 	}
