@@ -23,7 +23,7 @@ type PagesSettings struct {
 	// Whether the pages are off, because a frontend of yours does their work.
 	// Default: false.
 	Off bool `json:"off,omitempty"`
-	// The name of the site on its pages. Default: the host of `base_url`.
+	// The name of the site on its pages and in its mails. Default: the host of `base_url`.
 	Title string `json:"title,omitempty"`
 	// An image file that stands for the name in the page's head, at most 1 MiB:
 	// `.svg`, `.png`, `.jpg`, `.webp`, `.avif` or `.gif`. Its alternative text is

@@ -177,7 +177,7 @@ func (s *JWTSettings) policy() session.TokenPolicy {
 func (s *Settings) letters() letter.Options {
 	files := func(m MailSettings) letter.Files { return letter.Files(m) }
 	return letter.Options{
-		From: s.From, ReplyTo: s.ReplyTo, Templates: s.Templates, Fields: s.fields,
+		From: s.From, ReplyTo: s.ReplyTo, Title: s.Pages.Title, Templates: s.Templates, Fields: s.fields,
 		Files: map[store.MailKind]letter.Files{
 			store.MailVerifyRegistration: files(s.Register.Mail), store.MailResetPassword: files(s.ResetPassword.Mail), store.MailVerifyEmail: files(s.RegisterEmail.Mail),
 		},
@@ -211,9 +211,11 @@ func (r *realm) linkPages() map[sign.Purpose]string {
 
 // signing is what the links of the mails are made with.
 func (r *realm) signing(a *account.Accounts) letter.Signing {
-	return letter.Signing{
-		Signer: a.Signer, State: a.State, Links: r.letterLinks(), Pages: map[store.MailKind]string{store.MailApproved: r.page("login"), store.MailAccountClosed: r.page("login"), store.MailInvitation: r.page("register"), store.MailLoginCode: r.page("login-code")},
+	pages := map[store.MailKind]string{store.MailApproved: r.page("login"), store.MailAccountClosed: r.page("login"), store.MailInvitation: r.page("register"), store.MailLoginCode: r.page("login-code")}
+	if r.settings.Admin != nil {
+		pages[store.MailSignUps] = r.page("admin/waiting")
 	}
+	return letter.Signing{Signer: a.Signer, State: a.State, Links: r.letterLinks(), Pages: pages}
 }
 
 // letterLinks are the links in mails, each with where it leads.

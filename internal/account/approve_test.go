@@ -416,3 +416,24 @@ func TestNoticeWhereTheStoreFails(t *testing.T) {
 		require.GreaterOrEqual(t, failed, 2, name)
 	}
 }
+
+// With the owner's pages the mail leads to them, it names the site as they do, and it tells
+// also of whom the owner has brought to wait by another address.
+func TestOwnersMailLeadsToHisPages(t *testing.T) {
+	s := sitetest.New(t, notified, func(s *registration.Settings) {
+		s.Admin = &registration.AdminSettings{Group: "admins"}
+		s.Pages.Title, s.Register.Verification = "Der Gartenverein", nil
+	})
+	comes(s, "fred")
+	_, err := s.Accounts.SetEmail(t.Context(), sitetest.UUIDOf(t, s, "fred"), "fred@garden.example", account.Client{})
+	require.NoError(t, err)
+	var m *mail.Message
+	for m = s.Mail(); m.To != "owner@example.com"; m = s.Mail() {
+	}
+	require.Equal(t, "Neue Konten bei Der Gartenverein", m.Subject)
+	require.Contains(t, m.Text, "\n- fred\n")
+	for _, body := range []string{m.Text, m.HTML} {
+		require.Contains(t, body, "http://example.com/accounts/admin/waiting/")
+		require.Contains(t, body, "caddy registration approve")
+	}
+}

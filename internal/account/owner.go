@@ -314,10 +314,16 @@ func (a *Accounts) SetEmail(ctx context.Context, id uuid.UUID, email string, cli
 		waited := u.AwaitsVerification
 		giveEmail(u)
 		u.IsActive = u.IsActive || waited && !u.AwaitsApproval
+		waits := waited && StateOf(u) == StateWaiting // he comes to wait for the owner by this
 		if field.EmailKey(old) == field.EmailKey(u.Email) {
 			return nil
 		}
 		u.Generation++
+		if waits {
+			if err := a.announce(t, u); err != nil {
+				return err
+			}
+		}
 		if err := t.EndSessions(u, nil); err != nil {
 			return err
 		}

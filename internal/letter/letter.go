@@ -34,8 +34,10 @@ import (
 
 // MailData is what a mail template can mention.
 type MailData struct {
-	// Site is the host of the site, such as example.com.
+	// Site is the name of the site: the title of its pages where there is one, else the host.
 	Site string
+	// Host is the host of the site, such as example.com.
+	Host string
 	// Link is the signed link, or where to sign in; empty in a notice, and where nobody
 	// knows the address of the page.
 	Link string
@@ -64,9 +66,9 @@ type MailData struct {
 }
 
 // T is the message of the catalogue with this id. It can mention {site},
-// {period}, {date}, {email}, {name} and {username}.
+// {host}, {period}, {date}, {email}, {name} and {username}.
 func (d MailData) T(id string) (string, error) {
-	return d.Loc.Message(id, text.Params{"site": d.Site, "period": d.Period, "date": d.Date, "email": hostname.DisplayAddress(d.Email), "name": d.User.Name, "username": d.User.Username})
+	return d.Loc.Message(id, text.Params{"site": d.Site, "host": d.Host, "period": d.Period, "date": d.Date, "email": hostname.DisplayAddress(d.Email), "name": d.User.Name, "username": d.User.Username})
 }
 
 // Lang is the BCP 47 tag of the mail's language.
@@ -261,6 +263,8 @@ func parseMailText(folder string, l *text.Locale, name string, named bool) (*tex
 type Options struct {
 	// From and ReplyTo are addresses as the headers have them.
 	From, ReplyTo string
+	// Title is the name of the site; "": its host is.
+	Title string
 	// Templates is the owner's folder; "": there is none.
 	Templates string
 	// Files names the owner's files of a message.
@@ -301,9 +305,9 @@ func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error)
 				return nil, err
 			}
 			r.Of[in.Name][kind] = t
-			sample := MailData{Loc: in, Site: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Code: "123456", Period: "7 days", Date: "1 January 2026", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}, Paragraphs: []string{"…"}, Waiting: []string{"bob"}, SignedUp: []string{"eve"}, More: true}
+			sample := MailData{Loc: in, Site: "example.com", Host: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Code: "123456", Period: "7 days", Date: "1 January 2026", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}, Paragraphs: []string{"…"}, Waiting: []string{"bob"}, SignedUp: []string{"eve"}, More: true}
 			if _, _, _, err := t.Render(sample); err != nil {
-				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Link, .UserID, .Timestamp, .Signature, .Code, .Period, .Date, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Paragraphs, .Waiting, .SignedUp, .More, .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
+				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Host, .Link, .UserID, .Timestamp, .Signature, .Code, .Period, .Date, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Paragraphs, .Waiting, .SignedUp, .More, .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
 			}
 		}
 	}
@@ -348,7 +352,7 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 		u = &store.User{ID: uuid.Nil}
 	}
 	l := r.languages.Named(m.Language)
-	data := MailData{Loc: l, Site: r.site, Email: m.To, User: r.options.MailUser(u, m.To), Link: r.signing.Pages[m.Kind]}
+	data := MailData{Loc: l, Site: cmp.Or(r.options.Title, r.site), Host: r.site, Email: m.To, User: r.options.MailUser(u, m.To), Link: r.signing.Pages[m.Kind]}
 	if purpose, ok := account.Purposes[m.Kind]; ok && m.Kind != store.MailLoginCode {
 		to := r.signing.Links[purpose]
 		claim := sign.Claim{Purpose: purpose, User: u.ID, Time: r.now(), State: r.signing.State(purpose, u, account.AboutOf(m))}

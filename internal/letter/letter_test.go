@@ -34,7 +34,7 @@ var update = flag.Bool("update", false, "write the goldens")
 // goldenMail is a mail with everything in it.
 func goldenMail(l *text.Locale) letter.MailData {
 	return letter.MailData{
-		Loc: l, Site: "example.com", Email: "ada@example.org", Period: l.Text(text.InWords(7 * sitetest.Day)), Date: l.Moment("2026-12-04T10:00:00Z"),
+		Loc: l, Site: "example.com", Host: "example.com", Email: "ada@example.org", Period: l.Text(text.InWords(7 * sitetest.Day)), Date: l.Moment("2026-12-04T10:00:00Z"),
 		Link:       "https://example.com/accounts/page/?user_id=0198c0de-0000-7000-8000-000000000001&timestamp=1790000000&signature=c2lnbmF0dXJlLW9mLWFuLWV4YW1wbGUtbGluaw",
 		User:       letter.MailUser{Username: "ada", FirstName: "Ada", LastName: "Lovelace", Name: "Ada Lovelace", Email: "ada@example.org"},
 		Paragraphs: []string{"The choir has no places for new singers at present, and the next rehearsals are in spring.", "Ask again then & bring <a friend>."},
@@ -67,7 +67,7 @@ func TestMailGoldens(t *testing.T) {
 				require.True(t, len([]rune(line)) <= 72 || strings.Contains(line, "https://"), line)
 			}
 			notice := slices.Contains([]store.MailKind{
-				store.MailEmailInUse, store.MailPasswordChanged, store.MailLoginChanged, store.MailRefused, store.MailAccountGone, store.MailSignUps, store.MailTest,
+				store.MailEmailInUse, store.MailPasswordChanged, store.MailLoginChanged, store.MailRefused, store.MailAccountGone, store.MailTest,
 				store.MailFactorGuessed, store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade, store.MailFactorsReset,
 			}, kind)
 			require.Equal(t, !notice, strings.Contains(text, "signature="), "a notice has no link")
