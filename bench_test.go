@@ -104,6 +104,7 @@ func BenchmarkSignInWithoutHash(b *testing.B) {
 	s := sitetest.New(b)
 	s.Member("ada")
 	in := field.Input{"login": {Kind: field.ValueText, Text: "ada"}, "password": {Kind: field.ValueText, Text: sitetest.Password}}
+	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
 			if _, err := s.Accounts.SignIn(context.Background(), in, account.Client{}, nil); err != nil {

@@ -110,8 +110,11 @@ func passkeyInvalid() error { return factorInvalid(ParamPasskey) }
 // factorInvalid refuses a wrong answer by this member.
 func factorInvalid(param string) error {
 	wrong := refusal.FieldError{Field: param, Code: refusal.CodeFactorInvalid}
-	if param == ParamPasskey { // which has no code
-		wrong.Message = "error.factor_invalid_passkey"
+	switch param {
+	case ParamPasskey: // which has no code
+		wrong.Message = "factor.invalid_passkey"
+	case ParamRecovery: // of which none is the present one
+		wrong.Message = "factor.invalid_recovery"
 	}
 	return refusal.FieldErrors{wrong}.Err()
 }

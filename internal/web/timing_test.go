@@ -14,12 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/bcrypt"
 
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
 
@@ -75,6 +77,24 @@ func TestWelch(t *testing.T) {
 	require.Greater(t, math.Abs(welch(x, y)), maxT, "a difference is seen")
 }
 
+// secondStep gives an account this many factors, with all that comes with them.
+func secondStep(t *testing.T, s *sitetest.Site, name string, n int) {
+	s.Set(sitetest.UUIDOf(t, s, name).String(), func(u *store.User) {
+		now := s.Accounts.Time()
+		for i := range n {
+			f := store.Factor{ID: uuid.New(), Type: store.FactorTOTP, Name: "My phone", Created: now, LastUsed: now, Secret: make([]byte, 48)}
+			if i > 0 {
+				f.Type, f.Secret, f.CredentialID, f.Transports = store.FactorPasskey, make([]byte, 400), []byte(f.ID.String()), []string{"internal", "hybrid"}
+			}
+			u.Factors = append(u.Factors, f)
+		}
+		for range 10 {
+			u.RecoveryCodes = append(u.RecoveryCodes, make([]byte, 32))
+		}
+		u.RecoveryMade = now
+	})
+}
+
 func TestTiming(t *testing.T) {
 	only := os.Getenv("REGISTRATION_TIMING") // "1", or a part of the names of the pairs to measure
 	if only == "" {
@@ -86,13 +106,14 @@ func TestTiming(t *testing.T) {
 	s := sitetest.New(t, func(s *registration.Settings) {
 		s.Password.Argon2id = &registration.Argon2idSettings{Memory: 256, Passes: 1, Lanes: 1}
 		s.User.LoginFields = []string{"username", "email"}
+		s.Login.MailCode = sitetest.On()
 	})
 	s.Accounts.Store.(*bolt.Store).File.Db.NoSync = true // the disk's own noise
 	go func() {
 		for range s.Mailer.Sent {
 		}
 	}()
-	for _, name := range []string{"ada", "eve", "off", "imported"} {
+	for _, name := range []string{"ada", "eve", "off", "imported", "app", "all"} {
 		res := s.Browser().Post("/accounts/register", sitetest.Newcomer(name))
 		require.Equal(t, 201, res.StatusCode)
 		id := sitetest.UUIDOf(t, s, name)
@@ -114,6 +135,8 @@ func TestTiming(t *testing.T) {
 		u.PasswordHash = string(weak)
 		return s.Accounts.PutUser(tx, u)
 	}))
+	secondStep(t, s, "app", 1)
+	secondStep(t, s, "all", account.MaxFactors)
 	wrong := func(login string) func(int) (string, sitetest.Data) {
 		return func(int) (string, sitetest.Data) {
 			return "login", sitetest.Data{"login": login, "password": "not the passphrase"}
@@ -150,6 +173,10 @@ func TestTiming(t *testing.T) {
 			return "login", sitetest.Data{"login": "off", "password": sitetest.Password}
 		}, wrong("eda"), false},
 		{"sign-in: unknown, imported weak hash", wrong("imporred"), wrong("imported"), true},
+		{"sign-in: wrong password, without a factor and with one", wrong("ada"), wrong("app"), false},
+		{"sign-in: wrong password, without a factor and with 20", wrong("ada"), wrong("all"), true}, // a longer record takes longer to read
+		{"code: unknown, known", ask("send-login-code", "eda"), ask("send-login-code", "ada"), false},
+		{"code: without a factor, with one", ask("send-login-code", "ada"), ask("send-login-code", "app"), false},
 		{"sign-up: fresh, taken address", fresh(""), fresh("ada@example.org"), false},
 		{"reset: unknown, known", ask("send-reset-password-link", "eda"), ask("send-reset-password-link", "ada"), false},
 		{"resend: unknown, known", ask("resend-verification", "eda"), ask("resend-verification", "ada"), false},

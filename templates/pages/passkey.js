@@ -74,8 +74,8 @@
     const form = button.form, needed = form.querySelector('.needed');
     if (needed) needed.remove();
     button.hidden = false;
-    button.onclick = () => press(button);
     if ('alone' in button.dataset) form.onsubmit = () => { press(button); return false; };
+    else button.onclick = () => press(button);
     offer(button);
   });
 })();

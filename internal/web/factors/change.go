@@ -61,7 +61,11 @@ func ofFactor(title, intro, submit text.Phrase, fields ...web.FormField) *web.Fo
 			if f == nil {
 				return refusal.New(refusal.CodeFactorNotFound)
 			}
-			d.Facts = append(d.Facts, web.PageFact{Label: c.Loc.Text(typeNames[f.Type]), Value: nameOf(c.Loc, f)})
+			kind, name := c.Loc.Text(typeNames[f.Type]), nameOf(c.Loc, f)
+			if name == kind { // it has none of its own
+				kind = c.Loc.Text(text.Say("page.admin.factor_type"))
+			}
+			d.Facts = append(d.Facts, web.PageFact{Label: kind, Value: name})
 			return nil
 		},
 		After: func(*web.Call, *web.Reply) web.AfterAct { return web.AfterAct{Page: "factors"} },

@@ -96,7 +96,7 @@ func TestSudoByPasskey(t *testing.T) {
 	other := s.Browser()
 	require.Equal(t, http.StatusOK, other.PasskeySignIn(d).StatusCode)
 	theirs := other.ShowPasskey(d)
-	sitetest.WantFields(t, b.Post("/accounts/remove-factor", sitetest.With(remove, sitetest.Data{"passkey": theirs})), refusal.FieldError{Field: "passkey", Code: refusal.CodeFactorInvalid, Message: "error.factor_invalid_passkey"})
+	sitetest.WantFields(t, b.Post("/accounts/remove-factor", sitetest.With(remove, sitetest.Data{"passkey": theirs})), refusal.FieldError{Field: "passkey", Code: refusal.CodeFactorInvalid, Message: "factor.invalid_passkey"})
 
 	again := s.Device()
 	res := b.Post("/accounts/passkey-options", sitetest.Data{"passkey": b.ShowPasskey(d)})
@@ -119,7 +119,7 @@ func TestHardeningAddPasskey(t *testing.T) {
 	}
 	invalid := func(res *sitetest.Answer) {
 		t.Helper()
-		sitetest.WantFields(t, res, refusal.FieldError{Field: "passkey", Code: refusal.CodeFactorInvalid, Message: "error.factor_invalid_passkey"})
+		sitetest.WantFields(t, res, refusal.FieldError{Field: "passkey", Code: refusal.CodeFactorInvalid, Message: "factor.invalid_passkey"})
 	}
 	invalid(add(eve, made))                  // another account
 	invalid(add(s.SignedIn("ada"), made))    // another sign-in of the same

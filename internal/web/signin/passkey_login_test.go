@@ -144,7 +144,7 @@ func TestHardeningPasskeySignIn(t *testing.T) {
 	}
 	invalid := func(t *testing.T, res *sitetest.Answer) {
 		t.Helper()
-		sitetest.WantFields(t, res, refusal.FieldError{Field: "passkey", Code: refusal.CodeFactorInvalid, Message: "error.factor_invalid_passkey"})
+		sitetest.WantFields(t, res, refusal.FieldError{Field: "passkey", Code: refusal.CodeFactorInvalid, Message: "factor.invalid_passkey"})
 	}
 	t.Run("a challenge in another browser", func(t *testing.T) {
 		s, d := withPasskey(t)
