@@ -18,11 +18,11 @@ import (
 // codes from which it could be made anew.
 const takenName = "factor_keys_taken"
 
-// MaxTaken is how many keys of other realms a realm has at most.
-const MaxTaken = 16
+// maxTaken is how many keys of other realms a realm has at most.
+const maxTaken = 16
 
-// ErrTooMany says that a realm has keys of MaxTaken others already.
-var ErrTooMany = fmt.Errorf("the realm has the keys of %d other realms, and takes no more", MaxTaken)
+// errTooMany says that a realm has keys of maxTaken others already.
+var errTooMany = fmt.Errorf("the realm has the keys of %d other realms, and takes no more", maxTaken)
 
 // A Parcel is what a store has of the keys of a realm: copies under its secrets.
 type Parcel struct {
@@ -32,9 +32,9 @@ type Parcel struct {
 	Own, Taken []byte
 }
 
-// MaxParcel is how long either of the two is at most, in bytes: MaxTaken keys under a dozen
+// maxParcel is how long either of the two is at most, in bytes: maxTaken keys under a dozen
 // secrets.
-const MaxParcel = 32 << 10
+const maxParcel = 32 << 10
 
 // Stored is what the store has of a realm's keys.
 func Stored(tx store.Tx, realm string) (p Parcel, err error) {
@@ -115,7 +115,7 @@ type Unpacked struct {
 
 // Unpack opens the keys of a parcel by the secrets of the realm; nil: they don't.
 func (k *Keys) Unpack(p Parcel) *Unpacked {
-	if len(p.Own) > MaxParcel || len(p.Taken) > MaxParcel { // it is none of ours
+	if len(p.Own) > maxParcel || len(p.Taken) > maxParcel { // it is none of ours
 		return nil
 	}
 	keys := k.unpack(p)
@@ -161,7 +161,7 @@ const freshUpTo = 1000
 // realm's own as long as nothing depends on that, so that a realm which has moved is what
 // it was, else beside it. From now on they open what is theirs; undo takes them away again,
 // for a transaction that fails. changed is false where the realm has all of them. It fails
-// with ErrTooMany.
+// with errTooMany.
 func (k *Keys) Take(tx store.Tx, u *Unpacked) (undo func(), changed bool, err error) {
 	before, err := Stored(tx, k.realm)
 	if err != nil {
@@ -181,8 +181,8 @@ func (k *Keys) Take(tx store.Tx, u *Unpacked) (undo func(), changed bool, err er
 	if fresh && len(have) == 1 && len(keys) > 1 {
 		keys, like = u.keys, u.parcel
 	}
-	if len(keys) > MaxTaken+1 {
-		return nil, false, ErrTooMany
+	if len(keys) > maxTaken+1 {
+		return nil, false, errTooMany
 	}
 	after := k.pack(keys, like)
 	if changed = !after.same(before); changed {

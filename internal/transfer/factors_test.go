@@ -14,7 +14,6 @@ import (
 
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
-	"github.com/seed-928992b0/caddy-registration/internal/factor"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/transfer"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -258,7 +257,7 @@ func TestKeysThatAreNotTaken(t *testing.T) {
 	file := exported(from, "ndjson", true)
 	real := strings.Split(strings.Split(file, `"own":"`)[1], `"`)[0]
 	for name, key := range map[string]string{
-		"none": "", "short": real[:40], "long": strings.Repeat("A", factor.MaxParcel*2), "of another realm": "x",
+		"none": "", "short": real[:40], "long": strings.Repeat("A", 64<<10), "of another realm": "x",
 	} {
 		t.Run(name, func(t *testing.T) {
 			to := sitetest.New(t, withSecrets("first"))
