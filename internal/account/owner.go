@@ -453,6 +453,39 @@ func (a *Accounts) MailResetLink(ctx context.Context, u *store.User) error {
 	})
 }
 
+// MailConfirmation mails the link once more by which an account is confirmed that waits for
+// that, whose time counts anew then. Refused with CodeNoLink where it doesn't wait or no
+// mail is sent, and with CodeEmailAlreadyRegistered where its address is somebody's by now.
+func (a *Accounts) MailConfirmation(ctx context.Context, id uuid.UUID) error {
+	return a.Update(ctx, func(t *Txn) error {
+		u, err := t.User(id)
+		if err != nil {
+			return userNotFound(err)
+		}
+		if err := a.asAdmin(t); err != nil {
+			return err
+		}
+		if !a.CanMailConfirmation(u) {
+			return refusal.New(refusal.CodeNoLink)
+		}
+		switch ok, err := a.confirmable(t, u); {
+		case err != nil:
+			return err
+		case !ok:
+			return refusal.New(refusal.CodeEmailAlreadyRegistered)
+		}
+		m := &store.Mail{Kind: store.MailVerifyRegistration, To: u.Email, User: u.ID, Waiting: u.ID}
+		m.State = a.mailState(m, u)
+		_, err = a.mailByOwner(t, m)
+		return errors.Join(err, t.Audit(audit.LinkCreated, u.ID, "mailed", "yes"))
+	})
+}
+
+// CanMailConfirmation reports whether an account waits for its confirmation, by a mail.
+func (a *Accounts) CanMailConfirmation(u *store.User) bool {
+	return u.AwaitsVerification && u.Email != "" && a.Policy.ConfirmsByMail()
+}
+
 // newPasswordBy is the purpose of a link by which u sets a password, if one can be made.
 func (a *Accounts) newPasswordBy(u *store.User) (sign.Purpose, error) {
 	purpose := sign.PurposeSetPassword

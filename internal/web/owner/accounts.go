@@ -44,7 +44,7 @@ var accountPages = []*Page{
 		Doc: Doc{Get: "One account", Shows: schemaAccount},
 	},
 	{
-		Path: "accounts/{id}/sessions", Tab: "accounts", Post: endSignIns,
+		Path: "accounts/{id}/sessions", Tab: "accounts", Post: endSignIns, Acts: text.Say("page.sessions.end"),
 		Doc: Doc{Post: "Ends sign-ins of an account", Body: []web.InputDoc{sessionsInput}, Codes: []refusal.Code{refusal.CodeSessionNotFound}},
 	},
 }

@@ -37,6 +37,8 @@ type Act struct {
 	// Asks is what it comes to for some accounts that has to be said before a browser does
 	// it, though the act is no grave one; nil: never anything.
 	Asks func(*Call, []*store.User) ([]text.Phrase, error)
+	// Beside is another act that the page offers that says so.
+	Beside string
 	// Inputs are what it needs; u is nil where it is for several accounts.
 	Inputs func(c *Call, u *store.User) []input
 	// Do does it. Where it returns no Done, that is the note.
@@ -140,6 +142,12 @@ var acts = []*Act{
 		Summary: "Makes such a link, to be handed out; it works once", Codes: []refusal.Code{refusal.CodeNoLink}, Answer: schemaLink, Do: makeLink,
 	},
 	{
+		Name: actMailConfirmation, Submit: text.Say("page.admin.mail_confirmation"), Note: text.Say("detail.admin_confirmation_mailed"), Plain: true,
+		Fits:    func(c *Call, u *store.User) bool { return c.CanMailConfirmation(u) },
+		Summary: "Mails the link once more by which an account is confirmed that waits for that", Codes: []refusal.Code{refusal.CodeNoLink, refusal.CodeEmailAlreadyRegistered},
+		Do: func(c *Call, u *store.User) (*Done, error) { return nil, c.MailConfirmation(c.Req.Context(), u.ID) },
+	},
+	{
 		Name: "sign-out", Submit: text.Say("page.admin.sign_out"), Note: text.Say("detail.admin_signed_out"), Plain: true,
 		Summary: "Ends all sign-ins, links and known devices",
 		Do: func(c *Call, u *store.User) (*Done, error) {
@@ -157,7 +165,8 @@ var acts = []*Act{
 	},
 	{
 		Name: "enable", Submit: text.Say("page.admin.enable"), Note: text.Say("detail.admin_enabled"), Plain: true, Several: true,
-		Fits: func(_ *Call, u *store.User) bool { return !u.IsActive && account.StateOf(u) != account.StateWaiting }, Summary: "Lets an account sign in", Codes: []refusal.Code{refusal.CodeEmailAlreadyRegistered}, Do: setActive(true),
+		Fits: func(_ *Call, u *store.User) bool { return !u.IsActive && account.StateOf(u) != account.StateWaiting }, Summary: "Lets an account sign in", Codes: []refusal.Code{refusal.CodeEmailAlreadyRegistered},
+		Asks: enabling, Beside: actMailConfirmation, Do: setActive(true),
 	},
 	{
 		Name: "disable", Submit: text.Say("page.admin.disable"), Note: text.Say("detail.admin_disabled"), Plain: true, Several: true,
@@ -184,6 +193,8 @@ var acts = []*Act{
 		Do: func(c *Call, u *store.User) (*Done, error) { return nil, c.Delete(c.Req.Context(), u.ID) },
 	},
 }
+
+const actMailConfirmation = "mail-confirmation"
 
 func inState(state string) func(*Call, *store.User) bool {
 	return func(_ *Call, u *store.User) bool { return account.StateOf(u) == state }
@@ -318,7 +329,7 @@ func (c *Call) linkMade(u *store.User, link, said string) *Done {
 // page is the page of an act on one account.
 func (a *Act) page() *Page {
 	return &Page{
-		Path: "accounts/{id}/" + a.Name, Tab: "accounts", ForPeople: true,
+		Path: "accounts/{id}/" + a.Name, Tab: "accounts", ForPeople: true, Acts: a.heading(),
 		Get: func(c *Call) (*Shown, error) {
 			u, err := c.user()
 			if err != nil {

@@ -1,11 +1,15 @@
 // asking.go: what is asked before an act of a browser: what takes these pages from who
-// does it.
+// does it, and what skips a step that others have to take.
 
 package owner
 
 import (
 	"slices"
+	"strings"
 
+	"github.com/google/uuid"
+
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
@@ -35,6 +39,27 @@ func own(what string, leaves func(*Call) bool) func(*Call, []*store.User) ([]tex
 		}
 		return warns, nil
 	}
+}
+
+// enabling says what accounts that are enabled are spared.
+func enabling(c *Call, users []*store.User) (warns []text.Phrase, err error) {
+	skipped, unapproved := map[string][]string{}, false
+	for _, u := range users {
+		state := account.StateOf(u)
+		skipped[state] = append(skipped[state], nameOf(u))
+		unapproved = unapproved || state == account.StateUnconfirmed && (u.AwaitsApproval || c.Policy.Register.Mode == account.ModeApprove && u.Invitation == uuid.Nil)
+	}
+	say := func(id string, names []string) {
+		if len(names) > 0 {
+			warns = append(warns, text.Say(id, text.Params{"names": strings.Join(names, ", ")}))
+		}
+	}
+	say("page.admin.enable_unconfirmed", skipped[account.StateUnconfirmed])
+	if unapproved {
+		warns = append(warns, text.Say("page.admin.enable_unapproved"))
+	}
+	say("page.admin.enable_waiting", skipped[account.StateWaiting])
+	return warns, nil
 }
 
 func (c *Call) isOwn(u *store.User) bool { return u.ID == c.Who.User.ID }
@@ -67,6 +92,13 @@ func (a *Act) viewAsks(c *Call, u *store.User, warns []string) *View {
 	v.Text = append(v.Text, warns...)
 	form := Form{Action: c.Address("accounts/" + u.ID.String() + "/" + a.Name), Submit: c.Loc.Text(a.heading()), Grave: true, Hidden: append(c.sent(paramConfirmed), confirmed)}
 	v.Parts = []Part{{Forms: []Form{form}}}
+	for _, b := range acts {
+		if b.Name == a.Beside && b.Fits(c, u) {
+			beside := b.form(c, u, c.Address("accounts/"+u.ID.String()+"/"+b.Name))
+			beside.Inline = true
+			v.Parts[0].Forms = []Form{beside, form}
+		}
+	}
 	return v
 }
 

@@ -6,9 +6,11 @@ import (
 	"net/http"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -92,4 +94,103 @@ func TestAdminsWhoCantGetIn(t *testing.T) {
 	h = s.SignedIn("ada").LikeBrowser()
 	secret := withTOTP(s, "ada")
 	require.Contains(t, h.Post(pathOf(t, s, "ada", "disable")+"/", url.Values{"totp": {appShows(s, secret)}}).Text, "No other administrator has a second step yet")
+}
+
+// Enabling who has not confirmed his address says what that skips, and offers what doesn't.
+func TestEnablingSaysWhatItSkips(t *testing.T) {
+	s := approvingSite(t, func(s *registration.Settings) { s.Register.Verification = nil })
+	require.Equal(t, http.StatusCreated, s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("greta"), sitetest.Data{"reason": "x"})).StatusCode)
+	s.Mail()
+	greta, path := accountOf(t, s, "greta"), pathOf(t, s, "greta", "enable")+"/"
+	h := s.SignedIn("ada").LikeBrowser()
+	for name, asks := range map[string]*sitetest.Answer{
+		"one":     h.Post(path, url.Values{}),
+		"the act": h.Get(path),
+		"several": h.Post(admin+"accounts/", url.Values{"do": {"enable"}, "accounts": {greta.ID.String()}}),
+	} {
+		require.Equal(t, http.StatusOK, asks.StatusCode, name)
+		require.Contains(t, asks.Text, "Not confirmed yet: greta. Enabling skips the confirmation of the address.", name)
+		require.Contains(t, asks.Text, "It skips the approval, too.", name)
+	}
+	require.False(t, s.Stored(greta.ID.String()).IsActive)
+	again := pathOf(t, s, "greta", "mail-confirmation") + "/"
+	require.Contains(t, h.Post(path, url.Values{}).Text, `action="`+again+`"`)
+	require.Contains(t, h.Get(pathOf(t, s, "greta", "")+"/").Text, `action="`+again+`"`)
+
+	// The mail comes once more, and its link works.
+	require.Contains(t, h.Follow(h.Post(again, url.Values{})).Text, "The confirmation mail is on its way.")
+	mail := s.Mail()
+	require.Equal(t, "greta@example.org", mail.To)
+	require.Equal(t, sitetest.UUIDOf(t, s, "ada").String(), lastRow(t, s, greta.ID.String()).Actor)
+	require.Equal(t, "link_created", lastRow(t, s, greta.ID.String()).Event)
+	require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/verify-registration", sitetest.LinkOf(mail, t)).StatusCode)
+	require.Equal(t, account.StateWaiting, account.StateOf(s.Stored(greta.ID.String())))
+	require.Contains(t, h.Post(admin+"accounts/", url.Values{"do": {"enable"}, "accounts": {greta.ID.String()}}).Text, "Waiting for approval: greta. Enabling tells nobody of it")
+
+	// Who waits no longer gets none.
+	sitetest.RequireError(t, s.SignedIn("ada").Problems().Post(again, nil), http.StatusConflict, "no_link")
+	require.NotContains(t, h.Get(pathOf(t, s, "greta", "")+"/").Text, `action="`+again+`"`)
+	require.Equal(t, http.StatusNotFound, h.Post(admin+"accounts/0199f6a2-7c1e-7d3a-9b54-3f2a1c0de4b7/mail-confirmation/", url.Values{}).StatusCode)
+	require.Equal(t, http.StatusSeeOther, h.Post(path, url.Values{"confirmed": {"yes"}}).StatusCode)
+	require.True(t, s.Stored(greta.ID.String()).IsActive)
+}
+
+// For an address that is somebody's by now no confirmation is mailed.
+func TestConfirmationOfATakenAddress(t *testing.T) {
+	s := newSite(t, nil)
+	require.Equal(t, http.StatusCreated, s.Browser().Post("/accounts/register", sitetest.Newcomer("greta")).StatusCode)
+	s.Mail()
+	path := pathOf(t, s, "greta", "mail-confirmation")
+	_, err := s.Accounts.Create(t.Context(), account.NewAccount{Username: "gina", Email: "greta@example.org"})
+	require.NoError(t, err)
+	sitetest.RequireError(t, s.SignedIn("ada").Problems().Post(path, nil), http.StatusBadRequest, "email_already_registered")
+	s.NoMail()
+}
+
+// The page that asks who one is says what waits for that, and for whom, and leads back.
+func TestProvingSaysWhatFor(t *testing.T) {
+	s := newSite(t, []string{"bob", "carol"})
+	bob, carol := sitetest.UUIDOf(t, s, "bob").String(), sitetest.UUIDOf(t, s, "carol").String()
+	h := s.SignedIn("ada").LikeBrowser()
+	s.Travel(time.Hour)
+	many := []string{bob, carol, "x"}
+	for range 30 {
+		many = append(many, bob)
+	}
+	for path, c := range map[string]struct {
+		form url.Values
+		want []string
+	}{
+		"accounts/" + bob + "/disable/":  {url.Values{}, []string{">Disable<", ">bob<", `href="/accounts/admin/accounts/` + bob + `/"`}},
+		"accounts/" + bob + "/edit/":     {url.Values{}, []string{">Edit the profile<", ">bob<"}},
+		"accounts/" + bob + "/sessions/": {url.Values{}, []string{">Sign out<", ">bob<"}},
+		"accounts/":                      {url.Values{"do": {"delete"}, "accounts": many}, []string{">Delete<", ">bob, carol, bob", "…<", `href="/accounts/admin/accounts/"`}},
+		"accounts/new/":                  {url.Values{}, []string{">New account<"}},
+		"waiting/":                       {url.Values{"do": {"approve"}, "accounts": {carol}}, []string{">Approve<", ">carol<", `href="/accounts/admin/waiting/"`}},
+		"invitations/":                   {url.Values{}, []string{">Revoke invitations<"}},
+		"invitations/new/":               {url.Values{}, []string{">New invitation<"}},
+		"mail/":                          {url.Values{}, []string{">Try all mail now<"}},
+	} {
+		page := h.Post(admin+path, c.form)
+		require.Equal(t, http.StatusOK, page.StatusCode, path)
+		for _, want := range append(c.want, "Confirm that it is you", "What you have chosen") {
+			require.Contains(t, page.Text, want, path)
+		}
+	}
+}
+
+// The page where an admin sets up a second step says that these pages ask for it, to
+// admins alone.
+func TestSetupSaysWhy(t *testing.T) {
+	const why = "The pages for administrators require a second step."
+	s := sitetest.NewWithPasskeys(t, withAdmins, demanding)
+	s.Member("ada")
+	s.Member("bob")
+	makeAdmin(t, s, "ada")
+	h := s.SignedIn("ada").LikeBrowser()
+	to := h.Get(admin + "accounts/").Header.Get("Location")
+	require.Contains(t, h.Get(to).Text, why)
+	require.Contains(t, h.Get("/accounts/add-passkey/?next="+url.QueryEscape(admin+"accounts/")).Text, why)
+	require.NotContains(t, h.Get("/accounts/enrol-totp/").Text, why)
+	require.NotContains(t, s.SignedIn("bob").LikeBrowser().Get(to).Text, why)
 }

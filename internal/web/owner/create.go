@@ -16,7 +16,7 @@ import (
 const paramMail = "mail"
 
 var createPage = &Page{
-	Path: "accounts/new", Tab: "accounts", ForPeople: true, Get: showCreate, Post: create,
+	Path: "accounts/new", Tab: "accounts", ForPeople: true, Get: showCreate, Post: create, Acts: text.Say("page.admin.create"),
 	Doc: Doc{
 		Post: "Makes an account, active at once, and a link by which the person sets a password", Does: schemaCreated,
 		Body: []web.InputDoc{

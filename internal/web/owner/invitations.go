@@ -29,14 +29,14 @@ const (
 
 var invitationPages = []*Page{
 	{
-		Path: pathInvitations, Tab: pathInvitations, Get: showInvitations, Post: revokeInvitations,
+		Path: pathInvitations, Tab: pathInvitations, Get: showInvitations, Post: revokeInvitations, Acts: text.Say("page.admin.revoke"),
 		Doc: Doc{
 			Get: "Invitations whose time is not over, the oldest first", Shows: schemaInvitations, Query: pageInputs("An id: the `next` of the page before."),
 			Post: "Ends invitations", Body: []web.InputDoc{idsInput}, Codes: []refusal.Code{refusal.CodeInvitationInvalid},
 		},
 	},
 	{
-		Path: pathNewInvitation, Tab: pathInvitations, Get: showNewInvitation, Post: invite,
+		Path: pathNewInvitation, Tab: pathInvitations, Get: showNewInvitation, Post: invite, Acts: text.Say("page.admin.invite"),
 		Doc: Doc{
 			Get: "What an invitation can say", Shows: schemaObject,
 			Post: "Makes an invitation; its link is told this once", Does: schemaInvitation,

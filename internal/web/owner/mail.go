@@ -22,7 +22,7 @@ import (
 const pathMail = "mail"
 
 var mailPages = []*Page{{
-	Path: pathMail, Tab: pathMail, Get: showMail, Post: retryMail,
+	Path: pathMail, Tab: pathMail, Get: showMail, Post: retryMail, Acts: text.Say("page.admin.mail_retry"),
 	Doc: Doc{
 		Get: "The mail that waits, the oldest first: since when, when it is tried next, how often it failed by itself, and why it still waits", Shows: schemaMail,
 		Query: pageInputs("The `next` of the page before."), Post: "Has all mail that waits tried at once",

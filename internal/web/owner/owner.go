@@ -36,6 +36,8 @@ type Page struct {
 	// Post acts, for who has signed in a short while ago; nil: it only shows. If it
 	// refuses, the page is shown again with Call.Refused.
 	Post func(*Call) (*Done, error)
+	// Acts is what Post does, in words; none where what is sent says that (paramDo).
+	Acts text.Phrase
 	// ForPeople: what it shows is a form, of no use to a program.
 	ForPeople bool
 	// Doc describes the page to programs.

@@ -147,7 +147,44 @@ func (s *Server) ask(c *Call, asked string, status int) {
 		shown, why = web.TOTPField(asked), "reauthenticate.totp"
 	}
 	form.Fields = []web.PageField{c.Field(shown, "")}
-	s.write(c, status, &View{Title: c.Say("page.admin.prove_title"), Text: []string{c.Say(why)}, Parts: []Part{{Forms: []Form{form}}}})
+	v := &View{Title: c.Say("page.admin.prove_title"), Text: []string{c.Say(why)}, Parts: []Part{{Facts: c.chosen(), Forms: []Form{form}}}}
+	v.Links = []web.PageLink{{Href: c.Address(c.Page.Tab), Text: c.Say("link.admin_list")}}
+	if c.ID != "" {
+		v.Links = []web.PageLink{{Href: c.Address("accounts/" + c.ID), Text: c.Say("link.admin_account")}}
+	}
+	s.write(c, status, v)
+}
+
+// namesShown is how many accounts the page names that asks once more who one is.
+const namesShown = 20
+
+// chosen says which act waits, and for whom.
+func (c *Call) chosen() []web.PageFact {
+	what, ids := c.Page.Acts, c.Lists[paramAccounts]
+	if c.ID != "" {
+		ids = []string{c.ID}
+	}
+	if i := slices.IndexFunc(acts, func(a *Act) bool { return what.Id == "" && a.Name == c.In.Text(paramDo) }); i >= 0 {
+		what = acts[i].heading()
+	}
+	var names []string
+	for i, id := range ids {
+		if i == namesShown {
+			names = append(names, "…")
+			break
+		}
+		if u, err := c.LookupID(c.Req.Context(), id); err == nil { // who is gone is told by the act
+			names = append(names, nameOf(u))
+		}
+	}
+	var facts []web.PageFact
+	if what.Id != "" {
+		facts = append(facts, web.PageFact{Label: c.Say("page.admin.chosen"), Value: c.Loc.Text(what)})
+	}
+	if len(names) > 0 {
+		facts = append(facts, web.PageFact{Label: c.Say("page.admin.chosen_for"), Value: strings.Join(names, ", ")})
+	}
+	return facts
 }
 
 // signInAgain leads who has no password and no factor that can be asked for here to a new
