@@ -50,7 +50,7 @@ func TestCommandLineLists(t *testing.T) {
 			require.Equal(t, len(names), strings.Count(out, "\n"))
 		}
 		for args, says := range map[string]string{
-			"--state asleep": `there is no state "asleep"; the states are active, unconfirmed, waiting, disabled`, "--hash-format md5": `there is no format "md5"; the formats are `,
+			"--state asleep": `there is no state "asleep"; the states are active, unconfirmed, waiting, closing, disabled`, "--hash-format md5": `there is no format "md5"; the formats are `,
 		} {
 			_, errs, err := owner(s, append([]string{"list"}, strings.Fields(args)...)...)
 			require.Error(t, err)

@@ -87,7 +87,7 @@ func TestValidatorAcceptsOpenAPI(t *testing.T) {
 func TestGeneratedClientWalksEverything(t *testing.T) {
 	t.Parallel()
 	web := served.WebDir(t, "openapi-typescript")
-	s := served.Run(t, openSite, "frontend", "1", "more", "")
+	s := served.Run(t, openSite, "frontend", "1", "more", "factors {\n trusted_device 30d\n }")
 	dir := t.TempDir()
 	require.NoError(t, os.Symlink(filepath.Join(web, "node_modules"), filepath.Join(dir, "node_modules")))
 	for name, text := range map[string]string{

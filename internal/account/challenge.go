@@ -43,7 +43,7 @@ const (
 )
 
 // firstMethods are those that a challenge can go on from.
-var firstMethods = []string{MethodPassword, MethodTrusted, MethodMail, MethodDeviceKey, MethodSyncedKey}
+var firstMethods = []string{MethodPassword, methodTrusted, MethodMail, MethodDeviceKey, MethodSyncedKey}
 
 // Wrong answers where a factor is asked for: how many one challenge takes, how many an
 // account takes in factorWindow over all challenges, devices and changes until no code of an
@@ -95,7 +95,7 @@ func (a *Accounts) asks(u *store.User, first string) *Challenge {
 		c.Terms = a.Policy.Register.Terms
 	}
 	switch {
-	case byPasskey(first), first == MethodTrusted && u.HasFactor():
+	case byPasskey(first), first == methodTrusted && u.HasFactor():
 	case a.asksFactor(u):
 		c.Factors = a.ways(u)
 	case a.owesFactor(u):
@@ -412,7 +412,7 @@ func meantAsRecovery(in field.Input, asked *Challenge) field.Input {
 // leaves its mark on the account.
 func (a *Accounts) answerIn(t *Txn, u *store.User, in field.Input, token string, client Client, old *store.Session, got *SignedIn) (refused, err error) {
 	first := shownFirst(token)
-	if first == MethodTrusted && a.firstShown(t, u, client) != first { // it is trusted no more
+	if first == methodTrusted && a.firstShown(t, u, client) != first { // it is trusted no more
 		return nil, refusal.New(refusal.CodeChallengeExpired)
 	}
 	asked, amr := a.asks(u, first), shownBy(first)

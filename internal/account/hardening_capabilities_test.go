@@ -249,7 +249,9 @@ var capabilityActs = map[string]func(*handOut){
 	},
 	"disabling":              func(h *handOut) { h.active(false) },
 	"disabling and enabling": func(h *handOut) { h.active(false); h.active(true) },
-	"use of a way back":      func(h *handOut) { h.must(h.Site.Browser().Post("/accounts/undo-email", h.undo)) },
+	"use of a way back": func(h *handOut) {
+		h.must(h.Site.Browser().Post("/accounts/undo-email", sitetest.With(h.undo, sitetest.Data{"password": sitetest.Password})))
+	},
 	"change of address": func(h *handOut) {
 		h.must(h.Site.Browser().Post("/accounts/verify-email", h.signed(sign.PurposeRegisterEmail, "moved@example.org")))
 	},

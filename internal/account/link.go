@@ -1,6 +1,6 @@
 // link.go: mailed links: what one stands for and signs, how it is read and checked as it
 // comes back, whose it is (the page behind it says at once that it no longer works), and
-// that it has been used.
+// that it has been used; and the links that an owner makes or has mailed.
 
 package account
 
@@ -9,11 +9,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
@@ -289,4 +291,101 @@ func (a *Accounts) confirmedBy(u *store.User, l link) bool {
 		}
 	}
 	return false
+}
+
+// ErrNoLink says that a link would lead nowhere.
+var ErrNoLink = errors.New("no link can be made, for there is no page that it would lead to; write base_url")
+
+// ResetLink makes a link by which a person sets a new password, once. It ends with
+// its use, with another password and after ResetPassword.VerificationPeriod.
+func (a *Accounts) ResetLink(ctx context.Context, u *store.User) (string, error) {
+	purpose, err := a.newPasswordBy(u)
+	if err != nil {
+		return "", err
+	}
+	if err := a.Update(ctx, func(t *Txn) error { return errors.Join(a.asAdmin(t), t.Audit(audit.LinkCreated, u.ID)) }); err != nil {
+		return "", err
+	}
+	claim := sign.Claim{Purpose: purpose, User: u.ID, Time: a.Now(), State: a.linkState(purpose, u, "", true)}
+	return sign.LinkURL(a.Links[purpose], claim, a.Signer.Sign(claim), "")
+}
+
+// MailResetLink mails such a link to the address of the account.
+func (a *Accounts) MailResetLink(ctx context.Context, u *store.User) error {
+	purpose, err := a.newPasswordBy(u)
+	switch {
+	case err != nil:
+		return err
+	case !a.Policy.SendsMail:
+		return errors.New("no mail is sent here, for there is no mailer; hand out the link instead")
+	case u.Email == "" || u.EmailPending:
+		return fmt.Errorf("the account %s has no e-mail address to send a link to; give it one, or hand out the link", u.Username)
+	}
+	kind := store.MailSetPassword
+	if purpose == sign.PurposeResetPassword {
+		kind = store.MailResetByOwner
+	}
+	return a.Update(ctx, func(t *Txn) error {
+		// Read again: the mail goes to the address that the account has now.
+		u, err := t.User(u.ID)
+		if err != nil {
+			return userNotFound(err)
+		}
+		m := &store.Mail{Kind: kind, To: u.Email, User: u.ID}
+		m.State = a.mailState(m, u)
+		_, err = a.mailByOwner(t, m)
+		return errors.Join(err, a.asAdmin(t), t.Audit(audit.LinkCreated, u.ID, "mailed", "yes"))
+	})
+}
+
+// MailConfirmation mails the link once more by which an account is confirmed that waits for
+// that, whose time counts anew then. Refused with CodeNoLink where it doesn't wait or no
+// mail is sent, and with CodeEmailAlreadyRegistered where its address is somebody's by now.
+func (a *Accounts) MailConfirmation(ctx context.Context, id uuid.UUID) error {
+	return a.Update(ctx, func(t *Txn) error {
+		u, err := t.User(id)
+		if err != nil {
+			return userNotFound(err)
+		}
+		if err := a.asAdmin(t); err != nil {
+			return err
+		}
+		if !a.CanMailConfirmation(u) {
+			return refusal.New(refusal.CodeNoLink)
+		}
+		switch ok, err := a.confirmable(t, u); {
+		case err != nil:
+			return err
+		case !ok:
+			return refusal.New(refusal.CodeEmailAlreadyRegistered)
+		}
+		m := &store.Mail{Kind: store.MailVerifyRegistration, To: u.Email, User: u.ID, Waiting: u.ID}
+		m.State = a.mailState(m, u)
+		_, err = a.mailByOwner(t, m)
+		return errors.Join(err, t.Audit(audit.LinkCreated, u.ID, "mailed", "yes"))
+	})
+}
+
+// CanMailConfirmation reports whether an account waits for its confirmation, by a mail.
+func (a *Accounts) CanMailConfirmation(u *store.User) bool {
+	return u.AwaitsVerification && u.Email != "" && a.Policy.ConfirmsByMail()
+}
+
+// newPasswordBy is the purpose of a link by which u sets a password, if one can be made.
+func (a *Accounts) newPasswordBy(u *store.User) (sign.Purpose, error) {
+	purpose := sign.PurposeSetPassword
+	if a.Policy.ResetPassword.Enabled {
+		purpose = sign.PurposeResetPassword
+	}
+	switch {
+	case a.Links[purpose] == "":
+		return "", ErrNoLink
+	case !u.IsActive:
+		first := "enable"
+		if u.AwaitsApproval {
+			first = "approve"
+		}
+		return "", fmt.Errorf("the account %s may not sign in; %s it first", u.Username, first)
+	}
+	return purpose, nil
 }

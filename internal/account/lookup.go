@@ -365,52 +365,33 @@ func (i *Import) existing(tx store.Tx, u *store.User, d *decision) (*store.User,
 func (i *Import) meet(tx store.Tx, have, u *store.User, r *Arrival, d *decision) error {
 	after := *have
 	after.Extra, after.Groups = maps.Clone(have.Extra), slices.Clone(have.Groups)
-	var other []string
+	other := i.updates(have, u, &after, r)
 	set := func(name string, differs bool, change func()) {
 		if differs {
 			other = append(other, name)
 			change()
 		}
 	}
-	said := func(name string) bool { return r.Whole != nil || r.says(name) }
-	set(field.FirstName, said(field.FirstName) && u.FirstName != have.FirstName, func() { after.FirstName = u.FirstName })
-	set(field.LastName, said(field.LastName) && u.LastName != have.LastName, func() { after.LastName = u.LastName })
-	set(field.IsStaff, said(field.IsStaff) && u.IsStaff != have.IsStaff, func() { after.IsStaff = u.IsStaff })
-	set(field.IsActive, said(field.IsActive) && have.IsActive && !usable(u), func() { after.IsActive = false })
-	missing := slices.DeleteFunc(slices.Clone(u.Groups), func(g string) bool { return slices.Contains(have.Groups, g) })
-	set(field.Groups, len(missing) > 0, func() { after.Groups = append(after.Groups, missing...) })
-	for _, f := range i.a.Policy.Fields.All {
-		if _, there := u.Extra[f.Name]; f.Extra && there {
-			set(f.Name, field.TextOf(f.Get(u)) != field.TextOf(f.Get(have)), func() { f.Assign(&after, u.Extra[f.Name]) })
-		}
-	}
 	kept := keptOf(have, u, r)
-	given := after
-	if givesEmail(have, u) {
-		given.Email, given.EmailVerified = u.Email, u.EmailVerified
-		var errs refusal.FieldErrors
-		if err := errors.Join(i.a.takenAsOwner(tx, &given, &errs), i.clashes(tx, &given, &errs)); err != nil {
-			return err
-		}
-		if hasField(errs, field.Email) {
+	if given, free, err := i.giveEmail(tx, have, u, after); err != nil {
+		return err
+	} else if given != nil {
+		if !free {
 			kept = append(kept, field.Email)
-		} else {
-			set(field.Email, true, func() { after = given })
 		}
+		set(field.Email, free, func() { after = *given })
 	}
 	if proves(have, u, r) {
-		given = after
+		given := after
 		given.PasswordHash, given.Factors, given.FormerFactors, given.RecoveryCodes, given.RecoveryMade = u.PasswordHash, u.Factors, u.FormerFactors, u.RecoveryCodes, u.RecoveryMade
 		var errs refusal.FieldErrors
 		if err := i.clashes(tx, &given, &errs); err != nil {
 			return err
 		}
-		if len(errs) > 0 {
+		if d.proof = len(errs) == 0; !d.proof {
 			kept = append(kept, "password")
-		} else {
-			d.proof = true
-			set("password", true, func() { after = given })
 		}
+		set("password", d.proof, func() { after = given })
 	}
 	hash := cmp.Or(u.PasswordHash, r.PasswordHash)
 	d.outcome.ByName = r.Whole == nil && u.ID != have.ID && u.Email == "" && (hash == "" || hash != have.PasswordHash)

@@ -7,7 +7,6 @@ package account
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -20,7 +19,6 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/names"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
-	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -128,15 +126,8 @@ func (i *Import) read(tx store.Tx, r *Arrival, d *decision) (*store.User, refusa
 	a := i.a
 	var errs refusal.FieldErrors
 	if r.Whole != nil {
-		u := *r.Whole
-		u.LeavesBy = u.LeavesAt // this store's steady clock may be behind, never ahead
-		if g := i.o.Group; g != "" && !slices.Contains(u.Groups, g) {
-			u.Groups = append(slices.Clone(u.Groups), g)
-		}
-		if len(u.Groups) > MaxGroups {
-			errs.Add(field.Groups, refusal.CodeInvalid)
-		}
-		return &u, errs
+		u := i.whole(r, &errs)
+		return u, errs
 	}
 	u := &store.User{IsActive: true, EmailVerified: true, DateJoined: r.Joined.UTC().Truncate(time.Second), LastLogin: r.LastLogin.UTC().Truncate(time.Second)}
 	if r.Joined.IsZero() {
@@ -147,6 +138,39 @@ func (i *Import) read(tx store.Tx, r *Arrival, d *decision) (*store.User, refusa
 			*flag = *said
 		}
 	}
+	in := i.fieldsOf(r, d)
+	a.readAsOwner(in, u, &errs)
+	u.EmailVerified = u.EmailVerified && u.Email != ""
+	a.chooseAsOwner(u, &errs)
+	u.Groups = i.groups(r.Groups)
+	checkGroups(u.Groups, &errs)
+	if u.PasswordHash = r.PasswordHash; r.hash != "" {
+		u.PasswordHash = r.hash
+	}
+	if len(r.Password) > password.MaxLength {
+		errs.Add("password", refusal.CodeMaxLength, text.Params{"max": password.MaxLength})
+	}
+	d.err = i.identify(tx, r, u)
+	return u, errs
+}
+
+// whole is the account of an arrival that is one of our own exports.
+func (i *Import) whole(r *Arrival, errs *refusal.FieldErrors) *store.User {
+	u := *r.Whole
+	u.LeavesBy = u.LeavesAt // this store's steady clock may be behind, never ahead
+	if g := i.o.Group; g != "" && !slices.Contains(u.Groups, g) {
+		u.Groups = append(slices.Clone(u.Groups), g)
+	}
+	if len(u.Groups) > MaxGroups {
+		errs.Add(field.Groups, refusal.CodeInvalid)
+	}
+	return &u
+}
+
+// fieldsOf are the fields of an arrival that the realm has, also under the name by which
+// another system calls them; the rest is remarked on.
+func (i *Import) fieldsOf(r *Arrival, d *decision) field.Input {
+	a := i.a
 	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
 		if f, ok := a.Policy.Fields.ByName[name]; ok && (f.Extra || slices.Contains(ownNames, name)) {
 			continue
@@ -169,19 +193,43 @@ func (i *Import) read(tx store.Tx, r *Arrival, d *decision) (*store.User, refusa
 			delete(in, name)
 		}
 	}
-	a.readAsOwner(in, u, &errs)
-	u.EmailVerified = u.EmailVerified && u.Email != ""
-	a.chooseAsOwner(u, &errs)
-	u.Groups = i.groups(r.Groups)
-	checkGroups(u.Groups, &errs)
-	if u.PasswordHash = r.PasswordHash; r.hash != "" {
-		u.PasswordHash = r.hash
+	return in
+}
+
+// updates makes of after what the file says beside who it is and how it signs in, and
+// returns the names of what differs.
+func (i *Import) updates(have, u, after *store.User, r *Arrival) (other []string) {
+	set := func(name string, differs bool, change func()) {
+		if differs {
+			other = append(other, name)
+			change()
+		}
 	}
-	if len(r.Password) > password.MaxLength {
-		errs.Add("password", refusal.CodeMaxLength, text.Params{"max": password.MaxLength})
+	said := func(name string) bool { return r.Whole != nil || r.says(name) }
+	set(field.FirstName, said(field.FirstName) && u.FirstName != have.FirstName, func() { after.FirstName = u.FirstName })
+	set(field.LastName, said(field.LastName) && u.LastName != have.LastName, func() { after.LastName = u.LastName })
+	set(field.IsStaff, said(field.IsStaff) && u.IsStaff != have.IsStaff, func() { after.IsStaff = u.IsStaff })
+	set(field.IsActive, said(field.IsActive) && have.IsActive && !usable(u), func() { after.IsActive = false })
+	missing := slices.DeleteFunc(slices.Clone(u.Groups), func(g string) bool { return slices.Contains(have.Groups, g) })
+	set(field.Groups, len(missing) > 0, func() { after.Groups = append(after.Groups, missing...) })
+	for _, f := range i.a.Policy.Fields.All {
+		if _, there := u.Extra[f.Name]; f.Extra && there {
+			set(f.Name, field.TextOf(f.Get(u)) != field.TextOf(f.Get(have)), func() { f.Assign(after, u.Extra[f.Name]) })
+		}
 	}
-	d.err = i.identify(tx, r, u)
-	return u, errs
+	return other
+}
+
+// giveEmail is an account with the address of the file, where it has none; free is false
+// where somebody else has that.
+func (i *Import) giveEmail(tx store.Tx, have, u *store.User, given store.User) (_ *store.User, free bool, err error) {
+	if !givesEmail(have, u) {
+		return nil, false, nil
+	}
+	given.Email, given.EmailVerified = u.Email, u.EmailVerified
+	var errs refusal.FieldErrors
+	err = errors.Join(i.a.takenAsOwner(tx, &given, &errs), i.clashes(tx, &given, &errs))
+	return &given, !hasField(errs, field.Email), err
 }
 
 // identify gives an account the id that the file has for it, where that is one that we
@@ -407,100 +455,3 @@ func (a *Accounts) change(ctx context.Context, id uuid.UUID, act func(*Txn, *sto
 }
 
 func textValue(s string) field.Value { return field.Value{Kind: field.ValueText, Text: s} }
-
-// ErrNoLink says that a link would lead nowhere.
-var ErrNoLink = errors.New("no link can be made, for there is no page that it would lead to; write base_url")
-
-// ResetLink makes a link by which a person sets a new password, once. It ends with
-// its use, with another password and after ResetPassword.VerificationPeriod.
-func (a *Accounts) ResetLink(ctx context.Context, u *store.User) (string, error) {
-	purpose, err := a.newPasswordBy(u)
-	if err != nil {
-		return "", err
-	}
-	if err := a.Update(ctx, func(t *Txn) error { return errors.Join(a.asAdmin(t), t.Audit(audit.LinkCreated, u.ID)) }); err != nil {
-		return "", err
-	}
-	claim := sign.Claim{Purpose: purpose, User: u.ID, Time: a.Now(), State: a.linkState(purpose, u, "", true)}
-	return sign.LinkURL(a.Links[purpose], claim, a.Signer.Sign(claim), "")
-}
-
-// MailResetLink mails such a link to the address of the account.
-func (a *Accounts) MailResetLink(ctx context.Context, u *store.User) error {
-	purpose, err := a.newPasswordBy(u)
-	switch {
-	case err != nil:
-		return err
-	case !a.Policy.SendsMail:
-		return errors.New("no mail is sent here, for there is no mailer; hand out the link instead")
-	case u.Email == "" || u.EmailPending:
-		return fmt.Errorf("the account %s has no e-mail address to send a link to; give it one, or hand out the link", u.Username)
-	}
-	kind := store.MailSetPassword
-	if purpose == sign.PurposeResetPassword {
-		kind = store.MailResetByOwner
-	}
-	return a.Update(ctx, func(t *Txn) error {
-		// Read again: the mail goes to the address that the account has now.
-		u, err := t.User(u.ID)
-		if err != nil {
-			return userNotFound(err)
-		}
-		m := &store.Mail{Kind: kind, To: u.Email, User: u.ID}
-		m.State = a.mailState(m, u)
-		_, err = a.mailByOwner(t, m)
-		return errors.Join(err, a.asAdmin(t), t.Audit(audit.LinkCreated, u.ID, "mailed", "yes"))
-	})
-}
-
-// MailConfirmation mails the link once more by which an account is confirmed that waits for
-// that, whose time counts anew then. Refused with CodeNoLink where it doesn't wait or no
-// mail is sent, and with CodeEmailAlreadyRegistered where its address is somebody's by now.
-func (a *Accounts) MailConfirmation(ctx context.Context, id uuid.UUID) error {
-	return a.Update(ctx, func(t *Txn) error {
-		u, err := t.User(id)
-		if err != nil {
-			return userNotFound(err)
-		}
-		if err := a.asAdmin(t); err != nil {
-			return err
-		}
-		if !a.CanMailConfirmation(u) {
-			return refusal.New(refusal.CodeNoLink)
-		}
-		switch ok, err := a.confirmable(t, u); {
-		case err != nil:
-			return err
-		case !ok:
-			return refusal.New(refusal.CodeEmailAlreadyRegistered)
-		}
-		m := &store.Mail{Kind: store.MailVerifyRegistration, To: u.Email, User: u.ID, Waiting: u.ID}
-		m.State = a.mailState(m, u)
-		_, err = a.mailByOwner(t, m)
-		return errors.Join(err, t.Audit(audit.LinkCreated, u.ID, "mailed", "yes"))
-	})
-}
-
-// CanMailConfirmation reports whether an account waits for its confirmation, by a mail.
-func (a *Accounts) CanMailConfirmation(u *store.User) bool {
-	return u.AwaitsVerification && u.Email != "" && a.Policy.ConfirmsByMail()
-}
-
-// newPasswordBy is the purpose of a link by which u sets a password, if one can be made.
-func (a *Accounts) newPasswordBy(u *store.User) (sign.Purpose, error) {
-	purpose := sign.PurposeSetPassword
-	if a.Policy.ResetPassword.Enabled {
-		purpose = sign.PurposeResetPassword
-	}
-	switch {
-	case a.Links[purpose] == "":
-		return "", ErrNoLink
-	case !u.IsActive:
-		first := "enable"
-		if u.AwaitsApproval {
-			first = "approve"
-		}
-		return "", fmt.Errorf("the account %s may not sign in; %s it first", u.Username, first)
-	}
-	return purpose, nil
-}

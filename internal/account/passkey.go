@@ -42,7 +42,7 @@ func shownBy(first string) []string {
 	switch first {
 	case MethodDeviceKey, MethodSyncedKey:
 		return []string{first, MethodMulti}
-	case MethodTrusted:
+	case methodTrusted:
 		return []string{MethodPassword}
 	}
 	return []string{first}

@@ -26,13 +26,13 @@ const (
 	ParamTrustedDevice = "id"
 )
 
-// MaxTrustedDevices bounds the trusted browsers of an account. Beyond it the least recently
+// maxTrustedDevices bounds the trusted browsers of an account. Beyond it the least recently
 // used is forgotten.
-const MaxTrustedDevices = 20
+const maxTrustedDevices = 20
 
-// MethodTrusted begins a sign-in as MethodPassword does, in a trusted browser. It stands in
+// methodTrusted begins a sign-in as MethodPassword does, in a trusted browser. It stands in
 // challenges alone, never in a session.
-const MethodTrusted = "trusted"
+const methodTrusted = "trusted"
 
 // trustState is what the trust in a browser rests on: what the account has handed out, and
 // its factors. Whatever ends the one or changes the other, ends it.
@@ -64,7 +64,7 @@ func (a *Accounts) stillTrusted(u *store.User) []store.TrustedDevice {
 }
 
 // firstShown is what somebody has shown whose password was right: MethodPassword or, in a
-// trusted browser, MethodTrusted, which is noted on u then.
+// trusted browser, methodTrusted, which is noted on u then.
 func (a *Accounts) firstShown(t *Txn, u *store.User, client Client) string {
 	if a.Policy.Factors.Trusted == 0 || len(client.Trusted) == 0 || !u.HasFactor() {
 		return MethodPassword
@@ -73,7 +73,7 @@ func (a *Accounts) firstShown(t *Txn, u *store.User, client Client) string {
 	for i := range u.TrustedDevices {
 		if d := &u.TrustedDevices[i]; client.trusted(d.Hash) {
 			d.LastUsed, t.trusted = a.Time(), d.Hash.PublicID()
-			return MethodTrusted
+			return methodTrusted
 		}
 	}
 	return MethodPassword
@@ -92,7 +92,7 @@ func (a *Accounts) trust(t *Txn, u *store.User, client Client) (token string, er
 	d := store.TrustedDevice{Hash: hash, Created: now, LastUsed: now, UserAgent: session.Shorten(client.UserAgent, session.MaxUserAgent), State: trustState(u)}
 	u.TrustedDevices = append(slices.DeleteFunc(a.stillTrusted(u), func(d store.TrustedDevice) bool { return client.trusted(d.Hash) }), d)
 	latestFirst(u.TrustedDevices)
-	u.TrustedDevices = u.TrustedDevices[:min(len(u.TrustedDevices), MaxTrustedDevices)]
+	u.TrustedDevices = u.TrustedDevices[:min(len(u.TrustedDevices), maxTrustedDevices)]
 	return token, t.Audit(audit.DeviceTrusted, u.ID, "trusted_device", hash.PublicID())
 }
 

@@ -98,8 +98,8 @@ var Events = []struct {
 	{MailFailed, false, "A mail was given up; `kind` and `reason` say which and why, `invitation` which one it was."},
 	{MailTested, false, "An administrator had a mail sent at once, to see whether mail gets out."},
 	{MailRetried, false, "An administrator had all mail that waits tried at once."},
-	{AccountsImported, false, "An administrator had accounts taken over from a file: one row for each few hundred, `added` and `updated` say how many, `import` is the same in all rows of one file. Accounts that were there before have a row of their own for what was changed in them."},
-	{AccountsExported, false, "An administrator had all accounts written into a file; `hashes` says that hashes of passwords are in it."},
+	{AccountsImported, false, "An administrator had accounts taken over from a file: one row for each few hundred, `added` and `updated` say how many, `import` is the same in all rows of one file; `factor_key` says that a key of second steps was in it, `audit` how many rows of this record. Accounts that were there before have a row of their own for what was changed in them."},
+	{AccountsExported, false, "An administrator had all accounts written into a file; `hashes` says that hashes of passwords are in it, `audit` that this record is."},
 }
 
 // Warns reports whether the log has an event as a warning.

@@ -278,7 +278,7 @@ func TestAServiceThatFails(t *testing.T) {
 	}{
 		"an error":   {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, "503"},
 		"a redirect": {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusFound) }, "302"},
-		"too much":   {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 3*breach.MaxAnswer)) }, "more than"},
+		"too much":   {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 3*(1<<20))) }, "more than"},
 		"HTML":       {func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }, "range protocol"},
 		"cut off": {func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")

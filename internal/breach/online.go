@@ -18,15 +18,15 @@ import (
 	"time"
 )
 
-// DefaultURL is where Have I Been Pwned answers.
-const DefaultURL = "https://api.pwnedpasswords.com/range/"
+// defaultURL is where Have I Been Pwned answers.
+const defaultURL = "https://api.pwnedpasswords.com/range/"
 
 // Bounds of a question.
 const (
-	// Patience is how long an answer may take; nobody's sign-up hangs on a service.
-	Patience = time.Second
-	// MaxAnswer is how large one may be. Those of the service have some 40 KB.
-	MaxAnswer = 1 << 20
+	// patience is how long an answer may take; nobody's sign-up hangs on a service.
+	patience = time.Second
+	// maxAnswer is how large one may be. Those of the service have some 40 KB.
+	maxAnswer = 1 << 20
 
 	prefixText = 5
 )
@@ -37,11 +37,11 @@ const (
 type Online struct {
 	// Client asks. It should follow no redirect: see NewClient.
 	Client *http.Client
-	// URL is what the five digits follow; "": DefaultURL.
+	// URL is what the five digits follow; "": defaultURL.
 	URL string
 	// UserAgent names who asks, as the service wants it.
 	UserAgent string
-	// Timeout is how long an answer may take; 0: Patience.
+	// Timeout is how long an answer may take; 0: patience.
 	Timeout time.Duration
 }
 
@@ -59,11 +59,11 @@ func NewClient() *http.Client {
 
 // Breached implements List.
 func (o *Online) Breached(ctx context.Context, password string) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, cmp.Or(o.Timeout, Patience))
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(o.Timeout, patience))
 	defer cancel()
 	sum := sha1.Sum([]byte(password)) //nolint:gosec // as the service has it
 	text := strings.ToUpper(hex.EncodeToString(sum[:]))
-	answer, err := o.ask(ctx, strings.TrimSuffix(cmp.Or(o.URL, DefaultURL), "/")+"/"+text[:prefixText])
+	answer, err := o.ask(ctx, strings.TrimSuffix(cmp.Or(o.URL, defaultURL), "/")+"/"+text[:prefixText])
 	if err != nil {
 		return false, err
 	}
@@ -101,12 +101,12 @@ func (o *Online) ask(ctx context.Context, address string) ([]byte, error) {
 	if res.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("the service answered %s", res.Status)
 	}
-	answer, err := io.ReadAll(io.LimitReader(res.Body, MaxAnswer+1))
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
 	case err != nil:
 		return nil, err
-	case len(answer) > MaxAnswer:
-		return nil, fmt.Errorf("the answer has more than %d bytes", MaxAnswer)
+	case len(answer) > maxAnswer:
+		return nil, fmt.Errorf("the answer has more than %d bytes", maxAnswer)
 	}
 	return answer, nil
 }

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/google/uuid"
 
@@ -194,7 +195,7 @@ func (k *Keys) Take(tx store.Tx, u *Unpacked) (undo func(), changed bool, err er
 	old := k.ring.Load()
 	for _, one := range *old {
 		if !holds(keys, one.key) {
-			keys = append(keys[:len(keys):len(keys)], one.key)
+			keys = append(slices.Clip(keys), one.key)
 		}
 	}
 	ring := newRing(keys)
@@ -205,10 +206,5 @@ func (k *Keys) Take(tx store.Tx, u *Unpacked) (undo func(), changed bool, err er
 // dependsNobody reports whether there are few accounts, and none has anything sealed.
 func dependsNobody(tx store.Tx) (bool, error) {
 	users, err := tx.Users(uuid.Nil, freshUpTo)
-	for _, u := range users {
-		if Depends(u) {
-			return false, err
-		}
-	}
-	return len(users) < freshUpTo, err
+	return len(users) < freshUpTo && !slices.ContainsFunc(users, Depends), err
 }

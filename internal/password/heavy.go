@@ -3,6 +3,8 @@
 
 package password
 
+import "fmt"
+
 // What a hash may cost to be verified beside all others: some second of a core, and 256 MiB.
 // What other systems make by default is far below.
 const (
@@ -32,7 +34,7 @@ func heavy(s stored) bool {
 }
 
 // decimalText is a number of two digits.
-func decimalText(n int) string { return string([]byte{byte('0' + n/10), byte('0' + n%10)}) }
+func decimalText(n int) string { return fmt.Sprintf("%02d", n) }
 
 // heavyLimits are those of the turn that heavy hashes have: a single one, for which few
 // wait. It is beside those of all others, which they would hold for seconds each.

@@ -38,7 +38,7 @@ func NewBrowser() string {
 }
 
 // maxProof bounds the text of a proof, in bytes; ours have about 80. maxMethod bounds a method.
-const maxProof, maxMethod = 256, 16
+const maxProof, maxMethod = 256, 32
 
 func (p Proof) claim() Claim {
 	browser := StateOf(p.Method, p.Browser)

@@ -79,7 +79,7 @@ func TestReadProofTakesNothingElse(t *testing.T) {
 	for name, text := range map[string]string{
 		"nothing": "", "a dot": ".", "no signature": says, "no head": "." + signature, "short": base64.RawURLEncoding.EncodeToString(raw[:23]) + "." + signature,
 		"padded": says + "=." + signature, "a long signature": text + strings.Repeat("A", 64), "long": strings.Repeat(text, 10), "a far future": base64.RawURLEncoding.EncodeToString(late) + "." + signature,
-		"a long method": base64.RawURLEncoding.EncodeToString(append(raw, strings.Repeat("m", 16)...)) + "." + signature, "no base64": "%%%." + signature, "a line break": says + "." + signature[:5] + "\n" + signature[5:], "a return": says[:5] + "\r" + says[5:] + "." + signature,
+		"a long method": base64.RawURLEncoding.EncodeToString(append(raw, strings.Repeat("m", 32)...)) + "." + signature, "no base64": "%%%." + signature, "a line break": says + "." + signature[:5] + "\n" + signature[5:], "a return": says[:5] + "\r" + says[5:] + "." + signature,
 	} {
 		_, _, ok := sign.ReadProof(text)
 		require.False(t, ok, name)

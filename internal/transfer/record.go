@@ -377,9 +377,6 @@ const (
 // check refuses what no version would have kept. Else an account of our own export is
 // taken as it is: what was once good, and stayed under newer rules, is good elsewhere too.
 func check(u *store.User) *moving.Problem {
-	wrong := func(field, format string, args ...any) *moving.Problem {
-		return &moving.Problem{Field: field, Code: moving.CodeSyntax, Message: fmt.Sprintf(format, args...)}
-	}
 	for name, text := range map[string]string{field.Username: u.Username, field.Email: u.Email, field.FirstName: u.FirstName, field.LastName: u.LastName, "terms": u.Terms} {
 		if len(text) > 1000 || !harmless(text) {
 			return wrong(name, "it is too long, or has characters that no account's has")
@@ -396,6 +393,16 @@ func check(u *store.User) *moving.Problem {
 	if len(u.Reason) > maxBytes || len(u.Unreachable.Words) > maxBytes || len(u.Unreachable.Email) > 1000 {
 		return wrong("", "it has a text that is longer than any that is kept")
 	}
+	return checkLists(u)
+}
+
+// wrong is what keeps an account of an export out.
+func wrong(field, format string, args ...any) *moving.Problem {
+	return &moving.Problem{Field: field, Code: moving.CodeSyntax, Message: fmt.Sprintf(format, args...)}
+}
+
+// checkLists is check of what an account has several of.
+func checkLists(u *store.User) *moving.Problem {
 	for name, n := range map[string]int{
 		"fields": len(u.Extra), "groups": len(u.Groups), "former_emails": len(u.Former), "names_left": len(u.NamesLeft), "used_links": len(u.UsedLinks),
 		"factors": len(u.Factors) + len(u.FormerFactors), "recovery_codes": len(u.RecoveryCodes), "factor_failures": len(u.FactorFailures),
@@ -417,8 +424,8 @@ func check(u *store.User) *moving.Problem {
 		return wrong("factors", "a factor has more transports than there are")
 	}
 	for _, p := range u.FormerPasswords {
-		if wrong := checkHash(p.Hash); wrong != nil {
-			return wrong
+		if problem := checkHash(p.Hash); problem != nil {
+			return problem
 		}
 	}
 	return checkHash(u.PasswordHash)

@@ -9,16 +9,11 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
-	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // EndpointEnrolTOTP begins to set up an app. What it makes counts once it is confirmed.
 func EndpointEnrolTOTP(r *web.Realm) *web.Endpoint {
 	form := enrolling(text.Say("page.enrol_totp.title"), text.Say("page.enrol_totp.intro"), text.Say("page.enrol_totp.submit"), web.SudoFields(true)...)
-	form.Complete = func(c *web.Call, d *web.PageData, _ *store.User) error {
-		whyAsked(c, d)
-		return nil
-	}
 	form.Links = []web.FormLink{web.LinkTo("/factors/", text.Say("link.factors"))}
 	form.Complete = forcedToEnrol()
 	if !noPasskeys(r.Options) {

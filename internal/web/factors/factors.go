@@ -5,7 +5,6 @@ package factors
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
@@ -101,15 +100,6 @@ func enroller(c *web.Call) account.Enroller {
 		}
 	}
 	return e
-}
-
-// whyAsked says to an admin without a factor that the owner's pages lead here, where he
-// asked for one of them.
-func whyAsked(c *web.Call, d *web.PageData) {
-	ours := strings.HasPrefix(c.Next, c.Realm.Address("/"+web.OwnerPath+"/"))
-	if ours && c.Who != nil && c.Policy.IsAdmin(c.Who.User) && c.Policy.Admin.SecondFactor && !c.Who.User.HasFactor() {
-		d.Text = append([]string{c.Loc.Text(text.Say("page.admin.factor_why"))}, d.Text...)
-	}
 }
 
 // enrolling is the page of a form that sets up a factor, for who may.

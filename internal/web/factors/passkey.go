@@ -95,7 +95,6 @@ func askToCreate(c *web.Call, d *web.PageData, _ *store.User) error {
 	}
 	button.Creates, button.Alone, button.Options = true, true, c.Realm.Address("/passkey-options/")
 	d.Form.Passkey = button
-	whyAsked(c, d)
 	return nil
 }
 
