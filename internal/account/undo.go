@@ -446,7 +446,7 @@ func (a *Accounts) revertFactors(t *Txn, u *store.User, id uuid.UUID, at time.Ti
 		return gone
 	})
 	u.FormerFactors = slices.DeleteFunc(u.FormerFactors, func(f store.FormerFactor) bool {
-		then := f.ID == id || f.Created.Before(at) && (!added || bytes.Compare(f.ID[:], id[:]) < 0)
+		then := f.ID == id || !added && f.Created.Before(at) || added && bytes.Compare(f.ID[:], id[:]) < 0
 		if !then { // it came and went since
 			return true
 		}

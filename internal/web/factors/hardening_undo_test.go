@@ -257,6 +257,25 @@ func TestHardeningUndoLeavesNoFactorOfAThief(t *testing.T) {
 	}
 }
 
+// A thief's program does all in the second in which the owner has set up his app.
+func TestHardeningUndoWithinASecond(t *testing.T) {
+	s := sitetest.New(t)
+	id := s.Member("ada")
+	b := s.SignedIn("ada")
+	now := s.Now.Load()
+	enrol(t, s, b)
+	s.Now.Store(now) // which enrol moves on
+	had := s.Stored(id).Factors
+	s.Mails()
+	enrol(t, s, b)
+	added := sitetest.LinkOf(s.Mail(), t)
+	require.Equal(t, http.StatusOK, b.Post("/accounts/remove-factor", sitetest.Data{"id": had[0].ID.String()}).StatusCode)
+	require.Equal(t, had[0].Created, s.Stored(id).Factors[0].Created)
+	res := s.Browser().Post("/accounts/undo-factor", sitetest.With(added, sitetest.Data{"password": sitetest.Password}))
+	require.Equal(t, http.StatusOK, res.StatusCode, res.Text)
+	require.Equal(t, ids(had), ids(s.Stored(id).Factors))
+}
+
 // Who moved away from a mailbox that is another's now keeps the factor that he has added
 // since; who was robbed of his address gets rid of the thief's.
 func TestHardeningUndoOfAnAddressAndTheSecondStep(t *testing.T) {
