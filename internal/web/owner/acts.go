@@ -91,10 +91,8 @@ var acts = []*Act{
 	{
 		Name: "groups", Submit: text.Say("page.profile.submit"), Title: text.Say("page.admin.groups"), Note: text.Say("detail.admin_saved"),
 		Summary: "Sets the groups", Body: []web.InputDoc{groupsInput}, Codes: []refusal.Code{refusal.CodeLastAdmin},
-		Inputs: func(_ *Call, u *store.User) []input {
-			f := web.TextField(field.Groups, text.Say("field.groups"), false)
-			f.Hint = text.Say("hint.admin_groups")
-			return []input{{f, strings.Join(u.Groups, " ")}}
+		Inputs: func(c *Call, u *store.User) []input {
+			return []input{{c.groupsField(), strings.Join(u.Groups, " ")}}
 		},
 		Asks: own("page.admin.self_groups", leavesAdmins), Do: setGroups,
 	},
@@ -246,11 +244,19 @@ func (c *Call) editable() (fields []*field.Field) {
 	return fields
 }
 
+// groupsField asks for groups, and names that of the admins.
+func (c *Call) groupsField() web.FormField {
+	f := web.TextField(field.Groups, text.Say("field.groups"), false)
+	f.Hint = text.Say("hint.admin_groups", text.Params{"group": c.Policy.Admin.Group})
+	return f
+}
+
 func editInputs(c *Call, u *store.User) (list []input) {
 	for _, f := range c.editable() {
 		list = append(list, input{web.ProfileField(f, false), field.TextOf(f.Get(u))})
 	}
 	staff := web.BoxField(field.IsStaff, text.Say("field.is_staff"))
+	staff.Hint = text.Say("hint.admin_staff")
 	return append(list, input{staff, field.TextOf(u.IsStaff)})
 }
 

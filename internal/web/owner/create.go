@@ -30,12 +30,10 @@ var createPage = &Page{
 }
 
 func showCreate(c *Call) (*Shown, error) {
-	groups := web.TextField(field.Groups, text.Say("field.groups"), false)
-	groups.Hint = text.Say("hint.admin_groups")
 	address := web.EmailField(text.Say("field.email"))
 	address.Required = c.onlyLogin(field.Email)
 	f := Form{Action: c.Address("accounts/new"), Submit: c.Say("page.admin.create_submit")}
-	f.Fields = append(f.Fields, c.Field(web.ProfileField(c.Policy.Fields.ByName[field.Username], c.onlyLogin(field.Username)), ""), c.Field(address, ""), c.Field(groups, ""))
+	f.Fields = append(f.Fields, c.Field(web.ProfileField(c.Policy.Fields.ByName[field.Username], c.onlyLogin(field.Username)), ""), c.Field(address, ""), c.Field(c.groupsField(), ""))
 	if c.Policy.SendsMail {
 		f.Fields = append(f.Fields, c.Field(web.BoxField(paramMail, text.Say("field.mail_link")), "true"))
 	}

@@ -187,10 +187,8 @@ func showNewInvitation(c *Call) (*Shown, error) {
 	form := Form{Action: c.Address(pathNewInvitation), Submit: c.Say("page.admin.invite_submit")}
 	email := web.EmailField(text.Say("field.email"))
 	email.Required, email.Hint = false, text.Say("hint.admin_invited")
-	groups := web.TextField("groups", text.Say("field.groups"), false)
-	groups.Hint = text.Say("hint.admin_groups")
 	form.Fields = []web.PageField{
-		c.Field(email, ""), c.Field(groups, ""),
+		c.Field(email, ""), c.Field(c.groupsField(), ""),
 		c.Field(web.NumberField("uses", text.Say("page.admin.uses"), 1, store.MaxInvitationUses), "1"),
 		c.Field(web.ChoiceField("expires", text.Say("page.admin.good_for"), periods, labels), "7d"),
 		c.Field(web.TextField("note", text.Say("page.admin.note"), false), ""),
