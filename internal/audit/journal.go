@@ -50,7 +50,7 @@ func CallerOf(ctx context.Context) Caller {
 }
 
 // failedAgent bounds the User-Agent of what failed, in bytes: a flood chooses it.
-const failedAgent = 64
+const failedAgent = 160
 
 // A Journal takes the events of one configuration. Its fields are set before it is
 // used. A nil one takes none. It is safe for concurrent use.

@@ -204,7 +204,7 @@ func TestFailuresAreWrittenTogether(t *testing.T) {
 	rows, counts := b.rows()
 	require.Len(t, rows, 5)
 	require.Zero(t, counts)
-	require.Len(t, rows[0].Agent, 64)
+	require.Len(t, rows[0].Agent, 160)
 	b.flush(false)
 	require.Equal(t, before+1, b.db.commits.Load(), "nothing to write costs nothing")
 }

@@ -41,7 +41,7 @@ func showAccount(c *Call) (*Shown, error) {
 	if !c.HTML {
 		return &Shown{JSON: append(web.AccountShown(c.Accounts, u), web.NewObject("second_step", shownFactors(u), "sessions", shownSignIns(signIns))...)}, nil
 	}
-	rows, err := c.Audits(c.Req.Context(), store.AuditQuery{Account: u.ID, Limit: auditShown, Newest: true})
+	events, err := c.events(u)
 	if err != nil {
 		return nil, err
 	}
@@ -51,7 +51,7 @@ func showAccount(c *Call) (*Shown, error) {
 			{Facts: c.facts(u), Buttons: c.actLinks(u, false), Forms: c.actForms(u), GraveButtons: c.actLinks(u, true)},
 			{Heading: c.Say("page.admin.sign_ins"), Table: c.signIns(u, signIns)},
 			{Heading: c.Say("page.factors.title"), Table: c.factors(u)},
-			{Heading: c.Say("page.admin.last_events"), Table: c.events(rows.Rows)},
+			{Heading: c.Say("page.admin.last_events"), Table: events},
 		},
 		Links: []web.PageLink{{Href: c.Address("accounts"), Text: c.Say("link.admin_accounts")}},
 	}
@@ -209,13 +209,21 @@ func shownSignIns(list []*store.Session) []web.Object {
 }
 
 // events is the table of what was last done to an account.
-func (c *Call) events(rows []*store.Audit) *Table {
+func (c *Call) events(u *store.User) (*Table, error) {
+	var page store.AuditPage
+	names := map[string]string{}
+	err := c.View(c.Req.Context(), func(tx store.Tx) (err error) {
+		if page, err = tx.Audits(store.AuditQuery{Account: u.ID, Limit: auditShown, Newest: true}); err == nil {
+			err = auditNames(tx, page.Rows, names)
+		}
+		return err
+	})
 	t := &Table{
 		Label: c.Say("page.admin.last_events"), Empty: c.Say("page.admin.no_events"),
-		Columns: []string{c.Say("page.admin.when"), c.Say("page.admin.event"), c.Say("page.admin.address")},
+		Columns: []string{c.Say("page.admin.when"), c.Say("page.admin.event"), c.Say("page.admin.actor"), c.Say("page.admin.address")},
 	}
-	for _, row := range rows {
-		t.Rows = append(t.Rows, Row{Cells: []Cell{{Time: moment(row.At)}, c.event(row), {Text: orDash(row.Address)}}})
+	for _, row := range page.Rows {
+		t.Rows = append(t.Rows, Row{Cells: []Cell{{Time: moment(row.At)}, c.event(row), {Text: c.actor(row, names)}, {Text: orDash(row.Address)}}})
 	}
-	return t
+	return t, err
 }

@@ -84,7 +84,7 @@ func TestAccount(t *testing.T) {
 	require.NotContains(t, got, "password")
 	b := s.SignedIn("ada").LikeBrowser()
 	page := b.Get(admin + "accounts/" + id + "/")
-	for _, want := range []string{"<h1>bob</h1>", "bob@example.org", "Sign-ins", "Latest events", id} {
+	for _, want := range []string{"<h1>bob</h1>", "bob@example.org", "Sign-ins", "Latest events", "Done by", id} {
 		require.Contains(t, page.Text, want)
 	}
 	for _, unknown := range []string{"0199f6a2-7c1e-7d3a-9b54-3f2a1c0de4b7", "bob", "x"} {
