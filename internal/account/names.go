@@ -10,11 +10,9 @@ package account
 import (
 	"context"
 	"errors"
-	"hash/maphash"
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"go.uber.org/zap"
 
@@ -235,85 +233,4 @@ func (i *Import) TakeLeftNames(ctx context.Context, list []HashedName) (taken in
 		return nil
 	})
 	return taken, err
-}
-
-// claim is the hash of a unique value.
-func (i *Import) claim(field, key string) uint64 {
-	var h maphash.Hash
-	h.SetSeed(i.seed)
-	_, _ = h.WriteString(field)
-	_ = h.WriteByte(0)
-	_, _ = h.WriteString(key)
-	return h.Sum64()
-}
-
-// clashes adds what PutUser would refuse besides.
-func (i *Import) clashes(tx store.Tx, u *store.User, errs *refusal.FieldErrors) error {
-	add := func(name string) {
-		if !hasField(*errs, name) {
-			errs.Add(name, refusal.CodeUnique)
-		}
-	}
-	for _, k := range i.a.KeyIndex.KeysOf(u) {
-		if k.Field == store.WaitingKey {
-			continue
-		}
-		switch other, err := tx.UserByKey(k.Field, k.Value); {
-		case err == nil && other.ID != u.ID:
-			add(field.OfKey(k.Field))
-		case err != nil && !errors.Is(err, store.ErrNotFound):
-			return err
-		}
-	}
-	for _, f := range u.Former {
-		switch other, err := i.a.formerHolder(tx, f.Email); {
-		case err == nil && other.ID != u.ID:
-			add("former_emails")
-		case err != nil && !errors.Is(err, store.ErrNotFound):
-			return err
-		}
-	}
-	err := i.a.newLoginClash(tx, nil, u)
-	refused := (*refusal.Error)(nil)
-	if !errors.As(err, &refused) {
-		return err
-	}
-	for _, f := range refused.Fields {
-		add(f.Field)
-	}
-	return nil
-}
-
-// claimedTx is a transaction in which what the run has come across is taken too: in a
-// dry run nothing of it is in the store.
-type claimedTx struct {
-	store.Tx
-	line func(field, key string) int
-}
-
-// UserByKey implements store.Tx.
-func (t claimedTx) UserByKey(name, key string) (*store.User, error) {
-	u, err := t.Tx.UserByKey(name, key)
-	if errors.Is(err, store.ErrNotFound) && t.line(name, key) != 0 {
-		return &store.User{}, nil // nobody that there is
-	}
-	return u, err
-}
-
-// fieldName is what a field of another system would be called here: phoneNumber,
-// Phone-Number and "phone number" are phone_number. Empty: nothing is left of it.
-func fieldName(name string) string {
-	var b strings.Builder
-	runes := []rune(name)
-	for i, r := range runes {
-		upper := unicode.IsUpper(r)
-		switch {
-		case !unicode.IsLetter(r) && !unicode.IsDigit(r):
-			r = '_'
-		case upper && i > 0 && (!unicode.IsUpper(runes[i-1]) || i+1 < len(runes) && unicode.IsLower(runes[i+1])):
-			b.WriteByte('_')
-		}
-		b.WriteRune(unicode.ToLower(r))
-	}
-	return strings.Join(strings.FieldsFunc(b.String(), func(r rune) bool { return r == '_' }), "_")
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -17,9 +16,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/names"
-	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
-	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -119,144 +116,6 @@ func (a *Accounts) readAsOwner(in field.Input, u *store.User, errs *refusal.Fiel
 		}
 		in.Field(f, false, u, errs)
 	}
-}
-
-// read makes an account of an arrival, with what is wrong with it.
-func (i *Import) read(tx store.Tx, r *Arrival, d *decision) (*store.User, refusal.FieldErrors) {
-	a := i.a
-	var errs refusal.FieldErrors
-	if r.Whole != nil {
-		u := i.whole(r, &errs)
-		return u, errs
-	}
-	u := &store.User{IsActive: true, EmailVerified: true, DateJoined: r.Joined.UTC().Truncate(time.Second), LastLogin: r.LastLogin.UTC().Truncate(time.Second)}
-	if r.Joined.IsZero() {
-		u.DateJoined = a.Time()
-	}
-	for flag, said := range map[*bool]*bool{&u.IsActive: r.IsActive, &u.EmailVerified: r.EmailVerified, &u.IsStaff: r.IsStaff} {
-		if said != nil {
-			*flag = *said
-		}
-	}
-	in := i.fieldsOf(r, d)
-	a.readAsOwner(in, u, &errs)
-	u.EmailVerified = u.EmailVerified && u.Email != ""
-	a.chooseAsOwner(u, &errs)
-	u.Groups = i.groups(r.Groups)
-	checkGroups(u.Groups, &errs)
-	if u.PasswordHash = r.PasswordHash; r.hash != "" {
-		u.PasswordHash = r.hash
-	}
-	if len(r.Password) > password.MaxLength {
-		errs.Add("password", refusal.CodeMaxLength, text.Params{"max": password.MaxLength})
-	}
-	d.err = i.identify(tx, r, u)
-	return u, errs
-}
-
-// whole is the account of an arrival that is one of our own exports.
-func (i *Import) whole(r *Arrival, errs *refusal.FieldErrors) *store.User {
-	u := *r.Whole
-	u.LeavesBy = u.LeavesAt // this store's steady clock may be behind, never ahead
-	if g := i.o.Group; g != "" && !slices.Contains(u.Groups, g) {
-		u.Groups = append(slices.Clone(u.Groups), g)
-	}
-	if len(u.Groups) > MaxGroups {
-		errs.Add(field.Groups, refusal.CodeInvalid)
-	}
-	return &u
-}
-
-// fieldsOf are the fields of an arrival that the realm has, also under the name by which
-// another system calls them; the rest is remarked on.
-func (i *Import) fieldsOf(r *Arrival, d *decision) field.Input {
-	a := i.a
-	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
-		if f, ok := a.Policy.Fields.ByName[name]; ok && (f.Extra || slices.Contains(ownNames, name)) {
-			continue
-		}
-		here := fieldName(name)
-		_, twice := r.Fields[here]
-		if f, ok := a.Policy.Fields.ByName[here]; ok && f.Extra && !twice {
-			r.Fields[here] = r.Fields[name]
-			delete(r.Fields, name)
-		}
-	}
-	in := maps.Clone(r.Fields)
-	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
-		if f, ok := a.Policy.Fields.ByName[name]; !ok || !f.Extra && !slices.Contains(ownNames, name) {
-			add := "it"
-			if here := fieldName(name); here != name && here != "" {
-				add = here
-			}
-			d.remark(name, RemarkUnknownField, "the realm has no such field, so it is left out; to take it, add %s to the fields of the user first", add)
-			delete(in, name)
-		}
-	}
-	return in
-}
-
-// updates makes of after what the file says beside who it is and how it signs in, and
-// returns the names of what differs.
-func (i *Import) updates(have, u, after *store.User, r *Arrival) (other []string) {
-	set := func(name string, differs bool, change func()) {
-		if differs {
-			other = append(other, name)
-			change()
-		}
-	}
-	said := func(name string) bool { return r.Whole != nil || r.says(name) }
-	set(field.FirstName, said(field.FirstName) && u.FirstName != have.FirstName, func() { after.FirstName = u.FirstName })
-	set(field.LastName, said(field.LastName) && u.LastName != have.LastName, func() { after.LastName = u.LastName })
-	set(field.IsStaff, said(field.IsStaff) && u.IsStaff != have.IsStaff, func() { after.IsStaff = u.IsStaff })
-	set(field.IsActive, said(field.IsActive) && have.IsActive && !usable(u), func() { after.IsActive = false })
-	missing := slices.DeleteFunc(slices.Clone(u.Groups), func(g string) bool { return slices.Contains(have.Groups, g) })
-	set(field.Groups, len(missing) > 0, func() { after.Groups = append(after.Groups, missing...) })
-	for _, f := range i.a.Policy.Fields.All {
-		if _, there := u.Extra[f.Name]; f.Extra && there {
-			set(f.Name, field.TextOf(f.Get(u)) != field.TextOf(f.Get(have)), func() { f.Assign(after, u.Extra[f.Name]) })
-		}
-	}
-	return other
-}
-
-// giveEmail is an account with the address of the file, where it has none; free is false
-// where somebody else has that.
-func (i *Import) giveEmail(tx store.Tx, have, u *store.User, given store.User) (_ *store.User, free bool, err error) {
-	if !givesEmail(have, u) {
-		return nil, false, nil
-	}
-	given.Email, given.EmailVerified = u.Email, u.EmailVerified
-	var errs refusal.FieldErrors
-	err = errors.Join(i.a.takenAsOwner(tx, &given, &errs), i.clashes(tx, &given, &errs))
-	return &given, !hasField(errs, field.Email), err
-}
-
-// identify gives an account the id that the file has for it, where that is one that we
-// could have made. What other systems call it is nothing that we could keep.
-func (i *Import) identify(tx store.Tx, r *Arrival, u *store.User) (err error) {
-	if r.ID != uuid.Nil {
-		_, err := tx.User(r.ID)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
-			return err
-		}
-		if err == nil || r.ID.Version() == 7 && r.ID.Variant() == uuid.RFC4122 {
-			u.ID = r.ID
-			return nil
-		}
-	}
-	u.ID, err = uuid.NewV7()
-	return err
-}
-
-// groups are those of the file and that of the run.
-func (i *Import) groups(groups []string) (all []string) {
-	for _, g := range append(slices.Clone(groups), i.o.Group) {
-		if g != "" && !slices.Contains(all, g) {
-			all = append(all, g)
-		}
-	}
-	return all
 }
 
 // chooseAsOwner is choose for an owner, who may give away names that are kept back.
