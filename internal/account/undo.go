@@ -319,13 +319,20 @@ func undoneAt(u *store.User, l link) time.Time {
 		return u.Former[i].Until.Add(-UndoReserved)
 	}
 	id, _ := store.ParseID(l.claim.Email)
+	at, _ := factorChange(u, id)
+	return at
+}
+
+// factorChange is when a factor was added or removed, and how often the account's address
+// had been changed then; zero: it is none of the account's.
+func factorChange(u *store.User, id uuid.UUID) (at time.Time, serial uint32) {
 	if f := u.Factor(id); f != nil {
-		return f.Created
+		return f.Created, f.EmailChanges
 	}
 	if i := formerFactor(u, id); i >= 0 {
-		return u.FormerFactors[i].Until.Add(-UndoReserved)
+		return u.FormerFactors[i].Until.Add(-UndoReserved), u.FormerFactors[i].RemovedAt
 	}
-	return time.Time{}
+	return time.Time{}, 0
 }
 
 // touchesFactors reports whether undoFactors would change anything.
@@ -404,12 +411,7 @@ func (a *Accounts) UndoFactor(ctx context.Context, who *session.Principal, in fi
 		}
 		useLink(u, l)
 		id, _ := store.ParseID(l.claim.Email)
-		at, serial := undoneAt(u, l), uint32(0)
-		if f := u.Factor(id); f != nil {
-			serial = f.EmailChanges
-		} else {
-			serial = u.FormerFactors[formerFactor(u, id)].RemovedAt
-		}
+		at, serial := factorChange(u, id)
 		if err := a.revertFactors(t, u, id, at); err != nil {
 			return err
 		}
@@ -433,21 +435,20 @@ func (a *Accounts) UndoFactor(ctx context.Context, who *session.Principal, in fi
 // revertFactors makes the second step of u as it was before one factor, id, was added or
 // removed, at that time. It records what goes and what comes. The caller writes u.
 func (a *Accounts) revertFactors(t *Txn, u *store.User, id uuid.UUID, at time.Time) error {
-	added := u.Factor(id) != nil
+	since := func(f *store.Factor) bool { return !f.Created.Before(at) }
+	if u.Factor(id) != nil { // ids are in the order in which factors were added
+		since = func(f *store.Factor) bool { return bytes.Compare(f.ID[:], id[:]) >= 0 }
+	}
 	var rows []error
 	u.Factors = slices.DeleteFunc(u.Factors, func(f store.Factor) bool {
-		gone := !f.Created.Before(at)
-		if added { // ids are in the order in which factors were added
-			gone = bytes.Compare(f.ID[:], id[:]) >= 0
+		if !since(&f) {
+			return false
 		}
-		if gone {
-			rows = append(rows, t.Audit(audit.FactorRemoved, u.ID, "factor", f.ID.String(), "by", "undo"))
-		}
-		return gone
+		rows = append(rows, t.Audit(audit.FactorRemoved, u.ID, "factor", f.ID.String(), "by", "undo"))
+		return true
 	})
 	u.FormerFactors = slices.DeleteFunc(u.FormerFactors, func(f store.FormerFactor) bool {
-		then := f.ID == id || !added && f.Created.Before(at) || added && bytes.Compare(f.ID[:], id[:]) < 0
-		if !then { // it came and went since
+		if f.ID != id && since(&f.Factor) { // it came and went since
 			return true
 		}
 		if f.ID != id && f.Until.Add(-UndoReserved).Before(at) || len(u.Factors) >= MaxFactors {
