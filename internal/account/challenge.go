@@ -266,7 +266,7 @@ func challengeState(u *store.User) []byte {
 // asked before keeps what binds challenges to it, so that each of its tabs can be answered.
 func (a *Accounts) challenge(c *Challenge, u *store.User, method string, client Client) {
 	if a.Policy.Login.Session {
-		if c.Browser = client.Browser; len(c.Browser) != len(sign.NewBrowser()) {
+		if c.Browser = client.Browser; len(c.Browser) != sign.BrowserLength {
 			c.Browser = sign.NewBrowser()
 		}
 	}

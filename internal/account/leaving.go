@@ -67,14 +67,11 @@ func (a *Accounts) CloseAccount(ctx context.Context, p session.Principal, in fie
 				return err
 			}
 		}
-		clock, err := waitingClock(t)
+		now, err := lookAgain(t, a.Now(), 2*MaxPurgeEvery) // nobody may have looked for a while
 		if err != nil {
 			return err
 		}
-		if err := look(t, &clock, a.Now(), 2*MaxPurgeEvery); err != nil { // nobody may have looked for a while
-			return err
-		}
-		u.LeavesAt, u.LeavesBy = a.Time().Add(a.Policy.Leaving.Grace), clock.At(a.Now()).Add(a.Policy.Leaving.Grace)
+		u.LeavesAt, u.LeavesBy = a.Time().Add(a.Policy.Leaving.Grace), now.Add(a.Policy.Leaving.Grace)
 		u.IsActive = false
 		u.Generation++
 		if err := t.EndSessions(u, nil); err != nil {
@@ -135,13 +132,8 @@ func (a *Accounts) leftBy(ctx context.Context) (over []uuid.UUID, err error) {
 		return nil, err
 	}
 	var now time.Time
-	if err := a.Update(ctx, func(t *Txn) error {
-		clock, err := waitingClock(t)
-		if err != nil {
-			return err
-		}
-		err = look(t, &clock, a.Now(), 2*MaxPurgeEvery)
-		now = clock.At(a.Now())
+	if err := a.Update(ctx, func(t *Txn) (err error) {
+		now, err = lookAgain(t, a.Now(), 2*MaxPurgeEvery)
 		return err
 	}); err != nil {
 		return nil, err

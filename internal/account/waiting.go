@@ -80,6 +80,17 @@ func (a *Accounts) waits(tx store.Tx, u *store.User) error {
 	return nil
 }
 
+// lookAgain lets the clock of those who wait go on by what has passed since the last look, at
+// most step, and reads it.
+func lookAgain(tx store.Tx, now time.Time, step time.Duration) (time.Time, error) {
+	clock, err := waitingClock(tx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	err = look(tx, &clock, now, step)
+	return clock.At(now), err
+}
+
 // look counts the time since the last look at the clock, at most step.
 func look(tx store.Tx, clock *steady.Clock, now time.Time, step time.Duration) error {
 	clock.Look(now, step)
@@ -341,13 +352,7 @@ func purgeable(u *store.User) bool {
 
 // lookAtClock lets the clock of those who wait go on, and reads it.
 func (e *Purger) lookAtClock(tx store.Tx, p *outbox.Courier) (time.Time, error) {
-	clock, err := waitingClock(tx)
-	if err != nil {
-		return time.Time{}, err
-	}
-	now := p.Now()
-	err = look(tx, &clock, now, 2*PurgeEvery(p.Unconfirmed))
-	return clock.At(now), err
+	return lookAgain(tx, p.Now(), 2*PurgeEvery(p.Unconfirmed))
 }
 
 // waitsSince counts an account's time from a moment of the clock on.

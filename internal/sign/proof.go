@@ -30,6 +30,9 @@ type Proof struct {
 	State []byte
 }
 
+// BrowserLength is how long what NewBrowser makes is, in bytes.
+const BrowserLength = 22
+
 // NewBrowser is what a browser alone is to know (Proof.Browser): 128 bits, as text.
 func NewBrowser() string {
 	var secret [16]byte
