@@ -142,37 +142,46 @@ func TestRowsThatAreNotTaken(t *testing.T) {
 	require.Empty(t, auditsOf(off))
 }
 
+// importPastFaults is pastFaults of the import of a file.
+func importPastFaults(t *testing.T, to *sitetest.Site, file string) {
+	t.Helper()
+	pastFaults(t, to, func() error {
+		_, err := transfer.Import(t.Context(), to.Accounts, strings.NewReader(file), transfer.Options{ImportOptions: account.ImportOptions{Format: "ndjson"}})
+		return err
+	})
+}
+
+// pastFaults acts again and again, each time on a store of which one call more succeeds,
+// until all do.
+func pastFaults(t *testing.T, s *sitetest.Site, act func() error) {
+	t.Helper()
+	whole := s.Accounts.Store
+	for call := 1; ; call++ {
+		faulty := &sitetest.FaultyStore{Store: whole, FailAt: call}
+		s.Accounts.Store = faulty
+		err := act()
+		s.Accounts.Store = whole
+		if !faulty.Met {
+			require.NoError(t, err)
+			return
+		}
+		require.ErrorIs(t, err, sitetest.ErrFault, call)
+	}
+}
+
 func TestRecordIntoAFailingStore(t *testing.T) {
 	from := sitetest.New(t)
 	from.Member("ada")
 	file := recorded(from)
 	to := sitetest.New(t)
 	to.Travel(from.Realm.Now().Sub(to.Realm.Now()))
-	real := to.Accounts.Store
-	for call := 1; ; call++ {
-		faulty := &sitetest.FaultyStore{Store: real, FailAt: call}
-		to.Accounts.Store = faulty
-		_, err := transfer.Import(t.Context(), to.Accounts, strings.NewReader(file), transfer.Options{ImportOptions: account.ImportOptions{Format: "ndjson"}})
-		to.Accounts.Store = real
-		if !faulty.Met {
-			require.NoError(t, err)
-			break
-		}
-		require.ErrorIs(t, err, sitetest.ErrFault, call)
-	}
+	importPastFaults(t, to, file)
 	require.Equal(t, rowsOf(file), rowsOf(recorded(to)), "each once")
 	spool, err := transfer.NewSpool(t.TempDir())
 	require.NoError(t, err)
 	defer func() { require.NoError(t, spool.Close()) }()
-	for call := 1; ; call++ {
-		faulty := &sitetest.FaultyStore{Store: real, FailAt: call}
-		to.Accounts.Store = faulty
+	pastFaults(t, to, func() error {
 		_, err := transfer.Export(t.Context(), to.Accounts, spool, transfer.ExportOptions{Format: "ndjson", WithAudit: true})
-		to.Accounts.Store = real
-		if !faulty.Met {
-			require.NoError(t, err)
-			break
-		}
-		require.ErrorIs(t, err, sitetest.ErrFault, call)
-	}
+		return err
+	})
 }

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
-	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/transfer"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -272,18 +271,7 @@ func TestKeysThatAreNotTaken(t *testing.T) {
 		})
 	}
 	to := sitetest.New(t, withSecrets("first"))
-	real2 := to.Accounts.Store
-	for call := 1; ; call++ {
-		faulty := &sitetest.FaultyStore{Store: real2, FailAt: call}
-		to.Accounts.Store = faulty
-		_, err := transfer.Import(t.Context(), to.Accounts, strings.NewReader(file), transfer.Options{ImportOptions: account.ImportOptions{Format: "ndjson"}})
-		to.Accounts.Store = real2
-		if !faulty.Met {
-			require.NoError(t, err)
-			break
-		}
-		require.ErrorIs(t, err, sitetest.ErrFault, call)
-	}
+	importPastFaults(t, to, file)
 	to.Travel(from.Realm.Now().Sub(to.Realm.Now()))
 	ada.requireSignsIn(to)
 }
