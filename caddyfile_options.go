@@ -179,3 +179,19 @@ func throttleOption(to *ThrottleSettings) option {
 		return nil
 	}
 }
+
+// deleteAccountOption reads `delete_account on`, `delete_account off` or
+// `delete_account { grace 7d }`.
+func deleteAccountOption(to *DeleteAccountSettings) option {
+	lines := blockOption(map[string]option{"grace": durationOption(&to.Grace)})
+	return func(p *parser, name string) error {
+		switch args := p.RemainingArgs(); {
+		case len(args) > 1 || len(args) == 1 && args[0] != "on" && args[0] != "off":
+			return p.Err("delete_account takes on, off or a block; write for example: delete_account off, or a line such as grace 7d in its block")
+		case len(args) == 1:
+			to.Off = args[0] == "off"
+			return nil
+		}
+		return lines(p, name)
+	}
+}

@@ -322,6 +322,15 @@ type ChangePasswordSettings struct {
 	PasswordConfirm *bool `json:"password_confirm,omitempty"`
 }
 
+// DeleteAccountSettings are about people who delete their accounts.
+type DeleteAccountSettings struct {
+	// People can't. What they have closed before goes when its time is over. Default: false.
+	Off bool `json:"off,omitempty"`
+	// How long the account is closed before it is gone with all that is kept about its
+	// owner: so long he can sign in and keep it. At most a year. Default: 7 days.
+	Grace caddy.Duration `json:"grace,omitempty"`
+}
+
 // SessionSettings configures sessions, tokens and the cookie.
 type SessionSettings struct {
 	// The absolute end of a sign-in, whatever its use. Default: 14 days.

@@ -406,3 +406,9 @@ func checkHTTPURL(raw string, page bool) error {
 	}
 	return nil
 }
+
+func (s *DeleteAccountSettings) check(bad badFunc) {
+	if g := time.Duration(s.Grace); g < 0 || g > 366*day {
+		bad("delete_account.grace", "is %v; write a time of at most a year, for example: grace 7d", g)
+	}
+}

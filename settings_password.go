@@ -1,5 +1,4 @@
-// settings_password.go: how passwords are hashed and which are refused; whether people can
-// delete their accounts.
+// settings_password.go: how passwords are hashed and which are refused.
 
 package registration
 
@@ -10,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/dustin/go-humanize"
 	"go.uber.org/zap"
 
@@ -60,37 +58,6 @@ type BreachedSettings struct {
 	// The service: what the five digits follow. Placeholders are replaced when the
 	// configuration loads. Default: `https://api.pwnedpasswords.com/range/`.
 	URL string `json:"url,omitempty"`
-}
-
-// DeleteAccountSettings are about people who delete their accounts.
-type DeleteAccountSettings struct {
-	// People can't. What they have closed before goes when its time is over. Default: false.
-	Off bool `json:"off,omitempty"`
-	// How long the account is closed before it is gone with all that is kept about its
-	// owner: so long he can sign in and keep it. At most a year. Default: 7 days.
-	Grace caddy.Duration `json:"grace,omitempty"`
-}
-
-func (s *DeleteAccountSettings) check(bad badFunc) {
-	if g := time.Duration(s.Grace); g < 0 || g > 366*day {
-		bad("delete_account.grace", "is %v; write a time of at most a year, for example: grace 7d", g)
-	}
-}
-
-// deleteAccountOption reads `delete_account on`, `delete_account off` or
-// `delete_account { grace 7d }`.
-func deleteAccountOption(to *DeleteAccountSettings) option {
-	lines := blockOption(map[string]option{"grace": durationOption(&to.Grace)})
-	return func(p *parser, name string) error {
-		switch args := p.RemainingArgs(); {
-		case len(args) > 1 || len(args) == 1 && args[0] != "on" && args[0] != "off":
-			return p.Err("delete_account takes on, off or a block; write for example: delete_account off, or a line such as grace 7d in its block")
-		case len(args) == 1:
-			to.Off = args[0] == "off"
-			return nil
-		}
-		return lines(p, name)
-	}
 }
 
 var defaultHashParams = password.DefaultParams
