@@ -149,7 +149,7 @@ func shownFactors(u *store.User) []web.Object {
 func (c *Call) actForms(u *store.User) (forms []Form) {
 	for _, a := range acts {
 		if a.Plain && (a.Fits == nil || a.Fits(c, u)) {
-			f := a.form(c, u, c.Address("accounts/"+u.ID.String()+"/"+a.Name))
+			f := a.form(c, u, a.address(c, u))
 			f.Inline = true
 			forms = append(forms, f)
 		}
@@ -160,7 +160,7 @@ func (c *Call) actForms(u *store.User) (forms []Form) {
 func (c *Call) actLinks(u *store.User, grave bool) (links []web.PageLink) {
 	for _, a := range acts {
 		if !a.Plain && a.Grave == grave && (a.Fits == nil || a.Fits(c, u)) {
-			links = append(links, web.PageLink{Href: c.Address("accounts/" + u.ID.String() + "/" + a.Name), Text: c.Loc.Text(a.heading())})
+			links = append(links, web.PageLink{Href: a.address(c, u), Text: c.Loc.Text(a.heading())})
 		}
 	}
 	return links
@@ -210,14 +210,7 @@ func shownSignIns(list []*store.Session) []web.Object {
 
 // events is the table of what was last done to an account.
 func (c *Call) events(u *store.User) (*Table, error) {
-	var page store.AuditPage
-	names := map[string]string{}
-	err := c.View(c.Req.Context(), func(tx store.Tx) (err error) {
-		if page, err = tx.Audits(store.AuditQuery{Account: u.ID, Limit: auditShown, Newest: true}); err == nil {
-			err = auditNames(tx, page.Rows, names)
-		}
-		return err
-	})
+	page, names, err := c.audits(store.AuditQuery{Account: u.ID, Limit: auditShown, Newest: true}, auditNames)
 	t := &Table{
 		Label: c.Say("page.admin.last_events"), Empty: c.Say("page.admin.no_events"),
 		Columns: []string{c.Say("page.admin.when"), c.Say("page.admin.event"), c.Say("page.admin.actor"), c.Say("page.admin.address")},

@@ -377,6 +377,11 @@ func (a *Act) heading() text.Phrase {
 	return a.Submit
 }
 
+// address is where an act on an account is done.
+func (a *Act) address(c *Call, u *store.User) string {
+	return c.Address("accounts/" + u.ID.String() + "/" + a.Name)
+}
+
 // frame is what all pages of an act on one account have.
 func (a *Act) frame(c *Call, u *store.User) *View {
 	v := &View{Title: c.Loc.Text(a.heading()), Text: []string{hostname.DisplayAddress(web.AccountName(u))}}
@@ -389,7 +394,7 @@ func (a *Act) frame(c *Call, u *store.User) *View {
 
 // view is the form of an act.
 func (a *Act) view(c *Call, u *store.User) (*View, error) {
-	v, form := a.frame(c, u), a.form(c, u, c.Address("accounts/"+u.ID.String()+"/"+a.Name))
+	v, form := a.frame(c, u), a.form(c, u, a.address(c, u))
 	warns, err := a.asks(c, u)
 	if len(warns) > 0 {
 		v.Text, form.Hidden = append(v.Text, warns...), []web.PageHidden{confirmed}

@@ -90,11 +90,11 @@ var confirmed = web.PageHidden{Name: paramConfirmed, Value: "yes"}
 func (a *Act) viewAsks(c *Call, u *store.User, warns []string) *View {
 	v := a.frame(c, u)
 	v.Text = append(v.Text, warns...)
-	form := Form{Action: c.Address("accounts/" + u.ID.String() + "/" + a.Name), Submit: c.Loc.Text(a.heading()), Grave: true, Hidden: append(c.sent(paramConfirmed), confirmed)}
+	form := Form{Action: a.address(c, u), Submit: c.Loc.Text(a.heading()), Grave: true, Hidden: append(c.sent(paramConfirmed), confirmed)}
 	v.Parts = []Part{{Forms: []Form{form}}}
 	for _, b := range acts {
 		if b.Name == a.Beside && b.Fits(c, u) {
-			beside := b.form(c, u, c.Address("accounts/"+u.ID.String()+"/"+b.Name))
+			beside := b.form(c, u, b.address(c, u))
 			beside.Inline = true
 			v.Parts[0].Forms = []Form{beside, form}
 		}

@@ -96,17 +96,11 @@ func showAudit(c *Call) (*Shown, error) {
 		return nil, err
 	}
 	var page store.AuditPage
-	names := map[string]string{}
+	var names map[string]string
 	if found {
-		err = c.View(c.Req.Context(), func(tx store.Tx) (err error) {
-			if page, err = tx.Audits(q); err == nil {
-				err = auditNames(tx, page.Rows, names)
-			}
-			return err
-		})
-	}
-	if err != nil {
-		return nil, err
+		if page, names, err = c.audits(q, auditNames); err != nil {
+			return nil, err
+		}
 	}
 	next := ""
 	if page.More {
@@ -120,6 +114,18 @@ func showAudit(c *Call) (*Shown, error) {
 		return &Shown{JSON: web.NewObject("events", list, "next", cursor(next))}, nil
 	}
 	return &Shown{View: &View{Title: c.Say("page.admin.audit"), Parts: []Part{{Filter: c.auditFilter(q), Table: c.auditTable(page.Rows, names), Pager: c.pager(pathAudit, next)}}}}, nil
+}
+
+// audits is a page of the record, with what naming finds of those who are in it.
+func (c *Call) audits(q store.AuditQuery, naming func(tx store.Tx, rows []*store.Audit, names map[string]string) error) (page store.AuditPage, names map[string]string, err error) {
+	names = map[string]string{}
+	err = c.View(c.Req.Context(), func(tx store.Tx) (err error) {
+		if page, err = tx.Audits(q); err == nil {
+			err = naming(tx, page.Rows, names)
+		}
+		return err
+	})
+	return page, names, err
 }
 
 // auditNames finds what those are called now who are in rows.

@@ -49,31 +49,26 @@ func whyGivenUp(a *store.Audit) text.Phrase {
 // givenUp are the rows of the record about mail that was given up lately, to an account or
 // to anybody, the latest first; names are whom they are about, by id.
 func (c *Call) givenUp(id uuid.UUID) (rows []*store.Audit, names map[string]string, err error) {
-	names = map[string]string{}
-	err = c.View(c.Req.Context(), func(tx store.Tx) error {
-		page, err := tx.Audits(store.AuditQuery{
-			Account: id, Event: string(audit.MailFailed), Since: c.Realm.Now().Add(-givenUpFor), Newest: true, Limit: givenUpShown,
-		})
-		if err != nil {
-			return err
-		}
-		rows = page.Rows
-		if err := auditNames(tx, rows, names); err != nil {
-			return err
-		}
-		for _, a := range rows {
-			if invited, ok := store.ParseID(a.Details["invitation"]); ok {
-				switch i, err := tx.Invitation(invited); {
-				case err == nil:
-					names[a.Details["invitation"]] = hostname.DisplayAddress(i.Email)
-				case !errors.Is(err, store.ErrNotFound):
-					return err
-				}
+	page, names, err := c.audits(store.AuditQuery{
+		Account: id, Event: string(audit.MailFailed), Since: c.Realm.Now().Add(-givenUpFor), Newest: true, Limit: givenUpShown,
+	}, mailedNames)
+	return page.Rows, names, err
+}
+
+// mailedNames is auditNames, with the addresses of those who are only invited, by the
+// invitation's id.
+func mailedNames(tx store.Tx, rows []*store.Audit, names map[string]string) error {
+	for _, a := range rows {
+		if invited, ok := store.ParseID(a.Details["invitation"]); ok {
+			switch i, err := tx.Invitation(invited); {
+			case err == nil:
+				names[a.Details["invitation"]] = hostname.DisplayAddress(i.Email)
+			case !errors.Is(err, store.ErrNotFound):
+				return err
 			}
 		}
-		return nil
-	})
-	return rows, names, err
+	}
+	return auditNames(tx, rows, names)
 }
 
 // givenUpPart is the part of the page of the queue about mail that was given up, nil where
