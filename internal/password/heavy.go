@@ -3,15 +3,13 @@
 
 package password
 
-import "fmt"
-
 // What a hash may cost to be verified beside all others: some second of a core, and 256 MiB.
 // What other systems make by default is far below.
 const (
 	easyMemory     = 256 << 10 // KiB
 	easyWork       = 1 << 20   // KiB times passes
-	easyBcryptCost = 13
-	easyScrypt     = 1 << 22 // N times r times p
+	easyBcryptCost = "13"      // as a hash spells it
+	easyScrypt     = 1 << 22   // N times r times p
 	easyIterations = 3_000_000
 	easySHARounds  = 700_000
 )
@@ -22,7 +20,7 @@ func heavy(s stored) bool {
 	case argon2id:
 		return s.params.Memory > easyMemory || uint64(s.params.Memory)*uint64(s.params.Passes) > easyWork
 	case bcryptHash:
-		return s.encoded[4:6] > decimalText(easyBcryptCost)
+		return s.encoded[4:6] > easyBcryptCost
 	case scryptHash:
 		return s.cost.work() > easyScrypt
 	case digested:
@@ -32,9 +30,6 @@ func heavy(s stored) bool {
 	}
 	return false
 }
-
-// decimalText is a number of two digits.
-func decimalText(n int) string { return fmt.Sprintf("%02d", n) }
 
 // heavyLimits are those of the turn that heavy hashes have: a single one, for which few
 // wait. It is beside those of all others, which they would hold for seconds each.

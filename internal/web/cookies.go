@@ -169,7 +169,8 @@ func (r *Realm) keptTrust(req *http.Request) []string {
 	if value == "" {
 		return nil
 	}
-	return strings.SplitN(value, "~", maxTrusts+1)[:min(strings.Count(value, "~")+1, maxTrusts)]
+	tokens := strings.SplitN(value, "~", maxTrusts+1)
+	return tokens[:min(len(tokens), maxTrusts)]
 }
 
 // newCookie is a cookie named after the session's, with the same attributes.

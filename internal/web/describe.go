@@ -64,10 +64,9 @@ func NewPasswordInputs(s *Options, confirm bool) []InputDoc {
 // SudoInputs are what a sign-in of some time ago brings besides, or one that has not
 // shown the second step which the account has.
 func SudoInputs() []InputDoc {
-	return []InputDoc{
+	return append([]InputDoc{
 		{account.ParamPassword, false, PasswordInput(account.ParamPassword, "The current password; needed where the sign-in is older than `register_email.max_age`, and the account has no factor.").schema},
-		FactorInputs()[0], FactorInputs()[1],
-	}
+	}, FactorInputs()...)
 }
 
 // FactorInputs are those of SudoInputs that show a factor.

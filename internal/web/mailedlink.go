@@ -228,7 +228,7 @@ func (p *pages) Uninvited(w http.ResponseWriter, c *Call, refused *refusal.Error
 		Page: "register", Title: c.Loc.Text(text.Say("page.register.invitation_title")), Text: []string{refusal.Text(c.Loc, refused.Code, refused.Params)},
 		Links: []PageLink{{p.realm.WithNext("/login/", c.Next), c.Loc.Text(text.Say("link.have_account"))}, {p.realm.home(), c.Loc.Text(text.Say("link.home"))}},
 	}
-	d.Links = append(p.realm.linkToContact(c.Loc), d.Links...)
+	d.Links = append(p.realm.LinkToContact(c.Loc), d.Links...)
 	p.Write(w, c, status, d)
 }
 

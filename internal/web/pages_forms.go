@@ -401,7 +401,7 @@ func LetStay(c *Call, d *PageData, u *store.User) {
 // whom to ask.
 func (p *pages) Blocked(w http.ResponseWriter, c *Call, e *Endpoint, refused *refusal.Error, why ...text.Phrase) {
 	status := p.realm.errorHeaders(w, c.Req, refused)
-	d := PageData{Page: e.Name, Title: c.Loc.Text(e.Form.Title), Links: p.realm.linkToContact(c.Loc)}
+	d := PageData{Page: e.Name, Title: c.Loc.Text(e.Form.Title), Links: p.realm.LinkToContact(c.Loc)}
 	for _, phrase := range why {
 		d.Text = append(d.Text, c.Loc.Text(phrase))
 	}
@@ -417,14 +417,11 @@ func (p *pages) Blocked(w http.ResponseWriter, c *Call, e *Endpoint, refused *re
 // noWayOn are refusals that nobody can fix who is refused.
 var noWayOn = []refusal.Code{refusal.CodeDisabled, refusal.CodeApprovalPending}
 
-// LinkToContact is linkToContact.
-func (r *Realm) LinkToContact(l *text.Locale) []PageLink { return r.linkToContact(l) }
-
 // LinksTo are links of a form as its page has them.
 func (c *Call) LinksTo(of []FormLink) []PageLink { return c.Realm.Pages.links(c, of) }
 
-// linkToContact leads to whom people can ask, if there is somebody.
-func (r *Realm) linkToContact(l *text.Locale) []PageLink {
+// LinkToContact leads to whom people can ask, if there is somebody.
+func (r *Realm) LinkToContact(l *text.Locale) []PageLink {
 	if r.Options.Contact == "" {
 		return nil
 	}

@@ -319,7 +319,7 @@ func (p *pages) failed(w http.ResponseWriter, c *Call, e *Endpoint, refusal *ref
 	}
 	d.Links = append(d.Links, p.links(c, e.Form.Retry)...)
 	if slices.Contains(noWayOn, refusal.Code) || slices.ContainsFunc(refusal.Fields, notLetIn) {
-		d.Links = append(d.Links, p.realm.linkToContact(c.Loc)...)
+		d.Links = append(d.Links, p.realm.LinkToContact(c.Loc)...)
 	}
 	p.Write(w, c, status, d)
 }
@@ -393,7 +393,7 @@ func (p *pages) dead(w http.ResponseWriter, c *Call, e *Endpoint, refused *refus
 			d.Links = append(d.Links, to)
 		}
 	}
-	d.Links = append(d.Links, p.realm.linkToContact(c.Loc)...)
+	d.Links = append(d.Links, p.realm.LinkToContact(c.Loc)...)
 	p.Write(w, c, status, d)
 }
 
@@ -464,7 +464,7 @@ func (p *pages) refusal(w http.ResponseWriter, req *http.Request, who *session.P
 			d.Action = &PageLink{p.realm.Address("/" + name + "/"), l.Text(text.Say("link.back"))}
 		}
 	}
-	d.Links = append(d.Links, p.realm.linkToContact(l)...)
+	d.Links = append(d.Links, p.realm.LinkToContact(l)...)
 	p.Write(w, &Call{Realm: p.realm, Req: req, Loc: l, Who: who}, status, d)
 }
 
