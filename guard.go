@@ -182,15 +182,15 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 	if err != nil {
 		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) error { return g.signInFirst(w, req, r, nil, origin) })
 	}
-	if d := g.demand(); d.Asks() && !d.Met(p.Session, r.Now()) {
-		who := p // see below
-		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) error { return g.signInFirst(w, req, r, &who, origin) })
-	}
-	if !g.lets(p.User) {
+	if !g.lets(p.User) { // before more is asked for: nobody sets up a second step for a page that he may not see
 		who := p // a copy, so that p need not be on the heap where all is well
 		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) error {
 			return r.refuse(w, req, &who, refusal.New(refusal.CodePermissionDenied), origin)
 		})
+	}
+	if d := g.demand(); d.Asks() && !d.Met(p.Session, r.Now()) {
+		who := p // see above
+		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) error { return g.signInFirst(w, req, r, &who, origin) })
 	}
 	if g.CopyHeaders {
 		r.copyIdentity(req.Header, p.User, g.HeaderEncoding == percentEncoding)

@@ -77,6 +77,9 @@ func TestGuardGroupAndAge(t *testing.T) {
 	s.Guard.Groups = []string{"staff", "friends"}
 	b := s.SignedIn("ada")
 	sitetest.RequireError(t, b.Problems().Get("/members/"), 403, "permission_denied")
+	s.Guard.Factors = 2
+	sitetest.RequireError(t, b.Problems().Get("/members/"), 403, "permission_denied") // nobody shows more for nothing
+	s.Guard.Factors = 0
 	groups := []string{"friends"}
 	_, err := s.Accounts.Administer(t.Context(), sitetest.UUIDOf(t, s, "ada"), account.AdminChange{Groups: &groups})
 	require.NoError(t, err)

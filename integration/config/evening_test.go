@@ -46,7 +46,7 @@ func arrives(t *testing.T, s *served.Server, link, name string) *served.Client {
 
 func TestFirstEvening(t *testing.T) {
 	t.Parallel()
-	withMail := readmeSite(t)
+	withMail := readmeSite(t, "Use it")
 	_, recipe, found := strings.Cut(string(served.ReadFile(t, filepath.Join(served.RepoRoot, "docs", "recipes.md"))), "## No mail server")
 	require.True(t, found)
 	_, recipe, _ = strings.Cut(recipe, "```caddyfile\n")

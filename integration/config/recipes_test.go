@@ -178,7 +178,7 @@ func TestCurl(t *testing.T) {
 	s := served.NewServer(t)
 	require.NoError(t, os.MkdirAll(filepath.Join(s.Dir, "site", "members"), 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(s.Dir, "site", "members", "index.html"), []byte("for members"), 0o600))
-	s.Configure(readmeSite(t))
+	s.Configure(readmeSite(t, "Use it"))
 	s.Start()
 	mails := map[string]func() *served.Message{ // what the placeholders of a line stand for
 		"verify-registration": func() *served.Message { return s.Mail("ada@example.com", 1) },

@@ -13,7 +13,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/pquerna/otp/hotp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/integration/served"
@@ -129,6 +131,35 @@ func TestBackendIsToldWhoIsSignedIn(t *testing.T) {
 	require.Contains(t, strings.Split(c.Get("/members/").Header.Get("Cache-Control"), ", "), "private")
 	require.Equal(t, "public, max-age=60", c.Get("/members/?public").Header.Get("Cache-Control"))
 	require.Empty(t, c.Get("/open/").Header.Get("Cache-Control"))
+}
+
+// What a sign-in has shown is a placeholder, which an owner may make a header of; the headers
+// of copy_headers are the same with a second step as without.
+func TestBackendIsToldWhatWasShown(t *testing.T) {
+	t.Parallel()
+	b := newBackend(t)
+	s := served.Run(t, strings.Replace(proxySite, "header_up X-Id", "header_up X-Amr {http.auth.user.amr}\n\t\theader_up X-Auth-Time {http.auth.user.auth_time}\n\t\theader_up X-Id", 1), "backend", strings.TrimPrefix(b.URL, "http://"))
+	c := s.Member("ada")
+	c.Header.Set("X-Amr", "mfa")
+	now := func(amr string) map[string]string {
+		t.Helper()
+		c.RequireMember()
+		require.Equal(t, amr, b.header("X-Amr"))
+		seconds, err := strconv.ParseInt(b.header("X-Auth-Time"), 10, 64)
+		require.NoError(t, err)
+		require.InDelta(t, time.Now().Unix(), seconds, 3600)
+		return b.identity()
+	}
+	before := now("pwd")
+	secret := c.Post(http.StatusOK, "enrol-totp", data{}).JSON(t)["secret"].(string)
+	code, err := hotp.GenerateCode(secret, uint64(time.Now().Unix()/30))
+	require.NoError(t, err)
+	c.Post(http.StatusCreated, "confirm-totp", data{"code": code})
+	require.Equal(t, before, now("pwd,otp,mfa"))
+	require.Len(t, before, 3)
+	for name := range b.last {
+		require.NotRegexp(t, `(?i)^remote.*(amr|auth|time)`, name)
+	}
 }
 
 func TestNamesThatAreNotSetStayEmpty(t *testing.T) {
