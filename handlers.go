@@ -16,7 +16,7 @@ var endpoints = []func(*web.Realm) *web.Endpoint{
 	signup.EndpointRegister, signup.EndpointVerifyRegistration, signup.EndpointResendVerification,
 	signin.EndpointLogin, signin.EndpointLoginFactor, signin.EndpointStepUp, signin.EndpointSendLoginCode, signin.EndpointLoginCode, signin.EndpointPasskeyLoginOptions, signin.EndpointPasskeyLogin, signin.EndpointLogout, signin.EndpointRefreshToken, signin.EndpointSessions, signin.EndpointRevokeSession,
 	self.EndpointProfile, self.EndpointChangePassword, self.EndpointSendResetPasswordLink, self.EndpointResetPassword, self.EndpointSetPassword,
-	self.EndpointRegisterEmail, self.EndpointVerifyEmail, self.EndpointUndoEmail, self.EndpointDeleteAccount,
+	self.EndpointRegisterEmail, self.EndpointVerifyEmail, self.EndpointUndoEmail, self.EndpointExport, self.EndpointDeleteAccount,
 	factors.EndpointFactors, factors.EndpointEnrolTOTP, factors.EndpointTOTPPicture, factors.EndpointConfirmTOTP, factors.EndpointPasskeyOptions, factors.EndpointAddPasskey, factors.EndpointRecoveryCodes,
 	factors.EndpointRemoveFactor, factors.EndpointRenameFactor, factors.EndpointUndoFactor,
 	factors.EndpointTrustedDevices, factors.EndpointRevokeTrustedDevice,

@@ -120,6 +120,8 @@ expect(200, await client.POST("/reset-password", { body: { ...(await link("ada@e
 expect(200, await client.POST("/undo-email", { body: await link("ada@example.org", "undo-email") }));
 expect(200, await client.POST("/reset-password", { body: { ...(await link("ada@example.org", "reset-password")), password } }));
 expect(200, await client.POST("/login", { body: { login: "ada", password } }));
+assert.equal(expect(200, await client.GET("/export")).personal_data, 1);
+assert.equal(expect(200, await client.POST("/export", { body: {} })).account.username, "ada");
 expect(200, await client.POST("/delete-account", { body: {} }));
 expect(200, await client.GET("/openapi.json"));
 

@@ -1,5 +1,6 @@
-// leaving.go: who closes his account: it can be used no more at once, can be kept for a
-// while, and is gone then, with all that is kept about him.
+// leaving.go: who takes out what is kept about him, and who closes his account: it can be
+// used no more at once, can be kept for a while, and is gone then, with all that is kept
+// about him.
 
 package account
 
@@ -89,6 +90,25 @@ func (a *Accounts) CloseAccount(ctx context.Context, p session.Principal, in fie
 		return nil, err
 	}
 	return u, nil
+}
+
+// TakeOut is asked before somebody is given all that is kept about him: he has to show once
+// more who he is, and the record has it.
+func (a *Accounts) TakeOut(ctx context.Context, p session.Principal, in field.Input) error {
+	stillGood, err := a.reauthenticate(ctx, p, in)
+	if err != nil {
+		return err
+	}
+	return a.Update(ctx, func(t *Txn) error {
+		u, err := t.User(p.User.ID)
+		if err != nil {
+			return notSignedIn(err)
+		}
+		if err := stillGood(t, u); err != nil {
+			return err
+		}
+		return t.Audit(audit.DataExported, u.ID)
+	})
 }
 
 // removeChunk is how many rows one transaction of a removal reads.

@@ -152,6 +152,10 @@ var (
 // without events changes nothing worth a row, and says why.
 var auditedEndpoints = map[string]auditedAct{
 	"register": {act: func(s *sitetest.Site, _ any) { ok(s, s.Browser(), "register", sitetest.Newcomer("ada")) }, events: "account_registered"},
+	"export": {
+		before: func(s *sitetest.Site) any { s.Member("ada"); return s.SignedIn("ada") },
+		act:    func(s *sitetest.Site, b any) { ok(s, b.(*sitetest.Browser), "export", sitetest.Data{}) }, events: "data_exported",
+	},
 	"delete-account": {
 		before: func(s *sitetest.Site) any { s.Member("ada"); return s.SignedIn("ada") },
 		act:    func(s *sitetest.Site, b any) { ok(s, b.(*sitetest.Browser), "delete-account", sitetest.Data{}) }, events: "account_closed",

@@ -40,6 +40,7 @@ const (
 	AccountRefused       Event = "account_refused"
 	AccountDisabled      Event = "account_disabled"
 	AccountEnabled       Event = "account_enabled"
+	DataExported         Event = "data_exported"
 	AccountClosed        Event = "account_closed"
 	AccountKept          Event = "account_kept"
 	AccountDeleted       Event = "account_deleted"
@@ -89,6 +90,7 @@ var Events = []struct {
 	{AccountRefused, false, "An administrator refused an account that waited, which removed it."},
 	{AccountDisabled, false, "An administrator disabled the account; all its sign-ins ended."},
 	{AccountEnabled, false, "An administrator made the account usable."},
+	{DataExported, false, "The account's owner took out all that is kept about him."},
 	{AccountClosed, false, "The account's owner closed it: all its sign-ins ended, and it will be gone; `until` says when."},
 	{AccountKept, false, "The account's owner signed in and kept the account that he had closed."},
 	{AccountDeleted, false, "The account was removed: by an administrator, or because nobody confirmed it in time (`reason` `unconfirmed`), or because its owner had closed it (`reason` `closed`). Then no row says any more from where and with what its owner came."},

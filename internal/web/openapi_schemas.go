@@ -44,6 +44,7 @@ const (
 	SchemaChallenge       = "Challenge"
 	SchemaTokens          = "Tokens"
 	SchemaSessions        = "Sessions"
+	SchemaPersonalData    = "PersonalData"
 	SchemaJWKS            = "JWKS"
 	SchemaFactors         = "Factors"
 	SchemaTOTP            = "TOTP"
@@ -319,6 +320,7 @@ func (r *Realm) schemas() Object {
 		{SchemaProfile, all(profile)},
 		{SchemaSignIn, all(tokens)},
 		{SchemaSessions, Object{{"type", "array"}, {"items", all(sessionMembers(txt))}}},
+		{SchemaPersonalData, personalData()},
 		{schemaOpenAPI, Object{{"type", "object"}, {"required", []string{"openapi"}}, {"properties", Object{{"openapi", Object{{"type", "string"}}}}}}},
 		{schemaMessages, Object{{"type", "array"}, {"minItems", 1}, {"items", Object{{"type", "string"}}}}},
 		{schemaProblem, closed(Object{
@@ -458,4 +460,23 @@ func keySchema(text Object) Object {
 			{"kid", text},
 		}}, {"additionalProperties", false},
 	}
+}
+
+// personalData names what the file of a person has. It is to be kept, not to be read by a
+// program: what is in the parts may become more.
+func personalData() Object {
+	part := func(kind, description string) Object { return Object{{"type", kind}, {"description", description}} }
+	properties := Object{
+		{"personal_data", part("integer", "The version of the document.")},
+		{"at", Object{{"type", "string"}, {"format", "date-time"}}},
+		{"account", part("object", "The account with all its fields, but nothing that proves who somebody is.")},
+		{"second_step", part("object", "Factors, browsers that are trusted, how many recovery codes are left, wrong answers.")},
+		{"former_passwords", part("array", "From when until when a former password is kept, by its hash.")},
+		{"password_since", Object{{"type", "string"}, {"format", "date-time"}}},
+		{"sessions", part("array", "Where the account is signed in.")},
+		{"mail", part("array", "Mail about the account that waits to be sent.")},
+		{"invitations", part("array", "Invitations to the account's address.")},
+		{"record", part("array", "What the record of acts has about the account.")},
+	}
+	return Object{{"type", "object"}, {"required", []string{"personal_data", "at", "account", "second_step", "former_passwords", "sessions", "mail", "invitations", "record"}}, {"properties", properties}}
 }

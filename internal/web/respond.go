@@ -350,6 +350,20 @@ func writePicture(w http.ResponseWriter, c *Call, rep *Reply) {
 	}
 }
 
+// writeFile sends what one person is to save.
+func writeFile(w http.ResponseWriter, c *Call, rep *Reply) {
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Disposition", `attachment; filename="`+rep.FileName+`"`)
+	h.Set("Content-Length", strconv.Itoa(len(rep.File)))
+	h.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(rep.Status)
+	if c.Req.Method != http.MethodHead {
+		_, _ = w.Write(rep.File)
+	}
+}
+
 // writeReply sends a success as JSON.
 func (r *Realm) writeReply(w http.ResponseWriter, l *text.Locale, rep *Reply) {
 	w.Header().Set("Cache-Control", "no-store")

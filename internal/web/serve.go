@@ -107,6 +107,10 @@ type Reply struct {
 	Page *PageData
 	// Picture is an SVG of ours, the answer whatever the client takes; nil: none.
 	Picture []byte
+	// File is JSON that a person saves under FileName, the answer whatever the client takes;
+	// nil: none.
+	File     []byte
+	FileName string
 	// Challenge is asked of the browser, which is to keep what binds it; nil: none is.
 	Challenge *account.Challenge
 	// PasskeyDevice is kept by the browser that is asked for a passkey; "": nothing is.
@@ -382,6 +386,8 @@ func (r *Realm) finish(w http.ResponseWriter, c *Call, e *Endpoint, html bool) {
 	switch {
 	case rep.Picture != nil:
 		writePicture(w, c, rep)
+	case rep.File != nil:
+		writeFile(w, c, rep)
 	case html:
 		r.Pages.done(w, c, e, rep)
 	default:

@@ -60,6 +60,7 @@ func EndpointProfile(r *web.Realm) *web.Endpoint {
 				d.Links = append(d.Links, web.PageLink{Href: c.Realm.Address("/" + web.OwnerPath + "/waiting/"), Text: c.Loc.Text(text.Say("link.admin_waiting", text.Params{"count": n}))})
 			}
 		}
+		d.Links = append(d.Links, web.PageLink{Href: c.Realm.Address("/export/"), Text: c.Loc.Text(text.Say("link.export"))})
 		if c.Policy.Leaving.On {
 			d.Links = append(d.Links, web.PageLink{Href: c.Realm.Address("/delete-account/"), Text: c.Loc.Text(text.Say("link.delete_account"))})
 		}
