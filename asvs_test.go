@@ -48,3 +48,21 @@ func TestCapabilitiesTableIsThatOfTheTest(t *testing.T) {
 	require.NoError(t, err)
 	require.Contains(t, string(page), "\n\n"+string(table)+"\n", "SECURITY.md, What ends what: it is to be testdata/capabilities.md")
 }
+
+// TestEveryCookieIsDescribed: SECURITY.md, Cookies, has all that the code can set.
+func TestEveryCookieIsDescribed(t *testing.T) {
+	page, err := os.ReadFile("SECURITY.md")
+	require.NoError(t, err)
+	files, err := filepath.Glob("internal/web/*.go")
+	require.NoError(t, err)
+	found := 0
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, match := range regexp.MustCompile(`(?m)[Ss]uffix\s*= "(_[a-z]+)"`).FindAllSubmatch(raw, -1) {
+			require.Contains(t, string(page), "| `<session>"+string(match[1])+"` |", file)
+			found++
+		}
+	}
+	require.GreaterOrEqual(t, found, 10)
+}
