@@ -47,7 +47,8 @@ type Session struct {
 	Epoch uint32
 	// AMR is how its owner has shown who he is, as RFC 8176 names the methods (pwd, otp,
 	// hwk, swk, mfa) and in the order in which he did; ours besides: mail (a link or a
-	// code that was mailed) and rec (a recovery code). Methods reads it.
+	// code that was mailed) and rec (a recovery code). Methods reads it. It is never
+	// written in place: who reads several sessions may get the same slice in each.
 	AMR []string
 	// AuthTime is when he did so last. ShownAt reads it.
 	AuthTime time.Time

@@ -163,8 +163,10 @@ type sessionRecord struct {
 	Previous  []byte            `cbor:"9,keyasint,omitempty"`
 	Rotated   *int64            `cbor:"10,keyasint,omitempty"` // unix seconds
 	Epoch     uint32            `cbor:"11,keyasint,omitempty"`
-	AMR       []string          `cbor:"12,keyasint,omitempty"`
-	AuthTime  *int64            `cbor:"13,keyasint,omitempty"` // unix seconds
+	// AMR and AuthTime are left out where they are what Methods and ShownAt give without
+	// them: each sign-in reads the other sessions of its account.
+	AMR      []string `cbor:"12,keyasint,omitempty"`
+	AuthTime *int64   `cbor:"13,keyasint,omitempty"` // unix seconds
 }
 
 type mailRecord struct {
@@ -300,12 +302,18 @@ func DecodeUser(id uuid.UUID, data []byte) (*store.User, []store.Key, error) {
 }
 
 func encodeSession(s *store.Session) ([]byte, error) {
-	return encodeRecord(sessionFormat, &sessionRecord{
+	r := &sessionRecord{
 		User: s.User, Kind: s.Kind, Address: s.Address, UserAgent: toShorthand(s.UserAgent),
 		Created: unixSeconds(s.Created), LastUsed: unixSeconds(s.LastUsed), Expires: unixSeconds(s.Expires),
 		Refresh: hashBytes(s.Refresh), Previous: hashBytes(s.Previous), Rotated: unixSeconds(s.Rotated), Epoch: s.Epoch,
-		AMR: s.AMR, AuthTime: unixSeconds(s.AuthTime),
-	})
+	}
+	if usual := new(store.Session).Methods(); !slices.Equal(s.Methods(), usual) {
+		r.AMR = s.AMR
+	}
+	if shown := s.ShownAt(); shown.Unix() != s.Created.Unix() {
+		r.AuthTime = unixSeconds(shown)
+	}
+	return encodeRecord(sessionFormat, r)
 }
 
 func decodeSession(hash store.TokenHash, data []byte) (*store.Session, error) {
@@ -313,12 +321,14 @@ func decodeSession(hash store.TokenHash, data []byte) (*store.Session, error) {
 	if err := decodeRecord("session", sessionFormat, data, &r); err != nil {
 		return nil, err
 	}
-	return &store.Session{
+	s := &store.Session{
 		Hash: hash, User: r.User, Kind: r.Kind, Address: r.Address, UserAgent: fromShorthand(r.UserAgent),
 		Created: fromUnixSeconds(r.Created), LastUsed: fromUnixSeconds(r.LastUsed), Expires: fromUnixSeconds(r.Expires),
 		Refresh: fromHashBytes(r.Refresh), Previous: fromHashBytes(r.Previous), Rotated: fromUnixSeconds(r.Rotated), Epoch: r.Epoch,
 		AMR: r.AMR, AuthTime: fromUnixSeconds(r.AuthTime),
-	}, nil
+	}
+	s.AMR, s.AuthTime = s.Methods(), s.ShownAt()
+	return s, nil
 }
 
 // hashBytes is nil for no hash, so that the record leaves the field out.

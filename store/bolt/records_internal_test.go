@@ -5,6 +5,7 @@ package bolt
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
@@ -55,4 +56,31 @@ func TestUserRecordsKnowTheirKeys(t *testing.T) {
 	data, err := EncodeUser(u, []store.Key{{Field: "email", Value: "anna@example.org"}})
 	require.NoError(t, err)
 	require.NotContains(t, string(data), "anna@", "a usual key takes a bit")
+}
+
+// What every sign-in by the password alone has is not written: whoever signs in reads the
+// other sessions of the account. Records that have it, and those from before it was kept,
+// read alike.
+func TestSessionRecordsLeaveOutTheUsualSignIn(t *testing.T) {
+	at := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	usual := &store.Session{User: uuid.Must(uuid.NewV7()), Created: at, AMR: []string{"pwd"}, AuthTime: at}
+	written, err := encodeSession(usual)
+	require.NoError(t, err)
+	before, err := encodeRecord(sessionFormat, &sessionRecord{User: usual.User, Created: unixSeconds(at)})
+	require.NoError(t, err)
+	require.Equal(t, before, written)
+	full, err := encodeRecord(sessionFormat, &sessionRecord{User: usual.User, Created: unixSeconds(at), AMR: usual.AMR, AuthTime: unixSeconds(at)})
+	require.NoError(t, err)
+	for _, record := range [][]byte{written, full} {
+		got, err := decodeSession(usual.Hash, record)
+		require.NoError(t, err)
+		require.Equal(t, usual, got)
+	}
+	raised := *usual
+	raised.AMR, raised.AuthTime = []string{"pwd", "otp", "mfa"}, at.Add(time.Minute)
+	record, err := encodeSession(&raised)
+	require.NoError(t, err)
+	got, err := decodeSession(usual.Hash, record)
+	require.NoError(t, err)
+	require.Equal(t, &raised, got)
 }

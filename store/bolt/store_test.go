@@ -93,7 +93,7 @@ func TestBoltFileReopenKeepsEverything(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "accounts.db")
 	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	u := &store.User{ID: uuid.Must(uuid.NewV7()), Username: "anna", DateJoined: at, Extra: map[string]any{"n": int64(1)}}
-	session := &store.Session{Hash: store.TokenHash{1}, User: u.ID, Created: at, LastUsed: at, Expires: at}
+	session := &store.Session{Hash: store.TokenHash{1}, User: u.ID, Created: at, LastUsed: at, Expires: at, AMR: []string{"pwd"}, AuthTime: at}
 	// The outbox keeps milliseconds.
 	mail := &store.Mail{To: "a@example.org", Kind: store.MailResetPassword, Queued: at, Due: at.Add(7 * time.Millisecond)}
 

@@ -74,7 +74,7 @@ func TestARefusedActLeavesNothingInTheGroup(t *testing.T) {
 	s := testRealm(t)
 	at := testTime
 	ada, bob := &store.User{ID: uuid.Must(uuid.NewV7()), Username: "ada"}, &store.User{ID: uuid.Must(uuid.NewV7()), Username: "bob"}
-	one := &store.Session{Hash: store.TokenHash{1}, User: ada.ID, Created: at, LastUsed: at, Expires: at}
+	one := &store.Session{Hash: store.TokenHash{1}, User: ada.ID, Created: at, LastUsed: at, Expires: at, AMR: []string{"pwd"}, AuthTime: at}
 	mail := &store.Mail{To: "a@example.org", Due: at}
 	require.NoError(t, s.Update(t.Context(), func(tx store.Tx) error {
 		return errors.Join(tx.PutUser(ada, []store.Key{{Field: "username", Value: "ada"}}), tx.PutSession(one), tx.PutMail(mail), tx.PutValue("v", []byte("1")))

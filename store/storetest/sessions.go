@@ -79,22 +79,22 @@ var sessionPromises = []promise{
 		three := newSession("family", one.User)
 		three.Kind, three.Refresh, three.Previous, three.Rotated = store.KindRefresh, hash("now"), hash("before"), now
 		three.Epoch = 1<<32 - 1
-		for _, want := range []*store.Session{one, two, three} {
+		four := newSession("password", one.User)
+		four.AMR, four.AuthTime = []string{"pwd"}, four.Created
+		for _, want := range []*store.Session{one, two, three, four} {
 			putSession(t, s, want)
 			got, err := session(t, s, want.UserAgent)
 			require.NoError(t, err)
 			require.Equal(t, want, got)
 		}
 	}},
-	{"a sign-in from before its methods were kept has none", func(t *testing.T, open opener) {
+	{"a sign-in from before its methods were kept is one by the password", func(t *testing.T, open opener) {
 		s := open(t)
 		before := newSession("before", uuid.Must(uuid.NewV7()))
 		before.AMR, before.AuthTime = nil, time.Time{}
 		putSession(t, s, before)
 		got, err := session(t, s, "before")
 		require.NoError(t, err)
-		require.Empty(t, got.AMR)
-		require.True(t, got.AuthTime.IsZero())
 		require.Equal(t, []string{"pwd"}, got.Methods())
 		require.Equal(t, before.Created, got.ShownAt())
 	}},
