@@ -21,12 +21,9 @@ import (
 // healthValue is the name of the store's value that keeps it over a restart.
 const healthValue = "mail_health"
 
-// healthEvery is how old a success in the store may be: a mail costs no more than that.
-const healthEvery = time.Hour
-
 // A Health is how the mail server was last met. Times have a resolution of one second.
 type Health struct {
-	// Succeeded is when it has last taken a mail, to within an hour; zero: never.
+	// Succeeded is when it has last taken a mail; zero: never.
 	Succeeded time.Time `json:"succeeded,omitzero"`
 	// Failed is when it first could not be used since then; zero: it could.
 	Failed time.Time `json:"failed,omitzero"`
@@ -55,16 +52,19 @@ func readHealth(tx store.Tx) (h Health, err error) {
 	return h, err
 }
 
-// writeSuccess says in a transaction that the server has taken a mail.
+// writeSuccess says, in the transaction that takes the row off, that the server has taken
+// a mail. An owner who looks for the moment at which mail broke reads it: it is kept of
+// each mail, not now and then.
 func writeSuccess(tx store.Tx, now time.Time) error {
 	h, err := readHealth(tx)
 	if err != nil { // it can't be read: it is written anew
 		h = Health{}
 	}
-	if past := now.Sub(h.Succeeded); h.Failed.IsZero() && past >= 0 && past < healthEvery {
+	healthy := Health{Succeeded: now.UTC().Truncate(time.Second)}
+	if h == healthy {
 		return nil
 	}
-	return putHealth(tx, Health{Succeeded: now.UTC().Truncate(time.Second)})
+	return putHealth(tx, healthy)
 }
 
 // writeFailure says that the server can't be used.

@@ -4,16 +4,19 @@ package outbox_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	gosmtp "github.com/emersion/go-smtp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/mail"
+	"github.com/seed-928992b0/caddy-registration/mail/smtp"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -60,15 +63,42 @@ func TestHealthOfTheMailServer(t *testing.T) {
 	require.Equal(t, outbox.Health{Succeeded: h.Succeeded}, h)
 	require.False(t, h.Succeeded.IsZero())
 	require.Eventually(t, func() bool { return s.Realm.Resources.Outbox.NextTry().IsZero() }, sitetest.Patience, time.Millisecond)
-	// A success is written once an hour.
+}
+
+// The moment at which mail broke lies between the last mail that a server took and the
+// first that it refused, however many it took before.
+func TestTheLastDeliveryIsTold(t *testing.T) {
+	s := sitetest.New(t)
+	post := sitetest.NewPostOffice(t, smtp.StartTLS)
+	mailer := post.Mailer(t)
+	s.FailWith(func(m *mail.Message) error { return mailer.Send(t.Context(), m) })
+	becomes := func(want outbox.Health) {
+		t.Helper()
+		require.Eventually(t, func() bool { h := healthOf(s); h.Words = ""; return h == want }, sitetest.Patience, time.Millisecond, "%+v", want)
+	}
+	now := func() time.Time { return s.Realm.Now().UTC().Truncate(time.Second) }
+	var taken time.Time
+	for i := range 10 {
+		s.Travel(20 * time.Second)
+		taken = now()
+		s.Browser().Post("/accounts/register", sitetest.Newcomer(fmt.Sprintf("member%d", i)))
+		s.Mail()
+		becomes(outbox.Health{Succeeded: taken})
+	}
+	post.Require(t, 1, 10)
 	s.Travel(time.Minute)
+	post.Set(func() {
+		post.Mail = &gosmtp.SMTPError{Code: 421, EnhancedCode: gosmtp.EnhancedCode{4, 3, 2}, Message: "closing for the night"}
+	})
 	s.Browser().Post("/accounts/register", sitetest.Newcomer("bob"))
-	s.Mail()
-	require.Equal(t, h, healthOf(s))
+	becomes(outbox.Health{Succeeded: taken, Failed: now()})
+	require.Contains(t, healthOf(s).Words, "closing for the night")
 	s.Travel(time.Hour)
-	s.Browser().Post("/accounts/register", sitetest.Newcomer("cyd"))
+	post.Set(func() { post.Mail = nil })
+	_, err := s.Realm.Resources.Outbox.Retry(t.Context(), s.Realm.Resources.Store, s.Realm.Courier)
+	require.NoError(t, err)
 	s.Mail()
-	require.Eventually(t, func() bool { return healthOf(s).Succeeded.After(h.Succeeded) }, sitetest.Patience, time.Millisecond)
+	becomes(outbox.Health{Succeeded: now()})
 }
 
 func TestAMailKeepsWhyItWaits(t *testing.T) {
