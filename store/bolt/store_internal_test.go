@@ -292,7 +292,7 @@ func TestKeysMayHoldANUL(t *testing.T) {
 
 func TestRecordsKeepStringsThatAreNotUTF8(t *testing.T) {
 	s := testRealm(t)
-	session := &store.Session{Hash: store.TokenHash{1}, UserAgent: "\xff\xfe", Created: testTime, LastUsed: testTime, Expires: testTime}
+	session := &store.Session{Hash: store.TokenHash{1}, UserAgent: "\xff\xfe", Created: testTime, LastUsed: testTime, Expires: testTime, AMR: []string{"pwd"}, AuthTime: testTime}
 	require.NoError(t, s.Update(t.Context(), func(tx store.Tx) error { return tx.PutSession(session) }))
 	require.NoError(t, s.View(t.Context(), func(tx store.Tx) error {
 		got, err := tx.Session(session.Hash)
