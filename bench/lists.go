@@ -86,7 +86,32 @@ func (b *bench) lists(ctx context.Context, large *seeded) error {
 		}
 		b.judge(fmt.Sprintf("owner's list at %d users: %s, ms", large.n, row.name), "≤ 50", "%.2f", median(took), middle("%.2f", took), median(took) <= 50)
 	}
+	if err := b.counts(ctx, db, large.n); err != nil {
+		return err
+	}
 	return b.walk(page)
+}
+
+// counts measures what stands beside every page of the owner's: how many wait, and how many there are.
+func (b *bench) counts(ctx context.Context, db store.Store, users int) error {
+	var took []float64
+	for range b.rounds * 4 {
+		began := time.Now()
+		err := db.View(ctx, func(tx store.Tx) error {
+			all, err := tx.CountMembers("")
+			if err == nil && all.N < users {
+				err = fmt.Errorf("%d accounts were counted, where %d were made", all.N, users)
+			}
+			_, waitErr := tx.CountMembers(store.StateWaiting)
+			return errors.Join(err, waitErr)
+		})
+		took = append(took, float64(time.Since(began).Microseconds())/1e3)
+		if err != nil {
+			return err
+		}
+	}
+	b.judge(fmt.Sprintf("owner's list at %d users: how many there are, and wait, ms", users), "≤ 1", "%.2f", median(took), middle("%.2f", took), median(took) <= 1)
+	return nil
 }
 
 // walk measures the memory that a list of all takes.
@@ -115,21 +140,17 @@ func (b *bench) walk(page func(store.MemberQuery) (store.MemberPage, error)) err
 	return nil
 }
 
-// indexes measures what the indexes of the owner's list take of the disk.
-func (b *bench) indexes(db *bbolt.DB, users int) error {
-	return db.View(func(tx *bbolt.Tx) error {
+// memberIndexes are the bytes that the indexes of the owner's list take of the disk.
+func memberIndexes(db *bbolt.DB) (used int, err error) {
+	err = db.View(func(tx *bbolt.Tx) error {
 		realm := tx.Bucket([]byte("realm/default"))
-		used := 0
-		if err := realm.ForEachBucket(func(name []byte) error {
+		return realm.ForEachBucket(func(name []byte) error {
 			if strings.HasPrefix(string(name), "members_") {
 				s := realm.Bucket(name).Stats()
 				used += s.BranchAlloc + s.LeafAlloc
 			}
 			return nil
-		}); err != nil {
-			return err
-		}
-		b.inform("of these the indexes of names, groups and states for the owner's list", "%.0f", float64(used)/float64(users), "every user has the same first and last name; who has none costs nothing")
-		return nil
+		})
 	})
+	return used, err
 }
