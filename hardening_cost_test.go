@@ -186,7 +186,7 @@ func cpuTime(t testing.TB) time.Duration {
 // tries: a busy machine makes no request cheaper. It stops at the first that is
 // cheap enough.
 func cost(s *sitetest.Site, h hostile, limit time.Duration) (least time.Duration, status int) {
-	for try := range 8 {
+	for try := range 40 {
 		req, rec := h.request(), httptest.NewRecorder()
 		if try > 0 {
 			runtime.GC() // what others have left is not this request's

@@ -52,7 +52,7 @@ func TestPagesHaveNoEnglish(t *testing.T) {
 			}
 		}
 		for _, kind := range []store.MailKind{store.MailResetPassword, store.MailSignUps, store.MailFactorAdded} {
-			if err := tx.PutMail(&store.Mail{Kind: kind, To: "qxz@qxz.qxz", User: uuid.MustParse(bob), Queued: s.Accounts.Now(), Due: s.Accounts.Now().Add(time.Hour), Failed: "451"}); err != nil {
+			if err := tx.PutMail(&store.Mail{Kind: kind, To: "qxz@qxz.qxz", User: uuid.MustParse(bob), Queued: s.Accounts.Now(), Due: s.Accounts.Now().Add(20 * time.Minute), Failed: "451"}); err != nil {
 				return err
 			}
 		}
