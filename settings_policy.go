@@ -212,6 +212,11 @@ func (r *realm) linkPages() map[sign.Purpose]string {
 // signing is what the links of the mails are made with.
 func (r *realm) signing(a *account.Accounts) letter.Signing {
 	pages := map[store.MailKind]string{store.MailApproved: r.page("login"), store.MailAccountClosed: r.page("login"), store.MailInvitation: r.page("register"), store.MailLoginCode: r.page("login-code")}
+	if r.Options.ResetPassword.Enabled { // where somebody goes whose password another may know
+		for _, kind := range []store.MailKind{store.MailPasswordChanged, store.MailLoginChanged, store.MailFactorGuessed, store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade} {
+			pages[kind] = r.page("send-reset-password-link")
+		}
+	}
 	if r.settings.Admin != nil {
 		pages[store.MailSignUps] = r.page("admin/waiting")
 	}

@@ -38,8 +38,8 @@ type MailData struct {
 	Site string
 	// Host is the host of the site, such as example.com.
 	Host string
-	// Link is the signed link, or where to sign in; empty in a notice, and where nobody
-	// knows the address of the page.
+	// Link is the signed link, or where to sign in; in a notice where to ask for a new
+	// password; empty where nobody knows the address of the page.
 	Link string
 	// UserID, Timestamp and Signature are what the link carries besides the address
 	// that is written to, for one of the template's own
@@ -55,6 +55,9 @@ type MailData struct {
 	Email string
 	// User is the account that the mail is about.
 	User MailUser
+	// Factor is the type of the factor that was added or removed, such as "totp"; empty
+	// where the mail is about none, or about one that is long forgotten.
+	Factor string
 	// Paragraphs are what an owner has written himself.
 	Paragraphs []string
 	// Waiting and SignedUp name accounts to an owner: those that wait for his approval,
@@ -305,9 +308,9 @@ func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error)
 				return nil, err
 			}
 			r.Of[in.Name][kind] = t
-			sample := MailData{Loc: in, Site: "example.com", Host: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Code: "123456", Period: "7 days", Date: "1 January 2026", Email: "ada@example.com", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}, Paragraphs: []string{"…"}, Waiting: []string{"bob"}, SignedUp: []string{"eve"}, More: true}
+			sample := MailData{Loc: in, Site: "example.com", Host: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Code: "123456", Period: "7 days", Date: "1 January 2026", Email: "ada@example.com", Factor: string(store.FactorTOTP), User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}, Paragraphs: []string{"…"}, Waiting: []string{"bob"}, SignedUp: []string{"eve"}, More: true}
 			if _, _, _, err := t.Render(sample); err != nil {
-				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Host, .Link, .UserID, .Timestamp, .Signature, .Code, .Period, .Date, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Paragraphs, .Waiting, .SignedUp, .More, .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
+				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Host, .Link, .UserID, .Timestamp, .Signature, .Code, .Period, .Date, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Factor, .Paragraphs, .Waiting, .SignedUp, .More, .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
 			}
 		}
 	}
@@ -406,6 +409,8 @@ func (r *Renderer) fill(data *MailData, m *store.Mail, u *store.User) error {
 	switch m.Kind { //nolint:exhaustive // the others have no more than all
 	case store.MailAccountClosed:
 		data.Date = data.Loc.Moment(u.LeavesAt.Format(time.RFC3339))
+	case store.MailFactorAdded, store.MailFactorRemoved:
+		data.Factor = string(typeOf(u, m.Factor))
 	case store.MailRefused:
 		data.Paragraphs = strings.FieldsFunc(m.Words, func(r rune) bool { return r == '\n' })
 	case store.MailLoginCode:
@@ -418,6 +423,20 @@ func (r *Renderer) fill(data *MailData, m *store.Mail, u *store.User) error {
 		return err
 	}
 	return nil
+}
+
+// typeOf is the type of a factor that an account has, or had until lately; "": nobody
+// knows any more.
+func typeOf(u *store.User, id uuid.UUID) store.FactorType {
+	if f := u.Factor(id); f != nil {
+		return f.Type
+	}
+	for i := range u.FormerFactors {
+		if u.FormerFactors[i].ID == id {
+			return u.FormerFactors[i].Type
+		}
+	}
+	return ""
 }
 
 // named names accounts to an owner: by their usernames, and by the id where there is

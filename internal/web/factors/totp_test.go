@@ -141,7 +141,7 @@ func TestRecoveryCodes(t *testing.T) {
 		s.Travel(31 * time.Minute)
 	}
 	mails := s.Mails()
-	require.Equal(t, 1, mails["A second step was added to your account at example.com"], mails)
+	require.Equal(t, 1, mails["An authenticator app was added to your account at example.com"], mails)
 	require.NotZero(t, mails["A recovery code was used at example.com"], mails)
 	require.NotZero(t, mails["Few recovery codes are left at example.com"], mails)
 

@@ -126,6 +126,10 @@ func tellWhatIsAsked(c *web.Call, d *web.PageData, _ *store.User) error {
 			d.Title, d.Form.Submit = c.Loc.Text(text.Say("page.second_step.title")), c.Loc.Text(text.Say("page.second_step.submit"))
 		}
 		say(secondSteps[way])
+		if way == account.ParamRecovery {
+			say("page.second_step.lost")
+		}
+		d.Links = append(d.Links, c.Realm.LinkToContact(c.Loc)...)
 	}
 	if way == "" || way == account.ParamRecovery {
 		web.WithoutField(d, account.ParamTrustDevice)

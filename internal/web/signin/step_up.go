@@ -107,6 +107,9 @@ func tellWhyStepUp(c *web.Call, d *web.PageData, _ *store.User) error {
 	} else {
 		d.Text = append(d.Text, c.Loc.Text(text.Say("page.step_up.again")))
 	}
+	if c.Who.User.HasFactor() {
+		d.Links = append(d.Links, c.Realm.LinkToContact(c.Loc)...)
+	}
 	if slices.Contains(c.Who.Session.Methods(), account.MethodRecovery) { // his factor is lost
 		d.Links = append([]web.PageLink{{Href: c.Realm.WithNext("/enrol-totp/", c.Next), Text: c.Loc.Text(text.Say("link.enrol_totp"))}}, d.Links...)
 	}

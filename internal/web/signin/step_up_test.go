@@ -17,6 +17,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/factor"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -210,4 +211,36 @@ func TestStepUpForms(t *testing.T) {
 	}))
 	b.LikeBrowser()
 	require.Contains(t, b.Get("/accounts/step-up/?factors=2&next=%2Fm%2F").Text, `href="/accounts/enrol-totp/?next=%2Fm%2F"`)
+}
+
+// Who has lost his factor is told whom to ask, wherever it is asked for, and by a wrong
+// recovery code not to enter the code of an app.
+func TestWhoHasLostHisFactor(t *testing.T) {
+	for name, contact := range map[string]string{"somebody to ask": "help@example.com", "nobody to ask": ""} {
+		t.Run(name, func(t *testing.T) {
+			s := sitetest.New(t, sitetest.NoVerification, func(s *registration.Settings) { s.Register.Contact = contact })
+			id := s.Member("ada")
+			signedIn := s.SignedIn("ada").LikeBrowser()
+			withTOTP(s, id)
+			s.Set(id, func(u *store.User) { u.RecoveryCodes = [][]byte{make([]byte, 32)} })
+			has := func(page *sitetest.Answer) {
+				t.Helper()
+				require.Equal(t, contact != "", strings.Contains(page.Text, `<a href="mailto:help@example.com">`), page.Text)
+			}
+			b := s.Browser().LikeBrowser()
+			first := b.Follow(b.Post("/accounts/login/", url.Values{"login": {"ada"}, "password": {sitetest.Password}}))
+			require.Contains(t, first.Text, `name="totp"`)
+			require.NotContains(t, first.Text, "owner of this site")
+			has(first)
+			last := b.Get("/accounts/login-factor/?with=recovery_code")
+			require.Contains(t, last.Text, "only the owner of this site can help")
+			has(last)
+			wrong := b.Post("/accounts/login-factor/?with=recovery_code", url.Values{"recovery_code": {"ABCD-EFGH-JKMN"}, "challenge": {strings.Split(strings.Split(last.Text, `name="challenge" value="`)[1], `"`)[0]}, "with": {"recovery_code"}})
+			require.Equal(t, http.StatusBadRequest, wrong.StatusCode)
+			require.Contains(t, wrong.Text, sitetest.Words(text.Say("factor.invalid_recovery")))
+			require.NotContains(t, wrong.Text, "present code")
+			has(wrong)
+			has(signedIn.Get("/accounts/step-up/?factors=2"))
+		})
+	}
 }

@@ -1,0 +1,86 @@
+// notices_test.go: what the notices of an account lead to, and what they name.
+
+package letter_test
+
+import (
+	"html"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
+
+	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// TestNoticesLeadOn: whose password somebody may know is led to where he gets a new one, if
+// there is such a page; else he is told the site.
+func TestNoticesLeadOn(t *testing.T) {
+	for name, tc := range map[string]struct {
+		configure func(*registration.Settings)
+		page      string
+	}{
+		"by mail":  {func(*registration.Settings) {}, "http://example.com/accounts/send-reset-password-link/"},
+		"no reset": {func(s *registration.Settings) { s.ResetPassword.Enabled = sitetest.Off() }, ""},
+		"no pages": {func(s *registration.Settings) {
+			s.Pages.Off = true
+			s.Register.VerificationURL, s.ResetPassword.VerificationURL, s.RegisterEmail.VerificationURL, s.RegisterEmail.UndoURL = "/a", "/b", "/c", "/d"
+		}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sitetest.New(t, tc.configure)
+			for _, kind := range leadOn {
+				m, err := s.Realm.Courier.Render(&store.Mail{Kind: kind, To: "ada@example.org"}, &store.User{Username: "ada", Email: "ada@example.org"})
+				require.NoError(t, err)
+				require.Contains(t, m.Text, "example.com")
+				if tc.page == "" {
+					require.NotContains(t, m.Text+m.HTML, "http", kind)
+					continue
+				}
+				require.Contains(t, m.Text, "Ask for a new password:\n"+tc.page+"\n", kind)
+				require.Contains(t, m.HTML, `href="`+tc.page+`"`, kind)
+			}
+		})
+	}
+}
+
+// TestMailsNameTheFactor: the mails of an app and of a passkey are told apart by their
+// subjects and first lines, in every language; of one of a newer version they say less.
+func TestMailsNameTheFactor(t *testing.T) {
+	s := sitetest.New(t)
+	had := []store.Factor{{Type: store.FactorTOTP}, {Type: store.FactorPasskey}, {Type: "of a newer version"}}
+	added := &store.User{ID: uuid.Must(uuid.NewV7()), Username: "ada", Email: "ada@example.org", EmailVerified: true}
+	removed := *added
+	for i := range had {
+		had[i].ID, had[i].Created = uuid.Must(uuid.NewV7()), s.Realm.Now()
+		removed.FormerFactors = append(removed.FormerFactors, store.FormerFactor{Factor: had[i], Until: s.Realm.Now().Add(time.Hour)})
+	}
+	added.Factors = had
+	for _, l := range sitetest.English(t).Locales {
+		for kind, u := range map[store.MailKind]*store.User{store.MailFactorAdded: added, store.MailFactorRemoved: &removed} {
+			said := map[string]bool{}
+			for i, want := range []string{"totp", "passkey", ""} {
+				m, err := s.Realm.Courier.Render(&store.Mail{Kind: kind, To: u.Email, Language: l.Name, Factor: had[i].ID}, u)
+				require.NoError(t, err)
+				said[m.Subject] = true
+				name := "mail." + string(kind) + ".subject"
+				if want != "" {
+					name += "_" + want
+				}
+				subject, err := l.Message(name, text.Params{"site": "example.com"})
+				require.NoError(t, err)
+				require.Equal(t, subject, m.Subject)
+				for _, part := range []string{".heading", ".text"} {
+					words, err := l.Message(strings.Replace(name, ".subject", part, 1), text.Params{"site": "example.com"})
+					require.NoError(t, err)
+					require.Contains(t, html.UnescapeString(m.HTML), words)
+				}
+			}
+			require.Len(t, said, 3, "%s in %s", kind, l.Name)
+		}
+	}
+}
