@@ -97,7 +97,7 @@ var Events = []struct {
 	{InvitationCreated, false, "An administrator made an invitation to sign up; `invitation` is its id, as it is in the row of an account that came of it."},
 	{InvitationRevoked, false, "An administrator ended an invitation."},
 	{Throttled, true, "A throttle began to refuse: one row an incident; `throttle` and `act` say which and for what."},
-	{MailFailed, false, "A mail was given up; `kind` and `reason` say which and why, `invitation` which one it was."},
+	{MailFailed, false, "A mail was given up; `kind` and `reason` say which and why, `invitation` which one it was, `address_number` which of the account's addresses it went to: 0 is the first that it had."},
 	{MailTested, false, "An administrator had a mail sent at once, to see whether mail gets out."},
 	{MailRetried, false, "An administrator had all mail that waits tried at once."},
 	{AccountsImported, false, "An administrator had accounts taken over from a file: one row for each few hundred, `added` and `updated` say how many, `import` is the same in all rows of one file; `factor_key` says that a key of second steps was in it, `audit` how many rows of this record. Accounts that were there before have a row of their own for what was changed in them."},

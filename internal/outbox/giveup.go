@@ -4,6 +4,9 @@ package outbox
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"strconv"
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
@@ -24,33 +27,64 @@ const (
 
 // giveUp is remove for a mail that nobody gets.
 func (o *Worker) giveUp(ctx context.Context, p *Courier, m *store.Mail, end End, reason string, log *zap.Logger) bool {
-	err := o.store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
+	var row *store.Audit
+	err := o.store.Update(context.WithoutCancel(ctx), func(tx store.Tx) (err error) {
 		if err := o.takeOff(tx, m, end); err != nil {
 			return err
 		}
-		return writeGivenUp(tx, p, m, reason)
+		row, err = writeGivenUp(tx, p, m, reason)
+		return err
 	})
 	if err != nil {
 		log.Error("the outbox can't be written; trying again", zap.Error(err))
 		o.StoreFails = true
 		return false
 	}
-	p.Journal.Tell(givenUp(p, m, reason))
+	if row != nil {
+		p.Journal.Tell(*row)
+	}
 	return true
 }
 
-func writeGivenUp(tx store.Tx, p *Courier, m *store.Mail, reason string) error {
-	if m.Kind == store.MailDecoy { // nobody was to get it
-		return nil
+// writeGivenUp writes the row, nil where nobody was to get the mail.
+func writeGivenUp(tx store.Tx, p *Courier, m *store.Mail, reason string) (*store.Audit, error) {
+	if m.Kind == store.MailDecoy {
+		return nil, nil //nolint:nilnil // there is none, and that is no error
 	}
-	row := givenUp(p, m, reason)
-	return p.Journal.Write(tx, &row)
-}
-
-func givenUp(p *Courier, m *store.Mail, reason string) store.Audit {
-	details := []string{"kind", string(m.Kind), "reason", reason}
+	number, err := addressNumber(tx, m)
+	if err != nil {
+		return nil, err
+	}
+	details := []string{"kind", string(m.Kind), "reason", reason, AddressNumber, number}
 	if m.Invitation != uuid.Nil {
 		details = append(details, "invitation", m.Invitation.String())
 	}
-	return p.Journal.Row(audit.Caller{Actor: audit.ActorSystem}, audit.MailFailed, m.User, details...)
+	row := p.Journal.Row(audit.Caller{Actor: audit.ActorSystem}, audit.MailFailed, m.User, details...)
+	return &row, p.Journal.Write(tx, &row)
+}
+
+// AddressNumber is the detail of a row about mail that was given up which says to what
+// address of the account it went: the record has no addresses. They are counted from 0 at
+// the first that it had, as store.User.EmailChanges does; none: it was none of them, such
+// as one that is to be confirmed first.
+const AddressNumber = "address_number"
+
+func addressNumber(tx store.Tx, m *store.Mail) (string, error) {
+	if m.User == uuid.Nil {
+		return "", nil
+	}
+	u, err := tx.User(m.User)
+	if errors.Is(err, store.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if u.Email == m.To {
+		return strconv.FormatUint(uint64(u.EmailChanges), 10), nil
+	}
+	if i := slices.IndexFunc(u.Former, func(f store.FormerEmail) bool { return f.Email == m.To }); i >= 0 && u.Former[i].Serial > 0 {
+		return strconv.FormatUint(uint64(u.Former[i].Serial-1), 10), nil
+	}
+	return "", nil
 }

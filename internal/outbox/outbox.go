@@ -423,13 +423,14 @@ func (o *Worker) expire(ctx context.Context, p *Courier) {
 		old, _, err := o.store.ClaimMail(ctx, o.claim(p, mailBatch))
 		old = slices.DeleteFunc(old, func(m *store.Mail) bool { return p.Now().Sub(m.Queued) < MailGiveUp })
 		whole := len(old) == mailBatch
+		rows := make([]*store.Audit, len(old))
 		if err == nil && len(old) > 0 {
-			err = o.store.Update(ctx, func(tx store.Tx) error {
-				for _, m := range old {
+			err = o.store.Update(ctx, func(tx store.Tx) (err error) {
+				for i, m := range old {
 					if err := o.takeOff(tx, m, End{}); err != nil {
 						return err
 					}
-					if err := writeGivenUp(tx, p, m, NoServer); err != nil {
+					if rows[i], err = writeGivenUp(tx, p, m, NoServer); err != nil {
 						return err
 					}
 				}
@@ -440,9 +441,9 @@ func (o *Worker) expire(ctx context.Context, p *Courier) {
 			p.Logger.Error("the outbox can't be written; trying again", zap.Error(err))
 			return
 		}
-		for _, m := range old {
-			if m.Kind != store.MailDecoy {
-				p.Journal.Tell(givenUp(p, m, NoServer))
+		for i, m := range old {
+			if rows[i] != nil {
+				p.Journal.Tell(*rows[i])
 				mailLog(p, m).Error("mail given up: the mail server could not be used for three days", zap.Time("queued", m.Queued), zap.Int("attempts", m.Attempts))
 			}
 		}

@@ -4,6 +4,7 @@
 package owner
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strconv"
@@ -28,18 +29,36 @@ const (
 	givenUpShown = 10
 )
 
-// givenUpWhy are the reasons for which mail is given up, in words.
-var givenUpWhy = map[string]text.Phrase{
-	outbox.NoRecipient: text.Say("page.admin.reason_recipient"), outbox.Unsendable: text.Say("page.admin.reason_refused"),
-	outbox.Delayed: text.Say("page.admin.reason_delayed", threeDays), outbox.NoServer: text.Say("page.admin.reason_no_server", threeDays),
-}
+// givenUpWhy are the reasons for which mail is given up, in words. noRecipient is another
+// where the account has another address by now, or it isn't known which one it was.
+var (
+	givenUpWhy = map[string]text.Phrase{
+		outbox.NoRecipient: text.Say("page.admin.reason_recipient"), outbox.Unsendable: text.Say("page.admin.reason_refused"),
+		outbox.Delayed: text.Say("page.admin.reason_delayed", threeDays), outbox.NoServer: text.Say("page.admin.reason_no_server", threeDays),
+	}
+	noRecipient = text.Say("page.admin.reason_recipient_then")
+)
 
 // threeDays is how long a mail is tried, for a text.
 var threeDays = text.Params{"period": text.InWords(outbox.MailGiveUp)}
 
-// whyGivenUp is why a mail was given up; a reason of another version, as it is.
-func whyGivenUp(a *store.Audit) text.Phrase {
-	reason := a.Details["reason"]
+// A lostMail is one that was given up, as the record has it.
+type lostMail struct {
+	*store.Audit
+	// to is the address that it went to, as it is shown, "" where it isn't known any
+	// more; present: whom it was for has that address now.
+	to      string
+	present bool
+	// known: its account is there.
+	known bool
+}
+
+// why is why it was given up; a reason of another version, as it is.
+func (m lostMail) why() text.Phrase {
+	reason := m.Details["reason"]
+	if reason == outbox.NoRecipient && !m.present {
+		return noRecipient
+	}
 	if why, ok := givenUpWhy[reason]; ok {
 		return why
 	}
@@ -47,34 +66,77 @@ func whyGivenUp(a *store.Audit) text.Phrase {
 }
 
 // givenUp are the rows of the record about mail that was given up lately, to an account or
-// to anybody, the latest first; names are whom they are about, by id.
-func (c *Call) givenUp(id uuid.UUID) (rows []*store.Audit, names map[string]string, err error) {
-	page, names, err := c.audits(store.AuditQuery{
+// to anybody, the latest first.
+func (c *Call) givenUp(id uuid.UUID) (list []lostMail, err error) {
+	_, _, err = c.audits(store.AuditQuery{
 		Account: id, Event: string(audit.MailFailed), Since: c.Realm.Now().Add(-givenUpFor), Newest: true, Limit: givenUpShown,
-	}, mailedNames)
-	return page.Rows, names, err
-}
-
-// mailedNames is auditNames, with the addresses of those who are only invited, by the
-// invitation's id.
-func mailedNames(tx store.Tx, rows []*store.Audit, names map[string]string) error {
-	for _, a := range rows {
-		if invited, ok := store.ParseID(a.Details["invitation"]); ok {
-			switch i, err := tx.Invitation(invited); {
-			case err == nil:
-				names[a.Details["invitation"]] = hostname.DisplayAddress(i.Email)
-			case !errors.Is(err, store.ErrNotFound):
+	}, func(tx store.Tx, rows []*store.Audit, _ map[string]string) (err error) {
+		list = make([]lostMail, len(rows))
+		for i, a := range rows {
+			if list[i], err = readLost(tx, a); err != nil {
 				return err
 			}
 		}
+		return nil
+	})
+	return list, err
+}
+
+// readLost finds to what address a mail of the record went: the row has none.
+func readLost(tx store.Tx, a *store.Audit) (lostMail, error) {
+	m := lostMail{Audit: a}
+	if invited, ok := store.ParseID(a.Details["invitation"]); ok {
+		i, err := tx.Invitation(invited)
+		if err == nil {
+			m.to, m.present = hostname.DisplayAddress(i.Email), true
+		}
+		return m, gone(err)
 	}
-	return auditNames(tx, rows, names)
+	if a.Account == uuid.Nil {
+		return m, nil
+	}
+	u, err := tx.User(a.Account)
+	if err != nil {
+		return m, gone(err)
+	}
+	m.known = true
+	m.to, m.present = addressOf(u, a)
+	return m, nil
+}
+
+// gone is an error but that of a record that isn't there.
+func gone(err error) error {
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// addressOf is the address of an account that a mail went to which was given up, "" where
+// the account doesn't know it any more, and whether it has it now.
+func addressOf(u *store.User, a *store.Audit) (to string, present bool) {
+	number, err := strconv.ParseUint(a.Details[outbox.AddressNumber], 10, 32)
+	at := u.Unreachable
+	switch {
+	case err == nil && number == uint64(u.EmailChanges):
+		return hostname.DisplayAddress(u.Email), true
+	case err == nil:
+		for _, f := range u.Former {
+			if uint64(f.Serial) == number+1 {
+				return hostname.DisplayAddress(f.Email), false
+			}
+		}
+	}
+	if a.Details["reason"] == outbox.NoRecipient && at.Email != "" && at.Since.Equal(a.At) {
+		return hostname.DisplayAddress(at.Email), at.Email == u.Email
+	}
+	return "", false
 }
 
 // givenUpPart is the part of the page of the queue about mail that was given up, nil where
 // none was.
 func (c *Call) givenUpPart() (*Part, error) {
-	rows, names, err := c.givenUp(uuid.Nil)
+	rows, err := c.givenUp(uuid.Nil)
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}
@@ -82,12 +144,12 @@ func (c *Call) givenUpPart() (*Part, error) {
 		Label:   c.Say("page.admin.mail_given_up"),
 		Columns: []string{c.Say("page.admin.when"), c.Say("page.admin.mail_to"), c.Say("page.admin.mail_kind"), c.Say("page.admin.mail_why")},
 	}
-	for _, a := range rows {
-		to := Cell{Text: orDash(names[a.Details["invitation"]])}
-		if id := a.Account.String(); a.Account != uuid.Nil && names[id] != "" {
-			to = Cell{Text: names[id], Href: c.Address("accounts/" + id)}
+	for _, m := range rows {
+		to := Cell{Text: orDash(m.to)}
+		if m.known {
+			to = Cell{Text: cmp.Or(m.to, c.Say("page.admin.mail_to_former")), Href: c.Address("accounts/" + m.Account.String())}
 		}
-		t.Rows = append(t.Rows, Row{Cells: []Cell{{Time: moment(a.At)}, to, c.kind(store.MailKind(a.Details["kind"])), {Text: c.Loc.Text(whyGivenUp(a))}}})
+		t.Rows = append(t.Rows, Row{Cells: []Cell{{Time: moment(m.At)}, to, c.kind(store.MailKind(m.Details["kind"])), {Text: c.Loc.Text(m.why())}}})
 	}
 	all := web.PageLink{Href: withQuery(c.Address(pathAudit), "event="+string(audit.MailFailed)), Text: c.Say("page.admin.mail_all_given_up")}
 	return &Part{Heading: t.Label, Table: t, Pager: []web.PageLink{all}}, nil
@@ -124,19 +186,21 @@ func (c *Call) mailProblems(u *store.User) (*Part, error) {
 		return nil, err
 	}
 	waits = slices.DeleteFunc(waits, func(m waiting) bool { return m.User != u.ID })
-	rows, _, err := c.givenUp(u.ID)
+	rows, err := c.givenUp(u.ID)
 	if err != nil || len(waits) == 0 && len(rows) == 0 && part.Text == nil {
 		return nil, err
 	}
 	if len(waits) == 0 && len(rows) == 0 {
 		return part, nil
 	}
-	part.Table = &Table{Label: part.Heading, Columns: []string{c.Say("page.admin.when"), c.Say("page.admin.mail_kind"), c.Say("page.admin.mail_why")}}
+	part.Table = &Table{Label: part.Heading, Columns: []string{c.Say("page.admin.when"), c.Say("page.admin.mail_to"), c.Say("page.admin.mail_kind"), c.Say("page.admin.mail_why")}}
 	for _, m := range waits {
-		part.Table.Rows = append(part.Table.Rows, Row{ID: strconv.FormatUint(m.Seq, 10), Cells: []Cell{{Time: moment(m.Queued)}, c.kind(m.Kind), {Text: c.why(m.Mail, health)}}})
+		part.Table.Rows = append(part.Table.Rows, Row{ID: strconv.FormatUint(m.Seq, 10), Cells: []Cell{{Time: moment(m.Queued)}, {Text: hostname.DisplayAddress(m.To)}, c.kind(m.Kind), {Text: c.why(m.Mail, health)}}})
 	}
-	for _, a := range rows {
-		part.Table.Rows = append(part.Table.Rows, Row{Cells: []Cell{{Time: moment(a.At)}, c.kind(store.MailKind(a.Details["kind"])), {Text: c.Loc.Text(whyGivenUp(a))}}})
+	for _, m := range rows {
+		part.Table.Rows = append(part.Table.Rows, Row{Cells: []Cell{
+			{Time: moment(m.At)}, {Text: cmp.Or(m.to, c.Say("page.admin.mail_to_former"))}, c.kind(store.MailKind(m.Details["kind"])), {Text: c.Loc.Text(m.why())},
+		}})
 	}
 	return part, nil
 }
