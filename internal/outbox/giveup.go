@@ -46,6 +46,47 @@ func (o *Worker) giveUp(ctx context.Context, p *Courier, m *store.Mail, end End,
 	return true
 }
 
+// expire bounds the queue of a mail server that stays out of order: once it has
+// been tried in vain for three days, mail that waited as long is given up. Time
+// in which nobody tried does not count.
+func (o *Worker) expire(ctx context.Context, p *Courier) {
+	if o.StoreFails || o.down < MailGiveUp {
+		return
+	}
+	for ctx.Err() == nil && o.courier() == p {
+		old, _, err := o.store.ClaimMail(ctx, o.claim(p, mailBatch))
+		old = slices.DeleteFunc(old, func(m *store.Mail) bool { return p.Now().Sub(m.Queued) < MailGiveUp })
+		whole := len(old) == mailBatch
+		rows := make([]*store.Audit, len(old))
+		if err == nil && len(old) > 0 {
+			err = o.store.Update(ctx, func(tx store.Tx) (err error) {
+				for i, m := range old {
+					if err := o.takeOff(tx, m, End{}); err != nil {
+						return err
+					}
+					if rows[i], err = writeGivenUp(tx, p, m, NoServer); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+		if err != nil {
+			p.Logger.Error("the outbox can't be written; trying again", zap.Error(err))
+			return
+		}
+		for i, m := range old {
+			if rows[i] != nil {
+				p.Journal.Tell(*rows[i])
+				mailLog(p, m).Error("mail given up: the mail server could not be used for three days", zap.Time("queued", m.Queued), zap.Int("attempts", m.Attempts))
+			}
+		}
+		if !whole {
+			return
+		}
+	}
+}
+
 // writeGivenUp writes the row, nil where nobody was to get the mail.
 func writeGivenUp(tx store.Tx, p *Courier, m *store.Mail, reason string) (*store.Audit, error) {
 	if m.Kind == store.MailDecoy {

@@ -412,47 +412,6 @@ func (o *Worker) failed(ctx context.Context, p *Courier, m *store.Mail, err erro
 	return false
 }
 
-// expire bounds the queue of a mail server that stays out of order: once it has
-// been tried in vain for three days, mail that waited as long is given up. Time
-// in which nobody tried does not count.
-func (o *Worker) expire(ctx context.Context, p *Courier) {
-	if o.StoreFails || o.down < MailGiveUp {
-		return
-	}
-	for ctx.Err() == nil && o.courier() == p {
-		old, _, err := o.store.ClaimMail(ctx, o.claim(p, mailBatch))
-		old = slices.DeleteFunc(old, func(m *store.Mail) bool { return p.Now().Sub(m.Queued) < MailGiveUp })
-		whole := len(old) == mailBatch
-		rows := make([]*store.Audit, len(old))
-		if err == nil && len(old) > 0 {
-			err = o.store.Update(ctx, func(tx store.Tx) (err error) {
-				for i, m := range old {
-					if err := o.takeOff(tx, m, End{}); err != nil {
-						return err
-					}
-					if rows[i], err = writeGivenUp(tx, p, m, NoServer); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
-		}
-		if err != nil {
-			p.Logger.Error("the outbox can't be written; trying again", zap.Error(err))
-			return
-		}
-		for i, m := range old {
-			if rows[i] != nil {
-				p.Journal.Tell(*rows[i])
-				mailLog(p, m).Error("mail given up: the mail server could not be used for three days", zap.Time("queued", m.Queued), zap.Int("attempts", m.Attempts))
-			}
-		}
-		if !whole {
-			return
-		}
-	}
-}
-
 // takeOff removes a row in a transaction and tells who wants to know. One that is
 // gone already is no error.
 func (o *Worker) takeOff(tx store.Tx, m *store.Mail, end End) error {
