@@ -126,9 +126,9 @@ func (a *Accounts) Invite(ctx context.Context, wanted NewInvitation) (*store.Inv
 			return err
 		}
 		if i.Email != "" {
-			switch _, err := a.addressHolder(t, i.Email); {
+			switch holder, err := a.addressHolder(t, i.Email); {
 			case err == nil:
-				return refusal.New(refusal.CodeEmailAlreadyRegistered)
+				return a.ownersRefusal(t, i.Email, holder)
 			case !errors.Is(err, store.ErrNotFound):
 				return err
 			}

@@ -354,11 +354,8 @@ func (a *Accounts) MailConfirmation(ctx context.Context, id uuid.UUID) error {
 		if !a.CanMailConfirmation(u) {
 			return refusal.New(refusal.CodeNoLink)
 		}
-		switch ok, err := a.confirmable(t, u); {
-		case err != nil:
+		if err := a.ownerConfirms(t, u); err != nil {
 			return err
-		case !ok:
-			return refusal.New(refusal.CodeEmailAlreadyRegistered)
 		}
 		m := &store.Mail{Kind: store.MailVerifyRegistration, To: u.Email, User: u.ID, Waiting: u.ID}
 		m.State = a.mailState(m, u)

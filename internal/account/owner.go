@@ -5,6 +5,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -17,6 +18,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/names"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -143,10 +145,40 @@ func (a *Accounts) takenAsOwner(tx store.Tx, u *store.User, errs *refusal.FieldE
 		case err != nil:
 			return err
 		case left:
-			errs.Add(field.Email, refusal.CodeUnique)
+			_, params, err := a.keptFor(tx, u.Email)
+			if err != nil {
+				return err
+			}
+			*errs = append(*errs, refusal.FieldError{Field: field.Email, Code: refusal.CodeUnique, Message: refusal.EmailKept, Params: params})
 		}
 	}
 	return nil
+}
+
+// keptFor says for whom an address is kept, and until when, as refusal.EmailKept has it:
+// for owners alone. No account: it isn't.
+func (a *Accounts) keptFor(tx store.Tx, email string) (*store.User, text.Params, error) {
+	u, err := a.formerHolder(tx, email)
+	if err != nil {
+		if errors.Is(err, store.ErrNotFound) {
+			err = nil
+		}
+		return nil, nil, err
+	}
+	name := cmp.Or(u.Username, u.Email, u.ID.String())
+	return u, text.Params{"name": name, "until": text.OnDate(u.Former[formerIndex(u, email)].Until)}, nil
+}
+
+// ownersRefusal is what an owner is told of an address that holder has, or keeps.
+func (a *Accounts) ownersRefusal(tx store.Tx, email string, holder *store.User) error {
+	kept, params, err := a.keptFor(tx, email)
+	if err != nil {
+		return err
+	}
+	if kept == nil || kept.ID != holder.ID || field.EmailKey(holder.Email) == field.EmailKey(email) {
+		params = nil
+	}
+	return &refusal.Error{Code: refusal.CodeEmailAlreadyRegistered, Params: params}
 }
 
 func checkGroups(groups []string, errs *refusal.FieldErrors) {

@@ -14,6 +14,7 @@ import (
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
 
 func TestUndoOfAnEmailChange(t *testing.T) {
@@ -215,4 +216,46 @@ func TestRaceForOneUndo(t *testing.T) {
 	require.Equal(t, map[int]int{200: 1, 400: sitetest.Racers - 1}, count)
 	s.Mail()
 	s.NoMail()
+}
+
+// An owner is told for whom an address is kept, and until when, by every way in which he
+// gives one; who signs up is not.
+func TestOwnerLearnsForWhomAnAddressIsKept(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	s.Member("bob")
+	s.Member("eve")
+	s.Move(s.SignedIn("ada"), "ada@example.org", "new@example.org")
+	kept := "This address is kept until " + s.Accounts.Time().Add(account.UndoReserved).Format("2 January 2006, 15:04 UTC") + " for its former owner, ada."
+	ctx, bob := t.Context(), sitetest.UUIDOf(t, s, "bob")
+	english := sitetest.English(t).Named("en")
+	for name, act := range map[string]func() error{
+		"create": func() error {
+			_, err := s.Accounts.Create(ctx, account.NewAccount{Username: "fay", Email: "ADA@example.org"})
+			return err
+		},
+		"set-email": func() error {
+			_, err := s.Accounts.SetEmail(ctx, bob, "ada@example.org", account.Client{})
+			return err
+		},
+		"invite": func() error {
+			_, _, err := s.Accounts.Invite(ctx, account.NewInvitation{Email: "ada@example.org"})
+			return err
+		},
+	} {
+		refused := web.AsRefusal(act())
+		require.Equal(t, kept, english.Text(refused.Phrase()), name)
+	}
+	// What is somebody's is told as that.
+	_, _, err := s.Accounts.Invite(ctx, account.NewInvitation{Email: "eve@example.org"})
+	require.Equal(t, "This e-mail address belongs to another account.", english.Text(web.AsRefusal(err).Phrase()))
+	signedUp := s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("helper"), sitetest.Data{"email": "ada@example.org"}))
+	require.NotContains(t, signedUp.Text, "kept")
+	require.NotContains(t, s.SignedIn("eve").Post("/accounts/register-email", sitetest.Data{"email": "ada@example.org"}).Text, "kept")
+	helper := sitetest.UUIDOf(t, s, "helper")
+	for name, err := range map[string]error{
+		"enable": only(s.Accounts.Administer(ctx, helper, account.AdminChange{IsActive: sitetest.On()})), "mail-confirmation": s.Accounts.MailConfirmation(ctx, helper),
+	} {
+		require.Equal(t, kept, english.Text(web.AsRefusal(err).Phrase()), name)
+	}
 }

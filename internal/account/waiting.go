@@ -144,15 +144,24 @@ func (a *Accounts) confirmable(tx store.Tx, u *store.User) (bool, error) {
 	return err == nil && holder.ID == u.ID, err
 }
 
+// ownerConfirms refuses, for an owner, an account that can't have its address any more.
+func (a *Accounts) ownerConfirms(tx store.Tx, u *store.User) error {
+	if ok, err := a.confirmable(tx, u); err != nil || ok {
+		return err
+	}
+	holder, err := a.addressHolder(tx, u.Email)
+	if err != nil {
+		return err
+	}
+	return a.ownersRefusal(tx, u.Email, holder)
+}
+
 // endWaiting is an administrator's word on an account: one that he enables owns
 // its address, if it still can, one that he disables is kept, without it.
 func (a *Accounts) endWaiting(tx store.Tx, u *store.User) error {
 	if u.IsActive {
-		switch ok, err := a.confirmable(tx, u); {
-		case err != nil:
+		if err := a.ownerConfirms(tx, u); err != nil {
 			return err
-		case !ok:
-			return refusal.New(refusal.CodeEmailAlreadyRegistered)
 		}
 	}
 	pending := u.EmailPending && !u.IsActive

@@ -120,12 +120,21 @@ func inUnit(seconds int64) text.Phrase {
 }
 
 // Text is what a code says in a language.
-func Text(l *text.Locale, code Code, params text.Params) string {
+func Text(l *text.Locale, code Code, params text.Params) string { return l.Text(phrase(code, params)) }
+
+func phrase(code Code, params text.Params) text.Phrase {
 	if wait, _ := params["seconds"].(int64); code == CodeThrottled && wait >= 120 {
-		return l.Text(inUnit(wait))
+		return inUnit(wait)
 	}
-	return l.Text(text.Phrase{Id: "error." + string(code), Params: params})
+	if params["until"] != nil && code == CodeEmailAlreadyRegistered {
+		return text.Say(EmailKept, params)
+	}
+	return text.Phrase{Id: "error." + string(code), Params: params}
 }
+
+// EmailKept is what an owner is told of an address that nobody has: it is kept for who
+// left it (name) until then (until). Who signs up never learns it.
+const EmailKept = "error.email_kept"
 
 // Error is a refused or failed act: either a single Code, or the errors of the
 // input's fields, all together.
@@ -157,6 +166,14 @@ func (e *Error) Error() string {
 		return string(e.Code) + ": " + e.Cause.Error()
 	}
 	return string(e.Code)
+}
+
+// Phrase is what a refusal says, of one by fields the first of them.
+func (e *Error) Phrase() text.Phrase {
+	if len(e.Fields) > 0 {
+		return e.Fields[0].Phrase()
+	}
+	return phrase(e.Code, e.Params)
 }
 
 // Unwrap returns the cause.

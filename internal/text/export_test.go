@@ -3,5 +3,3 @@
 package text
 
 const LocalesFolder = localesFolder
-
-var OnDate = onDate

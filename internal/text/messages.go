@@ -64,9 +64,9 @@ var months = [...]string{
 	"date.month_7", "date.month_8", "date.month_9", "date.month_10", "date.month_11", "date.month_12",
 }
 
-// onDate is a moment to the minute, in UTC: where the reader is, nobody knows.
+// OnDate is a moment to the minute, in UTC: where the reader is, nobody knows.
 // golang.org/x/text writes no dates; the order of their parts is a message.
-func onDate(t time.Time) Phrase {
+func OnDate(t time.Time) Phrase {
 	t = t.UTC()
 	return Say("date.time", Params{
 		"day": t.Day(), "month": Say(months[t.Month()-1]), "year": strconv.Itoa(t.Year()), "time": t.Format("15:04"),
@@ -117,7 +117,7 @@ func (l *Locale) Moment(text string) string {
 	if err != nil {
 		return text
 	}
-	return l.Text(onDate(t))
+	return l.Text(OnDate(t))
 }
 
 // Status is the title of a refusal, the phrase for an HTTP status.

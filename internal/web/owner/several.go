@@ -103,7 +103,7 @@ func severally(path string, acts []*Act) func(*Call) (*Done, error) {
 				}
 				fallthrough
 			default:
-				refused = append(refused, notDone{u.ID, codeOf(r), c.Loc.Text(phraseOf(r)), nameOf(u)})
+				refused = append(refused, notDone{u.ID, codeOf(r), c.Loc.Text(r.Phrase()), nameOf(u)})
 			}
 		}
 		out := &Done{Note: a.noteOf(len(done)), To: path, JSON: web.NewObject("done", orEmpty(done), "refused", refused)}
@@ -121,19 +121,12 @@ func orEmpty(ids []uuid.UUID) []uuid.UUID {
 	return ids
 }
 
-// codeOf is the code of a refusal, of one by fields the first's; phraseOf says it.
+// codeOf is the code of a refusal, of one by fields the first's.
 func codeOf(r *refusal.Error) refusal.Code {
 	if len(r.Fields) > 0 {
 		return r.Fields[0].Code
 	}
 	return r.Code
-}
-
-func phraseOf(r *refusal.Error) text.Phrase {
-	if len(r.Fields) > 0 {
-		return r.Fields[0].Phrase()
-	}
-	return text.Say("error."+string(r.Code), r.Params)
 }
 
 // ticked are the accounts that were sent; one that has gone meanwhile is left out.
