@@ -123,12 +123,17 @@ func Testing(ctx context.Context, s store.Store, p *Courier) error {
 	return err
 }
 
-// recorded writes the row of an act on the queue, and counts what waits.
+// recorded writes the row of an act on the queue, and counts what waits but for what is held (Held).
 func recorded(ctx context.Context, s store.Store, p *Courier, event audit.Event) (waiting int, err error) {
-	row := p.Journal.Row(audit.CallerOf(ctx), event, uuid.Nil)
+	row, now := p.Journal.Row(audit.CallerOf(ctx), event, uuid.Nil), p.Now()
 	err = s.Update(context.WithoutCancel(ctx), func(tx store.Tx) error {
 		waiting = 0
-		if err := eachMail(tx, func(*store.Mail) { waiting++ }); err != nil {
+		err := eachMail(tx, func(m *store.Mail) {
+			if !Held(m, now) {
+				waiting++
+			}
+		})
+		if err != nil {
 			return err
 		}
 		return p.Journal.Write(tx, &row)
@@ -157,9 +162,15 @@ func (o *Worker) Tried(ctx context.Context, s store.Store, p *Courier, failure e
 	})
 }
 
+// Held reports whether a mail waits though nothing has failed: for its time, to tell of
+// more than one thing. Nobody hastens it.
+func Held(m *store.Mail, now time.Time) bool {
+	return m.Kind == store.MailSignUps && m.Attempts == 0 && m.Due.After(now)
+}
+
 // Retry has all that waits in a store tried at once, whatever it waits for, by the worker
 // that runs on it; where none does, the next one begins with all of it. It returns how
-// many mails wait.
+// many mails that are; what is held (Held) is none of them.
 func (o *Worker) Retry(ctx context.Context, s store.Store, p *Courier) (waiting int, err error) {
 	if waiting, err = recorded(ctx, s, p, audit.MailRetried); err == nil {
 		o.hurry()

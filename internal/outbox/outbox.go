@@ -271,7 +271,7 @@ func (o *Worker) hastened(ctx context.Context, p *Courier) error {
 				after = rows[mailBatch-1].Seq
 			}
 			for _, m := range rows {
-				if m.Kind == store.MailSignUps && m.Attempts == 0 { // nothing failed: it waits for others
+				if Held(m, p.Now()) {
 					continue
 				}
 				if wait := m.Due.Sub(p.Now()); err == nil && wait > 0 {

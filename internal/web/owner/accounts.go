@@ -121,6 +121,9 @@ func showAccounts(c *Call) (*Shown, error) {
 	} else {
 		v.Text = c.counted(l.filter, "page.admin.count_state")
 	}
+	if c.mailStopped() {
+		v.Text = append(v.Text, c.Say("page.admin.mail_stopped_text"))
+	}
 	v.Parts = []Part{{Filter: c.filter(l.filter), Table: c.accountsTable(page.Users), Buttons: []web.PageLink{{Href: c.Address("accounts/new"), Text: c.Say("page.admin.create")}}}}
 	v.Parts[0].Pager = c.pager("accounts", page.Next)
 	return &Shown{View: v}, nil

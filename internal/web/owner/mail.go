@@ -96,6 +96,16 @@ func showMail(c *Call) (*Shown, error) {
 	return &Shown{View: v}, nil
 }
 
+// mailStopped reports whether no mail can be delivered, as far as that is known: what it
+// stands on is of more use without it.
+func (c *Call) mailStopped() bool {
+	if !c.Policy.SendsMail {
+		return false
+	}
+	health, err := outbox.HealthOf(c.Req.Context(), c.Store)
+	return err == nil && !health.Failed.IsZero()
+}
+
 // kind is what a mail is, in words.
 func (c *Call) kind(k store.MailKind) Cell {
 	return Cell{Text: c.Loc.Text(text.Phrase{Id: "kind." + string(k), Words: string(k)}), Code: string(k)}

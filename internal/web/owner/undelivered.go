@@ -158,6 +158,8 @@ func (c *Call) givenUpPart() (*Part, error) {
 // why is why a mail waits.
 func (c *Call) why(m *store.Mail, health outbox.Health) string {
 	switch {
+	case outbox.Held(m, c.Realm.Now()):
+		return c.Say("page.admin.mail_held", text.Params{"until": text.OnDate(m.Due)})
 	case !health.Failed.IsZero():
 		return c.Say("page.admin.mail_no_server")
 	case m.Failed != "":

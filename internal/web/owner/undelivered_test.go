@@ -127,3 +127,34 @@ func TestMailThatWaits(t *testing.T) {
 		require.Contains(t, h.Get(admin+"mail/").Text, want)
 	}
 }
+
+// What is held to tell of others too says until when, and isn't counted as tried.
+func TestMailThatIsHeld(t *testing.T) {
+	s := newSite(t, nil)
+	due := s.Accounts.Now().Add(10 * time.Minute)
+	require.NoError(t, s.Accounts.Store.Update(t.Context(), func(tx store.Tx) error {
+		return tx.PutMail(&store.Mail{Kind: store.MailSignUps, To: "owner@example.org", Queued: s.Accounts.Now(), Due: due})
+	}))
+	h := s.SignedIn("ada").LikeBrowser()
+	page := h.Get(admin + "mail/").Text
+	require.Contains(t, page, "It waits until "+due.UTC().Format("2 January 2006, 15:04 UTC")+", to tell of others too.")
+	require.NotContains(t, page, "on its way")
+	require.Contains(t, h.Follow(h.Post(admin+"mail/", nil)).Text, "0 mails are being tried now.")
+}
+
+// Where no mail can be delivered, each page says so in the menu, and the first in words.
+func TestMailThatIsStopped(t *testing.T) {
+	s := newSite(t, nil)
+	h := s.SignedIn("ada").LikeBrowser()
+	health := func(value string) {
+		require.NoError(t, s.Accounts.Store.Update(t.Context(), func(tx store.Tx) error { return tx.PutValue("mail_health", []byte(value)) }))
+	}
+	for _, value := range []string{`{"succeeded":"2026-11-27T00:00:00Z"}`, "no JSON"} {
+		health(value)
+		require.NotContains(t, h.Get(admin+"accounts/").Text, "delivery")
+	}
+	health(`{"failed":"2026-11-27T00:00:00Z","words":"535 no"}`)
+	require.Contains(t, h.Get(admin+"accounts/").Text, "No mail can be delivered at present.")
+	require.Contains(t, h.Get(admin+"audit/").Text, ">Mail queue (no delivery)</a>")
+	require.NotContains(t, h.Get(admin+"audit/").Text, "at present")
+}

@@ -115,12 +115,17 @@ var tabs = []struct {
 
 // write sends a page.
 func (s *Server) write(c *Call, status int, v *View) {
-	frame := shownFrame{Parts: v.Parts}
+	frame, stopped := shownFrame{Parts: v.Parts}, c.mailStopped()
 	for _, tab := range tabs {
 		name := tab.name
-		if tab.path == pathWaiting {
+		switch tab.path {
+		case pathWaiting:
 			if n, ok := c.Waiting(); ok {
 				name = text.Say("page.admin.waiting_some", text.Params{"count": n})
+			}
+		case pathMail:
+			if stopped {
+				name = text.Say("page.admin.mail_stopped")
 			}
 		}
 		frame.Nav = append(frame.Nav, Tab{c.Address(tab.path), c.Loc.Text(name), c.Page != nil && c.Page.Tab == tab.path})
