@@ -113,14 +113,25 @@ func showInvitations(c *Call) (*Shown, error) {
 		Columns: []string{c.Say("page.admin.invited"), c.Say("field.groups"), c.Say("page.admin.used"), c.Say("page.admin.good_until"), c.Say("page.admin.note")},
 		Acts:    []Button{{Value: "revoke", Text: c.Say("page.admin.revoke"), Grave: true}},
 	}
+	lost, err := c.invitationMail(list)
+	if err != nil {
+		return nil, err
+	}
+	if len(lost) > 0 {
+		t.Columns = append(t.Columns, c.Say("page.admin.mail_problems"))
+	}
 	for _, i := range list {
 		name := hostname.DisplayAddress(i.Email)
 		if name == "" {
 			name = c.Say("page.admin.anybody")
 		}
-		t.Rows = append(t.Rows, Row{ID: i.ID.String(), Select: c.Say("page.admin.select", text.Params{"name": name}), Cells: []Cell{
+		cells := []Cell{
 			{Text: name}, {Text: orDash(strings.Join(i.Groups, ", "))}, {Text: c.Say("page.admin.used_of", text.Params{"used": i.Used, "uses": i.Uses})}, {Time: moment(i.Expires)}, {Text: orDash(i.Note)},
-		}})
+		}
+		if len(lost) > 0 {
+			cells = append(cells, Cell{Text: orDash(lost[i.ID])})
+		}
+		t.Rows = append(t.Rows, Row{ID: i.ID.String(), Select: c.Say("page.admin.select", text.Params{"name": name}), Cells: cells})
 	}
 	part := Part{Table: t, Pager: c.pager(pathInvitations, next)}
 	if c.invites() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
@@ -166,6 +167,44 @@ func (c *Call) why(m *store.Mail, health outbox.Health) string {
 		return c.Say("page.admin.mail_delayed", text.Params{"words": mail.Printable(m.Failed)})
 	}
 	return c.Say("page.admin.mail_coming")
+}
+
+// invitationMail is why the mails of invitations have not arrived, by their ids: of those
+// that nobody has used. Of the record the latest maxPage rows about mail that was given up
+// are looked at, of the queue the first ones.
+func (c *Call) invitationMail(list []*store.Invitation) (map[uuid.UUID]string, error) {
+	why, mailed := map[uuid.UUID]string{}, map[uuid.UUID]bool{}
+	for _, i := range list {
+		if i.Email != "" && i.Used == 0 {
+			mailed[i.ID] = true
+		}
+	}
+	if len(mailed) == 0 {
+		return nil, nil
+	}
+	_, _, err := c.audits(store.AuditQuery{Event: string(audit.MailFailed), Since: c.Realm.Now().Add(-account.MaxInvitationLifetime), Newest: true, Limit: maxPage},
+		func(_ store.Tx, rows []*store.Audit, _ map[string]string) error {
+			for _, a := range rows {
+				if id, ok := store.ParseID(a.Details["invitation"]); ok && mailed[id] {
+					why[id] = c.Loc.Text(lostMail{Audit: a, present: true}.why())
+				}
+			}
+			return nil
+		})
+	if err != nil {
+		return nil, err
+	}
+	health, err := outbox.HealthOf(c.Req.Context(), c.Store)
+	if err != nil {
+		return nil, refusal.Unavailable(err)
+	}
+	waits, _, err := c.queue(0, maxPage, health)
+	for _, m := range waits {
+		if mailed[m.Invitation] && m.why != "" {
+			why[m.Invitation] = c.why(m.Mail, health)
+		}
+	}
+	return why, err
 }
 
 // mailProblems is the part of an account's page about mail to it that did not arrive, nil

@@ -5,6 +5,7 @@ package owner_test
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -157,4 +158,39 @@ func TestMailThatIsStopped(t *testing.T) {
 	require.Contains(t, h.Get(admin+"accounts/").Text, "No mail can be delivered at present.")
 	require.Contains(t, h.Get(admin+"audit/").Text, ">Mail queue (no delivery)</a>")
 	require.NotContains(t, h.Get(admin+"audit/").Text, "at present")
+}
+
+// An invitation whose mail has not arrived says so in the list, beside it, until somebody
+// has used it all the same.
+func TestInvitationThatDidNotArrive(t *testing.T) {
+	s := newSite(t, nil)
+	h := s.SignedIn("ada").LikeBrowser()
+	list := func() string { return h.Get(admin + "invitations/").Text }
+	s.FailWith(func(m *mail.Message) error {
+		if m.To == "late@example.org" {
+			return &mail.Error{Err: errors.New("451 4.7.1 greylisted")}
+		}
+		return &mail.Error{Permanent: true, Recipient: true, Err: errors.New("550 5.1.1 unknown")}
+	})
+	invite := func(email string) uuid.UUID {
+		i, _, err := s.Accounts.Invite(t.Context(), account.NewInvitation{Email: email, Mail: true})
+		require.NoError(t, err)
+		return i.ID
+	}
+	_, _, err := s.Accounts.Invite(t.Context(), account.NewInvitation{})
+	require.NoError(t, err)
+	require.NotContains(t, list(), "has not arrived")
+	ivy := invite("ivy@example.org")
+	require.Eventually(t, func() bool { return sitetest.QueueEmpty(s.Accounts.Store) }, sitetest.Patience, time.Millisecond)
+	require.Regexp(t, `ivy@example.org(?s:.){0,500}<td data-label="Mail that has not arrived">Nobody reads mail at this address`, list())
+	require.Contains(t, list(), `<td data-label="Mail that has not arrived">–</td>`)
+	invite("late@example.org")
+	require.Eventually(t, func() bool { return strings.Contains(list(), "A server put it off: 451 4.7.1 greylisted") }, sitetest.Patience, time.Millisecond)
+	require.NoError(t, s.Accounts.Update(t.Context(), func(tx *account.Txn) error {
+		i, err := tx.Invitation(ivy)
+		require.NoError(t, err)
+		i.Used = 1
+		return tx.PutInvitation(i)
+	}))
+	require.NotContains(t, list(), "Nobody reads mail")
 }
