@@ -3,6 +3,7 @@
 package store
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -90,8 +91,32 @@ type TrustedDevice struct {
 	State [16]byte
 }
 
+// ErrBrief says that an account was to be put that had been read without its second step.
+var ErrBrief = errors.New("an account that was read without its second step can't be put")
+
+// Brief returns the account without what belongs to its second step (Factors, FormerFactors,
+// RecoveryCodes, RecoveryMade, Enrolment, FactorFailures, FactorFailuresInRow and
+// TrustedDevices). It changes u. Asking such an account for its factors panics: it is not
+// one without.
+func Brief(u *User) *User {
+	u.Factors, u.FormerFactors, u.RecoveryCodes, u.RecoveryMade, u.Enrolment = nil, nil, nil, time.Time{}, nil
+	u.FactorFailures, u.FactorFailuresInRow, u.TrustedDevices = nil, 0, nil
+	u.brief = true
+	return u
+}
+
+// Brief reports whether the account was read without its second step.
+func (u *User) Brief() bool { return u.brief }
+
+func (u *User) whole() {
+	if u.brief {
+		panic("registration: the second step of a store.User that was read without it")
+	}
+}
+
 // Factor returns the factor with this id, nil where there is none.
 func (u *User) Factor(id uuid.UUID) *Factor {
+	u.whole()
 	if i := slices.IndexFunc(u.Factors, func(f Factor) bool { return f.ID == id }); i >= 0 {
 		return &u.Factors[i]
 	}
@@ -100,5 +125,6 @@ func (u *User) Factor(id uuid.UUID) *Factor {
 
 // HasFactor reports whether the account has a factor of one of these types; none: of any.
 func (u *User) HasFactor(types ...FactorType) bool {
+	u.whole()
 	return slices.ContainsFunc(u.Factors, func(f Factor) bool { return len(types) == 0 || slices.Contains(types, f.Type) })
 }

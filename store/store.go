@@ -106,6 +106,11 @@ type Tx interface {
 	User(id uuid.UUID) (*User, error)
 	// UserByKey returns the account that holds the unique key, or ErrNotFound.
 	UserByKey(field, key string) (*User, error)
+	// BriefUser and BriefUserByKey are User and UserByKey for who is not signed in: the
+	// account without what store.Brief leaves out, and reading it takes as long whatever
+	// there is of that.
+	BriefUser(id uuid.UUID) (*User, error)
+	BriefUserByKey(field, key string) (*User, error)
 	// Users returns up to limit accounts in order of id, beginning behind
 	// after (the zero UUID: from the first).
 	Users(after uuid.UUID, limit int) ([]*User, error)
@@ -124,7 +129,7 @@ type Tx interface {
 	// values that could not be read again, is refused with ErrTooLarge. keys is the complete list of its
 	// unique keys; keys that it held before and that are not in the list are
 	// freed. A key of another account gives a *TakenError, and nothing of this
-	// call is written. Keys of the field WaitingKey are nobody's alone.
+	// call is written. A brief account is refused with ErrBrief. Keys of the field WaitingKey are nobody's alone.
 	PutUser(u *User, keys []Key) error
 	// Waiting returns up to limit of the accounts that have a key of the field
 	// WaitingKey with this value, the newest (the largest id) first.
@@ -352,6 +357,8 @@ type User struct {
 	// steady clock, by which it is removed.
 	LeavesAt time.Time
 	LeavesBy time.Time
+
+	brief bool
 }
 
 // A FormerPassword is one that an account had. Who knows it can show that the account was

@@ -396,7 +396,16 @@ type claimedTx struct {
 
 // UserByKey implements store.Tx.
 func (t claimedTx) UserByKey(name, key string) (*store.User, error) {
-	u, err := t.Tx.UserByKey(name, key)
+	return t.orClaimed(name, key, t.Tx.UserByKey)
+}
+
+// BriefUserByKey implements store.Tx.
+func (t claimedTx) BriefUserByKey(name, key string) (*store.User, error) {
+	return t.orClaimed(name, key, t.Tx.BriefUserByKey)
+}
+
+func (t claimedTx) orClaimed(name, key string, read func(name, key string) (*store.User, error)) (*store.User, error) {
+	u, err := read(name, key)
 	if errors.Is(err, store.ErrNotFound) && t.line(name, key) != 0 {
 		return &store.User{}, nil // nobody that there is
 	}

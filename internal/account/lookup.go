@@ -210,7 +210,7 @@ func (a *Accounts) ResendVerification(ctx context.Context, in field.Input, clien
 
 // A match is what an input that names an account leads to.
 type match struct {
-	// user is the account found by a unique key; nil: none.
+	// user is the account found by a unique key, a brief one; nil: none.
 	user *store.User
 	// byName says that it was found by something other than an address.
 	byName bool
@@ -273,7 +273,7 @@ func (a *Accounts) match(ctx context.Context, in field.Input, names []string) (m
 		m = match{}
 		var by *field.Field
 		for _, f := range tryAs { // all of them: an early end would tell
-			u, err := tx.UserByKey(f.Keyspace(), f.KeyOf(text))
+			u, err := tx.BriefUserByKey(f.Keyspace(), f.KeyOf(text))
 			switch {
 			case err == nil && (m.user == nil || u.ID != m.user.ID && f.Owns(text) && !by.Owns(text)):
 				m.user, by, m.byName = u, f, f.Kind != field.KindEmail && !isAddress

@@ -99,7 +99,7 @@ func (a *Accounts) SendLoginCode(ctx context.Context, in field.Input, client Cli
 	a.failed(ctx, audit.LinkRequested, asked, "purpose", string(Purposes[store.MailLoginCode]))
 	return c, a.Update(ctx, func(t *Txn) error {
 		t.postage.asked, t.browser = ThrottleReset, c.browserHash()
-		u, err := t.User(id)
+		u, err := t.BriefUser(id)
 		switch {
 		case err != nil && !errors.Is(err, store.ErrNotFound):
 			return err

@@ -292,16 +292,16 @@ func (a *Accounts) queueNotice(t *Txn, kind store.MailKind, u *store.User, to st
 // addressHolder returns the account that an address belongs to: as its own, as
 // one that it can go back to or, where people sign in by either, as the value
 // of another login field. ErrNotFound: it is free, whoever may wait for it. It
-// looks everywhere in any case: an early end would tell.
+// looks everywhere in any case: an early end would tell. The account is a brief one.
 func (a *Accounts) addressHolder(tx store.Tx, email string) (*store.User, error) {
-	holder, err := tx.UserByKey(field.Email, field.EmailKey(email))
+	holder, err := tx.BriefUserByKey(field.Email, field.EmailKey(email))
 	former, formerErr := a.formerHolder(tx, email)
 	failed := storeFailure(err, formerErr)
 	if errors.Is(err, store.ErrNotFound) {
 		holder, err = former, formerErr
 	}
 	for _, f := range a.besideEmail() {
-		u, besideErr := tx.UserByKey(f.Keyspace(), f.KeyOf(email))
+		u, besideErr := tx.BriefUserByKey(f.Keyspace(), f.KeyOf(email))
 		failed = storeFailure(failed, besideErr)
 		if errors.Is(err, store.ErrNotFound) && (besideErr != nil || !u.EmailPending) {
 			holder, err = u, besideErr

@@ -55,7 +55,7 @@ func formerIndex(u *store.User, email string) int {
 // formerHolder returns the account that can still go back to an address.
 // ErrNotFound: there is none.
 func (a *Accounts) formerHolder(tx store.Tx, email string) (*store.User, error) {
-	u, err := tx.UserByKey(field.FormerEmail, field.EmailKey(email))
+	u, err := tx.BriefUserByKey(field.FormerEmail, field.EmailKey(email))
 	if err == nil && a.former(u, email) < 0 {
 		return nil, store.ErrNotFound
 	}

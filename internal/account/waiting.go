@@ -209,7 +209,7 @@ func (a *Accounts) sendLink(ctx context.Context, kind store.MailKind, m match, w
 	a.failed(ctx, audit.LinkRequested, asked, "purpose", string(Purposes[kind]))
 	err := a.Update(ctx, func(t *Txn) error {
 		t.waiting, t.postage.asked = m.counted(), askedThrottle(kind)
-		u, err := t.User(id)
+		u, err := t.BriefUser(id)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}

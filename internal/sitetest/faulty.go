@@ -82,6 +82,14 @@ func (t *faultyTx) UserByKey(field, key string) (*store.User, error) {
 	return guarded(t.f, func() (*store.User, error) { return t.Tx.UserByKey(field, key) })
 }
 
+func (t *faultyTx) BriefUser(id uuid.UUID) (*store.User, error) {
+	return guarded(t.f, func() (*store.User, error) { return t.Tx.BriefUser(id) })
+}
+
+func (t *faultyTx) BriefUserByKey(field, key string) (*store.User, error) {
+	return guarded(t.f, func() (*store.User, error) { return t.Tx.BriefUserByKey(field, key) })
+}
+
 func (t *faultyTx) Users(after uuid.UUID, limit int) ([]*store.User, error) {
 	return guarded(t.f, func() ([]*store.User, error) { return t.Tx.Users(after, limit) })
 }

@@ -57,6 +57,9 @@ func fill(t *testing.T, path string, v reflect.Value, n *int) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
+			if !v.Type().Field(i).IsExported() { // how it was read, nothing that is kept
+				continue
+			}
 			fill(t, path+"."+v.Type().Field(i).Name, v.Field(i), n)
 		}
 	default:

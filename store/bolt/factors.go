@@ -3,10 +3,22 @@
 package bolt
 
 import (
+	"fmt"
+
+	"github.com/fxamacker/cbor/v2"
 	"github.com/google/uuid"
 
 	"github.com/seed-928992b0/caddy-registration/store"
 )
+
+// stepRecord is what a userRecord has of the second step.
+type stepRecord struct {
+	Factors   []factorRecord   `cbor:"33,keyasint,omitempty"`
+	Recovery  *recoveryRecord  `cbor:"34,keyasint,omitempty"`
+	Enrolment *enrolmentRecord `cbor:"35,keyasint,omitempty"`
+	Failures  *failuresRecord  `cbor:"36,keyasint,omitempty"`
+	Trusted   []trustedRecord  `cbor:"37,keyasint,omitempty"`
+}
 
 type factorRecord struct {
 	ID           uuid.UUID `cbor:"1,keyasint"`
@@ -65,8 +77,38 @@ type trustedRecord struct {
 	State     [16]byte
 }
 
-// addFactors completes the record of an account.
-func (r *userRecord) addFactors(u *store.User) {
+// encodeStep is what the record of an account has of its second step, nil for none, and the
+// format of the record.
+func encodeStep(u *store.User) (format byte, step []byte, err error) {
+	var r stepRecord
+	r.addStep(u)
+	if len(r.Factors)+len(r.Trusted) == 0 && r.Recovery == nil && r.Enrolment == nil && r.Failures == nil {
+		return userFormat, nil, nil
+	}
+	if step, err = cbor.Marshal(&r); err != nil {
+		return 0, nil, fmt.Errorf("encoding a second step: %w", err)
+	}
+	if err := recordDecoder.Wellformed(step); err != nil { // see encodeRecord
+		return 0, nil, fmt.Errorf("%w: %w", store.ErrTooLarge, err)
+	}
+	return userStep, step, nil
+}
+
+// decodeBriefly is store.Brief of the account of a record.
+func decodeBriefly(id uuid.UUID, data []byte) (*store.User, error) {
+	var r briefRecord
+	if err := decodeRecord("user", userStep, data, &r); err != nil {
+		return nil, err
+	}
+	u, _, err := r.user(id)
+	if err != nil {
+		return nil, err
+	}
+	return store.Brief(u), nil
+}
+
+// addStep completes the record of an account.
+func (r *stepRecord) addStep(u *store.User) {
 	for i := range u.Factors {
 		r.Factors = append(r.Factors, factorToRecord(&u.Factors[i]))
 	}
@@ -93,8 +135,8 @@ func (r *userRecord) addFactors(u *store.User) {
 	}
 }
 
-// readFactors takes them from the record of an account.
-func (r *userRecord) readFactors(u *store.User) {
+// readStep takes it from the record of an account.
+func (r *stepRecord) readStep(u *store.User) {
 	for i := range r.Factors {
 		rec := &r.Factors[i]
 		f := recordToFactor(rec)

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -98,4 +99,15 @@ func (t *boltTx) DeleteLeftNames(now time.Time, limit int) (int, error) {
 
 func leftUntilKey(hash store.NameHash, until time.Time) []byte {
 	return append(sortable(until.Unix()), hash[:]...)
+}
+
+// lowerASCII folds A to Z only. Unlike strings.ToLower it gives the same for
+// ever, whatever the Unicode tables of a later Go say.
+func lowerASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, s)
 }

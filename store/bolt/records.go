@@ -21,6 +21,7 @@ import (
 // misread raises the number and teaches the decoder both.
 const (
 	userFormat    = 1
+	userStep      = 2 // of an account with a second step, which an older plugin would not ask for
 	sessionFormat = 1
 	mailFormat    = 1
 	valueFormat   = 1
@@ -48,9 +49,18 @@ var recordDecoder = func() cbor.DecMode {
 	return mode
 }()
 
-// userRecord is a User without its id, which is the record's key. The flags
-// take one byte together. The password hash is in shorthand.
+// userRecord is a User without its id, which is the record's key.
 type userRecord struct {
+	briefRecord
+	// Step is a stepRecord as one string: who reads the rest passes it by in one step.
+	Step []byte `cbor:"44,keyasint,omitempty"`
+	// Once it was part of the record.
+	stepRecord
+}
+
+// briefRecord is what is read of an account for who is not signed in. The flags take one
+// byte together. The password hash is in shorthand.
+type briefRecord struct {
 	Username     string         `cbor:"1,keyasint,omitempty"`
 	Email        string         `cbor:"2,keyasint,omitempty"`
 	FirstName    string         `cbor:"3,keyasint,omitempty"`
@@ -83,13 +93,8 @@ type userRecord struct {
 	TermsAt        *int64             `cbor:"30,keyasint,omitempty"` // unix seconds
 	Unreachable    *unreachableRecord `cbor:"31,keyasint,omitempty"`
 	Invitation     []byte             `cbor:"32,keyasint,omitempty"`
-	Factors        []factorRecord     `cbor:"33,keyasint,omitempty"`
-	Recovery       *recoveryRecord    `cbor:"34,keyasint,omitempty"`
-	Enrolment      *enrolmentRecord   `cbor:"35,keyasint,omitempty"`
-	Failures       *failuresRecord    `cbor:"36,keyasint,omitempty"`
 	Passwords      []passwordRecord   `cbor:"38,keyasint,omitempty"`
 	PasswordSince  *int64             `cbor:"39,keyasint,omitempty"` // unix seconds
-	Trusted        []trustedRecord    `cbor:"37,keyasint,omitempty"`
 	// An older plugin takes an account that its owner has closed for a disabled one.
 	LeavesAt *int64 `cbor:"40,keyasint,omitempty"` // unix seconds
 	LeavesBy *int64 `cbor:"41,keyasint,omitempty"` // unix seconds
@@ -133,22 +138,11 @@ const (
 var usualKeys = []struct {
 	flag  uint8
 	Field string
-	value func(*userRecord) string
+	value func(*briefRecord) string
 }{
-	{flagUsernameKey, "username", func(r *userRecord) string { return lowerASCII(r.Username) }},
-	{flagEmailKey, "email", func(r *userRecord) string { return lowerASCII(r.Email) }},
-	{flagWaitingKey, store.WaitingKey, func(r *userRecord) string { return lowerASCII(r.Email) }},
-}
-
-// lowerASCII folds A to Z only. Unlike strings.ToLower it gives the same for
-// ever, whatever the Unicode tables of a later Go say.
-func lowerASCII(s string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r + 'a' - 'A'
-		}
-		return r
-	}, s)
+	{flagUsernameKey, "username", func(r *briefRecord) string { return lowerASCII(r.Username) }},
+	{flagEmailKey, "email", func(r *briefRecord) string { return lowerASCII(r.Email) }},
+	{flagWaitingKey, store.WaitingKey, func(r *briefRecord) string { return lowerASCII(r.Email) }},
 }
 
 type sessionRecord struct {
@@ -191,7 +185,10 @@ type mailRecord struct {
 
 // EncodeUser is the record of an account and of the keys by which it is found.
 func EncodeUser(u *store.User, keys []store.Key) ([]byte, error) {
-	r := userRecord{
+	if u.Brief() {
+		return nil, store.ErrBrief
+	}
+	r := userRecord{briefRecord: briefRecord{
 		Username: u.Username, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName,
 		PasswordHash: toShorthand(u.PasswordHash), Groups: u.Groups, Extra: u.Extra,
 		DateJoined: unixSeconds(u.DateJoined), LastLogin: unixSeconds(u.LastLogin), EmailChanges: u.EmailChanges, Generation: u.Generation,
@@ -200,12 +197,16 @@ func EncodeUser(u *store.User, keys []store.Key) ([]byte, error) {
 		AwaitsApproval: u.AwaitsApproval, Reason: u.Reason, Terms: u.Terms, TermsAt: unixSeconds(u.TermsAt),
 		PasswordSince: unixSeconds(u.PasswordSince),
 		LeavesAt:      unixSeconds(u.LeavesAt), LeavesBy: unixSeconds(u.LeavesBy),
-	}
+	}}
 	for _, p := range u.FormerPasswords {
 		r.Passwords = append(r.Passwords, passwordRecord{Hash: toShorthand(p.Hash), Since: unixSeconds(p.Since), Until: p.Until.Unix()})
 	}
 	r.Invitation = idBytes(u.Invitation)
-	r.addFactors(u)
+	format, step, err := encodeStep(u)
+	if err != nil {
+		return nil, err
+	}
+	r.Step = step
 	for _, used := range u.UsedLinks {
 		r.UsedLinks = append(r.UsedLinks, used[:]...)
 	}
@@ -232,30 +233,43 @@ func EncodeUser(u *store.User, keys []store.Key) ([]byte, error) {
 nextKey:
 	for _, k := range keys {
 		for _, usual := range usualKeys {
-			if k.Field == usual.Field && k.Value == usual.value(&r) {
+			if k.Field == usual.Field && k.Value == usual.value(&r.briefRecord) {
 				r.Flags |= usual.flag
 				continue nextKey
 			}
 		}
 		r.Keys = append(r.Keys, k.Field, k.Value)
 	}
-	return encodeRecord(userFormat, &r)
+	return encodeRecord(format, &r)
 }
 
 // DecodeUser is the account of a record, and its keys. The id is that of the row. The
 // error wraps ErrDamaged or store.ErrNewerSchema.
 func DecodeUser(id uuid.UUID, data []byte) (*store.User, []store.Key, error) {
 	var r userRecord
-	if err := decodeRecord("user", userFormat, data, &r); err != nil {
+	if err := decodeRecord("user", userStep, data, &r); err != nil {
 		return nil, nil, err
 	}
+	if r.Step != nil {
+		if err := recordDecoder.Unmarshal(r.Step, &r.stepRecord); err != nil {
+			return nil, nil, fmt.Errorf("second step of a user record: %w: %w", ErrDamaged, err)
+		}
+	}
+	u, keys, err := r.user(id)
+	if err == nil {
+		r.readStep(u)
+	}
+	return u, keys, err
+}
+
+func (r *briefRecord) user(id uuid.UUID) (*store.User, []store.Key, error) {
 	if len(r.Keys)%2 != 0 {
 		return nil, nil, fmt.Errorf("user record with half a key: %w", ErrDamaged)
 	}
 	keys := make([]store.Key, 0, len(r.Keys)/2+len(usualKeys))
 	for _, usual := range usualKeys {
 		if r.Flags&usual.flag != 0 {
-			keys = append(keys, store.Key{Field: usual.Field, Value: usual.value(&r)})
+			keys = append(keys, store.Key{Field: usual.Field, Value: usual.value(r)})
 		}
 	}
 	for i := 0; i < len(r.Keys); i += 2 {
@@ -297,7 +311,6 @@ func DecodeUser(id uuid.UUID, data []byte) (*store.User, []store.Key, error) {
 	for _, p := range r.Passwords {
 		u.FormerPasswords = append(u.FormerPasswords, store.FormerPassword{Hash: fromShorthand(p.Hash), Since: fromUnixSeconds(p.Since), Until: time.Unix(p.Until, 0).UTC()})
 	}
-	r.readFactors(u)
 	return u, keys, nil
 }
 
@@ -420,36 +433,6 @@ func recordBody(kind string, format byte, data []byte) ([]byte, error) {
 			kind, data[0], format, store.ErrNewerSchema)
 	}
 	return data[1:], nil
-}
-
-// unixSeconds is nil for the zero time: the record then leaves the field out, and
-// the epoch stays a time like any other.
-func unixSeconds(t time.Time) *int64 {
-	if t.IsZero() {
-		return nil
-	}
-	return new(t.Unix())
-}
-
-func fromUnixSeconds(s *int64) time.Time {
-	if s == nil {
-		return time.Time{}
-	}
-	return time.Unix(*s, 0).UTC()
-}
-
-func millis(t time.Time) *int64 {
-	if t.IsZero() {
-		return nil
-	}
-	return new(t.UnixMilli())
-}
-
-func fromMillis(ms *int64) time.Time {
-	if ms == nil {
-		return time.Time{}
-	}
-	return time.UnixMilli(*ms).UTC()
 }
 
 // sortable turns a signed number into eight bytes in its order: times before

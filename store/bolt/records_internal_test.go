@@ -84,3 +84,48 @@ func TestSessionRecordsLeaveOutTheUsualSignIn(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, &raised, got)
 }
+
+// The second step is one string in the record, which an older plugin would not read, so it
+// refuses the record; records that have it as fields of their own are read as before.
+func TestUserRecordsHaveTheSecondStepApart(t *testing.T) {
+	id := uuid.Must(uuid.NewV7())
+	u := &store.User{ID: id, Username: "ada", Enrolment: &store.Enrolment{Secret: []byte{1}, Since: testTime}, FactorFailuresInRow: 2}
+	u.Factors = []store.Factor{{ID: id, Type: store.FactorTOTP, Name: "phone", Created: testTime, Secret: []byte("sealed")}}
+	data, err := EncodeUser(u, nil)
+	require.NoError(t, err)
+	require.EqualValues(t, userStep, data[0])
+	got, _, err := DecodeUser(id, data)
+	require.NoError(t, err)
+	require.Equal(t, u, got)
+
+	var r userRecord
+	require.NoError(t, decodeRecord("user", userStep, data, &r))
+	require.Empty(t, r.Factors)
+	r.Step = nil
+	r.addStep(u)
+	before, err := encodeRecord(userFormat, &r)
+	require.NoError(t, err)
+	got, _, err = DecodeUser(id, before)
+	require.NoError(t, err)
+	require.Equal(t, u, got)
+	brief, err := decodeBriefly(id, before)
+	require.NoError(t, err)
+	require.Equal(t, store.Brief(u), brief)
+
+	r.Step = []byte{0xff}
+	damaged, err := encodeRecord(userStep, &r)
+	require.NoError(t, err)
+	_, _, err = DecodeUser(id, damaged)
+	require.ErrorIs(t, err, ErrDamaged)
+
+	plain, err := EncodeUser(&store.User{Username: "eve"}, nil)
+	require.NoError(t, err)
+	require.EqualValues(t, userFormat, plain[0])
+	_, err = EncodeUser(brief, nil)
+	require.ErrorIs(t, err, store.ErrBrief)
+	_, err = decodeBriefly(id, nil)
+	require.ErrorIs(t, err, ErrDamaged)
+	many := &store.User{RecoveryCodes: make([][]byte, 200_000)}
+	_, err = EncodeUser(many, nil)
+	require.ErrorIs(t, err, store.ErrTooLarge)
+}

@@ -3,7 +3,10 @@
 
 package bolt
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // fragments are the long parts of User-Agents and password hashes; the n-th is
 // written as byte n+1. The list may grow at its end (31 at most). Changing or
@@ -53,4 +56,34 @@ func fromShorthand(s string) string {
 		return raw
 	}
 	return lengthen.Replace(s)
+}
+
+// unixSeconds is nil for the zero time: the record then leaves the field out, and
+// the epoch stays a time like any other.
+func unixSeconds(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	return new(t.Unix())
+}
+
+func fromUnixSeconds(s *int64) time.Time {
+	if s == nil {
+		return time.Time{}
+	}
+	return time.Unix(*s, 0).UTC()
+}
+
+func millis(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	return new(t.UnixMilli())
+}
+
+func fromMillis(ms *int64) time.Time {
+	if ms == nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(*ms).UTC()
 }

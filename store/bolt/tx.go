@@ -131,20 +131,39 @@ func (t *boltTx) userAndKeys(id uuid.UUID) (*store.User, []store.Key, error) {
 	return DecodeUser(id, data)
 }
 
+// BriefUser implements Tx.
+func (t *boltTx) BriefUser(id uuid.UUID) (*store.User, error) {
+	data := t.bucket(bucketUsers).Get(id[:])
+	if data == nil {
+		_, _ = decodeBriefly(id, nobody)
+		return nil, store.ErrNotFound
+	}
+	return decodeBriefly(id, data)
+}
+
 // UserByKey implements Tx.
 func (t *boltTx) UserByKey(field, key string) (*store.User, error) {
+	return t.userByKey(field, key, t.User)
+}
+
+// BriefUserByKey implements Tx.
+func (t *boltTx) BriefUserByKey(field, key string) (*store.User, error) {
+	return t.userByKey(field, key, t.BriefUser)
+}
+
+func (t *boltTx) userByKey(field, key string, read func(uuid.UUID) (*store.User, error)) (*store.User, error) {
 	if strings.Contains(field, "\x00") || field == store.WaitingKey {
 		return nil, store.ErrNotFound
 	}
 	data := t.bucket(bucketKeys).Get(indexKey(field, key))
 	if data == nil {
-		return t.User(uuid.Nil) // there is none, and finding that takes as long as an account does
+		return read(uuid.Nil) // there is none, and finding that takes as long as an account does
 	}
 	id, err := uuid.FromBytes(data)
 	if err != nil {
 		return nil, fmt.Errorf("key of field %s: %w: %w", field, ErrDamaged, err)
 	}
-	u, err := t.User(id)
+	u, err := read(id)
 	if errors.Is(err, store.ErrNotFound) {
 		// Not %w: the key exists, so this must not look like an absence.
 		return nil, fmt.Errorf("key of field %s without its user: %w", field, ErrDamaged)
