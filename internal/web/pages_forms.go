@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
@@ -453,4 +454,36 @@ func Facts(c *Call, f *Form) []PageFact {
 // FactOf is a field with a value that it has, for a person.
 func FactOf(l *text.Locale, f *field.Field, value any) PageFact {
 	return PageFact{l.Text(labelPhrase(f)), factText(l, f.Kind, value)}
+}
+
+// longWord is from how many characters on a word may be broken, and how many its pieces
+// have at most.
+const longWord = 24
+
+// Pieces are those of a text between which a line may be broken, besides its spaces: a
+// long address has its domain on a line of its own, and a word without end fits anywhere.
+func (PageData) Pieces(text string) (pieces []string) {
+	begin := 0
+	cut := func(at int) {
+		if at > begin {
+			pieces = append(pieces, text[begin:at])
+			begin = at
+		}
+	}
+	at := 0
+	for word := range strings.SplitAfterSeq(text, " ") {
+		if utf8.RuneCountInString(word) > longWord {
+			length := 0
+			for i, r := range word {
+				if r == '@' || length == longWord {
+					cut(at + i)
+					length = 0
+				}
+				length++
+			}
+		}
+		at += len(word)
+	}
+	cut(len(text))
+	return pieces
 }

@@ -402,3 +402,17 @@ func BenchmarkPages(b *testing.B) {
 		}
 	}
 }
+
+func TestPieces(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                                 "",
+		"emil@garden.example":              "emil@garden.example",
+		"bartholomew.jones@garden.example": "bartholomew.jones|@garden.example",
+		"I write to a@a.example now and then, and often": "I write to a@a.example now and then, and often",
+		strings.Repeat("ü", 50) + "@b.example":           strings.Repeat("ü", 24) + "|" + strings.Repeat("ü", 24) + "|üü|@b.example",
+		"from " + strings.Repeat("x", 25) + " to":        "from " + strings.Repeat("x", 24) + "|x to",
+		"@" + strings.Repeat("x", 24):                    "@" + strings.Repeat("x", 23) + "|x",
+	} {
+		require.Equal(t, want, strings.Join(web.PageData{}.Pieces(text), "|"))
+	}
+}

@@ -209,7 +209,7 @@ func TestRefusedForms(t *testing.T) {
 	require.Equal(t, http.StatusMethodNotAllowed, p.Get(admin+"accounts/"+id+"/disable").StatusCode)
 }
 
-var shownLink = regexp.MustCompile(`id="copy" type="text" value="([^"]+)" readonly`)
+var shownLink = regexp.MustCompile(`<textarea id="copy" rows="4" readonly>([^<]+)</textarea>`)
 
 // A link is shown once; nobody else's page or record has it.
 func TestMakeLink(t *testing.T) {

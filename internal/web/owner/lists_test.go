@@ -28,7 +28,7 @@ func TestInvitations(t *testing.T) {
 	made := b.Post(admin+"invitations/new", sitetest.Data{"email": "", "groups": "choir, tenors", "uses": "10", "expires": "30d", "note": "<b>after</b> the concert"})
 	require.Equal(t, http.StatusOK, made.StatusCode, made.Text)
 	require.Equal(t, "no-store", made.Header.Get("Cache-Control"))
-	link := regexp.MustCompile(`value="([^"]*invitation=[^"]+)" readonly`).FindStringSubmatch(made.Text)
+	link := regexp.MustCompile(`readonly>([^<]*invitation=[^<]+)</textarea>`).FindStringSubmatch(made.Text)
 	require.NotNil(t, link, made.Text)
 	list := b.Get(admin + "invitations/")
 	for _, want := range []string{"Anybody", "choir, tenors", "0 of 10", "&lt;b&gt;after&lt;/b&gt; the concert"} {
