@@ -349,6 +349,17 @@ func (t *Txn) auditSignIn(u *store.User, g *session.Grant, by string) error {
 	return err
 }
 
+// The details that say which groups came and went.
+const (
+	detailAdded   = "groups_added"
+	detailRemoved = "groups_removed"
+)
+
+// without are the groups that are not among others, with blanks between: no group has one.
+func without(groups, others []string) string {
+	return strings.Join(slices.DeleteFunc(slices.Clone(groups), func(g string) bool { return slices.Contains(others, g) }), " ")
+}
+
 // auditProfile writes which fields of an account an act has changed; none: no row.
 func (a *Accounts) auditProfile(t *Txn, before, u *store.User) error {
 	var names []string
@@ -363,7 +374,7 @@ func (a *Accounts) auditProfile(t *Txn, before, u *store.User) error {
 	if len(names) == 0 {
 		return nil
 	}
-	return t.Audit(audit.ProfileChanged, u.ID, "fields", strings.Join(names, " "))
+	return t.Audit(audit.ProfileChanged, u.ID, "fields", strings.Join(names, " "), detailAdded, without(u.Groups, before.Groups), detailRemoved, without(before.Groups, u.Groups))
 }
 
 // Audits returns a page of the record. The newest first, where q says so; a walk

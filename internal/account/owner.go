@@ -79,7 +79,7 @@ func (a *Accounts) Create(ctx context.Context, wanted NewAccount) (*store.User, 
 		if err := a.asAdmin(t); err != nil {
 			return err
 		}
-		if err := t.Audit(audit.AccountRegistered, u.ID, "by", "administrator"); err != nil {
+		if err := t.Audit(audit.AccountRegistered, u.ID, "by", "administrator", detailAdded, without(u.Groups, nil)); err != nil {
 			return err
 		}
 		return a.PutUser(t, u)

@@ -283,7 +283,7 @@ func (a *Accounts) signUp(ctx context.Context, s *signUp, client Client) (*store
 				return err
 			}
 		}
-		if err := t.Audit(audit.AccountRegistered, u.ID, "invitation", s.invitationID()); err != nil {
+		if err := t.Audit(audit.AccountRegistered, u.ID, "invitation", s.invitationID(), detailAdded, without(u.Groups, nil)); err != nil {
 			return err
 		}
 		if u.Terms != "" {

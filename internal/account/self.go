@@ -320,9 +320,12 @@ func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminCha
 
 // setActive is an owner's word on whether an account may be used.
 func (a *Accounts) setActive(t *Txn, u *store.User, active bool) error {
-	event := audit.AccountDisabled
+	event, already := audit.AccountDisabled, StateDisabled
 	if active {
-		event = audit.AccountEnabled
+		event, already = audit.AccountEnabled, StateActive
+	}
+	if StateOf(u) == already && (active || !u.AwaitsApproval) { // nothing is done, and no row says so
+		return nil
 	}
 	if err := t.Audit(event, u.ID); err != nil {
 		return err

@@ -405,6 +405,12 @@ func TestEveryActIsRecorded(t *testing.T) {
 					before = func(s *sitetest.Site) any { withApp(s); return nil }
 				case strings.Contains(path, "{invitation}"):
 					before = invitation
+				case strings.HasSuffix(path, "/enable"): // of one that is enabled nothing is recorded
+					before = func(s *sitetest.Site) any {
+						s.Member("ada")
+						administer(s, http.MethodPost, "default/users/ada/disable", nil)
+						return nil
+					}
 				case strings.HasSuffix(path, "/approve"), strings.HasSuffix(path, "/refuse"):
 					before = waiting
 				}

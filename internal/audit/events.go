@@ -62,7 +62,7 @@ var Events = []struct {
 	Batched bool
 	Means   string
 }{
-	{AccountRegistered, false, "Somebody signed up (the account may wait for its confirmation), or, with `by` `administrator`, was given an account."},
+	{AccountRegistered, false, "Somebody signed up (the account may wait for its confirmation), or, with `by` `administrator`, was given an account. `groups_added` says in which groups it is."},
 	{AccountVerified, false, "An account that waited was confirmed by its mailed link."},
 	{TermsAccepted, false, "Somebody agreed to the terms, at the sign-up or at a sign-in; `version` says to which."},
 	{SignedIn, false, "A sign-in; `by` is `password`, `code` (a mailed one) or `link`, `gives` what it handed out (session, token, refresh). `trusted_device`: no second step was asked for, because the browser with this id is trusted."},
@@ -76,7 +76,7 @@ var Events = []struct {
 	{PasswordReset, false, "A new password was set by a mailed link; all sign-ins ended."},
 	{EmailChangeRequested, false, "Another e-mail address was asked for; it counts once it is confirmed."},
 	{EmailChanged, false, "The e-mail address changed; `by` is `link`, `undo` (the old one is back), `profile` (where none is confirmed) or `administrator`."},
-	{ProfileChanged, false, "Fields were changed; `fields` has their names."},
+	{ProfileChanged, false, "Fields were changed; `fields` has their names, `groups_added` and `groups_removed` the groups that came and went."},
 	{LinkRequested, true, "A mail with a link was asked for by who isn't signed in: `purpose` is `register`, `reset_password` or `login_code`. Without an account: there is none that gets it."},
 	{LinkCreated, false, "An administrator made a link by which the person sets a new password."},
 	{FactorAdded, false, "A factor of the second step was added (`type` `totp` or `passkey`), or, with `by` `undo`, came back by a mailed link; `factor` is its id."},

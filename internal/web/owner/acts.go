@@ -27,6 +27,10 @@ type Act struct {
 	Submit, Title, Intro text.Phrase
 	// Note says that it has been done, to so many accounts (count).
 	Note text.Phrase
+	// Already reports that an account is as the act would make it: nothing is done to it
+	// then, and AlreadyNote says so; nil: never.
+	Already     func(*store.User) bool
+	AlreadyNote text.Phrase
 	// Plain acts need no page: the button does them. Grave ones can't be undone.
 	Plain, Grave bool
 	// Several: the lists have a button for all accounts that are ticked.
@@ -165,10 +169,12 @@ var acts = []*Act{
 		Name: "enable", Submit: text.Say("page.admin.enable"), Note: text.Say("detail.admin_enabled"), Plain: true, Several: true,
 		Fits: func(_ *Call, u *store.User) bool { return !u.IsActive && account.StateOf(u) != account.StateWaiting }, Summary: "Lets an account sign in", Codes: []refusal.Code{refusal.CodeEmailAlreadyRegistered},
 		Asks: enabling, Beside: actMailConfirmation, Do: setActive(true),
+		Already: isState(account.StateActive), AlreadyNote: text.Say("detail.admin_enabled_already"),
 	},
 	{
 		Name: "disable", Submit: text.Say("page.admin.disable"), Note: text.Say("detail.admin_disabled"), Plain: true, Several: true,
 		Fits: func(_ *Call, u *store.User) bool { return u.IsActive }, Summary: "Ends all sign-ins, and lets nobody sign in", Codes: []refusal.Code{refusal.CodeLastAdmin}, Asks: own("page.admin.self_disable", nil), Do: setActive(false),
+		Already: isState(account.StateDisabled), AlreadyNote: text.Say("detail.admin_disabled_already"),
 	},
 	{
 		Name: "add-group", Submit: text.Say("page.admin.add_group"), Note: text.Say("detail.admin_group_added"), Several: true,
@@ -196,6 +202,10 @@ const actMailConfirmation = "mail-confirmation"
 
 func inState(state string) func(*Call, *store.User) bool {
 	return func(_ *Call, u *store.User) bool { return account.StateOf(u) == state }
+}
+
+func isState(state string) func(*store.User) bool {
+	return func(u *store.User) bool { return account.StateOf(u) == state }
 }
 
 func setActive(active bool) func(*Call, *store.User) (*Done, error) {
@@ -356,7 +366,7 @@ func (a *Act) page() *Page {
 			if err != nil || done != nil {
 				return done, err
 			}
-			done = &Done{Note: a.noteOf(1), To: "accounts/" + u.ID.String()}
+			done = &Done{Note: a.noteOf(1, a.already(u)), To: "accounts/" + u.ID.String()}
 			if a.Removes {
 				done.To = "accounts"
 			}
@@ -366,8 +376,24 @@ func (a *Act) page() *Page {
 	}
 }
 
-// noteOf says that an act has been done to so many accounts.
-func (a *Act) noteOf(count int) text.Phrase { return text.Say(a.Note.Id, text.Params{"count": count}) }
+// noteOf says that an act has been done to so many accounts, or where it was done already
+// to all of them, that.
+func (a *Act) noteOf(count, already int) text.Phrase {
+	if count > 0 && count == already {
+		return text.Say(a.AlreadyNote.Id, text.Params{"count": count})
+	}
+	return text.Say(a.Note.Id, text.Params{"count": count - already})
+}
+
+// already is how many of some accounts are as the act would make them.
+func (a *Act) already(users ...*store.User) (n int) {
+	for _, u := range users {
+		if a.Already != nil && a.Already(u) {
+			n++
+		}
+	}
+	return n
+}
 
 // heading is what the page of an act is called.
 func (a *Act) heading() text.Phrase {

@@ -12,6 +12,7 @@ import (
 
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -192,4 +193,46 @@ func TestSetupSaysWhy(t *testing.T) {
 	require.Contains(t, h.Get(to).Text, why)
 	require.NotContains(t, h.Get("/accounts/enrol-totp/").Text, why)
 	require.NotContains(t, s.SignedIn("bob").LikeBrowser().Get(to).Text, why)
+}
+
+// What is so already is not done again: the note says so, and the record has no second row.
+func TestActsThatAreDoneAlready(t *testing.T) {
+	s := newSite(t, []string{"bob", "eve"})
+	h := s.SignedIn("ada").LikeBrowser()
+	rows := func(event audit.Event) int {
+		page, err := s.Accounts.Audits(t.Context(), store.AuditQuery{Event: string(event), Limit: 10})
+		require.NoError(t, err)
+		return len(page.Rows)
+	}
+	post := func(act string) string { return h.Follow(h.Post(pathOf(t, s, "bob", act)+"/", nil)).Text }
+	require.Contains(t, post("enable"), "Nothing was changed: the account is enabled already.")
+	require.Zero(t, rows(audit.AccountEnabled))
+	require.Contains(t, post("disable"), "The account has been disabled.")
+	require.Contains(t, post("disable"), "Nothing was changed: the account is disabled already.")
+	require.Equal(t, 1, rows(audit.AccountDisabled))
+	both := sitetest.Data{"do": "disable", "accounts": []string{sitetest.UUIDOf(t, s, "bob").String(), sitetest.UUIDOf(t, s, "eve").String()}}
+	res := s.SignedIn("ada").Post(admin+"accounts", both)
+	require.Contains(t, res.Text, "refused")
+	require.Equal(t, 2, rows(audit.AccountDisabled))
+	require.Contains(t, h.Follow(h.Post(admin+"accounts/", url.Values{"do": {"disable"}, "accounts": both["accounts"].([]string)})).Text, "Nothing was changed: the 2 accounts are disabled already.")
+	require.Equal(t, 2, rows(audit.AccountDisabled))
+}
+
+// The record says which groups came and went, so that it has who was made an admin.
+func TestGroupsInTheRecord(t *testing.T) {
+	s := newSite(t, []string{"bob"})
+	h := s.SignedIn("ada")
+	set := func(groups ...string) map[string]string {
+		require.Equal(t, http.StatusOK, h.Post(pathOf(t, s, "bob", "groups"), sitetest.Data{"groups": groups}).StatusCode)
+		page, err := s.Accounts.Audits(t.Context(), store.AuditQuery{Event: string(audit.ProfileChanged), Limit: 1, Newest: true})
+		require.NoError(t, err)
+		return page.Rows[0].Details
+	}
+	require.Equal(t, map[string]string{"fields": "groups", "groups_added": "admins choir"}, set("admins", "choir"))
+	require.Equal(t, map[string]string{"fields": "groups", "groups_added": "board", "groups_removed": "admins"}, set("choir", "board"))
+	_, err := s.Accounts.Create(t.Context(), account.NewAccount{Username: "fay", Groups: []string{"admins"}})
+	require.NoError(t, err)
+	page, err := s.Accounts.Audits(t.Context(), store.AuditQuery{Event: string(audit.AccountRegistered), Limit: 1, Newest: true})
+	require.NoError(t, err)
+	require.Equal(t, map[string]string{"by": "administrator", "groups_added": "admins"}, page.Rows[0].Details)
 }

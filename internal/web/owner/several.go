@@ -87,12 +87,14 @@ func severally(path string, acts []*Act) func(*Call) (*Done, error) {
 			return &Done{View: a.viewSeveral(c, path, users, warns...)}, nil
 		}
 		var done []uuid.UUID
+		already := 0
 		refused := []notDone{}
 		for _, u := range users {
 			_, err := a.Do(c, u)
 			switch r := web.AsRefusal(err); {
 			case err == nil:
 				done = append(done, u.ID)
+				already += a.already(u)
 			case web.StatusOf(r.Code) >= 500, len(r.Fields) > 0: // for all of them the same
 				if c.HTML && len(r.Fields) > 0 && len(done) == 0 {
 					c.Refused = r
@@ -106,9 +108,9 @@ func severally(path string, acts []*Act) func(*Call) (*Done, error) {
 				refused = append(refused, notDone{u.ID, codeOf(r), c.Loc.Text(r.Phrase()), nameOf(u)})
 			}
 		}
-		out := &Done{Note: a.noteOf(len(done)), To: path, JSON: web.NewObject("done", orEmpty(done), "refused", refused)}
+		out := &Done{Note: a.noteOf(len(done), already), To: path, JSON: web.NewObject("done", orEmpty(done), "refused", refused)}
 		if len(refused) > 0 {
-			out.View = a.viewRefused(c, path, len(done), refused)
+			out.View = a.viewRefused(c, path, len(done), already, refused)
 		}
 		return c.next(out), nil
 	}
@@ -179,10 +181,10 @@ func (a *Act) viewSeveral(c *Call, path string, users []*store.User, warns ...st
 }
 
 // viewRefused says what was done to some accounts, and to which it was not.
-func (a *Act) viewRefused(c *Call, path string, done int, refused []notDone) *View {
+func (a *Act) viewRefused(c *Call, path string, done, already int, refused []notDone) *View {
 	v := &View{Title: c.Loc.Text(a.Submit)}
 	if done > 0 {
-		v.Text = []string{c.Loc.Text(a.noteOf(done))}
+		v.Text = []string{c.Loc.Text(a.noteOf(done, already))}
 	}
 	t := &Table{Label: c.Say("page.admin.not_done"), Columns: []string{c.Say("field.username"), c.Say("page.admin.why")}}
 	for _, r := range refused {
