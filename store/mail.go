@@ -73,7 +73,7 @@ const (
 	// MailEmailChanged goes to the old address, with the link that brings it back.
 	MailEmailChanged MailKind = "email_changed"
 	// MailPasswordChanged and MailLoginChanged tell the owner of an account that
-	// how one signs in to it has changed. They have no link.
+	// how one signs in to it has changed. They have no link that acts.
 	MailPasswordChanged MailKind = "password_changed"
 	MailLoginChanged    MailKind = "login_changed"
 	// MailLoginCode has a code and a link by which one signs in.
