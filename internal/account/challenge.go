@@ -59,7 +59,7 @@ const (
 )
 
 // A Challenge is what somebody is asked for besides his password. Nothing is stored for
-// it: it is signed, over the account as it is, so it ends with a new password, with the
+// it before it lets somebody in, which it does once (spentMark): it is signed, over the account as it is, so it ends with a new password, with the
 // sign-ins of the account, and with what it asked for once that is given.
 type Challenge struct {
 	// Token comes back with the answer.
@@ -301,7 +301,7 @@ func (a *Accounts) checkChallenge(tx store.Tx, token, browser string) (*store.Us
 	if a.asksFactor(u) {
 		period = FactorLifetime
 	}
-	if err := a.Signer.VerifyProof(proof, signature, a.Now(), period); err != nil || !letsBegin(u) || !slices.Contains(firstMethods, shownFirst(token)) {
+	if err := a.Signer.VerifyProof(proof, signature, a.Now(), period); err != nil || !letsBegin(u) || !slices.Contains(firstMethods, shownFirst(token)) || slices.Contains(u.UsedLinks, spentMark(token)) {
 		return nil, expired
 	}
 	return u, nil
@@ -451,6 +451,7 @@ func (a *Accounts) answerIn(t *Txn, u *store.User, in field.Input, token string,
 	if err := a.keepAccount(t, u); err != nil {
 		return nil, err
 	}
+	remember(u, spentMark(token))
 	got.Grant, err = a.letIn(t, u, client, old, amr...)
 	return nil, err
 }

@@ -272,6 +272,7 @@ func (a *Accounts) addFactor(t *Txn, u *store.User, f store.Factor, e Enroller, 
 	}
 	if e.Challenge != "" {
 		got.Begun = true
+		remember(u, spentMark(e.Challenge))
 		got.Grant, err = a.letIn(t, u, client, old, append(shownBy(shownFirst(e.Challenge)), method, MethodMulti)...)
 		return got, err
 	}

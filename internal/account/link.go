@@ -225,7 +225,7 @@ func (a *Accounts) LinkOwner(ctx context.Context, in field.Input, purpose sign.P
 	return u, err
 }
 
-// maxUsedLinks is how many of its used links an account remembers.
+// maxUsedLinks is how many of its used links an account remembers, and of its challenges.
 const maxUsedLinks = 4
 
 // hashOf is what is kept of a used link.
@@ -237,8 +237,33 @@ func hashOf(l link) store.LinkHash {
 // useLink is part of every act by a mailed link but the confirmation of an account:
 // that is told by its state, so that an account that has done nothing else takes no
 // more room. The caller writes u.
-func useLink(u *store.User, l link) {
-	u.UsedLinks = append([]store.LinkHash{hashOf(l)}, u.UsedLinks[:min(len(u.UsedLinks), maxUsedLinks-1)]...)
+func useLink(u *store.User, l link) { remember(u, hashOf(l)) }
+
+// spentTag begins what is kept of a challenge among the used links of an account, so that
+// sign-ins don't push out the links, of which people are told what they have done.
+const spentTag = "spnt"
+
+// spentMark is what is kept of a challenge that has let somebody in: it does so once,
+// however many right answers come to it.
+func spentMark(token string) (mark store.LinkHash) {
+	sum := sha256.Sum256([]byte("challenge\x00" + token))
+	copy(mark[copy(mark[:], spentTag):], sum[:])
+	return mark
+}
+
+// remember keeps a hash with the last ones of its kind, of links or of challenges. The
+// caller writes u.
+func remember(u *store.User, hash store.LinkHash) {
+	spent := func(h store.LinkHash) bool { return string(h[:len(spentTag)]) == spentTag }
+	n := 1
+	kept := slices.DeleteFunc(slices.Clone(u.UsedLinks), func(h store.LinkHash) bool {
+		if spent(h) != spent(hash) {
+			return false
+		}
+		n++
+		return n > maxUsedLinks
+	})
+	u.UsedLinks = append([]store.LinkHash{hash}, kept...)
 }
 
 // UsedLink returns the account on which a mailed link has acted already, or

@@ -29,6 +29,38 @@ func TestAttacksOnTheSecondStep(t *testing.T) {
 				sitetest.RequireError(t, thief.Post("/accounts/login-factor", answerWith(challenge, "totp", code)), 400, "totp:factor_invalid")
 			}
 		},
+		"a challenge lets in once": func(t *testing.T, s *sitetest.Site, id string, a app, codes []string) {
+			b := s.Browser().Problems()
+			for i := range 5 {
+				one, other := challenged(t, b, "ada"), challenged(t, b, "ada")
+				s.Travel(time.Minute) // the next code
+				answers := []sitetest.Data{answerWith(one, "totp", a.code()), answerWith(one, "recovery_code", codes[2*i]), answerWith(one, "recovery_code", codes[2*i+1])}
+				in := make(chan bool)
+				for _, data := range answers { // in parallel, each of them right
+					with := s.Browser().Problems()
+					maps.Copy(with.Cookie, b.Cookie)
+					go func() {
+						res := with.Post("/accounts/login-factor", data)
+						in <- res.StatusCode == http.StatusOK && with.Cookie[sitetest.SessionCookie] != ""
+					}()
+				}
+				let := 0
+				for range answers {
+					if <-in {
+						let++
+					}
+				}
+				require.Equal(t, 1, let)
+				s.Travel(time.Minute)
+				sitetest.RequireError(t, b.Post("/accounts/login-factor", answerWith(one, "totp", a.code())), 400, "challenge_expired")
+				require.Equal(t, http.StatusOK, b.Post("/accounts/login-factor", answerWith(other, "totp", a.code())).StatusCode, "that of another tab is its own")
+				require.Equal(t, http.StatusOK, b.Get("/accounts/profile").StatusCode)
+				sitetest.RequireError(t, b.Post("/accounts/login-factor", answerWith(other, "totp", a.code())), 400, "challenge_expired")
+				require.Equal(t, http.StatusOK, b.Get("/accounts/profile").StatusCode, "a form that is sent twice signs nobody out")
+				delete(b.Cookie, sitetest.SessionCookie)
+			}
+			require.Len(t, s.Stored(id).UsedLinks, 4, "the last few are kept")
+		},
 		"a challenge takes five": func(t *testing.T, s *sitetest.Site, _ string, a app, _ []string) {
 			b := s.Browser().Problems()
 			challenge := challenged(t, b, "ada")
@@ -99,9 +131,13 @@ func TestAttacksOnTheSecondStep(t *testing.T) {
 			code, had := a.code(), maps.Clone(b.Cookie)
 			require.Equal(t, http.StatusOK, b.Post("/accounts/login-factor", answerWith(challenge, "totp", code)).StatusCode)
 			b.Cookie = had
-			for range 12 { // sent again, by a browser or a network
+			again := challenged(t, b, "ada")
+			for range 4 { // sent again, by a browser or a network
 				b.Cookie = maps.Clone(had)
-				sitetest.RequireError(t, b.Post("/accounts/login-factor", answerWith(challenge, "totp", code)), 400, "totp:factor_invalid")
+				sitetest.RequireError(t, b.Post("/accounts/login-factor", answerWith(challenge, "totp", code)), 400, "challenge_expired")
+			}
+			for range 12 { // and where another sign-in asks
+				sitetest.RequireError(t, b.Post("/accounts/login-factor", answerWith(again, "totp", code)), 400, "totp:factor_invalid")
 			}
 			require.Empty(t, s.Stored(id).FactorFailures)
 			require.Zero(t, s.Stored(id).FactorFailuresInRow)
