@@ -46,7 +46,7 @@ var ownersActs = []ownersAct{
 	{path: does("bobby", ""), button: "Make a password link", selector: `form[action$="/make-link/"] button`, want: "It is shown only now"},
 	{path: does("bobby", ""), before: func(o *anOwner) {
 		o.s.Client().Post(200, "login", served.Data{"login": "bobby", "password": served.TestPassword})
-	}, tick: true, button: "Sign out", selector: `button[value="end"]`, want: "The sign-in has ended."},
+	}, tick: true, button: "End sign-ins", selector: `button[value="end"]`, want: "The sign-in has ended."},
 	{path: does("bobby", ""), button: "Sign out everywhere", selector: `form[action$="/sign-out/"] button`, want: "The person has been signed out everywhere."},
 	{path: does("bobby", ""), button: "Disable", selector: `form[action$="/disable/"] button`, want: "The account has been disabled."},
 	{path: does("bobby", ""), button: "Enable", selector: `form[action$="/enable/"] button`, want: "The account has been enabled."},

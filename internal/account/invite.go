@@ -68,7 +68,7 @@ func (a *Accounts) readInvitation(wanted NewInvitation) (*store.Invitation, erro
 	case i.Uses < 0:
 		errs.Add("uses", refusal.CodeMinValue, text.Params{"min": 1})
 	case i.Uses > 1 && wanted.Email != "": // an address is one account's
-		errs.Add("uses", refusal.CodeMaxValue, text.Params{"max": 1})
+		errs = append(errs, refusal.FieldError{Field: "uses", Code: refusal.CodeMaxValue, Params: text.Params{"max": 1}, Message: "invalid.invited_uses"})
 	case i.Uses > store.MaxInvitationUses:
 		errs.Add("uses", refusal.CodeMaxValue, text.Params{"max": store.MaxInvitationUses})
 	}

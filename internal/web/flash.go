@@ -35,18 +35,26 @@ type flash struct {
 	name, value string
 	// count is a number that the message mentions.
 	count int
+	// names are those of whom it is about, told behind it.
+	names string
 }
 
 func (f flash) phrase() text.Phrase {
-	return text.Say(f.detail, text.Params{"email": hostname.DisplayAddress(f.email), "count": f.count})
+	p := text.Say(f.detail, text.Params{"email": hostname.DisplayAddress(f.email), "count": f.count})
+	if f.names != "" {
+		p = text.Say("detail.admin_named", text.Params{"done": p, "names": f.names})
+	}
+	return p
 }
 
 // LeaveNote tells the next page of this name what has been done. The message may mention
-// an address (email) and a number (count).
+// an address (email) and a number (count); names are told
+// behind it.
 func (r *Realm) LeaveNote(w http.ResponseWriter, req *http.Request, page string, done text.Phrase) {
 	f := flash{page: page, detail: done.Id}
 	f.email, _ = done.Params["email"].(string)
 	f.count, _ = done.Params["count"].(int)
+	f.names, _ = done.Params["names"].(string)
 	r.setFlash(w, req, f)
 }
 
@@ -64,7 +72,7 @@ func (r *Realm) setFlash(w http.ResponseWriter, req *http.Request, f flash) {
 	if f.detail == "" {
 		return
 	}
-	value := url.Values{"p": {f.page}, "d": {f.detail}, "e": {f.email}, "n": {f.name}, "v": {f.value}, "c": {strconv.Itoa(f.count)}}.Encode()
+	value := url.Values{"p": {f.page}, "d": {f.detail}, "e": {f.email}, "n": {f.name}, "v": {f.value}, "c": {strconv.Itoa(f.count)}, "w": {f.names}}.Encode()
 	if len(value) <= maxFlash {
 		http.SetCookie(w, r.newCookie(req, flashSuffix, value, int(flashLifetime/time.Second)))
 	}
@@ -102,7 +110,7 @@ func (r *Realm) takeFlash(w http.ResponseWriter, req *http.Request, page string,
 		return flash{}
 	}
 	values, err := url.ParseQuery(value)
-	f := flash{page: values.Get("p"), detail: values.Get("d"), email: values.Get("e"), name: values.Get("n"), value: values.Get("v")}
+	f := flash{page: values.Get("p"), detail: values.Get("d"), email: values.Get("e"), name: values.Get("n"), value: values.Get("v"), names: values.Get("w")}
 	f.count, _ = strconv.Atoi(values.Get("c"))
 	f.count = max(0, f.count)
 	mine := err == nil && f.page == page

@@ -48,8 +48,11 @@ func showAccount(c *Call) (*Shown, error) {
 	v := &View{
 		Title: hostname.DisplayAddress(web.AccountName(u)),
 		Parts: []Part{
-			{Facts: c.facts(u), Buttons: c.actLinks(u, false), Forms: c.actForms(u), GraveButtons: c.actLinks(u, true)},
-			{Heading: c.Say("page.admin.sign_ins"), Table: c.signIns(u, signIns)},
+			{Facts: c.facts(u), Buttons: c.actLinks(u, false), Forms: c.actForms(u, false), GraveButtons: c.actLinks(u, true)},
+			{
+				Heading: c.Say("page.admin.sign_ins_of", text.Params{"name": nameOf(u)}), Text: []string{c.Say("page.admin.sign_out_text")},
+				Table: c.signIns(u, signIns), Forms: c.actForms(u, true),
+			},
 			{Heading: c.Say("page.factors.title"), Table: c.factors(u)},
 			{Heading: c.Say("page.admin.last_events"), Table: events},
 		},
@@ -76,7 +79,11 @@ func (c *Call) facts(u *store.User) []web.PageFact {
 		if list, ok := value.([]string); ok {
 			value = strings.Join(list, ", ")
 		}
-		facts = append(facts, web.FactOf(c.Loc, f, value))
+		fact := web.FactOf(c.Loc, f, value)
+		if f.Name == field.DateJoined && (u.AwaitsVerification || u.AwaitsApproval) { // he is no member yet
+			fact.Label = c.Say("page.admin.signed_up")
+		}
+		facts = append(facts, fact)
 	}
 	add := func(label, value string) { facts = append(facts, web.PageFact{Label: label, Value: value}) }
 	if account.StateOf(u) == account.StateClosing {
@@ -103,7 +110,7 @@ func (c *Call) facts(u *store.User) []web.PageFact {
 func (c *Call) signIns(u *store.User, list []*store.Session) *Table {
 	t := &Table{
 		Label: c.Say("page.admin.sign_ins"), Empty: c.Say("page.admin.no_sign_ins"), Action: c.Address("accounts/" + u.ID.String() + "/sessions"), Input: paramSessions,
-		Legend: c.Say("page.admin.with_selected"), Acts: []Button{{Value: "end", Text: c.Say("page.sessions.end")}},
+		Legend: c.Say("page.admin.with_selected"), Acts: []Button{{Value: "end", Text: c.Say("page.admin.end_sign_ins")}},
 		Columns: []string{c.Say("page.admin.program"), c.Say("page.admin.address"), c.Say("page.admin.signed_in"), c.Say("page.admin.last_used")},
 	}
 	for _, s := range list {
@@ -145,10 +152,10 @@ func shownFactors(u *store.User) []web.Object {
 }
 
 // actForms are the buttons of the acts that need no page, actLinks lead to those of the
-// others: the grave ones, or all else.
-func (c *Call) actForms(u *store.User) (forms []Form) {
+// others: the grave ones, or all else; amongSignIns as the act has it.
+func (c *Call) actForms(u *store.User, amongSignIns bool) (forms []Form) {
 	for _, a := range acts {
-		if a.Plain && (a.Fits == nil || a.Fits(c, u)) {
+		if a.Plain && a.AmongSignIns == amongSignIns && (a.Fits == nil || a.Fits(c, u)) {
 			f := a.form(c, u, a.address(c, u))
 			f.Inline = true
 			forms = append(forms, f)

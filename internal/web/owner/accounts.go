@@ -44,7 +44,7 @@ var accountPages = []*Page{
 		Doc: Doc{Get: "One account", Shows: schemaAccount},
 	},
 	{
-		Path: "accounts/{id}/sessions", Tab: "accounts", Post: endSignIns, Acts: text.Say("page.sessions.end"),
+		Path: "accounts/{id}/sessions", Tab: "accounts", Post: endSignIns, Acts: text.Say("page.admin.end_sign_ins"),
 		Doc: Doc{Post: "Ends sign-ins of an account", Body: []web.InputDoc{sessionsInput}, Codes: []refusal.Code{refusal.CodeSessionNotFound}},
 	},
 }
@@ -194,7 +194,7 @@ func (c *Call) accountsTable(page []*store.User) *Table {
 	t := &Table{
 		Label: c.Say("page.admin.accounts"), Empty: c.Say("page.admin.no_accounts"), Action: c.Address("accounts"), Input: paramAccounts,
 		Legend: c.Say("page.admin.with_selected"), Acts: c.buttons(listActs),
-		Columns: []string{c.Say("field.username"), c.Say("page.admin.name"), c.Say("field.email"), c.Say("page.admin.state"), c.Say("field.groups"), c.Say("field.date_joined")},
+		Columns: []string{c.Say("field.username"), c.Say("page.admin.name"), c.Say("field.email"), c.Say("page.admin.state"), c.Say("field.groups"), c.Say("page.admin.account_since")},
 	}
 	for _, u := range page {
 		t.Rows = append(t.Rows, Row{ID: u.ID.String(), Select: c.Say("page.admin.select", text.Params{"name": nameOf(u)}), Cells: []Cell{

@@ -31,6 +31,8 @@ type Act struct {
 	// then, and AlreadyNote says so; nil: never.
 	Already     func(*store.User) bool
 	AlreadyNote text.Phrase
+	// AmongSignIns: its button stands below the sign-ins, with its Intro.
+	AmongSignIns bool
 	// Plain acts need no page: the button does them. Grave ones can't be undone.
 	Plain, Grave bool
 	// Several: the lists have a button for all accounts that are ticked.
@@ -150,7 +152,7 @@ var acts = []*Act{
 		Do: func(c *Call, u *store.User) (*Done, error) { return nil, c.MailConfirmation(c.Req.Context(), u.ID) },
 	},
 	{
-		Name: "sign-out", Submit: text.Say("page.admin.sign_out"), Note: text.Say("detail.admin_signed_out"), Plain: true,
+		Name: "sign-out", Submit: text.Say("page.admin.sign_out"), Intro: text.Say("page.admin.sign_out_text"), Note: text.Say("detail.admin_signed_out"), Plain: true, AmongSignIns: true,
 		Summary: "Ends all sign-ins, links and known devices",
 		Do: func(c *Call, u *store.User) (*Done, error) {
 			_, err := c.EndSignIns(c.Req.Context(), u.ID)
@@ -411,6 +413,9 @@ func (a *Act) address(c *Call, u *store.User) string {
 // frame is what all pages of an act on one account have.
 func (a *Act) frame(c *Call, u *store.User) *View {
 	v := &View{Title: c.Loc.Text(a.heading()), Text: []string{hostname.DisplayAddress(web.AccountName(u))}}
+	if a.Grave && u.Email != "" && u.Username != "" {
+		v.Text = append(v.Text, emailOf(u))
+	}
 	if a.Intro.Id != "" {
 		v.Text = append(v.Text, c.Loc.Text(a.Intro))
 	}

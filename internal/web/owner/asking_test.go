@@ -164,7 +164,7 @@ func TestProvingSaysWhatFor(t *testing.T) {
 	}{
 		"accounts/" + bob + "/disable/":  {url.Values{}, []string{">Disable<", ">bob<", `href="/accounts/admin/accounts/` + bob + `/"`}},
 		"accounts/" + bob + "/edit/":     {url.Values{}, []string{">Edit the profile<", ">bob<"}},
-		"accounts/" + bob + "/sessions/": {url.Values{}, []string{">Sign out<", ">bob<"}},
+		"accounts/" + bob + "/sessions/": {url.Values{}, []string{">End sign-ins<", ">bob<"}},
 		"accounts/":                      {url.Values{"do": {"delete"}, "accounts": many}, []string{">Delete<", ">bob, carol, bob", "…<", `href="/accounts/admin/accounts/"`}},
 		"accounts/new/":                  {url.Values{}, []string{">New account<"}},
 		"waiting/":                       {url.Values{"do": {"approve"}, "accounts": {carol}}, []string{">Approve<", ">carol<", `href="/accounts/admin/waiting/"`}},
@@ -235,4 +235,33 @@ func TestGroupsInTheRecord(t *testing.T) {
 	page, err := s.Accounts.Audits(t.Context(), store.AuditQuery{Event: string(audit.AccountRegistered), Limit: 1, Newest: true})
 	require.NoError(t, err)
 	require.Equal(t, map[string]string{"by": "administrator", "groups_added": "admins"}, page.Rows[0].Details)
+}
+
+// What an act ends is said before it, who only waits is no member, and a note names those
+// of whom it is about.
+func TestWordsBesideActs(t *testing.T) {
+	s := approvingSite(t)
+	h := s.SignedIn("ada").LikeBrowser()
+	bob, eve := waits(t, s, "bob", "x"), waits(t, s, "eve", "x")
+	page := h.Get(admin + "accounts/" + bob + "/").Text
+	require.Contains(t, page, "<dt>Signed up</dt>")
+	require.NotContains(t, page, "Member since")
+	require.Contains(t, page, "<h2>Sign-ins of bob</h2>")
+	require.Contains(t, page, "Links that were mailed before no longer work.")
+	require.Contains(t, h.Get(admin+"accounts/"+bob+"/delete/").Text, "<p>bob@example.org</p>")
+	res := h.Post(admin+"waiting/", url.Values{"do": {"approve"}, "accounts": {bob, eve}})
+	require.Contains(t, h.Follow(res).Text, "2 accounts have been approved. Accounts: bob, eve")
+	require.Contains(t, h.Get(admin+"accounts/"+bob+"/").Text, "<dt>Member since</dt>")
+}
+
+// An invitation says what it skips, whom it is for and how long it is good.
+func TestWordsOfInvitations(t *testing.T) {
+	h := newSite(t, nil).SignedIn("ada").LikeBrowser()
+	require.Contains(t, h.Get(admin+"invitations/new/").Text, "Whoever is invited needs no approval")
+	page := h.Post(admin+"invitations/new/", url.Values{"email": {"ivy@example.org"}, "uses": {"10"}}).Text
+	require.Contains(t, page, "Leave the number at 1: an invitation with an address is for one person.")
+	page = h.Post(admin+"invitations/new/", url.Values{"uses": {"10"}, "groups": {"choir"}, "expires": {"7d"}}).Text
+	for _, want := range []string{"<dt>For</dt><dd>Anybody</dd>", "<dt>Number of sign-ups</dt><dd>10</dd>", "<dt>Valid until</dt>", "<dd>choir</dd>"} {
+		require.Contains(t, page, want)
+	}
 }

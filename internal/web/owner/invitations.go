@@ -4,6 +4,7 @@
 package owner
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strconv"
@@ -198,17 +199,18 @@ func showNewInvitation(c *Call) (*Shown, error) {
 	form := Form{Action: c.Address(pathNewInvitation), Submit: c.Say("page.admin.invite_submit")}
 	email := web.EmailField(text.Say("field.email"))
 	email.Required, email.Hint = false, text.Say("hint.admin_invited")
-	form.Fields = []web.PageField{
-		c.Field(email, ""), c.Field(c.groupsField(), ""),
-		c.Field(web.NumberField("uses", text.Say("page.admin.uses"), 1, store.MaxInvitationUses), "1"),
-		c.Field(web.ChoiceField("expires", text.Say("page.admin.good_for"), periods, labels), "7d"),
-		c.Field(web.TextField("note", text.Say("page.admin.note"), false), ""),
-	}
+	form.Fields = []web.PageField{c.Field(email, "")}
 	if c.Policy.SendsMail {
 		form.Fields = append(form.Fields, c.Field(web.BoxField("mail", text.Say("page.admin.mail_it")), ""))
 	}
+	form.Fields = append(form.Fields,
+		c.Field(c.groupsField(), ""),
+		c.Field(web.NumberField("uses", text.Say("page.admin.uses"), 1, store.MaxInvitationUses), "1"),
+		c.Field(web.ChoiceField("expires", text.Say("page.admin.good_for"), periods, labels), "7d"),
+		c.Field(web.TextField("note", text.Say("page.admin.note"), false), ""),
+	)
 	v := &View{
-		Title: c.Say("page.admin.invite"), Parts: []Part{{Forms: []Form{form}}},
+		Title: c.Say("page.admin.invite"), Text: []string{c.Say("page.admin.invite_text")}, Parts: []Part{{Forms: []Form{form}}},
 		Links: []web.PageLink{{Href: c.Address(pathInvitations), Text: c.Say("link.admin_invitations")}},
 	}
 	if err := c.tellWhoseAddress(v); err != nil {
@@ -294,7 +296,7 @@ func invite(c *Call) (*Done, error) {
 	if !c.HTML {
 		return &Done{JSON: append(invitationShown(i), web.NewObject("link", link, "mailed", wanted.Mail)...)}, nil
 	}
-	once := Part{Text: []string{c.Say("page.admin.link_once")}, Copy: &Copy{c.Say("page.admin.link"), link}}
+	once := Part{Text: []string{c.Say("page.admin.link_once")}, Facts: c.invitationFacts(i), Copy: &Copy{c.Say("page.admin.link"), link}}
 	if wanted.Mail {
 		once.Text = append(once.Text, c.Say("page.admin.link_mailed", text.Params{"email": hostname.DisplayAddress(i.Email)}))
 	}
@@ -302,6 +304,19 @@ func invite(c *Call) (*Done, error) {
 		Title: c.Say("page.admin.invitation_made"), Parts: []Part{once},
 		Links: []web.PageLink{{Href: c.Address(pathNewInvitation), Text: c.Say("page.admin.invite")}, {Href: c.Address(pathInvitations), Text: c.Say("link.admin_invitations")}},
 	}}, nil
+}
+
+// invitationFacts are what a new invitation is good for.
+func (c *Call) invitationFacts(i *store.Invitation) []web.PageFact {
+	facts := []web.PageFact{
+		{Label: c.Say("page.admin.invited"), Value: cmp.Or(hostname.DisplayAddress(i.Email), c.Say("page.admin.anybody"))},
+		{Label: c.Say("page.admin.uses"), Value: strconv.Itoa(i.Uses)},
+		{Label: c.Say("page.admin.good_until"), Value: c.Loc.Moment(moment(i.Expires))},
+	}
+	if len(i.Groups) > 0 {
+		facts = append(facts, web.PageFact{Label: c.Say("field.groups"), Value: strings.Join(i.Groups, ", ")})
+	}
+	return facts
 }
 
 // limit is how many rows are asked for; a page for people has its own.

@@ -3,7 +3,9 @@
 package owner
 
 import (
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -87,7 +89,7 @@ func severally(path string, acts []*Act) func(*Call) (*Done, error) {
 			return &Done{View: a.viewSeveral(c, path, users, warns...)}, nil
 		}
 		var done []uuid.UUID
-		already := 0
+		already, names := 0, []string{}
 		refused := []notDone{}
 		for _, u := range users {
 			_, err := a.Do(c, u)
@@ -95,6 +97,7 @@ func severally(path string, acts []*Act) func(*Call) (*Done, error) {
 			case err == nil:
 				done = append(done, u.ID)
 				already += a.already(u)
+				names = append(names, nameOf(u))
 			case web.StatusOf(r.Code) >= 500, len(r.Fields) > 0: // for all of them the same
 				if c.HTML && len(r.Fields) > 0 && len(done) == 0 {
 					c.Refused = r
@@ -108,12 +111,38 @@ func severally(path string, acts []*Act) func(*Call) (*Done, error) {
 				refused = append(refused, notDone{u.ID, codeOf(r), c.Loc.Text(r.Phrase()), nameOf(u)})
 			}
 		}
-		out := &Done{Note: a.noteOf(len(done), already), To: path, JSON: web.NewObject("done", orEmpty(done), "refused", refused)}
+		out := &Done{Note: named(a.noteOf(len(done), already), names), To: path, JSON: web.NewObject("done", orEmpty(done), "refused", refused)}
 		if len(refused) > 0 {
 			out.View = a.viewRefused(c, path, len(done), already, refused)
 		}
 		return c.next(out), nil
 	}
+}
+
+// maxNamed is how many accounts a note names, and maxName how many bytes of a name.
+const (
+	maxNamed = 5
+	maxName  = 60
+)
+
+// named is a note with the accounts that it is about, the first of many.
+func named(note text.Phrase, names []string) text.Phrase {
+	if len(names) == 0 {
+		return note
+	}
+	more := len(names) > maxNamed
+	names = slices.Clone(names[:min(len(names), maxNamed)])
+	for i, name := range names {
+		if len(name) > maxName {
+			names[i] = strings.ToValidUTF8(name[:maxName], "") + "…"
+		}
+	}
+	if more {
+		names = append(names, "…")
+	}
+	params := maps.Clone(note.Params)
+	params["names"] = strings.Join(names, ", ")
+	return text.Phrase{Id: note.Id, Params: params}
 }
 
 func orEmpty(ids []uuid.UUID) []uuid.UUID {

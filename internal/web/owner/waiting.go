@@ -36,7 +36,7 @@ func showWaiting(c *Call) (*Shown, error) {
 	t := &Table{
 		Label: c.Say("page.admin.waiting"), Empty: c.Say("page.admin.nobody_waits"), Action: c.Address(pathWaiting), Input: paramAccounts,
 		Legend: c.Say("page.admin.with_selected"), Acts: c.buttons(waitingActs),
-		Columns: []string{c.Say("field.username"), c.Say("page.admin.name"), c.Say("field.email"), c.Say("page.admin.reason"), c.Say("field.date_joined")},
+		Columns: []string{c.Say("field.username"), c.Say("page.admin.name"), c.Say("field.email"), c.Say("page.admin.reason"), c.Say("page.admin.signed_up")},
 	}
 	for _, u := range page.Users {
 		t.Rows = append(t.Rows, Row{ID: u.ID.String(), Select: c.Say("page.admin.select", text.Params{"name": nameOf(u)}), Cells: []Cell{
