@@ -128,8 +128,9 @@ func (d PageData) Lang() string { return d.loc.Name }
 // about, or empty.
 type PageError struct{ Field, Text string }
 
-// PageFact is a field of an account as it is shown.
-type PageFact struct{ Label, Value string }
+// PageFact is a field of an account as it is shown. Time is in place of the value: a
+// moment, given as in RFC 3339.
+type PageFact struct{ Label, Value, Time string }
 
 // PageSession is a sign-in as the template sees it. Device is what a person
 // recognises in UserAgent: "Firefox, Linux", or all of it where nothing is known.
@@ -368,7 +369,7 @@ func (p *pages) parse(folder string) error {
 func (p *pages) samples(name string) []PageData {
 	full := PageData{
 		Page: name, Title: "x", Text: []string{"x"}, Note: "x", SignedInAs: "x", Errors: []PageError{{Field: "x", Text: "x"}, {Text: "x"}},
-		Facts: []PageFact{{"x", "x"}}, Sessions: []PageSession{{ID: "x", UserAgent: "x", Device: "x", Current: true}, {}}, Action: &PageLink{"x", "x"}, Links: []PageLink{{"x", "x"}}, Brand: "x", Logo: "x",
+		Facts: []PageFact{{"x", "x", ""}, {"x", "", "x"}}, Sessions: []PageSession{{ID: "x", UserAgent: "x", Device: "x", Current: true}, {}}, Action: &PageLink{"x", "x"}, Links: []PageLink{{"x", "x"}}, Brand: "x", Logo: "x",
 		Factors: []PageFactor{{ID: "x", Created: "x", LastUsed: "x"}, {}}, Trusted: []PageTrusted{{ID: "x", Device: "x", Current: true}, {}}, Picture: "x", App: &PageURL{"x", "x"}, Codes: []string{"x"}, Download: &PageURL{"x", "x"},
 		Form: &PageForm{Again: true, Username: "x", Hidden: []PageHidden{{"x", "x"}}, Passkey: &PagePasskey{Sudo: "x", Autofill: true, Needed: "x"}}, Script: "x",
 		Passkey: &PageForm{Hidden: []PageHidden{{"x", "x"}}, Passkey: &PagePasskey{Creates: true, Alone: true}},

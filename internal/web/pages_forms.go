@@ -453,7 +453,13 @@ func Facts(c *Call, f *Form) []PageFact {
 
 // FactOf is a field with a value that it has, for a person.
 func FactOf(l *text.Locale, f *field.Field, value any) PageFact {
-	return PageFact{l.Text(labelPhrase(f)), factText(l, f.Kind, value)}
+	fact := PageFact{Label: l.Text(labelPhrase(f))}
+	if moment, ok := value.(string); ok && moment != "" && f.Kind == field.KindTime {
+		fact.Time = moment
+	} else {
+		fact.Value = factText(l, f.Kind, value)
+	}
+	return fact
 }
 
 // longWord is from how many characters on a word may be broken, and how many its pieces

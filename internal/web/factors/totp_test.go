@@ -5,6 +5,7 @@ package factors_test
 import (
 	"encoding/base32"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -188,4 +189,14 @@ func TestGroupsThatHaveToHaveAFactor(t *testing.T) {
 	challenge = challenged(t, other, "ada")
 	sitetest.RequireError(t, other.Post("/accounts/enrol-totp", sitetest.Data{"challenge": challenge}), 400, "challenge_expired")
 	require.Equal(t, http.StatusOK, other.Post("/accounts/login-factor", answerWith(challenge, "totp", a.code())).StatusCode)
+}
+
+// The app names an account as the pages and mails name the site.
+func TestTOTPNamesTheSiteByItsTitle(t *testing.T) {
+	s := sitetest.New(t, func(s *registration.Settings) { s.Pages.Title = "Garden & Friends" })
+	s.Member("ada")
+	uri, err := url.Parse(s.SignedIn("ada").Post("/accounts/enrol-totp", sitetest.Data{}).JSON(t)["uri"].(string))
+	require.NoError(t, err)
+	require.Equal(t, "Garden & Friends", uri.Query().Get("issuer"))
+	require.Equal(t, "/Garden & Friends:ada", uri.Path)
 }

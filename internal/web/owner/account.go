@@ -6,7 +6,6 @@ package owner
 import (
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
@@ -87,7 +86,7 @@ func (c *Call) facts(u *store.User) []web.PageFact {
 	}
 	add := func(label, value string) { facts = append(facts, web.PageFact{Label: label, Value: value}) }
 	if account.StateOf(u) == account.StateClosing {
-		add(c.Say("page.admin.closing"), c.Loc.Moment(u.LeavesAt.Format(time.RFC3339)))
+		facts = append(facts, web.PageFact{Label: c.Say("page.admin.closing"), Time: moment(u.LeavesAt)})
 	}
 	if u.Email != "" {
 		proven := text.Say("value.no")

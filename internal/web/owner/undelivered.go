@@ -215,7 +215,7 @@ func (c *Call) mailProblems(u *store.User) (*Part, error) {
 	if at := u.Unreachable; at.Email != "" && at.Email == u.Email {
 		part.Text = []string{c.Say("page.admin.unreachable_text", text.Params{"email": emailOf(u)})}
 		part.Facts = []web.PageFact{
-			{Label: c.Say("page.admin.server_words"), Value: mail.Printable(at.Words)}, {Label: c.Say("page.admin.when"), Value: c.Loc.Moment(moment(at.Since))},
+			{Label: c.Say("page.admin.server_words"), Value: mail.Printable(at.Words)}, {Label: c.Say("page.admin.when"), Time: moment(at.Since)},
 		}
 	}
 	health, err := outbox.HealthOf(c.Req.Context(), c.Store)

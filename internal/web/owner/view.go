@@ -213,7 +213,7 @@ func (s *Server) Samples() []any {
 	link := []web.PageLink{{Href: "x", Text: "x"}}
 	row := Row{ID: "x", Select: "x", Checked: true, Cells: []Cell{{Text: "x", Href: "x"}, {Time: "x"}, {Text: "x", Code: "x"}}}
 	full := Part{
-		Heading: "x", Text: []string{"x"}, Facts: []web.PageFact{{Label: "x", Value: "x"}}, Copy: &Copy{"x", "x"}, Filter: &form,
+		Heading: "x", Text: []string{"x"}, Facts: []web.PageFact{{Label: "x", Value: "x"}, {Label: "x", Time: "x"}}, Copy: &Copy{"x", "x"}, Filter: &form,
 		Table: &Table{Label: "x", Columns: []string{"x", "x", "x"}, Rows: []Row{row}, Action: "x", Input: "x", Legend: "x", Acts: []Button{{"x", "x", true}, {}}, Hidden: form.Hidden},
 		Forms: []Form{form, {}}, Buttons: link, GraveButtons: link, Pager: link,
 	}
