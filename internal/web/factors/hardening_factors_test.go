@@ -61,6 +61,19 @@ func TestAttacksOnTheSecondStep(t *testing.T) {
 			}
 			require.Len(t, s.Stored(id).UsedLinks, 4, "the last few are kept")
 		},
+		"a recovery code where the app's is asked for": func(t *testing.T, s *sitetest.Site, id string, _ app, codes []string) {
+			for range 2 { // the second time it is used up
+				b := s.Browser().Problems()
+				challenge := challenged(t, b, "ada")
+				res := b.Post("/accounts/login-factor", answerWith(challenge, "totp", codes[0]))
+				require.Len(t, s.Stored(id).RecoveryCodes, 9)
+				if res.StatusCode != http.StatusOK {
+					sitetest.RequireError(t, res, 400, "recovery_code:factor_invalid")
+					require.Len(t, s.Stored(id).FactorFailures, 1)
+				}
+			}
+			require.Len(t, s.Stored(id).FactorFailures, 1)
+		},
 		"a challenge takes five": func(t *testing.T, s *sitetest.Site, _ string, a app, _ []string) {
 			b := s.Browser().Problems()
 			challenge := challenged(t, b, "ada")
