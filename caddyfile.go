@@ -406,6 +406,7 @@ func parseRequireLogin(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, err
 //		group <name> [<name> …]
 //		copy_headers [percent]
 //		keep_credentials
+//		basic [on|off]
 //		login_url <url>
 //		factors 2
 //		max_age <duration>|off
@@ -429,6 +430,7 @@ func (g *Guard) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"max_age":          ageOption(func(d caddy.Duration) { g.MaxAge = d }),
 		"copy_headers":     headersOption(g),
 		"keep_credentials": flagOption(&g.KeepCredentials),
+		"basic":            flagOption(&g.Basic),
 	})
 }
 

@@ -210,7 +210,7 @@ func TestEmptyValueInTheCaddyfile(t *testing.T) {
 			cases[path] = [2]string{in(line), path + what}
 		}
 	}
-	for _, setting := range []string{"realm", "group", "login_url", "factors", "max_age", "copy_headers", "keep_credentials"} {
+	for _, setting := range []string{"realm", "group", "login_url", "factors", "max_age", "copy_headers", "keep_credentials", "basic"} {
 		cases["guard "+setting] = [2]string{"require_login {\n" + setting + " \"\"\n}", setting + what}
 	}
 	for _, name := range slices.Sorted(maps.Keys(cases)) {

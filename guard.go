@@ -85,6 +85,11 @@ type Guard struct {
 	// asks the endpoints for its visitor. Default: they are taken off, so that an app
 	// that is broken into can't act for whoever visits it.
 	KeepCredentials bool `json:"keep_credentials,omitempty"`
+	// Takes a token for programs as the password of HTTP Basic too, with the account's
+	// username or e-mail address: for clients of WebDAV, Git, calendars and podcasts, which
+	// know nothing else. Who is refused is told so, but for browsers, which would ask for a
+	// password of their own. Default: off.
+	Basic bool `json:"basic,omitempty"`
 	// Where this was configured; it only makes errors clearer.
 	Source string `json:"source,omitempty"`
 
@@ -176,6 +181,9 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 		return nil
 	}
 	p, err := r.authenticate(req)
+	if g.Basic {
+		w, p, err = g.byBasic(w, req, r, p, err)
+	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return r.refuse(w, req, nil, err, origin)
 	}

@@ -17,6 +17,7 @@ var endpoints = []func(*web.Realm) *web.Endpoint{
 	signin.EndpointLogin, signin.EndpointLoginFactor, signin.EndpointStepUp, signin.EndpointSendLoginCode, signin.EndpointLoginCode, signin.EndpointPasskeyLoginOptions, signin.EndpointPasskeyLogin, signin.EndpointLogout, signin.EndpointRefreshToken, signin.EndpointSessions, signin.EndpointRevokeSession,
 	self.EndpointProfile, self.EndpointChangePassword, self.EndpointSendResetPasswordLink, self.EndpointResetPassword, self.EndpointSetPassword,
 	self.EndpointRegisterEmail, self.EndpointVerifyEmail, self.EndpointUndoEmail, self.EndpointExport, self.EndpointDeleteAccount,
+	self.EndpointTokens, self.EndpointCreateToken, self.EndpointRevokeToken,
 	factors.EndpointFactors, factors.EndpointEnrolTOTP, factors.EndpointTOTPPicture, factors.EndpointConfirmTOTP, factors.EndpointPasskeyOptions, factors.EndpointAddPasskey, factors.EndpointRecoveryCodes,
 	factors.EndpointRemoveFactor, factors.EndpointRenameFactor, factors.EndpointUndoFactor,
 	factors.EndpointTrustedDevices, factors.EndpointRevokeTrustedDevice,

@@ -157,6 +157,9 @@ func (e *resources) flush(ctx context.Context, p *outbox.Courier) {
 	if err := e.sessions.Flush(ctx); err != nil && ctx.Err() == nil {
 		p.Logger.Error("the last uses of sessions could not be written", zap.Error(err))
 	}
+	if err := e.sessions.FlushPrograms(ctx, e.keyIndex.KeysOf); err != nil && ctx.Err() == nil {
+		p.Logger.Error("the last uses of tokens for programs could not be written", zap.Error(err))
+	}
 	if err := e.throttles.Flush(ctx, budgetStore{e.store}); err != nil && ctx.Err() == nil {
 		p.Logger.Error("the budgets of the throttles could not be written", zap.Error(err))
 	}

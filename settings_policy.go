@@ -213,7 +213,7 @@ func (r *realm) linkPages() map[sign.Purpose]string {
 func (r *realm) signing(a *account.Accounts) letter.Signing {
 	pages := map[store.MailKind]string{store.MailApproved: r.page("login"), store.MailAccountClosed: r.page("login"), store.MailInvitation: r.page("register"), store.MailLoginCode: r.page("login-code")}
 	if r.Options.ResetPassword.Enabled { // where somebody goes whose password another may know
-		for _, kind := range []store.MailKind{store.MailPasswordChanged, store.MailLoginChanged, store.MailFactorGuessed, store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade} {
+		for _, kind := range []store.MailKind{store.MailPasswordChanged, store.MailLoginChanged, store.MailFactorGuessed, store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade, store.MailProgramToken} {
 			pages[kind] = r.page("send-reset-password-link")
 		}
 	}

@@ -44,7 +44,8 @@ type User struct {
 	// Groups are the names of the groups that an administrator has put it in.
 	Groups []string
 	// AMR is how he has shown who he is, as RFC 8176 names the methods, and besides mail
-	// and rec (a recovery code); AuthTime is when he did so last.
+	// and rec (a recovery code); AuthTime is when he did so last. A token for programs shows
+	// nothing: AMR is empty and AuthTime zero.
 	AMR      []string
 	AuthTime time.Time
 	// Public has every field that the configuration calls public, by its name. The
@@ -159,6 +160,9 @@ func (who *signedIn) placeholder(name string) (any, bool) {
 	case placeholderAMR:
 		return strings.Join(who.session.Methods(), ","), true
 	case placeholderAuthTime:
+		if who.session.Kind == store.KindProgram {
+			return "", true
+		}
 		return strconv.FormatInt(who.session.ShownAt().Unix(), 10), true
 	}
 	return who.realm.placeholder(who.user, name)
@@ -211,6 +215,31 @@ func (r *realm) groupsOf(u *store.User) []string {
 			zap.String("user", u.ID.String()))
 	}
 	return groups
+}
+
+// byBasic lets a program in that nothing else has let in, and has what refuses it say that
+// HTTP Basic would be taken. Not to a browser: it would ask for a password of its own.
+func (g *Guard) byBasic(w http.ResponseWriter, req *http.Request, r *realm, p session.Principal, err error) (http.ResponseWriter, session.Principal, error) {
+	if errors.Is(err, store.ErrNotFound) {
+		p, err = r.ByBasic(req)
+	}
+	if err != nil && len(req.Header["Sec-Fetch-Mode"]) == 0 {
+		w = &basicWriter{caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, `Basic realm="` + r.Name + `", charset="UTF-8"`}
+	}
+	return w, p, err
+}
+
+// A basicWriter adds its challenge to a 401 of ours.
+type basicWriter struct {
+	caddyhttp.ResponseWriterWrapper
+	challenge string
+}
+
+func (w *basicWriter) WriteHeader(status int) {
+	if status == http.StatusUnauthorized {
+		w.Header().Add("WWW-Authenticate", w.challenge)
+	}
+	w.ResponseWriterWrapper.WriteHeader(status)
 }
 
 // demand is what the guard asks of a sign-in.

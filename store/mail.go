@@ -114,6 +114,8 @@ const (
 	MailRecoveryUsed MailKind = "recovery_used"
 	MailRecoveryFew  MailKind = "recovery_few"
 	MailRecoveryMade MailKind = "recovery_made"
+	// MailProgramToken says that a token for programs was made.
+	MailProgramToken MailKind = "program_token"
 	// MailFactorsReset says that an owner of the site has taken all of it away.
 	MailFactorsReset MailKind = "factors_reset"
 )

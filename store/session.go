@@ -19,6 +19,9 @@ const (
 	// KindRefresh is a sign-in that lives on by refresh tokens: the family of
 	// all that follow from it, and of the access tokens (JWT) that they give.
 	KindRefresh
+	// KindProgram is a token for programs: no record of its own has it, only what a
+	// request by one looks like to who asks for its sign-in.
+	KindProgram
 )
 
 // Session is one sign-in of one account: a browser's session, an API token or
@@ -54,9 +57,12 @@ type Session struct {
 	AuthTime time.Time
 }
 
-// Methods is AMR; a sign-in from before that was kept was by the password. It is to be
-// read only.
+// Methods is AMR; a sign-in from before that was kept was by the password, and who comes
+// with a token for programs has shown nothing. It is to be read only.
 func (s *Session) Methods() []string {
+	if s.Kind == KindProgram {
+		return nil
+	}
 	if len(s.AMR) == 0 {
 		return passwordOnly
 	}
@@ -65,9 +71,10 @@ func (s *Session) Methods() []string {
 
 var passwordOnly = []string{"pwd"}
 
-// ShownAt is AuthTime; who has signed in before that was kept showed it then.
+// ShownAt is AuthTime; who has signed in before that was kept showed it then. It is zero
+// where nothing was shown (KindProgram).
 func (s *Session) ShownAt() time.Time {
-	if s.AuthTime.IsZero() {
+	if s.AuthTime.IsZero() && s.Kind != KindProgram {
 		return s.Created
 	}
 	return s.AuthTime

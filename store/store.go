@@ -357,6 +357,8 @@ type User struct {
 	// steady clock, by which it is removed.
 	LeavesAt time.Time
 	LeavesBy time.Time
+	// ProgramTokens are its tokens for programs, the oldest first.
+	ProgramTokens []ProgramToken
 
 	brief bool
 }

@@ -200,6 +200,14 @@ var capabilities = []capability{
 		h.link = sitetest.Data{account.ParamRefreshToken: signInForTokens(h)}
 	}, func(h *handOut) bool { return h.works("refresh-token", nil) }},
 	{"access token (JWT) at the guard", sitetest.WithJWT, false, func(h *handOut) { signInForTokens(h) }, holderIsIn("/members/")},
+	{"token for programs at the guard", nil, false, func(h *handOut) {
+		made := h.must(h.holder.Post("/accounts/create-token", sitetest.Data{"name": "Calendar"})).JSON(h.t)
+		h.link = sitetest.Data{"token": made["token"]}
+	}, func(h *handOut) bool {
+		b := h.Site.Browser()
+		b.Header.Set("Authorization", "Bearer "+h.link["token"].(string))
+		return b.Get("/members/").StatusCode == http.StatusOK
+	}},
 	{"device cookie", nil, false, func(*handOut) {}, cookieIsGood(web.DeviceSuffix, sign.PurposeDevice)},
 	{"trusted browser (no second step)", func(s *registration.Settings) { s.Factors.TrustedDevice = caddy.Duration(24 * time.Hour) }, false, func(h *handOut) {
 		body := h.must(h.owner.Post("/accounts/enrol-totp", sitetest.Data{})).JSON(h.t)

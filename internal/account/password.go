@@ -297,7 +297,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, p session.Principal, in f
 			}
 			keep = grant.Session.Hash
 		}
-		if err := t.EndSessions(u, &keep); err != nil {
+		if err := t.endSignIns(u, &keep); err != nil { // programs know no password
 			return err
 		}
 		a.setHash(u, hash)

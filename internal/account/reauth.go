@@ -278,6 +278,9 @@ func (d Demand) Met(s *store.Session, now time.Time) bool {
 // Missing says what a sign-in has not shown: a factor, or anything lately. A recovery code
 // is no factor: it opens the way to a new one.
 func (d Demand) Missing(s *store.Session, now time.Time) (factor, again bool) {
+	if s.Kind == store.KindProgram { // which has shown nothing, at no time
+		return d.Factors > 1, d.MaxAge > 0
+	}
 	return d.Factors > 1 && !slices.Contains(s.AMR, MethodMulti), d.MaxAge > 0 && now.Sub(s.ShownAt()) >= d.MaxAge
 }
 

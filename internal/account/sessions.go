@@ -233,10 +233,16 @@ func (t *Txn) endSession(hash store.TokenHash) error {
 	return nil
 }
 
-// EndSessions ends every session and token of an account, but keep's. Where they
-// are too many for one transaction it raises the epochs of u, which ends them all
-// the same: the caller has to put u then (raised), and the records go later.
+// EndSessions ends every session and token of an account, those for programs too, but
+// keep's; the caller has to put u. Where the sign-ins are too many for one transaction it raises the epochs of u, which ends them all
+// the same (raised), and the records go later.
 func (t *Txn) EndSessions(u *store.User, keep *store.TokenHash) error {
+	u.ProgramTokens = nil
+	return t.endSignIns(u, keep)
+}
+
+// endSignIns is EndSessions, but leaves the tokens for programs.
+func (t *Txn) endSignIns(u *store.User, keep *store.TokenHash) error {
 	return t.endAll(u, keep, store.KindSession, store.KindToken, store.KindRefresh)
 }
 

@@ -21,6 +21,8 @@ const (
 	SignedOut            Event = "signed_out"
 	SessionsEnded        Event = "sessions_ended"
 	TokenCreated         Event = "token_created"
+	ProgramTokenCreated  Event = "program_token_created"
+	ProgramTokenRevoked  Event = "program_token_revoked"
 	TokenReused          Event = "token_reused"
 	PasswordChanged      Event = "password_changed"
 	PasswordReset        Event = "password_reset"
@@ -71,6 +73,8 @@ var Events = []struct {
 	{SignedOut, false, "A sign-out; with `tokens`, the account's tokens ended too."},
 	{SessionsEnded, false, "Sign-ins were ended from the list: `which` is `one`, `others` or `all`."},
 	{TokenCreated, false, "A sign-in handed out an API token or a refresh token (`kind`)."},
+	{ProgramTokenCreated, false, "Somebody made a token for a program (`token` is its id, `path` and `groups` what it is limited to)."},
+	{ProgramTokenRevoked, false, "A token for a program was revoked."},
 	{TokenReused, false, "A refresh token came again after it had been exchanged: its sign-in was ended."},
 	{PasswordChanged, false, "The password was changed, by who knew it or by an administrator; all other sign-ins ended."},
 	{PasswordReset, false, "A new password was set by a mailed link; all sign-ins ended."},

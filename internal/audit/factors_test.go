@@ -57,9 +57,28 @@ func trust(s *sitetest.Site, e enrolled) {
 	ok(s, b, "login-factor", sitetest.Data{"challenge": challenge, "totp": e.code(s), "trust_device": true})
 }
 
+// made is ok for what makes something.
+func made(s *sitetest.Site, b *sitetest.Browser, endpoint string, body sitetest.Data) map[string]any {
+	s.T.Helper()
+	res := b.Post("/accounts/"+endpoint, body)
+	require.Equal(s.T, http.StatusCreated, res.StatusCode, res.Text)
+	return res.JSON(s.T)
+}
+
 func init() {
 	maps.Copy(auditedEndpoints, map[string]auditedAct{
 		"factors": {}, // shows
+		"tokens":  {}, // shows
+		"create-token": {before: func(s *sitetest.Site) any { s.Member("ada"); return s.SignedIn("ada") }, act: func(s *sitetest.Site, b any) {
+			made(s, b.(*sitetest.Browser), "create-token", sitetest.Data{"name": "Calendar", "path": "/dav"})
+		}, events: "program_token_created"},
+		"revoke-token": {before: func(s *sitetest.Site) any {
+			s.Member("ada")
+			b := s.SignedIn("ada")
+			return []any{b, made(s, b, "create-token", sitetest.Data{"name": "Calendar"})["id"]}
+		}, act: func(s *sitetest.Site, with any) {
+			ok(s, with.([]any)[0].(*sitetest.Browser), "revoke-token", sitetest.Data{"id": with.([]any)[1]})
+		}, events: "program_token_revoked"},
 		// Those of passkeys need an authenticator, which there is none of here.
 		"passkey-options": {}, "add-passkey": {}, "passkey-login-options": {}, "passkey-login": {},
 		"totp-qr":    {}, // shows

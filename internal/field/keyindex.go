@@ -98,7 +98,7 @@ func (q *KeyIndex) KeysOf(u *store.User) []store.Key {
 			keys = append(keys, store.Key{Field: store.WaitingKey, Value: key})
 		}
 	}
-	return passkeyKeys(keys, u)
+	return programKeys(passkeyKeys(keys, u), u)
 }
 
 // PasskeyKey is the keyspace of passkeys: each is one account's alone, and so is one that
@@ -122,6 +122,14 @@ func passkeyKeys(keys []store.Key, u *store.User) []store.Key {
 	}
 	for i := range u.FormerFactors {
 		add(&u.FormerFactors[i].Factor)
+	}
+	return keys
+}
+
+// programKeys adds the keys of an account's tokens for programs.
+func programKeys(keys []store.Key, u *store.User) []store.Key {
+	for i := range u.ProgramTokens {
+		keys = append(keys, store.Key{Field: store.ProgramKey, Value: u.ProgramTokens[i].Hash.Text()})
 	}
 	return keys
 }

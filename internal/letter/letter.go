@@ -298,7 +298,7 @@ func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error)
 		store.MailVerifyEmail, store.MailEmailInUse, store.MailEmailChanged,
 		store.MailPasswordChanged, store.MailLoginChanged, store.MailApproved, store.MailRefused, store.MailInvitation, store.MailLoginCode, store.MailSignUps, store.MailTest,
 		store.MailAccountCreated, store.MailSetPassword, store.MailAccountClosed, store.MailAccountGone,
-		store.MailFactorAdded, store.MailFactorRemoved, store.MailFactorGuessed, store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade, store.MailFactorsReset,
+		store.MailFactorAdded, store.MailFactorRemoved, store.MailFactorGuessed, store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade, store.MailFactorsReset, store.MailProgramToken,
 	}
 	for _, in := range l.Locales {
 		r.Of[in.Name] = map[store.MailKind]mailTemplate{}

@@ -47,6 +47,7 @@ func goldenMail(l *text.Locale) letter.MailData {
 // new password, by no link that is signed.
 var leadOn = []store.MailKind{
 	store.MailPasswordChanged, store.MailLoginChanged, store.MailFactorGuessed, store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade,
+	store.MailProgramToken,
 }
 
 func TestMailGoldens(t *testing.T) {
@@ -463,7 +464,7 @@ func TestMailsSayWhyTheyCome(t *testing.T) {
 		store.MailApproved: "mail.why_requested", store.MailRefused: "mail.why_requested",
 		store.MailAccountCreated: "mail.why_sent", store.MailSetPassword: "mail.why_sent", store.MailTest: "mail.why_sent",
 		store.MailFactorAdded: "mail.why_notice", store.MailFactorRemoved: "mail.why_notice", store.MailFactorGuessed: "mail.why_notice", store.MailRecoveryUsed: "mail.why_notice",
-		store.MailRecoveryFew: "mail.why_notice", store.MailRecoveryMade: "mail.why_notice", store.MailFactorsReset: "mail.why_notice",
+		store.MailRecoveryFew: "mail.why_notice", store.MailRecoveryMade: "mail.why_notice", store.MailFactorsReset: "mail.why_notice", store.MailProgramToken: "mail.why_notice",
 		store.MailEmailChanged: "mail.why_notice", store.MailPasswordChanged: "mail.why_notice", store.MailLoginChanged: "mail.why_notice",
 		store.MailVerifyRegistration: "mail.why", store.MailResetPassword: "mail.why", store.MailLoginCode: "mail.why", store.MailVerifyEmail: "mail.why", store.MailEmailInUse: "mail.why",
 	}

@@ -58,6 +58,8 @@ const (
 	CodeFactorNotFound         Code = "factor_not_found"
 	CodeFactorLimit            Code = "factor_limit"
 	CodeDeviceNotFound         Code = "device_not_found"
+	CodeTokenNotFound          Code = "token_not_found"
+	CodeTokenLimit             Code = "token_limit"
 	CodeEnrolmentExpired       Code = "enrolment_expired"
 	CodePasskeyUnknown         Code = "passkey_unknown"
 	CodeLastWayIn              Code = "last_way_in"

@@ -96,7 +96,7 @@ func (s *Live) Unfollow(o *Open) bool {
 func (s *Live) EndOpen(ctx context.Context, now time.Time) (ended int) {
 	for _, o := range s.lasting(openGrace) {
 		idle, lets := o.opened.Terms()
-		_, u, err := s.find(ctx, o.session.Hash, o.session.Kind, now, idle)
+		u, err := s.whose(ctx, o.session, now, idle)
 		if err == nil && !lets(u) {
 			err = store.ErrNotFound
 		}
@@ -105,6 +105,19 @@ func (s *Live) EndOpen(ctx context.Context, now time.Time) (ended int) {
 		}
 	}
 	return ended
+}
+
+// whose is the account of a sign-in that is still good.
+func (s *Live) whose(ctx context.Context, by *store.Session, now time.Time, idle time.Duration) (*store.User, error) {
+	if by.Kind == store.KindProgram {
+		p, err := s.program(ctx, by.Hash, now)
+		if err != nil {
+			return nil, err
+		}
+		return p.who.User, nil
+	}
+	_, u, err := s.find(ctx, by.Hash, by.Kind, now, idle)
+	return u, err
 }
 
 // EndAllOpen is for the end of the store: nobody could sign out any more.

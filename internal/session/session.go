@@ -50,6 +50,8 @@ func HashToken(token string) (hash store.TokenHash, ok bool) {
 type Principal struct {
 	User    *store.User
 	Session *store.Session
+	// Path is where a token for programs is good; "": everywhere, as a sign-in is.
+	Path string
 }
 
 // A Grant is what a sign-in hands out. The tokens are shown this once.
@@ -90,6 +92,8 @@ type Live struct {
 	Store store.Store
 	Live  *cache[store.TokenHash, *liveSession]
 	users *cache[uuid.UUID, *store.User]
+	// programs are tokens for programs; each names the account that it was read from.
+	programs *cache[store.TokenHash, *program]
 
 	// deaf: changes may be missed, so nothing is remembered.
 	deaf atomic.Bool
@@ -101,6 +105,8 @@ type Live struct {
 	mu sync.Mutex
 	// used collects the sessions whose last use is to be written back.
 	used map[store.TokenHash]*liveSession
+	// usedPrograms does so for the tokens for programs.
+	usedPrograms map[store.TokenHash]*program
 	// Left are the accounts whose ended sessions still have records.
 	Left chan Leftover
 }
@@ -127,7 +133,11 @@ func NewLive(db store.Store) *Live {
 		Live:  newCache[store.TokenHash, *liveSession](maxLiveSessions, func(h store.TokenHash) byte { return h[0] }),
 		users: newCache[uuid.UUID, *store.User](maxLiveUsers, func(id uuid.UUID) byte { return id[15] }),
 		used:  map[store.TokenHash]*liveSession{},
-		Left:  make(chan Leftover, maxLeftovers),
+
+		programs:     newCache[store.TokenHash, *program](maxPrograms, func(h store.TokenHash) byte { return h[0] }),
+		usedPrograms: map[store.TokenHash]*program{},
+
+		Left: make(chan Leftover, maxLeftovers),
 	}
 	db.Follow(s.heed)
 	return s

@@ -1,4 +1,5 @@
-// factors.go: what belongs to an account's second step, in a line of our own export.
+// factors.go: what belongs to an account's second step, and its tokens for programs, in a
+// line of our own export.
 
 package transfer
 
@@ -189,4 +190,35 @@ func (m *importer) factorKey(ctx context.Context, l *factorKeyLine) error {
 		m.says("the second steps in the file are sealed under a secret that this realm doesn't have, so codes can't be checked. Write the secret of the realm that they come from behind this one's, secret <this> <that>, and import the file again")
 	}
 	return err
+}
+
+// programLine is a token for programs, by its hash.
+type programLine struct {
+	Hash     base64Text `json:"hash"`
+	Name     string     `json:"name,omitempty"`
+	Created  *moment    `json:"created,omitempty"`
+	LastUsed *moment    `json:"last_used,omitempty"`
+	Expires  *moment    `json:"expires,omitempty"`
+	Path     string     `json:"path,omitempty"`
+	// Groups is left out where all count.
+	Groups *[]string `json:"groups,omitempty"`
+}
+
+func programLinesOf(u *store.User) (lines []programLine) {
+	for _, t := range u.ProgramTokens {
+		l := programLine{Hash: t.Hash[:], Name: clean(t.Name), Created: momentOf(t.Created), LastUsed: momentOf(t.LastUsed), Expires: momentOf(t.Expires), Path: clean(t.Path)}
+		if t.Groups != nil {
+			l.Groups = &t.Groups
+		}
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+func (l *programLine) token() (store.ProgramToken, error) {
+	t := store.ProgramToken{Name: l.Name, Created: l.Created.time(), LastUsed: l.LastUsed.time(), Expires: l.Expires.time(), Path: l.Path}
+	if l.Groups != nil {
+		t.Groups = *l.Groups
+	}
+	return t, l.Hash.exactly(t.Hash[:])
 }

@@ -28,6 +28,7 @@ type person struct {
 	FormerPassword []ownPassword    `json:"former_passwords"`
 	PasswordSince  *moment          `json:"password_since,omitempty"`
 	Sessions       []ownSession     `json:"sessions"`
+	Programs       []ownProgram     `json:"program_tokens"`
 	Mail           []ownMail        `json:"mail"`
 	Invitations    []*ownInvitation `json:"invitations"`
 	Record         []*auditLine     `json:"record"`
@@ -54,6 +55,17 @@ type ownFactor struct {
 	Uses       uint32           `json:"sign_count,omitempty"`
 	Transports []string         `json:"transports,omitempty"`
 	Until      *moment          `json:"until,omitempty"`
+}
+
+// ownProgram is a token for programs.
+type ownProgram struct {
+	ID       string   `json:"id"`
+	Name     string   `json:"name"`
+	Created  *moment  `json:"created,omitempty"`
+	LastUsed *moment  `json:"last_used,omitempty"`
+	Expires  *moment  `json:"expires,omitempty"`
+	Path     string   `json:"path,omitempty"`
+	Groups   []string `json:"groups"` // null: all count
 }
 
 type ownPassword struct {
@@ -164,6 +176,11 @@ func (p *person) account(u *store.User) {
 	}
 	for _, d := range u.TrustedDevices {
 		p.SecondStep.Trusted = append(p.SecondStep.Trusted, ownBrowser{moment{d.Created}, moment{d.LastUsed}, clean(d.UserAgent)})
+	}
+	p.Programs = []ownProgram{}
+	for i := range u.ProgramTokens {
+		t := &u.ProgramTokens[i]
+		p.Programs = append(p.Programs, ownProgram{t.Hash.PublicID(), clean(t.Name), momentOf(t.Created), momentOf(t.LastUsed), momentOf(t.Expires), clean(t.Path), t.Groups})
 	}
 }
 

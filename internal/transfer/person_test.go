@@ -147,7 +147,7 @@ func TestNoSecretIsGivenToThePerson(t *testing.T) {
 	raw, err := plainJSON(p)
 	require.NoError(t, err)
 	for _, part := range slices.Concat([]string{"argon2id", "sealed"}, []string{
-		base64Text(u.Factors[0].Secret).text(t), base64Text(u.Enrolment.Secret).text(t), base64Text(u.RecoveryCodes[0]).text(t), base64Text(u.TrustedDevices[0].Hash[:]).text(t),
+		base64Text(u.Factors[0].Secret).text(t), base64Text(u.Enrolment.Secret).text(t), base64Text(u.RecoveryCodes[0]).text(t), base64Text(u.TrustedDevices[0].Hash[:]).text(t), base64Text(u.ProgramTokens[0].Hash[:]).text(t), u.ProgramTokens[0].Hash.Text(),
 	}) {
 		require.NotContains(t, string(raw), part)
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/moving"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
+	"github.com/seed-928992b0/caddy-registration/internal/token"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -99,6 +100,7 @@ type accountLine struct {
 	Unreachable        *unreachableLine      `json:"email_unreachable,omitempty"`
 	UsedInvitation     *uuid.UUID            `json:"used_invitation,omitempty"`
 	factorLines
+	ProgramTokens []programLine `json:"program_tokens,omitempty"`
 }
 
 type formerLine struct {
@@ -270,7 +272,7 @@ func lineOf(u *store.User, withHashes bool) *accountLine {
 		WaitingFrom: momentOf(u.WaitingFrom), WaitingSince: momentOf(u.WaitingSince), LeavesAt: momentOf(u.LeavesAt),
 	}
 	if withHashes {
-		l.PasswordHash, l.factorLines = clean(u.PasswordHash), factorLinesOf(u)
+		l.PasswordHash, l.factorLines, l.ProgramTokens = clean(u.PasswordHash), factorLinesOf(u), programLinesOf(u)
 	}
 	for name, v := range u.Extra {
 		if l.Fields == nil {
@@ -335,6 +337,13 @@ func (l *accountLine) user() (*store.User, error) {
 	}
 	if l.UsedInvitation != nil {
 		u.Invitation = *l.UsedInvitation
+	}
+	for i := range l.ProgramTokens {
+		t, err := l.ProgramTokens[i].token()
+		if err != nil {
+			return nil, err
+		}
+		u.ProgramTokens = append(u.ProgramTokens, t)
 	}
 	return u, l.addTo(u)
 }
@@ -407,7 +416,7 @@ func checkLists(u *store.User) *moving.Problem {
 		"fields": len(u.Extra), "groups": len(u.Groups), "former_emails": len(u.Former), "names_left": len(u.NamesLeft), "used_links": len(u.UsedLinks),
 		"factors": len(u.Factors) + len(u.FormerFactors), "recovery_codes": len(u.RecoveryCodes), "factor_failures": len(u.FactorFailures),
 		"former_passwords": len(u.FormerPasswords),
-		"trusted_devices":  len(u.TrustedDevices),
+		"trusted_devices":  len(u.TrustedDevices), "program_tokens": len(u.ProgramTokens),
 	} {
 		if n > maxList {
 			return wrong(name, "it has %d entries, and at most %d are kept", n, maxList)
@@ -426,6 +435,12 @@ func checkLists(u *store.User) *moving.Problem {
 	for _, p := range u.FormerPasswords {
 		if problem := checkHash(p.Hash); problem != nil {
 			return problem
+		}
+	}
+	for i := range u.ProgramTokens {
+		t := &u.ProgramTokens[i]
+		if clean, ok := token.Limit(t.Path); t.Path != "" && (!ok || clean != t.Path) || len(t.Groups) > maxList || len(t.Name) > 1000 || !harmless(t.Name) {
+			return wrong("program_tokens", "a token for programs is limited to what no such token is, or has a name that none has")
 		}
 	}
 	return checkHash(u.PasswordHash)

@@ -32,6 +32,11 @@ func (r *Realm) Authenticate(req *http.Request, strict bool) (session.Principal,
 	if header := req.Header["Authorization"]; len(header) > 0 {
 		if scheme, token, ok := strings.Cut(header[0], " "); ok {
 			isToken, isBearer := strings.EqualFold(scheme, "Token"), strings.EqualFold(scheme, "Bearer")
+			if (isToken || isBearer) && !strict {
+				if p, err := r.byProgram(req, a, strings.TrimSpace(token)); err == nil || !errors.Is(err, store.ErrNotFound) {
+					return p, err
+				}
+			}
 			accept := r.Options.Login.Token && (isToken || isBearer)
 			if accept {
 				p, err := a.ByToken(req.Context(), strings.TrimSpace(token), now, idle)

@@ -22,7 +22,7 @@ type Credentials struct {
 }
 
 // Take removes from a request our cookies, by whichever of their names, and the
-// Authorization that an opaque token came in; kind is what the request was
+// Authorization that an opaque token, or one for programs, came in; kind is what the request was
 // authenticated by. An access token stays: backends verify it themselves. The app's
 // own cookies stay as they were, byte for byte and in their order. What was there is
 // left in taken.
@@ -47,7 +47,7 @@ func (r *Realm) Take(req *http.Request, kind store.SessionKind, taken *Credentia
 	default:
 		h["Cookie"] = left
 	}
-	if kind == store.KindToken {
+	if kind == store.KindToken || kind == store.KindProgram {
 		taken.authorization = h["Authorization"]
 		delete(h, "Authorization")
 	}

@@ -249,10 +249,10 @@ func noObject(body []byte) error {
 
 // rawValue is a JSON value that was checked, as an input has it.
 func rawValue(raw json.RawMessage) field.Value {
-	if len(raw) == 0 || raw[0] == '[' {
+	if len(raw) == 0 {
 		return field.Value{Kind: field.ValueOther}
 	}
-	if raw[0] == '{' {
+	if raw[0] == '{' || raw[0] == '[' {
 		return field.Value{Kind: field.ValueOther, Text: string(raw)}
 	}
 	var v any

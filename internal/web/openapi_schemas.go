@@ -11,6 +11,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/internal/token"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -54,6 +55,8 @@ const (
 	SchemaTrustedDevices  = "TrustedDevices"
 	SchemaFactorAdded     = "FactorAdded"
 	SchemaRecoveryCodes   = "RecoveryCodes"
+	SchemaProgramTokens   = "ProgramTokens"
+	SchemaProgramToken    = "ProgramToken"
 	schemaOpenAPI         = "OpenAPI"
 	schemaMessages        = "Messages"
 	schemaProblem         = "Problem"
@@ -407,6 +410,8 @@ func (r *Realm) factorSchemas(tokens Object, txt func(description string, exampl
 		{SchemaPasskeyCreation, passkeyOptions("CredentialCreationOptions")},
 		{SchemaFactorAdded, closed(factorAdded, "detail", "id")},
 		{SchemaRecoveryCodes, all(Object{{"recovery_codes", codes10}})},
+		{SchemaProgramTokens, Object{{"type", "array"}, {"items", all(programMembers(txt))}}},
+		{SchemaProgramToken, all(Object{{"id", txt("For `revoke-token`.", "kPq3mX0bSx2yCkAQo1sI7w")}, {"token", txt("Shown this once. The pattern `"+token.Pattern+"` finds one in a text.", "crt_…")}})},
 	}
 }
 
@@ -474,9 +479,10 @@ func personalData() Object {
 		{"former_passwords", part("array", "From when until when a former password is kept, by its hash.")},
 		{"password_since", Object{{"type", "string"}, {"format", "date-time"}}},
 		{"sessions", part("array", "Where the account is signed in.")},
+		{"program_tokens", part("array", "Tokens for programs: what each is called and limited to.")},
 		{"mail", part("array", "Mail about the account that waits to be sent.")},
 		{"invitations", part("array", "Invitations to the account's address.")},
 		{"record", part("array", "What the record of acts has about the account.")},
 	}
-	return Object{{"type", "object"}, {"required", []string{"personal_data", "at", "account", "second_step", "former_passwords", "sessions", "mail", "invitations", "record"}}, {"properties", properties}}
+	return Object{{"type", "object"}, {"required", []string{"personal_data", "at", "account", "second_step", "former_passwords", "sessions", "program_tokens", "mail", "invitations", "record"}}, {"properties", properties}}
 }

@@ -100,6 +100,8 @@ type PageData struct {
 	Factors []PageFactor
 	// Trusted are the browsers that are not asked for a factor.
 	Trusted []PageTrusted
+	// Tokens are those for programs of who is signed in, each with a button to end it.
+	Tokens []PageToken
 	// Picture is the address of a QR code, App a link that opens what reads it.
 	Picture string
 	App     *PageURL
@@ -370,7 +372,7 @@ func (p *pages) samples(name string) []PageData {
 	full := PageData{
 		Page: name, Title: "x", Text: []string{"x"}, Note: "x", SignedInAs: "x", Errors: []PageError{{Field: "x", Text: "x"}, {Text: "x"}},
 		Facts: []PageFact{{"x", "x", ""}, {"x", "", "x"}}, Sessions: []PageSession{{ID: "x", UserAgent: "x", Device: "x", Current: true}, {}}, Action: &PageLink{"x", "x"}, Links: []PageLink{{"x", "x"}}, Brand: "x", Logo: "x",
-		Factors: []PageFactor{{ID: "x", Created: "x", LastUsed: "x"}, {}}, Trusted: []PageTrusted{{ID: "x", Device: "x", Current: true}, {}}, Picture: "x", App: &PageURL{"x", "x"}, Codes: []string{"x"}, Download: &PageURL{"x", "x"},
+		Factors: []PageFactor{{ID: "x", Created: "x", LastUsed: "x"}, {}}, Trusted: []PageTrusted{{ID: "x", Device: "x", Current: true}, {}}, Tokens: []PageToken{{ID: "x", Created: "x", LastUsed: "x", Expires: "x", Limits: "x"}, {}}, Picture: "x", App: &PageURL{"x", "x"}, Codes: []string{"x"}, Download: &PageURL{"x", "x"},
 		Form: &PageForm{Again: true, Username: "x", Hidden: []PageHidden{{"x", "x"}}, Passkey: &PagePasskey{Sudo: "x", Autofill: true, Needed: "x"}}, Script: "x",
 		Passkey: &PageForm{Hidden: []PageHidden{{"x", "x"}}, Passkey: &PagePasskey{Creates: true, Alone: true}},
 	}

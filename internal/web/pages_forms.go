@@ -290,6 +290,11 @@ func TOTPField(name string) FormField {
 	return FormField{Name: name, label: text.Say("field.totp"), kind: kindInputText, Autocomplete: "one-time-code", inputMode: "numeric", Required: true, verbatim: true, once: true}
 }
 
+// DateField asks for a day.
+func DateField(name string, label text.Phrase) FormField {
+	return FormField{Name: name, label: label, kind: "date", Autocomplete: "off"}
+}
+
 // NameField asks what something is to be called.
 func NameField(name string, label text.Phrase) FormField {
 	return FormField{Name: name, label: label, kind: kindInputText, Autocomplete: "off"}

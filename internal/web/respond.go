@@ -37,6 +37,8 @@ var Statuses = map[refusal.Code]int{
 	refusal.CodeDeviceNotFound:       http.StatusNotFound,
 	refusal.CodeFactorRequired:       http.StatusForbidden,
 	refusal.CodeFactorLimit:          http.StatusConflict,
+	refusal.CodeTokenNotFound:        http.StatusNotFound,
+	refusal.CodeTokenLimit:           http.StatusConflict,
 	refusal.CodeLastWayIn:            http.StatusConflict,
 	refusal.CodeInvitationInvalid:    http.StatusForbidden,
 	refusal.CodePermissionDenied:     http.StatusForbidden,

@@ -42,6 +42,8 @@ type Endpoint struct {
 	// Anonymous: who asks doesn't count, so that a client may send along a token
 	// that has expired.
 	Anonymous bool
+	// Programs: a token for programs is good here, for reading.
+	Programs bool
 	// Document serves a file that everybody may read, in place of Act.
 	Document func(http.ResponseWriter, *http.Request, *Realm)
 	// Mailed is the mailed link that leads here; zero: none does.
@@ -286,7 +288,7 @@ func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html
 	c.Client.Trusted = r.keptTrust(req)
 	if e.Anonymous {
 		// nobody is asked who it is
-	} else if who, err := r.Authenticate(req, true); err == nil {
+	} else if who, err := r.asker(req, e); err == nil {
 		c.Who = &who
 	} else if !errors.Is(err, store.ErrNotFound) {
 		r.turnAway(w, req, e, html, err)

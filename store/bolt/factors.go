@@ -1,4 +1,5 @@
-// factors.go: how an account's record has what belongs to its second step.
+// factors.go: how an account's record has what belongs to its second step, and its tokens
+// for programs.
 
 package bolt
 
@@ -178,5 +179,42 @@ func recordToFactor(r *factorRecord) store.Factor {
 		ID: r.ID, Type: store.FactorType(r.Type), Name: r.Name, Created: fromUnixSeconds(r.Created), LastUsed: fromUnixSeconds(r.LastUsed),
 		Secret: r.Secret, LastStep: r.LastStep, EmailChanges: r.EmailChanges, CredentialID: r.CredentialID, AAGUID: fromIDBytes(r.AAGUID),
 		Flags: r.Flags, SignCount: r.SignCount, Transports: r.Transports,
+	}
+}
+
+// programRecord is a token for programs, of which key 43 has the list.
+type programRecord struct {
+	Hash     []byte   `cbor:"1,keyasint"`
+	Name     string   `cbor:"2,keyasint,omitempty"`
+	Created  *int64   `cbor:"3,keyasint,omitempty"` // unix seconds
+	LastUsed *int64   `cbor:"4,keyasint,omitempty"` // unix seconds
+	Expires  *int64   `cbor:"5,keyasint,omitempty"` // unix seconds
+	Path     string   `cbor:"6,keyasint,omitempty"`
+	Groups   []string `cbor:"7,keyasint,omitempty"`
+	// Limited tells no groups from all.
+	Limited bool `cbor:"8,keyasint,omitempty"`
+}
+
+// addPrograms completes the record of an account.
+func (r *briefRecord) addPrograms(u *store.User) {
+	for i := range u.ProgramTokens {
+		t := &u.ProgramTokens[i]
+		r.Programs = append(r.Programs, programRecord{
+			Hash: t.Hash[:], Name: t.Name, Created: unixSeconds(t.Created), LastUsed: unixSeconds(t.LastUsed), Expires: unixSeconds(t.Expires),
+			Path: t.Path, Groups: t.Groups, Limited: t.Groups != nil,
+		})
+	}
+}
+
+// readPrograms gives an account what its record has.
+func (r *briefRecord) readPrograms(u *store.User) {
+	for _, t := range r.Programs {
+		if t.Limited && t.Groups == nil {
+			t.Groups = []string{}
+		}
+		u.ProgramTokens = append(u.ProgramTokens, store.ProgramToken{
+			Hash: fromHashBytes(t.Hash), Name: t.Name, Created: fromUnixSeconds(t.Created), LastUsed: fromUnixSeconds(t.LastUsed), Expires: fromUnixSeconds(t.Expires),
+			Path: t.Path, Groups: t.Groups,
+		})
 	}
 }

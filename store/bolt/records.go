@@ -96,8 +96,9 @@ type briefRecord struct {
 	Passwords      []passwordRecord   `cbor:"38,keyasint,omitempty"`
 	PasswordSince  *int64             `cbor:"39,keyasint,omitempty"` // unix seconds
 	// An older plugin takes an account that its owner has closed for a disabled one.
-	LeavesAt *int64 `cbor:"40,keyasint,omitempty"` // unix seconds
-	LeavesBy *int64 `cbor:"41,keyasint,omitempty"` // unix seconds
+	LeavesAt *int64          `cbor:"40,keyasint,omitempty"` // unix seconds
+	LeavesBy *int64          `cbor:"41,keyasint,omitempty"` // unix seconds
+	Programs []programRecord `cbor:"43,keyasint,omitempty"`
 }
 
 type unreachableRecord struct {
@@ -207,6 +208,7 @@ func EncodeUser(u *store.User, keys []store.Key) ([]byte, error) {
 		return nil, err
 	}
 	r.Step = step
+	r.addPrograms(u)
 	for _, used := range u.UsedLinks {
 		r.UsedLinks = append(r.UsedLinks, used[:]...)
 	}
@@ -311,6 +313,7 @@ func (r *briefRecord) user(id uuid.UUID) (*store.User, []store.Key, error) {
 	for _, p := range r.Passwords {
 		u.FormerPasswords = append(u.FormerPasswords, store.FormerPassword{Hash: fromShorthand(p.Hash), Since: fromUnixSeconds(p.Since), Until: time.Unix(p.Until, 0).UTC()})
 	}
+	r.readPrograms(u)
 	return u, keys, nil
 }
 

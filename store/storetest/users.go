@@ -55,6 +55,10 @@ func fullUser() *store.User {
 			{Created: now, LastUsed: now},
 		},
 		LeavesAt: now.Add(7 * 24 * time.Hour), LeavesBy: now.Add(6 * 24 * time.Hour),
+		ProgramTokens: []store.ProgramToken{
+			{Hash: store.TokenHash{1, 31: 2}, Name: "Büro", Created: now, LastUsed: now.Add(time.Hour), Expires: now.Add(2 * time.Hour), Path: "/dav/ü", Groups: []string{"editors"}},
+			{Hash: store.TokenHash{2}, Name: "backup", Created: now, Groups: []string{}}, {Hash: store.TokenHash{3}},
+		},
 	}
 }
 
@@ -199,6 +203,20 @@ var userPromises = []promise{
 		require.NoError(t, err)
 		require.Equal(t, full, got)
 		require.False(t, got.Brief())
+	}},
+	{"tokens for programs are kept one by one", func(t *testing.T, open opener) {
+		s := open(t)
+		u := newUser("ada")
+		for _, u.ProgramTokens = range [][]store.ProgramToken{fullUser().ProgramTokens, fullUser().ProgramTokens[1:2], nil} {
+			putUsers(t, s, u)
+			got, err := user(t, s, u.ID)
+			require.NoError(t, err)
+			require.Equal(t, u, got)
+			for _, token := range u.ProgramTokens {
+				require.Equal(t, &token, got.ProgramToken(token.Hash))
+			}
+			require.Nil(t, got.ProgramToken(store.TokenHash{9}))
+		}
 	}},
 	{"an account with nothing but an id stays so", func(t *testing.T, open opener) {
 		s := open(t)

@@ -19,7 +19,7 @@ func EndpointProfile(r *web.Realm) *web.Endpoint {
 	set := r.Options.Fields
 	list, required := set.Profile, set.ProfileRequired
 	e := &web.Endpoint{
-		Name: "profile", Methods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch}, SignedIn: true, Act: actProfile,
+		Name: "profile", Methods: []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch}, SignedIn: true, Programs: true, Act: actProfile,
 		Spends: web.Spends{Throttle: account.ThrottleProfile, Account: web.WhoAsks, Alone: true},
 		Doc:    web.EndpointDoc{Tag: web.TagAccount, Summary: "The account's profile", Success: http.StatusOK, Answer: web.SchemaProfile, Inputs: web.FieldInputs(list, required)},
 		// The page shows the other public fields as they are. There is no button
@@ -51,7 +51,7 @@ func EndpointProfile(r *web.Realm) *web.Endpoint {
 	if !slices.ContainsFunc(list, func(f *field.Field) bool { return f.Name == field.Email }) {
 		e.Form.Links = append(e.Form.Links, web.LinkTo("/register-email/", text.Say("link.change_email")))
 	}
-	e.Form.Links = append(e.Form.Links, web.LinkTo("/sessions/", text.Say("link.sessions")), web.LinkTo("/factors/", text.Say("link.factors")))
+	e.Form.Links = append(e.Form.Links, web.LinkTo("/sessions/", text.Say("link.sessions")), web.LinkTo("/factors/", text.Say("link.factors")), web.LinkTo("/tokens/", text.Say("link.tokens")))
 	e.Form.Complete = func(c *web.Call, d *web.PageData, _ *store.User) error {
 		d.Facts = web.Facts(c, e.Form)
 		if c.Policy.IsAdmin(c.Who.User) {

@@ -1,11 +1,12 @@
-// trusted.go: browsers in which the owner of an account isn't asked for his second step: how
-// one comes to be trusted, when it is, and how he takes that back. The password is asked for
-// all the same, and such a sign-in has shown the password and nothing else.
+// tokens.go: what an account lets in without its owner beside it, and how he takes that back:
+// tokens for programs (where one is good, package token knows), and browsers in which he
+// isn't asked for his second step. Both stand in the account.
 
 package account
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -15,8 +16,164 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/token"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
+
+// The members of what is sent about tokens for programs, besides ParamName.
+const (
+	ParamToken        = "id"
+	ParamTokenExpires = "expires"
+	ParamTokenPath    = "path"
+	ParamTokenGroups  = "groups"
+)
+
+// MaxProgramTokens bounds the tokens for programs of an account.
+const MaxProgramTokens = 50
+
+// ProgramTokens returns the account of who asks, as it is now, with the last uses of its
+// tokens for programs. Those that have expired are left out.
+func (a *Accounts) ProgramTokens(ctx context.Context, p session.Principal) (*store.User, error) {
+	u, err := a.ListFactors(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	u.ProgramTokens = a.goodTokens(u)
+	for i := range u.ProgramTokens {
+		t := &u.ProgramTokens[i]
+		if used := a.Sessions.ProgramLastUse(t.Hash); used.After(t.LastUsed) {
+			t.LastUsed = used
+		}
+	}
+	return u, nil
+}
+
+// goodTokens are the tokens for programs that have not expired.
+func (a *Accounts) goodTokens(u *store.User) []store.ProgramToken {
+	now := a.Now()
+	return slices.DeleteFunc(slices.Clone(u.ProgramTokens), func(t store.ProgramToken) bool { return !t.Expires.IsZero() && !now.Before(t.Expires) })
+}
+
+// CreateProgramToken makes a token for a program, which is shown this once. What it is
+// limited to can't be changed.
+func (a *Accounts) CreateProgramToken(ctx context.Context, p session.Principal, in field.Input, client Client) (u *store.User, made *store.ProgramToken, text string, err error) {
+	var errs refusal.FieldErrors
+	in.Required(ParamName, &errs)
+	t := store.ProgramToken{
+		Name: factorName(in, &errs), Created: a.Time(), Expires: a.tokenExpires(in, &errs), Path: tokenPath(in, &errs), Groups: tokenGroups(in, p.User, &errs),
+	}
+	if err := errs.Err(); err != nil {
+		return nil, nil, "", err
+	}
+	text, t.Hash = token.New()
+	u, err = a.withSudo(ctx, p, in, client, func(tx *Txn, u *store.User) error {
+		u.ProgramTokens = a.goodTokens(u)
+		if len(u.ProgramTokens) >= MaxProgramTokens {
+			return refusal.New(refusal.CodeTokenLimit)
+		}
+		u.ProgramTokens = append(u.ProgramTokens, t)
+		if err := tx.Audit(audit.ProgramTokenCreated, u.ID, "token", t.Hash.PublicID(), "path", t.Path, "groups", strings.Join(t.Groups, " ")); err != nil {
+			return err
+		}
+		return a.tellOwner(tx, store.MailProgramToken, u, client)
+	})
+	if err != nil {
+		return nil, nil, "", err
+	}
+	return u, &t, text, nil
+}
+
+// tokenExpires reads when a token is to end: a moment as in RFC 3339 or a day, which it is
+// good to the end of (UTC). Zero: never.
+func (a *Accounts) tokenExpires(in field.Input, errs *refusal.FieldErrors) time.Time {
+	text := in.Text(ParamTokenExpires)
+	if text == "" {
+		if in[ParamTokenExpires].Kind == field.ValueOther {
+			errs.Add(ParamTokenExpires, refusal.CodeInvalid)
+		}
+		return time.Time{}
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		if at, err = time.Parse(time.DateOnly, text); err == nil {
+			at = at.AddDate(0, 0, 1)
+		}
+	}
+	if at = at.UTC().Truncate(time.Second); err != nil || !at.After(a.Now()) || at.Year() > 9999 {
+		errs.Add(ParamTokenExpires, refusal.CodeInvalid)
+		return time.Time{}
+	}
+	return at
+}
+
+// tokenPath reads where a token is to be good; "": everywhere.
+func tokenPath(in field.Input, errs *refusal.FieldErrors) string {
+	text := in.Text(ParamTokenPath)
+	if text == "" && in[ParamTokenPath].Kind != field.ValueOther {
+		return ""
+	}
+	clean, ok := token.Limit(text)
+	if !ok {
+		errs.Add(ParamTokenPath, refusal.CodeInvalid)
+	}
+	if clean == "/" {
+		return ""
+	}
+	return clean
+}
+
+// tokenGroups reads which of an account's groups are to count for a token: a list, or a
+// text with blanks or commas between them. nil: all.
+func tokenGroups(in field.Input, u *store.User, errs *refusal.FieldErrors) []string {
+	var groups []string
+	if v := in[ParamTokenGroups]; v.Kind == field.ValueOther {
+		if json.Unmarshal([]byte(v.Text), &groups) != nil {
+			errs.Add(ParamTokenGroups, refusal.CodeInvalid)
+			return nil
+		}
+	} else if groups = strings.FieldsFunc(in.Text(ParamTokenGroups), func(r rune) bool { return r == ',' || r == ' ' }); len(groups) == 0 {
+		return nil
+	}
+	slices.Sort(groups)
+	groups = slices.Compact(groups)
+	for _, group := range groups {
+		if !slices.Contains(u.Groups, group) {
+			errs.Add(ParamTokenGroups, refusal.CodeInvalid)
+			return nil
+		}
+	}
+	return groups
+}
+
+// RevokeProgramToken ends a token for programs, by its id in the list.
+func (a *Accounts) RevokeProgramToken(ctx context.Context, p session.Principal, in field.Input) (u *store.User, err error) {
+	var errs refusal.FieldErrors
+	id := in.Required(ParamToken, &errs)
+	if err := errs.Err(); err != nil {
+		return nil, err
+	}
+	is := func(t store.ProgramToken) bool { return t.Hash.PublicID() == id }
+	if u, err := a.ListFactors(ctx, p); err != nil { // a wrong id is to cost those who write nothing
+		return nil, err
+	} else if !slices.ContainsFunc(u.ProgramTokens, is) {
+		return nil, refusal.New(refusal.CodeTokenNotFound)
+	}
+	err = a.Update(ctx, func(t *Txn) (err error) {
+		if u, err = t.User(p.User.ID); err != nil {
+			return notSignedIn(err)
+		}
+		i := slices.IndexFunc(u.ProgramTokens, is)
+		if i < 0 {
+			return refusal.New(refusal.CodeTokenNotFound)
+		}
+		u.ProgramTokens = slices.Delete(u.ProgramTokens, i, i+1)
+		if err := t.Audit(audit.ProgramTokenRevoked, u.ID, "token", id); err != nil {
+			return err
+		}
+		return a.PutUser(t, u)
+	})
+	return u, err
+}
 
 // The members of what is sent about trusted browsers.
 const (
