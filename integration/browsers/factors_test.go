@@ -4,6 +4,7 @@
 package browsers_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -225,14 +226,29 @@ func TestPagesOfTheSecondStep(t *testing.T) {
 	w.validate()
 }
 
-// TestSecondStepWithoutScripts sets an app up and signs in with it where no script runs.
+// TestSecondStepWithoutScripts sets an app up and signs in with it where no script runs, or
+// ours can't be loaded.
 func TestSecondStepWithoutScripts(t *testing.T) {
 	t.Parallel()
+	for name, without := range map[string]func(ctx context.Context) error{
+		"switched off": func(ctx context.Context) error {
+			_, err := chromedp.Call(ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+			return err
+		},
+		"not loaded": func(ctx context.Context) error {
+			_, err := chromedp.Call(ctx, network.SetBlockedURLs, network.SetBlockedURLsParams{URLPatterns: []*network.BlockPattern{{URLPattern: "*://*:*/*.js", Block: true}}})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) { secondStepWithoutScripts(t, without) })
+	}
+}
+
+func secondStepWithoutScripts(t *testing.T, without func(ctx context.Context) error) {
 	s := factorsAt(t, "http://localhost:[[port]]")
 	accountIn(s, "ada")
 	b := served.NewBrowser(t, fmt.Sprintf("http://localhost:%d", s.Port))
-	_, err := chromedp.Call(b.Ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
-	require.NoError(t, err)
+	require.NoError(t, without(b.Ctx))
 	press := func() int { return b.Press(`main form:not(.passkey) button[type="submit"]`) }
 	password := func(address string) {
 		require.Equal(t, 200, b.Open(b.Base+address))
@@ -240,7 +256,10 @@ func TestSecondStepWithoutScripts(t *testing.T) {
 		b.Fill("password", served.TestPassword)
 		require.Equal(t, 200, press())
 	}
-	password("/accounts/login/?next=/accounts/enrol-totp/")
+	password("/accounts/login/?next=/accounts/add-passkey/")
+	require.Contains(t, b.Text("main"), "A passkey needs JavaScript", "what can't be done here is said")
+	require.Zero(t, served.Evaluate[int](b, `document.querySelectorAll("button[data-passkey]:not([hidden])").length`))
+	require.Equal(t, 200, b.Open(b.Base+"/accounts/enrol-totp/"))
 	require.Equal(t, 200, press())
 	secret := secretShown.FindString(b.Text("main"))
 	b.Fill("code", codeOf(t, secret, 0))

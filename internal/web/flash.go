@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 )
@@ -31,7 +32,8 @@ type flash struct {
 	detail string
 	// email is the address that the message mentions.
 	email string
-	// name and value are the input that would ask for the mail again.
+	// name and value are the input that would ask for the mail again, or the passkey that
+	// is unknown.
 	name, value string
 	// count is a number that the message mentions.
 	count int
@@ -91,9 +93,14 @@ func (c *Call) SignInAgain(w http.ResponseWriter, status int, told bool) {
 	SeeOther(w, status, target)
 }
 
-// BackToSignIn leads a browser back to the sign-in page, which says what went wrong.
-func (c *Call) BackToSignIn(w http.ResponseWriter, detail string) {
-	c.Realm.setFlash(w, c.Req, flash{page: "login", detail: detail})
+// BackToSignIn leads a browser back to the sign-in page, which says what went wrong. unknown
+// is the id of a passkey that no account has; "": that is not what went wrong.
+func (c *Call) BackToSignIn(w http.ResponseWriter, detail, unknown string) {
+	f := flash{page: "login", detail: detail}
+	if unknown != "" {
+		f.name, f.value = account.ParamPasskey, unknown
+	}
+	c.Realm.setFlash(w, c.Req, f)
 	SeeOther(w, http.StatusSeeOther, c.Realm.WithNext("/login/", c.Next))
 }
 

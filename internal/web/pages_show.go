@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -235,6 +236,9 @@ func (p *pages) get(w http.ResponseWriter, c *Call, e *Endpoint) {
 		p.sent(c, e, flash, &d)
 	case flash.detail != "":
 		d.Note = c.Loc.Text(flash.phrase())
+		if d.Passkey != nil && flash.name == account.ParamPasskey {
+			d.Passkey.Passkey.Unknown, d.Passkey.Passkey.Domain = flash.value, p.realm.Options.Factors.Passkeys.ID()
+		}
 	}
 	p.Write(w, c, http.StatusOK, d)
 }

@@ -4,6 +4,7 @@
 package web
 
 import (
+	"encoding/base64"
 	"net/http"
 	"slices"
 	"time"
@@ -35,6 +36,9 @@ type PagePasskey struct {
 	Autofill bool
 	// Alone: the form is sent by it alone.
 	Alone bool
+	// Unknown is a passkey that somebody has just tried and that is no account's: its id,
+	// for the browser to have its keeper forget it. Domain is whose it was.
+	Unknown, Domain string
 	// Cancelled, Failed and Exists are what the script can have to say; Needed, what
 	// stands there without it.
 	Cancelled, Failed, Exists, Needed string
@@ -61,6 +65,15 @@ func (c *Call) passkeySudo(d *PageData, f *Form) {
 		d.Form.Passkey.Alone = true
 	}
 	d.Form.Passkey.Sudo = d.Form.Passkey.Options
+}
+
+// SentPasskey is the id of the passkey whose answer a call brings; "": it can't be read.
+func (c *Call) SentPasskey() string {
+	a, err := factor.ReadAssertion([]byte(c.In.Nested(account.ParamPasskey)))
+	if err != nil {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(a.Credential)
 }
 
 // script is the address of the script where a page needs it, else "".

@@ -70,12 +70,14 @@
     }
   }
 
-  document.querySelectorAll('button[data-passkey]').forEach((button) => {
-    const form = button.form, needed = form.querySelector('.needed');
+  document.querySelectorAll('button[data-passkey]').forEach(async (button) => {
+    const { form, dataset: does } = button, needed = form.querySelector('.needed');
     if (needed) needed.remove();
     button.hidden = false;
-    if ('alone' in button.dataset) form.onsubmit = () => { press(button); return false; };
+    if ('alone' in does) form.onsubmit = () => { press(button); return false; };
     else button.onclick = () => press(button);
+    // Its keeper hides one that no account has any more, so that it is not offered again.
+    if (does.unknown && api.signalUnknownCredential) await api.signalUnknownCredential({ rpId: does.domain, credentialId: does.unknown }).catch(() => {});
     offer(button);
   });
 })();

@@ -61,9 +61,9 @@ func EndpointPasskeyLogin(r *web.Realm) *web.Endpoint {
 			Refused: func(w http.ResponseWriter, c *web.Call, refused *refusal.Error) bool {
 				switch {
 				case refused.Code == refusal.CodePasskeyUnknown:
-					c.BackToSignIn(w, "detail.passkey_unknown")
+					c.BackToSignIn(w, "detail.passkey_unknown", c.SentPasskey())
 				case len(refused.Fields) > 0:
-					c.BackToSignIn(w, "detail.passkey_invalid")
+					c.BackToSignIn(w, "detail.passkey_invalid", "")
 				default:
 					c.Realm.Refuse(w, c.Req, refused)
 				}

@@ -79,7 +79,12 @@ func TestPasskeySignInByForm(t *testing.T) {
 	} {
 		res = stranger.Post("/accounts/passkey-login/", sitetest.FormOf(sitetest.Data{"passkey": tc.answer, "next": "/there/"}))
 		res.RequireRedirect(t, "/accounts/login/?next=%2Fthere%2F")
-		assert.Contains(t, stranger.Follow(res).Text, sitetest.Words(text.Say(tc.says)), name)
+		page := stranger.Follow(res).Text
+		assert.Contains(t, page, sitetest.Words(text.Say(tc.says)), name)
+		// The keeper of one that no account has is to forget it.
+		assert.Equal(t, tc.says == "detail.passkey_unknown", strings.Contains(page, `data-unknown="`), name)
+		assert.Equal(t, tc.says == "detail.passkey_unknown", strings.Contains(page, `data-domain="example.com"`), name)
+		assert.NotContains(t, stranger.Get("/accounts/login/").Text, "data-unknown", "it is told once")
 	}
 	res = stranger.Get("/accounts/passkey-login/?next=/there/")
 	assert.Equal(t, http.StatusFound, res.StatusCode)
