@@ -11,7 +11,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -236,9 +235,7 @@ func (p *pages) get(w http.ResponseWriter, c *Call, e *Endpoint) {
 		p.sent(c, e, flash, &d)
 	case flash.detail != "":
 		d.Note = c.Loc.Text(flash.phrase())
-		if d.Passkey != nil && flash.name == account.ParamPasskey {
-			d.Passkey.Passkey.Unknown, d.Passkey.Passkey.Domain = flash.value, p.realm.Options.Factors.Passkeys.ID()
-		}
+		c.tellUnknown(&d, flash)
 	}
 	p.Write(w, c, http.StatusOK, d)
 }

@@ -76,6 +76,13 @@ func (c *Call) SentPasskey() string {
 	return base64.RawURLEncoding.EncodeToString(a.Credential)
 }
 
+// tellUnknown has the sign-in page tell the keeper of a passkey that no account has it.
+func (c *Call) tellUnknown(d *PageData, f flash) {
+	if d.Passkey != nil && f.name == account.ParamPasskey {
+		d.Passkey.Passkey.Unknown, d.Passkey.Passkey.Domain = f.value, c.Realm.Options.Factors.Passkeys.ID()
+	}
+}
+
 // script is the address of the script where a page needs it, else "".
 func (d *PageData) script(p *pages) string {
 	if d.Passkey == nil && (d.Form == nil || d.Form.Passkey == nil) {
