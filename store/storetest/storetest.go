@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -31,7 +32,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		tests []promise
 	}{
 		{"act", actPromises},
-		{"user", userPromises},
+		{"user", append(slices.Clip(userPromises), partPromises...)},
 		{"waiting", waitingPromises},
 		{"member", memberPromises},
 		{"session", sessionPromises},
