@@ -4,9 +4,11 @@ package browsers_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -107,4 +109,51 @@ func TestInATextBrowser(t *testing.T) {
 	require.Contains(t, screen, "Your new password is set.")
 	screen = w.browse(at("/members/"), tab(1), typed("ada"), tab(1), typed(served.TestPassword), tab(1), enter)
 	require.Contains(t, screen, "for members: /members/")
+}
+
+// TestSecondStepInATextBrowser sets up an app and signs in by its code and by a recovery
+// code, in w3m.
+func TestSecondStepInATextBrowser(t *testing.T) {
+	t.Parallel()
+	s := factorsAt(t, "http://localhost:[[port]]")
+	accountIn(s, "ada")
+	w := newW3M(t)
+	at := func(path string) string { return fmt.Sprintf("http://localhost:%d", s.Port) + path }
+
+	screen := w.browse(at("/accounts/login/?next=/accounts/enrol-totp/"), tab(1), typed("ada"), tab(1), typed(served.TestPassword), tab(1), enter)
+	require.Contains(t, screen, "Set up an authenticator app")
+	screen = w.browse(at("/accounts/enrol-totp/"), tab(3), enter)
+	secret := secretShown.FindString(screen)
+	require.NotEmpty(t, secret, "the key to be typed: %s", screen)
+	screen = w.browse(at("/accounts/confirm-totp/"), tab(4), typed("000000"), tab(2), enter)
+	require.Contains(t, screen, "There is a problem")
+	require.Contains(t, screen, secret, "it is still the same")
+	screen = w.browse(at("/accounts/confirm-totp/"), tab(4), typed(codeOf(t, secret, 0)), tab(1), typed("my phone"), tab(1), enter)
+	require.Contains(t, screen, "Keep your recovery codes")
+	recovery := regexp.MustCompile(`[0-9A-Z]{4}-[0-9A-Z]{4}-[0-9A-Z]{4}`).FindString(screen)
+	require.NotEmpty(t, recovery)
+	require.Contains(t, w.browse(at("/accounts/factors/")), "my phone")
+
+	signOut := func() {
+		t.Helper()
+		require.Contains(t, w.browse(at("/accounts/logout/"), tab(3), enter), "You are signed out")
+	}
+	// After the password there are the code, the box, the button, and the way to the recovery codes.
+	signIn := func(keys ...string) string {
+		t.Helper()
+		return w.browse(at("/money/"), append([]string{tab(1), typed("ada"), tab(1), typed(served.TestPassword), tab(1), enter}, keys...)...)
+	}
+	signOut()
+	require.Contains(t, signIn(), "Enter the code that your authenticator app shows.")
+	require.Contains(t, w.browse(at("/money/")), "Sign in", "the password alone opens nothing")
+	require.Contains(t, signIn(tab(1), typed("000000"), tab(2), enter), "There is a problem")
+	require.Contains(t, signIn(tab(1), typed(codeOf(t, secret, 1)), tab(2), enter), "for members: /money/")
+	signOut()
+	screen = signIn(tab(4), enter, tab(1), typed(recovery), tab(1), enter)
+	require.Contains(t, screen, "The page that you want to see needs your second step.", "a recovery code signs in, and is no factor")
+	require.Contains(t, screen, "Set up an authenticator app")
+	screen = w.browse(at("/accounts/factors/"), tab(4), enter)
+	require.Contains(t, screen, "Remove a factor")
+	require.Contains(t, screen, "my phone")
+	require.Contains(t, screen, "Code of your app", "the recovery code opens no removal")
 }
