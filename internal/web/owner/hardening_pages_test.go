@@ -5,6 +5,7 @@
 package owner_test
 
 import (
+	"encoding/base64"
 	"fmt"
 	"html"
 	"net/http"
@@ -151,6 +152,40 @@ func TestHardeningTokensReadOnly(t *testing.T) {
 			}
 			require.Equal(t, before, snapshot(t, s))
 		})
+	}
+}
+
+// A token for programs opens none of the owner's pages, an admin's neither: who brings one is
+// answered as who brings one that is none.
+func TestHardeningProgramTokensAreNobodysHere(t *testing.T) {
+	s := newSite(t, []string{"bob", "eve"})
+	id := sitetest.UUIDOf(t, s, "bob").String()
+	for _, name := range []string{"ada", "eve"} {
+		made := s.SignedIn(name).Post("/accounts/create-token", sitetest.Data{"name": "script"})
+		require.Equal(t, http.StatusCreated, made.StatusCode, made.Text)
+		s.Mail() // the notice
+		token := made.JSON(t)["token"].(string)
+		require.Eventually(t, func() bool { return sitetest.QueueEmpty(s.Accounts.Store) }, sitetest.Patience, time.Millisecond)
+		before := snapshot(t, s)
+		for _, authorization := range []string{"Bearer " + token, "Basic " + base64.StdEncoding.EncodeToString([]byte(name+":"+token))} {
+			b, stranger := s.Browser(), s.Browser()
+			b.Header.Set("Authorization", authorization)
+			stranger.Header.Set("Authorization", "Bearer crt_nothing")
+			require.Equal(t, authorization[:5] != "Basic", b.Get("/accounts/profile").StatusCode == http.StatusOK, "the token is good")
+			for path := range ownersPages(s, id) {
+				for _, method := range methods {
+					res, want := b.Do(method, path, bodies(id)[2]), stranger.Do(method, path, bodies(id)[2])
+					if authorization[:5] == "Basic" {
+						require.NotContains(t, res.Text, "bob")
+					} else {
+						require.Equal(t, want.Text, res.Text, "%s %s", method, path)
+						require.Equal(t, want.StatusCode, res.StatusCode, "%s %s", method, path)
+					}
+					require.GreaterOrEqual(t, res.StatusCode, http.StatusBadRequest, "%s %s", method, path)
+				}
+			}
+		}
+		require.Equal(t, before, snapshot(t, s))
 	}
 }
 
