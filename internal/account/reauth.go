@@ -410,6 +410,7 @@ func (a *Accounts) renew(t *Txn, hash store.TokenHash, u *store.User, methods ..
 		generation, refresh := session.NewToken()
 		raised.Refresh, raised.Previous, raised.Rotated = refresh, store.TokenHash{}, time.Time{}
 		g.Refresh, g.Family = token+refreshSeparator+generation, &raised
+	case store.KindProgram: // is good for no endpoint that raises one
 	}
 	return g, errors.Join(t.endSession(s.Hash), t.PutSession(&raised))
 }

@@ -4,7 +4,6 @@
 package token
 
 import (
-	"net/http"
 	"net/url"
 	"path"
 	"strings"
@@ -22,12 +21,19 @@ func Limit(limit string) (clean string, ok bool) {
 	return path.Clean(limit), true
 }
 
+// A Request is what of one says where it goes: the target of its request line, the path of
+// that as a URL has it in escapes, and its header.
+type Request struct {
+	Target, EscapedPath string
+	Header              map[string][]string
+}
+
 // Good reports whether a request is for the path of a limit or for something below it, by
 // whole segments. asked is the path that the client asked for, unescaped; "" is not known,
 // and nowhere. A path is told apart by case. One that some server could read as another (an
 // escaped slash or dot, a backslash, ".." or a parameter behind it) is under no limit, nor
 // is a request that names a second path which is not.
-func Good(limit, asked string, req *http.Request) bool {
+func Good(limit, asked string, req Request) bool {
 	if limit == "" {
 		return true
 	}
@@ -46,13 +52,8 @@ func Good(limit, asked string, req *http.Request) bool {
 			return false
 		}
 	}
-	return !encoded(escaped(req))
-}
-
-// escaped is the path of the request line as the client wrote it.
-func escaped(req *http.Request) string {
-	uri, _, _ := strings.Cut(req.RequestURI, "?")
-	return uri + " " + req.URL.EscapedPath()
+	target, _, _ := strings.Cut(req.Target, "?")
+	return !encoded(target) && !encoded(req.EscapedPath)
 }
 
 // encoded reports whether an escaped path has what separates segments, or a dot, in

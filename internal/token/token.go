@@ -65,7 +65,7 @@ func Hash(text string) (hash [32]byte, ok bool) {
 func sumOf(text string) (sum [sumLength]byte) {
 	rest := ^uint32(0) // as crc32.ChecksumIEEE, which puts a copy of the text on the heap
 	for i := range len(text) {
-		rest = crc32.IEEETable[byte(rest)^text[i]] ^ rest>>8
+		rest = crc32.IEEETable[byte(rest&0xff)^text[i]] ^ rest>>8
 	}
 	rest = ^rest
 	for i := len(sum) - 1; i >= 0; i-- {

@@ -29,25 +29,8 @@ func (r *Realm) Authenticate(req *http.Request, strict bool) (session.Principal,
 		return session.Principal{}, refusal.Unavailable(errors.New("the store is not open"))
 	}
 	now, idle := r.Now(), r.Options.Session.Idle
-	if header := req.Header["Authorization"]; len(header) > 0 {
-		if scheme, token, ok := strings.Cut(header[0], " "); ok {
-			isToken, isBearer := strings.EqualFold(scheme, "Token"), strings.EqualFold(scheme, "Bearer")
-			if (isToken || isBearer) && !strict {
-				if p, err := r.byProgram(req, a, strings.TrimSpace(token)); err == nil || !errors.Is(err, store.ErrNotFound) {
-					return p, err
-				}
-			}
-			accept := r.Options.Login.Token && (isToken || isBearer)
-			if accept {
-				p, err := a.ByToken(req.Context(), strings.TrimSpace(token), now, idle)
-				if err == nil || !errors.Is(err, store.ErrNotFound) {
-					return p, account.StoreError(err)
-				}
-			}
-			if strict && (isToken || accept) {
-				return session.Principal{}, refusal.New(refusal.CodeTokenInvalid)
-			}
-		}
+	if p, named, err := r.byHeader(req, a, strict); named {
+		return p, err
 	}
 	if !r.Options.Login.Session {
 		return session.Principal{}, store.ErrNotFound
@@ -60,6 +43,36 @@ func (r *Realm) Authenticate(req *http.Request, strict bool) (session.Principal,
 		return session.Principal{}, store.ErrNotFound
 	}
 	return r.bySession(req, token)
+}
+
+// byHeader is who the Authorization header names; named is false where it leaves that to
+// the cookie. See Authenticate.
+func (r *Realm) byHeader(req *http.Request, a *account.Accounts, strict bool) (p session.Principal, named bool, err error) {
+	header := req.Header["Authorization"]
+	if len(header) == 0 {
+		return p, false, nil
+	}
+	scheme, token, ok := strings.Cut(header[0], " ")
+	if !ok {
+		return p, false, nil
+	}
+	isToken, isBearer := strings.EqualFold(scheme, "Token"), strings.EqualFold(scheme, "Bearer")
+	if (isToken || isBearer) && !strict {
+		if p, err = r.byProgram(req, a, strings.TrimSpace(token)); err == nil || !errors.Is(err, store.ErrNotFound) {
+			return p, true, err
+		}
+	}
+	accept := r.Options.Login.Token && (isToken || isBearer)
+	if accept {
+		p, err = a.ByToken(req.Context(), strings.TrimSpace(token), r.Now(), r.Options.Session.Idle)
+		if err == nil || !errors.Is(err, store.ErrNotFound) {
+			return p, true, account.StoreError(err)
+		}
+	}
+	if strict && (isToken || accept) {
+		return session.Principal{}, true, refusal.New(refusal.CodeTokenInvalid)
+	}
+	return session.Principal{}, false, nil
 }
 
 // bySession is who a session cookie's value belongs to.

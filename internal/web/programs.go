@@ -33,7 +33,7 @@ func (r *Realm) byProgram(req *http.Request, a *account.Accounts, text string) (
 	if asked == "" {
 		asked = req.URL.Path
 	}
-	if !token.Good(p.Path, asked, req) {
+	if !token.Good(p.Path, asked, token.Request{Target: req.RequestURI, EscapedPath: req.URL.EscapedPath(), Header: req.Header}) {
 		return session.Principal{}, refusal.New(refusal.CodePermissionDenied)
 	}
 	return p, nil

@@ -57,7 +57,8 @@ func fullUser() *store.User {
 		LeavesAt: now.Add(7 * 24 * time.Hour), LeavesBy: now.Add(6 * 24 * time.Hour),
 		ProgramTokens: []store.ProgramToken{
 			{Hash: store.TokenHash{1, 31: 2}, Name: "Büro", Created: now, LastUsed: now.Add(time.Hour), Expires: now.Add(2 * time.Hour), Path: "/dav/ü", Groups: []string{"editors"}},
-			{Hash: store.TokenHash{2}, Name: "backup", Created: now, Groups: []string{}}, {Hash: store.TokenHash{3}},
+			{Hash: store.TokenHash{2}, Name: "backup", Created: now, Groups: []string{}},
+			{Hash: store.TokenHash{3}},
 		},
 	}
 }
