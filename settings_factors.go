@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -156,6 +157,14 @@ func (r *realm) keepPasskeys(ctx context.Context) error {
 	return r.resources.store.Update(ctx, func(tx store.Tx) error { return tx.PutValue(passkeyDomain, []byte(is)) })
 }
 
+// holders says how many accounts have passkeys.
+func holders(n int) string {
+	if n == 1 {
+		return "an account has passkeys"
+	}
+	return strconv.Itoa(n) + " accounts have passkeys"
+}
+
 // losePasskeys is keepPasskeys where the domain is another one than it was. kept says that
 // the former one stays noted: nobody has lost anything, and there is no other.
 func (r *realm) losePasskeys(ctx context.Context, was, is string) (kept bool, err error) {
@@ -167,7 +176,7 @@ func (r *realm) losePasskeys(ctx context.Context, was, is string) (kept bool, er
 	case lost == 0:
 		return is == "", nil
 	case f.RPID == "" && *f.Passkey:
-		return false, setting.Errorf("factors.rp_id", "%d accounts have passkeys of %s, and none of them works at %s; put back base_url and cookie_domain, or write what is to count from now on: rp_id %s, or passkey off", lost, was, r.settings.BaseURL, cmp.Or(is, was))
+		return false, setting.Errorf("factors.rp_id", "%s of %s, which work no more at %s; put back base_url and cookie_domain, or write what is to count from now on: rp_id %s, or passkey off", holders(lost), was, r.settings.BaseURL, cmp.Or(is, was))
 	}
 	r.Logger.Warn("passkeys of another domain work no more", zap.String("realm", r.Name), zap.String("was", was), zap.String("is", is), zap.Int("accounts", lost))
 	return false, nil

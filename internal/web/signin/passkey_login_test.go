@@ -3,6 +3,7 @@ package signin_test
 import (
 	"encoding/json"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -291,6 +292,47 @@ func TestNoPasskeys(t *testing.T) {
 			assert.NotEmpty(t, s.Logs.FilterMessageSnippet("passkeys are off").All(), "the log says why")
 		})
 	}
+}
+
+// A site that moves to another domain is told, before it serves, that passkeys would work no
+// more; with rp_id or passkey off it is meant, and a recovery code signs in.
+func TestPasskeysOfAnotherDomain(t *testing.T) {
+	path := t.TempDir() + "/r.db"
+	s := sitetest.NewWithPasskeysAt(t, path)
+	s.Member("ada")
+	d := s.Device()
+	require.Equal(t, http.StatusCreated, s.SignedIn("ada").AddPasskey(d).StatusCode)
+	now := s.Now.Load()
+	s.Close()
+	moved := func(s *registration.Settings) { s.BaseURL = "https://other.example" }
+	for range 2 { // the refusal changes nothing
+		_, err := sitetest.Open(path, moved)
+		require.ErrorContains(t, err, "an account has passkeys of example.com, which work no more at https://other.example; put back base_url and cookie_domain, or write what is to count from now on: rp_id other.example, or passkey off")
+	}
+	for name, meant := range map[string]func(*registration.Settings){
+		"passkey off": func(s *registration.Settings) { s.Factors.Passkey = sitetest.Off() },
+		"rp_id":       func(s *registration.Settings) { s.Factors.RPID = "other.example" },
+	} {
+		t.Run(name, func(t *testing.T) {
+			file, err := os.ReadFile(path)
+			require.NoError(t, err)
+			path := t.TempDir() + "/r.db"
+			require.NoError(t, os.WriteFile(path, file, 0o600))
+			s := sitetest.NewWithPasskeysAt(t, path, moved, meant)
+			s.Now.Store(now)
+			require.Len(t, s.Logs.FilterMessage("passkeys of another domain work no more").All(), 1)
+			require.NotEqual(t, http.StatusOK, s.Browser().PasskeySignIn(d).StatusCode, "it is another's")
+			asked := s.Browser().Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}).JSON(t)
+			require.Contains(t, asked["factors"], "recovery_code", "the way in")
+			s.Close()
+			s = sitetest.NewWithPasskeysAt(t, path, moved) // what was said is known from now on
+			require.Empty(t, s.Logs.FilterMessage("passkeys of another domain work no more").All())
+		})
+	}
+	s = sitetest.NewWithPasskeysAt(t, path) // back again
+	s.Now.Store(now)
+	res := s.Browser().PasskeySignIn(d)
+	require.Equal(t, http.StatusOK, res.StatusCode, res.Text)
 }
 
 // Terms that are owed are asked for after a passkey too, and no factor is then.
