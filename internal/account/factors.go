@@ -53,6 +53,14 @@ func (a *Accounts) owesFactor(u *store.User) bool {
 	return !u.HasFactor() && slices.ContainsFunc(a.Policy.Factors.RequiredFor, func(group string) bool { return slices.Contains(u.Groups, group) })
 }
 
+// OwesWithoutLast reports whether an account that loses its only factor has to get another
+// one before it does anything else.
+func (a *Accounts) OwesWithoutLast(u *store.User) bool {
+	without := *u
+	without.Factors = nil
+	return len(u.Factors) == 1 && a.owesFactor(&without)
+}
+
 // ListFactors returns the account of who asks, as it is now.
 func (a *Accounts) ListFactors(ctx context.Context, p session.Principal) (u *store.User, err error) {
 	err = a.View(ctx, func(tx store.Tx) (err error) { u, err = tx.User(p.User.ID); return notSignedIn(err) })

@@ -15,6 +15,17 @@ import (
 
 // EndpointRemoveFactor takes a factor away.
 func EndpointRemoveFactor(*web.Realm) *web.Endpoint {
+	form := ofFactor(text.Say("page.remove_factor.title"), text.Say("page.remove_factor.intro"), text.Say("page.remove_factor.submit"), web.SudoFields(false)...)
+	names := form.Complete
+	form.Complete = func(c *web.Call, d *web.PageData, u *store.User) error {
+		switch {
+		case c.OwesWithoutLast(c.Who.User):
+			d.Text = []string{c.Loc.Text(text.Say("page.remove_factor.required"))}
+		case len(c.Who.User.Factors) > 1:
+			d.Text = nil
+		}
+		return names(c, d, u)
+	}
 	return &web.Endpoint{
 		Name: "remove-factor", Methods: web.Post, SignedIn: true, Act: actRemoveFactor,
 		Spends: web.Spends{Throttle: account.ThrottleProfile},
@@ -23,7 +34,7 @@ func EndpointRemoveFactor(*web.Realm) *web.Endpoint {
 			Description: "With the last one the recovery codes go. The owner is mailed a link that brings it back.",
 			Inputs:      append([]web.InputDoc{idInput}, web.SudoInputs()...), Codes: []refusal.Code{refusal.CodeFactorNotFound, refusal.CodeLastWayIn},
 		},
-		Form: ofFactor(text.Say("page.remove_factor.title"), text.Say("page.remove_factor.intro"), text.Say("page.remove_factor.submit"), web.SudoFields(false)...),
+		Form: form,
 	}
 }
 

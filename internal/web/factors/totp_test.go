@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/pquerna/otp/hotp"
 	"github.com/stretchr/testify/require"
 
@@ -199,4 +200,30 @@ func TestTOTPNamesTheSiteByItsTitle(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "Garden & Friends", uri.Query().Get("issuer"))
 	require.Equal(t, "/Garden & Friends:ada", uri.Path)
+}
+
+// The page of a removal says what it comes to: nothing is left but the password, or another
+// factor has to come, or there are others.
+func TestPageOfARemoval(t *testing.T) {
+	s := sitetest.New(t, func(s *registration.Settings) { s.Factors.RequiredFor = []string{"staff"} })
+	s.Member("ada")
+	b := s.SignedIn("ada")
+	enrol(t, s, b)
+	ada := sitetest.UUIDOf(t, s, "ada")
+	page := func() string {
+		return b.LikeBrowser().Get("/accounts/remove-factor/?id=" + s.Stored(ada.String()).Factors[0].ID.String()).Text
+	}
+	const alone, required = "your password alone opens your account", "you set up another at your next sign-in"
+	require.Contains(t, page(), alone)
+	require.NotContains(t, page(), required)
+	_, err := s.Accounts.SetGroups(t.Context(), ada, []string{"staff"}, nil)
+	require.NoError(t, err)
+	require.Contains(t, page(), required)
+	require.NotContains(t, page(), alone)
+	s.Set(ada.String(), func(u *store.User) {
+		u.Factors = append(u.Factors, store.Factor{ID: uuid.Must(uuid.NewV7()), Type: store.FactorTOTP, Name: "other", Created: s.Accounts.Now(), Secret: []byte{1}})
+	})
+	require.NotContains(t, page(), required)
+	require.NotContains(t, page(), alone)
+	require.Contains(t, page(), "Remove the factor")
 }
