@@ -10,7 +10,7 @@ RACE := $(shell command -v $${CC:-gcc} >/dev/null && echo -race)
 UNITS = $$($(GO) list ./... | grep -v /integration)
 COVERED = -cover -covermode=atomic -coverpkg=.,./internal/...,./store/...,./mail/...
 
-.PHONY: attack faults test lint cover bench gobench fuzz timing
+.PHONY: attack faults postgres test lint cover bench gobench fuzz timing
 
 # All tests, with the coverage of unit and integration tests for `make cover`.
 # With CI=true a missing part fails; otherwise it is skipped, and this says so.
@@ -26,6 +26,8 @@ test:
 	  command -v systemd-analyze >/dev/null || missing "the test of the systemd unit needs systemd-analyze (apt-get install systemd)"; \
 	  command -v htpasswd >/dev/null || missing "the recipe of htpasswd needs htpasswd (apt-get install apache2-utils)"; \
 	  /usr/bin/python3 -c 'import django, bcrypt, argon2' 2>/dev/null || missing "the recipe of Django needs Debian's (apt-get install python3-django python3-bcrypt python3-argon2)"; \
+	  [ -d /usr/lib/postgresql ] || missing "the tests of the store in PostgreSQL need a server (apt-get install postgresql)"; \
+	  PATH="$$PATH:/usr/sbin" command -v pgbouncer >/dev/null || missing "the test of several nodes behind a pooler needs pgbouncer (apt-get install pgbouncer)"; \
 	  command -v curl >/dev/null || missing "the test of docs/api.md needs curl (apt-get install curl)"; \
 	  command -v npm >/dev/null || missing "tests with tools from npm need nodejs and npm (apt-get install nodejs npm)"; \
 	  [ -z "$(RACE)" ] && missing "the race detector needs a C compiler (apt-get install gcc libc6-dev)" || true
@@ -34,16 +36,22 @@ test:
 	$(GO) vet ./...
 	$(GO) test $(RACE) -shuffle=on -timeout 40m $(COVERED) $(UNITS) -args -test.gocoverdir=$(COVERDIR)/unit
 	REGISTRATION_COVERDIR=$(COVERDIR)/built $(GO) test -count=1 -shuffle=on -timeout 40m -p 1 ./integration/...
+	cd integration/kubernetes && $(GO) test ./...
+	cd integration/provider && $(GO) vet ./... && REGISTRATION_COVERDIR=$(COVERDIR)/built $(GO) test -count=1 -shuffle=on -timeout 20m ./...
 
 # What a fault does to the server, at full length: some 45 minutes, 30 of them the
 # soak. One fault alone: make faults RUN=Overload (or Killed, Stopped, Administration, Clock, DiskFull, ReadOnly,
-# Damaged, WrongFile, DiskFails, MailServer, Reload, Soak).
+# Damaged, WrongFile, DiskFails, MailServer, Reload, Soak, Nodes, Network).
 RUN ?=
 FAULTS := $(CURDIR)/dist/faults.md
 faults:
 	@mkdir -p $(dir $(FAULTS)) && rm -f $(FAULTS).rows
-	REGISTRATION_FAULTS=long REGISTRATION_FAULTS_TABLE=$(FAULTS).rows $(GO) test -count=1 -p 1 -timeout 90m -run 'TestFault.*$(RUN)' ./internal/audit ./internal/outbox ./store/bolt ./integration/faults; code=$$?; \
+	REGISTRATION_FAULTS=long REGISTRATION_FAULTS_TABLE=$(FAULTS).rows $(GO) test -count=1 -p 1 -timeout 90m -run 'TestFault.*$(RUN)' ./internal/audit ./internal/outbox ./internal/session ./internal/web ./store/bolt ./store/postgres ./integration/faults ./integration/cluster; code=$$?; \
 	{ echo '| fault | must hold | seen | verdict |'; echo '|---|---|---|---|'; cat $(FAULTS).rows 2>/dev/null; } > $(FAULTS); cat $(FAULTS); exit $$code
+
+# All tests that are not about the embedded store itself, with the accounts in PostgreSQL.
+postgres:
+	.ci/postgres $(GO) test -count=1 -timeout 60m $$($(GO) list ./... | grep -v '/store/\|/integration\|/bench\|/mail') 
 
 # What an attacker tries, at full length, against each package and the built Caddy:
 # all tests of these files (cost, links, names, who waits, what ends what …), and
@@ -70,7 +78,7 @@ lint:
 # The coverage that the last `make test` has left, without the packages that are for tests alone.
 cover:
 	$(GO) tool covdata textfmt -i=$(COVERDIR)/unit,$(COVERDIR)/built -o $(COVERDIR)/profile
-	@grep -v -E '/(cmd|store/storetest|internal/(sitetest|inside|langtest|apicheck|jsonpaths|softkey)|bench)/' $(COVERDIR)/profile > $(COVERDIR)/own
+	@grep -v -E '/(cmd|store/storetest|internal/(sitetest|inside|langtest|apicheck|jsonpaths|softkey|pgtest)|bench)/' $(COVERDIR)/profile > $(COVERDIR)/own
 	@$(GO) tool cover -func=$(COVERDIR)/own | tail -1
 	@$(GO) tool cover -func=$(COVERDIR)/own | awk '/^total/ { sub("%","",$$3); if ($$3+0 < $(COVER_MIN)) { print "under $(COVER_MIN) %"; exit 1 } }'
 

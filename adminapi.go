@@ -18,6 +18,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/doctor"
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
 	"github.com/seed-928992b0/caddy-registration/internal/web/adminapi"
+	"github.com/seed-928992b0/caddy-registration/internal/webhook"
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
@@ -80,7 +81,7 @@ func (a *App) administration() *adminapi.Server {
 				out.Folder = filepath.Dir(file.path)
 			}
 			if r.Accounts.Load() != nil { // then the rest is there
-				out.Post = r.post
+				out.Post, out.Webhooks = r.post, r.sender
 			}
 			return out
 		},
@@ -101,10 +102,11 @@ func (r *realm) facts(ctx context.Context) (*doctor.Facts, error) {
 	if file, ok := r.storeModule.(interface{ facts() doctor.StoreFacts }); ok {
 		f.Store = file.facts()
 	}
-	var errs [4]error
+	var errs [5]error
 	f.Seen, errs[0] = a.ClockSeen(ctx)
 	f.Mail, errs[1] = outbox.HealthOf(ctx, a.Store)
 	f.Backlog, errs[2] = outbox.BacklogOf(ctx, a.Store)
+	f.Webhooks, errs[4] = webhook.StatusOf(ctx, a.Store, r.settings.webhookEndpoints())
 	if !f.Secret {
 		f.SecondSteps, errs[3] = store.CountUsers(ctx, a.Store, func(u *store.User) bool { return u.HasFactor() })
 	}

@@ -1,6 +1,5 @@
 // app.go: the "registration" app: the realms of ONE running configuration. The
-// handlers register here; guards and the admin API ask here. And what is counted on
-// Caddy's metrics registry.
+// handlers register here; guards and the admin API ask here.
 
 package registration
 
@@ -11,6 +10,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"os"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
@@ -19,9 +20,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
-	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/siting"
 )
 
@@ -304,6 +306,7 @@ func (w *inventory) route(route caddyhttp.Route, at siting.Place) siting.Place {
 		case *Handler:
 			place := at
 			place.Source, place.Realm, place.Path, place.BaseURL = orUnknown(h.Source), h.realm.Name, h.realm.Path, h.realm.settings.BaseURL
+			place.Asked = h.realm.settings.Authz.On
 			w.places = append(w.places, place)
 		}
 	}
@@ -313,35 +316,98 @@ func (w *inventory) route(route caddyhttp.Route, at siting.Place) siting.Place {
 	return at
 }
 
-// checkTerms warns of a page of the terms that a guard of the realm keeps from who has no
-// account yet: a request for it goes through the routes of a server, as far as is known
-// what they do. What can't be known is no mistake.
-func (r *realm) checkTerms(server *caddyhttp.Server, way caddyhttp.Handler) {
-	page, base := r.settings.Register.Terms.Page, r.settings.BaseURL
-	if !strings.HasPrefix(page, "/") || base == "" || slices.ContainsFunc(r.sites, func(w siting.Warning) bool { return w.Code == siting.CodeTerms }) {
-		return
+// checkOpen warns of pages that a guard of the realm keeps from those whom they are for: who has
+// no account yet, and who has signed out. A request for each goes through the routes of a server,
+// as far as is known what they do. What can't be known is no mistake.
+func (r *realm) checkOpen(server *caddyhttp.Server, way caddyhttp.Handler) {
+	base := r.settings.BaseURL
+	check := func(page string, warning func(realm, source, page string) siting.Warning) {
+		if !strings.HasPrefix(page, "/") || base == "" {
+			return
+		}
+		t := r.follow(server, way, base, page)
+		if t == nil || t.guard == nil {
+			return
+		}
+		found := warning(r.Name, orUnknown(t.guard.Source), t.page)
+		if !slices.Contains(r.sites, found) {
+			r.Logger.Warn(found.String())
+			r.sites = append(r.sites, found)
+		}
 	}
+	check(r.settings.Register.Terms.Page, siting.GuardedTerms)
+	check(r.settings.Pages.Goodbye, siting.GuardedGoodbye)
+	for _, f := range r.Options.Fields.Asked {
+		if f.Kind != field.KindBoolean {
+			continue
+		}
+		parts, _ := field.Label(f.Label)
+		for _, part := range parts {
+			check(part.Href, func(realm, source, page string) siting.Warning {
+				return siting.GuardedLabel(realm, source, page, f.Name)
+			})
+		}
+	}
+}
+
+// checkFrontPage finds out whether the site of the realm has a front page, by its routes: that
+// is where people go after a sign-in.
+func (r *realm) checkFrontPage(server *caddyhttp.Server, way caddyhttp.Handler, hosts []string) {
+	base := r.settings.BaseURL
+	if base == "" {
+		base = "http://" + append(slices.Clip(hosts), "localhost")[0]
+	}
+	if t := r.follow(server, way, base, "/"); t != nil && t.met && !t.chosen {
+		r.FrontPage.Store(true)
+	}
+}
+
+// answers reports whether a handler that a request has come to has something for it, as far
+// as that can be told: not if it makes errors, or serves files and has no index.
+func answers(h caddyhttp.MiddlewareHandler, req *http.Request) bool {
+	repl, _ := req.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	switch h := h.(type) {
+	case *caddyhttp.StaticError:
+		return false
+	case *caddyhttp.StaticResponse:
+		code, err := strconv.Atoi(string(h.StatusCode))
+		return !h.Abort && (h.StatusCode == "" || err == nil && code < http.StatusBadRequest)
+	case *fileserver.FileServer:
+		if h.Browse != nil || h.FileSystem != "" && h.FileSystem != "{http.vars.fs}" || repl == nil {
+			return true
+		}
+		folder := caddyhttp.SanitizedPathJoin(repl.ReplaceAll(h.Root, "."), req.URL.Path)
+		return slices.ContainsFunc(h.IndexNames, func(name string) bool {
+			info, err := os.Stat(filepath.Join(folder, repl.ReplaceAll(name, ""))) //nolint:gosec // the owner names both
+			return err == nil && info.Mode().IsRegular()
+		})
+	}
+	return true
+}
+
+// follow goes the way of a stranger's request for a page through the routes, as far as it is
+// known what they do; nil: that can't be told.
+func (r *realm) follow(server *caddyhttp.Server, way caddyhttp.Handler, base, page string) *trip {
 	req, err := http.NewRequest(http.MethodGet, base, nil)
 	if err == nil {
 		req.URL, err = req.URL.Parse(page)
 	}
 	if err != nil {
-		return
+		return nil
 	}
 	const stranger = "192.0.2.1" // RFC 5737: nobody's
 	req.RequestURI, req.RemoteAddr = req.URL.RequestURI(), stranger+":1024"
 	w := nobody{}
 	req = caddyhttp.PrepareRequest(req, caddy.NewReplacer(), w, server)
 	caddyhttp.SetVar(req.Context(), caddyhttp.ClientIPVarKey, stranger)
-	t := &trip{realm: r, groups: map[string]bool{}, refuse: func(http.ResponseWriter, *http.Request) error { return nil }}
+	t := &trip{realm: r, page: req.URL.Path, groups: map[string]bool{}, refuse: func(http.ResponseWriter, *http.Request) error { return nil }}
 	defer func() {
 		_ = recover() // a matcher of another plugin, which no server has asked
 	}()
-	if way.ServeHTTP(w, req.WithContext(context.WithValue(req.Context(), tripKey{}, t))) == nil && t.guard != nil {
-		warning := siting.GuardedTerms(r.Name, orUnknown(t.guard.Source), req.URL.Path)
-		r.Logger.Warn(warning.String())
-		r.sites = append(r.sites, warning)
+	if way.ServeHTTP(w, req.WithContext(context.WithValue(req.Context(), tripKey{}, t))) != nil {
+		return nil
 	}
+	return t
 }
 
 // nobody is who gets the answer to a request that nobody has made.
@@ -356,27 +422,3 @@ const maxInvoked = 10
 
 // Interface guards
 var _ caddy.App = (*App)(nil)
-
-// metrics are the counters of the realms. They carry a realm's name and
-// nothing of its accounts.
-type metrics struct {
-	throttled *prometheus.CounterVec
-}
-
-func newMetrics() *metrics {
-	return &metrics{throttled: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "registration", Name: "throttled_total",
-		Help: "Requests that a throttle answered with 429.",
-	}, []string{"realm", "throttle"})}
-}
-
-// register enters the counters in a registry, or takes over those that another
-// realm of the configuration has entered.
-func (m *metrics) register(registry prometheus.Registerer) error {
-	err := registry.Register(m.throttled)
-	if have := (prometheus.AlreadyRegisteredError{}); errors.As(err, &have) {
-		m.throttled = have.ExistingCollector.(*prometheus.CounterVec)
-		return nil
-	}
-	return err
-}

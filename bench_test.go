@@ -6,6 +6,8 @@ package registration_test
 import (
 	"context"
 	"net/http"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -15,13 +17,52 @@ import (
 
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/device"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 func benchGuard(b *testing.B, cookie func(*sitetest.Browser) string, accept string) {
+	guarded := newGuarded(b, cookie, accept)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := guarded.once(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// A guardedRequest is one request, asked again and again.
+type guardedRequest struct {
+	site      *sitetest.Site
+	req       *http.Request
+	w         *sitetest.NullWriter
+	vars      map[string]any
+	repl      *caddy.Replacer
+	untouched caddy.Replacer
+	// sent and authorization are its headers.
+	sent, authorization []string
+}
+
+func (g *guardedRequest) once() error {
+	*g.repl = g.untouched
+	delete(g.vars, registration.UserVar)
+	clear(g.w.H)
+	if g.req.Header["Cookie"] = g.sent; g.sent == nil {
+		delete(g.req.Header, "Cookie")
+	}
+	if g.req.Header["Authorization"] = g.authorization; g.authorization == nil {
+		delete(g.req.Header, "Authorization")
+	}
+	return g.site.Guard.ServeHTTP(g.w, g.req, servedOK)
+}
+
+var servedOK = caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(http.StatusOK); return nil })
+
+func newGuarded(b testing.TB, cookie func(*sitetest.Browser) string, accept string) *guardedRequest {
 	s := sitetest.New(b)
 	s.Member("ada")
 	value := cookie(s.SignedIn("ada"))
@@ -37,7 +78,6 @@ func benchGuard(b *testing.B, cookie func(*sitetest.Browser) string, accept stri
 	}
 	vars := map[string]any{}
 	ctx := context.WithValue(req.Context(), caddyhttp.VarsCtxKey, vars)
-	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(http.StatusOK); return nil })
 	w := &sitetest.NullWriter{H: http.Header{}}
 	// Every request has a replacer of its own, which is not our cost: this one is
 	// set back to the state in which Caddy hands it to the first handler.
@@ -45,22 +85,60 @@ func benchGuard(b *testing.B, cookie func(*sitetest.Browser) string, accept stri
 	repl.Map(func(string) (any, bool) { return nil, false })
 	untouched := *repl
 	req = req.WithContext(context.WithValue(ctx, caddy.ReplacerCtxKey, repl))
-	b.ReportAllocs()
-	for b.Loop() {
-		*repl = untouched
-		delete(vars, registration.UserVar)
-		clear(w.H)
-		if req.Header["Cookie"] = sent; sent == nil {
-			delete(req.Header, "Cookie")
-		}
-		if err := s.Guard.ServeHTTP(w, req, next); err != nil {
-			b.Fatal(err)
-		}
-	}
+	return &guardedRequest{site: s, req: req, w: w, vars: vars, repl: repl, untouched: untouched, sent: sent}
 }
 
 func BenchmarkGuardHit(b *testing.B) {
 	benchGuard(b, func(br *sitetest.Browser) string { return br.Cookie["registration"] }, "text/html")
+}
+
+// BenchmarkGuardHitByToken brings a token for programs in place of the cookie, by turns, and
+// says what each costs against that: the median of the ratios and that of the minima.
+func BenchmarkGuardHitByToken(b *testing.B) {
+	var token string
+	g := newGuarded(b, func(br *sitetest.Browser) string {
+		res := br.Post("/accounts/create-token", sitetest.Data{"name": "Program"})
+		token = res.JSON(b)["token"].(string)
+		return br.Cookie["registration"]
+	}, "text/html")
+	g.site.Guard.Basic = true
+	cookie := g.sent
+	ways := []func(){
+		func() { g.sent, g.authorization = cookie, nil },
+		func() { g.sent, g.authorization = nil, []string{"Bearer " + token} },
+		func() { g.sent, g.authorization = nil, []string{basicAuth("ada", token)} },
+	}
+	const each = 1000
+	var took [3][]float64
+	for rounds := 0; b.Loop(); rounds++ {
+		for i := range ways {
+			way := (i + rounds) % len(ways)
+			ways[way]()
+			began := time.Now()
+			for range each {
+				if err := g.once(); err != nil || g.w.Status != http.StatusOK {
+					b.Fatal(err, g.w.Status)
+				}
+			}
+			took[way] = append(took[way], float64(time.Since(began))/each)
+		}
+	}
+	b.ReportMetric(slices.Min(took[0]), "ns/cookie")
+	for i, name := range []string{"bearer", "basic"} {
+		var ratios []float64
+		for round := range took[0] {
+			ratios = append(ratios, took[i+1][round]/took[0][round])
+		}
+		slices.Sort(ratios)
+		b.ReportMetric(ratios[len(ratios)/2], name+"-median")
+		b.ReportMetric(slices.Min(took[i+1])/slices.Min(took[0]), name+"-minimum")
+	}
+}
+
+func basicAuth(name, password string) string {
+	req := &http.Request{Header: http.Header{}}
+	req.SetBasicAuth(name, password)
+	return req.Header.Get("Authorization")
 }
 
 func BenchmarkGuardMiss(b *testing.B) {
@@ -99,19 +177,48 @@ func benchSigner(b *testing.B) (*sign.Signer, sign.Claim) {
 }
 
 // BenchmarkSignInWithoutHash is a sign-in with an 8 KiB hash, which costs a few
-// microseconds: what is left is the store's commit.
+// microseconds: what is left is the store's commit. Once where nobody asks for the device,
+// and once on a device that the account knows among as many as it keeps.
 func BenchmarkSignInWithoutHash(b *testing.B) {
-	s := sitetest.New(b)
-	s.Member("ada")
 	in := field.Input{"login": {Kind: field.ValueText, Text: "ada"}, "password": {Kind: field.ValueText, Text: sitetest.Password}}
-	b.ResetTimer()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			if _, err := s.Accounts.SignIn(context.Background(), in, account.Client{}, nil); err != nil {
-				b.Error(err)
+	for name, client := range map[string]account.Client{"no device": {}, "known device": {Seen: func() device.Seen { return device.Seen{Kept: "AAAAAAAAAAAAAAAAAAAAAA"} }}} {
+		b.Run(name, func(b *testing.B) {
+			s := sitetest.New(b)
+			id := s.Member("ada")
+			if client.Seen != nil {
+				s.Set(id, func(u *store.User) {
+					for range 9 {
+						device.Learn(u, device.Seen{Kept: device.NewName()}, store.KnownDevice{LastUsed: s.Realm.Now()})
+					}
+					device.Learn(u, client.Seen(), store.KnownDevice{LastUsed: s.Realm.Now()})
+				})
 			}
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if _, err := s.Accounts.SignIn(context.Background(), in, client, nil); err != nil {
+						b.Error(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkSignUpWithoutHash is the same of a sign-up that nothing has to be confirmed of.
+func BenchmarkSignUpWithoutHash(b *testing.B) {
+	s := sitetest.New(b, func(s *registration.Settings) { s.Register.Verification = sitetest.Off() })
+	text := func(of string) field.Value { return field.Value{Kind: field.ValueText, Text: of} }
+	n := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		n++
+		name := "user" + strconv.Itoa(n)
+		in := field.Input{"username": text(name), "email": text(name + "@example.org"), "password": text(sitetest.Password), "password_confirm": text(sitetest.Password)}
+		if _, err := s.Accounts.Register(context.Background(), in, account.Client{}); err != nil {
+			b.Fatal(err)
 		}
-	})
+	}
 }
 
 func BenchmarkLoginPage(b *testing.B) {

@@ -122,7 +122,7 @@ func (p *parser) block(setting string, options map[string]option) error {
 		if !ok {
 			return p.Errf("%q is not a setting of %s; the settings are: %s", name, cmp.Or(setting, p.directive), strings.Join(sortedNames(options), ", "))
 		}
-		if p.seen[path] && path != "throttle" && path != "user.field" { // one line each
+		if p.seen[path] && path != "throttle" && path != "user.field" && path != "webhook" && path != "login.oidc" && path != "password.validator" { // one line each
 			return p.Errf("%s stands twice; keep one of them", path)
 		}
 		p.seen[path] = true
@@ -293,6 +293,7 @@ func (h *Handler) options() map[string]option {
 		"realm":           textOption(&h.Realm, "default"),
 		"base_url":        textOption(&h.BaseURL, "https://example.com"),
 		"secret":          listOption(&h.Secrets, "{env.REGISTRATION_SECRET}"),
+		"webhook":         webhookOption(&h.Webhooks),
 		"store":           moduleOption("http.registration.stores", &h.StoreRaw, "bbolt {data_dir}/registration.db"),
 		"mailer":          moduleOption("http.registration.mailers", &h.MailerRaw, "smtp mail.example.com:587"),
 		"from":            textOption(&h.From, "no-reply@example.com"),
@@ -302,6 +303,7 @@ func (h *Handler) options() map[string]option {
 		"trusted_origins": listOption(&h.TrustedOrigins, "https://app.example.com"),
 		"user": blockOption(map[string]option{
 			"login_fields":    listOption(&h.User.LoginFields, "username"),
+			"max_emails":      numberOption(&h.User.MaxEmails),
 			"public_fields":   listOption(&h.User.PublicFields, "id username"),
 			"hidden_fields":   listOption(&h.User.HiddenFields, "email"),
 			"editable_fields": listOption(&h.User.EditableFields, "first_name last_name"),
@@ -312,6 +314,8 @@ func (h *Handler) options() map[string]option {
 			"session":   switchOption(&h.Login.Session),
 			"token":     tokenOption(&h.Login),
 			"mail_code": switchOption(&h.Login.MailCode),
+			"oidc":      oidcOption(&h.Login.OIDC),
+			"password":  switchOption(&h.Login.Password),
 		}),
 		"reset_password": blockOption(redirectOptions(map[string]option{
 			"enabled":                  switchOption(&h.ResetPassword.Enabled),
@@ -336,6 +340,7 @@ func (h *Handler) options() map[string]option {
 			"password_confirm": switchOption(&h.ChangePassword.PasswordConfirm),
 		}),
 		"factors":        factorsOption(&h.Factors),
+		"notices":        noticesOption(&h.Notices),
 		"delete_account": deleteAccountOption(&h.DeleteAccount),
 		"session": blockOption(map[string]option{
 			"lifetime":      durationOption(&h.Session.Lifetime),
@@ -349,6 +354,7 @@ func (h *Handler) options() map[string]option {
 		"non_field_errors_key": switchOption(&h.NonFieldErrorsKey),
 		"throttle":             throttleOption(&h.Throttle),
 		"audit":                auditOption(&h.Audit),
+		"authz":                authzOption(&h.Authz),
 		"admin":                adminOption(&h.Admin),
 		"pages":                pagesOption(&h.Pages),
 	}

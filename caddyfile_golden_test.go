@@ -122,12 +122,12 @@ func TestFullFormSetsEverything(t *testing.T) {
 	require.NoError(t, json.Unmarshal(raw, &got))
 	for _, key := range []string{
 		"path", "realm", "base_url", "secrets", "store", "mailer", "from", "reply_to", "templates", "language", "trusted_origins", "user",
-		"register", "login", "reset_password", "register_email", "change_password", "session", "password", "throttle", "non_field_errors_key", "pages", "factors", "source",
+		"register", "login", "reset_password", "register_email", "change_password", "session", "password", "throttle", "non_field_errors_key", "pages", "factors", "notices", "source",
 	} {
 		require.Contains(t, got, key)
 	}
-	require.Len(t, got, 27, "a new setting needs its place in full.caddyfile")
-	for key, fields := range map[string]int{"user": 5, "register": 20, "login": 4, "reset_password": 10, "register_email": 9, "change_password": 1, "session": 6, "password": 6, "throttle": 7, "pages": 4, "factors": 5} {
+	require.Len(t, got, 30, "a new setting needs its place in full.caddyfile")
+	for key, fields := range map[string]int{"user": 6, "register": 21, "login": 6, "reset_password": 10, "register_email": 9, "change_password": 1, "session": 6, "password": 7, "throttle": 7, "pages": 9, "factors": 6} {
 		require.Len(t, got[key], fields, key)
 	}
 }
@@ -196,11 +196,13 @@ func TestEmptyValueInTheCaddyfile(t *testing.T) {
 		"a field's label":           {in("user {\nfield nick text {\nlabel \"\"\n}\n}"), "user.field.nick.label" + what},
 	}
 	for block, settings := range map[string][]string{
-		"":               {"realm", "reply_to", "templates", "language", "trusted_origins", "pages", "audit", "non_field_errors_key"},
-		"register":       {"mode", "notify", "contact", "deny_domains", "reason", "verification_url", "reserved_names", "success_redirect", "enabled"},
+		"":               {"realm", "reply_to", "templates", "language", "trusted_origins", "pages", "audit", "authz", "non_field_errors_key"},
+		"register":       {"mode", "notify", "contact", "deny_domains", "reason", "fields", "verification_url", "reserved_names", "success_redirect", "enabled"},
 		"session":        {"cookie_domain", "cookie_name", "same_site", "lifetime"},
-		"pages":          {"title", "logo", "stylesheet"},
+		"pages":          {"title", "logo", "logo_dark", "favicon", "accent", "stylesheet", "home", "goodbye"},
 		"register_email": {"undo_url", "max_age"},
+		"factors":        {"rp_id", "undo_url"},
+		"notices":        {"end_sign_in_url"},
 	} {
 		for _, setting := range settings {
 			line, path := setting+" \"\"", setting

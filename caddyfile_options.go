@@ -34,6 +34,7 @@ func fieldOption(to *[]field.Spec) option {
 			"unique":     flagOption(&f.Unique),
 			"hidden":     flagOption(&f.Hidden),
 			"read_only":  flagOption(&f.ReadOnly),
+			"once":       flagOption(&f.Once),
 			"default":    scalarOption(&f.Default, kind, "blue"),
 			"min_length": numberOption(&f.MinLength),
 			"max_length": numberOption(&f.MaxLength),
@@ -109,6 +110,30 @@ func auditOption(to *AuditSettings) option {
 	}
 }
 
+// authzOption reads `authz on`, `authz off` or `authz { legacy_paths on }`, which turns it on.
+func authzOption(to *AuthzSettings) option {
+	var legacy *bool
+	lines := blockOption(map[string]option{"legacy_paths": switchOption(&legacy)})
+	return func(p *parser, name string) error {
+		args := p.RemainingArgs()
+		if len(args) == 0 {
+			if err := lines(p, name); err != nil {
+				return err
+			}
+			if legacy == nil {
+				return p.Err("authz takes on, off or a block; write for example: authz on")
+			}
+			to.On, to.LegacyPaths = true, *legacy
+			return nil
+		}
+		if len(args) > 1 || args[0] != "on" && args[0] != "off" {
+			return p.Err("authz takes on, off or a block; write for example: authz on")
+		}
+		to.On = args[0] == "on"
+		return nil
+	}
+}
+
 // frontendPage is an example of a page that a mailed link opens.
 const frontendPage = "https://app.example.com/verify/"
 
@@ -143,6 +168,7 @@ func (h *Handler) registerOptions() map[string]option {
 		"unconfirmed_lifetime": durationOption(&h.Register.UnconfirmedLifetime),
 		"one_time_use":         switchOption(&h.Register.OneTimeUse),
 		"auto_login":           switchOption(&h.Register.AutoLogin),
+		"fields":               listOption(&h.Register.Fields, "username email"),
 		"reserved_names":       listOption(&h.Register.ReservedNames, "support billing"),
 		"mail":                 mailOption(&h.Register.Mail),
 	}, &h.Register.RedirectSettings)

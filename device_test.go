@@ -10,11 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/stretchr/testify/require"
 
-	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -118,15 +115,4 @@ func TestDamagedBudgetsBeginAfresh(t *testing.T) {
 	s = sitetest.NewAt(t, path, sitetest.Throttled)
 	require.Len(t, s.Logs.FilterMessage("the throttles begin afresh").All(), 1)
 	s.SignedIn("ada")
-}
-
-func TestThrottledMetric(t *testing.T) {
-	s := sitetest.New(t, sitetest.Throttled)
-	registry := prometheus.NewRegistry()
-	require.NoError(t, s.Handler.Metrics().Register(registry))
-	other := registration.NewMetrics()
-	require.NoError(t, other.Register(registry), "a second realm shares the counters")
-	s.Member("ada")
-	s.Attack("ada")
-	require.InDelta(t, 1, testutil.ToFloat64(other.Throttled().WithLabelValues("default", "login")), 0)
 }

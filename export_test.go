@@ -6,12 +6,12 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/google/uuid"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -28,18 +28,19 @@ const UserVar = userVar
 type PrivateWriter = privateWriter
 
 var (
-	NewMetrics = newMetrics
-	WriteMail  = writeMail
+	Counters = counters
+	// VetoPatience is changed by no test that runs beside others.
+	VetoPatience = &vetoPatience
+	WriteMail    = writeMail
 )
 
-func (h *Handler) Metrics() *metrics { return h.realm.metrics }
+// IsSecretSetting reports whether a setting is shown to nobody; SecretSettings, how many are.
+func IsSecretSetting(path string) bool { return secret(path) }
 
-func (m *metrics) Register(r prometheus.Registerer) error { return m.register(r) }
-
-func (m *metrics) Throttled() *prometheus.CounterVec { return m.throttled }
+func SecretSettings() int { return len(secretSettings) }
 
 func (h *Handler) CopyIdentity(to http.Header, u *store.User, percent bool) {
-	h.realm.copyIdentity(to, u, percent)
+	h.realm.CopyIdentity(to, u, percent)
 }
 
 func (h *Handler) Placeholder(u *store.User, name string) (any, bool) {
@@ -93,4 +94,10 @@ func AsAda(req *http.Request) *http.Request {
 		session: &store.Session{},
 	})
 	return req
+}
+
+// NewPasswordRules are the site's own rules for a realm `shop`, with their check.
+func NewPasswordRules(patience time.Duration, logger *zap.Logger, rules ...PasswordValidator) func(context.Context, string, *store.User, []string) ([]string, error) {
+	p := &passwordRules{realm: "shop", rules: rules, names: make([]string, len(rules)), running: make(chan struct{}, maxValidating), patience: patience, logger: logger}
+	return p.check
 }

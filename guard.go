@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,12 +21,14 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/token"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -184,24 +185,30 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 	if g.Basic {
 		w, p, err = g.byBasic(w, req, r, p, err)
 	}
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	gate := g.gate()
+	verdict := r.Judge(&gate, &p, err)
+	switch verdict {
+	case web.LetThrough:
+		verdict.CountIn(&r.metrics.Guarded)
+	case web.Untold:
+		verdict.CountIn(&r.metrics.Guarded)
 		return r.refuse(w, req, nil, err, origin)
-	}
-	if err != nil {
-		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) error { return g.signInFirst(w, req, r, nil, origin) })
-	}
-	if !g.lets(p.User) { // before more is asked for: nobody sets up a second step for a page that he may not see
-		who := p // a copy, so that p need not be on the heap where all is well
+	default:
+		var who *session.Principal
+		if err == nil {
+			known := p // a copy, so that p need not be on the heap where all is well
+			who = &known
+		}
 		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) error {
-			return r.refuse(w, req, &who, refusal.New(refusal.CodePermissionDenied), origin)
+			verdict.CountIn(&r.metrics.Guarded)
+			if verdict == web.NotTheirs {
+				return r.refuse(w, req, who, refusal.New(refusal.CodePermissionDenied), origin)
+			}
+			return g.signInFirst(w, req, r, who, origin)
 		})
 	}
-	if d := g.demand(); d.Asks() && !d.Met(p.Session, r.Now()) {
-		who := p // see above
-		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) error { return g.signInFirst(w, req, r, &who, origin) })
-	}
 	if g.CopyHeaders {
-		r.copyIdentity(req.Header, p.User, g.HeaderEncoding == percentEncoding)
+		r.CopyIdentity(req.Header, p.User, g.HeaderEncoding == percentEncoding)
 	}
 	private := &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, guard: g, who: signedIn{realm: r, user: p.User, session: p.Session}, origin: origin}
 	publish(req, &private.who)
@@ -217,19 +224,29 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 	return err
 }
 
+// gate is whom the guard lets through.
+func (g *Guard) gate() web.Gate {
+	return web.Gate{Groups: g.Groups, Demand: account.Demand{Factors: g.Factors, MaxAge: time.Duration(g.MaxAge)}}
+}
+
 // lets reports whether an account is one that is let through.
 func (g *Guard) lets(u *store.User) bool {
-	return len(g.Groups) == 0 || slices.ContainsFunc(g.Groups, func(group string) bool { return slices.Contains(u.Groups, group) })
+	gate := g.gate()
+	return gate.Lets(u)
 }
 
 // signInFirst sends a browser to the sign-in page and tells anything else 401.
 // who is signed in, but has not shown what the guard asks for; nil: nobody is.
 func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, who *session.Principal, origin string) error {
+	if token.Within(originalURI(req)) { // it counts for nothing there, but the log would keep it
+		r.SkipLog(req)
+	}
 	target, blind := g.LoginURL, g.around.Load().blind(req.Host)
 	var refused error = refusal.New(refusal.CodeNotAuthenticated)
 	switch {
 	case who != nil:
-		target, refused = g.stepUp(req, r, who), g.insufficient()
+		gate := g.gate()
+		target, refused = g.stepUp(req, r, who), gate.Refusal(web.TooLittle)
 	case target == "" && !r.settings.Pages.Off:
 		target = g.accountsPage(req, r, "/login/")
 	}
@@ -331,31 +348,6 @@ func headersOption(g *Guard) option {
 		}
 		return nil
 	}
-}
-
-// copyIdentity tells the handlers behind who is signed in. What Strip took off the
-// request has left the names free.
-// percent: in ASCII. A value with a control character, which no way into the store
-// takes today, is left out.
-func (r *realm) copyIdentity(h http.Header, u *store.User, percent bool) {
-	set := func(name, value string) {
-		if value == "" || !identity.Plain(value) {
-			return
-		}
-		if percent {
-			value = identity.Percent(value)
-		}
-		h[name] = []string{value}
-	}
-	user := u.Username
-	if user == "" || !identity.Plain(user) {
-		user = u.ID.String()
-	}
-	set(identity.User, user)
-	set(identity.ID, u.ID.String())
-	set(identity.Email, u.Email)
-	set(identity.Name, strings.TrimSpace(u.FirstName+" "+u.LastName))
-	set(identity.Groups, strings.Join(r.groupsOf(u), ","))
 }
 
 // privateWriter sets Cache-Control and CORS, unless the handler decides by itself, and

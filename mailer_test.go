@@ -6,6 +6,7 @@ package registration_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -110,6 +111,42 @@ func TestMessageRender(t *testing.T) {
 		require.NotContains(t, got.header, "Reply-To")
 		require.NotContains(t, got.header, "Content-Language")
 	})
+	t.Run("a picture goes along", func(t *testing.T) {
+		m := sitetest.AMail()
+		plain, html := m.Text, `<p><img src="cid:logo.1@example.com" alt="The Garden">`+m.HTML
+		m.HTML, m.Images = html, []mail.Image{{ID: "logo.1@example.com", Name: "logo.png", Type: "image/png", Content: []byte("\x89PNG")}}
+		file, err := m.Render()
+		require.NoError(t, err)
+		msg, err := netmail.ReadMessage(bytes.NewReader(file.Content))
+		require.NoError(t, err)
+		kind, params, err := mime.ParseMediaType(msg.Header.Get("Content-Type"))
+		require.NoError(t, err)
+		require.Equal(t, "multipart/related", kind)
+		r := multipart.NewReader(msg.Body, params["boundary"])
+		texts, err := r.NextPart()
+		require.NoError(t, err)
+		kind, params, err = mime.ParseMediaType(texts.Header.Get("Content-Type"))
+		require.NoError(t, err)
+		require.Equal(t, "multipart/alternative", kind)
+		alternatives := multipart.NewReader(texts, params["boundary"])
+		for _, want := range []string{plain, html} {
+			part, err := alternatives.NextPart()
+			require.NoError(t, err)
+			body, err := io.ReadAll(part)
+			require.NoError(t, err)
+			require.Equal(t, want, strings.ReplaceAll(string(body), "\r\n", "\n"))
+		}
+		image, err := r.NextPart()
+		require.NoError(t, err)
+		require.Equal(t, "<logo.1@example.com>", image.Header.Get("Content-ID"))
+		require.Equal(t, `image/png; name="logo.png"`, image.Header.Get("Content-Type"))
+		require.Contains(t, image.Header.Get("Content-Disposition"), "inline")
+		body, err := io.ReadAll(base64.NewDecoder(base64.StdEncoding, image))
+		require.NoError(t, err)
+		require.Equal(t, "\x89PNG", string(body))
+		_, err = r.NextPart()
+		require.ErrorIs(t, err, io.EOF)
+	})
 	t.Run("HTML alone", func(t *testing.T) {
 		m := sitetest.AMail()
 		m.Text = " \n"
@@ -142,6 +179,7 @@ func TestMessagePlainText(t *testing.T) {
 		"link with > in its target":  {`<a href="https://e.org/?a=1>2">go</a> now`, "go <https://e.org/?a=1%3E2> now\n"},
 		"link with \" in its target": {`<a href='https://e.org/?a="x"'>go</a> now`, "go <https://e.org/?a=%22x%22> now\n"},
 		"anchor without a target":    {`<a name="top">Top</a> and <a>more</a> and <a href="https://e.org/">go</a>`, "Top and more and go <https://e.org/>\n"},
+		"a picture":                  {`<td><img class="x" src="cid:a" alt="The Garden"></td><p>Hi <IMG ALT='there' src=x> <img src="y">you</p>`, "The Garden \n\nHi there you\n"},
 		"breaks":                     {`one<br />two<br class="x">three`, "one\ntwo\nthree\n"},
 		"blocks":                     {`<div class="a">one</div><div>two</div><table><tr><td>a</td><td>b</td></tr></table>`, "one\n\ntwo\n\n a b\n"},
 		"list":                       {"<ul><li>one</li><li>two</li></ul>", "- one\n - two\n"},
@@ -186,6 +224,10 @@ func TestMessageRenderRefuses(t *testing.T) {
 		"recipient with a name":  {func(m *mail.Message) { m.To = "Ann <ann@example.org>" }, false, "no bare address"},
 		"parameters of RCPT":     {func(m *mail.Message) { m.To = `"x> NOTIFY=NEVER"@example.org` }, false, "no bare address"},
 		"recipient not ASCII":    {func(m *mail.Message) { m.To = "änn@example.org" }, false, "no bare address"},
+		"a picture with no ID":   {func(m *mail.Message) { m.Images = []mail.Image{{}} }, false, "can't stand in a header"},
+		"a picture's ID":         {func(m *mail.Message) { m.Images = []mail.Image{{ID: "a>\r\nBcc: x"}} }, false, "can't stand in a header"},
+		"a picture's name":       {func(m *mail.Message) { m.Images = []mail.Image{{ID: "a@b", Name: "a\"; x"}} }, false, "can't stand in a header"},
+		"a picture's type":       {func(m *mail.Message) { m.Images = []mail.Image{{ID: "a@b", Type: "image/png\r\nBcc: x"}} }, false, "can't stand in a header"},
 		"no text":                {func(m *mail.Message) { m.Text, m.HTML = "", "" }, false, "it has no text"},
 		"sender no address":      {func(m *mail.Message) { m.From = "nobody" }, true, "correct the setting from"},
 		"sender with quotes":     {func(m *mail.Message) { m.From = `"a> b"@example.com` }, true, "write a plain one (the domain as xn--…); correct the setting from"},

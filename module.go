@@ -113,12 +113,22 @@ func (h *Handler) provision(ctx caddy.Context) (err error) {
 			return fmt.Errorf("mailer: %T is not a mailer", mod)
 		}
 	}
+	rules, err := h.Password.loadPasswordRules(ctx, settings.Realm, h.logger)
+	if err != nil {
+		return err
+	}
 	h.realm, err = h.app.define(settings.Realm, string(fingerprint), h.Source, func() (*realm, error) {
 		r, err := newRealm(settings, store, mailer, h.logger, theMachines)
 		if err != nil {
 			return nil, err
 		}
-		if err := r.metrics.register(ctx.GetMetricsRegistry()); err != nil {
+		if rules != nil {
+			r.Options.PasswordRules = rules.check
+		}
+		if err := counters.Register(ctx.GetMetricsRegistry()); err != nil {
+			return nil, errors.Join(err, r.close())
+		}
+		if r.events, err = newEvents(ctx, r.Name, h.logger); err != nil {
 			return nil, errors.Join(err, r.close())
 		}
 		return r, nil

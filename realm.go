@@ -5,10 +5,14 @@ package registration
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,18 +27,21 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/inside"
 	"github.com/seed-928992b0/caddy-registration/internal/letter"
+	"github.com/seed-928992b0/caddy-registration/internal/metrics"
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
-	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/siting"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/internal/web/adminapi"
 	"github.com/seed-928992b0/caddy-registration/internal/web/owner"
+	"github.com/seed-928992b0/caddy-registration/internal/web/signin"
+	"github.com/seed-928992b0/caddy-registration/internal/webhook"
 	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/postgres"
 )
 
 // Pools of what outlives a reload. They hold no settings.
@@ -69,7 +76,10 @@ type realm struct {
 	templates    *letter.Templates
 	courier      *outbox.Courier
 	post         *adminapi.Post // what mail goes out by, for an owner; set before Accounts
-	metrics      *metrics
+	metrics      *metrics.Realm
+	unwatch      func()          // ends that the metrics look at it
+	events       *events         // nil: Caddy has none, as in tests
+	sender       *webhook.Sender // set with accounts
 	proxies      proxiesSeen
 	// sites are the mistakes of where the configuration has put the accounts and their
 	// guards, as they were found when it was started.
@@ -117,6 +127,7 @@ func (s *Settings) resolve() (*Settings, error) {
 	out.Secrets = replaceAll("secret", s.Secrets)
 	out.Factors.RPID = replace("factors.rp_id", s.Factors.RPID)
 	out.Password.Breached = s.Password.Breached.resolved(replace)
+	out.Webhooks = resolvedWebhooks(s.Webhooks, replace)
 	out.From = replace("from", s.From)
 	out.ReplyTo = replace("reply_to", s.ReplyTo)
 	out.Templates = replace("templates", s.Templates)
@@ -130,6 +141,8 @@ func (s *Settings) resolve() (*Settings, error) {
 	out.ResetPassword.VerificationURL = replace("reset_password.verification_url", s.ResetPassword.VerificationURL)
 	out.RegisterEmail.VerificationURL = replace("register_email.verification_url", s.RegisterEmail.VerificationURL)
 	out.RegisterEmail.UndoURL = replace("register_email.undo_url", s.RegisterEmail.UndoURL)
+	out.Factors.UndoURL = replace("factors.undo_url", s.Factors.UndoURL)
+	out.Notices.EndSignInURL = replace("notices.end_sign_in_url", s.Notices.EndSignInURL)
 	for setting, to := range map[string]*RedirectSettings{
 		"register": &out.Register.RedirectSettings, "reset_password": &out.ResetPassword.RedirectSettings, "register_email": &out.RegisterEmail.RedirectSettings,
 	} {
@@ -137,6 +150,10 @@ func (s *Settings) resolve() (*Settings, error) {
 		to.FailureRedirect = replace(setting+".failure_redirect", to.FailureRedirect)
 	}
 	out.Pages.Logo = replace("pages.logo", s.Pages.Logo)
+	out.Pages.LogoDark = replace("pages.logo_dark", s.Pages.LogoDark)
+	out.Pages.Favicon = replace("pages.favicon", s.Pages.Favicon)
+	out.Pages.Home = replace("pages.home", s.Pages.Home)
+	out.Pages.Goodbye = replace("pages.goodbye", s.Pages.Goodbye)
 	out.Pages.Stylesheet = replace("pages.stylesheet", s.Pages.Stylesheet)
 	out.Pages.Templates = replace("pages.templates", s.Pages.Templates)
 	out.Session.CookieDomain = replace("session.cookie_domain", s.Session.CookieDomain)
@@ -145,6 +162,7 @@ func (s *Settings) resolve() (*Settings, error) {
 		j.Issuer, j.Audience = replace("login.jwt.issuer", j.Issuer), replaceAll("login.jwt.audience", j.Audience)
 		out.Login.JWT = &j
 	}
+	out.Login.OIDC = resolvedOIDC(s.Login.OIDC, replace)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -176,17 +194,17 @@ func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logge
 	r := &realm{
 		hasher: tools.hasher,
 		Realm: &web.Realm{
-			Name: s.Realm, Path: s.Path, Options: s.webOptions(), Logger: logger, Now: tools.now, Opening: make(chan struct{}), SiteName: hostname.Display(s.site()), ClientIP: clientIP, OriginalURI: originalURI, OriginalPath: originalPath, SkipLog: skipAccessLog,
+			Name: s.Realm, Path: s.Path, Options: s.webOptions(), Logger: logger, Now: tools.now, Opening: make(chan struct{}), SiteName: hostname.Display(s.site()), ClientIP: clientIP, OriginalURI: originalURI, OriginalPath: originalPath, FromProxy: fromProxy, SkipLog: skipAccessLog,
 		},
 		settings: s, storeModule: db, mailer: mailer,
-		resourceKey: db.StoreKey() + "\x00" + s.Realm, metrics: newMetrics(),
+		resourceKey: db.StoreKey() + "\x00" + s.Realm, metrics: counters.Of(s.Realm),
 	}
 	r.life, r.end = context.WithCancel(context.Background())
 	r.Heed, r.HeedThrottled = r.heed, r.warnOfUnnamedProxy
 	if g, ok := mailer.(mail.Greeter); ok {
 		g.GreetAs(s.site())
 	}
-	r.Count = func(throttle string) { r.metrics.throttled.WithLabelValues(r.Name, throttle).Inc() }
+	r.Count, r.Guards, r.SignInElsewhere = r.metrics.Throttled, r.metrics.GuardedBy, r.metrics.SignInElsewhere
 	for _, warning := range s.warnings() {
 		logger.Warn(warning)
 	}
@@ -203,7 +221,8 @@ func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logge
 	if r.Origins, err = web.NewOriginPolicy(r.Options); err != nil {
 		return nil, err
 	}
-	r.Endpoints = r.Routes(endpoints)
+	s.oidcPolicy(r.Options.Policy, tools.now)
+	r.Endpoints = r.Routes(append(signin.OIDCCallbacks(r.Realm), endpoints...))
 	if s.Admin != nil {
 		r.Owner = owner.New(r.Realm, r.ownersSite())
 	}
@@ -214,7 +233,7 @@ func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logge
 	r.Openapi = web.NewOpenAPI(r.Realm)
 	if r.hasher == nil {
 		hasher, _, err := hasherPool.LoadOrNew(hasherKey, func() (caddy.Destructor, error) {
-			return pooledHasher{password.NewDefaultPool()}, nil
+			return pooledHasher{countedPool()}, nil
 		})
 		if err != nil {
 			return nil, err
@@ -240,6 +259,10 @@ func (r *realm) look() (err error) {
 		err := looker.LookAtStore()
 		if errors.Is(err, store.ErrStoreLocked) { // `caddy validate` beside a running server is no mistake
 			r.Logger.Warn("the store is in use by another process; trying again at the start", zap.Error(err))
+			return nil
+		}
+		if errors.Is(err, store.ErrUnreachable) { // nor is a server that starts beside this one
+			r.Logger.Warn("the store can't be reached yet; trying again at the start", zap.Error(err))
 			return nil
 		}
 		if err != nil {
@@ -294,6 +317,7 @@ func (r *realm) open(wait time.Duration) error {
 			Realm: r.Name, Off: r.settings.Audit.Off, Keep: time.Duration(r.settings.Audit.Keep), Log: r.Logger.Named("audit"), Now: r.Now, Recorder: r.resources.failures,
 		},
 	}
+	r.notifies(a)
 	if err := r.resources.keyIndex.Enter(context.Background(), r.resources.store, r.settings.fields, r.Logger); err != nil {
 		return err
 	}
@@ -305,6 +329,7 @@ func (r *realm) open(wait time.Duration) error {
 	}
 	renderer := letter.NewRenderer(r.templates, r.signing(a), r.Now)
 	r.courier = &outbox.Courier{Render: renderer.Render, Wanted: a.MailWanted, Prepare: a.PrepareMail, Mailer: r.mailer, Logger: r.Logger.Named("outbox"), Now: r.Now, Unconfirmed: time.Duration(r.settings.Register.UnconfirmedLifetime), Grace: a.Policy.Leaving.Grace, RemoveLeft: a.RemoveLeft, Journal: a.Journal}
+	r.courier.Count, r.courier.Sending = r.metrics.Mail, letters.Sending
 	r.post = &adminapi.Post{Courier: r.courier, Worker: r.resources.outbox}
 	if module, ok := r.mailer.(caddy.Module); ok {
 		r.post.Mailer = module.CaddyModule().ID.Name()
@@ -318,9 +343,9 @@ func (r *realm) open(wait time.Duration) error {
 // are told, and what they say, is compared in this form.
 func (s *Settings) hostsInASCII() {
 	for _, v := range []*string{
-		&s.BaseURL, &s.Register.VerificationURL, &s.ResetPassword.VerificationURL, &s.RegisterEmail.VerificationURL, &s.RegisterEmail.UndoURL,
+		&s.BaseURL, &s.Register.VerificationURL, &s.ResetPassword.VerificationURL, &s.RegisterEmail.VerificationURL, &s.RegisterEmail.UndoURL, &s.Factors.UndoURL, &s.Notices.EndSignInURL,
 		&s.Register.SuccessRedirect, &s.Register.FailureRedirect, &s.ResetPassword.SuccessRedirect, &s.ResetPassword.FailureRedirect,
-		&s.RegisterEmail.SuccessRedirect, &s.RegisterEmail.FailureRedirect, &s.Pages.Logo, &s.Pages.Stylesheet, &s.Register.Terms.Page, &s.Register.Contact,
+		&s.RegisterEmail.SuccessRedirect, &s.RegisterEmail.FailureRedirect, &s.Pages.Logo, &s.Pages.LogoDark, &s.Pages.Favicon, &s.Pages.Stylesheet, &s.Pages.Home, &s.Pages.Goodbye, &s.Register.Terms.Page, &s.Register.Contact,
 	} {
 		*v = hostname.URL(*v)
 	}
@@ -339,31 +364,6 @@ func (s *Settings) hostsInASCII() {
 	}
 }
 
-// nameKeys is the signer that hashes left names: the configured secrets, and after
-// them the generated key, if the store has one from the time before. A first
-// `secret` must not free all names.
-func (r *realm) nameKeys(signer *sign.Signer) (*sign.Signer, error) {
-	if len(r.settings.Secrets) == 0 {
-		return signer, nil
-	}
-	var generated []byte
-	err := r.resources.store.View(context.Background(), func(tx store.Tx) (err error) {
-		generated, err = tx.Value(signingKey)
-		return err
-	})
-	if errors.Is(err, store.ErrNotFound) {
-		return signer, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("the signing key in the store: %w", err)
-	}
-	var secrets [][]byte
-	for _, s := range r.settings.Secrets {
-		secrets = append(secrets, []byte(s))
-	}
-	return sign.NewSigner(r.Name, append(secrets, generated)...)
-}
-
 // startWait is how long a start waits for another process to let go of the store.
 const startWait = 5 * time.Second
 
@@ -378,6 +378,9 @@ func (r *realm) start() error {
 			return fmt.Errorf("%s: realm %q: the keys of the access tokens: %w", orUnknown(r.settings.Source), r.Name, err)
 		}
 	}
+	if err := webhook.Enter(context.Background(), r.resources.store, r.sender.Endpoints); err != nil {
+		return fmt.Errorf("%s: realm %q: the webhooks: %w", orUnknown(r.settings.Source), r.Name, err)
+	}
 	if worker, ok := r.storeModule.(StoreWorker); ok {
 		stop, err := worker.WorkOnStore()
 		if err != nil {
@@ -386,6 +389,7 @@ func (r *realm) start() error {
 		r.stopStore = stop
 	}
 	r.resources.start(r.courier)
+	r.startNotifying()
 	r.started = true
 	return nil
 }
@@ -399,6 +403,7 @@ func (r *realm) stop() {
 			r.stopStore()
 		}
 		r.resources.finish(r.courier)
+		r.stopNotifying()
 	}
 }
 
@@ -430,6 +435,12 @@ func clientIP(req *http.Request) string {
 	return address
 }
 
+// fromProxy reports whether a request comes from a proxy that trusted_proxies names.
+func fromProxy(req *http.Request) bool {
+	trusted, _ := caddyhttp.GetVar(req.Context(), caddyhttp.TrustedProxyVarKey).(bool)
+	return trusted
+}
+
 func skipAccessLog(req *http.Request) {
 	caddyhttp.SetVar(req.Context(), caddyhttp.LogSkipVar, true)
 }
@@ -451,7 +462,7 @@ func openInside(o inside.Options) (*inside.Realm, error) {
 	if tools.now == nil {
 		tools.now = time.Now
 	}
-	r, err := newRealm(resolved, &BoltModule{path: o.Path, logger: zap.NewNop()}, o.Mailer, o.Logger, tools)
+	r, err := newRealm(resolved, storeOfTest(o.Path), o.Mailer, o.Logger, tools)
 	if err != nil {
 		return nil, err
 	}
@@ -471,13 +482,17 @@ func openInside(o inside.Options) (*inside.Realm, error) {
 	if err := r.open(startWait); err != nil {
 		return nil, errors.Join(err, r.close())
 	}
-	out.Courier, out.Resources = r.courier, insideResources(r.resources)
+	out.Courier, out.Resources, out.Webhooks = r.courier, insideResources(r.resources), r.sender
 	return out, nil
 }
 
-func insideResources(e *resources) *inside.Resources {
-	return &inside.Resources{
-		Store: e.store, Sessions: e.sessions, Outbox: e.outbox, Throttles: e.throttles, KeyIndex: e.keyIndex, Purger: e.purger, Failures: e.failures, Prune: e.prune,
-		Start: e.start, Finish: e.finish, Working: e.courier, Flush: e.flush,
+// storeOfTest is the embedded store in a file, or with REGISTRATION_STORE=postgres://… one in that
+// database, in a schema for each file.
+func storeOfTest(path string) StoreModule {
+	url := os.Getenv("REGISTRATION_STORE")
+	if url == "" || filepath.Base(path) != "registration.db" {
+		return &BoltModule{path: path, logger: zap.NewNop()}
 	}
+	sum := sha256.Sum256([]byte(path))
+	return &PostgresModule{options: postgres.Options{URL: url, Schema: "test_" + hex.EncodeToString(sum[:8]), Pool: 4, Grace: postgresGrace}}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/inside"
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
@@ -206,6 +207,8 @@ func (e *resources) record(ctx context.Context) {
 func (e *resources) flushFailures(ctx context.Context, p *outbox.Courier, last bool) {
 	if err := e.failures.Flush(ctx, e.store, last); err != nil && ctx.Err() == nil {
 		p.Logger.Error("what failed could not be written to the audit; trying again", zap.Error(err))
+	} else if err == nil && p.Journal != nil && p.Journal.Written != nil {
+		p.Journal.Written()
 	}
 }
 
@@ -396,4 +399,41 @@ func sweepThrottles(ctx context.Context, ledger *budget.Ledger, db store.Store, 
 			return err
 		}
 	}
+}
+
+// insideResources are the resources as tests of other packages see them, see internal/inside.
+func insideResources(e *resources) *inside.Resources {
+	return &inside.Resources{
+		Store: e.store, Sessions: e.sessions, Outbox: e.outbox, Throttles: e.throttles, KeyIndex: e.keyIndex, Purger: e.purger, Failures: e.failures, Prune: e.prune,
+		Start: e.start, Finish: e.finish, Working: e.courier, Flush: e.flush,
+	}
+}
+
+// A StoreModule is a guest module in http.registration.stores: it opens the
+// stores of realms.
+type StoreModule interface {
+	// StoreKey identifies what is opened, so that it is opened once a process:
+	// an absolute path, a database address. It is called after Provision.
+	StoreKey() string
+	// OpenStore opens the store of a realm. It waits at most wait for another
+	// process to let go of it, and then returns an error that matches
+	// ErrStoreLocked. release gives back what the store rests on; it is called
+	// once, after the store's Close, and may be nil.
+	OpenStore(realm string, wait time.Duration) (store store.Store, release func() error, err error)
+}
+
+// A StoreLooker is a StoreModule that can tell, without writing anything, why a
+// store can't be opened. It is asked when a configuration is loaded, also by
+// `caddy validate`. A store that isn't there yet is no reason; one that another
+// process has open may be met with ErrStoreLocked, which is only told.
+type StoreLooker interface {
+	LookAtStore() error
+}
+
+// A StoreWorker is a StoreModule with work to do while a realm runs on its store.
+// It is asked once the store is open, by each configuration: at a reload by the new
+// one before the former one stops. stop is called once, before the store is released;
+// it doesn't wait for what can't be broken off.
+type StoreWorker interface {
+	WorkOnStore() (stop func(), err error)
 }

@@ -82,6 +82,8 @@ type Settings struct {
 	ChangePassword ChangePasswordSettings `json:"change_password,omitzero"`
 	// The second step of a sign-in.
 	Factors FactorSettings `json:"factors,omitzero"`
+	// Of what people are told by mail.
+	Notices NoticeSettings `json:"notices,omitzero"`
 	// Whether people can delete their accounts. Default: they can.
 	DeleteAccount DeleteAccountSettings `json:"delete_account,omitzero"`
 	// Sessions and their cookie.
@@ -94,6 +96,12 @@ type Settings struct {
 
 	// The record of what is done to accounts. Default: on, for 90 days.
 	Audit AuditSettings `json:"audit,omitzero"`
+
+	// Endpoints of other programs that are told what happens. Default: none.
+	Webhooks []WebhookSettings `json:"webhooks,omitempty"`
+
+	// What other servers can ask about their visitors. Default: nothing.
+	Authz AuthzSettings `json:"authz,omitzero"`
 
 	// The owner's pages. Default: none.
 	Admin *AdminSettings `json:"admin,omitempty"`
@@ -129,6 +137,10 @@ type UserSettings struct {
 	// `username`, `email`, and added fields that are unique. Default: `username`
 	// and `email`.
 	LoginFields []string `json:"login_fields,omitempty"`
+	// How many addresses an account can have, 1 to 20. Each is confirmed by a mailed link,
+	// signs in and can be where a new password is set; with 1, another address takes the
+	// place of the first. Default: 1.
+	MaxEmails int `json:"max_emails,omitempty"`
 	// Fields that accounts have besides the built-in ones. Default: none.
 	Fields []field.Spec `json:"fields,omitempty"`
 	// The fields that the profile shows, besides `email`, which it always does unless
@@ -172,6 +184,10 @@ type RegisterSettings struct {
 	// shown wherever a page has no other way on. Placeholders are replaced when the
 	// configuration loads. Default: none.
 	Contact string `json:"contact,omitempty"`
+	// What the page of the sign-up asks for, in this order; the API takes the others
+	// too. What a sign-up needs has to be among them. Default: all that a sign-up takes
+	// but `first_name` and `last_name`.
+	Fields []string `json:"fields,omitempty"`
 	// Whether `password_confirm` must repeat the password. Default: true.
 	PasswordConfirm *bool `json:"password_confirm,omitempty"`
 	// Whether a new account is inactive until its e-mail address is confirmed.
@@ -191,7 +207,8 @@ type RegisterSettings struct {
 	// off stay good, once; when it is turned on, those mailed before are void.
 	// Default: true.
 	OneTimeUse *bool `json:"one_time_use,omitempty"`
-	// Whether confirming also signs in. Default: false.
+	// Whether confirming also signs in, and so does a sign-up where nothing has to be
+	// confirmed: then its answer sets the session cookie. Default: false.
 	AutoLogin *bool `json:"auto_login,omitempty"`
 	// Usernames that nobody can choose, besides the built-in list (`admin`, `root`,
 	// `postmaster`, `null` …). Case and look-alikes of one normal form make no
@@ -241,6 +258,11 @@ type LoginSettings struct {
 	// Whether people can have a code mailed, to a confirmed address, and sign in by that
 	// in place of the password. A second step is still asked for. Default: false.
 	MailCode *bool `json:"mail_code,omitempty"`
+	// Providers at which people have accounts by which they sign in. Default: none.
+	OIDC []OIDCSettings `json:"oidc,omitempty"`
+	// Whether people sign in by a password. Without, they do by the providers, a passkey and
+	// whatever else is on; the passwords that accounts have are kept. Default: true.
+	Password *bool `json:"password,omitempty"`
 }
 
 // JWTSettings configures access tokens: signed JWTs (RFC 7519, EdDSA with
@@ -379,6 +401,7 @@ func (s *Settings) setDefaults() {
 	setDefault(&s.Realm, defaultRealm)
 	setDefault(&s.ReplyTo, s.From)
 	setDefault(&s.Language, text.DefaultLanguage)
+	setDefault(&s.User.MaxEmails, 1)
 	if len(s.User.LoginFields) == 0 {
 		s.User.LoginFields = []string{field.Username, field.Email}
 	}
@@ -411,6 +434,7 @@ func (s *Settings) setDefaults() {
 	setSwitch(&s.Login.Session, true)
 	setSwitch(&s.Login.Token, false)
 	setSwitch(&s.Login.MailCode, false)
+	setSwitch(&s.Login.Password, true)
 	s.setJWTDefaults()
 	s.setAdminDefaults()
 	setSwitch(&s.ResetPassword.Enabled, true)
@@ -434,6 +458,7 @@ func (s *Settings) setDefaults() {
 	s.Password.setDefaults()
 	s.Throttle.setDefaults()
 	s.Factors.setDefaults()
+	setSwitch(&s.Notices.NewDevice, true)
 	setDefault(&s.DeleteAccount.Grace, caddy.Duration(7*day))
 	setDefault(&s.Audit.Keep, caddy.Duration(90*day))
 	setSwitch(&s.NonFieldErrorsKey, false)

@@ -59,10 +59,15 @@ func (s *Settings) check() error {
 	s.checkFields(bad)
 	s.checkSessions(bad)
 	s.checkFactors(bad)
+	s.checkOIDC(bad)
 	s.Password.Breached.check(bad)
+	if len(s.Password.ValidatorsRaw) > maxPasswordValidators {
+		bad("password.validators", "there are more than %d; let one of them ask the others", maxPasswordValidators)
+	}
 	s.DeleteAccount.check(bad)
 	s.checkPages(bad)
 	s.checkAdmin(bad)
+	s.checkWebhooks(bad)
 	for _, name := range throttleNames {
 		if l := s.Throttle.limit(name); l.Events < 1 || l.Events > 1_000_000 || time.Duration(l.Window) < time.Second || time.Duration(l.Window) > 7*day {
 			bad("throttle", "%s: needs 1 to 1000000 events in a window of 1s to 7d; write for example: throttle %s 10 1m", name, name)
@@ -172,6 +177,8 @@ func (s *Settings) checkLinks(bad badFunc) (builtIn string) {
 		{"reset_password.verification_url", s.ResetPassword.VerificationURL, *s.ResetPassword.Enabled, false},
 		{"register_email.verification_url", s.RegisterEmail.VerificationURL, *s.RegisterEmail.Verification, s.RegisterEmail.on()},
 		{"register_email.undo_url", s.RegisterEmail.UndoURL, s.sendsMail(), false},
+		{"factors.undo_url", s.Factors.UndoURL, false, false}, // without a page these have no link
+		{"notices.end_sign_in_url", s.Notices.EndSignInURL, false, false},
 	}
 	for _, link := range links {
 		switch {
@@ -271,6 +278,7 @@ func (s *Settings) checkSessions(bad badFunc) {
 	if time.Duration(s.Audit.Keep) < time.Hour || time.Duration(s.Audit.Keep) > maxAuditKeep {
 		bad("audit.keep", "must be at least one hour and at most 100 years; write for example: keep 90d")
 	}
+	s.checkAuthz(bad)
 	if d := time.Duration(*s.RegisterEmail.MaxAge); d != 0 && d < time.Second {
 		bad("register_email.max_age", "must be at least one second, or 0 (off); write for example 10m")
 	}
@@ -297,6 +305,15 @@ func (s *Settings) checkSessions(bad badFunc) {
 	}
 	if s.Password.MinLength < 1 || s.Password.MinLength > 1024 {
 		bad("password.min_length", "%d is not between 1 and 1024", s.Password.MinLength)
+	}
+}
+
+func (s *Settings) checkAuthz(bad badFunc) {
+	if s.Authz.LegacyPaths && !s.Authz.On {
+		bad("authz.legacy_paths", "nothing is served there, because authz is off; set authz.on too, or leave it out")
+	}
+	if s.Authz.On && s.BaseURL == "" {
+		bad("authz", "other servers send their visitors to the sign-in page, and nobody knows where that is; set base_url")
 	}
 }
 
@@ -387,6 +404,9 @@ func (s *Settings) warnings() []string {
 	if *s.Register.AutoLogin && s.Register.on() {
 		out = append(out, "register: auto_login with success_redirect signs in whoever opens a mailed link, so a foreign page can sign a visitor in to an account of its own; turn one of them off")
 	}
+	if s.Authz.On && s.Session.CookieDomain == "" {
+		out = append(out, "authz: servers on other hosts than that of "+s.BaseURL+" never see a sign-in, because browsers send the session cookie to that host alone; if there are any, write cookie_domain <the domain of all>, in the block session")
+	}
 	if off := s.passkeysOff(); off != "" {
 		out = append(out, off)
 	}
@@ -400,7 +420,10 @@ func hasPlaceholder(value string) bool { return strings.Contains(value, "{") }
 // carry a query and a fragment; the site's own address may not.
 func checkHTTPURL(raw string, page bool) error {
 	u, err := url.Parse(raw)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil ||
+	if err == nil && u.User != nil { // not shown: it may be a password
+		return fmt.Errorf("a name or password stands before the host %q of the URL; leave it out", u.Host)
+	}
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" ||
 		!page && (u.Fragment != "" || u.RawQuery != "") {
 		return fmt.Errorf("%q is not an absolute http or https URL; write for example https://example.com", raw)
 	}

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
@@ -38,13 +39,14 @@ func allSettings() map[string][]string {
 // spellings are the settings whose word in the Caddyfile is another than their
 // name in JSON, and those that only JSON has.
 var spellings = map[string]string{
-	"secrets": "secret", "path": "<path>", "source": "", "pages.off": "off", "throttle.off": "throttle off", "audit.off": "audit off", "delete_account.off": "delete_account off",
+	"secrets": "secret", "path": "<path>", "source": "", "pages.off": "off", "throttle.off": "throttle off", "audit.off": "audit off", "authz.on": "authz on", "delete_account.off": "delete_account off",
 	"password.argon2id.memory": "memory", "password.argon2id.passes": "passes", "password.argon2id.lanes": "lanes",
-	"password.breached.file": "breached", "password.breached.online": "breached online", "password.breached.url": "breached online",
+	"password.breached.file": "breached", "password.breached.online": "breached online", "password.breached.url": "breached online", "password.validators": "validator",
 	"throttle.login.events": "throttle login", "throttle.register.events": "throttle register", "throttle.reset.events": "throttle reset", "throttle.email.events": "throttle email",
 	"throttle.profile.events": "throttle profile", "throttle.mail.events": "throttle mail", "throttle.all_mail.events": "throttle all_mail",
 	"throttle.login.window": "throttle login", "throttle.register.window": "throttle register", "throttle.reset.window": "throttle reset", "throttle.email.window": "throttle email",
 	"throttle.profile.window": "throttle profile", "throttle.mail.window": "throttle mail", "throttle.all_mail.window": "throttle all_mail",
+	"webhooks.url": "webhook", "webhooks.secrets": "secret", "login.oidc.name": "<name>",
 	"user.fields.name": "<name>", "user.fields.type": "<type>",
 	"require_login groups": "group", "require_login source": "", "store bbolt path": "store bbolt", "store bbolt backup.folder": "folder", "mailer file directory": "mailer file", "mailer smtp address": "mailer smtp", "mailer smtp trusted_ca": "trusted_ca",
 }
@@ -243,4 +245,24 @@ func TestEverySettingOfTheReferenceIsNamed(t *testing.T) {
 		delete(named, name)
 	}
 	require.Empty(t, named, "no setting of the reference")
+}
+
+// What is secret by its name is shown to nobody, also not in a list.
+func TestSecretSettingsAreHidden(t *testing.T) {
+	shown := []string{ // names of ways and of other things, and lengths of time
+		"change_password.password_confirm", "factors.passkey", "login.jwt.key_lifetime", "login.mail_code", "login.password", "login.token", "non_field_errors_key",
+		"register.password_confirm", "reset_password.password_confirm",
+	}
+	names := regexp.MustCompile(`secret|password|token|key|code`)
+	hidden := 0
+	for _, path := range allSettings()["registration"] {
+		last := path[strings.LastIndex(path, ".")+1:]
+		switch {
+		case registration.IsSecretSetting(path):
+			hidden++
+		case names.MatchString(last):
+			assert.Contains(t, shown, path, "is it a secret? Then it belongs into secretSettings")
+		}
+	}
+	require.Equal(t, registration.SecretSettings(), hidden, "each is a setting")
 }

@@ -90,8 +90,15 @@ func (s *Settings) checkFields(bad badFunc) {
 			bad("register.reserved_names", "%q can't be a username as it is; remove it, or write the name alone, of letters, digits and @ . + - _", name)
 		}
 	}
+	switch n := s.User.MaxEmails; {
+	case n < 1 || n > account.MaxEmails:
+		bad("user.max_emails", "%d is not between 1 and %d; write for example: max_emails 5", n, account.MaxEmails)
+	case n > 1 && !*s.RegisterEmail.Verification:
+		bad("user.max_emails", "of several addresses each has to be confirmed; remove: verification off, in the block register_email, or write: max_emails 1")
+	}
 	s.checkLoginFields(set, bad)
 	s.checkFieldLists(set, bad)
+	s.checkAsked(set, bad)
 	for _, f := range set.All {
 		if f.Extra && f.Required && !f.Hidden && !set.IsPublic(f.Name) {
 			bad("user.field."+f.Name+".required", "nobody could fill it in, because it is not public; add it to public_fields, take it out of hidden_fields, or remove required")
@@ -142,6 +149,31 @@ func (s *Settings) checkFieldLists(set *field.Set, bad badFunc) {
 	}
 }
 
+// checkAsked finds what is wrong with what the page of the sign-up asks for.
+func (s *Settings) checkAsked(set *field.Set, bad badFunc) {
+	const at = "register.fields"
+	names := s.Register.Fields
+	if names == nil {
+		return
+	}
+	var takes []string
+	for _, f := range set.Register {
+		takes = append(takes, f.Name)
+		address := f.Name == field.Email && (*s.Register.Verification || len(s.Register.AllowDomains) > 0)
+		if (set.RegisterRequired[f.Name] || address) && !slices.Contains(names, f.Name) {
+			bad(at, "%q is missing, and nobody can sign up without it; add it", f.Name)
+		}
+	}
+	for i, name := range names {
+		switch {
+		case slices.Contains(names[:i], name):
+			bad(at, "%q stands twice; keep one of them", name)
+		case !slices.Contains(takes, name):
+			bad(at, "a sign-up takes no %q; possible are: %s", name, strings.Join(takes, ", "))
+		}
+	}
+}
+
 // reservedKeys are the keys of the names that nobody can choose.
 func (s *Settings) reservedKeys() map[string]bool {
 	keys := map[string]bool{}
@@ -153,5 +185,5 @@ func (s *Settings) reservedKeys() map[string]bool {
 
 func (s *Settings) fieldUse() field.Use {
 	u := s.User
-	return field.Use{Public: u.PublicFields, Hidden: u.HiddenFields, Editable: u.EditableFields, Login: u.LoginFields, Email: *s.Register.Verification}
+	return field.Use{Public: u.PublicFields, Hidden: u.HiddenFields, Editable: u.EditableFields, Login: u.LoginFields, Email: *s.Register.Verification, Asked: s.Register.Fields}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
+	"github.com/seed-928992b0/caddy-registration/internal/palette"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
 
@@ -28,8 +29,27 @@ type PagesSettings struct {
 	// An image file that stands for the name in the page's head, at most 1 MiB:
 	// `.svg`, `.png`, `.jpg`, `.webp`, `.avif` or `.gif`. Its alternative text is
 	// the title. Placeholders are replaced when the configuration loads.
+	// Mails show it too where it is a PNG, JPEG or GIF of at most 64 KiB.
 	// Default: the title in words.
 	Logo string `json:"logo,omitempty"`
+	// The same for who has chosen dark colours. It needs a `logo`. Default: the logo.
+	LogoDark string `json:"logo_dark,omitempty"`
+	// The icon that browsers show beside the title of a page, at most 256 KiB: `.ico`,
+	// `.svg`, `.png`, `.jpg`, `.webp`, `.avif` or `.gif`. Placeholders are replaced when
+	// the configuration loads. Default: what the site itself has at `/favicon.ico`.
+	Favicon string `json:"favicon,omitempty"`
+	// The colour of buttons and links, on pages and in mails: six hexadecimal digits,
+	// such as `7a1f5c`. It has to be dark enough to be read on a light ground (a contrast
+	// of 4.5 to 1); what takes its place on a dark one is made of it. Default: `2451c7`.
+	Accent string `json:"accent,omitempty"`
+	// Where a browser goes after a sign-in that no page has asked for (`next`), and who is
+	// signed in already and opens the page to sign in or up: a path on this site, or a URL.
+	// Placeholders are replaced when the configuration loads. Default: the site's front page,
+	// `/`, or the profile where the configuration has nothing there.
+	Home string `json:"home,omitempty"`
+	// Where a browser goes after a sign-out: a path on this site, or a URL. Placeholders are
+	// replaced when the configuration loads. Default: a page that says so, with the way back.
+	Goodbye string `json:"goodbye,omitempty"`
 	// A CSS file, at most 256 KiB, that pages load after the built-in style
 	// sheet: it mostly sets the custom properties (colours, shapes) at the
 	// top of that. Placeholders are replaced when the configuration loads.
@@ -62,18 +82,62 @@ func (s *Settings) checkPages(bad badFunc) {
 	if strings.ContainsFunc(p.Title, func(r rune) bool { return r < ' ' }) || len(p.Title) > 200 {
 		bad("pages.title", "a title is one line of up to 200 bytes; shorten it")
 	}
-	for _, f := range []named[string]{{"pages.logo", p.Logo}, {"pages.stylesheet", p.Stylesheet}} {
+	for _, f := range []named[string]{{"pages.logo", p.Logo}, {"pages.logo_dark", p.LogoDark}, {"pages.favicon", p.Favicon}, {"pages.stylesheet", p.Stylesheet}} {
 		if strings.Contains(f.value, "://") {
 			bad(f.setting, "%q is an address; name a file, which the plugin then serves itself, so that pages load nothing from elsewhere", f.value)
 			return
 		}
 	}
-	if p.Logo != "" && !hasPlaceholder(p.Logo) && web.LogoTypes[strings.ToLower(path.Ext(p.Logo))] == "" {
-		bad("pages.logo", "%q is no image file that pages can show; name a .svg, .png, .jpg, .webp, .avif or .gif file", p.Logo)
+	for _, f := range []named[string]{{"pages.logo", p.Logo}, {"pages.logo_dark", p.LogoDark}} {
+		if f.value != "" && !hasPlaceholder(f.value) && web.LogoTypes[strings.ToLower(path.Ext(f.value))] == "" {
+			bad(f.setting, "%q is no image file that pages can show; name a .svg, .png, .jpg, .webp, .avif or .gif file", f.value)
+		}
+	}
+	s.checkColours(bad)
+	if p.LogoDark != "" && p.Logo == "" {
+		bad("pages.logo_dark", "there is no logo beside it for who sees light colours; add: logo /etc/caddy/logo.svg")
+	}
+	if extension := strings.ToLower(path.Ext(p.Favicon)); p.Favicon != "" && !hasPlaceholder(p.Favicon) && extension != web.IconExtension && web.LogoTypes[extension] == "" {
+		bad("pages.favicon", "%q is no icon that browsers show; name a .ico, .svg, .png, .jpg, .webp, .avif or .gif file", p.Favicon)
 	}
 	if p.Stylesheet != "" && !hasPlaceholder(p.Stylesheet) && !strings.EqualFold(path.Ext(p.Stylesheet), ".css") {
 		bad("pages.stylesheet", "%q is no style sheet; name a .css file", p.Stylesheet)
 	}
+	s.checkWaysOn(bad)
+	s.checkRedirects(bad)
+}
+
+func (s *Settings) checkWaysOn(bad badFunc) {
+	for _, f := range []named[string]{{"pages.home", s.Pages.Home}, {"pages.goodbye", s.Pages.Goodbye}} {
+		if f.value != "" && !hasPlaceholder(f.value) {
+			if err := s.checkWayOn(f.value); err != nil {
+				bad(f.setting, "%v", err)
+			}
+		}
+	}
+}
+
+// checkWayOn accepts where people go after a sign-in or sign-out: an absolute URL, or a path
+// that is not itself a page which sends on who is signed in, or asks for it.
+func (s *Settings) checkWayOn(target string) error {
+	err := s.checkRedirect(target)
+	path, own := target, strings.HasPrefix(target, "/")
+	if base := strings.TrimSuffix(s.BaseURL, "/"); !own && base != "" {
+		path, own = strings.CutPrefix(target, base)
+	}
+	if err != nil || !own {
+		return err
+	}
+	for _, name := range []string{"login", "login-factor", "register", "logout", "step-up"} {
+		if rest, ok := strings.CutPrefix(path, s.Path+"/"+name); ok && (rest == "" || strings.ContainsAny(rest[:1], "/?#")) {
+			return fmt.Errorf("%q is where people come from, so the browser would go round in a circle; name another page, such as /", target)
+		}
+	}
+	return nil
+}
+
+// checkRedirects says what is wrong with where mailed links lead on to.
+func (s *Settings) checkRedirects(bad badFunc) {
 	for _, r := range []named[RedirectSettings]{
 		{"register", s.Register.RedirectSettings}, {"reset_password", s.ResetPassword.RedirectSettings}, {"register_email", s.RegisterEmail.RedirectSettings},
 	} {
@@ -92,6 +156,24 @@ func (s *Settings) checkPages(bad badFunc) {
 			}
 		}
 	}
+}
+
+func (s *Settings) checkColours(bad badFunc) {
+	if _, err := s.Pages.accent(); err != nil {
+		bad("pages.accent", "%v; write for example: accent 7a1f5c", err)
+	}
+}
+
+// accent is the colour that was chosen; zero: none.
+func (p *PagesSettings) accent() (palette.Accent, error) {
+	if p.Accent == "" {
+		return palette.Accent{}, nil
+	}
+	c, err := palette.Parse(p.Accent)
+	if err != nil {
+		return palette.Accent{}, err
+	}
+	return palette.NewAccent(c)
 }
 
 // checkRedirect accepts an absolute URL or a path on this site that is not
@@ -120,6 +202,11 @@ func pagesOption(to *PagesSettings) option {
 	lines := blockOption(map[string]option{
 		"title":      textOption(&to.Title, `"Example"`),
 		"logo":       textOption(&to.Logo, "/etc/caddy/logo.svg"),
+		"logo_dark":  textOption(&to.LogoDark, "/etc/caddy/logo-dark.svg"),
+		"favicon":    textOption(&to.Favicon, "/etc/caddy/favicon.ico"),
+		"home":       textOption(&to.Home, "/members/"),
+		"goodbye":    textOption(&to.Goodbye, "/goodbye/"),
+		"accent":     textOption(&to.Accent, "7a1f5c"),
 		"stylesheet": textOption(&to.Stylesheet, "/etc/caddy/brand.css"),
 		"templates":  textOption(&to.Templates, "/etc/caddy/pages"),
 	})

@@ -3,6 +3,7 @@
 package registration_test
 
 import (
+	"context"
 	"crypto/sha1"
 	"fmt"
 	"net/http"
@@ -11,15 +12,20 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/zap"
+	zapobserver "go.uber.org/zap/zaptest/observer"
 
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/inside"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 const leaked = "bookshelf under the stairs"
@@ -57,40 +63,6 @@ func breached(b registration.BreachedSettings) func(*registration.Settings) {
 	return func(s *registration.Settings) { s.Password.Breached = &b }
 }
 
-func TestBreachedPasswordsAreRefusedWhereverOneIsSet(t *testing.T) {
-	url, _ := service(t, 200)
-	for name, settings := range map[string]registration.BreachedSettings{
-		"by a file": {File: leakedFile(t, leaked)},
-		"online":    {Online: true, URL: url},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := sitetest.New(t, breached(settings))
-			const refused = "password:password_breached"
-			id := s.Member("ada")
-
-			body := sitetest.With(sitetest.Newcomer("eve"), sitetest.Data{"password": leaked, "password_confirm": leaked})
-			sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/register", body), 400, refused)
-			page := s.Browser().LikeBrowser().Post("/accounts/register/", sitetest.FormOf(body))
-			require.Contains(t, page.Text, "This one is known from a data breach.")
-
-			change := sitetest.Data{"old_password": sitetest.Password, "password": leaked, "password_confirm": leaked}
-			sitetest.RequireError(t, s.SignedIn("ada").Problems().Post("/accounts/change-password", change), 400, refused)
-
-			require.Equal(t, 200, s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"}).StatusCode)
-			link := sitetest.LinkOf(s.Mail(), t)
-			sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/reset-password", sitetest.With(link, sitetest.Data{"password": leaked})), 400, refused)
-
-			_, err := s.Accounts.Create(t.Context(), account.NewAccount{Username: "carl", Password: leaked})
-			require.ErrorContains(t, err, "password_breached")
-			_, err = s.Accounts.SetPassword(t.Context(), s.Stored(id).ID, leaked, account.Client{})
-			require.ErrorContains(t, err, "password_breached")
-
-			_, err = s.Accounts.SetPassword(t.Context(), s.Stored(id).ID, leaked+"?", account.Client{})
-			require.NoError(t, err)
-		})
-	}
-}
-
 // Who has such a password since before can go on with it, and the service learns of
 // passwords that are set alone: not of those of a sign-in, nor of what is refused anyway.
 func TestASignInLooksNothingUp(t *testing.T) {
@@ -108,6 +80,8 @@ func TestASignInLooksNothingUp(t *testing.T) {
 	require.Empty(t, *asked)
 	require.Equal(t, 201, s.Browser().Post("/accounts/register", sitetest.Newcomer("eve")).StatusCode)
 	require.Equal(t, []string{"/" + sha1Of(sitetest.Password)[:5]}, *asked)
+	body := sitetest.With(sitetest.Newcomer("carl"), sitetest.Data{"password": leaked, "password_confirm": leaked})
+	sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/register", body), 400, "password:password_breached")
 }
 
 // What can't be looked up is let through, and the log says so, once a minute.
@@ -193,5 +167,76 @@ func TestBreachedInTheCaddyfile(t *testing.T) {
 		s.Password.Breached = &wrong
 		_, err := inside.Resolve(s)
 		require.ErrorContains(t, err, strings.TrimSpace(want))
+	}
+}
+
+// A rule is a validator of passwords made of a function.
+type rule func(context.Context, *registration.NewPassword) error
+
+func (r rule) ValidatePassword(ctx context.Context, p *registration.NewPassword) error {
+	return r(ctx, p)
+}
+
+// What a rule is told of a password, and that nothing is taken where one breaks.
+func TestRulesOfTheSitesOwnForPasswords(t *testing.T) {
+	s := sitetest.New(t)
+	const bad = "every friday at noon"
+	var seen []registration.NewPassword
+	s.Accounts.Policy.PasswordRules = registration.NewPasswordRules(time.Hour, zap.NewNop(), rule(func(_ context.Context, p *registration.NewPassword) error {
+		seen = append(seen, *p)
+		if strings.Contains(p.Password, "friday") {
+			return new(registration.PasswordRefusedError)
+		}
+		return nil
+	}))
+	s.Member("ada")
+	require.Equal(t, "shop", seen[0].Realm)
+	require.Equal(t, "ada", seen[0].Username)
+	require.Contains(t, seen[0].Values, "ada@example.org")
+	body := sitetest.With(sitetest.Newcomer("eve"), sitetest.Data{"password": bad, "password_confirm": bad})
+	require.Contains(t, s.Browser().Post("/accounts/register", body).Text, "Choose another password. This site doesn’t take this one.")
+
+	logs, log := zapobserver.New(zap.DebugLevel)
+	s.Accounts.Policy.PasswordRules = registration.NewPasswordRules(time.Hour, zap.New(logs), rule(func(_ context.Context, p *registration.NewPassword) error { panic(p.Password) }))
+	require.Equal(t, 503, s.Browser().Post("/accounts/register", body).StatusCode)
+	require.Equal(t, 1, log.Len())
+	require.NotContains(t, fmt.Sprint(log.All()), bad)
+}
+
+func TestSlowRulesForPasswords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hang := make(chan struct{})
+		check := registration.NewPasswordRules(5*time.Second, zap.NewNop(), rule(func(context.Context, *registration.NewPassword) error { <-hang; return nil }))
+		began := time.Now()
+		done := make(chan error)
+		for range 64 {
+			go func() { _, err := check(t.Context(), "x", &store.User{}, nil); done <- err }()
+		}
+		synctest.Wait()
+		_, err := check(t.Context(), "x", &store.User{}, nil)
+		require.ErrorContains(t, err, "busy")
+		for range 64 {
+			require.ErrorContains(t, <-done, "too long")
+		}
+		require.Equal(t, 5*time.Second, time.Since(began))
+		close(hang)
+		synctest.Wait()
+		refused, err := check(t.Context(), "x", &store.User{}, nil)
+		require.NoError(t, err)
+		require.Empty(t, refused)
+	})
+}
+
+func TestWordsOfTheSite(t *testing.T) {
+	v := &registration.WordsValidator{Words: []string{"Acme"}}
+	require.NoError(t, v.Provision(caddy.Context{}))
+	require.Error(t, v.ValidatePassword(t.Context(), &registration.NewPassword{Password: "myACMEpass"}))
+	require.NoError(t, v.ValidatePassword(t.Context(), &registration.NewPassword{Password: "my pass"}))
+	require.ErrorContains(t, (&registration.WordsValidator{Words: []string{"ab"}}).Provision(caddy.Context{}), "too short")
+	require.ErrorContains(t, new(registration.WordsValidator).Provision(caddy.Context{}), "there are none")
+	require.Contains(t, (&registration.PasswordRefusedError{}).Error(), "without a message")
+	for line, want := range map[string]string{"validator": "needs the name of a module", "validator nothing": "there is no", "validator words": "takes words and no block"} {
+		_, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte("example.com {\nregistration {\nbase_url https://example.com\nfrom a@example.com\nmailer log\npassword {\n"+line+"\n}\n}\n}\n"), map[string]any{"filename": "Caddyfile"})
+		require.ErrorContains(t, err, want, line)
 	}
 }

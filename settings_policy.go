@@ -12,6 +12,8 @@ import (
 	"net/url"
 	"path/filepath"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,7 +33,7 @@ import (
 
 // Policy is what the rules take of resolved settings.
 func (s *Settings) policy() *account.Policy {
-	p := &account.Policy{Fields: s.fields, LoginFields: s.User.LoginFields, SendsMail: s.sendsMail(), Unlimited: s.Throttle.Off, Limits: map[string]budget.Limit{}}
+	p := &account.Policy{Fields: s.fields, LoginFields: s.User.LoginFields, MaxEmails: s.User.MaxEmails, SendsMail: s.sendsMail(), Unlimited: s.Throttle.Off, Limits: map[string]budget.Limit{}}
 	for _, name := range throttleNames {
 		p.Limits[name] = s.Throttle.limit(name).budget()
 	}
@@ -61,6 +63,7 @@ func (s *Settings) policy() *account.Policy {
 	p.RegisterEmail.MaxAge = time.Duration(*s.RegisterEmail.MaxAge)
 	p.ChangePassword.PasswordConfirm = *s.ChangePassword.PasswordConfirm
 	s.factorPolicy(p)
+	p.NewDevice = *s.Notices.NewDevice
 	p.Leaving.On, p.Leaving.Grace = !s.DeleteAccount.Off, time.Duration(s.DeleteAccount.Grace)
 	p.Session.Lifetime = time.Duration(s.Session.Lifetime)
 	p.Session.Idle = time.Duration(s.Session.Idle)
@@ -124,13 +127,17 @@ func (s *Settings) webOptions() *web.Options {
 			sign.PurposeResetPassword: {URL: s.mailed(s.ResetPassword.VerificationURL), Redirect: s.ResetPassword.web()},
 			sign.PurposeRegisterEmail: {URL: s.mailed(s.RegisterEmail.VerificationURL), Redirect: s.RegisterEmail.web()},
 			sign.PurposeUndoEmail:     {URL: s.mailed(s.RegisterEmail.UndoURL)},
+			sign.PurposeUndoFactor:    {URL: s.mailed(s.Factors.UndoURL)},
+			sign.PurposeEndSignIn:     {URL: s.mailed(s.Notices.EndSignInURL)},
 		},
 	}
-	if o.TermsPage = s.Register.Terms.Page; strings.HasPrefix(o.TermsPage, "/") {
-		o.TermsPage = o.Prefix + o.TermsPage
-	}
+	o.TermsPage = o.OnSite(s.Register.Terms.Page)
+	o.Authz.On, o.Authz.Legacy = s.Authz.On, s.Authz.On && s.Authz.LegacyPaths
 	o.Cookie.Name, o.Cookie.Domain, o.Cookie.SameSite = s.Session.CookieName, s.Session.CookieDomain, s.Session.SameSite
 	o.Pages.Off, o.Pages.Title, o.Pages.Logo, o.Pages.Stylesheet = s.Pages.Off, s.Pages.Title, s.Pages.Logo, s.Pages.Stylesheet
+	o.Pages.LogoDark, o.Pages.Favicon = s.Pages.LogoDark, s.Pages.Favicon
+	o.Pages.Home, o.Pages.Goodbye = o.OnSite(s.Pages.Home), o.OnSite(s.Pages.Goodbye)
+	o.Pages.Accent, _ = s.Pages.accent() // was checked
 	o.Pages.Folder, o.Pages.FolderNamed = s.pageFolder(), s.Pages.Templates != ""
 	return o
 }
@@ -176,8 +183,9 @@ func (s *JWTSettings) policy() session.TokenPolicy {
 // letters is what the mails take of resolved settings.
 func (s *Settings) letters() letter.Options {
 	files := func(m MailSettings) letter.Files { return letter.Files(m) }
+	accent, _ := s.Pages.accent() // was checked
 	return letter.Options{
-		From: s.From, ReplyTo: s.ReplyTo, Title: s.Pages.Title, Templates: s.Templates, Fields: s.fields,
+		From: s.From, ReplyTo: s.ReplyTo, Title: s.Pages.Title, Logo: s.Pages.Logo, Accent: accent, Templates: s.Templates, Fields: s.fields,
 		Files: map[store.MailKind]letter.Files{
 			store.MailVerifyRegistration: files(s.Register.Mail), store.MailResetPassword: files(s.ResetPassword.Mail), store.MailVerifyEmail: files(s.RegisterEmail.Mail),
 		},
@@ -213,7 +221,7 @@ func (r *realm) linkPages() map[sign.Purpose]string {
 func (r *realm) signing(a *account.Accounts) letter.Signing {
 	pages := map[store.MailKind]string{store.MailApproved: r.page("login"), store.MailAccountClosed: r.page("login"), store.MailInvitation: r.page("register"), store.MailLoginCode: r.page("login-code")}
 	if r.Options.ResetPassword.Enabled { // where somebody goes whose password another may know
-		for _, kind := range []store.MailKind{store.MailPasswordChanged, store.MailLoginChanged, store.MailFactorGuessed, store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade, store.MailProgramToken} {
+		for _, kind := range []store.MailKind{store.MailPasswordChanged, store.MailLoginChanged, store.MailFactorGuessed, store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade, store.MailProgramToken, store.MailDataExported, store.MailEmailsRestored} {
 			pages[kind] = r.page("send-reset-password-link")
 		}
 	}
@@ -239,18 +247,34 @@ func (r *realm) ownersSite() *owner.Site {
 		Retry: func(ctx context.Context) (int, error) {
 			return r.post.Worker.Retry(ctx, r.Accounts.Load().Store, r.courier)
 		},
-		NextTry: func() time.Time { return r.post.Worker.NextTry() },
+		NextTry:  func() time.Time { return r.post.Worker.NextTry() },
+		Webhooks: endpointsOf{r}, HasWebhooks: len(r.settings.Webhooks) > 0,
 	}
 }
 
-// secretSettings are hidden by their paths. Of modules (store, mailer) only the name is
-// shown: what one of somebody else's calls its password isn't known.
-var secretSettings = map[string]bool{"secrets": true, "register.code": true}
+// secretSettings are hidden by their paths, those of a list without its numbers. Of modules
+// (store, mailer) only the name is shown: what one of somebody else's calls its password
+// isn't known. The way to an endpoint or a service may be a secret, too: some are known by nothing else.
+var secretSettings = map[string]bool{"secrets": true, "register.code": true, "webhooks.secrets": true, "webhooks.url": true, "password.breached.url": true, "login.oidc.client_secret": true}
+
+// secret reports whether a setting is one of them.
+func secret(path string) bool {
+	parts := slices.DeleteFunc(strings.Split(path, "."), func(part string) bool { return strings.Trim(part, "0123456789") == "" })
+	return secretSettings[strings.Join(parts, ".")]
+}
 
 // shown lists the settings that are set.
 func (s *Settings) shown() (list []owner.Setting) {
 	show("", reflect.ValueOf(*s), &list)
 	return list
+}
+
+func moduleNames(raw []json.RawMessage) string {
+	names := make([]string, len(raw))
+	for i, one := range raw {
+		names[i] = moduleName(one)
+	}
+	return strings.Join(names, " ")
 }
 
 func show(path string, v reflect.Value, list *[]owner.Setting) {
@@ -265,7 +289,7 @@ func show(path string, v reflect.Value, list *[]owner.Setting) {
 		}
 		v = v.Elem()
 	}
-	if secretSettings[path] {
+	if secret(path) {
 		if !v.IsZero() {
 			*list = append(*list, owner.Setting{Path: path, Hidden: true})
 		}
@@ -278,6 +302,8 @@ func show(path string, v reflect.Value, list *[]owner.Setting) {
 		}
 	case json.RawMessage:
 		add(moduleName(value))
+	case []json.RawMessage:
+		add(moduleNames(value))
 	case []field.Spec:
 		for _, f := range value {
 			*list = append(*list, owner.Setting{Path: path + "." + f.Name, Value: string(f.Type)})
@@ -285,8 +311,14 @@ func show(path string, v reflect.Value, list *[]owner.Setting) {
 	case []string:
 		add(strings.Join(value, " "))
 	default:
-		if v.Kind() == reflect.Struct {
+		switch {
+		case v.Kind() == reflect.Struct:
 			showStruct(path, v, list)
+			return
+		case v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Struct: // which may have secrets
+			for i := range v.Len() {
+				show(path+"."+strconv.Itoa(i), v.Index(i), list)
+			}
 			return
 		}
 		if v.Kind() == reflect.Bool || !v.IsZero() {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
-
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 )
 

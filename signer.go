@@ -83,3 +83,28 @@ func (r *realm) newSigner() (*sign.Signer, error) {
 	}
 	return sign.NewSigner(r.Name, key)
 }
+
+// nameKeys is the signer that hashes left names: the configured secrets, and after
+// them the generated key, if the store has one from the time before. A first
+// `secret` must not free all names.
+func (r *realm) nameKeys(signer *sign.Signer) (*sign.Signer, error) {
+	if len(r.settings.Secrets) == 0 {
+		return signer, nil
+	}
+	var generated []byte
+	err := r.resources.store.View(context.Background(), func(tx store.Tx) (err error) {
+		generated, err = tx.Value(signingKey)
+		return err
+	})
+	if errors.Is(err, store.ErrNotFound) {
+		return signer, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the signing key in the store: %w", err)
+	}
+	var secrets [][]byte
+	for _, s := range r.settings.Secrets {
+		secrets = append(secrets, []byte(s))
+	}
+	return sign.NewSigner(r.Name, append(secrets, generated)...)
+}

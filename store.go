@@ -6,6 +6,9 @@ package registration
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,10 +25,12 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
+	"github.com/seed-928992b0/caddy-registration/store/postgres"
 )
 
 func init() {
 	caddy.RegisterModule(new(BoltModule))
+	caddy.RegisterModule(new(PostgresModule))
 }
 
 // boltFiles holds the open files by absolute path, over reloads.
@@ -310,33 +315,157 @@ var (
 	_ StoreLooker           = (*BoltModule)(nil)
 	_ caddy.Provisioner     = (*BoltModule)(nil)
 	_ caddyfile.Unmarshaler = (*BoltModule)(nil)
+
+	_ StoreModule           = (*PostgresModule)(nil)
+	_ StoreLooker           = (*PostgresModule)(nil)
+	_ caddy.Provisioner     = (*PostgresModule)(nil)
+	_ caddyfile.Unmarshaler = (*PostgresModule)(nil)
 )
 
-// A StoreModule is a guest module in http.registration.stores: it opens the
-// stores of realms.
-type StoreModule interface {
-	// StoreKey identifies what is opened, so that it is opened once a process:
-	// an absolute path, a database address. It is called after Provision.
-	StoreKey() string
-	// OpenStore opens the store of a realm. It waits at most wait for another
-	// process to let go of it, and then returns an error that matches
-	// ErrStoreLocked. release gives back what the store rests on; it is called
-	// once, after the store's Close, and may be nil.
-	OpenStore(realm string, wait time.Duration) (store store.Store, release func() error, err error)
+// postgresPools holds the open databases by their StoreKey, over reloads.
+var postgresPools = caddy.NewUsagePool()
+
+// PostgresModule keeps accounts in a PostgreSQL database (14 or newer), which several nodes
+// with the same configuration use at once. Its tables are made at the first start.
+type PostgresModule struct {
+	// Where the database is: `postgres://user:password@host:5432/name?sslmode=verify-full`,
+	// or what libpq takes. Placeholders are replaced when the configuration loads, so that a
+	// password need not stand in it: `{env.DATABASE_URL}`. Behind PgBouncer in transaction
+	// mode add `default_query_exec_mode=exec`. Required.
+	URL string `json:"url,omitempty"`
+	// The schema with the tables. Default: `registration`.
+	Schema string `json:"schema,omitempty"`
+	// How many connections this node has at most, 2 to 1000. Default: 16.
+	Pool int `json:"pool,omitempty"`
+	// Whether sessions are remembered, and forgotten within 100 ms of what another node
+	// does. Off: each guarded request asks the database. Default: on.
+	Cache *bool `json:"cache,omitempty"`
+	// For how long known sessions are honoured while the database can't be reached, at most
+	// 10m; 0: not at all. Default: 30s.
+	Grace *caddy.Duration `json:"grace,omitempty"`
+
+	options postgres.Options
 }
 
-// A StoreLooker is a StoreModule that can tell, without writing anything, why a
-// store can't be opened. It is asked when a configuration is loaded, also by
-// `caddy validate`. A store that isn't there yet is no reason; one that another
-// process has open may be met with ErrStoreLocked, which is only told.
-type StoreLooker interface {
-	LookAtStore() error
+const postgresGrace = 30 * time.Second
+
+// CaddyModule returns the Caddy module information.
+func (*PostgresModule) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{ID: "http.registration.stores.postgres", New: func() caddy.Module { return new(PostgresModule) }}
 }
 
-// A StoreWorker is a StoreModule with work to do while a realm runs on its store.
-// It is asked once the store is open, by each configuration: at a reload by the new
-// one before the former one stops. stop is called once, before the store is released;
-// it doesn't wait for what can't be broken off.
-type StoreWorker interface {
-	WorkOnStore() (stop func(), err error)
+// Provision replaces the placeholders and checks the settings.
+func (m *PostgresModule) Provision(caddy.Context) error {
+	url, err := caddy.NewReplacer().ReplaceOrErr(m.URL, true, true)
+	if err != nil { // it names the placeholder, not the URL
+		return setting.Errorf("store.url", "%v; set it before Caddy starts", err)
+	}
+	m.options = postgres.Options{URL: url, Schema: m.Schema, Pool: m.Pool, NoCache: m.Cache != nil && !*m.Cache, Grace: postgresGrace}
+	setDefault(&m.options.Schema, postgres.DefaultSchema)
+	setDefault(&m.options.Pool, postgres.DefaultPool)
+	if m.Grace != nil {
+		m.options.Grace = time.Duration(*m.Grace)
+	}
+	if err := m.options.Check(); err != nil {
+		return setting.Errorf("store", "%v", err)
+	}
+	return nil
+}
+
+// UnmarshalCaddyfile sets up the store:
+//
+//	store postgres <url> {
+//		schema <name>
+//		pool   <connections>
+//		cache  on|off
+//		grace  <duration>
+//	}
+func (m *PostgresModule) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the module's name
+	if d.NextArg() {
+		m.URL = d.Val()
+	}
+	if d.NextArg() {
+		return d.Errf("the store postgres takes one URL; write for example: store postgres {env.DATABASE_URL}")
+	}
+	seen := map[string]bool{}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		if seen[name] {
+			return d.Errf("store: %s stands twice; keep one of them", name)
+		}
+		if seen[name] = true; !d.NextArg() {
+			return d.Errf("store: %s has no value; the settings of the store postgres are: schema, pool, cache, grace", name)
+		}
+		value := d.Val()
+		switch name {
+		case "schema":
+			m.Schema = value
+		case "pool":
+			n, err := strconv.Atoi(value)
+			if err != nil || n == 0 {
+				return d.Errf("store: pool: %q is no number from 2 to 1000", value)
+			}
+			m.Pool = n
+		case "cache":
+			if value != "on" && value != "off" {
+				return d.Errf("store: cache is on or off")
+			}
+			m.Cache = new(value == "on")
+		case "grace":
+			grace, err := caddy.ParseDuration(value)
+			if err != nil || grace < 0 {
+				return d.Errf("store: grace: %q is no duration; write for example: grace 30s", value)
+			}
+			m.Grace = new(caddy.Duration(grace))
+		default:
+			return d.Errf("the store postgres has no setting %q; its settings are: schema, pool, cache, grace", name)
+		}
+		if d.NextArg() {
+			return d.Errf("store: %s takes one value", name)
+		}
+	}
+	return nil
+}
+
+// StoreKey implements StoreModule. It is a hash: the URL has a password.
+func (m *PostgresModule) StoreKey() string {
+	o := m.options
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q %q %d %v %v", o.URL, o.Schema, o.Pool, o.NoCache, o.Grace))
+	return "postgres:" + hex.EncodeToString(sum[:16])
+}
+
+// LookAtStore implements StoreLooker.
+func (m *PostgresModule) LookAtStore() error { return postgres.Look(context.Background(), m.options) }
+
+type pooledPostgres struct{ *postgres.DB }
+
+func (p pooledPostgres) Destruct() error {
+	p.Close()
+	return nil
+}
+
+// OpenStore implements StoreModule.
+func (m *PostgresModule) OpenStore(realm string, wait time.Duration) (store.Store, func() error, error) {
+	pooled, _, err := postgresPools.LoadOrNew(m.StoreKey(), func() (caddy.Destructor, error) {
+		for begin := time.Now(); ; time.Sleep(time.Second / 4) {
+			db, err := postgres.Open(context.Background(), m.options)
+			if err == nil || !errors.Is(err, store.ErrUnreachable) || time.Since(begin) > wait {
+				return pooledPostgres{db}, err
+			}
+		}
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	release := func() error {
+		_, err := postgresPools.Delete(m.StoreKey())
+		return err
+	}
+	s, err := pooled.(pooledPostgres).Store(context.Background(), realm)
+	if err != nil {
+		_ = release()
+		return nil, nil, err
+	}
+	return s, release, nil
 }

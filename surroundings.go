@@ -30,7 +30,7 @@ import (
 // its first entry: the one that the client wrote itself. With
 // trusted_proxies_strict it takes the last that is no trusted proxy's.
 func chosenAddress(req *http.Request) bool {
-	if trusted, _ := caddyhttp.GetVar(req.Context(), caddyhttp.TrustedProxyVarKey).(bool); !trusted {
+	if !fromProxy(req) {
 		return false
 	}
 	server, ok := req.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
@@ -105,6 +105,9 @@ type trip struct {
 	groups map[string]bool
 	refuse func(http.ResponseWriter, *http.Request) error
 	guard  *Guard // that it came through last
+	page   string // that it is for
+	met    bool   // it has come to a handler that answers it
+	chosen bool   // not everybody who is signed in gets there
 }
 
 type tripKey struct{}
@@ -218,7 +221,7 @@ func (s *survey) handler(h caddyhttp.MiddlewareHandler, next caddyhttp.Handler) 
 			if h.realm() != t.realm {
 				return tripEnds(w, req)
 			}
-			t.guard = h
+			t.guard, t.chosen = h, t.chosen || len(h.Groups) > 0
 			return next.ServeHTTP(w, req)
 		})
 	case *caddyhttp.Subroute:
@@ -235,7 +238,10 @@ func (s *survey) handler(h caddyhttp.MiddlewareHandler, next caddyhttp.Handler) 
 			return caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error { return handler.ServeHTTP(w, req, next) })
 		}
 	}
-	return caddyhttp.HandlerFunc(tripEnds)
+	return caddyhttp.HandlerFunc(func(w http.ResponseWriter, req *http.Request) error {
+		tripOf(req).met = answers(h, req)
+		return tripEnds(w, req)
+	})
 }
 
 // innermost are the hosts that the nearest route around asks for.
@@ -281,7 +287,8 @@ func (a *App) surveyRoutes() {
 		way := s.routes(server.Routes, caddyhttp.HandlerFunc(tripEnds))
 		for _, at := range s.served {
 			if r := at.handler.realm; at.server == server {
-				r.checkTerms(server, way)
+				r.checkOpen(server, way)
+				r.checkFrontPage(server, way, at.hosts)
 			}
 		}
 	}
@@ -463,6 +470,5 @@ func unnamedProxy(req *http.Request) bool {
 	if len(req.Header["X-Forwarded-For"]) == 0 && len(req.Header["Forwarded"]) == 0 && len(req.Header["X-Real-Ip"]) == 0 && len(req.Header["Cf-Connecting-Ip"]) == 0 {
 		return false
 	}
-	trusted, _ := caddyhttp.GetVar(req.Context(), caddyhttp.TrustedProxyVarKey).(bool)
-	return !trusted
+	return !fromProxy(req)
 }

@@ -16,9 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
 	"github.com/google/uuid"
-	"go.uber.org/zap"
 
-	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -67,7 +65,7 @@ func UserFrom(req *http.Request) (user User, ok bool) {
 	u := who.user
 	user = User{
 		Realm: who.realm.Name, ID: u.ID, Username: u.Username, Email: u.Email, EmailVerified: u.EmailVerified,
-		Groups: slices.Clone(who.realm.groupsOf(u)), AMR: slices.Clone(who.session.Methods()), AuthTime: who.session.ShownAt(), Public: map[string]any{},
+		Groups: slices.Clone(who.realm.GroupsOf(u)), AMR: slices.Clone(who.session.Methods()), AuthTime: who.session.ShownAt(), Public: map[string]any{},
 	}
 	for name, f := range who.realm.settings.fields.PublicSet {
 		user.Public[name] = f.Get(u)
@@ -193,7 +191,7 @@ func (r *realm) value(u *store.User, name string) (any, bool) {
 	case field.Email:
 		return u.Email, true
 	case field.Groups:
-		return strings.Join(r.groupsOf(u), ","), true
+		return strings.Join(r.GroupsOf(u), ","), true
 	}
 	f, ok := r.settings.fields.PublicSet[name]
 	if !ok {
@@ -203,18 +201,6 @@ func (r *realm) value(u *store.User, name string) (any, bool) {
 		return v, true
 	}
 	return "", true
-}
-
-// groupsOf are an account's groups as the handlers behind learn of them. A stored
-// name that the rule of today refuses could forge another in the list of a header:
-// it is left out, which the log says once.
-func (r *realm) groupsOf(u *store.User) []string {
-	groups, all := identity.ValidGroups(u.Groups)
-	if !all && !r.ToldOfGroups.Swap(true) {
-		r.Logger.Warn("a group has a name that is none any more, so it is left out of Remote-Groups and {http.auth.user.groups}; give the account groups of "+identity.GroupRule+" by the admin API",
-			zap.String("user", u.ID.String()))
-	}
-	return groups
 }
 
 // byBasic lets a program in that nothing else has let in, and has what refuses it say that
@@ -240,11 +226,6 @@ func (w *basicWriter) WriteHeader(status int) {
 		w.Header().Add("WWW-Authenticate", w.challenge)
 	}
 	w.ResponseWriterWrapper.WriteHeader(status)
-}
-
-// demand is what the guard asks of a sign-in.
-func (g *Guard) demand() account.Demand {
-	return account.Demand{Factors: g.Factors, MaxAge: time.Duration(g.MaxAge)}
 }
 
 // checkDemand checks `factors` and `max_age`.
@@ -277,41 +258,18 @@ func factorsOfGuard(g *Guard) option {
 // stepUp is where a browser shows what its sign-in has not: with login_url that page, with
 // what it needs to know, else ours.
 func (g *Guard) stepUp(req *http.Request, r *realm, who *session.Principal) string {
-	d := g.demand()
-	factor, _ := d.Missing(who.Session, r.Now())
-	target := g.LoginURL
+	gate := g.gate()
 	switch {
-	case target != "":
-		target = web.WithParam(target, web.ParamReauth, "1")
+	case g.LoginURL != "":
+		target := web.WithParam(g.LoginURL, web.ParamReauth, "1")
+		if factor, _ := gate.Missing(who.Session, r.Now()); factor {
+			target = web.WithParam(target, web.ParamFactors, strconv.Itoa(gate.Factors))
+		}
+		return target
 	case r.settings.Pages.Off:
 		return ""
-	default:
-		target = g.accountsPage(req, r, "/step-up/")
-		if d.MaxAge > 0 {
-			target = web.WithParam(target, web.ParamMaxAge, seconds(g.MaxAge))
-		}
 	}
-	if factor || g.LoginURL == "" && d.Factors > 1 {
-		target = web.WithParam(target, web.ParamFactors, strconv.Itoa(d.Factors))
-	}
-	return target
-}
-
-// insufficient is the refusal of a sign-in that has shown too little (RFC 9470, 3).
-func (g *Guard) insufficient() error {
-	params := []string{`error="insufficient_user_authentication"`}
-	if g.Factors > 1 {
-		params = append(params, `acr_values="`+account.MethodMulti+`"`)
-	}
-	if g.MaxAge > 0 {
-		params = append(params, `max_age="`+seconds(g.MaxAge)+`"`)
-	}
-	return &refusal.Error{Code: refusal.CodeInsufficient, Challenge: strings.Join(params, ", ")}
-}
-
-// seconds is a duration in whole seconds, rounded down: who keeps to it is let through.
-func seconds(d caddy.Duration) string {
-	return strconv.FormatInt(int64(time.Duration(d)/time.Second), 10)
+	return gate.StepUp(g.accountsPage(req, r, "/step-up/"))
 }
 
 // Provider is the same check as require_login for Caddy's `authentication`

@@ -58,6 +58,12 @@ func (s *seeded) profile(i int) string {
 	return fmt.Sprintf(`{"id":"%s","username":"%s","email":"%s@example.org","first_name":"Augusta","last_name":"Lovelace"}`, s.ids[i], s.name(i), s.name(i))
 }
 
+// identity is what a server that asks is told of a user, as lines of a Caddyfile.
+func (s *seeded) identity(i int) string {
+	return fmt.Sprintf("Remote-User %s\nRemote-Id %s\nRemote-Email %s@example.org\nRemote-Name \"Augusta Lovelace\"\nRemote-Groups \"\"",
+		s.name(i), s.ids[i], s.name(i))
+}
+
 // hashes makes some Argon2id hashes of userPass. A million different ones would
 // take hours and be of the same size.
 func hashes(n int) (out []string) {

@@ -14,7 +14,7 @@ import (
 )
 
 // siteConfig has the same file on six ports, and the profile's bytes on a
-// seventh. One process serves them all, so that no two differ in where their
+// seventh, where `/authz` has those of an answer to a server that asks. One process serves them all, so that no two differ in where their
 // memory lies. `map` stands for the cheapest handler that there can be.
 const siteConfig = `{
 	admin off
@@ -38,6 +38,7 @@ http://127.0.0.1:%[4]d {
 		from bench@example.com
 		mailer file %[9]s
 		throttle off
+		authz on
 	}
 	require_login
 	import site
@@ -49,11 +50,20 @@ http://127.0.0.1:%[5]d {
 	import site
 }
 http://127.0.0.1:%[6]d {
-	respond %[11]s 200
-	header Content-Type application/json
-	header Cache-Control no-store
-	header Vary Accept
-	header X-Content-Type-Options nosniff
+	handle /authz {
+		header {
+			Cache-Control no-store
+			%[12]s
+		}
+		respond 200
+	}
+	handle {
+		respond %[11]s 200
+		header Content-Type application/json
+		header Cache-Control no-store
+		header Vary Accept
+		header X-Content-Type-Options nosniff
+	}
 }
 http://127.0.0.1:%[7]d {
 	vars bench 1
@@ -82,42 +92,25 @@ func serving(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	plain, control, guarded, basic, profile, floor := ports[0], ports[1], ports[2], ports[3], ports[4], ports[5]
-	cookie := "Cookie: registration=" + seeded.token(0)
-	url := func(port int, path string) string { return fmt.Sprintf("http://127.0.0.1:%d%s", port, path) }
-	config := fmt.Sprintf(siteConfig, filepath.Join(b.dir, "site"), plain, control, guarded, basic, profile, floor, store,
-		filepath.Join(b.dir, "mail"), hash, "`"+seeded.profile(0)+"`")
-	s, err := b.start(ctx, "serving", config, plain, b.serverCPU)
+	at := sitePorts{plain: ports[0], control: ports[1], guarded: ports[2], basic: ports[3], profile: ports[4], floor: ports[5]}
+	config := fmt.Sprintf(siteConfig, filepath.Join(b.dir, "site"), at.plain, at.control, at.guarded, at.basic, at.profile, at.floor, store,
+		filepath.Join(b.dir, "mail"), hash, "`"+seeded.profile(0)+"`", seeded.identity(0))
+	s, err := b.start(ctx, "serving", config, at.plain, b.serverCPU)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = s.stop() }()
 
-	file := func(port int, headers ...string) load {
-		return load{url: url(port, "/file.html"), headers: headers, connections: 64}
-	}
-	loads := map[string]*load{}
-	for name, l := range map[string]load{
-		"plain": file(plain, cookie), "control": file(control, cookie), "guarded": file(guarded, cookie),
-		"basic": file(basic, basicHeader("bench", password)), "floor": file(floor, cookie),
-		"profile": {url: url(guarded, "/accounts/profile"), headers: []string{cookie}, connections: 64},
-		"respond": {url: url(profile, "/"), headers: []string{cookie}, connections: 64},
-	} {
-		want := func(body []byte) bool { return string(body) == fileText }
-		if name == "profile" || name == "respond" {
-			want = func(body []byte) bool { return strings.TrimSpace(string(body)) == seeded.profile(0) }
-		}
-		if l.answer, _, _, err = check(ctx, l, http.StatusOK, want); err != nil {
-			return err
-		}
-		loads[name] = &l
+	loads, err := servingLoads(ctx, seeded, at, basicHeader("bench", password))
+	if err != nil {
+		return err
 	}
 	// The guard guards: without the cookie, nobody gets the file.
-	if _, _, _, err := check(ctx, file(guarded), http.StatusUnauthorized, func([]byte) bool { return true }); err != nil {
+	if _, _, _, err := check(ctx, fileOf(at.guarded), http.StatusUnauthorized, func([]byte) bool { return true }); err != nil {
 		return err
 	}
 
-	names := []string{"plain", "guarded", "control", "basic", "floor", "profile", "respond"}
+	names := []string{"plain", "guarded", "control", "basic", "floor", "profile", "respond", "authz", "headers"}
 	shots := map[string][]shot{}
 	for round := -1; round < b.rounds; round++ { // the first one warms up
 		for i := range names {
@@ -140,6 +133,47 @@ func serving(ctx context.Context, b *bench) error {
 	}
 	b.servingRows(shots)
 	return nil
+}
+
+// sitePorts are those of the sites that are compared.
+type sitePorts struct{ plain, control, guarded, basic, profile, floor int }
+
+// fileOf asks a port for the file.
+func fileOf(port int, headers ...string) load {
+	return load{url: urlOf(port, "/file.html"), headers: headers, connections: 64}
+}
+
+func urlOf(port int, path string) string { return fmt.Sprintf("http://127.0.0.1:%d%s", port, path) }
+
+// servingLoads are the requests that are compared, each with the answer that it got.
+func servingLoads(ctx context.Context, seeded *seeded, at sitePorts, basicAuth string) (map[string]*load, error) {
+	cookie := "Cookie: registration=" + seeded.token(0)
+	loads := map[string]*load{}
+	for name, l := range map[string]load{
+		"plain": fileOf(at.plain, cookie), "control": fileOf(at.control, cookie), "guarded": fileOf(at.guarded, cookie),
+		"basic": fileOf(at.basic, basicAuth), "floor": fileOf(at.floor, cookie),
+		"profile": {url: urlOf(at.guarded, "/accounts/profile"), headers: []string{cookie}, connections: 64},
+		"respond": {url: urlOf(at.profile, "/"), headers: []string{cookie}, connections: 64},
+		"authz":   {url: urlOf(at.guarded, "/accounts/authz/forward-auth"), headers: []string{cookie}, connections: 64},
+		"headers": {url: urlOf(at.profile, "/authz"), headers: []string{cookie}, connections: 64},
+	} {
+		want := func(body []byte) bool { return string(body) == fileText }
+		if name == "profile" || name == "respond" {
+			want = func(body []byte) bool { return strings.TrimSpace(string(body)) == seeded.profile(0) }
+		}
+		if name == "authz" || name == "headers" {
+			want = func(body []byte) bool { return len(body) == 0 }
+		}
+		var err error
+		if l.answer, _, _, err = check(ctx, l, http.StatusOK, want); err != nil {
+			return nil, err
+		}
+		loads[name] = &l
+	}
+	if asked, same := loads["authz"].answer, loads["headers"].answer; asked != same {
+		return nil, fmt.Errorf("the answer to a server that asks has %d bytes, and what it is compared with %d", asked, same)
+	}
+	return loads, nil
 }
 
 func (b *bench) servingRows(shots map[string][]shot) {
@@ -177,6 +211,9 @@ func (b *bench) servingRows(shots map[string][]shot) {
 	b.inform("control: p99 latency, unguarded against unguarded", "%.3f", median(calm), middle("%.3f", calm))
 	late := ratios(of("guarded", p99), of("plain", p99))
 	b.judge("p99 latency, guarded against unguarded, 64 connections", "≤ 1.05", "%.3f", median(late), middle("%.3f", late), median(late) <= 1.05)
+
+	asked := ratios(of("authz", shot.cpuEach), of("headers", shot.cpuEach))
+	b.judge("answer to a server that asks (forward authentication) against `respond` of the same bytes, CPU", "≤ 1.3", "%.3f", median(asked), middle("%.3f", asked), median(asked) <= 1.3)
 
 	profile := ratios(of("profile", shot.rate), of("respond", shot.rate))
 	b.judge("profile GET against `respond` of the same bytes, requests/s", "≥ 0.7", "%.3f", median(profile), middle("%.3f", profile), median(profile) >= 0.7)

@@ -29,11 +29,24 @@ type Message struct {
 	// Text may be empty where there is HTML: then it is derived from it, with
 	// its URLs. HTML may be empty.
 	Subject, Text, HTML string
+	// Images are what the HTML shows by their IDs. They go along in the message, so that
+	// opening it asks no server for anything.
+	Images []Image
 	// Date is when the message was written, not when it is sent. A message that
 	// is sent again keeps it.
 	Date time.Time
 	// Language is a BCP 47 tag for Content-Language. Empty: no such header.
 	Language string
+}
+
+// An Image is a part of a message that its HTML shows as cid:<ID> (RFC 2392).
+type Image struct {
+	// ID is a Content-ID without its angle brackets: plain ASCII with an @, of this
+	// message alone. Required.
+	ID string
+	// Name is what a program calls it that saves it; Type its media type.
+	Name, Type string
+	Content    []byte
 }
 
 // A Mailer hands messages to the outside world. Implementations are guest
@@ -163,6 +176,14 @@ func (m *Message) Render() (*File, error) {
 	if m.HTML != "" {
 		msg.AddAlternative("text/html", m.HTML)
 	}
+	for _, image := range m.Images {
+		if image.ID == "" || !IsPlain(image.ID+image.Name) || strings.ContainsAny(image.Type, "\r\n\x00") {
+			return nil, unmailable("the ID, the name or the type of its image can't stand in a header")
+		}
+		msg.EmbedReader(image.Name, bytes.NewReader(image.Content), gomail.SetHeader(map[string][]string{
+			"Content-ID": {"<" + image.ID + ">"}, "Content-Type": {image.Type + `; name="` + image.Name + `"`},
+		}))
+	}
 	// Rendered as a whole before anything is sent: no half message goes out.
 	var out bytes.Buffer
 	_, _ = msg.WriteTo(&out) // a bytes.Buffer takes everything
@@ -231,6 +252,10 @@ func plainHTML(html string) string {
 			name = "p"
 		case "td", "th":
 			return " "
+		case "img":
+			if alt := htmlAlt.FindStringSubmatch(part[3]); alt != nil {
+				return alt[1] + alt[2]
+			}
 		}
 		return "<" + end + name + ">"
 	})
@@ -247,5 +272,6 @@ func Stopped(ctx context.Context) error {
 var (
 	htmlComment = regexp.MustCompile(`(?s)<!--.*?-->`)
 	htmlTag     = regexp.MustCompile(`<(/?)([a-zA-Z][a-zA-Z0-9]*)((?:\s(?:"[^"]*"|'[^']*'|[^"'>])*)?)/?>`)
+	htmlAlt     = regexp.MustCompile(`(?i)\salt\s*=\s*(?:"([^"]*)"|'([^']*)')`)
 	htmlHref    = regexp.MustCompile(`(?i)\shref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))`)
 )

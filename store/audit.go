@@ -37,6 +37,8 @@ type Audit struct {
 	Agent   string
 	// Details are more of what happened, by name.
 	Details map[string]string
+	// Imported: the row came from a file, and happened elsewhere: nobody is told of it.
+	Imported bool
 }
 
 // AuditQuery says which rows of the record are wanted. Its zero values leave out

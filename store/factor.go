@@ -95,12 +95,12 @@ type TrustedDevice struct {
 var ErrBrief = errors.New("an account that was read without its second step can't be put")
 
 // Brief returns the account without what belongs to its second step (Factors, FormerFactors,
-// RecoveryCodes, RecoveryMade, Enrolment, FactorFailures, FactorFailuresInRow and
-// TrustedDevices). It changes u. Asking such an account for its factors panics: it is not
+// RecoveryCodes, RecoveryMade, Enrolment, FactorFailures, FactorFailuresInRow,
+// TrustedDevices) and without its KnownDevices. It changes u. Asking such an account for its factors panics: it is not
 // one without.
 func Brief(u *User) *User {
 	u.Factors, u.FormerFactors, u.RecoveryCodes, u.RecoveryMade, u.Enrolment = nil, nil, nil, time.Time{}, nil
-	u.FactorFailures, u.FactorFailuresInRow, u.TrustedDevices = nil, 0, nil
+	u.FactorFailures, u.FactorFailuresInRow, u.TrustedDevices, u.KnownDevices = nil, 0, nil, nil
 	u.brief = true
 	return u
 }

@@ -44,11 +44,15 @@ type Mail struct {
 	// Invitation is what the message invites to; zero: to nothing. The message is
 	// dropped where that can't be used any more.
 	Invitation uuid.UUID
-	// Factor is the factor that the message is about; zero: none.
+	// Factor is the factor that the message is about, or the sign-in (Session.SignIn); zero:
+	// none.
 	Factor uuid.UUID
 	// Browser is a hash of what only the browser knows in which the message is good; empty:
 	// it is in any.
 	Browser []byte
+	// Device and Address are on what, and from which IP address, the act was done that a
+	// notice tells of; empty: not known, or not told.
+	Device, Address string
 	// Words are what an owner has written into it, or what has been filled in when it
 	// was to be sent; empty: nothing.
 	Words string
@@ -72,10 +76,19 @@ const (
 	MailEmailInUse         MailKind = "email_in_use"
 	// MailEmailChanged goes to the old address, with the link that brings it back.
 	MailEmailChanged MailKind = "email_changed"
+	// MailEmailsChanged goes to each address of an account that stays, of several, when one
+	// came or went or another is the first, with the link that brings back what was before.
+	MailEmailsChanged MailKind = "emails_changed"
+	// MailEmailsRestored tells each other address of an account that a way back was used by
+	// the link to one of them. It has no link that acts.
+	MailEmailsRestored MailKind = "emails_restored"
 	// MailPasswordChanged and MailLoginChanged tell the owner of an account that
 	// how one signs in to it has changed. They have no link that acts.
 	MailPasswordChanged MailKind = "password_changed"
 	MailLoginChanged    MailKind = "login_changed"
+	// MailNewDevice tells of a sign-in on a device that the account does not know, with the
+	// link that ends it.
+	MailNewDevice MailKind = "new_device"
 	// MailLoginCode has a code and a link by which one signs in.
 	MailLoginCode MailKind = "login_code"
 	// MailInvitation has the link by which one signs up.
@@ -97,9 +110,11 @@ const (
 // The link by which a person sets a password, where an owner has it sent and nobody has
 // asked. They differ in where the link leads: MailResetByOwner to the page of those that
 // people ask for, MailSetPassword, where people can't ask, to one of its own.
+// MailResetByUndo has the link for who has taken his account back: the old password is void.
 const (
 	MailResetByOwner MailKind = "reset_by_owner"
 	MailSetPassword  MailKind = "set_password"
+	MailResetByUndo  MailKind = "reset_by_undo"
 )
 
 // Mails about the second step of an account. MailFactorAdded and MailFactorRemoved have
@@ -116,6 +131,8 @@ const (
 	MailRecoveryMade MailKind = "recovery_made"
 	// MailProgramToken says that a token for programs was made.
 	MailProgramToken MailKind = "program_token"
+	// MailDataExported says that all that is kept about the person was taken out.
+	MailDataExported MailKind = "data_exported"
 	// MailFactorsReset says that an owner of the site has taken all of it away.
 	MailFactorsReset MailKind = "factors_reset"
 )

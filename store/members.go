@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"golang.org/x/text/cases"
@@ -85,10 +86,10 @@ type MemberCount struct {
 
 // SearchTexts are the texts of an account by whose beginning it is found, each in the form
 // of Fold, without empty ones and without repetition: username, address, first and last
-// name together, and last name.
+// name together, last name, and further addresses.
 func SearchTexts(u *User) []string {
 	texts := make([]string, 0, 4)
-	for _, text := range []string{u.Username, u.Email, strings.TrimSpace(u.FirstName + " " + u.LastName), u.LastName} {
+	for _, text := range append([]string{u.Username, u.Email, strings.TrimSpace(u.FirstName + " " + u.LastName), u.LastName}, u.FurtherEmails...) {
 		if text == "" {
 			continue
 		}
@@ -97,6 +98,30 @@ func SearchTexts(u *User) []string {
 		}
 	}
 	return texts
+}
+
+// SameSearchTexts reports whether two accounts surely have the same SearchTexts, without
+// folding them; nil is nobody, who has none that are known.
+func SameSearchTexts(a, b *User) bool {
+	return a != nil && b != nil && a.Username == b.Username && a.Email == b.Email && a.FirstName == b.FirstName && a.LastName == b.LastName &&
+		slices.Equal(a.FurtherEmails, b.FurtherEmails)
+}
+
+// maxIndexedText bounds what an index has of a text, in bytes.
+const maxIndexedText = 64
+
+// IndexedText is the beginning of a folded text as an index of them has it. It has no NUL,
+// which may end it there.
+func IndexedText(text string) string {
+	text = strings.ReplaceAll(text, "\x00", " ")
+	if len(text) <= maxIndexedText {
+		return text
+	}
+	end := maxIndexedText
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end]
 }
 
 // Fold is the form in which texts are compared without regard to case: case-folded NFKC.

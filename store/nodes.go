@@ -39,7 +39,11 @@ type Change struct {
 	// Lost says that changes may have been missed: all that is remembered counts
 	// for nothing, and until a change comes without it nothing may be remembered.
 	Lost bool
+	// Doubt says that what others change has not been heard for a while, though none of it
+	// is lost yet: until a change comes without it the store is asked for each session, and
+	// what is remembered counts where it can't be reached.
+	Doubt bool
 }
 
 // Empty reports whether the change says nothing.
-func (c *Change) Empty() bool { return len(c.Users)+len(c.Sessions) == 0 && !c.Lost }
+func (c *Change) Empty() bool { return len(c.Users)+len(c.Sessions) == 0 && !c.Lost && !c.Doubt }

@@ -53,6 +53,9 @@ type Session struct {
 	// code that was mailed) and rec (a recovery code). Methods reads it. It is never
 	// written in place: who reads several sessions may get the same slice in each.
 	AMR []string
+	// SignIn is by what the owner's mail about the sign-in names it, on whatever token it goes
+	// on; zero: there was no such mail.
+	SignIn uuid.UUID
 	// AuthTime is when he did so last. ShownAt reads it.
 	AuthTime time.Time
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/google/uuid"
@@ -28,6 +29,8 @@ var (
 	ErrReadOnly = errors.New("read-only transaction")
 	// ErrStoreLocked says that another process has the store open.
 	ErrStoreLocked = errors.New("the store is in use by another process")
+	// ErrUnreachable says that the store is on a server that doesn't answer now.
+	ErrUnreachable = errors.New("the store can't be reached")
 	// ErrNewerSchema says that a later version of this plugin wrote the store;
 	// it is refused rather than misread.
 	ErrNewerSchema = errors.New("the store was written by a newer version of this plugin")
@@ -61,7 +64,8 @@ func (e *TakenError) Is(target error) bool { return target == ErrTaken }
 // errors.Is and errors.As; any other error is a failure of the storage itself.
 type Store interface {
 	// View runs fn on a consistent snapshot. Writes in it fail with ErrReadOnly.
-	// The context is looked at before fn starts; a started act is finished.
+	// The context is looked at before fn starts; a started act is finished, but a store on a
+	// server gives up reading at the context's deadline.
 	View(ctx context.Context, fn func(Tx) error) error
 	// Update runs fn and commits what it wrote, all or nothing.
 	// Updates are serialisable: of two that claim one key, one gets ErrTaken.
@@ -347,6 +351,9 @@ type User struct {
 	// TrustedDevices are the browsers in which its owner is not asked for a second step,
 	// in no order.
 	TrustedDevices []TrustedDevice
+	// KnownDevices are those that the account was signed in on, in no order; none: nobody has
+	// signed in to it since they are kept.
+	KnownDevices []KnownDevice
 	// FormerPasswords are those that the account had until a short while ago, the oldest
 	// first, and PasswordSince is from when on it has the present one; zero: it is not known.
 	// They sign nobody in.
@@ -359,6 +366,18 @@ type User struct {
 	LeavesBy time.Time
 	// ProgramTokens are its tokens for programs, the oldest first.
 	ProgramTokens []ProgramToken
+	// LinkedAccounts are those elsewhere by which its owner signs in, the oldest first;
+	// FormerLinked those that he has unlinked a short while ago.
+	LinkedAccounts []LinkedAccount
+	FormerLinked   []FormerLinked
+	// FurtherEmails are the addresses beside Email that are the account's own, each
+	// confirmed by a mailed link, the oldest first. Each has a key as Email has.
+	FurtherEmails []string
+	// AskedEmails are addresses that were asked for and wait for their confirmation, the
+	// oldest first, and EmailsAsked counts all that ever were: it numbers them. They are not
+	// the account's own.
+	AskedEmails []AskedEmail
+	EmailsAsked uint32
 
 	brief bool
 }
@@ -394,6 +413,35 @@ type FormerEmail struct {
 	Until time.Time
 	// Unproven says that it was never confirmed by a mailed link.
 	Unproven bool
+	// Left is User.EmailChanges after the change with which the account lost it, zero: the
+	// one of Serial, StillThere: it is still one of the account's own, of several.
+	Left uint32
+	// At is when the change of Serial was made, where later ones have put off Until.
+	At time.Time
+	// Main is the account's first address before the change of Serial, "": this one.
+	Main string
+}
+
+// StillThere is FormerEmail.Left of an address that is still the account's own.
+const StillThere = math.MaxUint32
+
+// GoneSince is User.EmailChanges after the change with which the account lost the address.
+func (f *FormerEmail) GoneSince() uint32 {
+	if f.Left == 0 {
+		return f.Serial
+	}
+	return f.Left
+}
+
+// AskedEmail is an address that somebody who was signed in has asked for.
+type AskedEmail struct {
+	Email string
+	// Serial is User.EmailsAsked after it was asked for first.
+	Serial uint32
+	// At is when it was asked for last.
+	At time.Time
+	// Generation is User.Generation then: with another the mailed link is void.
+	Generation uint64
 }
 
 // A Budget says how much of the budget of a throttle is spent, for one account,

@@ -1,5 +1,6 @@
-// Every flow of the accounts API from a page on another origin: by cookie, which
-// the browser keeps and no script sees, or by tokens, which this script keeps.
+// The common flows of the accounts API from a page on another origin: by cookie, which
+// the browser keeps and no script sees, or by tokens, which this script keeps. What a sign-in
+// may ask for besides (a `challenge`: second step, terms, a closed account) it only tells.
 "use strict";
 
 const api = document.querySelector('meta[name="accounts"]').content;
@@ -80,6 +81,10 @@ async function submit(form, endpoint, body, method) {
   showErrors(form, answer.ok ? {} : answer.body);
   if (!answer.ok) return false;
   form.querySelectorAll('input[type="password"]').forEach((input) => { input.value = ""; });
+  if (answer.body.challenge) {
+    note("More is asked for than this example shows (a second step, terms, or a closed account). Nobody is signed in.");
+    return false;
+  }
   if (mode() === "token") tokens.keep(answer.body);
   if (endpoint === "logout") tokens.forget();
   note(answer.body.detail ?? (endpoint === "register" ? "Nearly there: open the link in the mail." : "Saved."));

@@ -4,6 +4,7 @@
 package accounts_test
 
 import (
+	"crypto/sha1"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -347,5 +348,34 @@ func TestCommandLineWithoutRights(t *testing.T) {
 			require.NoError(t, err)
 			require.Len(t, entries, 1, "nothing is left")
 		})
+	}
+}
+
+// TestCommandLineJudgesPasswords: what the site says of passwords holds for who sets one
+// here, too, with and without a server.
+func TestCommandLineJudgesPasswords(t *testing.T) {
+	s := served.NewServer(t)
+	s.Values["listen"] = s.Fill("127.0.0.1:[[admin]]")
+	const bad = "tea in the old observatory"
+	list := filepath.Join(s.Dir, "known.txt")
+	require.NoError(t, os.WriteFile(list, fmt.Appendf(nil, "%X:2\n", sha1.Sum([]byte(bad))), 0o600))
+	s.Configure(strings.Replace(ownerSite, "mailer log", "mailer log\n\t\tpassword {\n\t\t\tbreached "+list+"\n\t\t\tvalidator words harbour\n\t\t}", 1))
+	refuses := func(password, code string) {
+		t.Helper()
+		for _, args := range [][]string{{"create", "eve", "--password-stdin"}, {"set-password", "ada"}} {
+			cmd := s.Command(append([]string{"registration"}, args...)...)
+			cmd.Stdin = strings.NewReader(password + "\n")
+			said, err := cmd.CombinedOutput()
+			require.Error(t, err, string(said))
+			require.Contains(t, string(said), code)
+			require.NotContains(t, string(said), password)
+		}
+	}
+	_, errs, err := owner(s, "create", "ada", "ada@example.com")
+	require.NoError(t, err, errs)
+	for _, start := range []func(){func() {}, s.Start} {
+		start()
+		refuses(bad, "(password_breached)")
+		refuses("the Harbour at night, in the rain", "(password_refused)")
 	}
 }

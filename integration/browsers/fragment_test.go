@@ -31,19 +31,19 @@ func TestFragmentSurvivesTheSignIn(t *testing.T) {
 	require.Equal(t, "/accounts/login/?next=%2Fmembers%2F%3Fa%3Db#part-2", b.At())
 	b.Fill("login", "ada")
 	b.Fill("password", "not the passphrase")
-	require.Equal(t, 400, b.Press("main form button"))
+	require.Equal(t, 400, b.Press(`main form button[type="submit"]`))
 	b.Fill("password", served.TestPassword)
-	require.Equal(t, 200, b.Press("main form button"))
+	require.Equal(t, 200, b.Press(`main form button[type="submit"]`))
 	require.Equal(t, page+"#part-2", b.At())
 
 	// Who is signed in types nothing, and who signs in of himself brings none.
 	require.Equal(t, 200, b.Open(base+"/accounts/login/?next=%2Fmembers%2F#part-3"))
 	require.Equal(t, "/members/#part-3", b.At())
 	require.Equal(t, 200, b.Press("a"))
-	require.Equal(t, 200, b.Press("main form button"))
+	require.Equal(t, 200, b.Press(`main form button[type="submit"]`))
 	require.Equal(t, 200, b.Open(base+"/accounts/login/?next=%2Fmembers%2F"))
 	b.Fill("login", "ada")
 	b.Fill("password", served.TestPassword)
-	require.Equal(t, 200, b.Press("main form button"))
+	require.Equal(t, 200, b.Press(`main form button[type="submit"]`))
 	require.Equal(t, "/members/", b.At())
 }

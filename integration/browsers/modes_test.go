@@ -306,7 +306,7 @@ func TestTermsInATextBrowser(t *testing.T) {
 	at := func(path string) string { return s.Base() + path }
 	sent := func(box string) string {
 		return w.browse(at("/terms/register/"), tab(1), typed("ada"), tab(1), typed("ada@example.org"),
-			tab(3), typed(served.TestPassword), tab(1), typed(served.TestPassword), tab(2), box, tab(1), enter)
+			tab(1), typed(served.TestPassword), tab(1), typed(served.TestPassword), tab(2), box, tab(1), enter)
 	}
 	screen := w.browse(at("/terms/register/"))
 	require.Contains(t, screen, "I agree to the terms of this site")

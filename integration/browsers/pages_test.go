@@ -106,7 +106,7 @@ func recent(s *served.Server, maxAge string) {
 	require.Equal(s.T, 200, res.StatusCode, res.Text)
 }
 
-const submit = "main form button"
+const submit = `main form button[type="submit"]`
 
 // deepLink is what a stranger wants to see; its query has to survive.
 const deepLink = "/members/a%20page?x=1&y=a%26b&z=%C3%A9"
@@ -158,6 +158,7 @@ func (w *walker) signUp(s *served.Server) {
 	w.check("login")
 	require.Equal(w.T, 200, w.Press(`a[href^="/accounts/register/"]`))
 	w.check("register")
+	w.revealsPasswords()
 	w.Fill("username", "not a name")
 	w.Fill("email", "ada@example")
 	w.Fill("password", "12345678")
@@ -178,16 +179,28 @@ func (w *walker) signUp(s *served.Server) {
 	w.check("check-mail")
 	require.Equal(w.T, 200, w.Press(submit))
 	w.check("check-mail-again")
+	require.Equal(w.T, 200, w.Press(`main a[href^="/accounts/correct-email/"]`))
+	w.check("correct-email")
+	w.Fill("email", "ada@example")
+	w.refused(400)
+	w.check("correct-email-refused")
+	w.Fill("email", "ada@gmail.com")
+	require.Equal(w.T, 200, w.Press(submit))
+	require.Equal(w.T, "Open Gmail", w.Text("main .button"))
+	w.check("check-mail-corrected")
+	require.Equal(w.T, 200, w.Press(`main a[href^="/accounts/correct-email/"]`))
+	w.Fill("email", "ada@example.org")
+	require.Equal(w.T, 200, w.Press(submit))
 	w.at200("/accounts/resend-verification/")
 	w.check("resend-verification")
 	w.Fill("login", " ")
 	w.refused(400)
 	w.check("resend-verification-refused")
 
-	w.Open(s.Mail("ada@example.org", 2).URL(w.T).String())
+	w.Open(s.Mail("ada@example.org", 3).URL(w.T).String())
 	w.check("verify-registration")
 	w.forgetCookies()
-	w.Open(s.Mail("ada@example.org", 2).URL(w.T).String())
+	w.Open(s.Mail("ada@example.org", 3).URL(w.T).String())
 	w.check("verify-registration-elsewhere")
 	w.Fill("password", "not the passphrase")
 	w.refused(400)
@@ -209,9 +222,35 @@ func (w *walker) signUp(s *served.Server) {
 	require.Contains(w.T, w.Text("body"), deepLink)
 }
 
+// revealsPasswords types into a new password, looks at it, and reads what is said of it.
+func (w *walker) revealsPasswords() {
+	w.T.Helper()
+	said := func(typed string) string {
+		served.Evaluate[string](w.Browser, `document.querySelector("#password").value = ""`)
+		w.Do(chromedp.SendKeys(chromedp.CSS("#password"), typed))
+		return served.Evaluate[string](w.Browser, `document.querySelector("[role=status]").textContent`)
+	}
+	require.Equal(w.T, "At least 8 characters.", said("cat"))
+	require.Equal(w.T, "Not only digits.", said("123456789"))
+	require.Contains(w.T, said("nine cats"), "Long enough.")
+	kind := func() string { return served.Evaluate[string](w.Browser, `document.querySelector("#password").type`) }
+	require.Equal(w.T, "password", kind())
+	click(w.Browser, "#password-show")
+	require.Equal(w.T, "text", kind())
+	require.Equal(w.T, "Hide", w.Text("#password-show"))
+	w.check("register-typed")
+	require.Contains(w.T, said("nine cats on a roof"), "A good length.")
+	click(w.Browser, "#password-show")
+	require.Equal(w.T, "password", kind())
+	require.Equal(w.T, "Show", w.Text("#password-show"))
+}
+
 func (w *walker) profile(s *served.Server) {
-	w.at200("/accounts/login/")
-	require.Equal(w.T, "/accounts/profile/", w.At())
+	for _, page := range []string{"login", "register"} {
+		w.at200("/accounts/" + page + "/")
+		require.Equal(w.T, "/", w.At(), "who is signed in is sent on")
+	}
+	w.at200("/accounts/profile/")
 	w.check("profile")
 	w.Fill("username", "not a name")
 	w.Fill("last_name", "Lovelace")

@@ -45,7 +45,7 @@ func membersBrowser(t *testing.T, base string) *served.Browser {
 	require.Equal(t, 200, b.Open(base+"/members/"))
 	b.Fill("login", "ada")
 	b.Fill("password", served.TestPassword)
-	require.Equal(t, 200, b.Press("main form button"))
+	require.Equal(t, 200, b.Press(`main form button[type="submit"]`))
 	require.Equal(t, "Members only", b.Text("h1"))
 	served.Evaluate[int](b, `window.copied = 7`)
 	return b
@@ -91,7 +91,7 @@ func TestBackAfterSignOut(t *testing.T) {
 	b := membersBrowser(t, base)
 	s.Logged(0, `"method":"POST"`, `/accounts/login/`, `"Origin":["`+base+`"]`)
 	require.Equal(t, 200, b.Press("a"))
-	require.Equal(t, 200, b.Press("main form button"))
+	require.Equal(t, 200, b.Press(`main form button[type="submit"]`))
 	require.Equal(t, "You are signed out", b.Text("h1"))
 	heading, _ = goBack(b) // the page that asked
 	require.Equal(t, "You are signed out", heading)

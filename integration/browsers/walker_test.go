@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,7 +51,7 @@ func newWalker(t testing.TB, base string) *walker {
 	t.Helper()
 	source, err := os.ReadFile(fromNPM(t, "axe-core/axe.min.js"))
 	require.NoError(t, err)
-	w := &walker{Browser: served.NewBrowser(t, base), axe: string(source) + "; undefined", html: t.TempDir(), seen: map[string]bool{}}
+	w := &walker{Browser: served.NewBrowser(t, base), axe: string(source) + "; undefined", html: t.TempDir(), seen: map[string]bool{}, scripts: 1}
 	if w.KeepsShots {
 		w.html = filepath.Join(w.Shots, "html")
 		require.NoError(t, os.MkdirAll(w.html, 0o700))
@@ -91,6 +92,9 @@ func (w *walker) checkIn(name string, views []view) {
 	w.seen[name] = true
 	require.LessOrEqual(w.T, served.Evaluate[int](w.Browser, `document.scripts.length`), w.scripts, name)
 	w.keepHTML(name)
+	if w.KeepsShots { // as most phones have it
+		views = append(slices.Clip(views), view{390, "light"}, view{390, "dark"})
+	}
 	w.Do(chromedp.Evaluate[chromedp.Void](w.axe))
 	for _, view := range views {
 		w.Do(chromedp.EmulateViewport(view.width, 800))

@@ -35,6 +35,8 @@ var wrongConfigs = []wrongConfig{
 	{name: "no base_url", site: "registration {\n" + goodMail + "}", want: []string{"base_url: missing", "add: base_url https://example.com"}},
 	{name: "no from", site: "registration {\nbase_url https://example.com\nmailer log\n}", want: []string{"from: missing", "add: from no-reply@example.com"}},
 	{name: "no mailer", site: "registration {\nbase_url https://example.com\nfrom a@example.com\n}", want: []string{"mailer: missing", "add: mailer smtp mail.example.com:587"}},
+	{name: "too many addresses", site: "registration {\nbase_url https://example.com\n" + goodMail + "user {\nmax_emails 21\n}\n}", want: []string{"user.max_emails", "21 is not between 1 and 20"}},
+	{name: "several addresses that nobody confirms", site: "registration {\nbase_url https://example.com\n" + goodMail + "user {\nmax_emails 2\n}\nregister_email {\nverification off\n}\n}", want: []string{"user.max_emails", "each has to be confirmed"}},
 	{name: "login field that is not unique", site: "registration {\nbase_url https://example.com\n" + goodMail + "user {\nlogin_fields nick\nfield nick text\n}\n}", want: []string{`"nick" is not unique`, "write unique into the block of the field nick"}},
 	{name: "field of no type", site: "registration {\nbase_url https://example.com\n" + goodMail + "user {\nfield nick string\n}\n}", want: []string{`"string" is not a type`, "the types are: text, email"}},
 	{

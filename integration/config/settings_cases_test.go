@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +43,16 @@ var settingCases = []settingCase{
 			c.Header.Set("X-Forwarded-Host", "evil.example.net")
 			c.Post(201, "register", served.Newcomer("base"))
 			require.Equal(t, p.name+".example", p.mail("base@example.org", 1).URL(t).Hostname())
+		}
+	}},
+	{"register.fields", "register {\n fields email username\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "email username password password_confirm", plain: "username email password password_confirm"} {
+			page := p.browser().Get("/accounts/register/").Text
+			var inputs []string
+			for _, found := range regexp.MustCompile(`<input id="([a-z_]+)"`).FindAllStringSubmatch(page, -1) {
+				inputs = append(inputs, found[1])
+			}
+			require.Equal(t, want, strings.Join(inputs, " "))
 		}
 	}},
 	{"from reply_to", "from \"The Garden <garden@example.net>\"\n reply_to help@example.net", func(t *testing.T, with, plain *place) {
@@ -138,6 +149,15 @@ var settingCases = []settingCase{
 			require.Equal(t, want, p.client().Code("POST", served.LoginPath, data{"login": "mel", "password": served.TestPassword}))
 		}
 	}},
+	{"user.max_emails", "user {\n max_emails 2\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "200", plain: "login_invalid"} { // the first one, beside the other or no more
+			c := p.member("max")
+			c.Post(200, "register-email", data{"email": "max@example.net"})
+			c.Post(200, "verify-email", p.mail("max@example.net", 1).Link(t))
+			require.Equal(t, want, p.client().Code("POST", served.LoginPath, data{"login": "max@example.org", "password": served.TestPassword}))
+			require.Equal(t, "200", p.client().Code("POST", served.LoginPath, data{"login": "max@example.net", "password": served.TestPassword}))
+		}
+	}},
 	{"user.public_fields", "user {\npublic_fields username first_name\n}", func(t *testing.T, with, plain *place) {
 		// The address is its owner's to see, whatever is listed; it is nobody's to edit there.
 		c := with.client()
@@ -195,6 +215,9 @@ var settingCases = []settingCase{
 			field plan text {
 				read_only
 			}
+			field born date {
+				once
+			}
 			field score integer {
 				hidden
 			}
@@ -218,6 +241,8 @@ var settingCases = []settingCase{
 		require.NotContains(t, profile, "score")
 		require.Equal(t, "invalid age:min_value size:invalid_choice", fay.Code("PATCH", profilePath, data{"age": 17, "size": "x"}))
 		require.Equal(t, "invalid age:max_value", fay.Code("PATCH", profilePath, data{"age": 100}))
+		require.Equal(t, "1990-01-01", fay.Do("PATCH", profilePath, data{"born": "1990-01-01"}).JSON(t)["born"])
+		require.Equal(t, "1990-01-01", fay.Do("PATCH", profilePath, data{"born": "1991-01-01"}).JSON(t)["born"])
 		other := served.Newcomer("guy")
 		other["nick"] = "fay"
 		require.Equal(t, "invalid nick:unique", with.client().Code("POST", registerPath, other))
@@ -239,6 +264,16 @@ var settingCases = []settingCase{
 		}
 		require.Regexp(t, `(?m)^    \d{6}\r?$`, with.mailWith("coda@example.org", "login-code").Text)
 	}},
+	{"login.oidc", "login {\n oidc ours {\n issuer https://id.example.org\n client_id site\n client_secret secret\n title \"Our sign-in\"\n trust_amr\n }\n }", func(t *testing.T, with, plain *place) {
+		require.Contains(t, with.browser().Get("/accounts/login/").Text, "Sign in with Our sign-in")
+		require.NotContains(t, plain.browser().Get("/accounts/login/").Text, "oidc-login")
+		require.Equal(t, "not_found", plain.client().Code("POST", "/accounts/oidc-login", data{"provider": "ours"}))
+	}},
+	{"login.password", "login {\n oidc ours {\n issuer https://id.example.org\n client_id site\n }\n password off\n }", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]string{with: "not_found", plain: "login_invalid"} {
+			require.Equal(t, want, p.client().Code("POST", "/accounts/login", data{"login": "nobody", "password": served.TestPassword}))
+		}
+	}},
 	{"factors.totp", "factors {\n totp off\n }", func(t *testing.T, with, plain *place) {
 		for p, want := range map[*place]string{with: "not_found", plain: "200"} {
 			require.Equal(t, want, p.member("toto").Code("POST", "/accounts/enrol-totp", data{}))
@@ -255,6 +290,27 @@ var settingCases = []settingCase{
 		for p, want := range map[*place]string{with: "200", plain: "not_found"} {
 			require.Equal(t, want, p.member("trude").Code("GET", "/accounts/trusted-devices", nil))
 		}
+	}},
+	{"notices.new_device", "notices {\n new_device on\n }", func(t *testing.T, with, plain *place) {
+		for _, p := range []*place{with, plain} {
+			p.member("neda")
+			p.client().SignIn("neda")
+			p.client().SignIn("neda")
+		}
+		require.Contains(t, with.mailWith("neda@example.org", "end-sign-in").Subject, "New sign-in")
+		plain.client().Post(http.StatusOK, "send-reset-password-link", data{"login": "neda"})
+		require.Contains(t, plain.mail("neda@example.org", 2).Text, "reset-password") // and none before it
+	}},
+	{"notices.end_sign_in_url factors.undo_url", "notices {\n new_device on\n end_sign_in_url https://front.example.net/#/end\n }\n factors {\n undo_url https://front.example.net/undo\n }", func(t *testing.T, with, plain *place) {
+		for p, host := range map[*place]string{with: "front.example.net", plain: plain.name + ".example"} {
+			c := p.member("ends")
+			secret := c.Post(http.StatusOK, "enrol-totp", data{}).JSON(t)["secret"].(string)
+			c.Post(http.StatusCreated, "confirm-totp", data{"code": codeAt(t, secret, 0)})
+			require.Equal(t, host, p.mailWith("ends@example.org", "factor=").URL(t).Hostname())
+		}
+		with.member("ends2")
+		with.client().SignIn("ends2")
+		require.Equal(t, "/end", with.mailWith("ends2@example.org", "sign_in=").URL(t).Fragment[:4], "a server must not see what the link carries")
 	}},
 	{"login.jwt", `login {
 			token jwt {
@@ -425,6 +481,16 @@ var settingCases = []settingCase{
 		require.Equal(t, "201", plain.client().Code("POST", registerPath, body))
 		require.Equal(t, "201", with.client().Code("POST", registerPath, served.Newcomer("leaked")))
 	}},
+	{"password.validators", `password {
+			argon2id 8KiB 1 1
+			validator words acme Anvil
+		}`, func(t *testing.T, with, plain *place) {
+		body := served.Newcomer("smith")
+		body["password"], body["password_confirm"] = "my ANVIL is heavy", "my ANVIL is heavy"
+		require.Contains(t, with.client().Code("POST", registerPath, body), "password_refused")
+		require.Equal(t, "201", plain.client().Code("POST", registerPath, body))
+		require.Equal(t, "201", with.client().Code("POST", registerPath, served.Newcomer("smith")))
+	}},
 	{"delete_account.grace", "delete_account {\n grace 1s\n }", func(t *testing.T, with, plain *place) {
 		const path = "/accounts/delete-account"
 		body := data{"login": "leaver", "password": served.TestPassword}
@@ -499,6 +565,18 @@ var settingCases = []settingCase{
 			require.True(t, p.Log.Wait(0, p.Done, `"msg":"signed_in","realm":"`+p.name+`"`), "the log has it all the same")
 		}
 	}},
+	{"authz.on", "authz on", func(t *testing.T, with, plain *place) {
+		for p, want := range map[*place]int{with: http.StatusUnauthorized, plain: http.StatusNotFound} {
+			require.Equal(t, want, p.client().Get("/accounts/authz/forward-auth").StatusCode)
+			require.NotEqual(t, http.StatusUnauthorized, p.client().Get("/api/authz/forward-auth").StatusCode)
+		}
+	}},
+	{"authz.legacy_paths", "authz {\n legacy_paths on\n }", func(t *testing.T, with, plain *place) {
+		for _, path := range []string{"/accounts/authz/auth-request", "/api/authz/auth-request"} {
+			require.Equal(t, http.StatusUnauthorized, with.client().Get(path).StatusCode)
+			require.NotEqual(t, http.StatusUnauthorized, plain.client().Get(path).StatusCode)
+		}
+	}},
 	{"admin", "admin {\n group admins\n second_factor off\n }", func(t *testing.T, with, plain *place) {
 		for p, want := range map[*place]int{with: http.StatusOK, plain: http.StatusNotFound} {
 			c := p.member("warden")
@@ -515,13 +593,26 @@ var settingCases = []settingCase{
 	{"pages", `pages {
 			title "The Garden Club"
 			logo [[dir]]/logo.svg
+			logo_dark [[dir]]/logo-dark.svg
+			favicon [[dir]]/icon.ico
+			accent 7a1f5c
 			stylesheet [[dir]]/brand.css
 			templates [[dir]]/pages
+			home /members/
+			goodbye /accounts/send-reset-password-link/
 		}`, func(t *testing.T, with, plain *place) {
 		page := with.browser().Get("/accounts/login/").Text
-		for _, want := range []string{"The Garden Club", "logo.svg", "brand.css", "own layout"} {
+		for _, want := range []string{"The Garden Club", "logo.svg", "logo-dark.svg", "favicon.ico", "brand.css", "own layout"} {
 			require.Contains(t, page, want)
 			require.NotContains(t, plain.browser().Get("/accounts/login/").Text, want)
+		}
+		require.Contains(t, with.browser().Get("/accounts/style.css").Text, "--accent: #7a1f5c")
+		require.NotContains(t, plain.browser().Get("/accounts/style.css").Text, "#7a1f5c")
+		for p, want := range map[*place][2]string{with: {"/members/", "/accounts/send-reset-password-link/"}, plain: {"/accounts/profile/", "/accounts/logout/"}} { // this site has no front page
+			p.member("homing")
+			b := p.browser()
+			require.Equal(t, want[0], b.Do("POST", "/accounts/login/", url.Values{"login": {"homing"}, "password": {served.TestPassword}}).Header.Get("Location"))
+			require.Equal(t, want[1], b.Do("POST", "/accounts/logout/", url.Values{}).Header.Get("Location"))
 		}
 	}},
 }

@@ -3,7 +3,11 @@
 package config_test
 
 import (
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,7 +16,37 @@ import (
 	"github.com/seed-928992b0/caddy-registration/integration/served"
 )
 
+// hooked is an endpoint of webhooks that remembers what it was told.
+var hooked = func() (h struct {
+	url  string
+	told func() string
+},
+) {
+	var mu sync.Mutex
+	var all strings.Builder
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+		body, _ := io.ReadAll(req.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		all.Write(append(body, '\n'))
+	}))
+	h.url, h.told = server.URL, func() string {
+		mu.Lock()
+		defer mu.Unlock()
+		return all.String()
+	}
+	return h
+}()
+
 var signUpCases = []settingCase{
+	{"webhooks", "webhook " + hooked.url + " {\n secret whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n events account_*\n allow_private on\n }", func(t *testing.T, with, plain *place) {
+		plain.member("hook")
+		with.member("hook")
+		require.True(t, served.Eventually(func() bool { return strings.Contains(hooked.told(), "account_verified") }, 20*time.Millisecond))
+		require.Equal(t, 1, strings.Count(hooked.told(), `"type":"account_registered"`))
+		require.Contains(t, hooked.told(), `"realm":"`+with.name+`"`)
+		require.NotContains(t, hooked.told(), "signed_in")
+	}},
 	{"register.enabled", "register {\n enabled off\n }", func(t *testing.T, with, plain *place) {
 		require.Equal(t, "not_found", with.client().Code("POST", registerPath, served.Newcomer("ena")))
 		require.Equal(t, "201", plain.client().Code("POST", registerPath, served.Newcomer("ena")))

@@ -120,7 +120,7 @@ func TestSettings(t *testing.T) {
 	for name, text := range map[string]string{
 		"templates/own.txt": "Own subject", "templates/own-body.txt": "Own text for {{.User.Username}} {{.Link}}\n", "templates/own.html": `<b>Own</b> <a href="{{.Link}}">link</a>`,
 		"pwned.txt": "0000000000000000000000000000000000000000:1\r\nB73A608EAF9E0D6533A4796A73739A94B970720D:3\r\n",
-		"logo.svg":  `<svg xmlns="http://www.w3.org/2000/svg"/>`, "brand.css": ":root { --accent: #123456; }",
+		"logo.svg":  `<svg xmlns="http://www.w3.org/2000/svg"/>`, "logo-dark.svg": `<svg xmlns="http://www.w3.org/2000/svg"/>`, "icon.ico": "icon", "brand.css": ":root { --accent: #123456; }",
 		"pages/layout.html": strings.Replace(string(served.ReadFile(t, filepath.Join(served.RepoRoot, "templates/pages/layout.html"))), "</body>", "<!-- --><p>own layout</p></body>", 1),
 	} {
 		path := filepath.Join(s.Dir, filepath.FromSlash(name))
@@ -140,6 +140,7 @@ func TestSettings(t *testing.T) {
 		argon := unless("password {\n\t\t\targon2id", "password {\n\t\t\targon2id 8KiB 1 1\n\t\t}")
 		mailer := unless("mailer ", "mailer file [[dir]]/"+name+"/mail")
 		from := unless("from ", "from no-reply@example.com")
+		mailer += "\n\t\t" + unless("notices ", "notices {\n\t\t\tnew_device off\n\t\t}") // cases sign in on many, and count mails
 		mount := ""
 		if strings.HasPrefix(with, "/") {
 			mount, with = with, ""

@@ -128,6 +128,15 @@ func TestBackendIsToldWhoIsSignedIn(t *testing.T) {
 	}
 	stranger.RequireStopped()
 
+	// Under another protocol the next requests would come past the guard.
+	for _, protocol := range []string{"h2c", "websocket, h2c", "HTTP/2.0"} {
+		c.Header["Connection"], c.Header["Upgrade"] = []string{"Upgrade, HTTP2-Settings"}, []string{protocol}
+		c.RequireMember()
+		require.Empty(t, b.header("Upgrade"), protocol)
+	}
+	delete(c.Header, "Connection")
+	delete(c.Header, "Upgrade")
+
 	require.Contains(t, strings.Split(c.Get("/members/").Header.Get("Cache-Control"), ", "), "private")
 	require.Equal(t, "public, max-age=60", c.Get("/members/?public").Header.Get("Cache-Control"))
 	require.Empty(t, c.Get("/open/").Header.Get("Cache-Control"))

@@ -63,12 +63,7 @@ func TestRevocationIsImmediate(t *testing.T) {
 		{"reset", "dave", func(s *served.Server, a access) []*served.Client {
 			stranger := s.Client()
 			stranger.Post(http.StatusOK, "send-reset-password-link", data{"login": "dave"})
-			var link data
-			for _, m := range served.WaitMails(s, "dave@example.org", 2) {
-				if m.URL(s.T).Path == "/accounts/reset-password/" {
-					link = m.Link(s.T)
-				}
-			}
+			link := s.MailWithLink("dave@example.org", "/reset-password/").Link(s.T)
 			link["password"] = newPassword
 			stranger.Post(http.StatusOK, "reset-password", link)
 			stranger.Post(http.StatusBadRequest, "reset-password", link)

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/integration/served"
+	"github.com/seed-928992b0/caddy-registration/internal/token"
 )
 
 // loudSite logs every request, and the proxy's at DEBUG too.
@@ -31,6 +32,7 @@ http://127.0.0.1:[[port]] {
 		}`) + `
 	require_login /members/* {
 		copy_headers
+		basic
 	}
 	reverse_proxy [[backend]]
 }
@@ -101,6 +103,7 @@ func TestNoSecretIsLogged(t *testing.T) {
 	note("the cookie after the change", c.Cookie())
 	require.NotEqual(t, secrets["the first sign-in's cookie"], c.Cookie())
 	c.RequireMember()
+	useTokens(s, c, note)
 	c.Post(http.StatusOK, "register-email", data{"email": "lovelace@example.org"})
 	act("the new address", s.Mail("lovelace@example.org", 1), "verify-email", nil)
 	c.Post(http.StatusOK, "send-reset-password-link", data{"login": "ada"})
@@ -112,21 +115,21 @@ func TestNoSecretIsLogged(t *testing.T) {
 	// An invitation: opened in several spellings, used, opened again.
 	invited := s.AdminRequest(http.MethodPost, "/registration/default/invitations", "application/json", `{"email": "zoe@example.org", "groups": ["members"]}`)
 	require.Equal(t, http.StatusOK, invited.StatusCode, invited.Text)
-	_, token, _ := strings.Cut(invited.JSON(t)["link"].(string), "invitation=")
-	note("the invitation", token)
-	require.NotContains(t, s.AdminRequest(http.MethodGet, "/registration/default/invitations", "", "").Text, token)
+	_, invitation, _ := strings.Cut(invited.JSON(t)["link"].(string), "invitation=")
+	note("the invitation", invitation)
+	require.NotContains(t, s.AdminRequest(http.MethodGet, "/registration/default/invitations", "", "").Text, invitation)
 	guest := s.Client()
 	guest.Header.Set("Accept", served.BrowserAccept)
 	for _, address := range []string{"/accounts/register/?invitation=", "/accounts/register?invitation=", "/accounts/register/?in%76itation="} {
-		guest.Get(address + token)
+		guest.Get(address + invitation)
 	}
 	guest.Header.Del("Accept")
 	zoe := served.Newcomer("zoe")
-	zoe["invitation"] = token
+	zoe["invitation"] = invitation
 	guest.Post(http.StatusCreated, "register", zoe)
 	guest.Post(http.StatusForbidden, "register", zoe)
 	guest.Header.Set("Accept", served.BrowserAccept)
-	require.Equal(t, http.StatusForbidden, guest.Get("/accounts/register/?invitation="+token).StatusCode)
+	require.Equal(t, http.StatusForbidden, guest.Get("/accounts/register/?invitation="+invitation).StatusCode)
 	require.Equal(t, http.StatusOK, s.Load(loudSite).StatusCode)
 	s.Stop()
 
@@ -136,10 +139,56 @@ func TestNoSecretIsLogged(t *testing.T) {
 		require.Contains(t, log, part)
 	}
 	// … but without these.
+	require.NotRegexp(t, token.Pattern, log)
 	for name, secret := range secrets {
 		require.NotContains(t, log, secret, name)
 		require.NotContains(t, log, url.QueryEscape(secret), name)
 	}
+}
+
+// useTokens makes tokens for programs and brings them in every way, right and wrong.
+func useTokens(s *served.Server, c *served.Client, note func(name, value string)) {
+	t := c.T
+	made := func(body data) (token, id string) {
+		answer := c.Post(http.StatusCreated, "create-token", body).JSON(t)
+		token, id = answer["token"].(string), answer["id"].(string)
+		note("a token for programs, "+id, token)
+		note("the header of HTTP Basic, "+id, strings.TrimPrefix(basicOf("ada", token), "Basic "))
+		return token, id
+	}
+	good, id := made(data{"name": "Calendar"})
+	limited, _ := made(data{"name": "Files", "path": "/members/dav"})
+	c.Header.Set("Accept", served.BrowserAccept)
+	require.Equal(t, http.StatusOK, c.Do(http.MethodPost, "/accounts/create-token/", url.Values{"name": {"By the page"}}).StatusCode)
+	require.Equal(t, http.StatusOK, c.Get("/accounts/tokens/").StatusCode)
+	c.Header.Del("Accept")
+	bring := func(want int, token string) {
+		program := s.Client()
+		for _, authorization := range []string{"Bearer " + token, "Token " + token, basicOf("ada", token)} {
+			program.Header.Set("Authorization", authorization)
+			require.Equal(t, want, program.Get("/members/").StatusCode)
+		}
+		for _, authorization := range []string{basicOf("eve", token), "Digest " + token, token} {
+			program.Header.Set("Authorization", authorization)
+			require.NotEqual(t, http.StatusOK, program.Get("/members/").StatusCode)
+		}
+		program.Header.Del("Authorization")
+		for _, target := range []string{"/members/?access_token=" + token, "/members/" + token + "/feed", "/members/?next=%2Fx%3Ft%3D" + token} {
+			require.Equal(t, http.StatusUnauthorized, program.Get(target).StatusCode)
+			program.Header.Set("Accept", served.BrowserAccept)
+			require.Equal(t, http.StatusFound, program.Get(target).StatusCode)
+			require.Equal(t, http.StatusOK, program.Get("/accounts/login/?next="+url.QueryEscape(target)).StatusCode)
+			program.Header.Del("Accept")
+		}
+		program.Get("/accounts/profile?access_token=" + token)
+		program.Do(http.MethodPost, "/accounts/login", data{"login": "ada", "password": token})
+		program.Do(http.MethodPost, "/accounts/revoke-token", data{"id": token})
+	}
+	bring(http.StatusOK, good)
+	bring(http.StatusForbidden, limited)
+	c.Do(http.MethodPost, "/accounts/revoke-token", data{"id": good})
+	c.Post(http.StatusOK, "revoke-token", data{"id": id})
+	bring(http.StatusUnauthorized, good)
 }
 
 // resetOf is the place of the reset among the mails to the new address.

@@ -1,4 +1,5 @@
-// terms_test.go: a guard in front of the page of the terms is told when Caddy starts.
+// terms_test.go: a guard in front of a page that has to be open, that of the terms or of goodbye
+// or one that a label leads to, is told when Caddy starts.
 
 package guarded_test
 
@@ -54,4 +55,39 @@ http://127.0.0.1:[[port]] {
 			require.NotContains(t, s.Log.Since(0), warning)
 		})
 	}
+}
+
+func TestOtherPagesBehindAGuard(t *testing.T) {
+	site := func(guard string) string {
+		return `
+{
+	admin 127.0.0.1:[[admin]]
+}
+http://127.0.0.1:[[port]] {
+	registration {
+		base_url http://127.0.0.1:[[port]]
+		from no-reply@example.com
+		mailer file [[dir]]/mail
+		user {
+			field news boolean {
+				label "I want [news](/news.html), as [elsewhere](https://example.com/news)"
+			}
+			field club text
+		}
+		pages {
+			goodbye /bye.html
+		}
+	}
+	` + guard + `
+	respond "hello"
+}
+`
+	}
+	const label, goodbye = "guards /news.html, to which the label of the field news leads", "guards /bye.html, the page of goodbye"
+	s := served.Run(t, site("require_login"))
+	s.Logged(0, "Caddyfile:", label, "@members not path /news.html")
+	s.Logged(0, "Caddyfile:", goodbye, "@members not path /bye.html")
+	s = served.Run(t, site("@members not path /news.html /bye.html\n\trequire_login @members"))
+	require.NotContains(t, s.Log.Since(0), label)
+	require.NotContains(t, s.Log.Since(0), goodbye)
 }

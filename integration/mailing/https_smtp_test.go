@@ -40,7 +40,10 @@ func TestHTTPSAndSMTP(t *testing.T) {
 
 	c.Post(http.StatusOK, "verify-registration", got.Link(t))
 	signedIn := c.SignIn("ada")
-	require.Len(t, signedIn.Cookies(), 2)
+	require.Len(t, signedIn.Cookies(), 3)
+	known := signedIn.Cookies()[2]
+	require.Equal(t, "__Host-registration_known", known.Name)
+	require.True(t, known.Secure && known.HttpOnly && known.Path == "/" && known.Domain == "")
 	device := signedIn.Cookies()[1]
 	require.Equal(t, "__Host-registration_device", device.Name)
 	require.True(t, device.Secure && device.HttpOnly && device.Path == "/" && device.Domain == "")

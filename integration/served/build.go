@@ -3,6 +3,7 @@
 package served
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -32,6 +33,9 @@ func Main(m *testing.M) int {
 	}
 	return m.Run()
 }
+
+// Binary is the Caddy under test.
+func Binary() string { return caddyBin }
 
 func prepare() (err error) {
 	if RepoRoot, err = findRoot(); err != nil {
@@ -70,14 +74,15 @@ func prepare() (err error) {
 	return nil
 }
 
-// findRoot looks for go.mod in the working directory and above it.
+// findRoot looks for our go.mod in the working directory and above it; a module of tests
+// alone has one of its own.
 func findRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
 	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+		if mod, err := os.ReadFile(filepath.Join(dir, "go.mod")); err == nil && bytes.HasPrefix(mod, []byte("module "+ModulePath+"\n")) {
 			return dir, nil
 		}
 		parent := filepath.Dir(dir)

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"html"
 	"io"
 	"maps"
 	"mime"
@@ -86,6 +87,7 @@ func ReadAnswer(t testing.TB, res *http.Response) *Answer {
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
 	require.NoError(t, err)
+	require.NotContains(t, html.UnescapeString(string(body)), "<nil>", "a message lacks a value")
 	return &Answer{Response: res, Text: string(body)}
 }
 

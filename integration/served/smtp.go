@@ -115,15 +115,23 @@ func (m *MailServer) Next() *Message {
 
 // IDs are the Message-IDs of all attempts to an address.
 func (m *MailServer) IDs(to string) []string {
-	m.Mu.Lock()
-	defer m.Mu.Unlock()
 	var ids []string
-	for _, a := range m.Attempts {
-		if a.To == to {
-			ids = append(ids, a.Id)
-		}
+	for _, a := range m.To(to) {
+		ids = append(ids, a.Id)
 	}
 	return ids
+}
+
+// To are all attempts to an address, oldest first.
+func (m *MailServer) To(address string) (found []*Message) {
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
+	for _, a := range m.Attempts {
+		if a.To == address {
+			found = append(found, a)
+		}
+	}
+	return found
 }
 
 // mailSession is one connection.

@@ -5,12 +5,9 @@
 package account
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,6 +16,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/again"
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
+	"github.com/seed-928992b0/caddy-registration/internal/device"
 	"github.com/seed-928992b0/caddy-registration/internal/factor"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
@@ -60,6 +58,17 @@ type Accounts struct {
 	KeyIndex *field.KeyIndex
 	// Journal takes what is done; nil: nothing does.
 	Journal *audit.Journal
+	// Observe is called when a transaction begins, and what it returns when it is over;
+	// nil: nobody looks.
+	Observe func(ctx context.Context, writes bool) (done func())
+	// SignUpFailed is told of each sign-up that came to nothing; nil: nobody is.
+	SignUpFailed func(error)
+	// Queued is told of the mails that an act has queued, by their Message-IDs, once it is
+	// committed; nil: nobody is.
+	Queued func(context.Context, []string)
+	// Registering is asked for each sign-up that would make an account, outside of any
+	// transaction; what it returns refuses the sign-up. nil: nobody is asked.
+	Registering func(context.Context, *store.User, Client) error
 	// Now is the clock; tests travel with it.
 	Now func() time.Time
 }
@@ -80,10 +89,18 @@ type Client struct {
 	Spend func() error
 	// Page: a form that a person has sent, by a browser that is shown pages.
 	Page bool
+	// Trial: a sign-up that may lack what a form asks for then, and isn't counted.
+	Trial bool
 	// Trusted are the tokens of a browser that may be a trusted one, for one account each.
 	Trusted []string
-	// Device is the account that signed in on the same device before; zero: none.
+	// Device is the account that signed in on the same device before, by its signed cookie;
+	// zero: none.
 	Device uuid.UUID
+	// sessionAlone: the sign-in hands out no token.
+	sessionAlone bool
+	// Seen says by what the device is known that somebody signs in on; nil: it is asked for
+	// nobody's.
+	Seen func() device.Seen
 }
 
 // pay spends the budgets of the request, or refuses it. Each act that hashes a
@@ -105,6 +122,8 @@ type Txn struct {
 	left    []uuid.UUID
 	mail    bool
 	postage *postage
+	// trust is the hash of the trusted browser that an act has made of the client's; zero: none.
+	trust store.TokenHash
 	// trusted is the id of the trusted browser in which a sign-in of the act was not asked
 	// for a factor; "": in none.
 	trusted string
@@ -114,14 +133,26 @@ type Txn struct {
 	browser []byte
 	journal *audit.Journal
 	caller  audit.Caller
-	// told are the rows of the act, for the log.
-	told []store.Audit
+	// told are the rows of the act, for the log, names those that go with them.
+	told  []store.Audit
+	names audit.Names
+	// queued are the Message-IDs of its mails.
+	queued []string
+}
+
+// PutMail implements store.Tx, and remembers the mail.
+func (t *Txn) PutMail(m *store.Mail) error {
+	t.queued = append(t.queued, m.MessageID)
+	return t.Tx.PutMail(m)
 }
 
 // Update runs one act. After the commit, and before the caller answers, what
 // the act changed is gone from the session cache, which follows the store.
 func (a *Accounts) Update(ctx context.Context, fn func(*Txn) error) error {
 	var t *Txn
+	if a.Observe != nil {
+		defer a.Observe(ctx, true)()
+	}
 	stamps := &postage{a: a}
 	caller := audit.CallerOf(ctx)
 	err := a.Store.Update(ctx, func(tx store.Tx) error {
@@ -132,7 +163,10 @@ func (a *Accounts) Update(ctx context.Context, fn func(*Txn) error) error {
 		stamps.failed()
 		return StoreError(err)
 	}
-	a.Journal.Tell(t.told...)
+	a.Journal.TellOf(t.names, t.told...)
+	if a.Queued != nil && len(t.queued) > 0 {
+		a.Queued(ctx, t.queued)
+	}
 	if t.mail {
 		a.MailQueued()
 	}
@@ -145,6 +179,9 @@ func (a *Accounts) Update(ctx context.Context, fn func(*Txn) error) error {
 // View runs fn in a transaction that only reads. A failure of the store is
 // CodeUnavailable.
 func (a *Accounts) View(ctx context.Context, fn func(store.Tx) error) error {
+	if a.Observe != nil {
+		defer a.Observe(ctx, false)()
+	}
 	return StoreError(a.Store.View(ctx, fn))
 }
 
@@ -159,8 +196,8 @@ func StoreError(err error) error {
 	return refusal.Unavailable(err)
 }
 
-// hashError is StoreError for the hashing pool.
-func hashError(err error) error {
+// HashError is StoreError for the hashing pool.
+func HashError(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -180,16 +217,11 @@ func (a *Accounts) PutUser(t *Txn, u *store.User) error {
 	if err != nil {
 		return err
 	}
-	if err := a.newLoginClash(t, before, u); err != nil {
+	if err := a.NewLoginClash(t, before, u); err != nil {
 		return err
 	}
-	if isNew(a.Policy.Fields.ByName[field.Email], before, u) {
-		switch left, err := a.emailTaken(t, u); {
-		case err != nil:
-			return err
-		case left:
-			return refusal.FieldErrors{{Field: field.Email, Code: refusal.CodeUnique}}.Err()
-		}
+	if err := a.claimEmails(t, before, u); err != nil {
+		return err
 	}
 	if err := a.release(t, u); err != nil {
 		return err
@@ -207,6 +239,28 @@ func (a *Accounts) PutUser(t *Txn, u *store.User) error {
 	return err
 }
 
+// claimEmails refuses a new address that its former holder can still have back.
+func (a *Accounts) claimEmails(tx store.Tx, before, u *store.User) error {
+	var fresh []string
+	if isNew(a.Policy.Fields.ByName[field.Email], before, u) {
+		fresh = append(fresh, u.Email)
+	}
+	for _, email := range u.FurtherEmails {
+		if before == nil || ownEmail(before, email) == "" {
+			fresh = append(fresh, email)
+		}
+	}
+	for _, email := range fresh {
+		switch left, err := a.emailTaken(tx, u, email); {
+		case err != nil:
+			return err
+		case left:
+			return refusal.FieldErrors{{Field: field.Email, Code: refusal.CodeUnique}}.Err()
+		}
+	}
+	return nil
+}
+
 // stored is the account as the store has it, nil for one that is new.
 func stored(tx store.Tx, u *store.User) (*store.User, error) {
 	before, err := tx.User(u.ID)
@@ -222,16 +276,16 @@ func isNew(f *field.Field, before, u *store.User) bool {
 	return before == nil || f.Key(before) != f.Key(u) || f.Name == field.Email && before.EmailPending && !u.EmailPending
 }
 
-// someLogin refuses an account that nobody could sign in to: of several login
+// NeedsLogin refuses an account that nobody could sign in to: of several login
 // fields none has to be given, but one of them. before is the account as it was, nil
 // at sign-up: one that had none can still be saved as it is.
-func (a *Accounts) someLogin(before, u *store.User, errs *refusal.FieldErrors) {
+func (a *Accounts) NeedsLogin(before, u *store.User, errs *refusal.FieldErrors) {
 	login := a.Policy.Fields.Login
 	if before != nil && !slices.ContainsFunc(login, func(f *field.Field) bool { return f.Key(before) != f.Key(u) }) {
 		return
 	}
 	for _, f := range login {
-		if f.Key(u) != "" || hasField(*errs, f.Name) {
+		if f.Key(u) != "" || errs.Has(f.Name) {
 			return
 		}
 	}
@@ -247,13 +301,18 @@ func (a *Accounts) queueMail(t *Txn, kind store.MailKind, u *store.User, to stri
 	return a.queueAbout(t, kind, u, to, uuid.Nil, client)
 }
 
-// queueAbout is queueMail for a message that may be about a factor.
-func (a *Accounts) queueAbout(t *Txn, kind store.MailKind, u *store.User, to string, factor uuid.UUID, client Client) error {
-	if wait := t.postage.of(kind, u, to, client); wait > 0 {
-		if t.postage.rescues(kind) {
+// queueAbout is queueMail for a message that may be about a factor or a sign-in.
+func (a *Accounts) queueAbout(t *Txn, kind store.MailKind, u *store.User, to string, about uuid.UUID, client Client) error {
+	return a.queue(t, &store.Mail{Kind: kind, To: to, Factor: about}, u, client)
+}
+
+// queue is queueMail for a message that says more: the rest of it is filled in.
+func (a *Accounts) queue(t *Txn, m *store.Mail, u *store.User, client Client) error {
+	if wait := t.postage.of(m.Kind, u, m.To, client); wait > 0 {
+		if t.postage.rescues(m.Kind) {
 			return TooOften(wait)
 		}
-		return a.decoyMail(t, to, client)
+		return a.decoyMail(t, m.To, client)
 	}
 	id, err := NewMessageID(a.MailDomain)
 	if err != nil {
@@ -261,12 +320,23 @@ func (a *Accounts) queueAbout(t *Txn, kind store.MailKind, u *store.User, to str
 	}
 	now := a.Time()
 	t.mail = true
-	m := &store.Mail{
-		MessageID: id, Kind: kind, To: to, User: u.ID, Factor: factor,
-		Language: client.Language, Queued: now, Due: now, Next: client.Next, Waiting: t.waiting, Browser: t.browser,
+	m.MessageID, m.User, m.Language, m.Queued, m.Due, m.Next, m.Waiting, m.Browser = id, u.ID, client.Language, now, now, client.Next, t.waiting, t.browser
+	if TellsOfAct(m.Kind) {
+		m.Device, m.Address = device.Name(client.UserAgent), client.Address
 	}
 	m.State = a.mailState(m, u)
 	return t.PutMail(m)
+}
+
+// TellsOfAct reports whether a mail of this kind tells its reader what was done to his
+// account, and so when, on what device and from where. What others have tried with his
+// address (MailEmailInUse) is not his account's: it names nobody's address.
+func TellsOfAct(kind store.MailKind) bool { return slices.Contains(tellsOfAct, kind) }
+
+var tellsOfAct = []store.MailKind{
+	store.MailPasswordChanged, store.MailLoginChanged, store.MailEmailChanged, store.MailEmailsChanged, store.MailEmailsRestored, store.MailAccountClosed,
+	store.MailFactorAdded, store.MailFactorRemoved, store.MailFactorGuessed, store.MailFactorsReset,
+	store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade, store.MailProgramToken, store.MailDataExported, store.MailNewDevice,
 }
 
 // NewMessageID returns the Message-ID of a new mail, without its brackets.
@@ -288,6 +358,7 @@ func (t *Txn) Audit(e audit.Event, user uuid.UUID, details ...string) error {
 		c.Actor = user.String()
 	}
 	row := t.journal.Row(c, e, user, details...)
+	t.journal.Name(t.Tx, &t.names, e, user)
 	t.told = append(t.told, row)
 	return t.journal.Write(t.Tx, &row)
 }
@@ -360,8 +431,8 @@ func without(groups, others []string) string {
 	return strings.Join(slices.DeleteFunc(slices.Clone(groups), func(g string) bool { return slices.Contains(others, g) }), " ")
 }
 
-// auditProfile writes which fields of an account an act has changed; none: no row.
-func (a *Accounts) auditProfile(t *Txn, before, u *store.User) error {
+// AuditProfile writes which fields of an account an act has changed; none: no row.
+func (a *Accounts) AuditProfile(t *Txn, before, u *store.User) error {
 	var names []string
 	for _, f := range a.Policy.Fields.All {
 		if f.Name != field.IsActive && f.Name != field.Email && field.TextOf(f.Get(before)) != field.TextOf(f.Get(u)) {
@@ -386,91 +457,3 @@ func (a *Accounts) Audits(ctx context.Context, q store.AuditQuery) (page store.A
 	})
 	return page, err
 }
-
-// TakeAudits takes rows of our own export into the record, and returns how many were not
-// there. A row is one that is there if all of it is the same, and the n-th of several that
-// are the same is the n-th of those that are there; so a second run adds none. Those that are
-// older than the record goes back are left out. It keeps some 50 bytes for each row of the
-// record while the run lasts.
-func (i *Import) TakeAudits(ctx context.Context, rows []*store.Audit) (taken int, err error) {
-	if i.audits == nil {
-		i.audits = map[uint64]int{}
-	}
-	for more := true; more && err == nil; { // those that have come since, in short transactions
-		err = i.a.View(ctx, func(tx store.Tx) (err error) {
-			more, err = i.seeAudits(tx)
-			return err
-		})
-	}
-	if err != nil {
-		return 0, err
-	}
-	var there map[uint64]int // how many of them rows have been taken for
-	next := i.auditsTo
-	err = i.do(ctx, func(tx store.Tx, write bool) error {
-		taken, there = 0, map[uint64]int{}
-		if more, err := i.seeAudits(tx); err != nil || more {
-			return cmp.Or(err, errAuditsGrow)
-		}
-		next = i.auditsTo
-		for _, row := range rows {
-			key := i.audit64(row)
-			if there[key] < i.audits[key] {
-				there[key]++
-				continue
-			}
-			if keep := i.a.Journal.Keep; keep > 0 && row.At.Before(i.a.Now().Add(-keep)) {
-				continue
-			}
-			if taken++; write {
-				if err := tx.AddAudit(row); err != nil {
-					return err
-				}
-				next = row.Seq
-			}
-		}
-		if !write || taken == 0 {
-			return nil
-		}
-		return tx.(*Txn).Audit(audit.AccountsImported, uuid.Nil, "import", i.id.String(), "format", i.o.Format, "audit", strconv.Itoa(taken))
-	})
-	if err != nil {
-		return 0, err
-	}
-	i.auditsTo = next
-	for key, n := range there {
-		i.audits[key] -= n
-	}
-	return taken, nil
-}
-
-// errAuditsGrow says that the record grew faster than it was read.
-var errAuditsGrow = errors.New("the record of acts grows too fast; import it later")
-
-// seeAudits reads what is in the record behind what was read, and says whether there is more.
-func (i *Import) seeAudits(tx store.Tx) (more bool, err error) {
-	page, err := tx.Audits(store.AuditQuery{After: i.auditsTo, Limit: importedAudits})
-	if err != nil {
-		return false, err
-	}
-	for _, row := range page.Rows {
-		i.audits[i.audit64(row)]++
-	}
-	i.auditsTo = page.Next
-	return page.More, nil
-}
-
-// importedAudits is how many rows of the record are in memory at once.
-const importedAudits = 1000
-
-// audit64 is the hash of all that a row says.
-func (i *Import) audit64(a *store.Audit) uint64 {
-	parts := []string{strconv.FormatInt(a.At.Unix(), 10), a.Event, a.Account.String(), a.Actor, a.Address, a.Agent}
-	for _, name := range slices.Sorted(maps.Keys(a.Details)) {
-		parts = append(parts, name, a.Details[name])
-	}
-	return i.claim("audit", strings.Join(parts, "\x00"))
-}
-
-// KeepsAudits reports whether the realm has a record of acts.
-func (i *Import) KeepsAudits() bool { return i.a.Journal != nil && !i.a.Journal.Off }

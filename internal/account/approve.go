@@ -144,9 +144,15 @@ func (n *news) queue(tx store.Tx, m *store.Mail, now time.Time) error {
 	return err
 }
 
-// announce is part of each act by which an account comes to be its owner's: whoever is
-// to be told of that will be, together with others.
+// announce is part of each act by which an account comes to be its owner's: that it waits
+// for the approval from now on has a row, and whoever is to be told will be, together with
+// others.
 func (a *Accounts) announce(t *Txn, u *store.User) error {
+	if u.AwaitsApproval {
+		if err := t.Audit(audit.AccountWaiting, u.ID); err != nil {
+			return err
+		}
+	}
 	if a.Policy.Register.Notify == "" || !a.Policy.SendsMail {
 		return nil
 	}

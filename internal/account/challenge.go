@@ -43,7 +43,7 @@ const (
 )
 
 // firstMethods are those that a challenge can go on from.
-var firstMethods = []string{MethodPassword, methodTrusted, MethodMail, MethodDeviceKey, MethodSyncedKey}
+var firstMethods = []string{MethodPassword, methodTrusted, MethodMail, MethodDeviceKey, MethodSyncedKey, methodFederated, methodFederatedMulti}
 
 // Wrong answers where a factor is asked for: how many one challenge takes, how many an
 // account takes in factorWindow over all challenges, devices and changes until no code of an
@@ -346,7 +346,7 @@ func (a *Accounts) AnswerChallenge(ctx context.Context, in field.Input, browser 
 		return got, err
 	}
 	u, asked, err := a.Asked(ctx, token, browser)
-	if refusedOf(err) {
+	if Refused(err) {
 		err = errors.Join(client.pay(), err)
 	}
 	if err != nil {
@@ -390,6 +390,7 @@ func (a *Accounts) AnswerChallenge(ctx context.Context, in field.Input, browser 
 		err = refused
 	}
 	if err == nil {
+		got.Kept = !asked.Leaves.IsZero()
 		err = a.addAccessToken(ctx, got.User, got.Grant)
 	}
 	return got, err

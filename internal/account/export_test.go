@@ -6,7 +6,6 @@ const (
 	LinkPart     = linkPart
 	MaxFormer    = maxFormer
 	MaxLeftNames = maxLeftNames
-	NameReserved = nameReserved
 	NotifyEvery  = notifyEvery
 	PurgeChunk   = purgeChunk
 )

@@ -356,8 +356,10 @@ func (a *Accounts) RemoveFactor(ctx context.Context, p session.Principal, in fie
 		}
 		removed := *f
 		u.Factors = slices.DeleteFunc(u.Factors, func(f store.Factor) bool { return f.ID == id })
-		if removed.Type == store.FactorPasskey && u.PasswordHash == "" && !u.HasFactor(store.FactorPasskey) {
-			return refusal.New(refusal.CodeLastWayIn)
+		if removed.Type == store.FactorPasskey {
+			if err := a.keepsWayIn(u); err != nil {
+				return err
+			}
 		}
 		a.keepFormer(u, removed)
 		if !u.HasFactor() {
@@ -432,8 +434,10 @@ func (a *Accounts) ResetFactors(ctx context.Context, id uuid.UUID, client Client
 		if err := t.EndSessions(u, nil); err != nil {
 			return err
 		}
-		if err := a.tellOwner(t, store.MailFactorsReset, u, client); err != nil {
-			return err
+		if a.TellsOfFactors(u) {
+			if err := a.tellOwner(t, store.MailFactorsReset, u, client); err != nil {
+				return err
+			}
 		}
 		return t.Audit(audit.FactorsReset, u.ID, "types", strings.Join(types, " "))
 	})

@@ -21,6 +21,8 @@ import (
 
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/oidc"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
@@ -76,6 +78,9 @@ func (h *handOut) user() *store.User {
 
 // signed makes the link that a mail would have now.
 func (h *handOut) signed(purpose sign.Purpose, email string) sitetest.Data {
+	if purpose == sign.PurposeRegisterEmail {
+		h.must(h.owner.Post("/accounts/register-email", sitetest.Data{"email": email}))
+	}
 	now, u := h.Accounts.Now(), h.user()
 	claim := sign.Claim{Purpose: purpose, User: u.ID, Time: now, State: h.Accounts.State(purpose, u, email)}
 	out := sitetest.Data{"user_id": u.ID.String(), "timestamp": strconv.FormatInt(now.Unix(), 10)}
@@ -194,6 +199,11 @@ var capabilities = []capability{
 	{"way back to a former address", nil, false, func(h *handOut) {
 		h.link = h.Move(h.holder, h.address, "elsewhere@example.org")
 	}, func(h *handOut) bool { return h.works("undo-email", nil) }},
+	{"link that ends a sign-in on a new device", func(s *registration.Settings) { s.Notices.NewDevice = sitetest.On() }, false, func(h *handOut) {
+		h.holder = h.Site.Browser()
+		h.must(h.holder.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}))
+		h.link = sitetest.LinkOf(h.Mail(), h.t)
+	}, func(h *handOut) bool { return h.works("end-sign-in", nil) }},
 	{"session", nil, false, func(*handOut) {}, holderIsIn("/accounts/profile")},
 	{"API token", sitetest.WithTokens, false, func(h *handOut) { signInForTokens(h) }, holderIsIn("/accounts/profile")},
 	{"refresh token (JWT)", sitetest.WithJWT, false, func(h *handOut) {
@@ -226,6 +236,15 @@ var capabilities = []capability{
 		client := account.Client{Trusted: []string{h.holder.Cookie["registration_trusted"]}}
 		return u != nil && u.IsActive && slices.ContainsFunc(h.Accounts.TrustedDevices(u, client), func(d account.TrustedDevice) bool { return d.Current })
 	}},
+	{"account elsewhere that is linked", func(s *registration.Settings) {
+		s.Login.OIDC = []registration.OIDCSettings{{Name: "ours", Issuer: "https://id.example.org", ClientID: "site"}}
+	}, false, func(h *handOut) {
+		_, err := h.Accounts.Link(h.t.Context(), h.principal(), &fromOurs, nil, account.Client{})
+		require.NoError(h.t, err)
+	}, func(h *handOut) bool {
+		got, _, err := h.Accounts.SignInFrom(h.t.Context(), h.Accounts.Policy.Provider("ours"), &fromOurs, account.Client{}, nil)
+		return err == nil && got.Grant != nil
+	}},
 	{"queued mail with a reset", nil, false, func(h *handOut) {
 		h.hold()
 		h.must(h.holder.Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"}))
@@ -243,6 +262,16 @@ var capabilities = []capability{
 		h.hold()
 		h.must(h.holder.Do("PATCH", "/accounts/profile", sitetest.Data{"username": "lovelace"}))
 	}, func(h *handOut) bool { return h.delivered("Your sign-in name") }},
+}
+
+// fromOurs is somebody who has an account elsewhere.
+var fromOurs = oidc.Identity{Issuer: "https://id.example.org", Subject: "1"}
+
+// principal is who asks in the browser of what is tried.
+func (h *handOut) principal() session.Principal {
+	list, err := h.Accounts.SignInsOf(h.t.Context(), h.user())
+	require.NoError(h.t, err)
+	return session.Principal{User: h.user(), Session: list[0]}
 }
 
 // capabilityActs are those of the table, but its own use.

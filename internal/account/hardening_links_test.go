@@ -18,6 +18,7 @@ import (
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/internal/token"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
 
@@ -346,6 +347,9 @@ func TestAddressesWithSecrets(t *testing.T) {
 		"next=%2Flogin%3Fnext%3D%252Faccounts%252F%253Fsignature=x": true,
 		"next=" + strings.Repeat("%25", 20):                         false,
 		"next=%2525252525252573ignature":                            true,
+		"access_token=" + programToken():                            true,
+		"next=%2Fx%3Ft%3D%63rt_" + programToken()[4:]:               true,
+		"access_token=" + programToken()[:52]:                       false,
 	} {
 		require.Equal(t, want, web.HasSecret(query), query)
 	}
@@ -364,4 +368,9 @@ func TestAddressesWithSecrets(t *testing.T) {
 	s.Member("ada")
 	s.Browser().LikeBrowser().Post("/accounts/login/", url.Values{"login": {"ada"}, "password": {sitetest.Password}, "next": {"/x?%73ignature=y"}})
 	require.Equal(t, 5, s.Logs.FilterMessageSnippet("left out of the access log").Len(), "an answer's Location is logged too")
+}
+
+func programToken() string {
+	text, _ := token.New()
+	return text
 }

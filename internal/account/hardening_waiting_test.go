@@ -148,7 +148,7 @@ func TestRefusedSignInOffersTheConfirmation(t *testing.T) {
 	require.NotContains(t, b.Get("/accounts/login").Text, offer)
 	require.Contains(t, b.Get("/accounts/send-reset-password-link").Text, offer)
 	require.Contains(t, b.Follow(b.Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"})).Text, offer)
-	require.Contains(t, b.Follow(b.Post("/accounts/register", sitetest.Newcomer("bob"))).Text, offer)
+	require.Contains(t, b.Follow(b.Post("/accounts/register", sitetest.Newcomer("bob"))).Text, `<form method="post" action="/accounts/resend-verification/"`)
 	s = sitetest.New(t, sitetest.WithoutVerification)
 	b = s.Browser().LikeBrowser()
 	require.NotContains(t, b.Post("/accounts/login", sitetest.Data{"login": "nobody", "password": "x"}).Text, offer)

@@ -57,7 +57,7 @@ func (a *Accounts) readInvitation(wanted NewInvitation) (*store.Invitation, erro
 	} else if wanted.Mail {
 		errs.Add(field.Email, refusal.CodeRequired)
 	}
-	checkGroups(i.Groups, &errs)
+	CheckGroups(i.Groups, &errs)
 	if len(wanted.Note) > store.MaxInvitationNote {
 		errs.Add("note", refusal.CodeMaxLength, text.Params{"max": store.MaxInvitationNote})
 	}
@@ -311,27 +311,23 @@ func SweepInvitations(ctx context.Context, p *outbox.Courier, db store.Store) er
 	}
 }
 
-// TakeInvitations takes invitations of our own export in, as they are, and returns how
-// many were not there. One whose link is that of another is left out.
-func (i *Import) TakeInvitations(ctx context.Context, list []*store.Invitation) (taken int, err error) {
-	err = i.do(ctx, func(tx store.Tx, write bool) error {
-		taken = 0
-		for _, invitation := range list {
-			_, byID := tx.Invitation(invitation.ID)
-			_, byHash := tx.InvitationByHash(invitation.Hash)
-			switch {
-			case byID == nil, byHash == nil:
-				continue
-			case !errors.Is(byID, store.ErrNotFound), !errors.Is(byHash, store.ErrNotFound):
-				return errors.Join(byID, byHash)
-			}
-			if taken++; write {
-				if err := tx.PutInvitation(invitation); err != nil {
-					return err
-				}
-			}
+// stillInvited refuses an address that the account could not have signed up with.
+func (a *Accounts) stillInvited(tx store.Tx, before, u *store.User, errs *refusal.FieldErrors) error {
+	if u.Invitation == uuid.Nil {
+		if !errs.Has(field.Email) {
+			a.checkAddress(u.Email, errs)
 		}
 		return nil
-	})
-	return taken, err
+	}
+	i, err := tx.Invitation(u.Invitation)
+	switch {
+	case err != nil && !errors.Is(err, store.ErrNotFound):
+		return err
+	case errs.Has(field.Email):
+	case (err != nil || i.Email != "") && field.EmailKey(before.Email) != field.EmailKey(u.Email):
+		errs.AddInvalid(field.Email, "invalid.invited_address")
+	case !a.Policy.AdmitsAddress(u.Email, true) && (err != nil || i.Email == ""):
+		errs.Add(field.Email, refusal.CodeDomainNotAllowed)
+	}
+	return nil
 }

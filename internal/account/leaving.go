@@ -93,8 +93,8 @@ func (a *Accounts) CloseAccount(ctx context.Context, p session.Principal, in fie
 }
 
 // TakeOut is asked before somebody is given all that is kept about him: he has to show once
-// more who he is, and the record has it.
-func (a *Accounts) TakeOut(ctx context.Context, p session.Principal, in field.Input) error {
+// more who he is, the record has it, and he is mailed: a thief has it all by that.
+func (a *Accounts) TakeOut(ctx context.Context, p session.Principal, in field.Input, client Client) error {
 	stillGood, err := a.reauthenticate(ctx, p, in)
 	if err != nil {
 		return err
@@ -105,6 +105,9 @@ func (a *Accounts) TakeOut(ctx context.Context, p session.Principal, in field.In
 			return notSignedIn(err)
 		}
 		if err := stillGood(t, u); err != nil {
+			return err
+		}
+		if err := a.tellOwner(t, store.MailDataExported, u, client); err != nil {
 			return err
 		}
 		return t.Audit(audit.DataExported, u.ID)
@@ -199,16 +202,22 @@ func (a *Accounts) forgetActs(ctx context.Context, ids []uuid.UUID) error {
 
 // personal reports whether a row tells of its people more than that they have done it.
 func personal(row *store.Audit) bool {
-	return row.Address != "" || row.Agent != "" || row.Details[detailReason] != "" && row.Event == string(audit.MailFailed)
+	own := ownDetail(row)
+	return row.Address != "" || row.Agent != "" || own != "" && row.Details[own] != ""
 }
+
+// ownDetail names the detail of a row that has somebody's own words, or his address; "": none.
+func ownDetail(row *store.Audit) string { return ownDetails[audit.Event(row.Event)] }
+
+var ownDetails = map[audit.Event]string{audit.MailFailed: detailReason, audit.ProgramTokenCreated: ParamTokenPath}
 
 // forget takes what is personal out of rows of the record: from where somebody came and
 // with what, and what a mail server has said of an address. That it happened stays.
 func forget(t *Txn, rows []*store.Audit) error {
 	for _, row := range rows {
 		row.Address, row.Agent = "", ""
-		if row.Event == string(audit.MailFailed) {
-			delete(row.Details, detailReason)
+		if own := ownDetail(row); own != "" {
+			delete(row.Details, own)
 		}
 		if err := t.PutAudit(row); err != nil && !errors.Is(err, store.ErrNotFound) { // its time is over
 			return err
@@ -251,9 +260,12 @@ func (a *Accounts) removeOne(ctx context.Context, id uuid.UUID) (gone bool, err 
 }
 
 // removeLeaver is the end of an account that its owner has closed: with it go the mail that
-// waits for him, and the invitations to his addresses. The last mail tells him.
+// Waits for him, and the invitations to his addresses. The last mail tells him.
 func (a *Accounts) removeLeaver(t *Txn, u *store.User) error {
 	own := map[string]bool{field.EmailKey(u.Email): u.Email != ""}
+	for _, email := range u.FurtherEmails {
+		own[field.EmailKey(email)] = true
+	}
 	for _, f := range u.Former {
 		own[field.EmailKey(f.Email)] = true
 	}

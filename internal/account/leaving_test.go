@@ -49,6 +49,7 @@ func closeAccount(s *sitetest.Site, t testing.TB, name string) *sitetest.Browser
 // dump is the store's file as a backup has it: without what is free in it.
 func dump(s *sitetest.Site, t testing.TB) string {
 	t.Helper()
+	sitetest.Embedded(t)
 	backup, err := s.Accounts.Store.(interface {
 		Backup(context.Context) (*store.Backup, error)
 	}).Backup(t.Context())
@@ -194,6 +195,7 @@ func TestThePagesOfLeaving(t *testing.T) {
 	require.Contains(t, b.Get("/accounts/profile/").Text, `href="/accounts/delete-account/"`)
 	page := b.Get("/accounts/delete-account/").Text
 	require.Contains(t, page, "For 7 days you can sign in and keep it.")
+	require.Contains(t, page, "For 90 days after that nobody can take it, you neither.")
 	require.NotContains(t, page, `name="password"`, "a sign-in of a moment ago is enough")
 	s.Travel(time.Hour)
 	require.Contains(t, b.Get("/accounts/delete-account/").Text, `name="password"`)
@@ -213,6 +215,7 @@ func TestThePagesOfLeaving(t *testing.T) {
 	form := url.Values{"keep_account": {"true"}, "challenge": {between(asked.Text, `name="challenge" value="`, `"`)}}
 	res = b.Post("/accounts/login-factor/", form)
 	require.Equal(t, 303, res.StatusCode, res.Text)
+	require.Contains(t, b.Follow(res).Text, "You have kept your account.")
 	require.Equal(t, 200, b.Get("/members/").StatusCode)
 }
 

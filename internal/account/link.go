@@ -6,6 +6,7 @@ package account
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -27,8 +28,8 @@ import (
 // link dies with its use, and with the account's generation. Where a link may be
 // used again (one_time_use off), it leaves both out, and still dies when the
 // address that it was sent to is no longer the account's. The ways back
-// (PurposeUndoEmail, PurposeUndoFactor) outlive the generation: else a thief who changes
-// address and password would end them. email is the address that the link is mailed to,
+// (PurposeUndoEmail, PurposeUndoFactor, PurposeEndSignIn) outlive the generation: else a
+// thief who changes address and password would end them. email is the address that the link is mailed to,
 // for PurposeUndoFactor the factor's id (sign.Claim.Email).
 func (a *Accounts) State(purpose sign.Purpose, u *store.User, email string) []byte {
 	oneTime := true
@@ -49,8 +50,12 @@ func (a *Accounts) linkState(purpose sign.Purpose, u *store.User, email string, 
 		return undoState(u, a.former(u, email))
 	case sign.PurposeUndoFactor:
 		return undoFactorState(u, email)
+	case sign.PurposeRegisterEmail:
+		return askedState(u, email)
+	case sign.PurposeEndSignIn:
+		return signInState(email)
 	}
-	parts := []string{string(purpose), u.Email}
+	parts := []string{string(purpose), reachedAt(u, email)}
 	switch {
 	case purpose == sign.PurposeRegister && oneTime:
 		parts = append(parts, strconv.FormatBool(u.AwaitsVerification))
@@ -58,10 +63,21 @@ func (a *Accounts) linkState(purpose sign.Purpose, u *store.User, email string, 
 		parts = append(parts, u.PasswordHash)
 	case purpose == sign.PurposeLoginCode:
 		parts = append(parts, strconv.FormatUint(uint64(u.EmailChanges), 10), u.PasswordHash, strconv.FormatInt(u.LastLogin.Unix(), 10))
-	case purpose == sign.PurposeRegisterEmail:
-		parts = append(parts, strconv.FormatUint(uint64(u.EmailChanges), 10))
 	default:
 		return sign.StateOf(parts...)
+	}
+	return sign.StateOf(append(parts, GenerationOf(u)...)...)
+}
+
+// askedState is the state behind the link to an address that was asked for: that it still is.
+// One that an earlier version has mailed ends with any change of the address.
+func askedState(u *store.User, email string) []byte {
+	parts := []string{string(sign.PurposeRegisterEmail), u.Email, strconv.FormatUint(uint64(u.EmailChanges), 10)}
+	switch i := askedIndex(u.AskedEmails, email); {
+	case i >= 0 && u.AskedEmails[i].Generation != u.Generation, i < 0 && u.EmailsAsked > 0:
+		return nil
+	case i >= 0:
+		parts = []string{string(sign.PurposeRegisterEmail), "asked", strconv.FormatUint(uint64(u.AskedEmails[i].Serial), 10)}
 	}
 	return sign.StateOf(append(parts, GenerationOf(u)...)...)
 }
@@ -81,18 +97,21 @@ var Purposes = map[store.MailKind]sign.Purpose{
 	store.MailResetPassword:      sign.PurposeResetPassword,
 	store.MailVerifyEmail:        sign.PurposeRegisterEmail,
 	store.MailEmailChanged:       sign.PurposeUndoEmail,
+	store.MailEmailsChanged:      sign.PurposeUndoEmail,
 	store.MailDecoy:              sign.PurposeResetPassword, // for its work and its size
 	store.MailResetByOwner:       sign.PurposeResetPassword,
+	store.MailResetByUndo:        sign.PurposeResetPassword,
 	store.MailLoginCode:          sign.PurposeLoginCode,
 	store.MailSetPassword:        sign.PurposeSetPassword,
 	store.MailFactorAdded:        sign.PurposeUndoFactor,
 	store.MailFactorRemoved:      sign.PurposeUndoFactor,
+	store.MailNewDevice:          sign.PurposeEndSignIn,
 }
 
 // mailState fingerprints, for a row of the outbox, what the act behind its link
 // would change. Unlike the state of the link, which is signed when the mail is
 // sent, it depends neither on the settings, which may change while the mail
-// waits, nor on the clock.
+// Waits, nor on the clock.
 func (a *Accounts) mailState(m *store.Mail, u *store.User) []byte {
 	purpose, ok := Purposes[m.Kind]
 	switch {
@@ -101,12 +120,15 @@ func (a *Accounts) mailState(m *store.Mail, u *store.User) []byte {
 	case purpose == sign.PurposeUndoEmail:
 		return undoState(u, formerIndex(u, m.To))
 	}
-	return a.linkState(purpose, u, AboutOf(m), true)
+	return a.linkState(purpose, u, AboutOf(m, u), true)
 }
 
-// AboutOf is what the link of a mail names (sign.Claim.Email), as far as its purpose
+// AboutOf is what the link of a mail about u names (sign.Claim.Email), as far as its purpose
 // names anything.
-func AboutOf(m *store.Mail) string {
+func AboutOf(m *store.Mail, u *store.User) string {
+	if m.Kind == store.MailNewDevice {
+		return nameSignIn(m.Factor, m.To, u.Generation)
+	}
 	if m.Factor != uuid.Nil {
 		return m.Factor.String()
 	}
@@ -138,11 +160,8 @@ func readLink(in field.Input, purpose sign.Purpose, errs *refusal.FieldErrors) (
 	l := link{claim: sign.Claim{Purpose: purpose}}
 	part := func(name string) string { return sign.RepairParam(name, in.Required(name, errs)) }
 	id := part(sign.ParamUserID)
-	switch purpose { //nolint:exhaustive // the others name nothing
-	case sign.PurposeRegisterEmail, sign.PurposeUndoEmail:
-		l.claim.Email = part(sign.ParamEmail)
-	case sign.PurposeUndoFactor:
-		l.claim.Email = part(sign.ParamFactor)
+	if name := purpose.Param(); name != "" {
+		l.claim.Email = part(name)
 	}
 	stamp := part(sign.ParamTimestamp)
 	l.signature = part(sign.ParamSignature)
@@ -165,29 +184,61 @@ func readLink(in field.Input, purpose sign.Purpose, errs *refusal.FieldErrors) (
 // account, one that an administrator has disabled and one whose address is
 // somebody else's by now look like a bad signature.
 func (a *Accounts) checkLink(tx store.Tx, l link, period time.Duration) (*store.User, error) {
-	u, err := tx.User(l.claim.User)
+	u, _, err := a.checkLinkTo(tx, l, period)
+	return u, err
+}
+
+// checkLinkTo is checkLink that says which further address of the account the link was
+// mailed to; "": none.
+func (a *Accounts) checkLinkTo(tx store.Tx, l link, period time.Duration) (u *store.User, to string, err error) {
+	u, err = tx.User(l.claim.User)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, refusal.New(refusal.CodeSignatureInvalid)
+		return nil, "", refusal.New(refusal.CodeSignatureInvalid)
 	}
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	claim := l.claim
-	claim.State = a.State(claim.Purpose, u, claim.Email)
-	if claim.State == nil { // nothing that a link could stand for
-		return nil, refusal.New(refusal.CodeSignatureInvalid)
+	err = a.verifyLink(claim, claim.Email, l.signature, u, period)
+	if err != nil && (claim.Purpose == sign.PurposeResetPassword || claim.Purpose == sign.PurposeSetPassword) {
+		for _, email := range u.FurtherEmails {
+			if other := a.verifyLink(claim, email, l.signature, u, period); other == nil || errors.Is(other, sign.ErrExpired) {
+				to, err = email, other
+				break
+			}
+		}
 	}
-	err = a.Signer.Verify(claim, l.signature, a.Now(), period)
+	u, err = a.linkActsOn(tx, u, claim, err)
+	return u, to, err
+}
+
+// verifyLink compares a signature with that of a link which was mailed to an address of u.
+func (a *Accounts) verifyLink(claim sign.Claim, to, signature string, u *store.User, period time.Duration) error {
+	claim.State = a.State(claim.Purpose, u, to)
+	if claim.State == nil { // nothing that a link could stand for
+		return refusal.New(refusal.CodeSignatureInvalid)
+	}
+	err := a.Signer.Verify(claim, signature, a.Now(), period)
 	if err != nil && !errors.Is(err, sign.ErrExpired) {
 		// One that was mailed before one_time_use was turned off is good once.
-		claim.State = a.linkState(claim.Purpose, u, claim.Email, true)
-		err = a.Signer.Verify(claim, l.signature, a.Now(), period)
+		claim.State = a.linkState(claim.Purpose, u, to, true)
+		err = a.Signer.Verify(claim, signature, a.Now(), period)
 	}
+	return err
+}
+
+// linkActsOn returns the account of a link whose signature was verified with err, or refuses.
+func (a *Accounts) linkActsOn(tx store.Tx, u *store.User, claim sign.Claim, err error) (*store.User, error) {
 	switch {
 	case errors.Is(err, sign.ErrExpired):
 		return nil, refusal.New(refusal.CodeSignatureExpired)
-	case err != nil, !usable(u) && claim.Purpose != sign.PurposeUndoEmail:
+	case err != nil, !Usable(u) && claim.Purpose != sign.PurposeUndoEmail:
 		return nil, refusal.New(refusal.CodeSignatureInvalid)
+	}
+	if claim.Purpose == sign.PurposeEndSignIn {
+		if live, d, err := a.leftOf(tx, u, claim.Email); err != nil || len(live) == 0 && d == nil {
+			return nil, cmp.Or(err, error(refusal.New(refusal.CodeSignatureInvalid)))
+		}
 	}
 	if claim.Purpose == sign.PurposeRegister || claim.Purpose == sign.PurposeResetPassword || claim.Purpose == sign.PurposeSetPassword {
 		switch ok, err := a.confirmable(tx, u); {
@@ -214,7 +265,7 @@ func (a *Accounts) LinkOwner(ctx context.Context, in field.Input, purpose sign.P
 		period = a.Policy.ResetPassword.VerificationPeriod
 	case sign.PurposeRegisterEmail:
 		period = a.Policy.RegisterEmail.VerificationPeriod
-	case sign.PurposeUndoEmail, sign.PurposeUndoFactor:
+	case sign.PurposeUndoEmail, sign.PurposeUndoFactor, sign.PurposeEndSignIn:
 		period = UndoPeriod
 	}
 	var u *store.User
@@ -287,7 +338,7 @@ func (a *Accounts) UsedLink(ctx context.Context, in field.Input, purpose sign.Pu
 		return nil, StoreError(err)
 	case !u.IsActive && !u.AwaitsApproval && purpose != sign.PurposeUndoEmail:
 		return nil, store.ErrNotFound
-	case purpose == sign.PurposeRegister && a.confirmedBy(u, l), slices.Contains(u.UsedLinks, hashOf(l)):
+	case purpose == sign.PurposeRegister && a.confirmedBy(u, l), purpose == sign.PurposeEndSignIn && a.signedForSignIn(u, l), slices.Contains(u.UsedLinks, hashOf(l)):
 		return u, nil
 	}
 	return nil, store.ErrNotFound

@@ -1,6 +1,6 @@
-// mailcode.go: how somebody signs in by a code or a link that is mailed to a confirmed
-// address, good in the browser that asked alone, of which nothing is stored but the row of
-// the outbox.
+// mailcode.go: sign-ins by mail. How somebody signs in by a code or a link that is mailed to
+// a confirmed address, good in the browser that asked alone, of which nothing is stored but
+// the row of the outbox; and how one ends a sign-in that he was mailed of.
 
 package account
 
@@ -10,8 +10,10 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +22,7 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
+	"github.com/seed-928992b0/caddy-registration/internal/device"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
@@ -93,7 +96,7 @@ func (a *Accounts) SendLoginCode(ctx context.Context, in field.Input, client Cli
 	if asked != nil {
 		id = asked.ID
 	}
-	if asked != nil && !getsCode(asked) {
+	if asked != nil && !getsCode(asked, reachedAt(asked, typed)) {
 		asked = nil
 	}
 	a.failed(ctx, audit.LinkRequested, asked, "purpose", string(Purposes[store.MailLoginCode]))
@@ -103,16 +106,17 @@ func (a *Accounts) SendLoginCode(ctx context.Context, in field.Input, client Cli
 		switch {
 		case err != nil && !errors.Is(err, store.ErrNotFound):
 			return err
-		case err != nil, !getsCode(u):
+		case err != nil, !getsCode(u, reachedAt(u, typed)):
 			return a.decoyMail(t, typed, client)
 		}
-		return a.queueMail(t, store.MailLoginCode, u, u.Email, client)
+		return a.queueMail(t, store.MailLoginCode, u, reachedAt(u, typed), client)
 	})
 }
 
-// getsCode reports whether an account can be signed in to by a mailed code.
-func getsCode(u *store.User) bool {
-	return letsBegin(u) && u.Email != "" && u.EmailVerified && !u.EmailPending
+// getsCode reports whether an account can be signed in to by a code that is mailed to this
+// address.
+func getsCode(u *store.User, to string) bool {
+	return letsBegin(u) && (IsFurther(u, to) || u.Email != "" && sameEmail(to, u.Email) && u.EmailVerified && !u.EmailPending)
 }
 
 // claimOfCode is what the link in the mail signs; the code follows from the signature. Both
@@ -205,16 +209,75 @@ func (a *Accounts) byCode(t *Txn, found *store.User, code, signature string, ask
 			u = stored
 		}
 	}
-	ok := false
+	ok, to := false, reachedAt(u, asked.Login)
 	used := link{claim: sign.Claim{Purpose: sign.PurposeLoginCode}}
-	for _, want := range a.Signer.SignAll(claimOfCode(u, asked.browserHash(), a.linkState(sign.PurposeLoginCode, u, u.Email, true))) {
+	for _, want := range a.Signer.SignAll(claimOfCode(u, asked.browserHash(), a.linkState(sign.PurposeLoginCode, u, to, true))) {
 		if subtle.ConstantTimeCompare([]byte(codeOf(want)), []byte(code)) == 1 || subtle.ConstantTimeCompare([]byte(want), []byte(signature)) == 1 {
 			ok, used.signature = true, want
 		}
 	}
-	if !ok || u.ID == uuid.Nil || !getsCode(u) || slices.Contains(u.UsedLinks, hashOf(used)) {
+	if !ok || u.ID == uuid.Nil || !getsCode(u, to) || slices.Contains(u.UsedLinks, hashOf(used)) {
 		return nil, refusal.New(refusal.CodeLoginCodeInvalid)
 	}
 	useLink(u, used)
 	return u, nil
+}
+
+// EndSignInByLink ends the sign-in that the mail about a new device names, and no other, with
+// the trust that its browser was given then; the account doesn't know the device any more. It
+// returns what a link to set a new password carries, as a reset mail has it, if the link was
+// not used before and the mailbox that it went to is still the account's: within the time of
+// such a mail, and unless the password was changed by another sign-in since. Otherwise, and
+// without reset_password, there is none.
+func (a *Accounts) EndSignInByLink(ctx context.Context, in field.Input) (u *store.User, reset url.Values, err error) {
+	var errs refusal.FieldErrors
+	l, err := readLink(in, sign.PurposeEndSignIn, &errs)
+	if err = errors.Join(errs.Err(), err); err != nil {
+		return nil, nil, StoreError(err)
+	}
+	if err := a.View(ctx, func(tx store.Tx) error { _, err := a.checkLink(tx, l, UndoPeriod); return err }); err != nil {
+		return nil, nil, err
+	}
+	opens := false
+	err = a.Update(ctx, func(t *Txn) (err error) {
+		if u, err = a.checkLink(t, l, UndoPeriod); err != nil {
+			return err
+		}
+		live, d, err := a.leftOf(t, u, l.claim.Email)
+		if err != nil {
+			return err
+		}
+		opens = d != nil && a.opensReset(u, l, len(live) > 0)
+		for _, s := range live {
+			if err := t.endSession(s.Hash); err != nil {
+				return err
+			}
+		}
+		if d != nil {
+			trust := d.Trust
+			device.Forget(u, d.SignIn)
+			u.TrustedDevices = slices.DeleteFunc(u.TrustedDevices, func(b store.TrustedDevice) bool {
+				return trust != [16]byte{} && [16]byte(b.Hash[:16]) == trust
+			})
+		}
+		useLink(u, l)
+		return errors.Join(t.Audit(audit.SessionsEnded, u.ID, "which", "one", "by", "link"), a.PutUser(t, u))
+	})
+	if err != nil || !opens {
+		return u, nil, err
+	}
+	claim := sign.Claim{Purpose: sign.PurposeResetPassword, User: u.ID, Time: a.Now(), State: a.State(sign.PurposeResetPassword, u, u.Email)}
+	return u, url.Values{
+		sign.ParamUserID: {u.ID.String()}, sign.ParamTimestamp: {claim.Timestamp()}, sign.ParamSignature: {a.Signer.Sign(claim)},
+	}, nil
+}
+
+// opensReset reports whether a link that ends a sign-in of u starts a new password besides.
+// live: the sign-in was there still. Then it is who has changed the password meanwhile, if
+// anybody has: that of another would have ended it.
+func (a *Accounts) opensReset(u *store.User, l link, live bool) bool {
+	n, ok := readSignIn(l.claim.Email)
+	return ok && a.Policy.ResetPassword.Enabled && u.EmailVerified && !u.EmailPending &&
+		n.mailbox == hex.EncodeToString(mailboxMark(u.Email)) && (live || n.generation == u.Generation) &&
+		a.Now().Sub(l.claim.Time) <= a.Policy.ResetPassword.VerificationPeriod
 }

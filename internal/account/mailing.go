@@ -99,7 +99,7 @@ func confirmedFor(u *store.User, to string) bool {
 	if i := formerIndex(u, to); i >= 0 && !u.Former[i].Unproven {
 		return true
 	}
-	return u.EmailVerified && !u.EmailPending && field.EmailKey(u.Email) == field.EmailKey(to)
+	return IsFurther(u, to) || u.EmailVerified && !u.EmailPending && field.EmailKey(u.Email) == field.EmailKey(to)
 }
 
 // A postage decides which mails of an act are queued, each once, however often its
@@ -185,7 +185,7 @@ func (p *postage) charges(kind store.MailKind, u *store.User, to string) []budge
 	case kind == store.MailEmailInUse: // see notice
 		site.Share, site.Soft = noticeShare, false
 		return []budget.Charge{site}
-	case !link:
+	case !link, kind == store.MailNewDevice:
 		// A confirmed address is told whatever the site has sent: strangers could
 		// use that up.
 		site.Share, site.Soft = noticeShare, confirmed
@@ -295,7 +295,7 @@ func (a *Accounts) queueNotice(t *Txn, kind store.MailKind, u *store.User, to st
 // looks everywhere in any case: an early end would tell. The account is a brief one.
 func (a *Accounts) addressHolder(tx store.Tx, email string) (*store.User, error) {
 	holder, err := tx.BriefUserByKey(field.Email, field.EmailKey(email))
-	former, formerErr := a.formerHolder(tx, email)
+	former, formerErr := a.FormerHolder(tx, email)
 	failed := storeFailure(err, formerErr)
 	if errors.Is(err, store.ErrNotFound) {
 		holder, err = former, formerErr
@@ -335,7 +335,7 @@ func (a *Accounts) besideEmail() []*field.Field {
 
 // tellHolder gives a taken address the notice that somebody wanted it.
 func (a *Accounts) tellHolder(t *Txn, holder *store.User, email string, n notice, client Client) error {
-	to, about := holder.Email, holder
+	to, about := reachedAt(holder, email), holder
 	if to == "" || field.EmailKey(to) != field.EmailKey(email) {
 		to, about = email, &store.User{ID: uuid.Nil} // held as a username, or no longer: its owner may be another
 	}

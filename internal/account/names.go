@@ -3,7 +3,7 @@
 // and the profile: a name that is stored stays good, and an owner may give away what
 // nobody can choose. A name that its account has left is nobody's for a while: an app
 // behind the guard that knows people by their names would give its rights to the next
-// who takes it.
+// who takes it. And so is an address that its account has left, at the end of the file.
 
 package account
 
@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/field"
@@ -29,13 +30,13 @@ import (
 // the account as it was, nil at sign-up: what stays as it is was allowed once.
 func (a *Accounts) choose(before, u *store.User, errs *refusal.FieldErrors) {
 	changed := func(f *field.Field) bool {
-		return field.TextOf(f.Get(u)) != "" && !hasField(*errs, f.Name) && (before == nil || field.TextOf(f.Get(before)) != field.TextOf(f.Get(u)))
+		return field.TextOf(f.Get(u)) != "" && !errs.Has(f.Name) && (before == nil || field.TextOf(f.Get(before)) != field.TextOf(f.Get(u)))
 	}
 	if f := a.Policy.Fields.ByName[field.Username]; changed(f) {
 		switch {
 		case names.BadStart(u.Username):
 			errs.AddInvalid(f.Name, "invalid.username_start")
-		case a.reservedName(u.Username):
+		case a.ReservedName(u.Username):
 			errs.AddInvalid(f.Name, "invalid.username_reserved")
 		case a.foreignAddress(u, u.Username):
 			errs.AddInvalid(f.Name, "invalid.foreign_address")
@@ -65,9 +66,9 @@ func (a *Accounts) comparedWithEmail() []*field.Field {
 	return fields
 }
 
-// reservedName reports whether a username is kept back: by the built-in list, by
+// ReservedName reports whether a username is kept back: by the built-in list, by
 // the owner's, or because it can be read as an account's id.
-func (a *Accounts) reservedName(username string) bool {
+func (a *Accounts) ReservedName(username string) bool {
 	key := field.UniqueKey(username)
 	return names.IsUUID(key) || names.Reserved(key) || a.Policy.Reserved[key]
 }
@@ -79,34 +80,36 @@ func (a *Accounts) foreignAddress(u *store.User, name string) bool {
 	if !field.MeansAddress(name) {
 		return false
 	}
+	if IsFurther(u, strings.TrimSpace(name)) {
+		return false
+	}
 	confirmed := u.EmailVerified || !a.Policy.Register.Verification
 	return !confirmed || field.EmailKey(strings.TrimSpace(name)) != field.EmailKey(u.Email)
 }
 
-// newLoginClash refuses a value of a login field that is another account's value of
+// NewLoginClash refuses a value of a login field that is another account's value of
 // another login field, in any configuration that runs: whoever took somebody's
 // address as his username would be found instead of him. Values that the account
 // has in the store already are left alone: a field may have become a login field
 // since, and every act would fail that has nothing to do with it.
-func (a *Accounts) newLoginClash(tx store.Tx, before, u *store.User) error {
+func (a *Accounts) NewLoginClash(tx store.Tx, before, u *store.User) error {
 	var errs refusal.FieldErrors
 	for _, login := range *a.KeyIndex.Logins.Load() {
 		for _, f := range login {
-			text := field.TextOf(f.Get(u))
-			if text == "" || field.HeldBack(u, f) || !isNew(f, before, u) || hasField(errs, f.Name) {
+			if text := field.TextOf(f.Get(u)); text != "" && !field.HeldBack(u, f) && isNew(f, before, u) {
+				if err := clashOf(tx, login, f, text, u, &errs); err != nil {
+					return err
+				}
+			}
+			if f.Name != field.Email {
 				continue
 			}
-			for _, other := range login {
-				if other == f {
+			for _, email := range u.FurtherEmails {
+				if before != nil && ownEmail(before, email) != "" {
 					continue
 				}
-				holder, err := tx.UserByKey(other.Keyspace(), other.KeyOf(text))
-				switch {
-				case errors.Is(err, store.ErrNotFound):
-				case err != nil:
+				if err := clashOf(tx, login, f, email, u, &errs); err != nil {
 					return err
-				case holder.ID != u.ID && !field.HeldBack(holder, other) && !hasField(errs, f.Name):
-					errs.Add(f.Name, refusal.CodeUnique)
 				}
 			}
 		}
@@ -114,13 +117,27 @@ func (a *Accounts) newLoginClash(tx store.Tx, before, u *store.User) error {
 	return errs.Err()
 }
 
-func hasField(errs refusal.FieldErrors, name string) bool {
-	return slices.ContainsFunc(errs, func(e refusal.FieldError) bool { return e.Field == name })
+// clashOf adds that a value of a login field is another account's value of another one.
+func clashOf(tx store.Tx, login []*field.Field, f *field.Field, text string, u *store.User, errs *refusal.FieldErrors) error {
+	for _, other := range login {
+		if other == f || errs.Has(f.Name) {
+			continue
+		}
+		holder, err := tx.UserByKey(other.Keyspace(), other.KeyOf(text))
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+		case err != nil:
+			return err
+		case holder.ID != u.ID && !field.HeldBack(holder, other):
+			errs.Add(f.Name, refusal.CodeUnique)
+		}
+	}
+	return nil
 }
 
 const (
-	// nameReserved is how long a left name is nobody's but its last holder's.
-	nameReserved = 90 * 24 * time.Hour
+	// NameReserved is how long a left name is nobody's but its last holder's.
+	NameReserved = 90 * 24 * time.Hour
 	// maxLeftNames bounds the names that an account keeps from others. One more
 	// change is refused until the oldest is over: if that made room for it, a thief
 	// would change the name until the owner's is free.
@@ -153,6 +170,23 @@ func (a *Accounts) claimName(tx store.Tx, u *store.User) error {
 	return err
 }
 
+// ahead is what the act that makes an account asks for.
+func (a *Accounts) ahead(u *store.User) *store.Ahead {
+	ahead := &store.Ahead{Users: []uuid.UUID{u.ID}, Values: []string{waitingClockValue}}
+	for _, f := range a.Policy.Fields.Unique { // what one field has is looked for in the others, too
+		for _, other := range a.Policy.Fields.Unique {
+			ahead.Keys = append(ahead.Keys, store.Key{Field: other.Keyspace(), Value: f.Key(u)})
+		}
+		if f.Name == field.Email {
+			ahead.Keys = append(ahead.Keys, store.Key{Field: field.FormerEmail, Value: f.Key(u)})
+		}
+	}
+	if u.Username != "" {
+		ahead.LeftNames = a.NameKeys.NameHashes(field.UniqueKey(u.Username))
+	}
+	return ahead
+}
+
 // rename is part of a change of the username: the account keeps the old one from
 // others.
 func (a *Accounts) rename(t *Txn, u *store.User, old string) error {
@@ -166,9 +200,9 @@ func (a *Accounts) rename(t *Txn, u *store.User, old string) error {
 	case err != nil && !errors.Is(err, store.ErrNotFound):
 		return err
 	}
-	u.NamesLeft = slices.DeleteFunc(u.NamesLeft, func(at time.Time) bool { return !now.Before(at.Add(nameReserved)) })
+	u.NamesLeft = slices.DeleteFunc(u.NamesLeft, func(at time.Time) bool { return !now.Before(at.Add(NameReserved)) })
 	if len(u.NamesLeft) >= maxLeftNames {
-		wait := slices.MinFunc(u.NamesLeft, time.Time.Compare).Add(nameReserved).Sub(now)
+		wait := slices.MinFunc(u.NamesLeft, time.Time.Compare).Add(NameReserved).Sub(now)
 		return &refusal.Error{Code: refusal.CodeThrottled, RetryAfter: wait, Params: text.Params{"seconds": refusal.Seconds(wait)}}
 	}
 	u.NamesLeft = append(u.NamesLeft, now)
@@ -181,7 +215,7 @@ func (a *Accounts) leaveName(t *Txn, u *store.User, name string) error {
 	if name == "" {
 		return nil
 	}
-	return t.PutLeftName(a.NameKeys.NameHashes(field.UniqueKey(name))[0], store.LeftName{User: u.ID, Until: a.Time().Add(nameReserved)})
+	return t.PutLeftName(a.NameKeys.NameHashes(field.UniqueKey(name))[0], store.LeftName{User: u.ID, Until: a.Time().Add(NameReserved)})
 }
 
 // SweepLeftNames forgets the names whose time is over, in batches.
@@ -201,36 +235,90 @@ func SweepLeftNames(ctx context.Context, p *outbox.Courier, db store.Store) {
 	}
 }
 
-// A HashedName is a name that was left, as our own export has it.
-type HashedName struct {
-	Hash store.NameHash
-	Left store.LeftName
+// emailTaken reports whether an address of an account was another's until a
+// short while ago, so that it can't have it. Who has it keeps it: a reservation
+// that was over and is not any more, for the clock was set back, comes too late.
+func (a *Accounts) emailTaken(tx store.Tx, u *store.User, email string) (bool, error) {
+	if email == "" || u.EmailPending {
+		return false, nil
+	}
+	holder, err := a.FormerHolder(tx, email)
+	if errors.Is(err, store.ErrNotFound) || err == nil && holder.ID == u.ID {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	owner, err := tx.UserByKey(field.Email, field.EmailKey(email))
+	if err == nil && owner.ID == u.ID {
+		return false, nil
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		err = nil
+	}
+	return true, err
 }
 
-// TakeLeftNames takes names that were left in, and returns how many were not there. They
-// mean something where the secret is that of the realm that they come from.
-func (i *Import) TakeLeftNames(ctx context.Context, list []HashedName) (taken int, err error) {
-	latest := i.a.Time().Add(nameReserved)
-	err = i.do(ctx, func(tx store.Tx, write bool) error {
-		taken = 0
-		for _, name := range list {
-			_, err := tx.LeftName(name.Hash)
-			if err == nil {
-				continue
-			}
-			if !errors.Is(err, store.ErrNotFound) {
-				return err
-			}
-			if name.Left.Until.After(latest) { // no name is kept for longer
-				name.Left.Until = latest
-			}
-			if taken++; write {
-				if err := tx.PutLeftName(name.Hash, name.Left); err != nil {
-					return err
-				}
-			}
+// release ends other accounts' reservations of the addresses that u has now.
+func (a *Accounts) release(t *Txn, u *store.User) error {
+	if u.Email != "" && !u.EmailPending {
+		if err := a.releaseOne(t, u, u.Email); err != nil {
+			return err
 		}
+	}
+	for _, email := range u.FurtherEmails {
+		if err := a.releaseOne(t, u, email); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *Accounts) releaseOne(t *Txn, u *store.User, email string) error {
+	key := field.EmailKey(email)
+	other, err := t.UserByKey(field.FormerEmail, key)
+	if errors.Is(err, store.ErrNotFound) || err == nil && other.ID == u.ID {
 		return nil
-	})
-	return taken, err
+	}
+	if err != nil {
+		return err
+	}
+	other.Former = slices.DeleteFunc(other.Former, func(f store.FormerEmail) bool { return field.EmailKey(f.Email) == key })
+	return a.putReserved(t, other)
+}
+
+// putReserved writes another account whose reservations alone have changed.
+func (a *Accounts) putReserved(t *Txn, other *store.User) error {
+	theirs, err := a.reserve(t, other)
+	if err != nil {
+		return err
+	}
+	return t.PutUser(other, append(a.KeyIndex.KeysOf(other), theirs...))
+}
+
+// reserve returns the keys that keep an account's former addresses for it. What
+// is over is forgotten, in this account and in another that had the key.
+func (a *Accounts) reserve(t *Txn, u *store.User) ([]store.Key, error) {
+	u.Former = slices.DeleteFunc(u.Former, func(f store.FormerEmail) bool { return !a.Now().Before(f.Until) })
+	latest := a.Time().Add(UndoReserved)
+	for i := range u.Former {
+		if u.Former[i].Until.After(latest) { // made under a clock that was ahead
+			u.Former[i].Until = latest
+		}
+	}
+	keys := make([]store.Key, len(u.Former))
+	for i, f := range u.Former {
+		keys[i] = store.Key{Field: field.FormerEmail, Value: field.EmailKey(f.Email)}
+		other, err := t.UserByKey(field.FormerEmail, keys[i].Value)
+		if errors.Is(err, store.ErrNotFound) || err == nil && other.ID == u.ID {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := a.putReserved(t, other); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
+	"github.com/seed-928992b0/caddy-registration/internal/device"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/names"
@@ -42,27 +43,29 @@ func (a *Accounts) Create(ctx context.Context, wanted NewAccount) (*store.User, 
 	var errs refusal.FieldErrors
 	in := field.Input{field.Username: textValue(wanted.Username), field.Email: textValue(wanted.Email)}
 	maps.Copy(in, wanted.Fields)
-	a.readAsOwner(in, u, &errs)
-	a.chooseAsOwner(u, &errs)
-	checkGroups(u.Groups, &errs)
-	a.someLogin(nil, u, &errs)
+	a.ReadAsOwner(in, u, &errs)
+	a.ChooseAsOwner(u, &errs)
+	CheckGroups(u.Groups, &errs)
+	a.NeedsLogin(nil, u, &errs)
 	var all refusal.FieldErrors
 	err := a.View(ctx, func(tx store.Tx) error {
 		all = slices.Clone(errs)
-		return a.takenAsOwner(tx, u, &all)
+		return a.TakenAsOwner(tx, u, &all)
 	})
 	if err != nil {
 		return nil, err
 	}
 	if wanted.Password != "" {
-		a.checkNewPassword(ctx, wanted.Password, nil, u, &all)
+		if err := a.checkNewPassword(ctx, wanted.Password, nil, u, &all); err != nil {
+			return nil, err
+		}
 	}
 	if err := all.Err(); err != nil {
 		return nil, err
 	}
 	if wanted.Password != "" {
 		if u.PasswordHash, err = a.Hasher.Hash(ctx, wanted.Password, a.Policy.Hash); err != nil {
-			return nil, hashError(err)
+			return nil, HashError(err)
 		}
 	}
 	if u.ID, err = uuid.NewV7(); err != nil {
@@ -70,7 +73,7 @@ func (a *Accounts) Create(ctx context.Context, wanted NewAccount) (*store.User, 
 	}
 	err = a.Update(ctx, func(t *Txn) error {
 		var errs refusal.FieldErrors
-		if err := a.takenAsOwner(t, u, &errs); err != nil {
+		if err := a.TakenAsOwner(t, u, &errs); err != nil {
 			return err
 		}
 		if err := errs.Err(); err != nil {
@@ -93,26 +96,28 @@ func (a *Accounts) Create(ctx context.Context, wanted NewAccount) (*store.User, 
 // newHash is the hash of a password that the validators find nothing wrong with.
 func (a *Accounts) newHash(ctx context.Context, pass string, u *store.User) (string, error) {
 	var errs refusal.FieldErrors
-	a.checkNewPassword(ctx, pass, nil, u, &errs)
+	if err := a.checkNewPassword(ctx, pass, nil, u, &errs); err != nil {
+		return "", err
+	}
 	if err := errs.Err(); err != nil {
 		return "", err
 	}
 	hash, err := a.Hasher.Hash(ctx, pass, a.Policy.Hash)
 	if err != nil {
-		return "", hashError(err)
+		return "", HashError(err)
 	}
 	return hash, nil
 }
 
-// ownNames are the built-in fields that an owner gives values.
-var ownNames = []string{field.Username, field.Email, field.FirstName, field.LastName}
+// OwnNames are the built-in fields that an owner gives values.
+var OwnNames = []string{field.Username, field.Email, field.FirstName, field.LastName}
 
-// readAsOwner reads the fields that an input mentions: those of the configuration,
+// ReadAsOwner reads the fields that an input mentions: those of the configuration,
 // and of the built-in ones the names and the address.
-func (a *Accounts) readAsOwner(in field.Input, u *store.User, errs *refusal.FieldErrors) {
+func (a *Accounts) ReadAsOwner(in field.Input, u *store.User, errs *refusal.FieldErrors) {
 	for _, name := range slices.Sorted(maps.Keys(in)) {
 		f, ok := a.Policy.Fields.ByName[name]
-		if !ok || !f.Extra && !slices.Contains(ownNames, name) {
+		if !ok || !f.Extra && !slices.Contains(OwnNames, name) {
 			errs.Add(name, refusal.CodeInvalid)
 			continue
 		}
@@ -120,9 +125,9 @@ func (a *Accounts) readAsOwner(in field.Input, u *store.User, errs *refusal.Fiel
 	}
 }
 
-// chooseAsOwner is choose for an owner, who may give away names that are kept back.
-func (a *Accounts) chooseAsOwner(u *store.User, errs *refusal.FieldErrors) {
-	if u.Username == "" || hasField(*errs, field.Username) {
+// ChooseAsOwner is choose for an owner, who may give away names that are kept back.
+func (a *Accounts) ChooseAsOwner(u *store.User, errs *refusal.FieldErrors) {
+	if u.Username == "" || errs.Has(field.Username) {
 		return
 	}
 	switch {
@@ -135,13 +140,13 @@ func (a *Accounts) chooseAsOwner(u *store.User, errs *refusal.FieldErrors) {
 	}
 }
 
-// takenAsOwner is taken for an owner, who may give away a name that somebody has left.
-func (a *Accounts) takenAsOwner(tx store.Tx, u *store.User, errs *refusal.FieldErrors) error {
+// TakenAsOwner is taken for an owner, who may give away a name that somebody has left.
+func (a *Accounts) TakenAsOwner(tx store.Tx, u *store.User, errs *refusal.FieldErrors) error {
 	if err := a.takenKeys(tx, u, errs); err != nil {
 		return err
 	}
-	if u.Email != "" && !hasField(*errs, field.Email) {
-		switch left, err := a.emailTaken(tx, u); {
+	if u.Email != "" && !errs.Has(field.Email) {
+		switch left, err := a.emailTaken(tx, u, u.Email); {
 		case err != nil:
 			return err
 		case left:
@@ -158,7 +163,7 @@ func (a *Accounts) takenAsOwner(tx store.Tx, u *store.User, errs *refusal.FieldE
 // keptFor says for whom an address is kept, and until when, as refusal.EmailKept has it:
 // for owners alone. No account: it isn't.
 func (a *Accounts) keptFor(tx store.Tx, email string) (*store.User, text.Params, error) {
-	u, err := a.formerHolder(tx, email)
+	u, err := a.FormerHolder(tx, email)
 	if err != nil {
 		if errors.Is(err, store.ErrNotFound) {
 			err = nil
@@ -181,7 +186,8 @@ func (a *Accounts) ownersRefusal(tx store.Tx, email string, holder *store.User) 
 	return &refusal.Error{Code: refusal.CodeEmailAlreadyRegistered, Params: params}
 }
 
-func checkGroups(groups []string, errs *refusal.FieldErrors) {
+// CheckGroups refuses groups that no account can have.
+func CheckGroups(groups []string, errs *refusal.FieldErrors) {
 	if len(groups) > MaxGroups || slices.ContainsFunc(groups, func(g string) bool { return !identity.IsGroup(g) }) {
 		errs.Add(field.Groups, refusal.CodeInvalid)
 	}
@@ -201,6 +207,7 @@ func (a *Accounts) SetPassword(ctx context.Context, id uuid.UUID, pass string, c
 	return a.change(ctx, id, func(t *Txn, u *store.User) error {
 		a.setHash(u, hash)
 		u.Generation++
+		device.ForgetAll(u)
 		if err := t.EndSessions(u, nil); err != nil {
 			return err
 		}
@@ -216,10 +223,10 @@ func (a *Accounts) SetUsername(ctx context.Context, id uuid.UUID, username strin
 	return a.change(ctx, id, func(t *Txn, u *store.User) error {
 		old, before := u.Username, *u
 		var errs refusal.FieldErrors
-		a.readAsOwner(field.Input{field.Username: textValue(username)}, u, &errs)
-		a.chooseAsOwner(u, &errs)
-		a.someLogin(&before, u, &errs)
-		if err := a.takenAsOwner(t, u, &errs); err != nil {
+		a.ReadAsOwner(field.Input{field.Username: textValue(username)}, u, &errs)
+		a.ChooseAsOwner(u, &errs)
+		a.NeedsLogin(&before, u, &errs)
+		if err := a.TakenAsOwner(t, u, &errs); err != nil {
 			return err
 		}
 		if err := errs.Err(); err != nil {
@@ -241,10 +248,10 @@ func (a *Accounts) SetEmail(ctx context.Context, id uuid.UUID, email string, cli
 	return a.change(ctx, id, func(t *Txn, u *store.User) error {
 		old, proven, before := u.Email, u.EmailVerified, *u
 		var errs refusal.FieldErrors
-		a.readAsOwner(field.Input{field.Email: textValue(email)}, u, &errs)
-		a.someLogin(&before, u, &errs)
+		a.ReadAsOwner(field.Input{field.Email: textValue(email)}, u, &errs)
+		a.NeedsLogin(&before, u, &errs)
 		u.EmailVerified = u.Email != ""
-		if err := a.takenAsOwner(t, u, &errs); err != nil {
+		if err := a.TakenAsOwner(t, u, &errs); err != nil {
 			return err
 		}
 		if err := errs.Err(); err != nil {
@@ -284,7 +291,7 @@ func (a *Accounts) SetGroups(ctx context.Context, id uuid.UUID, add, remove []st
 		}
 		var errs refusal.FieldErrors
 		if len(groups) > len(u.Groups) {
-			checkGroups(groups, &errs)
+			CheckGroups(groups, &errs)
 		}
 		u.Groups = groups
 		return errs.Err()
@@ -302,7 +309,8 @@ func (a *Accounts) EndSignIns(ctx context.Context, id uuid.UUID) (*store.User, e
 	})
 }
 
-// SignInsOf returns the sign-ins of an account that have not ended, as ListSessions does.
+// SignInsOf returns the sign-ins of an account that have not ended, as ListSessions does: the
+// latest used first.
 func (a *Accounts) SignInsOf(ctx context.Context, u *store.User) (list []*store.Session, err error) {
 	err = a.View(ctx, func(tx store.Tx) (err error) {
 		all, err := tx.Sessions(u.ID, maxShownSignIns)
@@ -311,6 +319,7 @@ func (a *Accounts) SignInsOf(ctx context.Context, u *store.User) (list []*store.
 		})
 		return err
 	})
+	slices.SortFunc(list, latestUsed)
 	return list, err
 }
 
@@ -334,7 +343,7 @@ func (a *Accounts) change(ctx context.Context, id uuid.UUID, act func(*Txn, *sto
 		if err := a.keepAdmin(t, &before, u); err != nil {
 			return err
 		}
-		if err := a.auditProfile(t, &before, u); err != nil {
+		if err := a.AuditProfile(t, &before, u); err != nil {
 			return err
 		}
 		return a.PutUser(t, u)

@@ -42,14 +42,16 @@ func shownBy(first string) []string {
 	switch first {
 	case MethodDeviceKey, MethodSyncedKey:
 		return []string{first, MethodMulti}
+	case methodFederatedMulti:
+		return []string{methodFederated, MethodMulti}
 	case methodTrusted:
 		return []string{MethodPassword}
 	}
 	return []string{first}
 }
 
-// byPasskey reports whether a sign-in was begun by a passkey, so that no factor is asked
-// for any more.
+// byPasskey reports whether a sign-in was begun by a passkey, or by an account elsewhere with
+// two factors there, so that no factor is asked for any more.
 func byPasskey(first string) bool { return len(shownBy(first)) > 1 }
 
 // passkeys are those of the site; nil: there are none, or nobody is to use one.
@@ -214,7 +216,7 @@ func (a *Accounts) PasskeySignIn(ctx context.Context, in field.Input, device str
 	switch {
 	case err != nil:
 		got.Challenge, got.Grant = nil, nil
-		if refusedOf(err) {
+		if Refused(err) {
 			a.guessed(ctx, got.User, "passkey-login", err)
 		}
 	case got.Challenge != nil:

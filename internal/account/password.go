@@ -30,15 +30,15 @@ type SignedIn struct {
 	Grant     *session.Grant
 	Challenge *Challenge
 	// Trusted is what the browser keeps in which no factor is asked for from now on; "": it
-	// keeps what it has.
+	// keeps what it has. Kept: he stays, who had closed his account.
 	Trusted string
+	Kept    bool
 }
 
 // SignIn checks a password and hands out what the configuration grants (a session, a
 // token, or both), or asks for more. Unknown account and wrong password are one refusal
-// and cost the same time. Why an account may not sign in, and what it is asked for, is
-// told to who knows its name and its password. old, the session that the browser still
-// carries, ends with it.
+// and cost the same time. Why an account may not sign in, and what it is asked for, is told to
+// who knows its name and its password. old, the session that the browser carries, ends with it.
 func (a *Accounts) SignIn(ctx context.Context, in field.Input, client Client, old *store.Session) (got SignedIn, err error) {
 	var errs refusal.FieldErrors
 	pass := in.Password("password", &errs)
@@ -132,7 +132,7 @@ func (a *Accounts) letIn(t *Txn, u *store.User, client Client, old *store.Sessio
 }
 
 // signedInBy says in the record how a sign-in began.
-var signedInBy = map[string]string{MethodPassword: "password", MethodMail: "code", MethodDeviceKey: "passkey", MethodSyncedKey: "passkey"}
+var signedInBy = map[string]string{MethodPassword: "password", MethodMail: "code", MethodDeviceKey: "passkey", MethodSyncedKey: "passkey", methodFederated: "oidc"}
 
 // verify compares a password with an account's, nil standing for an unknown
 // one, at the same cost, and returns a new one where the stored one is weaker
@@ -140,7 +140,7 @@ var signedInBy = map[string]string{MethodPassword: "password", MethodMail: "code
 func (a *Accounts) verify(ctx context.Context, u *store.User, pass string) (rehashed string, err error) {
 	if u == nil || u.PasswordHash == "" {
 		if err := a.Hasher.VerifyDummy(ctx, pass, a.Policy.Hash); err != nil {
-			return "", hashError(err)
+			return "", HashError(err)
 		}
 		return "", refusal.New(refusal.CodeLoginInvalid)
 	}
@@ -151,7 +151,7 @@ func (a *Accounts) verify(ctx context.Context, u *store.User, pass string) (reha
 		// gets in by a reset, and the operator sees the cause in the log.
 		return "", &refusal.Error{Code: refusal.CodeLoginInvalid, Cause: err}
 	case err != nil:
-		return "", hashError(err)
+		return "", HashError(err)
 	case !ok:
 		return "", refusal.New(refusal.CodeLoginInvalid)
 	}
@@ -171,36 +171,41 @@ func (a *Accounts) confirmation(in field.Input, wanted bool, errs *refusal.Field
 }
 
 // checkNewPassword runs the validators and the comparison, and adds all refusals to
-// those of the form: of what can't be read it says nothing more. One that a validator
-// refuses is not looked up. It may take a second: it belongs into no transaction.
-func (a *Accounts) checkNewPassword(ctx context.Context, pass string, confirm *string, u *store.User, errs *refusal.FieldErrors) {
-	if hasField(*errs, ParamPassword) {
-		return
-	}
-	if len(pass) > password.MaxLength { // an owner's; a form's has been refused by then
+// those of the form: of what can't be read it says nothing more. One that is refused is not
+// looked up; the site's own rules come last, and an error is theirs. It takes up to seconds.
+func (a *Accounts) checkNewPassword(ctx context.Context, pass string, confirm *string, u *store.User, errs *refusal.FieldErrors) error {
+	if len(pass) > password.MaxLength && !errs.Has(ParamPassword) { // an owner's; a form's has been refused by then
 		errs.Add(ParamPassword, refusal.CodeMaxLength, text.Params{"max": password.MaxLength})
-		return
 	}
-	own := []string{u.Username, u.Email, u.FirstName, u.LastName}
+	if errs.Has(ParamPassword) {
+		return nil
+	}
+	own := append([]string{u.Username, u.Email, u.FirstName, u.LastName}, u.FurtherEmails...)
 	for _, f := range a.Policy.Fields.All {
 		if text, ok := f.Get(u).(string); ok && f.Extra && f.Kind.Textual() {
 			own = append(own, text)
 		}
 	}
-	failures := a.Policy.Validators.Validate(pass, own)
-	for _, f := range failures {
+	for _, f := range a.Policy.Validators.Validate(pass, own) {
 		errs.Add(ParamPassword, refusal.Code(f.Code), text.Params(f.Params))
 	}
-	if a.Policy.Breached != nil && len(failures) == 0 && a.Policy.Breached(ctx, password.Normal(pass)) {
+	if a.Policy.Breached != nil && !errs.Has(ParamPassword) && a.Policy.Breached(ctx, password.Normal(pass)) {
 		errs.Add(ParamPassword, refusal.CodePasswordBreached)
 	}
-	if confirm != nil && password.Normal(*confirm) != password.Normal(pass) && !hasField(*errs, paramConfirm) {
+	if a.Policy.PasswordRules != nil && !errs.Has(ParamPassword) {
+		refused, err := a.Policy.PasswordRules(ctx, password.Normal(pass), u, own)
+		if err != nil {
+			return StoreError(err)
+		}
+		for _, words := range refused {
+			errs.Add(ParamPassword, refusal.CodePasswordRefused, text.Params{"message": words})
+		}
+	}
+	if confirm != nil && password.Normal(*confirm) != password.Normal(pass) && !errs.Has(paramConfirm) {
 		errs.Add(paramConfirm, refusal.CodePasswordsDoNotMatch)
 	}
+	return nil
 }
-
-// paramOldPassword is the current password where ParamPassword means the new one.
-const paramOldPassword = "old_password"
 
 // showOwner refuses a change of the password by who doesn't show that the account is his: by
 // the old password, or a factor in its place. Where the account has a factor, the old
@@ -261,7 +266,9 @@ func (a *Accounts) ChangePassword(ctx context.Context, p session.Principal, in f
 	pass := in.Password(ParamPassword, &errs)
 	confirm := a.confirmation(in, a.Policy.ChangePassword.PasswordConfirm, &errs)
 	formal := len(errs) > 0
-	a.checkNewPassword(ctx, pass, confirm, before, &errs)
+	if err := a.checkNewPassword(ctx, pass, confirm, before, &errs); err != nil {
+		return nil, nil, err
+	}
 	if formal { // the old password is not tried: that costs a hash, and a try
 		return nil, nil, errs.Err()
 	}
@@ -274,7 +281,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, p session.Principal, in f
 	}
 	hash, err := a.Hasher.Hash(ctx, pass, a.Policy.Hash)
 	if err != nil {
-		return nil, nil, hashError(err)
+		return nil, nil, HashError(err)
 	}
 	var u *store.User
 	var grant *session.Grant
@@ -366,7 +373,7 @@ func (a *Accounts) whichPassword(ctx context.Context, u *store.User, hashes []st
 // was never confirmed, whoever made the account or gave it that address may be a
 // stranger to the mailbox: what he had is void (password, sessions and tokens, and
 // with the generation links and device cookies; the unconfirmed addresses that he
-// could go back to). Factors stay, for the mailbox is not enough to get rid of them. The
+// could go back to, and the addresses beside this one). Factors stay, for the mailbox is not enough to get rid of them. The
 // address is confirmed now, and an account that waited for that is active. The caller
 // writes u.
 func (a *Accounts) voidUnproven(t *Txn, u *store.User) error {
@@ -375,6 +382,7 @@ func (a *Accounts) voidUnproven(t *Txn, u *store.User) error {
 	}
 	a.setHash(u, "")
 	u.FormerPasswords = nil
+	u.LinkedAccounts, u.FormerLinked, u.KnownDevices = nil, nil, nil
 	if u.AwaitsVerification {
 		a.dropFactors(u)
 		if err := a.endConfirmation(t, u); err != nil {
@@ -386,6 +394,7 @@ func (a *Accounts) voidUnproven(t *Txn, u *store.User) error {
 	u.Generation++
 	// A confirmed one stays: it may be the owner's, and this mailbox a thief's.
 	u.Former = slices.DeleteFunc(u.Former, func(f store.FormerEmail) bool { return f.Unproven })
+	u.FurtherEmails, u.AskedEmails = nil, nil
 	return t.EndSessions(u, nil)
 }
 
@@ -418,10 +427,10 @@ func (a *Accounts) SendResetPasswordLink(ctx context.Context, in field.Input, cl
 	if err := client.pay(); err != nil {
 		return err
 	}
-	if u := m.either(); s.FailWhenUserNotFound && (u == nil || !usable(u)) {
+	if u := m.either(); s.FailWhenUserNotFound && (u == nil || !Usable(u)) {
 		return refusal.New(refusal.CodeUserNotFound)
 	}
-	return a.sendLink(ctx, store.MailResetPassword, m, usable, typedLogin(in, names), client)
+	return a.sendLink(ctx, store.MailResetPassword, m, Usable, typedLogin(in, names), client)
 }
 
 // ResetPassword sets a new password by a mailed link and ends every session
@@ -449,19 +458,22 @@ func (a *Accounts) passwordByLink(ctx context.Context, in field.Input, purpose s
 	if err := a.View(ctx, func(tx store.Tx) (err error) { u, err = a.checkLink(tx, l, period); return err }); err != nil {
 		return nil, cmp.Or(errs.Err(), err)
 	}
-	a.checkNewPassword(ctx, pass, confirm, u, &errs)
+	if err := a.checkNewPassword(ctx, pass, confirm, u, &errs); err != nil {
+		return nil, err
+	}
 	if err := errs.Err(); err != nil {
 		return nil, err
 	}
 	hash, err := a.Hasher.Hash(ctx, pass, a.Policy.Hash)
 	if err != nil {
-		return nil, hashError(err)
+		return nil, HashError(err)
 	}
 	err = a.Update(ctx, func(t *Txn) (err error) {
-		if u, err = a.checkLink(t, l, period); err != nil {
+		var further string
+		if u, further, err = a.checkLinkTo(t, l, period); err != nil {
 			return err
 		}
-		if purpose == sign.PurposeResetPassword {
+		if purpose == sign.PurposeResetPassword && further == "" { // else another mailbox was shown, a confirmed one
 			if err := a.voidUnproven(t, u); err != nil {
 				return err
 			}
@@ -471,6 +483,7 @@ func (a *Accounts) passwordByLink(ctx context.Context, in field.Input, purpose s
 		}
 		a.setHash(u, hash)
 		u.Generation++
+		a.knowOnly(u, client)
 		useLink(u, l)
 		if err := a.tellOwner(t, store.MailPasswordChanged, u, client); err != nil {
 			return err

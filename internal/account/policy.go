@@ -14,6 +14,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
 	"github.com/seed-928992b0/caddy-registration/internal/factor"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/oidc"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -47,6 +48,8 @@ type Policy struct {
 	// people sign in, in the order in which they are tried.
 	Fields      *field.Set
 	LoginFields []string
+	// MaxEmails is how many addresses an account can have; one, where it is less.
+	MaxEmails int
 	// Sign-up.
 	Register struct {
 		// Mode says who can; Enabled is whether it is another than ModeClosed.
@@ -76,6 +79,11 @@ type Policy struct {
 		Token   bool
 		// MailCode: by a mailed code, too.
 		MailCode bool
+		// Password: by the password.
+		Password bool
+		// Providers are those at which people have accounts by which they sign in, in the
+		// order in which they are offered.
+		Providers []*oidc.Provider
 	}
 	// The forgotten password.
 	ResetPassword struct {
@@ -111,6 +119,9 @@ type Policy struct {
 		// Issuer is what the site is called in an app.
 		Issuer string
 	}
+	// NewDevice: the owner of an account is mailed when it is signed in to on a device that
+	// it does not know.
+	NewDevice bool
 	// How long a sign-in lasts, and how many an account has of each kind.
 	Session struct {
 		Lifetime time.Duration
@@ -143,6 +154,11 @@ type Policy struct {
 	// Breached reports whether a new password is known from a breach; nil: nobody knows.
 	// It may take a second. What can't be found out is not refused.
 	Breached func(ctx context.Context, password string) bool
+	// PasswordRules are the site's own rules: what they refuse about a new password, each
+	// with what the person reads ("": the built-in words). own are the account's values. It
+	// may take seconds; an error: one couldn't be asked, so the password isn't taken. nil:
+	// there are none.
+	PasswordRules func(ctx context.Context, password string, u *store.User, own []string) (refused []string, err error)
 }
 
 // IsAdmin reports whether an account looks after the others in a browser.
@@ -239,5 +255,5 @@ func (a *Accounts) otherAdmins(tx store.Tx, but uuid.UUID, limit int) (others []
 
 // canSignIn reports whether an account has something that a sign-in takes.
 func (p *Policy) canSignIn(u *store.User) bool {
-	return u.PasswordHash != "" || u.HasFactor(store.FactorPasskey) || p.Login.MailCode && u.Email != ""
+	return p.hasPassword(u) || u.HasFactor(store.FactorPasskey) || p.Login.MailCode && u.Email != "" || p.byProvider(u)
 }

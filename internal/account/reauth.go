@@ -35,7 +35,7 @@ func (a *Accounts) StaleSignIn(s *store.Session) bool {
 func (a *Accounts) SetsLogin(p session.Principal, in field.Input) bool {
 	fields, _ := a.editableFields()
 	return slices.ContainsFunc(fields, func(f *field.Field) bool {
-		if in[f.Name].Kind == field.ValueAbsent || !a.Policy.Fields.Guarded(f) || in.Keeps(f, p.User) {
+		if in[f.Name].Kind == field.ValueAbsent || !a.Policy.Fields.Guarded(f) || f.Settled(p.User) || in.Keeps(f, p.User) {
 			return false
 		}
 		if !f.Extra {
@@ -75,7 +75,7 @@ func (a *Accounts) SudoAsks(u *store.User, s *store.Session, enrols bool) string
 	ways := a.sudoNames(u)
 	if len(ways) == 0 {
 		if a.StaleSignIn(s) {
-			return ParamPassword
+			return a.sudoAlone(u)
 		}
 		return ""
 	}
@@ -83,6 +83,15 @@ func (a *Accounts) SudoAsks(u *store.User, s *store.Session, enrols bool) string
 		return ""
 	}
 	return ways[0]
+}
+
+// sudoAlone is what opens a change of an account without a factor: its password or, where it
+// has none, a new sign-in by an account elsewhere.
+func (a *Accounts) sudoAlone(u *store.User) string {
+	if !a.Policy.hasPassword(u) && a.Policy.byProvider(u) {
+		return ParamProvider
+	}
+	return ParamPassword
 }
 
 // SudoByPasskey reports whether a passkey opens a change of an account.
@@ -142,6 +151,8 @@ func (a *Accounts) sudo(ctx context.Context, p session.Principal, in field.Input
 		}, nil
 	case ParamPassword:
 		return a.sudoByPassword(ctx, p, before, in)
+	case ParamProvider:
+		return nil, ReauthenticateBy(ParamProvider)
 	}
 	return a.sudoByFactor(ctx, p, before, in)
 }
@@ -159,7 +170,7 @@ func (a *Accounts) AdminAsks(u *store.User, s *store.Session) string {
 	case len(ways) > 0 && (a.StaleForAdmin(s) || !slices.Contains(s.AMR, MethodMulti)):
 		return ways[0]
 	case len(ways) == 0 && a.StaleForAdmin(s):
-		return ParamPassword
+		return a.sudoAlone(u)
 	}
 	return ""
 }
@@ -189,6 +200,9 @@ var reauthenticateTexts = map[string]string{ParamTOTP: "reauthenticate.totp", Pa
 
 // ReauthenticateBy refuses a change for what has to come with it.
 func ReauthenticateBy(param string) error {
+	if param == ParamProvider { // nothing can come with it: by a new sign-in
+		return refusal.New(refusal.CodeInsufficient)
+	}
 	return refusal.FieldErrors{{Field: param, Code: refusal.CodeReauthenticate, Message: reauthenticateTexts[param]}}.Err()
 }
 
@@ -287,7 +301,7 @@ func (d Demand) Missing(s *store.Session, now time.Time) (factor, again bool) {
 // StepUpWays are the members by one of which the owner of an account shows once more that
 // he is: those of its factors or, where it has none, the password. None: by a new sign-in.
 func (a *Accounts) StepUpWays(u *store.User) []string {
-	if ways := a.sudoWays(u); len(ways) > 0 || u.HasFactor() || u.PasswordHash == "" {
+	if ways := a.sudoWays(u); len(ways) > 0 || u.HasFactor() || !a.Policy.hasPassword(u) {
 		return ways
 	}
 	return []string{ParamPassword}
@@ -423,7 +437,10 @@ func (a *Accounts) IsPassword(ctx context.Context, u *store.User, pass string) (
 	case errors.Is(err, password.ErrFormat), errors.Is(err, password.ErrCost):
 		return false, nil
 	case err != nil:
-		return false, hashError(err)
+		return false, HashError(err)
 	}
 	return ok, nil
 }
+
+// paramOldPassword is the current password where ParamPassword means the new one.
+const paramOldPassword = "old_password"

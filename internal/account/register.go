@@ -17,6 +17,7 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/oidc"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
@@ -36,7 +37,7 @@ func (a *Accounts) taken(tx store.Tx, u *store.User, errs *refusal.FieldErrors) 
 	if err != nil {
 		return err
 	}
-	if f := a.Policy.Fields.ByName[field.Username]; isNew(f, before, u) && !hasField(*errs, f.Name) {
+	if f := a.Policy.Fields.ByName[field.Username]; isNew(f, before, u) && !errs.Has(f.Name) {
 		left, err := a.leftByAnother(tx, u)
 		if err != nil {
 			return err
@@ -48,8 +49,8 @@ func (a *Accounts) taken(tx store.Tx, u *store.User, errs *refusal.FieldErrors) 
 	if u.EmailPending { // whose it is, is not told
 		return nil
 	}
-	if isNew(a.Policy.Fields.ByName[field.Email], before, u) && !hasField(*errs, field.Email) {
-		left, err := a.emailTaken(tx, u)
+	if isNew(a.Policy.Fields.ByName[field.Email], before, u) && !errs.Has(field.Email) {
+		left, err := a.emailTaken(tx, u, u.Email)
 		if err != nil {
 			return err
 		}
@@ -57,11 +58,11 @@ func (a *Accounts) taken(tx store.Tx, u *store.User, errs *refusal.FieldErrors) 
 			errs.Add(field.Email, refusal.CodeUnique)
 		}
 	}
-	err = a.newLoginClash(tx, before, u)
+	err = a.NewLoginClash(tx, before, u)
 	if clash := (*refusal.Error)(nil); errors.As(err, &clash) {
 		refused := *errs
 		for _, e := range clash.Fields {
-			if !hasField(refused, e.Field) {
+			if !refused.Has(e.Field) {
 				*errs = append(*errs, e)
 			}
 		}
@@ -74,7 +75,7 @@ func (a *Accounts) taken(tx store.Tx, u *store.User, errs *refusal.FieldErrors) 
 func (a *Accounts) takenKeys(tx store.Tx, u *store.User, errs *refusal.FieldErrors) error {
 	for _, f := range a.Policy.Fields.Unique {
 		key := f.Key(u)
-		if key == "" || field.HeldBack(u, f) || hasField(*errs, f.Name) {
+		if key == "" || field.HeldBack(u, f) || errs.Has(f.Name) {
 			continue
 		}
 		other, err := tx.UserByKey(f.Keyspace(), key)
@@ -98,14 +99,18 @@ type signUp struct {
 	// invitation is the one that it brings, nil: none; uninvited, why that is no good.
 	invitation *store.Invitation
 	uninvited  error
+	// from is the account elsewhere by which somebody signs up, in place of a password; nil:
+	// there is none.
+	from *oidc.Identity
 }
 
-func (a *Accounts) readSignUp(ctx context.Context, in field.Input) *signUp {
-	s := &signUp{}
+func (a *Accounts) readSignUp(ctx context.Context, in field.Input, from *oidc.Identity) *signUp {
+	s := &signUp{from: from}
 	s.invitation, s.uninvited = a.InvitationOf(ctx, in)
 	// Who is invited needs no approval.
-	verify, approve := a.Policy.Register.Verification, a.Policy.Register.Mode == ModeApprove && s.invitation == nil
-	s.user = &store.User{IsActive: !verify && !approve, AwaitsApproval: approve, AwaitsVerification: verify, EmailPending: verify, DateJoined: a.Time()}
+	// Who reads the mail of an address that a provider has verified is known.
+	verify, approve := a.Policy.Register.Verification && !s.verifiedThere(), a.Policy.Register.Mode == ModeApprove && s.invitation == nil
+	s.user = &store.User{IsActive: !verify && !approve, AwaitsApproval: approve, AwaitsVerification: verify, EmailPending: verify, DateJoined: a.Time(), EmailVerified: s.verifiedThere()}
 	if s.invitation != nil && s.invitation.Email != "" && in[field.Email].Kind == field.ValueAbsent {
 		in = maps.Clone(in)
 		in[field.Email] = textValue(s.invitation.Email)
@@ -115,20 +120,25 @@ func (a *Accounts) readSignUp(ctx context.Context, in field.Input) *signUp {
 		in.Field(f, required[f.Name], s.user, &s.refused)
 	}
 	a.choose(nil, s.user, &s.refused)
-	a.someLogin(nil, s.user, &s.refused)
+	a.NeedsLogin(nil, s.user, &s.refused)
 	if i := s.invitation; i == nil {
 		if s.user.Email != "" || !verify { // else checkSignUp says that it is missing
 			a.checkAddress(s.user.Email, &s.refused)
 		}
 		a.readReason(in, s.user, &s.refused)
-	} else if i.Email == "" && !a.Policy.admitsAddress(s.user.Email, true) && !hasField(s.refused, field.Email) {
+	} else if i.Email == "" && !a.Policy.AdmitsAddress(s.user.Email, true) && !s.refused.Has(field.Email) {
 		s.refused.Add(field.Email, refusal.CodeDomainNotAllowed)
 	}
 	a.agree(in, s.user, &s.refused)
-	s.pass = in.Password(ParamPassword, &s.refused)
-	s.confirm = a.confirmation(in, a.Policy.Register.PasswordConfirm, &s.refused)
+	if from == nil {
+		s.pass = in.Password(ParamPassword, &s.refused)
+		s.confirm = a.confirmation(in, a.Policy.Register.PasswordConfirm, &s.refused)
+	}
 	return s
 }
+
+// verifiedThere reports whether a provider has verified the address of a sign-up.
+func (s *signUp) verifiedThere() bool { return s.from != nil && s.from.EmailVerified }
 
 // admits refuses a sign-up where the mode has none for who sends it: with CodeNotFound,
 // as if there were no such endpoint, where sign-up is closed.
@@ -163,6 +173,13 @@ func (a *Accounts) notFound(err error) error {
 	return err
 }
 
+// signUpOver tells who counts of a sign-up that came to nothing.
+func (a *Accounts) signUpOver(err error) {
+	if err != nil && a.SignUpFailed != nil {
+		a.SignUpFailed(err)
+	}
+}
+
 // Register creates an account. With verification on it waits for its
 // confirmation, by the mail that is queued in the same transaction. An address
 // that is somebody's is then no error, which would tell anybody who has an
@@ -178,7 +195,8 @@ func (a *Accounts) notFound(err error) error {
 // has made, and nobody gets a second mail. A program's is another, as ever: of many that
 // want one name, one has it.
 func (a *Accounts) Register(ctx context.Context, in field.Input, client Client) (u *store.User, err error) {
-	s := a.readSignUp(ctx, in)
+	defer func() { a.signUpOver(err) }()
+	s := a.readSignUp(ctx, in, nil)
 	if err := a.admits(s); err != nil {
 		return nil, err
 	}
@@ -195,7 +213,7 @@ func (a *Accounts) Register(ctx context.Context, in field.Input, client Client) 
 	if err != nil {
 		return nil, refusal.Unavailable(err)
 	}
-	defer func() { end(!refusedOf(err)) }()
+	defer func() { end(!Refused(err)) }()
 	var made *store.User
 	if err := a.View(ctx, func(tx store.Tx) (err error) {
 		made, err = tx.User(id)
@@ -215,8 +233,8 @@ func (a *Accounts) Register(ctx context.Context, in field.Input, client Client) 
 	return a.signUp(ctx, s, client)
 }
 
-// refusedOf reports whether an act was refused, so that it has written nothing.
-func refusedOf(err error) bool {
+// Refused reports whether an act was refused, so that it has written nothing.
+func Refused(err error) bool {
 	refused := (*refusal.Error)(nil)
 	return errors.As(err, &refused) && refused.Code != refusal.CodeUnavailable
 }
@@ -228,7 +246,7 @@ func (a *Accounts) checkSignUp(ctx context.Context, s *signUp, page bool) error 
 	if s.uninvited != nil {
 		return s.uninvited
 	}
-	if i := s.invitation; i != nil && !isFor(i, s.user) && !hasField(s.refused, field.Email) {
+	if i := s.invitation; i != nil && !isFor(i, s.user) && !s.refused.Has(field.Email) {
 		if !page {
 			return refusal.New(refusal.CodeInvitationInvalid)
 		}
@@ -241,8 +259,12 @@ func (a *Accounts) checkSignUp(ctx context.Context, s *signUp, page bool) error 
 	}); err != nil {
 		return err
 	}
-	a.checkNewPassword(ctx, s.pass, s.confirm, s.user, &all)
-	if s.user.AwaitsVerification && s.user.Email == "" && !hasField(all, field.Email) {
+	if s.from == nil {
+		if err := a.checkNewPassword(ctx, s.pass, s.confirm, s.user, &all); err != nil {
+			return err
+		}
+	}
+	if s.user.AwaitsVerification && s.user.Email == "" && !all.Has(field.Email) {
 		switch {
 		case page:
 			all.Add(field.Email, refusal.CodeEmailRequired)
@@ -251,6 +273,28 @@ func (a *Accounts) checkSignUp(ctx context.Context, s *signUp, page bool) error 
 		}
 	}
 	return all.Err()
+}
+
+// prepare does what a sign-up needs before its transaction: it asks who may have a say in it,
+// makes the hash and the id.
+func (a *Accounts) prepare(ctx context.Context, s *signUp, client Client) (err error) {
+	u := s.user
+	if a.Registering != nil {
+		if err := a.Registering(ctx, u, client); err != nil {
+			return StoreError(err)
+		}
+	}
+	if s.from == nil {
+		if u.PasswordHash, err = a.Hasher.Hash(ctx, s.pass, a.Policy.Hash); err != nil {
+			return HashError(err)
+		}
+	}
+	if u.ID == uuid.Nil {
+		if u.ID, err = uuid.NewV7(); err != nil {
+			return refusal.Unavailable(err)
+		}
+	}
+	return nil
 }
 
 // signUp makes the account of a sign-up, with the id that it has or a new one.
@@ -262,19 +306,14 @@ func (a *Accounts) signUp(ctx context.Context, s *signUp, client Client) (*store
 		return nil, err
 	}
 	u := s.user
-	var err error
-	if u.PasswordHash, err = a.Hasher.Hash(ctx, s.pass, a.Policy.Hash); err != nil {
-		return nil, hashError(err)
-	}
-	if u.ID == uuid.Nil {
-		if u.ID, err = uuid.NewV7(); err != nil {
-			return nil, refusal.Unavailable(err)
-		}
+	if err := a.prepare(ctx, s, client); err != nil {
+		return nil, err
 	}
 	n := a.Notice(store.MailEmailInUse, u.Email)
 	asked := *u
-	err = a.Update(ctx, func(t *Txn) error {
+	err := a.Update(ctx, func(t *Txn) error {
 		*u = asked
+		a.ahead(u).In(t.Tx)
 		if err := a.claimName(t, u); err != nil {
 			return err
 		}
@@ -285,6 +324,11 @@ func (a *Accounts) signUp(ctx context.Context, s *signUp, client Client) (*store
 		}
 		if err := t.Audit(audit.AccountRegistered, u.ID, "invitation", s.invitationID(), detailAdded, without(u.Groups, nil)); err != nil {
 			return err
+		}
+		if s.from != nil {
+			if err := a.linkTo(t, u, s.from); err != nil {
+				return err
+			}
 		}
 		if u.Terms != "" {
 			if err := t.auditTerms(u); err != nil {
@@ -298,7 +342,7 @@ func (a *Accounts) signUp(ctx context.Context, s *signUp, client Client) (*store
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		if err := a.waits(t, u); err != nil {
+		if err := a.Waits(t, u); err != nil {
 			return err
 		}
 		if err := a.PutUser(t, u); err != nil {
@@ -333,10 +377,10 @@ func (a *Accounts) VerifyRegistration(ctx context.Context, in field.Input, clien
 			return err
 		}
 		if u.AwaitsVerification {
-			if err := a.endConfirmation(t, u); err != nil {
+			if err := t.Audit(audit.AccountVerified, u.ID); err != nil {
 				return err
 			}
-			if err := t.Audit(audit.AccountVerified, u.ID); err != nil {
+			if err := a.endConfirmation(t, u); err != nil {
 				return err
 			}
 		}
@@ -378,9 +422,9 @@ var Reasons = []string{ReasonOff, ReasonOptional, ReasonRequired}
 // MaxReason bounds a reason, in characters.
 const MaxReason = 1000
 
-// admitsAddress reports whether the owner lets addresses of this one's domain in. Who is
+// AdmitsAddress reports whether the owner lets addresses of this one's domain in. Who is
 // invited need not be of a domain that is listed. It looks at no account.
-func (p *Policy) admitsAddress(email string, invited bool) bool {
+func (p *Policy) AdmitsAddress(email string, invited bool) bool {
 	allowed := p.Register.AllowDomains
 	return (invited || len(allowed) == 0 || inDomains(email, allowed)) && !inDomains(email, p.Register.DenyDomains)
 }
@@ -398,10 +442,10 @@ func inDomains(email string, list []string) bool {
 // checkAddress refuses an address that is not let in, and none where only some are.
 func (a *Accounts) checkAddress(email string, errs *refusal.FieldErrors) {
 	switch {
-	case hasField(*errs, field.Email):
+	case errs.Has(field.Email):
 	case email == "" && len(a.Policy.Register.AllowDomains) > 0:
 		errs.Add(field.Email, refusal.CodeEmailRequired)
-	case email != "" && !a.Policy.admitsAddress(email, false):
+	case email != "" && !a.Policy.AdmitsAddress(email, false):
 		errs.Add(field.Email, refusal.CodeDomainNotAllowed)
 	}
 }

@@ -16,23 +16,19 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // UpdateProfile changes the editable fields that the input mentions. A full
 // update (partial false) needs the required ones to be there.
 func (a *Accounts) UpdateProfile(ctx context.Context, p session.Principal, in field.Input, partial bool, client Client) (*store.User, error) {
-	fields, required := a.editableFields()
 	read := func(u *store.User, errs *refusal.FieldErrors) {
 		before := *u
 		before.Extra = maps.Clone(u.Extra)
-		for _, f := range fields {
-			if !partial || in[f.Name].Kind != field.ValueAbsent {
-				in.Change(f, required[f.Name], u, errs)
-			}
-		}
+		a.readEditable(in, partial, &before, u, errs)
 		a.choose(&before, u, errs)
-		a.someLogin(&before, u, errs)
+		a.NeedsLogin(&before, u, errs)
 		if u.Email != before.Email {
 			a.checkAddress(u.Email, errs)
 		}
@@ -84,7 +80,7 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p session.Principal, in fi
 				return err
 			}
 		}
-		if err := a.auditProfile(t, &before, u); err != nil {
+		if err := a.AuditProfile(t, &before, u); err != nil {
 			return err
 		}
 		return a.PutUser(t, u)
@@ -93,6 +89,16 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p session.Principal, in fi
 		return nil, err
 	}
 	return u, nil
+}
+
+// readEditable reads the editable fields, but those that are settled.
+func (a *Accounts) readEditable(in field.Input, partial bool, before, u *store.User, errs *refusal.FieldErrors) {
+	fields, required := a.editableFields()
+	for _, f := range fields {
+		if !f.Settled(before) && (!partial || in[f.Name].Kind != field.ValueAbsent) {
+			in.Change(f, required[f.Name], u, errs)
+		}
+	}
 }
 
 // wouldRefuse is all that a profile's save would be refused for, had it come with the
@@ -116,7 +122,8 @@ func (a *Accounts) wouldRefuse(ctx context.Context, id uuid.UUID, read func(*sto
 // RegisterEmail asks for a change of the e-mail address: the new one gets a
 // mail with a link, or, if it is somebody else's already, a notice without
 // one, and the answer is the same. Without verification it changes at once.
-// A sign-in older than register_email.max_age needs the password besides.
+// A sign-in older than register_email.max_age needs the password besides. Where accounts can
+// have several, it becomes one of them.
 func (a *Accounts) RegisterEmail(ctx context.Context, p session.Principal, in field.Input, client Client) error {
 	var errs refusal.FieldErrors
 	f := a.Policy.Fields.ByName[field.Email]
@@ -150,16 +157,16 @@ func (a *Accounts) RegisterEmail(ctx context.Context, p session.Principal, in fi
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
-		inUse := err == nil && holder.ID != u.ID
-		if a.Policy.RegisterEmail.Verification {
-			if err := t.Audit(audit.EmailChangeRequested, u.ID); err != nil {
-				return err
-			}
+		if a.hasAlready(u, wanted.Email) {
+			return &refusal.Error{Code: refusal.CodeEmailAlreadyRegistered, Params: text.Params{"own": true}}
 		}
-		switch {
-		case !a.Policy.RegisterEmail.Verification:
+		if !a.Policy.RegisterEmail.Verification {
 			return a.setEmail(t, u, wanted.Email, false, client)
-		case inUse:
+		}
+		if err := a.noteAsked(t, u, wanted.Email); err != nil {
+			return err
+		}
+		if err == nil && holder.ID != u.ID {
 			return a.tellHolder(t, holder, wanted.Email, n, client)
 		}
 		return a.queueMail(t, store.MailVerifyEmail, u, wanted.Email, client)
@@ -168,6 +175,76 @@ func (a *Accounts) RegisterEmail(ctx context.Context, p session.Principal, in fi
 		n.Failed()
 	}
 	return err
+}
+
+// CorrectEmail gives an account that waits for its first confirmation another address, on
+// the word of the browser that has signed up for it. The link that was mailed before ends,
+// and the new address is mailed one or, where it is somebody's, told so. Who was invited by
+// mail has shown that he reads it, and no other is let in by that.
+func (a *Accounts) CorrectEmail(ctx context.Context, was *store.User, in field.Input, client Client) (u *store.User, err error) {
+	f := a.Policy.Fields.ByName[field.Email]
+	read := func(tx store.Tx) error {
+		switch u, err = tx.User(was.ID); {
+		case err != nil:
+			return notSignedIn(err)
+		case !CanCorrectEmail(u), u.Generation != was.Generation:
+			return refusal.New(refusal.CodeNotAuthenticated)
+		}
+		var errs refusal.FieldErrors
+		before := *u
+		in.Field(f, true, u, &errs)
+		a.choose(&before, u, &errs)
+		if err := a.stillInvited(tx, &before, u, &errs); err != nil {
+			return err
+		}
+		return errors.Join(a.taken(tx, u, &errs), errs.Err())
+	}
+	if err := a.View(ctx, read); err != nil {
+		return nil, err
+	}
+	if err := client.pay(); err != nil {
+		return nil, err
+	}
+	n := a.Notice(store.MailEmailInUse, u.Email)
+	err = a.Update(ctx, func(t *Txn) error {
+		t.waiting = was.ID
+		if err := read(t); err != nil {
+			return err
+		}
+		holder, err := a.addressHolder(t, u.Email)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if err := errors.Join(t.Audit(audit.EmailChangeRequested, u.ID), a.PutUser(t, u)); err != nil {
+			return err
+		}
+		return a.mailWaiting(t, store.MailVerifyRegistration, u, holder, n, client)
+	})
+	if err != nil {
+		n.Failed()
+		return nil, err
+	}
+	return u, nil
+}
+
+// CanCorrectEmail reports whether the address of an account was never confirmed, and waits
+// for that.
+func CanCorrectEmail(u *store.User) bool {
+	return u.AwaitsVerification && u.EmailPending && !u.EmailVerified
+}
+
+// hasAlready reports whether an address is one of several of an account, and good.
+func (a *Accounts) hasAlready(u *store.User, email string) bool {
+	own := ownEmail(u, email)
+	return a.several() && own != "" && (own != u.Email || u.EmailVerified)
+}
+
+// noteAsked writes down that an account has asked for an address.
+func (a *Accounts) noteAsked(t *Txn, u *store.User, email string) error {
+	if err := a.askFor(u, email); err != nil {
+		return err
+	}
+	return errors.Join(t.Audit(audit.EmailChangeRequested, u.ID), a.PutUser(t, u))
 }
 
 // setEmail gives an account its new address, or refuses one that is taken.
@@ -188,8 +265,8 @@ func (a *Accounts) setEmail(t *Txn, u *store.User, email string, verified bool, 
 	return a.putEmail(t, u)
 }
 
-// VerifyEmail changes the e-mail address by a mailed link, and tells the old
-// one (undo.go).
+// VerifyEmail changes the e-mail address by a mailed link, or adds one where accounts can have
+// several, and tells those that it had (undo.go).
 func (a *Accounts) VerifyEmail(ctx context.Context, in field.Input, client Client) (*store.User, error) {
 	var errs refusal.FieldErrors
 	l, err := readLink(in, sign.PurposeRegisterEmail, &errs)
@@ -205,10 +282,18 @@ func (a *Accounts) VerifyEmail(ctx context.Context, in field.Input, client Clien
 		if u, err = a.checkLink(t, l, period); err != nil {
 			return err
 		}
-		if !a.Policy.admitsAddress(l.claim.Email, false) { // the lists may have changed since the mail
+		if !a.Policy.AdmitsAddress(l.claim.Email, false) { // the lists may have changed since the mail
 			return refusal.New(refusal.CodeDomainNotAllowed)
 		}
 		useLink(u, l)
+		dropAsked(u, l.claim.Email)
+		if a.several() && u.Email != "" && !sameEmail(u.Email, l.claim.Email) {
+			if err := a.addEmail(t, u, l.claim.Email, client); err != nil {
+				return err
+			}
+			return a.putEmail(t, u)
+		}
+		u.AskedEmails = nil
 		return a.setEmail(t, u, l.claim.Email, true, client)
 	})
 	if err != nil {
@@ -259,7 +344,7 @@ func (a *Accounts) SignOut(ctx context.Context, p session.Principal, revoke bool
 type AdminChange struct {
 	// IsActive false disables the account, ends its sessions, tokens, links and
 	// device cookies at once and for good, and no mailed link brings it back; true
-	// makes it usable, confirmed or not. An account that waited owns its address
+	// makes it Usable, confirmed or not. An account that waited owns its address
 	// from then on, or is refused with CodeEmailAlreadyRegistered where that is
 	// somebody else's by now.
 	IsActive *bool     `json:"is_active,omitempty"`
@@ -290,7 +375,7 @@ func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminCha
 		var errs refusal.FieldErrors
 		if change.Groups != nil {
 			if !slices.Equal(u.Groups, *change.Groups) {
-				checkGroups(*change.Groups, &errs)
+				CheckGroups(*change.Groups, &errs)
 			}
 			u.Groups = *change.Groups
 		}

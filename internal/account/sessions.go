@@ -53,13 +53,16 @@ func (a *Accounts) ListSessions(ctx context.Context, p session.Principal) ([]*st
 		}
 		return s.Epoch != u.Epoch(s.Kind) || !now.Before(s.Expires) || now.Sub(s.LastUsed) >= idle
 	})
-	slices.SortFunc(all, func(x, y *store.Session) int {
-		if c := y.LastUsed.Compare(x.LastUsed); c != 0 {
-			return c
-		}
-		return y.Created.Compare(x.Created)
-	})
+	slices.SortFunc(all, latestUsed)
 	return all, nil
+}
+
+// latestUsed orders sign-ins, the latest used first.
+func latestUsed(x, y *store.Session) int {
+	if c := y.LastUsed.Compare(x.LastUsed); c != 0 {
+		return c
+	}
+	return y.Created.Compare(x.Created)
 }
 
 // someSessions returns the sign-ins of an account as far as it may have them; of
@@ -172,10 +175,14 @@ func (a *Accounts) EndSignIn(ctx context.Context, id uuid.UUID, signIn string) e
 
 // Grant writes what a sign-in of u hands out, and ends what is beyond the number
 // of sign-ins that an account may have. amr is how its owner has shown that he is
-// (store.Session.AMR).
+// (store.Session.AMR). The caller writes u.
 func (a *Accounts) Grant(t *Txn, u *store.User, client Client, amr []string) (*session.Grant, error) {
 	g := &session.Grant{}
 	now := a.Time()
+	signIn, err := a.meetDevice(t, u, client)
+	if err != nil {
+		return nil, err
+	}
 	var issued []store.TokenHash
 	issue := func(kind store.SessionKind) (string, *store.Session, error) {
 		token, hash := session.NewToken()
@@ -183,18 +190,18 @@ func (a *Accounts) Grant(t *Txn, u *store.User, client Client, amr []string) (*s
 			Hash: hash, User: u.ID, Kind: kind, Created: now, LastUsed: now,
 			Expires: now.Add(a.Policy.Session.Lifetime),
 			Address: client.Address, UserAgent: session.Shorten(client.UserAgent, session.MaxUserAgent), Epoch: u.Epoch(kind),
-			AMR: amr, AuthTime: now,
+			AMR: amr, AuthTime: now, SignIn: signIn,
 		}
 		issued = append(issued, hash)
 		return token, s, t.PutSession(s)
 	}
-	var err error
 	if a.Policy.Login.Session {
 		if g.Cookie, g.Session, err = issue(store.KindSession); err != nil {
 			return nil, err
 		}
 	}
-	if a.Policy.Login.Token && a.Access != nil {
+	gives := a.Policy.Login.Token && !client.sessionAlone && (!client.Page || !a.Policy.Login.Session) // a page shows none
+	if gives && a.Access != nil {
 		family, s, err := issue(store.KindRefresh)
 		if err != nil {
 			return nil, err
@@ -205,12 +212,31 @@ func (a *Accounts) Grant(t *Txn, u *store.User, client Client, amr []string) (*s
 		if err := t.PutSession(s); err != nil {
 			return nil, err
 		}
-	} else if a.Policy.Login.Token {
+	} else if gives {
 		if g.Token, _, err = issue(store.KindToken); err != nil {
 			return nil, err
 		}
 	}
 	return g, a.makeRoom(t, u, issued)
+}
+
+// SignInNew signs in who has just signed up as u, by the password that he has chosen, and
+// gives him a session but no token. The grant is nil where more is asked for. old ends.
+func (a *Accounts) SignInNew(ctx context.Context, u *store.User, client Client, old *store.Session) (grant *session.Grant, err error) {
+	client.sessionAlone = true
+	err = a.Update(ctx, func(t *Txn) error {
+		grant = nil
+		now, err := t.User(u.ID)
+		if err != nil {
+			return userNotFound(err)
+		}
+		if now.PasswordHash != u.PasswordHash || !letsBegin(now) || a.asks(now, MethodPassword) != nil {
+			return nil
+		}
+		grant, err = a.letIn(t, now, client, old, MethodPassword)
+		return err
+	})
+	return grant, err
 }
 
 // renewSession gives a session a new token; its lifetime goes on.

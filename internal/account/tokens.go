@@ -1,21 +1,28 @@
 // tokens.go: what an account lets in without its owner beside it, and how he takes that back:
 // tokens for programs (where one is good, package token knows), and browsers in which he
-// isn't asked for his second step. Both stand in the account.
+// isn't asked for his second step; and the devices that it knows, of whose others he is told
+// with a link that ends such a sign-in. All stand in the account.
 
 package account
 
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
+	"github.com/seed-928992b0/caddy-registration/internal/device"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	words "github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/token"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -100,7 +107,7 @@ func (a *Accounts) tokenExpires(in field.Input, errs *refusal.FieldErrors) time.
 		}
 	}
 	if at = at.UTC().Truncate(time.Second); err != nil || !at.After(a.Now()) || at.Year() > 9999 {
-		errs.Add(ParamTokenExpires, refusal.CodeInvalid)
+		errs.AddInvalid(ParamTokenExpires, "invalid.token_expires")
 		return time.Time{}
 	}
 	return at
@@ -114,7 +121,7 @@ func tokenPath(in field.Input, errs *refusal.FieldErrors) string {
 	}
 	clean, ok := token.Limit(text)
 	if !ok {
-		errs.Add(ParamTokenPath, refusal.CodeInvalid)
+		errs.AddInvalid(ParamTokenPath, "invalid.token_path")
 	}
 	if clean == "/" {
 		return ""
@@ -138,11 +145,20 @@ func tokenGroups(in field.Input, u *store.User, errs *refusal.FieldErrors) []str
 	groups = slices.Compact(groups)
 	for _, group := range groups {
 		if !slices.Contains(u.Groups, group) {
-			errs.Add(ParamTokenGroups, refusal.CodeInvalid)
+			*errs = append(*errs, notAmongGroups(u))
 			return nil
 		}
 	}
 	return groups
+}
+
+// notAmongGroups refuses a group that an account isn't in, and says which there are.
+func notAmongGroups(u *store.User) refusal.FieldError {
+	e := refusal.FieldError{Field: ParamTokenGroups, Code: refusal.CodeInvalid, Message: "invalid.token_no_groups"}
+	if len(u.Groups) > 0 {
+		e.Message, e.Params = "invalid.token_groups", words.Params{"groups": strings.Join(u.Groups, ", ")}
+	}
+	return e
 }
 
 // RevokeProgramToken ends a token for programs, by its id in the list.
@@ -250,6 +266,7 @@ func (a *Accounts) trust(t *Txn, u *store.User, client Client) (token string, er
 	u.TrustedDevices = append(slices.DeleteFunc(a.stillTrusted(u), func(d store.TrustedDevice) bool { return client.trusted(d.Hash) }), d)
 	latestFirst(u.TrustedDevices)
 	u.TrustedDevices = u.TrustedDevices[:min(len(u.TrustedDevices), maxTrustedDevices)]
+	t.trust = hash
 	return token, t.Audit(audit.DeviceTrusted, u.ID, "trusted_device", hash.PublicID())
 }
 
@@ -318,4 +335,122 @@ func (a *Accounts) EndTrust(ctx context.Context, p session.Principal, in field.I
 		return a.PutUser(t, u)
 	})
 	return u, err
+}
+
+// meetDevice is part of every sign-in: the account knows the device from now on. Where it
+// knows others alone, its owner is mailed, once an hour at most, and knows by which sign-in
+// it came: its id is returned. A device that nobody was told of stays unknown meanwhile. The
+// caller writes u.
+func (a *Accounts) meetDevice(t *Txn, u *store.User, client Client) (uuid.UUID, error) {
+	if client.Seen == nil {
+		return uuid.Nil, nil
+	}
+	seen, now := client.Seen(), a.Time()
+	as := store.KnownDevice{LastUsed: now}
+	copy(as.Trust[:], t.trust[:])
+	if known := device.Find(u, seen); known != nil {
+		known.LastUsed = now
+		if t.trust != (store.TokenHash{}) {
+			known.Trust = as.Trust
+		}
+		return uuid.Nil, nil
+	}
+	first := len(u.KnownDevices) == 0
+	switch {
+	case first && a.tellsOfDevices(u): // of a program its owner has not been told yet
+		device.Learn(u, seen.Surely(), as)
+		return uuid.Nil, nil
+	case first, !a.tellsOfDevices(u):
+		device.Learn(u, seen, as)
+		return uuid.Nil, nil
+	case device.ToldLately(u, now), t.postage.of(store.MailNewDevice, u, u.Email, client) > 0:
+		return uuid.Nil, nil
+	}
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return uuid.Nil, err
+	}
+	as.Told, as.SignIn = now, id
+	device.Learn(u, seen, as)
+	return id, a.queueAbout(t, store.MailNewDevice, u, u.Email, id, client)
+}
+
+// tellsOfDevices reports whether the owner of an account is told of new devices: at an
+// address that is known to be his, with a link that leads somewhere.
+func (a *Accounts) tellsOfDevices(u *store.User) bool {
+	return a.Policy.NewDevice && a.Policy.SendsMail && a.Links[sign.PurposeEndSignIn] != "" && u.Email != "" && u.EmailVerified && !u.EmailPending
+}
+
+// knowOnly is part of a reset: whoever has had the account before is news if he comes back,
+// and the device that the reset is made on is not. The caller writes u.
+func (a *Accounts) knowOnly(u *store.User, client Client) {
+	if len(u.KnownDevices) == 0 { // nobody has signed in: whoever does first is no news
+		return
+	}
+	device.ForgetAll(u)
+	if client.Seen != nil {
+		device.Learn(u, client.Seen().Surely(), store.KnownDevice{LastUsed: a.Time()})
+	}
+}
+
+// nameSignIn is how the link of a mail names the sign-in that it ends: with the mailbox that
+// it went to and the account's generation, so that it opens no more than that mailbox may.
+func nameSignIn(id uuid.UUID, to string, generation uint64) string {
+	return fmt.Sprintf("%s-%x-%016x", id, mailboxMark(to), generation)
+}
+
+func mailboxMark(address string) []byte {
+	return sign.StateOf("mailbox", field.EmailKey(address))[:6]
+}
+
+// A namedSignIn is what nameSignIn has written.
+type namedSignIn struct {
+	id         uuid.UUID
+	mailbox    string
+	generation uint64
+}
+
+func readSignIn(name string) (n namedSignIn, ok bool) {
+	if len(name) != sign.SizeSignIn {
+		return n, false
+	}
+	n.id, ok = store.ParseID(name[:36])
+	mailbox, generation, cut := strings.Cut(name[37:], "-")
+	var err error
+	n.generation, err = strconv.ParseUint(generation, 16, 64)
+	n.mailbox = mailbox
+	return n, ok && cut && err == nil
+}
+
+// signInState is the state behind the link that ends a sign-in. It hangs on nothing that the
+// one who is signed in could change; whether there is anything left to end, leftOf says.
+func signInState(name string) []byte {
+	n, ok := readSignIn(name)
+	if !ok {
+		return nil
+	}
+	return sign.StateOf(string(sign.PurposeEndSignIn), n.id.String())
+}
+
+// leftOf is what there is still of a sign-in that a link names: what it is signed in by, and
+// the device by which it came, as long as the account knows it.
+func (a *Accounts) leftOf(tx store.Tx, u *store.User, name string) (live []*store.Session, d *store.KnownDevice, err error) {
+	n, ok := readSignIn(name)
+	if !ok {
+		return nil, nil, nil
+	}
+	all, err := tx.Sessions(u.ID, 2*a.Policy.Session.Max+session.SessionChunk)
+	for _, s := range all {
+		if s.SignIn == n.id && s.Epoch == u.Epoch(s.Kind) {
+			live = append(live, s)
+		}
+	}
+	return live, device.Of(u, n.id), err
+}
+
+// signedForSignIn reports whether a link that ends a sign-in is one of ours, for who has it
+// is told that there is nothing left to end.
+func (a *Accounts) signedForSignIn(u *store.User, l link) bool {
+	l.claim.State = signInState(l.claim.Email)
+	return l.claim.State != nil && a.Signer.Verify(l.claim, l.signature, a.Now(), UndoPeriod) == nil
 }

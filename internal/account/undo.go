@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
+	"github.com/seed-928992b0/caddy-registration/internal/device"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -52,9 +53,9 @@ func formerIndex(u *store.User, email string) int {
 	return slices.IndexFunc(u.Former, func(f store.FormerEmail) bool { return field.EmailKey(f.Email) == key })
 }
 
-// formerHolder returns the account that can still go back to an address.
+// FormerHolder returns the account that can still go back to an address.
 // ErrNotFound: there is none.
-func (a *Accounts) formerHolder(tx store.Tx, email string) (*store.User, error) {
+func (a *Accounts) FormerHolder(tx store.Tx, email string) (*store.User, error) {
 	u, err := tx.BriefUserByKey(field.FormerEmail, field.EmailKey(email))
 	if err == nil && a.former(u, email) < 0 {
 		return nil, store.ErrNotFound
@@ -62,107 +63,19 @@ func (a *Accounts) formerHolder(tx store.Tx, email string) (*store.User, error) 
 	return u, err
 }
 
-// emailTaken reports whether the address of an account was another's until a
-// short while ago, so that it can't have it. Who has it keeps it: a reservation
-// that was over and is not any more, for the clock was set back, comes too late.
-func (a *Accounts) emailTaken(tx store.Tx, u *store.User) (bool, error) {
-	if u.Email == "" || u.EmailPending {
-		return false, nil
-	}
-	holder, err := a.formerHolder(tx, u.Email)
-	if errors.Is(err, store.ErrNotFound) || err == nil && holder.ID == u.ID {
-		return false, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	owner, err := tx.UserByKey(field.Email, field.EmailKey(u.Email))
-	if err == nil && owner.ID == u.ID {
-		return false, nil
-	}
-	if errors.Is(err, store.ErrNotFound) {
-		err = nil
-	}
-	return true, err
-}
-
-// release ends another account's reservation of the address that u has now.
-func (a *Accounts) release(t *Txn, u *store.User) error {
-	if u.Email == "" || u.EmailPending {
-		return nil
-	}
-	key := field.EmailKey(u.Email)
-	other, err := t.UserByKey(field.FormerEmail, key)
-	if errors.Is(err, store.ErrNotFound) || err == nil && other.ID == u.ID {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	other.Former = slices.DeleteFunc(other.Former, func(f store.FormerEmail) bool { return field.EmailKey(f.Email) == key })
-	return a.putReserved(t, other)
-}
-
-// putReserved writes another account whose reservations alone have changed.
-func (a *Accounts) putReserved(t *Txn, other *store.User) error {
-	theirs, err := a.reserve(t, other)
-	if err != nil {
-		return err
-	}
-	return t.PutUser(other, append(a.KeyIndex.KeysOf(other), theirs...))
-}
-
-// reserve returns the keys that keep an account's former addresses for it. What
-// is over is forgotten, in this account and in another that had the key.
-func (a *Accounts) reserve(t *Txn, u *store.User) ([]store.Key, error) {
-	u.Former = slices.DeleteFunc(u.Former, func(f store.FormerEmail) bool { return !a.Now().Before(f.Until) })
-	latest := a.Time().Add(UndoReserved)
-	for i := range u.Former {
-		if u.Former[i].Until.After(latest) { // made under a clock that was ahead
-			u.Former[i].Until = latest
-		}
-	}
-	keys := make([]store.Key, len(u.Former))
-	for i, f := range u.Former {
-		keys[i] = store.Key{Field: field.FormerEmail, Value: field.EmailKey(f.Email)}
-		other, err := t.UserByKey(field.FormerEmail, keys[i].Value)
-		if errors.Is(err, store.ErrNotFound) || err == nil && other.ID == u.ID {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		if err := a.putReserved(t, other); err != nil {
-			return nil, err
-		}
-	}
-	return keys, nil
-}
-
-// leftEmail is part of every change of an address: the account remembers the
-// old one, which gets a mail with the link that brings it back. Where the
-// configuration sends no mail, there is no such way back.
-// proven says whether the old one was confirmed.
+// leftEmail is part of every change of the first address: the account remembers the
+// old one, which gets a mail with the link that brings it back, and so does each other that
+// it had. proven says whether the old one was confirmed.
 func (a *Accounts) leftEmail(t *Txn, u *store.User, old string, proven bool, client Client) error {
-	u.EmailChanges++
-	if old == "" || field.EmailKey(old) == field.EmailKey(u.Email) || !a.Policy.SendsMail {
-		return nil
+	var before []owned
+	if old != "" && !sameEmail(old, u.Email) {
+		before = []owned{{old, proven, true}}
 	}
-	now := a.Time()
-	u.Former = slices.DeleteFunc(u.Former, func(f store.FormerEmail) bool { return !now.Before(f.Until) })
-	until := now.Add(UndoReserved)
-	if i := a.former(u, old); i >= 0 {
-		u.Former[i].Until, old = until, u.Former[i].Email
-		u.Former[i].Unproven = u.Former[i].Unproven && !proven
-	} else {
-		if len(u.Former) >= maxFormer {
-			first := slices.MinFunc(u.Former, func(x, y store.FormerEmail) int { return x.Until.Compare(y.Until) })
-			wait := first.Until.Sub(now)
-			return TooOften(wait)
-		}
-		u.Former = append(u.Former, store.FormerEmail{Email: old, Serial: u.EmailChanges, Until: until, Unproven: !proven})
+	if before = append(before, furtherBy(u)...); u.Email == "" {
+		u.FurtherEmails = nil
 	}
-	return a.queueMail(t, store.MailEmailChanged, u, old, client)
+	dropFurther(u, u.Email)
+	return a.emailsChanged(t, u, before, client)
 }
 
 // undoState is the state behind the link for a former address, the one at i:
@@ -178,8 +91,9 @@ func undoState(u *store.User, i int) []byte {
 // Whoever changed the address may be signed in and know the password, so
 // everything that the account has handed out ends, the password is void, and the
 // address gets the mail to set a new one (reset_password off: a password stays,
-// unless the restored address was never confirmed). Addresses that came after the
-// restored one can't be gone back to any more. Factors that came after the change go,
+// unless the restored address was never confirmed). Where it is one of several, all
+// are again those of then (restoreEmails), and every other that was or is one is told. Addresses
+// that came after the restored one can't be gone back to any more. Factors that came after the change go,
 // and those that went come back; then who has the link shows that the account was his
 // (UndoAsks). A disabled account stays disabled.
 func (a *Accounts) UndoEmail(ctx context.Context, who *session.Principal, in field.Input, client Client) (u *store.User, err error) {
@@ -195,13 +109,18 @@ func (a *Accounts) UndoEmail(ctx context.Context, who *session.Principal, in fie
 			return err
 		}
 		i := a.former(u, l.claim.Email)
-		serial, changed := u.Former[i].Serial, u.Former[i].Until.Add(-UndoReserved)
+		serial, changed, told := u.Former[i].Serial, changedAt(&u.Former[i]), ""
 		useLink(u, l)
-		u.Email, u.EmailVerified, u.Former = u.Former[i].Email, !u.Former[i].Unproven, u.Former[:i]
+		was, back := *u, u.Former[i].Email
+		was.Former = slices.Clone(u.Former)
+		restoreEmails(u, i)
 		u.EmailChanges++
-		u.EmailPending = false
 		a.undoFactors(u, serial, changed)
+		if err := a.linkedSinceChange(t, u, serial); err != nil {
+			return err
+		}
 		u.Generation++
+		device.ForgetAll(u)
 		if err := a.voidUnproven(t, u); err != nil {
 			return err
 		}
@@ -210,12 +129,15 @@ func (a *Accounts) UndoEmail(ctx context.Context, who *session.Principal, in fie
 		}
 		if a.Policy.ResetPassword.Enabled {
 			a.setHash(u, "")
-			if usable(u) {
-				t.postage.rescue = true // without it nobody would get in
-				if err := a.queueMail(t, store.MailResetPassword, u, u.Email, client); err != nil {
+			if Usable(u) {
+				if err := a.mailRescue(t, u, back, client); err != nil {
 					return err
 				}
+				told = back
 			}
+		}
+		if err := a.tellUndone(t, &was, u, told, client); err != nil {
+			return err
 		}
 		if err := t.Audit(audit.EmailChanged, u.ID, "by", "undo"); err != nil {
 			return err
@@ -226,6 +148,14 @@ func (a *Accounts) UndoEmail(ctx context.Context, who *session.Principal, in fie
 		return nil, err
 	}
 	return u, nil
+}
+
+// mailRescue mails the link to set a new password after a way back has voided the old one:
+// without it nobody would get in.
+func (a *Accounts) mailRescue(t *Txn, u *store.User, to string, client Client) error {
+	t.postage.rescue = true
+	defer func() { t.postage.rescue = false }()
+	return a.queueMail(t, store.MailResetByUndo, u, to, client)
 }
 
 // putEmail is PutUser for an act whose only input is an address.
@@ -264,15 +194,22 @@ func (a *Accounts) voidCodes(u *store.User, since time.Time) {
 // keepFormer remembers a factor that is removed, for the link that brings it back. Where
 // no mail is sent there is no such way back. The caller writes u.
 func (a *Accounts) keepFormer(u *store.User, f store.Factor) {
+	former := store.FormerFactor{Factor: f, Until: a.Time().Add(UndoReserved), RemovedAt: u.EmailChanges}
+	u.FormerFactors = keepRemoved(a, u.FormerFactors, former, MaxFactors, func(f store.FormerFactor) time.Time { return f.Until })
+}
+
+// keepRemoved returns what can still be brought back, with what has just been removed behind
+// it, if there is such a way back. Of more than most the first one makes room.
+func keepRemoved[T any](a *Accounts, list []T, removed T, most int, until func(T) time.Time) []T {
 	now := a.Time()
-	u.FormerFactors = slices.DeleteFunc(u.FormerFactors, func(f store.FormerFactor) bool { return !now.Before(f.Until) })
+	list = slices.DeleteFunc(list, func(former T) bool { return !now.Before(until(former)) })
 	if !a.Policy.SendsMail {
-		return
+		return list
 	}
-	if len(u.FormerFactors) >= MaxFactors { // the first one makes room
-		u.FormerFactors = u.FormerFactors[1:]
+	if len(list) >= most {
+		list = list[1:]
 	}
-	u.FormerFactors = append(u.FormerFactors, store.FormerFactor{Factor: f, Until: now.Add(UndoReserved), RemovedAt: u.EmailChanges})
+	return append(list, removed)
 }
 
 // formerFactor is where in u.FormerFactors a factor stands, -1 for nowhere.
@@ -285,18 +222,24 @@ func formerFactor(u *store.User, id uuid.UUID) int {
 func undoFactorState(u *store.User, factor string) []byte {
 	id, ok := store.ParseID(factor)
 	switch {
-	case ok && u.Factor(id) != nil:
+	case ok && (u.Factor(id) != nil || u.Linked(id) != nil):
 		return sign.StateOf(string(sign.PurposeUndoFactor), factor, "added")
-	case ok && formerFactor(u, id) >= 0:
+	case ok && (formerFactor(u, id) >= 0 || formerLinked(u, id) >= 0):
 		return sign.StateOf(string(sign.PurposeUndoFactor), factor, "removed")
 	}
 	return nil
 }
 
+// TellsOfFactors reports whether the owner of an account is mailed what becomes of its second
+// step and its linked accounts: nobody has shown yet that an address of a sign-up is his.
+func (a *Accounts) TellsOfFactors(u *store.User) bool {
+	return a.Policy.SendsMail && u.Email != "" && !u.EmailPending
+}
+
 // mailAboutFactor mails the owner of an account that a factor was added or removed, with
 // the link that takes it back.
 func (a *Accounts) mailAboutFactor(t *Txn, kind store.MailKind, u *store.User, id uuid.UUID, client Client) error {
-	if u.Email == "" || u.EmailPending || !a.Policy.SendsMail {
+	if !a.TellsOfFactors(u) {
 		return nil
 	}
 	return a.queueAbout(t, kind, u, u.Email, id, client)
@@ -316,7 +259,7 @@ func undoneAt(u *store.User, l link) time.Time {
 		if i < 0 || !touchesFactors(u, u.Former[i].Serial) {
 			return time.Time{}
 		}
-		return u.Former[i].Until.Add(-UndoReserved)
+		return changedAt(&u.Former[i])
 	}
 	id, _ := store.ParseID(l.claim.Email)
 	at, _ := factorChange(u, id)
@@ -332,13 +275,21 @@ func factorChange(u *store.User, id uuid.UUID) (at time.Time, serial uint32) {
 	if i := formerFactor(u, id); i >= 0 {
 		return u.FormerFactors[i].Until.Add(-UndoReserved), u.FormerFactors[i].RemovedAt
 	}
+	if l := u.Linked(id); l != nil {
+		return l.Created, l.EmailChanges
+	}
+	if i := formerLinked(u, id); i >= 0 {
+		return u.FormerLinked[i].Until.Add(-UndoReserved), u.FormerLinked[i].RemovedAt
+	}
 	return time.Time{}, 0
 }
 
 // touchesFactors reports whether undoFactors would change anything.
 func touchesFactors(u *store.User, serial uint32) bool {
 	return slices.ContainsFunc(u.Factors, func(f store.Factor) bool { return f.EmailChanges >= serial }) ||
-		slices.ContainsFunc(u.FormerFactors, func(f store.FormerFactor) bool { return f.RemovedAt >= serial && f.EmailChanges < serial })
+		slices.ContainsFunc(u.FormerFactors, func(f store.FormerFactor) bool { return f.RemovedAt >= serial && f.EmailChanges < serial }) ||
+		slices.ContainsFunc(u.LinkedAccounts, func(l store.LinkedAccount) bool { return l.EmailChanges >= serial }) ||
+		slices.ContainsFunc(u.FormerLinked, func(l store.FormerLinked) bool { return l.RemovedAt >= serial && l.EmailChanges < serial })
 }
 
 // UndoAsks reports whether who has a good link that takes back a change of an account has
@@ -372,6 +323,9 @@ func (a *Accounts) mayUndo(ctx context.Context, purpose sign.Purpose, who *sessi
 		if err := errs.Err(); err != nil {
 			return l, nil, err
 		}
+		if len(passwordsBefore(u, at)) == 0 {
+			return l, nil, refusal.FieldErrors{{Field: ParamPassword, Code: refusal.CodeReauthenticate, Message: "reauthenticate.none_before"}}.Err()
+		}
 		if proof, err = a.whichPassword(ctx, u, passwordsBefore(u, at), pass); err != nil {
 			return l, nil, err
 		}
@@ -393,16 +347,16 @@ func (a *Accounts) mayUndo(ctx context.Context, purpose sign.Purpose, who *sessi
 // removed, by the link that was mailed then: factors that came with or after that go, those
 // that went come back, and recovery codes made since are void. Whoever did it may be signed
 // in and know the password: everything that the account has handed out ends. The password
-// is void, and the mail to set a new one is sent (mailed), where the address is still that
+// is void, and the mail to set a new one is sent, where the address is still that
 // of the link; where it has been changed since, its own link brings that back and does so.
 // Who has the link shows besides that the account was his (UndoAsks).
-func (a *Accounts) UndoFactor(ctx context.Context, who *session.Principal, in field.Input, client Client) (u *store.User, mailed bool, err error) {
+func (a *Accounts) UndoFactor(ctx context.Context, who *session.Principal, in field.Input, client Client) (u *store.User, done Undone, err error) {
 	l, stillGood, err := a.mayUndo(ctx, sign.PurposeUndoFactor, who, in)
 	if err != nil {
-		return nil, false, err
+		return nil, done, err
 	}
 	err = a.Update(ctx, func(t *Txn) (err error) {
-		mailed = false
+		done = Undone{}
 		if u, err = a.checkLink(t, l, UndoPeriod); err != nil {
 			return err
 		}
@@ -412,25 +366,31 @@ func (a *Accounts) UndoFactor(ctx context.Context, who *session.Principal, in fi
 		useLink(u, l)
 		id, _ := store.ParseID(l.claim.Email)
 		at, serial := factorChange(u, id)
+		done.Linked = a.LinkedOnce(u, id) != nil
 		if err := a.revertFactors(t, u, id, at); err != nil {
 			return err
 		}
 		u.Generation++
+		device.ForgetAll(u)
 		if err := t.EndSessions(u, nil); err != nil {
 			return err
 		}
 		// A void password has to be set anew, whoever has the address.
 		if a.Policy.ResetPassword.Enabled && (serial == u.EmailChanges || u.PasswordHash == "") && u.Email != "" && !u.EmailPending {
 			a.setHash(u, "")
-			mailed, t.postage.rescue = true, true // without it nobody would get in
-			if err := a.queueMail(t, store.MailResetPassword, u, u.Email, client); err != nil {
+			done.Mailed = true
+			if err := a.mailRescue(t, u, u.Email, client); err != nil {
 				return err
 			}
 		}
 		return a.PutUser(t, u)
 	})
-	return u, mailed, err
+	return u, done, err
 }
+
+// Undone is what UndoFactor has done besides: whether a mail to set a new password is on its
+// way, and whether it was about an account elsewhere.
+type Undone struct{ Mailed, Linked bool }
 
 // revertFactors makes the second step of u as it was before one factor, id, was added or
 // removed, at that time. It records what goes and what comes. The caller writes u.
@@ -459,5 +419,5 @@ func (a *Accounts) revertFactors(t *Txn, u *store.User, id uuid.UUID, at time.Ti
 		return true
 	})
 	a.voidCodes(u, at)
-	return errors.Join(rows...)
+	return errors.Join(append(rows, a.linkedSince(t, u, id, at))...)
 }

@@ -64,8 +64,8 @@ func (a *Accounts) ClockSeen(ctx context.Context) (seen time.Time, err error) {
 	return seen, err
 }
 
-// waits makes a new account wait from now on.
-func (a *Accounts) waits(tx store.Tx, u *store.User) error {
+// Waits makes a new account wait from now on.
+func (a *Accounts) Waits(tx store.Tx, u *store.User) error {
 	clock, err := waitingClock(tx)
 	if err != nil {
 		return err
@@ -116,7 +116,7 @@ func confirmAccount(u *store.User) {
 // approves by now, it waits for that. Who came by an invitation has the owner's word.
 func (a *Accounts) endConfirmation(t *Txn, u *store.User) error {
 	invited := u.Invitation != uuid.Nil
-	if !a.Policy.admitsAddress(u.Email, invited) {
+	if !a.Policy.AdmitsAddress(u.Email, invited) {
 		return refusal.New(refusal.CodeDomainNotAllowed)
 	}
 	u.AwaitsApproval = u.AwaitsApproval || !invited && a.Policy.Register.Mode == ModeApprove
@@ -197,7 +197,7 @@ func (a *Accounts) sendLink(ctx context.Context, kind store.MailKind, m match, w
 	if u := m.either(); u != nil {
 		id = u.ID
 		if u.Email != "" {
-			email = u.Email
+			email = reachedAt(u, typed)
 		}
 	}
 	n := a.Notice(store.MailEmailInUse, email)
@@ -223,7 +223,7 @@ func (a *Accounts) sendLink(ctx context.Context, kind store.MailKind, m match, w
 		case u.EmailPending:
 			return a.mailWaiting(t, kind, u, holder, n, client)
 		}
-		return a.queueMail(t, kind, u, u.Email, client)
+		return a.queueMail(t, kind, u, reachedAt(u, typed), client)
 	})
 	if err != nil {
 		n.Failed()
@@ -231,15 +231,18 @@ func (a *Accounts) sendLink(ctx context.Context, kind store.MailKind, m match, w
 	return err
 }
 
-// usable reports whether an account can do something yet, or will once it is
+// Usable reports whether an account can do something yet, or will once it is
 // confirmed or approved, or its owner stays. One that an administrator has disabled is not.
-func usable(u *store.User) bool { return letsBegin(u) || u.AwaitsVerification || u.AwaitsApproval }
+func Usable(u *store.User) bool { return letsBegin(u) || u.AwaitsVerification || u.AwaitsApproval }
 
 // whyNot is the refusal of a sign-in with the right password to an account that
 // may not sign in. Why is told to who knows the name: an address that told would
-// tell who has an account.
+// tell who has an account. Who waits for approval and has confirmed his address is told by
+// that, too: nobody else has it.
 func whyNot(u *store.User, byName bool) error {
 	switch {
+	case u.AwaitsApproval && !u.AwaitsVerification && u.EmailVerified && !u.EmailPending:
+		return refusal.New(refusal.CodeApprovalPending)
 	case !byName:
 		return refusal.New(refusal.CodeLoginInvalid)
 	case u.AwaitsVerification:
@@ -304,6 +307,7 @@ func (e *Purger) Purge(ctx context.Context, p *outbox.Courier) (total int, err e
 	for {
 		var removed []uuid.UUID
 		var rows []store.Audit
+		var names audit.Names
 		more := false
 		err := e.store.Update(ctx, func(tx store.Tx) (err error) {
 			removed, more = nil, false
@@ -321,6 +325,7 @@ func (e *Purger) Purge(ctx context.Context, p *outbox.Courier) (total int, err e
 					removed = append(removed, u.ID)
 					row := p.Journal.Row(audit.Caller{Actor: audit.ActorSystem}, audit.AccountDeleted, u.ID, "reason", "unconfirmed")
 					rows = append(rows, row)
+					p.Journal.Name(tx, &names, audit.AccountDeleted, u.ID)
 					err = errors.Join(giveBack(tx, u), tx.DeleteUser(u.ID), p.Journal.Write(tx, &row))
 				} else { // it may wait once more
 					err = e.waitsSince(tx, u, now)
@@ -345,7 +350,7 @@ func (e *Purger) Purge(ctx context.Context, p *outbox.Courier) (total int, err e
 		if err != nil {
 			return total, err
 		}
-		p.Journal.Tell(rows...)
+		p.Journal.TellOf(names, rows...)
 		total += len(removed)
 		if !more {
 			return total, nil
@@ -403,8 +408,10 @@ func (e *Purger) mark(tx store.Tx, m *store.Mail, end outbox.End) error {
 	}
 	marked := field.EmailKey(u.Unreachable.Email) == field.EmailKey(m.To)
 	switch {
-	case end.Delivered && !marked, !end.Delivered && field.EmailKey(u.Email) != field.EmailKey(m.To):
+	case end.Delivered && !marked, !end.Delivered && !sameEmail(u.Email, m.To) && !IsFurther(u, m.To):
 		return nil
+	case !end.Delivered && u.Unreachable.Email != "" && sameEmail(u.Unreachable.Email, u.Email) && !sameEmail(u.Email, m.To):
+		return nil // what is known of the first one says more
 	case end.Delivered:
 		u.Unreachable = store.Unreachable{}
 	default:

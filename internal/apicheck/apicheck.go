@@ -140,7 +140,7 @@ func (c *Checker) Check(a Answer) error {
 // has them by the constraints of its schema, and names all others.
 var ofInputs = []string{
 	"invalid", "required", "blank", "null", "invalid_choice", "min_length", "max_length", "min_value", "max_value", "unique",
-	"password_too_short", "password_too_common", "password_entirely_numeric", "password_too_similar", "password_breached", "passwords_do_not_match", "password_incorrect", "reauthentication_required",
+	"password_too_short", "password_too_common", "password_entirely_numeric", "password_too_similar", "password_breached", "password_refused", "passwords_do_not_match", "password_incorrect", "reauthentication_required",
 }
 
 // checkCodes wants each code of a refusal in the description of its status.

@@ -27,6 +27,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/web/adminapi"
+	"github.com/seed-928992b0/caddy-registration/internal/webhook"
 	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
@@ -68,7 +69,7 @@ func linesOf(s *sitetest.Site) (lines []string) {
 // server answers as Caddy's admin endpoint does.
 func server(s *sitetest.Site) *adminapi.Server {
 	return &adminapi.Server{Realm: func(string) *adminapi.Realm {
-		return &adminapi.Realm{Realm: s.Realm.Realm.Realm, Post: &adminapi.Post{Courier: s.Realm.Courier, Worker: s.Realm.Resources.Outbox}}
+		return &adminapi.Realm{Realm: s.Realm.Realm.Realm, Post: &adminapi.Post{Courier: s.Realm.Courier, Worker: s.Realm.Resources.Outbox}, Webhooks: s.Realm.Webhooks}
 	}, Names: func() []string { return []string{"default"} }}
 }
 
@@ -94,6 +95,17 @@ func administer(s *sitetest.Site, method, path string, body any) *httptest.Respo
 
 // An auditedAct is something that somebody does: before, what has to be there first;
 // events, what the act itself leaves.
+var severalEmails = []func(*registration.Settings){func(s *registration.Settings) { s.User.MaxEmails = 5 }}
+
+// withTwoEmails is who is signed in to an account that has ada's address and a further one.
+func withTwoEmails(s *sitetest.Site) any {
+	b := adaSignedIn(s).(*sitetest.Browser)
+	ok(s, b, "register-email", sitetest.Data{"email": "new@example.org"})
+	ok(s, s.Browser(), "verify-email", sitetest.LinkOf(s.Mail(), s.T))
+	s.Mail()
+	return b
+}
+
 type auditedAct struct {
 	settings []func(*registration.Settings)
 	before   func(*sitetest.Site) any
@@ -152,7 +164,7 @@ var (
 // without events changes nothing worth a row, and says why.
 var auditedEndpoints = map[string]auditedAct{
 	"register": {act: func(s *sitetest.Site, _ any) { ok(s, s.Browser(), "register", sitetest.Newcomer("ada")) }, events: "account_registered"},
-	"export": {
+	"export": {anew: true, // a copy that was not read to its end has been told all the same
 		before: func(s *sitetest.Site) any { s.Member("ada"); return s.SignedIn("ada") },
 		act:    func(s *sitetest.Site, b any) { ok(s, b.(*sitetest.Browser), "export", sitetest.Data{}) }, events: "data_exported",
 	},
@@ -167,6 +179,15 @@ var auditedEndpoints = map[string]auditedAct{
 		},
 		act: func(s *sitetest.Site, link any) { ok(s, s.Browser(), "verify-registration", link) }, events: "account_verified",
 	},
+	"correct-email": {before: func(s *sitetest.Site) any {
+		b := s.Browser().LikeBrowser()
+		b.Post("/accounts/register/", sitetest.FormOf(sitetest.Newcomer("ada")))
+		return b
+	}, act: func(s *sitetest.Site, b any) {
+		api := s.Browser()
+		api.Cookie = b.(*sitetest.Browser).Cookie
+		ok(s, api, "correct-email", sitetest.Data{"email": "lovelace@example.org"})
+	}, events: "email_change_requested"},
 	"resend-verification": {
 		before: func(s *sitetest.Site) any {
 			s.Browser().Post("/accounts/register", sitetest.Newcomer("ada"))
@@ -206,6 +227,11 @@ var auditedEndpoints = map[string]auditedAct{
 	"revoke-session": {before: adaSignedIn, act: func(s *sitetest.Site, b any) {
 		ok(s, b.(*sitetest.Browser), "revoke-session", sitetest.Data{"others": true})
 	}, events: "sessions_ended"},
+	"end-sign-in": {settings: []func(*registration.Settings){func(s *registration.Settings) { s.Notices.NewDevice = sitetest.On() }}, before: func(s *sitetest.Site) any {
+		adaSignedIn(s)
+		s.SignedIn("ada")
+		return sitetest.LinkOf(s.Mail(), s.T)
+	}, act: func(s *sitetest.Site, link any) { ok(s, s.Browser(), "end-sign-in", link) }, events: "sessions_ended"},
 	"profile": {before: adaSignedIn, act: func(s *sitetest.Site, b any) {
 		require.Equal(s.T, http.StatusOK, b.(*sitetest.Browser).Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"first_name": "Ada"}).StatusCode)
 	}, events: "profile_changed"},
@@ -235,6 +261,13 @@ var auditedEndpoints = map[string]auditedAct{
 		ok(s, adaSignedIn(s).(*sitetest.Browser), "register-email", sitetest.Data{"email": "new@example.org"})
 		return sitetest.LinkOf(s.Mail(), s.T)
 	}, act: func(s *sitetest.Site, link any) { ok(s, s.Browser(), "verify-email", link) }, events: "email_changed"},
+	"emails": {}, // shows
+	"primary-email": {settings: severalEmails, before: withTwoEmails, act: func(s *sitetest.Site, b any) {
+		ok(s, b.(*sitetest.Browser), "primary-email", sitetest.Data{"email": "new@example.org"})
+	}, events: "email_changed"},
+	"remove-email": {settings: severalEmails, before: withTwoEmails, act: func(s *sitetest.Site, b any) {
+		ok(s, b.(*sitetest.Browser), "remove-email", sitetest.Data{"email": "new@example.org"})
+	}, events: "email_removed"},
 	"undo-email": {before: func(s *sitetest.Site) any {
 		ok(s, adaSignedIn(s).(*sitetest.Browser), "register-email", sitetest.Data{"email": "new@example.org"})
 		ok(s, s.Browser(), "verify-email", sitetest.LinkOf(s.Mail(), s.T))
@@ -252,9 +285,35 @@ func administers(method, path string, body sitetest.Data) func(*sitetest.Site, a
 			}
 			return err
 		}))
-		res := administer(s, method, strings.NewReplacer("{realm}", "default", "{account}", "ada", "{invitation}", invited).Replace(path), body)
+		res := administer(s, method, strings.NewReplacer("{realm}", "default", "{account}", "ada", "{invitation}", invited, "{webhook}", webhookOf(s)).Replace(path), body)
 		require.Less(s.T, res.Code, 300, res.Body.String())
 	}
+}
+
+// withWebhook is a site that tells somebody; webhookOf, the id of that.
+func withWebhook(s *registration.Settings) {
+	s.Webhooks = []registration.WebhookSettings{{URL: "https://app.example.com/a/secret", Secrets: []string{"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}}}
+}
+
+func webhookOf(s *sitetest.Site) string {
+	all, err := s.Realm.Webhooks.Statuses(s.T.Context())
+	require.NoError(s.T, err)
+	for _, e := range all {
+		return e.ID
+	}
+	return ""
+}
+
+// webhookOff is an endpoint that has said that it wants no more.
+func webhookOff(s *sitetest.Site) any {
+	_, err := s.Realm.Webhooks.Do(s.T.Context(), webhook.Retry, webhookOf(s)) // which gives it a place
+	require.NoError(s.T, err)
+	require.NoError(s.T, s.Accounts.Store.Update(s.T.Context(), func(tx store.Tx) error {
+		raw, err := tx.Value("webhooks")
+		require.NoError(s.T, err)
+		return tx.PutValue("webhooks", []byte(strings.Replace(string(raw), `"turn":`, `"gone":"2026-11-27T00:00:00Z","turn":`, 1)))
+	}))
+	return nil
 }
 
 func imports(s *sitetest.Site, _ any) {
@@ -281,14 +340,25 @@ var auditedOperations = map[string]struct {
 	"post {realm}/users/{account}/disable":       {nil, "account_disabled"},
 	"post {realm}/users/{account}/sign-out":      {nil, "sessions_ended"},
 	"post {realm}/users/{account}/reset-factors": {nil, "factors_reset"},
+	"post {realm}/users/{account}/unlink":        {sitetest.Data{"id": linkedID.String()}, "oidc_unlinked"},
 	"post {realm}/invitations":                   {sitetest.Data{"email": "bob@example.org"}, "invitation_created"},
 	"delete {realm}/invitations/{invitation}":    {nil, "invitation_revoked"},
 	"post {realm}/mail/test":                     {sitetest.Data{"to": "ada@example.org"}, "mail_tested"},
 	"post {realm}/mail/retry":                    {nil, "mail_retried"},
+	"post {realm}/webhooks/{webhook}/retry":      {nil, "webhook_retried"},
+	"post {realm}/webhooks/{webhook}/enable":     {nil, "webhook_enabled"},
+	"post {realm}/webhooks/{webhook}/skip":       {nil, "webhook_skipped"},
 }
 
 // auditedBesides are the events that no endpoint's success leaves.
 var auditedBesides = map[string]auditedAct{
+	"another of several addresses": {settings: severalEmails, before: withTwoEmails, act: func(s *sitetest.Site, b any) {
+		ok(s, b.(*sitetest.Browser), "primary-email", sitetest.Data{"email": "new@example.org"})
+	}, events: "email_changed"},
+	"several addresses": {settings: severalEmails, before: func(s *sitetest.Site) any {
+		ok(s, adaSignedIn(s).(*sitetest.Browser), "register-email", sitetest.Data{"email": "new@example.org"})
+		return sitetest.LinkOf(s.Mail(), s.T)
+	}, act: func(s *sitetest.Site, link any) { ok(s, s.Browser(), "verify-email", link) }, events: "email_added"},
 	"a wrong password": {before: member, act: func(s *sitetest.Site, _ any) {
 		s.Browser().Post("/accounts/login", sitetest.Data{"login": "ada", "password": "wrong wrong wrong"})
 	}, events: "sign_in_failed"},
@@ -338,12 +408,26 @@ var auditedBesides = map[string]auditedAct{
 	}, act: func(s *sitetest.Site, asked any) {
 		ok(s, asked.([]any)[0].(*sitetest.Browser), "login-factor", sitetest.Data{"challenge": asked.([]any)[1], "keep_account": true})
 	}, events: "account_kept signed_in"},
+	"a sign-up that waits": {settings: []func(*registration.Settings){func(s *registration.Settings) {
+		s.Register.Mode, s.Register.Verification = "approve", sitetest.Off()
+	}}, act: func(s *sitetest.Site, _ any) { ok(s, s.Browser(), "register", sitetest.Newcomer("ada")) }, events: "account_registered account_waiting"},
 	"nobody confirms": {before: func(s *sitetest.Site) any {
 		s.Browser().Post("/accounts/register", sitetest.Newcomer("ada"))
 		s.Mail()
 		require.Eventually(s.T, func() bool { return sitetest.QueueEmpty(s.Accounts.Store) }, sitetest.Patience, time.Millisecond)
 		return nil
 	}, act: func(s *sitetest.Site, _ any) { wait(s, 9*sitetest.Day) }, events: "account_deleted"},
+}
+
+// listen has all events told from now on; what it returns ends that and says which.
+func listen(s *sitetest.Site) func() []string {
+	var heard []string
+	teller := &audit.Teller{Tell: func(row audit.Told) { heard = append(heard, row.Event) }, Wants: func(string) bool { return true }, Store: s.Accounts.Store}
+	s.Accounts.Journal.Teller = teller
+	return func() []string {
+		teller.Close(sitetest.Patience)
+		return heard
+	}
 }
 
 func TestEveryActIsRecorded(t *testing.T) {
@@ -356,6 +440,7 @@ func TestEveryActIsRecorded(t *testing.T) {
 				with = c.before(s)
 			}
 			had, lines := len(auditsOf(s)), len(linesOf(s))
+			told := listen(s)
 			c.act(s, with)
 			rows := auditsOf(s)[had:]
 			require.Equal(t, strings.Fields(c.events), eventsOf(rows))
@@ -365,8 +450,11 @@ func TestEveryActIsRecorded(t *testing.T) {
 				return len(said) >= len(rows)
 			}, sitetest.Patience, time.Millisecond)
 			require.Len(t, said, len(rows), "the log has the same")
+			heard := told()
+			require.Len(t, heard, len(rows), "and who listens hears the same")
 			for i, a := range rows {
 				seen[a.Event] = true
+				require.Contains(t, heard, a.Event)
 				require.Contains(t, said[i], `"msg":"`+a.Event+`","realm":"default","address":"`+a.Address+`"`)
 				for _, secret := range []string{"passphrase", "wrong wrong", "argon2", "signature", "@example"} {
 					require.NotContains(t, fmt.Sprint(*a)+said[i], secret)
@@ -378,7 +466,7 @@ func TestEveryActIsRecorded(t *testing.T) {
 		s := sitetest.New(t, configure...)
 		for name, e := range s.Realm.Endpoints {
 			c, known := auditedEndpoints[name]
-			require.True(t, known || e.Document != nil, "%s is not in auditedEndpoints: does its act leave a row?", name)
+			require.True(t, known || e.Document != nil || e.Whole != nil, "%s is not in auditedEndpoints: does its act leave a row?", name)
 			if !e.Off && c.act != nil {
 				c.settings = append(slices.Clone(configure), c.settings...)
 				run(name, c)
@@ -399,10 +487,16 @@ func TestEveryActIsRecorded(t *testing.T) {
 			c, known := auditedOperations[name]
 			require.True(t, known || method == "get", "%s is not in auditedOperations: does its act leave a row?", name)
 			if known {
-				before := member
+				before, settings := member, []func(*registration.Settings){}
 				switch {
+				case strings.HasSuffix(path, "{webhook}/enable"):
+					before, settings = webhookOff, append(settings, withWebhook)
+				case strings.Contains(path, "{webhook}"):
+					settings = append(settings, withWebhook)
 				case strings.HasSuffix(path, "/reset-factors"):
 					before = func(s *sitetest.Site) any { withApp(s); return nil }
+				case strings.HasSuffix(path, "/unlink"):
+					before = linkedElsewhere
 				case strings.Contains(path, "{invitation}"):
 					before = invitation
 				case strings.HasSuffix(path, "/enable"): // of one that is enabled nothing is recorded
@@ -414,7 +508,7 @@ func TestEveryActIsRecorded(t *testing.T) {
 				case strings.HasSuffix(path, "/approve"), strings.HasSuffix(path, "/refuse"):
 					before = waiting
 				}
-				run(name, auditedAct{before: before, act: administers(strings.ToUpper(method), strings.TrimPrefix(path, "/registration/"), c.body), events: c.events})
+				run(name, auditedAct{settings: settings, before: before, act: administers(strings.ToUpper(method), strings.TrimPrefix(path, "/registration/"), c.body), events: c.events})
 			}
 		}
 	}
@@ -512,6 +606,7 @@ func TestAuditIsDocumented(t *testing.T) {
 
 // Wrong passwords cost the store a commit a second, not one each.
 func TestWrongPasswordsAreCommittedTogether(t *testing.T) {
+	sitetest.Embedded(t) // it counts the file's commits
 	s := sitetest.New(t)
 	s.Member("ada")
 	commits := func() int {

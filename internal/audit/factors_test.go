@@ -6,14 +6,18 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
+	"net/url"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/google/uuid"
 	"github.com/pquerna/otp/hotp"
 	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // enrolled is ada with an app, signed in.
@@ -68,7 +72,10 @@ func made(s *sitetest.Site, b *sitetest.Browser, endpoint string, body sitetest.
 func init() {
 	maps.Copy(auditedEndpoints, map[string]auditedAct{
 		"factors": {}, // shows
-		"tokens":  {}, // shows
+		// Accounts elsewhere need a provider: auditedBesides has them. The first two change
+		// nothing, linked-accounts shows.
+		"oidc-login": {}, "linked-accounts": {}, "oidc-register": {}, "link-oidc": {}, "unlink-oidc": {},
+		"tokens": {}, // shows
 		"create-token": {before: func(s *sitetest.Site) any { s.Member("ada"); return s.SignedIn("ada") }, act: func(s *sitetest.Site, b any) {
 			made(s, b.(*sitetest.Browser), "create-token", sitetest.Data{"name": "Calendar", "path": "/dav"})
 		}, events: "program_token_created"},
@@ -115,5 +122,62 @@ func init() {
 			challenge := b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}).JSON(s.T)["challenge"]
 			ok(s, b, "login-factor", sitetest.Data{"challenge": challenge, "recovery_code": e.(enrolled).codes[0]})
 		}, events: "recovery_code_used signed_in"},
+	})
+}
+
+// elsewhere is a provider for the acts by an account elsewhere.
+var elsewhere = sync.OnceValue(func() *sitetest.Provider { return sitetest.NewProvider(nil, "ours") })
+
+// withProvider has a site know it.
+func withProvider(s *registration.Settings) {
+	elsewhere().Claims = sitetest.Data{"sub": "1", "email": "ada@example.org", "email_verified": true}
+	s.User.LoginFields = []string{"email"}
+	sitetest.WithProviders(elsewhere())(s)
+}
+
+// away is a browser that is about to come back from there, at back.
+type away struct {
+	b    *sitetest.Browser
+	back string
+}
+
+// linkedElsewhere is a member who is linked to an account elsewhere, which has linkedID.
+func linkedElsewhere(s *sitetest.Site) any {
+	id := s.Member("ada")
+	s.Set(id, func(u *store.User) {
+		u.LinkedAccounts = []store.LinkedAccount{{ID: linkedID, Issuer: "https://id.example.org", Subject: "1"}}
+	})
+	return id
+}
+
+var linkedID = uuid.MustParse("0197c2f4-6b2e-7d4a-9c41-5a5f3d1c7e20")
+
+func (a away) comes(s *sitetest.Site) {
+	res := a.b.Do(http.MethodGet, a.back, nil)
+	require.Equal(s.T, http.StatusSeeOther, res.StatusCode, res.Text)
+}
+
+func goesThere(s *sitetest.Site) any {
+	elsewhere().T, elsewhere().Now = s.T, s.Realm.Now
+	b := s.Browser()
+	return away{b, elsewhere().Agree(b.Elsewhere("/accounts/oidc-login/", url.Values{"provider": {"ours"}}))}
+}
+
+func init() {
+	settings := []func(*registration.Settings){withProvider}
+	was := func(s *sitetest.Site) away { a := goesThere(s).(away); a.comes(s); return a }
+	maps.Copy(auditedBesides, map[string]auditedAct{
+		"a sign-up by an account elsewhere": {settings: settings, before: goesThere, act: func(s *sitetest.Site, a any) { a.(away).comes(s) }, events: "account_registered oidc_linked signed_in", anew: true},
+		"a sign-in by an account elsewhere": {settings: settings, before: func(s *sitetest.Site) any { was(s); return goesThere(s) }, act: func(s *sitetest.Site, a any) { a.(away).comes(s) }, events: "signed_in", anew: true},
+		"an account elsewhere that is unlinked": {settings: settings, before: func(s *sitetest.Site) any {
+			a := was(s)
+			a.b.Header.Del("Accept")
+			ok(s, a.b, "change-password", newPassword)
+			var list []map[string]any
+			require.NoError(s.T, json.Unmarshal([]byte(a.b.Get("/accounts/linked-accounts").Text), &list))
+			return []any{a.b, list[0]["id"]}
+		}, act: func(s *sitetest.Site, with any) {
+			ok(s, with.([]any)[0].(*sitetest.Browser), "unlink-oidc", sitetest.Data{"id": with.([]any)[1]})
+		}, events: "oidc_unlinked"},
 	})
 }

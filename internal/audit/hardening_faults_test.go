@@ -72,8 +72,8 @@ func kept(s *sitetest.Site) string {
 
 var saysServersFault = regexp.MustCompile(`"50[03]" is not less than|actual *: 50[03]|the disk has gone|is not available|try again`)
 
-// Wherever in an act the store fails, nothing of the act is done and who asked is told
-// that it was the server; and the same act is done when the store is well again.
+// Wherever in an act the store fails, its commit too, nothing of the act is done, nobody hears of
+// more than the record has, and who asked is told that it was the server; and the same act is done when the store is well again.
 func TestActsWhereTheStoreFails(t *testing.T) {
 	begin := func(t *testing.T, c auditedAct) (*sitetest.Site, any) {
 		s := sitetest.New(t, c.settings...)
@@ -90,12 +90,13 @@ func TestActsWhereTheStoreFails(t *testing.T) {
 			failed := 0
 			for n := 1; ; n++ {
 				require.Less(t, n, 200)
-				before := kept(s)
+				before, had, told := kept(s), len(auditsOf(s)), listen(s)
 				well := s.Accounts.Store
 				faulty := &sitetest.FaultyStore{Store: well, FailAt: n}
 				s.Accounts.Store = faulty
 				said := tried(s, func() { c.act(s, with) })
 				s.Accounts.Store = well
+				require.Subset(t, eventsOf(auditsOf(s)[had:]), told(), "call %d: told of what is not in the record", n)
 				if !faulty.Met {
 					require.Empty(t, said, "done, with a store that is well")
 					break
@@ -124,8 +125,12 @@ func TestActsWhereTheStoreFails(t *testing.T) {
 		method, path, _ := strings.Cut(name, " ")
 		before := member
 		switch {
+		case strings.Contains(path, "{webhook}"): // the worker has the store itself: internal/webhook fails it there
+			continue
 		case strings.Contains(path, "{invitation}"):
 			before = invitation
+		case strings.HasSuffix(path, "/unlink"):
+			before = linkedElsewhere
 		case strings.HasSuffix(path, "/approve"), strings.HasSuffix(path, "/refuse"):
 			before = waiting
 		}

@@ -64,6 +64,13 @@ type Journal struct {
 	Now  func() time.Time
 	// Recorder takes what failed.
 	Recorder *Recorder
+	// Teller takes what is committed, and what failed at once; nil: nobody listens.
+	Teller *Teller
+	// Written is called when rows of acts are committed; nil: nobody is told. It is quick.
+	Written func()
+	// Count is called with each row of an act that is committed, and with each that
+	// failed; nil: nobody counts. It is quick.
+	Count func(*store.Audit)
 }
 
 // Row is an event as it is stored. details are names and values by turns.
@@ -110,13 +117,49 @@ func (j *Journal) Write(tx store.Tx, row *store.Audit) error {
 	return tx.AddAudit(row)
 }
 
-// Tell writes the log lines of rows whose act is committed.
-func (j *Journal) Tell(rows ...store.Audit) {
-	if j == nil || j.Log == nil {
+// Names is what the accounts of an act are called, for who is told of it: an account that
+// the act removes has no name any more once it is told.
+type Names map[uuid.UUID]string
+
+// Name keeps what an account is called for who listens to an event. Where nobody does, and
+// of an account that is not there, it does nothing. It is called before the account goes.
+func (j *Journal) Name(tx store.Tx, names *Names, e Event, account uuid.UUID) {
+	if j == nil || !j.Teller.wants(string(e)) || (*names)[account] != "" {
+		return
+	}
+	if name := usernameOf(tx, account); name != "" {
+		if *names == nil {
+			*names = Names{}
+		}
+		(*names)[account] = name
+	}
+}
+
+// Tell writes the log lines of rows whose act is committed, and tells who listens.
+func (j *Journal) Tell(rows ...store.Audit) { j.TellOf(nil, rows...) }
+
+// TellOf is Tell with the names that Name has kept.
+func (j *Journal) TellOf(names Names, rows ...store.Audit) {
+	if j == nil || len(rows) == 0 {
 		return
 	}
 	for i := range rows {
-		j.line(&rows[i])
+		j.tell(names, &rows[i])
+	}
+	if j.Written != nil {
+		j.Written()
+	}
+}
+
+func (j *Journal) tell(names Names, row *store.Audit) {
+	if j.Log != nil {
+		j.line(row)
+	}
+	if j.Count != nil {
+		j.Count(row)
+	}
+	if j.Teller.wants(row.Event) {
+		j.Teller.take(Told{*row, names[row.Account]})
 	}
 }
 
@@ -146,7 +189,7 @@ func (j *Journal) Fail(c Caller, e Event, account uuid.UUID, details ...string) 
 		return
 	}
 	row := j.Row(c, e, account, details...)
-	j.Tell(row)
+	j.tell(nil, &row)
 	if j.Off || j.Recorder == nil {
 		return
 	}

@@ -15,6 +15,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -209,6 +210,8 @@ func TestALargeFile(t *testing.T) {
 	found, err := f.Breached(t.Context(), wanted)
 	require.NoError(t, err)
 	require.True(t, found)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
 	began := time.Now()
 	const tries = 1_000
 	for i := range tries {
@@ -216,7 +219,9 @@ func TestALargeFile(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, found)
 	}
-	t.Logf("%d MB: %v a search", size>>20, time.Since(began)/tries)
+	runtime.ReadMemStats(&after)
+	t.Logf("%d MB: %v and %d bytes a search", size>>20, time.Since(began)/tries, (after.TotalAlloc-before.TotalAlloc)/tries)
+	require.Less(t, (after.TotalAlloc-before.TotalAlloc)/tries, uint64(32<<10), "by whatever the size is")
 	require.Less(t, testing.AllocsPerRun(10, func() { _, _ = f.Breached(t.Context(), wanted) }), 100.0)
 }
 

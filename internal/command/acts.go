@@ -178,6 +178,26 @@ the password alone signs in: be sure who asks.
 	}
 }
 
+func (c *common) unlink() *cobra.Command {
+	return &cobra.Command{
+		Use: "unlink <account> <id>", Short: "Unlinks an account elsewhere, and ends all sign-ins", Args: cobra.ExactArgs(2),
+		Long: `
+Takes an account at a provider (oidc) from an account here, for who has lost it, or
+to somebody else, and ends all sign-ins. The id is that which 'show' has. The person
+is mailed a link that takes it back for seven days. Who has no password, passkey or
+other linked account then needs a link of yours (reset-link) to get in.
+`,
+		Example: "  $ caddy registration unlink ada 0197c2f4-6b2e-7d4a-9c41-5a5f3d1c7e20",
+		RunE: c.run(func(cmd *cobra.Command, args []string) error {
+			u, err := c.act(cmd, c.account(args[0], "unlink"), map[string]any{"id": args[1]})
+			if err != nil {
+				return err
+			}
+			return c.done(cmd, u, "The account elsewhere is unlinked, and %s signed out everywhere.%s", u.Username, u.unmailed())
+		}),
+	}
+}
+
 // acted is what a command says of the answer of an act.
 type acted struct {
 	ID       string `json:"id,omitempty"`

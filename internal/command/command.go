@@ -110,11 +110,11 @@ func AddTo(parent *cobra.Command, connect Connect, storeFile StoreFile) {
 	})
 	c.add(parent, "To look:", c.list(), c.show(), c.signIns(), c.audit())
 	c.add(
-		parent, "To make and change accounts:", c.create(), c.setPassword(), c.resetLink(), c.resetFactors(), c.setEmail(), c.setUsername(),
+		parent, "To make and change accounts:", c.create(), c.setPassword(), c.resetLink(), c.resetFactors(), c.unlink(), c.setEmail(), c.setUsername(),
 		c.group(), c.enable(), c.disable(), c.signOut(), c.deleteAccounts(),
 	)
 	c.add(parent, "Who may sign up:", c.invite(), c.invitations(), c.revokeInvitation(), c.approve(), c.refuse())
-	c.add(parent, "The server and its store:", c.doctor(), c.mail(), c.imports(), c.export(), c.backup(), c.restore())
+	c.add(parent, "The server and its store:", c.doctor(), c.mail(), c.webhooks(), c.imports(), c.export(), c.backup(), c.restore(), c.templates())
 	c.add(parent, "", c.help(parent))
 	refuseUnknown(parent)
 }

@@ -256,6 +256,7 @@ func TestSingleActs(t *testing.T) {
 		"reset-link ada --mail --json":  {`POST default/users/ada/reset-link {"mail":true}`, `{"mailed_to":"ada@example.com"}` + "\n"},
 		"reset-link ada":                {"POST default/users/ada/reset-link", "https://example.com/?signature=s\n"},
 		"set-email ada a@b.example":     {`POST default/users/ada/set-email {"email":"a@b.example"}`, "ada has the address ada@example.com, and is signed out everywhere.\n"},
+		"unlink ada 7":                  {`POST default/users/ada/unlink {"id":"7"}`, "The account elsewhere is unlinked, and ada signed out everywhere.\n"},
 		"set-username ada countess":     {`POST default/users/ada/set-username {"username":"countess"}`, "The account is called ada.\n"},
 	} {
 		m := &madeUp{}

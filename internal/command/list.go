@@ -120,6 +120,8 @@ type accountRecord struct {
 	DateJoined         string `json:"date_joined"`
 	LastLogin          string `json:"last_login"`
 	ClosingAt          string `json:"closing_at"`
+
+	Linked []linked `json:"linked_accounts"`
 }
 
 // state is one of states.

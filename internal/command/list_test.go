@@ -105,7 +105,7 @@ func shownAccount(req *http.Request) (int, string) {
 		return http.StatusOK, `{"seq":1,"at":"2026-11-26T23:31:28Z","event":"signed_up","account":"7","username":"ada","actor":"7","address":"::1","agent":"Firefox","details":{}}` + "\n" +
 			`{"seq":2,"at":"2026-11-26T23:31:28Z","event":"groups_changed","account":"7","username":"ada","actor":"admin","address":"","agent":"","details":{"b":"2","a":"1"}}` + "\n"
 	}
-	return http.StatusOK, `{"id":"7","username":"ada","email":"ada@example.com","first_name":"","is_active":true,"is_staff":false,"groups":["a","b"],"date_joined":"2026-11-26T23:31:28Z","last_login":null,"seat":12,"height":1.50,"email_verified":true,"awaits_verification":false,"awaits_approval":false,"email_unreachable":{"since":"2026-11-26T23:31:28Z"},"terms":{"version":"3","accepted":"2026-11-26T23:31:28Z"}}`
+	return http.StatusOK, `{"id":"7","username":"ada","email":"ada@example.com","first_name":"","is_active":true,"is_staff":false,"groups":["a","b"],"date_joined":"2026-11-26T23:31:28Z","last_login":null,"seat":12,"height":1.50,"linked_accounts":[{"id":"l","provider":"google","issuer":"https://accounts.google.com","name":"ada@gmail.example","created":"2026-11-26T23:31:28Z","last_used":"2026-11-26T23:31:28Z"},{"id":"m","provider":null,"issuer":"https://gone.example","name":"","created":"2026-11-26T23:31:28Z","last_used":"2026-11-26T23:31:28Z"}],"email_verified":true,"awaits_verification":false,"awaits_approval":false,"email_unreachable":{"since":"2026-11-26T23:31:28Z"},"terms":{"version":"3","accepted":"2026-11-26T23:31:28Z"}}`
 }
 
 func TestShow(t *testing.T) {
@@ -115,6 +115,7 @@ func TestShow(t *testing.T) {
 	require.Equal(t, strings.Join([]string{
 		"state\tactive", "id\t7", "username\tada", "email\tada@example.com", "is_staff\tno", "groups\ta b", "date_joined\t2026-11-26T23:31:28Z",
 		"seat\t12", "height\t1.50", "email_verified\tyes", "email_unreachable\tsince 2026-11-26T23:31:28Z", "terms\t3, accepted 2026-11-26T23:31:28Z",
+		"linked\tgoogle\tada@gmail.example\t2026-11-26T23:31:28Z\t2026-11-26T23:31:28Z\tl", "linked\thttps://gone.example\t\t2026-11-26T23:31:28Z\t2026-11-26T23:31:28Z\tm",
 		"session\tsession\t2026-11-26T23:31:28Z\t2026-11-26T23:31:28Z\t2026-12-26T23:31:28Z\t::1\tFirefox",
 		"act\t2026-11-26T23:31:28Z\tsigned_up\t\t::1\t", "act\t2026-11-26T23:31:28Z\tgroups_changed\tadmin\t\ta=1 b=2", "",
 	}, "\n"), out)

@@ -117,3 +117,38 @@ func TestDoctorIsTold(t *testing.T) {
 		require.EqualError(t, err, "no mailer")
 	}
 }
+
+func TestWebhooksAreTold(t *testing.T) {
+	const row = `{"id":"3f2a9c01","url":"https://app.example.com/…","state":"failing","since":"2026-11-26T20:00:00Z","waiting":3,"more":false,"refused":1,"told":"2026-11-26T19:00:00Z","missed":"2026-11-26T20:02:00Z","error":"it answered 500"}` + "\n"
+	m := answering(row)
+	out, _, err := m.run(t, "", "webhooks")
+	require.NoError(t, err)
+	require.Equal(t, "3f2a9c01\thttps://app.example.com/…\tfailing\t2026-11-26T20:00:00Z\t3\t1\t2026-11-26T19:00:00Z\t2026-11-26T20:02:00Z\tit answered 500\n", out)
+	out, _, err = m.run(t, "", "webhooks", "--json")
+	require.NoError(t, err)
+	require.Equal(t, row, out)
+	out, _, err = answering(`{"id":"3f2a9c01","state":"works","waiting":2000,"more":true}`+"\n").run(t, "", "webhooks")
+	require.NoError(t, err)
+	require.Contains(t, out, "2000 or more")
+
+	m = answering(row)
+	out, _, err = m.run(t, "", "webhooks", "--retry")
+	require.NoError(t, err)
+	require.Equal(t, "https://app.example.com/… is tried at once.\n", out)
+	require.Equal(t, []string{"GET default/webhooks", "POST default/webhooks/3f2a9c01/retry"}, m.asked)
+	out, _, err = m.run(t, "", "webhooks", "--skip", "-y", "3f2a9c01")
+	require.NoError(t, err)
+	require.Contains(t, out, "is not told what waited")
+	for says, args := range map[string][]string{
+		"in a script, write -y":       {"--skip", "3f2a9c01"},
+		"say what to do with it":      {"3f2a9c01"},
+		"[enable retry] were all set": {"--retry", "--enable"},
+	} {
+		_, _, err := answering(row).run(t, "", append([]string{"webhooks"}, args...)...)
+		require.ErrorContains(t, err, says)
+	}
+	_, _, err = answering(row+row).run(t, "", "webhooks", "--retry")
+	require.ErrorContains(t, err, "there are several endpoints")
+	_, _, err = answering("").run(t, "", "webhooks", "--enable")
+	require.ErrorContains(t, err, "no webhook is configured")
+}

@@ -4,6 +4,7 @@ package command
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -24,10 +25,11 @@ func (c *common) show() *cobra.Command {
 	return &cobra.Command{
 		Use: "show <account>", Short: "Shows one account, its sign-ins and what was done last", Args: cobra.ExactArgs(1),
 		Long: `
-Shows one account, by its username, its e-mail address or its id: its fields, its
-sign-ins and the last rows of the record of acts. In a pipe the sign-ins are lines
-that begin with "session", the acts lines that begin with "act". With --json it
-prints the account alone; 'sessions' and 'audit' have the rest.
+Shows one account, by its username, its e-mail address or its id: its fields, the
+accounts elsewhere that it is linked to, its sign-ins and the last rows of the record
+of acts. In a pipe the linked accounts are lines that begin with "linked", the
+sign-ins such with "session", the acts such with "act". With --json it prints the
+account alone; 'sessions' and 'audit' have the rest.
 `,
 		Example: "  $ caddy registration show ada\n  $ caddy registration show ada@example.com --json",
 		RunE: c.run(func(cmd *cobra.Command, args []string) error {
@@ -63,6 +65,9 @@ func (c *common) showAll(cmd *cobra.Command, raw []byte, u *accountRecord) error
 	if err := fields.flush(); err != nil {
 		return err
 	}
+	if err := showLinked(cmd, u.Linked); err != nil {
+		return err
+	}
 	err := section(c, cmd, "session", "\nSign-ins:\n", c.account(u.ID, "sessions"), signInTitles, signInCells)
 	if err != nil {
 		return err
@@ -75,6 +80,33 @@ func (c *common) showAll(cmd *cobra.Command, raw []byte, u *accountRecord) error
 		}
 		return []string{t.time(a.At), a.Event, by, a.Address, a.details()}
 	})
+}
+
+// linked is an account elsewhere.
+type linked struct {
+	ID, Provider, Issuer, Name, Created string
+	LastUsed                            string `json:"last_used"`
+}
+
+// showLinked prints the accounts elsewhere that an account is linked to, as section does.
+func showLinked(cmd *cobra.Command, list []linked) error {
+	if len(list) == 0 {
+		return nil
+	}
+	t := newTable(cmd, "PROVIDER", "NAME", "LINKED", "LAST USED", "ID")
+	if t.columns {
+		_, _ = t.out.WriteString("\nLinked accounts:\n") // the error comes again at the next word
+	}
+	for _, l := range list {
+		row := []string{cmp.Or(l.Provider, l.Issuer), l.Name, t.time(l.Created), t.time(l.LastUsed), l.ID}
+		if !t.columns {
+			row = slices.Insert(row, 0, "linked")
+		}
+		if err := t.row(row...); err != nil {
+			return err
+		}
+	}
+	return t.flush()
 }
 
 // section prints the records of another operation: below a title on a terminal, each
@@ -117,7 +149,7 @@ func (a *act) details() string {
 }
 
 // members are those of an account, in their order, for people: without what the state
-// says already and what is empty.
+// says already, what has lines of its own and what is empty.
 func (t *table) members(raw []byte) (rows [][]string) {
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
@@ -132,7 +164,7 @@ func (t *table) members(raw []byte) (rows [][]string) {
 		if terms, ok := value.(map[string]any); ok && key == "terms" {
 			value = fmt.Sprintf("%s, accepted %s", t.value(terms["version"]), t.value(terms["accepted"]))
 		}
-		if text := t.value(value); text != "" && !slices.Contains([]string{"is_active", "awaits_verification", "awaits_approval"}, key) {
+		if text := t.value(value); text != "" && !slices.Contains([]string{"is_active", "awaits_verification", "awaits_approval", "linked_accounts"}, key) {
 			rows = append(rows, []string{key, text})
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/siting"
+	"github.com/seed-928992b0/caddy-registration/internal/webhook"
 )
 
 var checks = []check{
@@ -25,6 +26,7 @@ var checks = []check{
 		return "the mailer " + f.Mailer + " has last delivered a mail at " + told(f.Mail.Succeeded)
 	}},
 	{"mail_queue", lookAtQueue, func(f *Facts) string { return countedMails(f.Backlog.Count) }},
+	{"webhooks", lookAtWebhooks, func(f *Facts) string { return countedEndpoints(len(f.Webhooks)) }},
 	{"trusted_proxies", lookAtProxies, func(*Facts) string { return "requests come from their clients, or through proxies that are named" }},
 	{"clock", lookAtClock, func(f *Facts) string { return "the clock says " + told(f.Now) }},
 	{"versions", func(*Facts) []Finding { return nil }, func(f *Facts) string { return strings.Join(f.Versions, ", ") }},
@@ -132,6 +134,38 @@ func lookAtQueue(f *Facts) []Finding {
 		level = Fault
 	}
 	return []Finding{{level, "", countedMails(f.Backlog.Count) + ", the oldest since " + told(f.Backlog.Oldest), "why: " + mailQueue}}
+}
+
+// webhookFails is for how long an endpoint fails before that is more than a restart of it.
+const webhookFails = 5 * time.Minute
+
+func lookAtWebhooks(f *Facts) (out []Finding) {
+	for _, w := range f.Webhooks {
+		at := fmt.Sprintf("the endpoint %s of a webhook at %s", w.ID, w.Host)
+		switch {
+		case w.State == webhook.StateOff:
+			out = append(out, Finding{Advice, "", fmt.Sprintf("%s has said %s that it wants no more (410): it is told nothing", at, told(w.Since)), "take its line webhook away, or mend the endpoint, then: caddy registration webhooks --enable " + w.ID})
+		case w.State == webhook.StateFailing:
+			level := Advice
+			if f.Now.Sub(w.Since) >= webhookFails {
+				level = Fault
+			}
+			out = append(out, Finding{level, "", fmt.Sprintf("%s takes nothing since %s: %s", at, told(w.Since), w.Words), "mend the endpoint: what waits is told then, for three days; at once with: caddy registration webhooks --retry " + w.ID})
+		case w.Refused > 0:
+			out = append(out, Finding{Advice, "", fmt.Sprintf("%s has refused %d messages, which come again for three days; the last time: %s", at, w.Refused, w.Words), "look into the endpoint's own log"})
+		}
+	}
+	return out
+}
+
+func countedEndpoints(n int) string {
+	switch n {
+	case 0:
+		return "no webhook is configured"
+	case 1:
+		return "the endpoint of the webhook takes what it is told"
+	}
+	return fmt.Sprintf("%d endpoints of webhooks take what they are told", n)
 }
 
 func countedMails(n int) string {

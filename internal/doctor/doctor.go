@@ -11,6 +11,7 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
 	"github.com/seed-928992b0/caddy-registration/internal/siting"
+	"github.com/seed-928992b0/caddy-registration/internal/webhook"
 )
 
 // A Level is how bad a finding is.
@@ -60,6 +61,8 @@ type Facts struct {
 	Mail    outbox.Health
 	Backlog outbox.Backlog
 	Proxies ProxyFacts
+	// Webhooks are how the endpoints do.
+	Webhooks []webhook.Status
 	// Versions of what runs, as they are told.
 	Versions []string
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/outbox"
 	"github.com/seed-928992b0/caddy-registration/internal/siting"
+	"github.com/seed-928992b0/caddy-registration/internal/webhook"
 )
 
 // healthy is a realm that nothing is to be said of.
@@ -34,6 +35,14 @@ func TestAHealthyRealmIsFine(t *testing.T) {
 	require.Equal(t, Fine, worstOf(found))
 	require.Contains(t, found, Finding{Fine, "mail_queue", "1 mail waits", ""})
 	require.Contains(t, found, Finding{Fine, "versions", "Caddy v2, go1.26", ""})
+	require.Contains(t, found, Finding{Fine, "webhooks", "no webhook is configured", ""})
+	for n, want := range map[int]string{1: "the endpoint of the webhook takes what it is told", 2: "2 endpoints of webhooks take what they are told"} {
+		f := healthy()
+		f.Webhooks = make([]webhook.Status, n)
+		require.Contains(t, Look(f), Finding{Fine, "webhooks", want, ""})
+		f.Webhooks[0].State, f.Webhooks[0].Since = webhook.StateFailing, f.Now.Add(-time.Minute)
+		require.NotContains(t, Look(f), Finding{Fine, "webhooks", want, ""})
+	}
 	other := healthy()
 	other.BaseURL, other.Store, other.Backlog, other.Seen = "", StoreFacts{}, outbox.Backlog{}, time.Time{}
 	found = Look(other)
@@ -49,6 +58,15 @@ func TestFindings(t *testing.T) {
 		code          string
 		message, mend string
 	}{
+		"an endpoint that is gone": {func(f *Facts) {
+			f.Webhooks = []webhook.Status{{ID: "3f2a9c01", Host: "app.example.com", State: webhook.StateOff, Since: f.Now.Add(-time.Hour)}}
+		}, Advice, "webhooks", "3f2a9c01 of a webhook at app.example.com has said 2026-11-26 19:00:00 UTC that it wants no more (410)", "caddy registration webhooks --enable 3f2a9c01"},
+		"an endpoint that fails": {func(f *Facts) {
+			f.Webhooks = []webhook.Status{{ID: "3f2a9c01", Host: "app.example.com", State: webhook.StateFailing, Since: f.Now.Add(-time.Hour), Words: "it answered 500"}}
+		}, Fault, "webhooks", "takes nothing since 2026-11-26 19:00:00 UTC: it answered 500", "caddy registration webhooks --retry 3f2a9c01"},
+		"an endpoint that refuses": {func(f *Facts) {
+			f.Webhooks = []webhook.Status{{Host: "app.example.com", State: webhook.StateWorks, Refused: 3, Words: "it answered 422"}}
+		}, Advice, "webhooks", "has refused 3 messages, which come again for three days; the last time: it answered 422", "own log"},
 		"base_url is none of the hosts": {func(f *Facts) {
 			f.Sites = siting.Warnings([]siting.Place{{Source: "Caddyfile:3", Path: "/accounts", BaseURL: "https://example.com", Hosts: []string{"accounts.example.com"}, Ports: []string{"443"}, TLS: true}})
 		}, Fault, "base_url", "Caddyfile:3: base_url is https://example.com, but these accounts are at https://accounts.example.com", "base_url https://accounts.example.com"},

@@ -52,6 +52,8 @@ type Field struct {
 	// ReadOnly fields are ignored in every input: an account's owner never
 	// writes them, however the lists are configured.
 	ReadOnly bool
+	// Once: an account's owner can't change it any more once it has a value (Settled).
+	Once bool
 	// MinLength and MaxLength are in characters; of textual kinds alone.
 	MinLength, MaxLength int
 	// Min and max bound an ordered kind: int64, float64, a date's text; nil: none.

@@ -164,10 +164,13 @@ func (in Input) Field(f *Field, required bool, u *store.User, errs *refusal.Fiel
 		return false
 	}
 	if f.Extra {
-		parsed, refusal := f.Read(v, required)
-		if refusal != nil {
-			*errs = append(*errs, *refusal)
-		} else {
+		parsed, wrong := f.Read(v, required)
+		switch {
+		case wrong != nil:
+			*errs = append(*errs, *wrong)
+		case required && f.Kind == KindBoolean && parsed == false: // a box that has to be ticked
+			*errs = append(*errs, refusal.FieldError{Field: f.Name, Code: refusal.CodeRequired, Message: "invalid.unticked"})
+		default:
 			f.Assign(u, parsed)
 		}
 		return true

@@ -98,7 +98,22 @@ func (q *KeyIndex) KeysOf(u *store.User) []store.Key {
 			keys = append(keys, store.Key{Field: store.WaitingKey, Value: key})
 		}
 	}
-	return programKeys(passkeyKeys(keys, u), u)
+	for _, email := range u.FurtherEmails {
+		if key := (store.Key{Field: Email, Value: EmailKey(email)}); !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return linkedKeys(programKeys(passkeyKeys(keys, u), u), u)
+}
+
+// linkedKeys adds the keys of the accounts elsewhere by which one signs in to an account:
+// each is one account's alone. One that was unlinked can be linked to any.
+func linkedKeys(keys []store.Key, u *store.User) []store.Key {
+	for i := range u.LinkedAccounts {
+		l := &u.LinkedAccounts[i]
+		keys = append(keys, store.Key{Field: store.LinkedKey, Value: store.LinkedValue(l.Issuer, l.Subject)})
+	}
+	return keys
 }
 
 // PasskeyKey is the keyspace of passkeys: each is one account's alone, and so is one that

@@ -25,6 +25,8 @@ type Set struct {
 	// what must be there.
 	Register, Profile                 []*Field
 	RegisterRequired, ProfileRequired map[string]bool
+	// Asked are those of Register for which the page of the sign-up has an input.
+	Asked []*Field
 }
 
 // Use says which fields of a realm are for what, by their names.
@@ -33,6 +35,9 @@ type Use struct {
 	// e-mail address; editable, those that
 	// he changes; login, those by which he signs in.
 	Public, Hidden, Editable, Login []string
+	// Asked are what the page of the sign-up asks for, in this order; nil: all but the names
+	// of a person.
+	Asked []string
 	// Email: a sign-up takes an address whoever sees it, to confirm the account by it.
 	Email bool
 }
@@ -61,6 +66,7 @@ func NewSet(all []*Field, use Use) *Set {
 		}
 	}
 	set.sortByForm(use)
+	set.Asked = set.asked(use.Asked)
 	return set
 }
 
@@ -81,6 +87,19 @@ func (set *Set) sortByForm(use Use) {
 			set.ProfileRequired[f.Name] = required
 		}
 	}
+}
+
+// asked are the inputs of the page of the sign-up.
+func (set *Set) asked(names []string) (asked []*Field) {
+	if names == nil {
+		return slices.DeleteFunc(slices.Clone(set.Register), func(f *Field) bool { return f.Name == FirstName || f.Name == LastName })
+	}
+	for _, name := range names {
+		if f, ok := set.ByName[name]; ok && slices.Contains(set.Register, f) {
+			asked = append(asked, f)
+		}
+	}
+	return asked
 }
 
 // IsPublic reports whether a field is shown to the account's owner.

@@ -25,10 +25,11 @@ type Spec struct {
 	// `text`, `email`, `url`, `integer`, `number`, `boolean`, `date` or
 	// `choice`. Required.
 	Type string `json:"type"`
-	// What the built-in pages call it. Default: made from the name.
+	// What the built-in pages call it. That of a boolean may have links, such as
+	// `I accept the [terms](/terms.html)`. Default: made from the name.
 	Label string `json:"label,omitempty"`
-	// Whether sign-up, and a full update of the profile, need a value. A
-	// boolean only has to be there, true or false. Default: false.
+	// Whether sign-up, and a full update of the profile, need a value, which of a
+	// boolean is true: a box that has to be ticked. Default: false.
 	Required bool `json:"required,omitempty"`
 	// Whether no two accounts may have the same value (text and e-mail
 	// addresses without regard to case). Only such a field can be a login
@@ -40,6 +41,9 @@ type Spec struct {
 	// Whether it is ignored in inputs, so that only an administrator sets it.
 	// Default: false.
 	ReadOnly bool `json:"read_only,omitempty"`
+	// Whether who has the account sets it once, at sign-up or later, and can't change it then:
+	// from there on it is ignored in inputs, as with `read_only`. Default: false.
+	Once bool `json:"once,omitempty"`
 	// What an account reads as that has no value. Default: the empty text for
 	// text, email and url; false for boolean; null for the rest.
 	Default json.RawMessage `json:"default,omitempty"`
@@ -65,7 +69,7 @@ var fieldNamePattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,49}$`)
 func New(s Spec, reserved []string) (*Field, error) {
 	f := &Field{
 		Name: s.Name, Kind: Kind(s.Type), Extra: true, Label: s.Label, Unique: s.Unique, Required: s.Required,
-		Hidden: s.Hidden, ReadOnly: s.ReadOnly, MinLength: s.MinLength, MaxLength: s.MaxLength, Pattern: s.Pattern, Choices: s.Choices,
+		Hidden: s.Hidden, ReadOnly: s.ReadOnly, Once: s.Once, MinLength: s.MinLength, MaxLength: s.MaxLength, Pattern: s.Pattern, Choices: s.Choices,
 	}
 	f.Label = cmp.Or(f.Label, labelOf(s.Name))
 	f.Get = func(u *store.User) any { return f.stored(u) }
@@ -160,6 +164,20 @@ func (f *Field) checkOptions(s Spec, bad badFunc) {
 	}
 	if s.Required && (s.ReadOnly || s.Hidden) {
 		bad("required", "nobody could fill it in, because it is read_only or hidden; remove one of the two")
+	}
+	if s.Once && (s.ReadOnly || s.Hidden) {
+		bad("once", "nobody could set it even once, because it is read_only or hidden; remove one of the two")
+	}
+	f.checkLabel(bad)
+}
+
+func (f *Field) checkLabel(bad badFunc) {
+	if f.Kind == KindBoolean {
+		for _, href := range linksIn(f.Label) {
+			if !isLink(href) {
+				bad("label", "%q is no address that a label can lead to; write a path on this site, such as [terms](/terms.html), or an http or https address", href)
+			}
+		}
 	}
 	if strings.ContainsFunc(f.Label, func(r rune) bool { return r < ' ' }) || len(f.Label) > 200 {
 		bad("label", "has a control character or more than 200 bytes; write a short line")

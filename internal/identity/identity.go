@@ -64,7 +64,9 @@ func alphanumeric(c byte) bool {
 
 // Strip removes from a request what a client sent under our names: headers,
 // trailers, declared or not, and the members of Connection that would make the next
-// proxy drop the headers that the guard sets.
+// proxy drop the headers that the guard sets. It also removes a wish to go on with another
+// protocol than WebSocket: under one that carries requests (h2c), what comes next would pass
+// nobody but the app.
 func Strip(req *http.Request) {
 	for name := range req.Header {
 		if isIdentity(name) {
@@ -72,6 +74,9 @@ func Strip(req *http.Request) {
 		}
 	}
 	stripConnection(req.Header)
+	if wishes := req.Header["Upgrade"]; len(wishes) > 1 || len(wishes) == 1 && !strings.EqualFold(wishes[0], "websocket") {
+		delete(req.Header, "Upgrade")
+	}
 	stripTrailers(req)
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/internal/webhook"
 	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -36,7 +37,7 @@ type Options struct {
 	Now func() time.Time
 	// Hasher replaces the pool that all realms of a process share; nil: that one.
 	Hasher *password.Pool
-	// Unopened leaves the store to Start; Courier and Resources are nil.
+	// Unopened leaves the store to Start; Courier, Webhooks and Resources are nil.
 	Unopened bool
 }
 
@@ -48,6 +49,7 @@ type Realm struct {
 	Letters   letter.Options
 	Resources *Resources
 	Courier   *outbox.Courier
+	Webhooks  *webhook.Sender
 	// Handler is the root's *Handler for it; NewGuard makes a *Guard.
 	Handler  any
 	NewGuard func() any

@@ -55,7 +55,7 @@ func (w *Walker) send(method, path, accept, contentType, body string) (int, stri
 	w.T.Helper()
 	status, header, answer := w.Client.Send(method, path, accept, contentType, body)
 	where := fmt.Sprintf("%s %s for %s: %d", method, path, accept, status)
-	if answer == "" {
+	if answer == "" || path == "/" { // the front page is the site's own
 		return status, header.Get("Location")
 	}
 	w.seen++

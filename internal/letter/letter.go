@@ -9,27 +9,23 @@ import (
 	"errors"
 	"fmt"
 	htmltemplate "html/template"
-	"io/fs"
 	"net/url"
-	"os"
-	"path"
-	"path/filepath"
+	"slices"
 	"strings"
 	texttemplate "text/template"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
+	"github.com/seed-928992b0/caddy-registration/internal/palette"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/store"
-	"github.com/seed-928992b0/caddy-registration/templates"
 )
 
 // MailData is what a mail template can mention.
@@ -58,6 +54,14 @@ type MailData struct {
 	// Factor is the type of the factor that was added or removed, such as "totp"; empty
 	// where the mail is about none, or about one that is long forgotten.
 	Factor string
+	// Time, Device and Address are when, on what and from which IP address was done what a
+	// notice tells of, in words; empty where the mail tells of nothing, or it is not known.
+	Time, Device, Address string
+	// Tokens: tokens for programs go on, in the mail about a new password.
+	Tokens bool
+	// Gone: the address that is written to is no longer one of the account's, in the mail
+	// which says that a way back was used.
+	Gone bool
 	// Paragraphs are what an owner has written himself.
 	Paragraphs []string
 	// Waiting and SignedUp name accounts to an owner: those that wait for his approval,
@@ -65,38 +69,22 @@ type MailData struct {
 	Waiting, SignedUp []string
 	More              bool
 
-	Loc *text.Locale
+	// Logo is the picture that stands for the site in HTML; nil: its name does.
+	Logo *MailLogo
+
+	Loc     *text.Locale
+	accent  palette.Accent
+	changes string // of addresses, see account.EmailAdded
 }
 
 // T is the message of the catalogue with this id. It can mention {site},
-// {host}, {period}, {date}, {email}, {name} and {username}.
+// {host}, {period}, {date}, {time}, {device}, {address}, {email}, {name} and {username}.
 func (d MailData) T(id string) (string, error) {
-	return d.Loc.Message(id, text.Params{"site": d.Site, "host": d.Host, "period": d.Period, "date": d.Date, "email": hostname.DisplayAddress(d.Email), "name": d.User.Name, "username": d.User.Username})
+	return d.Loc.Message(id, text.Params{"site": d.Site, "host": d.Host, "period": d.Period, "date": d.Date, "email": hostname.DisplayAddress(d.Email), "name": d.User.Name, "username": d.User.Username, "time": d.Time, "device": d.Device, "address": d.Address})
 }
 
 // Lang is the BCP 47 tag of the mail's language.
 func (d MailData) Lang() string { return d.Loc.Name }
-
-// wrap breaks a text at 72 columns, as plain-text mail is read.
-func wrap(text string) string {
-	var out strings.Builder
-	column := 0
-	for i, word := range strings.Fields(text) {
-		width := utf8.RuneCountInString(word)
-		switch {
-		case i == 0:
-		case column+1+width > 72:
-			out.WriteByte('\n')
-			column = 0
-		default:
-			out.WriteByte(' ')
-			column++
-		}
-		out.WriteString(word)
-		column += width
-	}
-	return out.String()
-}
 
 // MailUser is what a mail template can mention of an account. Until the address
 // that is written to is confirmed for it, a stranger may have made the account:
@@ -123,6 +111,7 @@ type Templates struct {
 	options   Options
 	languages *text.Languages
 	site      string
+	logo      *logo
 	Of        map[string]map[store.MailKind]mailTemplate // by language
 }
 
@@ -148,126 +137,17 @@ func NewRenderer(t *Templates, signing Signing, now func() time.Time) *Renderer 
 	return &Renderer{Templates: t, signing: signing, now: now}
 }
 
-// inLanguageName is the name of a template in one language: body.txt becomes
-// body.de.txt.
-func inLanguageName(name, language string) string {
-	ext := path.Ext(name)
-	return strings.TrimSuffix(name, ext) + "." + language + ext
-}
-
-// readMailTemplate returns a template in a language: the owner's own for it or
-// for one that it rests on, else the one for all languages.
-func readMailTemplate(folder string, l *text.Locale, name string, named bool) (string, error) {
-	if folder != "" {
-		for _, language := range l.Lineage {
-			raw, err := readTemplate(folder, inLanguageName(name, language), false)
-			if !errors.Is(err, fs.ErrNotExist) {
-				return raw, err
-			}
-		}
-	}
-	return readTemplate(folder, name, named)
-}
-
-// readTemplate returns a template file: the owner's if there is one, else the
-// built-in one. A file that the owner names has to be one of the two.
-func readTemplate(folder, name string, named bool) (string, error) {
-	if folder != "" {
-		if !filepath.IsLocal(filepath.FromSlash(name)) {
-			return "", fmt.Errorf("template %q: write a path inside the templates folder", name)
-		}
-		raw, err := os.ReadFile(filepath.Join(folder, filepath.FromSlash(name))) //nolint:gosec // the owner names the folder; name is local
-		if err == nil {
-			return string(raw), nil
-		}
-		if !errors.Is(err, fs.ErrNotExist) || named && !IsBuiltIn(name) {
-			return "", fmt.Errorf("template %q: %w", name, err)
-		}
-	}
-	raw, err := templates.FS.ReadFile(name)
-	if err != nil {
-		return "", fmt.Errorf("template %q: %w", name, err)
-	}
-	return string(raw), nil
-}
-
-// IsBuiltIn reports whether there is a built-in mail template of this name, such as
-// register/body.html.
-func IsBuiltIn(name string) bool {
-	switch path.Base(name) {
-	case "subject.txt", "body.txt", "body.html":
-		_, err := fs.Stat(templates.FS, name)
-		return err == nil
-	}
-	return false
-}
-
-// loadMailTemplate reads and parses the parts of one message in one language.
-func loadMailTemplate(folder string, l *text.Locale, kind store.MailKind, s Files) (t mailTemplate, err error) {
-	subject, named := s.Subject, s.Subject != ""
-	if !named {
-		subject = path.Join(string(kind), "subject.txt")
-	}
-	textName, htmlName := s.TextBody, s.HTMLBody
-	switch {
-	case strings.HasSuffix(s.Body, ".html"):
-		htmlName = s.Body
-	case s.Body != "":
-		textName = s.Body
-	}
-	bodyNamed := textName != "" || htmlName != ""
-	if !bodyNamed {
-		textName, htmlName = path.Join(string(kind), "body.txt"), path.Join(string(kind), "body.html")
-	}
-	if t.subject, err = parseMailText(folder, l, subject, named); err != nil {
-		return t, err
-	}
-	if textName != "" {
-		if t.text, err = parseMailText(folder, l, textName, bodyNamed); err != nil {
-			return t, err
-		}
-	}
-	if htmlName != "" {
-		raw, err := readMailTemplate(folder, l, htmlName, bodyNamed)
-		if err != nil {
-			return t, err
-		}
-		layout, err := readMailTemplate(folder, l, mailLayout, false)
-		if err != nil {
-			return t, err
-		}
-		if t.html, err = htmltemplate.New(mailLayout).Option("missingkey=error").Parse(layout); err != nil {
-			return t, fmt.Errorf("template %q: %w", mailLayout, err)
-		}
-		if t.html, err = t.html.New(htmlName).Parse(raw); err != nil {
-			return t, fmt.Errorf("template %q: %w", htmlName, err)
-		}
-	}
-	return t, nil
-}
-
-// mailLayout is the frame of the built-in HTML bodies, which define what stands
-// in it. A body that does not call it stands alone.
-const mailLayout = "mail/layout.html"
-
-func parseMailText(folder string, l *text.Locale, name string, named bool) (*texttemplate.Template, error) {
-	raw, err := readMailTemplate(folder, l, name, named)
-	if err != nil {
-		return nil, err
-	}
-	t, err := texttemplate.New(name).Funcs(texttemplate.FuncMap{"wrap": wrap}).Option("missingkey=error").Parse(raw)
-	if err != nil {
-		return nil, fmt.Errorf("template %q: %w", name, err)
-	}
-	return t, nil
-}
-
 // Options is what an owner has decided about his mails.
 type Options struct {
 	// From and ReplyTo are addresses as the headers have them.
 	From, ReplyTo string
 	// Title is the name of the site; "": its host is.
 	Title string
+	// Logo is the image file that stands for it; "": there is none. One that mail programs
+	// can't be trusted to show, or that is large, is left out.
+	Logo string
+	// Accent is the colour of buttons and links; zero: the built-in one.
+	Accent palette.Accent
 	// Templates is the owner's folder; "": there is none.
 	Templates string
 	// Files names the owner's files of a message.
@@ -292,25 +172,36 @@ type Link struct {
 // NewTemplates loads all templates and renders each once with sample data,
 // so that a broken one is an error now and not at the first mail.
 func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error) {
-	r := &Templates{options: o, languages: l, site: site, Of: map[string]map[store.MailKind]mailTemplate{}}
+	r := &Templates{options: o, languages: l, site: site, logo: readLogo(o.Logo), Of: map[string]map[store.MailKind]mailTemplate{}}
 	kinds := []store.MailKind{
 		store.MailVerifyRegistration, store.MailResetPassword,
-		store.MailVerifyEmail, store.MailEmailInUse, store.MailEmailChanged,
+		store.MailVerifyEmail, store.MailEmailInUse, store.MailEmailChanged, store.MailEmailsChanged, store.MailEmailsRestored, store.MailResetByUndo,
 		store.MailPasswordChanged, store.MailLoginChanged, store.MailApproved, store.MailRefused, store.MailInvitation, store.MailLoginCode, store.MailSignUps, store.MailTest,
 		store.MailAccountCreated, store.MailSetPassword, store.MailAccountClosed, store.MailAccountGone,
-		store.MailFactorAdded, store.MailFactorRemoved, store.MailFactorGuessed, store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade, store.MailFactorsReset, store.MailProgramToken,
+		store.MailFactorAdded, store.MailFactorRemoved, store.MailFactorGuessed, store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade, store.MailFactorsReset, store.MailProgramToken, store.MailDataExported, store.MailNewDevice,
+	}
+	if err := o.checkFolder(kinds); err != nil {
+		return nil, err
 	}
 	for _, in := range l.Locales {
 		r.Of[in.Name] = map[store.MailKind]mailTemplate{}
 		for _, kind := range kinds {
+			if o.Templates == "" && o.Files[kind] == (Files{}) {
+				t, err := builtIn(kind)
+				if err != nil {
+					return nil, err
+				}
+				r.Of[in.Name][kind] = t
+				continue
+			}
 			t, err := loadMailTemplate(o.Templates, in, kind, o.Files[kind])
 			if err != nil {
 				return nil, err
 			}
 			r.Of[in.Name][kind] = t
-			sample := MailData{Loc: in, Site: "example.com", Host: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Code: "123456", Period: "7 days", Date: "1 January 2026", Email: "ada@example.com", Factor: string(store.FactorTOTP), User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}, Paragraphs: []string{"…"}, Waiting: []string{"bob"}, SignedUp: []string{"eve"}, More: true}
+			sample := MailData{Loc: in, Site: "example.com", Host: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Code: "123456", Period: "7 days", Date: "1 January 2026", Email: "ada@example.com", Factor: string(store.FactorTOTP), Time: "1 January 2026, 10:00 UTC", Device: "Firefox, Linux", Address: "192.0.2.1", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}, Paragraphs: []string{"…"}, Waiting: []string{"bob"}, SignedUp: []string{"eve"}, More: true, Logo: &MailLogo{}, changes: account.EmailAdded + " ada@example.org"}
 			if _, _, _, err := t.Render(sample); err != nil {
-				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Host, .Link, .UserID, .Timestamp, .Signature, .Code, .Period, .Date, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Factor, .Paragraphs, .Waiting, .SignedUp, .More, .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
+				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Host, .Link, .UserID, .Timestamp, .Signature, .Code, .Period, .Date, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Factor, .Time, .Device, .Address, .Circumstances, .Changes, .Gone, .Tokens, .Paragraphs, .Waiting, .SignedUp, .More, .Logo, .Accent, .OnAccent, .AccentDark, .OnAccentDark, .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
 			}
 		}
 	}
@@ -355,15 +246,16 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 		u = &store.User{ID: uuid.Nil}
 	}
 	l := r.languages.Named(m.Language)
-	data := MailData{Loc: l, Site: cmp.Or(r.options.Title, r.site), Host: r.site, Email: m.To, User: r.options.MailUser(u, m.To), Link: r.signing.Pages[m.Kind]}
+	data := MailData{Loc: l, Site: cmp.Or(r.options.Title, r.site), Host: r.site, Email: m.To, User: r.options.MailUser(u, m.To), Link: r.signing.Pages[m.Kind], accent: r.options.Accent, Logo: r.logo.of(m)}
 	if purpose, ok := account.Purposes[m.Kind]; ok && m.Kind != store.MailLoginCode {
 		to := r.signing.Links[purpose]
-		claim := sign.Claim{Purpose: purpose, User: u.ID, Time: r.now(), State: r.signing.State(purpose, u, account.AboutOf(m))}
+		about := account.AboutOf(m, u)
+		claim := sign.Claim{Purpose: purpose, User: u.ID, Time: r.now(), State: r.signing.State(purpose, u, about)}
 		if claim.State == nil { // by the clock, which may be wrong
 			return nil, errors.New("its link would be dead on arrival: its time is over")
 		}
-		if purpose == sign.PurposeRegisterEmail || purpose == sign.PurposeUndoEmail || purpose == sign.PurposeUndoFactor {
-			claim.Email = account.AboutOf(m)
+		if purpose.Param() != "" {
+			claim.Email = about
 		}
 		data.UserID, data.Timestamp, data.Signature = u.ID.String(), claim.Timestamp(), r.signing.Signer.Sign(claim)
 		link, err := sign.LinkURL(to.URL, claim, data.Signature, m.Next)
@@ -371,6 +263,9 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 			return nil, err
 		}
 		data.Link, data.Period = link, l.Text(text.InWords(to.Period))
+	}
+	if account.TellsOfAct(m.Kind) && !m.Queued.IsZero() {
+		data.Time, data.Device, data.Address = l.Moment(m.Queued.Format(time.RFC3339)), m.Device, m.Address
 	}
 	if err := r.fill(&data, m, u); err != nil { // nothing that time mends
 		return nil, &mail.Error{Permanent: true, Err: err}
@@ -386,7 +281,7 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 	}
 	return &mail.Message{
 		ID: m.MessageID, From: r.options.From, ReplyTo: r.options.ReplyTo, To: m.To, Date: m.Queued,
-		Subject: subject, Text: text, HTML: html, Language: l.Name,
+		Subject: subject, Text: text, HTML: html, Images: r.logo.in(m, html), Language: l.Name,
 	}, nil
 }
 
@@ -411,6 +306,14 @@ func (r *Renderer) fill(data *MailData, m *store.Mail, u *store.User) error {
 		data.Date = data.Loc.Moment(u.LeavesAt.Format(time.RFC3339))
 	case store.MailFactorAdded, store.MailFactorRemoved:
 		data.Factor = string(typeOf(u, m.Factor))
+	case store.MailPasswordChanged:
+		data.Tokens = len(u.ProgramTokens) > 0
+	case store.MailEmailsChanged:
+		data.changes = m.Words
+	case store.MailEmailsRestored:
+		if data.Gone = m.Words != ""; data.Gone {
+			data.Link = ""
+		}
 	case store.MailRefused:
 		data.Paragraphs = strings.FieldsFunc(m.Words, func(r rune) bool { return r == '\n' })
 	case store.MailLoginCode:
@@ -425,6 +328,9 @@ func (r *Renderer) fill(data *MailData, m *store.Mail, u *store.User) error {
 	return nil
 }
 
+// linkedType stands for the type of an account elsewhere, which is no factor.
+const linkedType store.FactorType = "linked"
+
 // typeOf is the type of a factor that an account has, or had until lately; "": nobody
 // knows any more.
 func typeOf(u *store.User, id uuid.UUID) store.FactorType {
@@ -436,16 +342,10 @@ func typeOf(u *store.User, id uuid.UUID) store.FactorType {
 			return u.FormerFactors[i].Type
 		}
 	}
-	return ""
-}
-
-// named names accounts to an owner: by their usernames, and by the id where there is
-// none, or one that a mail program would make a link of.
-func named(accounts []account.Named) (names []string) {
-	for _, a := range accounts {
-		names = append(names, cmp.Or(notLinkLike(a.Username), a.ID.String()))
+	if u.Linked(id) != nil || slices.ContainsFunc(u.FormerLinked, func(l store.FormerLinked) bool { return l.ID == id }) {
+		return linkedType
 	}
-	return names
+	return ""
 }
 
 // letInByCode gives a mail its code and, where there is a page for it, its link.

@@ -21,6 +21,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/inside"
 	"github.com/seed-928992b0/caddy-registration/internal/letter"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
@@ -40,6 +41,7 @@ func goldenMail(l *text.Locale) letter.MailData {
 		Paragraphs: []string{"The choir has no places for new singers at present, and the next rehearsals are in spring.", "Ask again then & bring <a friend>."},
 		Waiting:    []string{"bob", "019ac000-1111-7222-8333-444455556666"}, SignedUp: []string{"eve"}, More: true,
 		Factor: string(store.FactorTOTP),
+		Time:   l.Moment("2026-11-27T20:26:00Z"), Device: "Firefox, Linux", Address: "192.0.2.1",
 	}
 }
 
@@ -48,6 +50,7 @@ func goldenMail(l *text.Locale) letter.MailData {
 var leadOn = []store.MailKind{
 	store.MailPasswordChanged, store.MailLoginChanged, store.MailFactorGuessed, store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade,
 	store.MailProgramToken,
+	store.MailDataExported,
 }
 
 func TestMailGoldens(t *testing.T) {
@@ -57,6 +60,9 @@ func TestMailGoldens(t *testing.T) {
 	for _, language := range l.Locales {
 		for kind, template := range r.Of[language.Name] {
 			data := goldenMail(language)
+			if !account.TellsOfAct(kind) {
+				data.Time, data.Device, data.Address = "", "", ""
+			}
 			if slices.Contains(leadOn, kind) {
 				data.Link = "https://example.com/accounts/send-reset-password-link/"
 			}
@@ -165,6 +171,25 @@ func TestMailTemplatesByLanguage(t *testing.T) {
 		})
 		_, err := letter.NewTemplates(sitetest.Letters(settings), sitetest.English(t), "example.com")
 		require.ErrorContains(t, err, "nothing", name)
+	}
+}
+
+// A folder or a file of mails that none uses is a slip, which nobody would see.
+func TestMailTemplatesThatNoMailUses(t *testing.T) {
+	for name, wrong := range map[string]string{
+		"regsiter/body.txt": "no mail uses this folder", "regsiter/subject.de.txt": "no mail uses this folder", "register/boddy.txt": "no mail uses this file", "register/html.html": "no mail uses this file",
+		"register/body.de.html": "", "register/notes.md": "", "mine/welcome.html": "", "mine/body.png": "", "pages/body.css": "", "own/body.txt": "",
+	} {
+		settings := sitetest.Resolved(t, func(s *registration.Settings) {
+			s.Templates = sitetest.TemplatesFolder(t, map[string]string{name: "x", "own/body.txt": "{{.Link}}", "own/body.de.txt": "{{.Link}}"})
+			s.Register.Mail.TextBody = "own/body.txt"
+		})
+		_, err := letter.NewTemplates(sitetest.Letters(settings), sitetest.English(t), "example.com")
+		if wrong == "" {
+			require.NoError(t, err, name)
+		} else {
+			require.ErrorContains(t, err, wrong, name)
+		}
 	}
 }
 
@@ -460,12 +485,12 @@ func TestMailsSayWhyTheyCome(t *testing.T) {
 	require.NoError(t, err)
 	reasons := map[store.MailKind]string{
 		store.MailSignUps: "mail.why_configured", store.MailInvitation: "mail.why_invited",
-		store.MailAccountClosed: "mail.why_notice", store.MailAccountGone: "mail.why_requested",
+		store.MailAccountClosed: "mail.why_notice", store.MailAccountGone: "mail.why_notice",
 		store.MailApproved: "mail.why_requested", store.MailRefused: "mail.why_requested",
 		store.MailAccountCreated: "mail.why_sent", store.MailSetPassword: "mail.why_sent", store.MailTest: "mail.why_sent",
 		store.MailFactorAdded: "mail.why_notice", store.MailFactorRemoved: "mail.why_notice", store.MailFactorGuessed: "mail.why_notice", store.MailRecoveryUsed: "mail.why_notice",
-		store.MailRecoveryFew: "mail.why_notice", store.MailRecoveryMade: "mail.why_notice", store.MailFactorsReset: "mail.why_notice", store.MailProgramToken: "mail.why_notice",
-		store.MailEmailChanged: "mail.why_notice", store.MailPasswordChanged: "mail.why_notice", store.MailLoginChanged: "mail.why_notice",
+		store.MailRecoveryFew: "mail.why_notice", store.MailRecoveryMade: "mail.why_notice", store.MailFactorsReset: "mail.why_notice", store.MailProgramToken: "mail.why_notice", store.MailDataExported: "mail.why_notice", store.MailNewDevice: "mail.why_notice",
+		store.MailEmailChanged: "mail.why_notice", store.MailEmailsChanged: "mail.why_notice", store.MailEmailsRestored: "mail.why_notice", store.MailResetByUndo: "mail.why_notice", store.MailPasswordChanged: "mail.why_notice", store.MailLoginChanged: "mail.why_notice",
 		store.MailVerifyRegistration: "mail.why", store.MailResetPassword: "mail.why", store.MailLoginCode: "mail.why", store.MailVerifyEmail: "mail.why", store.MailEmailInUse: "mail.why",
 	}
 	for _, language := range l.Locales {

@@ -1,13 +1,17 @@
-// names.go: what a mail shows of an account: nothing that a stranger typed
+// names.go: what a mail shows of an account, and of who has acted on it: nothing that a stranger typed
 // to somebody else's address, as text or as what a mail program makes a link of.
 
 package letter
 
 import (
+	"cmp"
 	"regexp"
 	"strings"
 
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/hostname"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -28,7 +32,7 @@ func (o Options) MailUser(u *store.User, to string) MailUser {
 		Username: u.Username, Email: u.Email, FirstName: notLinkLike(u.FirstName), LastName: notLinkLike(u.LastName),
 		Name: notLinkLike(strings.TrimSpace(u.FirstName + " " + u.LastName)), Extra: o.Fields.ExtraValues(u),
 	}
-	if !u.EmailVerified || field.EmailKey(to) != field.EmailKey(u.Email) {
+	if !account.IsFurther(u, to) && (!u.EmailVerified || field.EmailKey(to) != field.EmailKey(u.Email)) {
 		out.FirstName, out.LastName, out.Name, out.Email = "", "", "", to
 		if !looksLikeName.MatchString(out.Username) {
 			out.Username = ""
@@ -52,4 +56,60 @@ func notLinkLike(text string) string {
 		return ""
 	}
 	return text
+}
+
+// named names accounts to an owner: by their usernames, and by the id where there is
+// none, or one that a mail program would make a link of.
+func named(accounts []account.Named) (names []string) {
+	for _, a := range accounts {
+		names = append(names, cmp.Or(notLinkLike(a.Username), a.ID.String()))
+	}
+	return names
+}
+
+// changesOfEmails are the messages about what was done to an address.
+var changesOfEmails = map[string]string{
+	account.EmailAdded: "mail.emails_changed.added", account.EmailRemoved: "mail.emails_changed.removed", account.EmailLeads: "mail.emails_changed.primary",
+}
+
+// Changes are the lines that say what was done to the addresses of the reader's account; none
+// where the mail tells of nothing else.
+func (d MailData) Changes() (lines []string, err error) {
+	for line := range strings.Lines(d.changes) {
+		did, address, _ := strings.Cut(strings.TrimSpace(line), " ")
+		id, ok := changesOfEmails[did]
+		if !ok {
+			continue // of a newer version
+		}
+		said, err := d.Loc.Message(id, text.Params{"changed": hostname.DisplayAddress(address)})
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, said)
+	}
+	return lines, nil
+}
+
+// Circumstances are the lines that say when, on what device and from where was done what
+// the mail tells of; none where it tells of nothing.
+func (d MailData) Circumstances() (lines []string, err error) {
+	if d.Time == "" {
+		return nil, nil
+	}
+	ids := []string{"mail.done.time"}
+	if d.Address != "" {
+		device := "mail.done.device"
+		if d.Device == "" {
+			device = "mail.done.device_unknown"
+		}
+		ids = append(ids, device, "mail.done.address")
+	}
+	for _, id := range ids {
+		line, err := d.T(id)
+		if err != nil {
+			return nil, err
+		}
+		lines = append(lines, line)
+	}
+	return lines, nil
 }

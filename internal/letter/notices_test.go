@@ -84,3 +84,45 @@ func TestMailsNameTheFactor(t *testing.T) {
 		}
 	}
 }
+
+// TestNoticesSayWhence: what tells somebody of an act says when, on what device and from
+// which address it was done. The device is named by us and not by the header; nothing is
+// told of who was here before these were kept, nor who tried somebody else's address.
+func TestNoticesSayWhence(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	b := s.SignedIn("ada")
+	b.IP = "203.0.113.7"
+	b.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+	b.ChangePassword()
+	m := s.Notice()
+	require.Regexp(t, `\n\nTime: \d+ \w+ \d{4}, \d\d:\d\d UTC\nDevice: Firefox, Linux\nIP address: 203\.0\.113\.7\n\n-- \n`, m.Text)
+	require.Contains(t, html.UnescapeString(m.HTML), "<br>\nDevice: Firefox, Linux<br>\nIP address: 203.0.113.7</p>")
+
+	u := &store.User{ID: uuid.Must(uuid.NewV7()), Username: "ada", Email: "ada@example.org", EmailVerified: true}
+	render := func(m store.Mail) string {
+		m.To = u.Email
+		got, err := s.Realm.Courier.Render(&m, u)
+		require.NoError(t, err)
+		return got.Text
+	}
+	at := s.Realm.Now()
+	require.NotContains(t, render(store.Mail{Kind: store.MailEmailInUse, Queued: at, Device: "Firefox", Address: "203.0.113.7"}), "203.0.113.7")
+	old := render(store.Mail{Kind: store.MailPasswordChanged, Queued: at})
+	require.Contains(t, old, "Time: ")
+	require.NotContains(t, old, "Device: ")
+	require.Contains(t, render(store.Mail{Kind: store.MailPasswordChanged, Queued: at, Address: "203.0.113.7"}), "Device: not known\nIP address: 203.0.113.7\n")
+}
+
+// TestNoticesShowNoHeader: who has a stolen sign-in can't write to its owner by his
+// User-Agent.
+func TestNoticesShowNoHeader(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	b := s.SignedIn("ada")
+	b.Header.Set("User-Agent", "Call 0800-123 at evil.example/1.0 (http://evil.example)")
+	b.ChangePassword()
+	m := s.Notice()
+	require.NotContains(t, m.Text+m.HTML, "evil")
+	require.Contains(t, m.Text, "Device: not known\n")
+}

@@ -40,6 +40,7 @@ func (o *Worker) giveUp(ctx context.Context, p *Courier, m *store.Mail, end End,
 		o.StoreFails = true
 		return false
 	}
+	o.count(m, countGivenUp)
 	if row != nil {
 		p.Journal.Tell(*row)
 	}
@@ -76,6 +77,7 @@ func (o *Worker) expire(ctx context.Context, p *Courier) {
 			return
 		}
 		for i, m := range old {
+			o.count(m, countGivenUp)
 			if rows[i] != nil {
 				p.Journal.Tell(*rows[i])
 				mailLog(p, m).Error("mail given up: the mail server could not be used for three days", zap.Time("queued", m.Queued), zap.Int("attempts", m.Attempts))

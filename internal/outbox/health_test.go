@@ -144,5 +144,5 @@ func TestATestSaysWhoseFaultItIs(t *testing.T) {
 	require.Error(t, outbox.Testing(t.Context(), broken, s.Realm.Courier))
 	_, err := w.Retry(t.Context(), broken, s.Realm.Courier)
 	require.Error(t, err)
-	require.True(t, w.Running())
+	require.Eventually(t, w.Running, sitetest.Patience, time.Millisecond)
 }

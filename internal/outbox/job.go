@@ -76,6 +76,10 @@ func (o *Worker) begin(ctx context.Context, p *Courier, m *store.Mail, message *
 			default:
 			}
 		}()
+		if p.Sending != nil {
+			done := p.Sending(mine, m.MessageID, string(m.Kind))
+			defer func() { done(j.err) }()
+		}
 		j.err = p.Mailer.Send(mine, message)
 	}()
 	return j

@@ -63,6 +63,12 @@ type Courier struct {
 	RemoveLeft  func(context.Context) (int, error) // removes those that were closed longer ago
 	// Journal takes what was given up; nil: nothing does.
 	Journal *audit.Journal
+	// Count is told how a mail has left the queue: delivered, given_up or dropped;
+	// nil: nobody is.
+	Count func(kind store.MailKind, result string)
+	// Sending is called when a message is handed to the mailer, and what it returns when that
+	// has let go of it; nil: nobody looks.
+	Sending func(ctx context.Context, id, kind string) (done func(error))
 }
 
 // Worker is the worker of one realm's queue. It outlives reloads: whose courier
@@ -433,6 +439,20 @@ func (o *Worker) takeOff(tx store.Tx, m *store.Mail, end End) error {
 	return o.Done(tx, m, end)
 }
 
+// How mails leave the queue, as Courier.Count has it.
+const (
+	countDelivered = "delivered"
+	countGivenUp   = "given_up"
+	countDropped   = "dropped"
+)
+
+// count counts a mail that has left the queue; the work of one that isn't there counts not.
+func (o *Worker) count(m *store.Mail, result string) {
+	if p := o.courier(); p != nil && p.Count != nil && m.Kind != store.MailDecoy {
+		p.Count(m.Kind, result)
+	}
+}
+
 // now is the time by the clock of the courier that works.
 func (o *Worker) now() time.Time {
 	if p := o.courier(); p != nil {
@@ -454,6 +474,9 @@ func (o *Worker) remove(ctx context.Context, m *store.Mail, end End, log *zap.Lo
 	}
 	if end.Delivered {
 		o.noted = ""
+		o.count(m, countDelivered)
+	} else {
+		o.count(m, countDropped)
 	}
 	o.unremoved = slices.DeleteFunc(o.unremoved, func(sent *store.Mail) bool { return sent == m })
 	return true

@@ -58,6 +58,21 @@ func defaultWorkers(procs, cores int) int {
 	return procs
 }
 
+// Observe has fn called when a hash begins, and what it returns when it is done. It is set
+// before the pool is used.
+func (p *Pool) Observe(fn func(context.Context) (done func())) {
+	p.turns.observe, p.heavy.observe = fn, fn
+}
+
+// Waiting is how many callers wait for their turn.
+func (p *Pool) Waiting() int { return p.turns.waiting() + p.heavy.waiting() }
+
+func (q *queue) waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.preferred.waiting.Len() + q.others.waiting.Len()
+}
+
 // Hash is the function Hash in a slot of the pool; it also fails with ErrBusy.
 func (p *Pool) Hash(ctx context.Context, password string, params Params) (string, error) {
 	if err := hashable(password, params); err != nil {
@@ -152,5 +167,8 @@ func (q *queue) do(ctx context.Context, work func() error) error {
 	}
 	begin := time.Now()
 	defer func() { q.release(time.Since(begin)) }()
+	if q.observe != nil {
+		defer q.observe(ctx)()
+	}
 	return work()
 }

@@ -64,6 +64,8 @@ type line struct {
 type queue struct {
 	limits Limits
 	crowd  func() // told that somebody waits
+	// observe is called at each beginning, what it returns at the end; nil: nobody looks.
+	observe func(context.Context) (done func())
 
 	mu        sync.Mutex
 	free      int // turns; not 0 only while nobody waits

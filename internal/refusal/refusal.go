@@ -5,6 +5,7 @@ package refusal
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +35,7 @@ const (
 	CodePasswordNumeric        Code = "password_entirely_numeric"
 	CodePasswordTooSimilar     Code = "password_too_similar"
 	CodePasswordBreached       Code = "password_breached"
+	CodePasswordRefused        Code = "password_refused"
 	CodePasswordsDoNotMatch    Code = "passwords_do_not_match"
 	CodePasswordIncorrect      Code = "password_incorrect"
 	CodeReauthenticate         Code = "reauthentication_required"
@@ -48,6 +50,7 @@ const (
 	CodeInvitationRequired     Code = "invitation_required"
 	CodeInvitationInvalid      Code = "invitation_invalid"
 	CodeSignUpCodeInvalid      Code = "signup_code_invalid"
+	CodeSignUpRefused          Code = "sign_up_refused"
 	CodeDomainNotAllowed       Code = "domain_not_allowed"
 	CodeLoginCodeInvalid       Code = "login_code_invalid"
 	CodeLoginCodeExpired       Code = "login_code_expired"
@@ -60,6 +63,16 @@ const (
 	CodeDeviceNotFound         Code = "device_not_found"
 	CodeTokenNotFound          Code = "token_not_found"
 	CodeTokenLimit             Code = "token_limit"
+	CodeOIDCExpired            Code = "oidc_expired"
+	CodeOIDCDenied             Code = "oidc_denied"
+	CodeOIDCFailed             Code = "oidc_failed"
+	CodeOIDCNotAnew            Code = "oidc_not_anew"
+	CodeOIDCUnavailable        Code = "oidc_unavailable"
+	CodeOIDCAnother            Code = "oidc_another"
+	CodeLinkedKnown            Code = "linked_known"
+	CodeLinkedTaken            Code = "linked_taken"
+	CodeLinkedLimit            Code = "linked_limit"
+	CodeLinkedNotFound         Code = "linked_not_found"
 	CodeEnrolmentExpired       Code = "enrolment_expired"
 	CodePasskeyUnknown         Code = "passkey_unknown"
 	CodeLastWayIn              Code = "last_way_in"
@@ -68,6 +81,10 @@ const (
 	CodeUserNotFound           Code = "user_not_found"
 	CodeEmailRequired          Code = "email_required"
 	CodeEmailAlreadyRegistered Code = "email_already_registered"
+	CodeEmailNotFound          Code = "email_not_found"
+	CodeEmailUnconfirmed       Code = "email_unconfirmed"
+	CodeEmailPrimary           Code = "email_primary"
+	CodeEmailLimit             Code = "email_limit"
 	CodeNoToken                Code = "no_token"
 	CodeNotAuthenticated       Code = "not_authenticated"
 	CodeInsufficient           Code = "insufficient_user_authentication"
@@ -105,7 +122,7 @@ func (e FieldError) Phrase() text.Phrase {
 	if e.Message != "" {
 		return text.Phrase{Id: e.Message, Params: e.Params}
 	}
-	return text.Phrase{Id: "error." + string(e.Code), Params: e.Params}
+	return phrase(e.Code, e.Params)
 }
 
 // inUnit tells a wait of at least two minutes in a unit that people count in,
@@ -128,15 +145,32 @@ func phrase(code Code, params text.Params) text.Phrase {
 	if wait, _ := params["seconds"].(int64); code == CodeThrottled && wait >= 120 {
 		return inUnit(wait)
 	}
-	if params["until"] != nil && code == CodeEmailAlreadyRegistered {
-		return text.Say(EmailKept, params)
+	if words, _ := params["message"].(string); words != "" && (code == CodeSignUpRefused || code == CodePasswordRefused) {
+		return text.Phrase{Words: words}
+	}
+	if code == CodeEmailAlreadyRegistered {
+		switch {
+		case params["until"] != nil:
+			return text.Say(EmailKept, params)
+		case params["own"] != nil:
+			return text.Say(emailOwn)
+		}
+	}
+	if params[ParamQuery] != nil && code == CodeMalformed {
+		return text.Say("invalid.query", params)
 	}
 	return text.Phrase{Id: "error." + string(code), Params: params}
 }
 
+// ParamQuery has what is wrong with the query of an address, where that is what is malformed.
+const ParamQuery = "query"
+
 // EmailKept is what an owner is told of an address that nobody has: it is kept for who
 // left it (name) until then (until). Who signs up never learns it.
 const EmailKept = "error.email_kept"
+
+// emailOwn is what somebody is told of an address that is his own already.
+const emailOwn = "invalid.email_own"
 
 // Error is a refused or failed act: either a single Code, or the errors of the
 // input's fields, all together.
@@ -191,6 +225,11 @@ func Unavailable(cause error) *Error {
 
 // FieldErrors collects the refusals of an input.
 type FieldErrors []FieldError
+
+// Has reports whether a field has been refused.
+func (fe FieldErrors) Has(name string) bool {
+	return slices.ContainsFunc(fe, func(e FieldError) bool { return e.Field == name })
+}
 
 // Add refuses a field. Of params, which the message needs, at most one is taken.
 func (fe *FieldErrors) Add(field string, code Code, params ...text.Params) {

@@ -97,3 +97,14 @@ func (c *cache[K, V]) Clear() {
 		s.Unlock()
 	}
 }
+
+// count is how many entries there are.
+func (c *cache[K, V]) count() (n int) {
+	for i := range c.Shards {
+		s := &c.Shards[i]
+		s.RLock()
+		n += len(s.M)
+		s.RUnlock()
+	}
+	return n
+}

@@ -335,7 +335,7 @@ func TestSessionsPage(t *testing.T) {
 	require.Contains(t, page.Text, "(this one)")
 	res := b.Do(http.MethodPost, "/accounts/revoke-session/", url.Values{"others": {"on"}})
 	require.Equal(t, "/accounts/sessions/", res.Header.Get("Location"))
-	require.Contains(t, b.Follow(res).Text, "All other sign-ins have ended.")
+	require.Contains(t, b.Follow(res).Text, "All other sign-ins and all access tokens for programs have ended.")
 	require.Equal(t, 401, other.Get("/accounts/profile").StatusCode)
 	require.Equal(t, 200, b.Get("/accounts/profile").StatusCode)
 }

@@ -7,6 +7,7 @@ package session
 import (
 	"context"
 	"errors"
+	"reflect"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -34,11 +35,11 @@ type program struct {
 // has the groups that count for the token, and the session is of KindProgram, with the path
 // that it is limited to in Principal.Path.
 func (s *Live) LookupProgram(ctx context.Context, text string, now time.Time) (Principal, error) {
-	hash, ok := token.Hash(text)
+	hash, ok := token.Sum(text)
 	if !ok {
 		return Principal{}, store.ErrNotFound
 	}
-	p, err := s.program(ctx, hash, now)
+	p, err := s.program(ctx, text, hash, now)
 	if err != nil {
 		return Principal{}, err
 	}
@@ -54,18 +55,28 @@ func (s *Live) LookupProgram(ctx context.Context, text string, now time.Time) (P
 	return p.who, nil
 }
 
-// program is a token that is good at now.
-func (s *Live) program(ctx context.Context, hash store.TokenHash, now time.Time) (*program, error) {
+// program is a token that is good at now. Of one that is not in memory the checksum is looked
+// at before the store is. text is "" where it has been.
+func (s *Live) program(ctx context.Context, text string, hash store.TokenHash, now time.Time) (*program, error) {
 	p, ok := s.programs.Get(hash)
 	if ok {
 		u, remembered := s.users.Get(p.user.ID)
 		ok = remembered && u == p.user
 	}
-	if !ok {
+	switch {
+	case !ok && text != "" && !token.Whole(text):
+		return nil, store.ErrNotFound
+	case !ok:
 		var err error
 		if p, err = s.loadProgram(ctx, hash, p); err != nil {
 			return nil, err
 		}
+	case s.asks():
+		fresh, err := s.askForProgram(ctx, hash, p)
+		if err != nil {
+			return nil, err
+		}
+		p = fresh
 	}
 	if !p.user.IsActive || p.expires != 0 && now.Unix() >= p.expires {
 		return nil, store.ErrNotFound
@@ -77,15 +88,24 @@ func (s *Live) program(ctx context.Context, hash store.TokenHash, now time.Time)
 // it; nil: nothing.
 func (s *Live) loadProgram(ctx context.Context, hash store.TokenHash, old *program) (*program, error) {
 	epoch := s.users.epoch.Load()
-	var u *store.User
-	err := s.Store.View(ctx, func(tx store.Tx) (err error) {
-		u, err = tx.UserByKey(store.ProgramKey, hash.Text())
-		return err
-	})
+	u, err := s.readProgram(ctx, hash)
 	if err != nil {
 		return nil, err
 	}
 	u = s.users.Put(u.ID, u, func() bool { return !s.deaf.Load() && s.users.epoch.Load() == epoch })
+	return s.rememberProgram(u, hash, old)
+}
+
+func (s *Live) readProgram(ctx context.Context, hash store.TokenHash) (u *store.User, err error) {
+	err = s.Store.View(ctx, func(tx store.Tx) (err error) {
+		u, err = tx.UserByKey(store.ProgramKey, hash.Text())
+		return err
+	})
+	return u, err
+}
+
+// rememberProgram remembers a token of an account.
+func (s *Live) rememberProgram(u *store.User, hash store.TokenHash, old *program) (*program, error) {
 	t := u.ProgramToken(hash)
 	if t == nil {
 		return nil, store.ErrNotFound
@@ -99,6 +119,26 @@ func (s *Live) loadProgram(ctx context.Context, hash store.TokenHash, old *progr
 	p.saved.Store(max(p.saved.Load(), old.saved.Load()))
 	s.programs.replace(hash, old, p)
 	return p, nil
+}
+
+// askForProgram has the store say what became of a token that is remembered, where it can be
+// reached.
+func (s *Live) askForProgram(ctx context.Context, hash store.TokenHash, p *program) (*program, error) {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	u, err := s.readProgram(ctx, hash)
+	if !s.answered(err) {
+		return p, nil
+	}
+	if err != nil {
+		s.users.Drop(p.user.ID)
+		return nil, err
+	}
+	if reflect.DeepEqual(u, p.user) {
+		return p, nil
+	}
+	s.users.replace(u.ID, p.user, u)
+	return s.rememberProgram(u, hash, p)
 }
 
 func newProgram(u *store.User, t *store.ProgramToken) *program {
@@ -142,6 +182,11 @@ func (s *Live) FlushPrograms(ctx context.Context, keysOf func(*store.User) []sto
 		return nil
 	}
 	err := s.Store.Update(ctx, func(tx store.Tx) error {
+		ahead := store.Ahead{}
+		for _, p := range used {
+			ahead.Users = append(ahead.Users, p.user.ID)
+		}
+		ahead.In(tx)
 		for hash, p := range used {
 			u, err := tx.User(p.user.ID)
 			if errors.Is(err, store.ErrNotFound) {

@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -97,6 +98,11 @@ type Live struct {
 
 	// deaf: changes may be missed, so nothing is remembered.
 	deaf atomic.Bool
+	// doubt: others' changes have not been heard for a while, so the store is asked first.
+	doubt atomic.Bool
+	// away is until when a store that could not be reached is not asked again, Unix
+	// nanoseconds; 0: it is there.
+	away atomic.Int64
 
 	open openShards
 	// tick counts the times at which what is open was looked at.
@@ -124,6 +130,9 @@ const (
 	maxLiveSessions = 1 << 15
 	maxLiveUsers    = 1 << 15
 )
+
+// Count is how many sessions are in memory.
+func (s *Live) Count() int { return s.Live.count() }
 
 // NewLive has none in memory yet: each is read when its token is first sent. It
 // follows the changes of the store for as long as that is open.
@@ -174,11 +183,15 @@ func (s *Live) find(ctx context.Context, hash store.TokenHash, kind store.Sessio
 	if ok {
 		u, ok = s.users.Get(ls.session.User)
 	}
-	if !ok {
-		var err error
-		if ls, u, err = s.load(ctx, hash, epoch); err != nil {
-			return nil, nil, err
-		}
+	var err error
+	switch {
+	case !ok:
+		ls, u, err = s.load(ctx, hash, epoch)
+	case s.asks():
+		ls, u, err = s.ask(ctx, ls, u)
+	}
+	if err != nil {
+		return nil, nil, err
 	}
 	unix := now.Unix()
 	if ls.latest-unix > int64(sign.MaxClockSkew/time.Second) {
@@ -203,15 +216,7 @@ func (s *Live) LastUse(hash store.TokenHash) time.Time {
 // load reads a session and its user, and remembers them unless something was
 // forgotten meanwhile: what was read may be older than that.
 func (s *Live) load(ctx context.Context, hash store.TokenHash, epoch uint64) (*liveSession, *store.User, error) {
-	var session *store.Session
-	var u *store.User
-	err := s.Store.View(ctx, func(tx store.Tx) (err error) {
-		if session, err = tx.Session(hash); err != nil {
-			return err
-		}
-		u, err = tx.User(session.User)
-		return err
-	})
+	session, u, err := s.read(ctx, hash)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -220,6 +225,72 @@ func (s *Live) load(ctx context.Context, hash store.TokenHash, epoch uint64) (*l
 	ls := s.Live.Put(hash, fresh, current)
 	s.users.Put(u.ID, u, current)
 	return ls, u, nil
+}
+
+func (s *Live) read(ctx context.Context, hash store.TokenHash) (session *store.Session, u *store.User, err error) {
+	err = s.Store.View(ctx, func(tx store.Tx) (err error) {
+		if session, err = tx.Session(hash); err != nil {
+			return err
+		}
+		u, err = tx.User(session.User)
+		return err
+	})
+	return session, u, err
+}
+
+// How long a store is asked about what is remembered, and how long it is left alone when it
+// can't be reached: then one request in that time waits for it, and the others don't.
+const (
+	askPatience = time.Second
+	askAgain    = time.Second
+)
+
+// asks reports whether the store is to be asked about what is remembered.
+func (s *Live) asks() bool {
+	if !s.doubt.Load() {
+		return false
+	}
+	now, away := time.Now().UnixNano(), s.away.Load()
+	return away == 0 || now >= away && s.away.CompareAndSwap(away, now+int64(askPatience+askAgain))
+}
+
+// answered notes whether the store could be reached: it could where it has nothing.
+func (s *Live) answered(err error) (reached bool) {
+	if err == nil || errors.Is(err, store.ErrNotFound) {
+		s.away.Store(0)
+		return true
+	}
+	s.away.Store(time.Now().Add(askAgain).UnixNano())
+	return false
+}
+
+// ask has the store say what became of a session and its account that are remembered, where
+// it can be reached.
+func (s *Live) ask(ctx context.Context, ls *liveSession, known *store.User) (*liveSession, *store.User, error) {
+	ctx, cancel := context.WithTimeout(ctx, askPatience)
+	defer cancel()
+	session, u, err := s.read(ctx, ls.session.Hash)
+	if !s.answered(err) {
+		return ls, known, nil
+	}
+	if err != nil {
+		s.Live.Drop(ls.session.Hash)
+		return nil, nil, err
+	}
+	if reflect.DeepEqual(u, known) {
+		u = known
+	} else {
+		s.users.replace(u.ID, known, u)
+	}
+	have := ls.session
+	if have.LastUsed = session.LastUsed; reflect.DeepEqual(*session, have) {
+		return ls, u, nil
+	}
+	fresh := newLiveSession(session)
+	fresh.lastUsed.Store(max(fresh.lastUsed.Load(), ls.lastUsed.Load())) // what is not written yet
+	fresh.saved.Store(max(fresh.saved.Load(), ls.saved.Load()))
+	s.Live.replace(session.Hash, ls, fresh)
+	return fresh, u, nil
 }
 
 func newLiveSession(session *store.Session) *liveSession {
@@ -268,6 +339,10 @@ func (s *Live) heed(change store.Change) {
 	for _, hash := range change.Sessions {
 		s.Live.Drop(hash)
 	}
+	s.doubt.Store(change.Doubt) // last: what ends it has been dropped
+	if !change.Doubt {
+		s.away.Store(0)
+	}
 }
 
 // noteUse remembers to write a use back, at most once every eighth of the idle
@@ -308,6 +383,11 @@ func (s *Live) Flush(ctx context.Context) error {
 	write := func() error {
 		defer func() { chunk = chunk[:0] }()
 		err := s.Store.Update(ctx, func(tx store.Tx) error {
+			ahead := store.Ahead{}
+			for _, ls := range chunk {
+				ahead.Sessions = append(ahead.Sessions, ls.session.Hash)
+			}
+			ahead.In(tx)
 			for _, ls := range chunk {
 				session, err := tx.Session(ls.session.Hash)
 				if errors.Is(err, store.ErrNotFound) {

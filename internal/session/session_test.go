@@ -3,6 +3,8 @@
 package session_test
 
 import (
+	"context"
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -18,8 +20,20 @@ import (
 // fedStore is a store whose feed the test can break; its acts tell of nothing then.
 type fedStore struct {
 	store.Store
-	tell func(store.Change)
-	dead bool
+	tell  func(store.Change)
+	dead  bool
+	gone  bool // it can't be reached
+	asked int  // how often it was asked meanwhile
+}
+
+var errGone = errors.New("the store is gone")
+
+func (s *fedStore) View(ctx context.Context, fn func(store.Tx) error) error {
+	if s.gone {
+		s.asked++
+		return errGone
+	}
+	return s.Store.View(ctx, fn)
 }
 
 func (s *fedStore) Follow(fn func(store.Change)) func() {
@@ -103,5 +117,37 @@ func TestMemoryFollowsTheStore(t *testing.T) {
 		db.tell(store.Change{Lost: true})
 		_, err = find()
 		require.ErrorIs(t, err, store.ErrNotFound)
+	})
+	t.Run("a feed that has not been heard for a while", func(t *testing.T) {
+		signIn()
+		_, err := find()
+		require.NoError(t, err)
+		db.dead = true
+		db.tell(store.Change{Doubt: true})
+		first, err := find()
+		require.NoError(t, err)
+		again, err := find()
+		require.NoError(t, err)
+		require.Same(t, first, again, "it was asked for and is the same")
+		u.Groups = []string{"editors"}
+		put(elsewhere, func(tx store.Tx) error { return tx.PutUser(u, nil) })
+		got, err := find()
+		require.NoError(t, err)
+		require.Equal(t, u.Groups, got.Groups)
+		db.gone = true
+		for range 3 {
+			got, err = find()
+			require.NoError(t, err, "what is known counts while the store can't be reached")
+			require.Equal(t, u.Groups, got.Groups)
+		}
+		require.Equal(t, 1, db.asked, "one waits for it, the others don't")
+		put(elsewhere, func(tx store.Tx) error { return tx.DeleteSession(hash) })
+		db.gone = false
+		require.Eventually(t, func() bool { _, err := find(); return errors.Is(err, store.ErrNotFound) }, time.Minute, time.Millisecond, "it can be reached again")
+		db.dead, db.gone = false, true
+		_, err = find()
+		require.ErrorIs(t, err, errGone, "it is not known any more")
+		db.gone = false
+		db.tell(store.Change{})
 	})
 }

@@ -72,6 +72,8 @@ func RepairParam(name, value string) string {
 	switch name {
 	case ParamUserID, ParamFactor:
 		return onlyOf(value, sizeUserID, "-", isHex)
+	case ParamSignIn:
+		return onlyOf(value, SizeSignIn, "-", isHex)
 	case ParamSignature:
 		return onlyOf(value, sizeSignature, "-_", isBase64URL)
 	case ParamTimestamp:

@@ -33,6 +33,7 @@ const (
 	PurposeRegisterEmail Purpose = "register_email"
 	PurposeUndoEmail     Purpose = "undo_email"
 	PurposeUndoFactor    Purpose = "undo_factor"
+	PurposeEndSignIn     Purpose = "end_sign_in"
 	// PurposeSetPassword is that of a link which no mail has: an owner hands it out.
 	PurposeSetPassword Purpose = "set_password"
 	// PurposeInvitation is no signature: it stands for the link of an invitation, whose
@@ -46,6 +47,9 @@ const (
 	PurposeSignUp Purpose = "sign_up"
 	// PurposePasskey is no link: it is what the challenge of a passkey says.
 	PurposePasskey Purpose = "passkey"
+	// PurposeOIDC is no link: it is what a browser keeps that signs in by an account
+	// elsewhere.
+	PurposeOIDC Purpose = "oidc"
 	// purposeLeftName is no link: its key is that of the hashes of left names.
 	purposeLeftName Purpose = "left_name"
 	// purposeAccessToken is no signature of ours: the keys that sign access
@@ -71,8 +75,8 @@ type Claim struct {
 	Purpose Purpose
 	User    uuid.UUID
 	// Email is the new address, for PurposeRegisterEmail; the one to go back to,
-	// for PurposeUndoEmail; the id of the factor, for PurposeUndoFactor; the random name
-	// of the device, for PurposeDevice; else empty.
+	// for PurposeUndoEmail; the id of the factor, for PurposeUndoFactor; the sign-in, for
+	// PurposeEndSignIn; the random name of the device, for PurposeDevice; else empty.
 	Email string
 	// Time has a resolution of one second.
 	Time time.Time
@@ -99,8 +103,8 @@ func NewSigner(realm string, secrets ...[]byte) (*Signer, error) {
 		if len(secret) < MinSecret {
 			return nil, fmt.Errorf("a signing key has %d bytes; it needs at least %d", len(secret), MinSecret)
 		}
-		derived := make(map[Purpose][]byte, 14)
-		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeUndoFactor, PurposeSetPassword, PurposeInvitation, PurposeLoginCode, PurposeDevice, PurposeSignUp, purposeSignIn, PurposePasskey, purposeLeftName, purposeAccessToken} {
+		derived := make(map[Purpose][]byte, 16)
+		for _, purpose := range []Purpose{PurposeRegister, PurposeResetPassword, PurposeRegisterEmail, PurposeUndoEmail, PurposeUndoFactor, PurposeEndSignIn, PurposeSetPassword, PurposeInvitation, PurposeLoginCode, PurposeDevice, PurposeSignUp, purposeSignIn, PurposePasskey, PurposeOIDC, purposeLeftName, purposeAccessToken} {
 			key, err := hkdf.Key(sha256.New, secret, []byte("caddy-registration v1"), string(purpose)+"\x00"+realm, sha256.Size)
 			if err != nil {
 				return nil, err
@@ -215,15 +219,25 @@ func StateOf(parts ...string) []byte {
 	return sum[:]
 }
 
+// Param is the parameter in which a link of this purpose has what it names (Claim.Email); "":
+// it names nothing.
+func (p Purpose) Param() string {
+	switch p { //nolint:exhaustive // the others name nothing
+	case PurposeRegisterEmail, PurposeUndoEmail:
+		return ParamEmail
+	case PurposeUndoFactor:
+		return ParamFactor
+	case PurposeEndSignIn:
+		return ParamSignIn
+	}
+	return ""
+}
+
 // LinkURL adds the claim and its signature to the address of a page.
 func LinkURL(page string, c Claim, signature, next string) (string, error) {
 	params := url.Values{}
 	params.Set(ParamUserID, c.User.String())
-	if c.Email != "" {
-		name := ParamEmail
-		if c.Purpose == PurposeUndoFactor {
-			name = ParamFactor
-		}
+	if name := c.Purpose.Param(); name != "" && c.Email != "" {
 		params.Set(name, c.Email)
 	}
 	params.Set(ParamTimestamp, c.Timestamp())
@@ -264,12 +278,16 @@ const (
 	ParamUserID    = "user_id"
 	ParamEmail     = "email"
 	ParamFactor    = "factor"
+	ParamSignIn    = "sign_in"
 	ParamTimestamp = "timestamp"
 	ParamSignature = "signature"
 	ParamNext      = "next"
 	// ParamInvitation has the token of an invitation.
 	ParamInvitation = "invitation"
 )
+
+// SizeSignIn is the length of a sign-in as a link names it: its id, and two numbers.
+const SizeSignIn = 36 + 1 + 12 + 1 + 16
 
 // MinSecret is the least size of a signing key, in bytes: NIST SP 800-107 asks for
 // at least half the strength of the hash.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -245,4 +246,13 @@ func (s *Site) ProfileID(name string) string {
 func (s *Site) Acting(ctx context.Context, name string) context.Context {
 	s.T.Helper()
 	return audit.WithCaller(ctx, audit.Caller{Actor: UUIDOf(s.T, s, name).String()})
+}
+
+// StoreFile is what stands in the file of a site's store.
+func (s *Site) StoreFile(t *testing.T) []byte {
+	t.Helper()
+	Embedded(t)
+	raw, err := os.ReadFile(s.Path)
+	require.NoError(t, err)
+	return raw
 }

@@ -4,6 +4,7 @@ package sitetest
 
 import (
 	"encoding/json"
+	"html"
 	"maps"
 	"net/http"
 	"slices"
@@ -80,6 +81,9 @@ func (s *Site) Checker() *apicheck.Checker {
 // redirect for a browser.
 func (s *Site) checkAnswer(req *http.Request, res *http.Response, body string) {
 	s.T.Helper()
+	if strings.Contains(html.UnescapeString(body), "<nil>") {
+		s.T.Errorf("%s %s: a message lacks a value: %s", req.Method, req.URL, body)
+	}
 	path, ok := strings.CutPrefix(req.URL.Path, s.Realm.Path)
 	if !ok || path != "" && path[0] != '/' || web.WantsPage(req.Header) || isPage(req, res) {
 		return

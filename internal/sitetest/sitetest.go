@@ -59,6 +59,8 @@ type Site struct {
 	Logs     *observer.ObservedLogs
 	Now      atomic.Int64 // Unix nanoseconds
 	HTTPS    bool
+	// Around makes the context of each request; nil: it is as it is.
+	Around func(context.Context) context.Context
 	// protected is what stands behind the handler and, below /members/, the guard.
 	Guard *registration.Guard
 	// checked is the OpenAPI document that every answer is held against.
@@ -72,11 +74,11 @@ type MemoryMailer struct {
 	Mu   sync.Mutex
 	Fail func(*mail.Message) error
 	Sent chan *mail.Message
-	// Told has the notices of a changed password or name, which hardly any test asks for.
+	// Told has the notices of a changed password or name and of a way back, which hardly any test asks for.
 	Told chan *mail.Message
 }
 
-var aboutSigningIn = regexp.MustCompile(`^(Your password|Your sign-in name) at .* was changed$`)
+var aboutSigningIn = regexp.MustCompile(`^(Your password|Your sign-in name) at .* was changed$|^A change of your addresses at .* was undone$`)
 
 // NewMailer returns one that takes a thousand mails before anybody reads them.
 func NewMailer() *MemoryMailer {
@@ -107,7 +109,7 @@ func (m *MemoryMailer) Close() error { return nil }
 func Settings() *registration.Settings {
 	return &registration.Settings{
 		BaseURL: "http://example.com", From: "Example <no-reply@example.com>", MailerRaw: json.RawMessage(`{"module":"log"}`),
-		Throttle: registration.ThrottleSettings{Off: true},
+		Throttle: registration.ThrottleSettings{Off: true}, Notices: registration.NoticeSettings{NewDevice: Off()}, // tests sign in on many
 		Password: registration.PasswordSettings{Argon2id: &registration.Argon2idSettings{Memory: 8, Passes: 1, Lanes: 1}},
 	}
 }
@@ -214,6 +216,7 @@ type Browser struct {
 	Cookie map[string]string
 	Header http.Header
 	IP     string
+	Proxy  bool // it is one that the configuration names
 }
 
 func (s *Site) Browser() *Browser {
@@ -269,7 +272,10 @@ func (b *Browser) Do(method, target string, body any) *Answer {
 		req.AddCookie(&http.Cookie{Name: name, Value: v})
 	}
 	ctx := context.WithValue(req.Context(), caddy.ReplacerCtxKey, caddy.NewReplacer())
-	ctx = context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{caddyhttp.ClientIPVarKey: b.IP})
+	ctx = context.WithValue(ctx, caddyhttp.VarsCtxKey, map[string]any{caddyhttp.ClientIPVarKey: b.IP, caddyhttp.TrustedProxyVarKey: b.Proxy})
+	if b.Site.Around != nil {
+		ctx = b.Site.Around(ctx)
+	}
 	req = req.WithContext(ctx)
 	rec := httptest.NewRecorder()
 	b.Site.ServeHTTP(rec, req)
@@ -329,7 +335,7 @@ func (s *Site) Mail() *mail.Message {
 	}
 }
 
-// Notice waits for the next notice of a changed password or name.
+// Notice waits for the next notice of a changed password or name, or of a way back.
 func (s *Site) Notice() *mail.Message {
 	s.T.Helper()
 	select {
@@ -456,17 +462,18 @@ func EmptyStore(t testing.TB) *bolt.Store {
 	return s
 }
 
-// StoreFile is what stands in the file of a site's store.
-func (s *Site) StoreFile(t *testing.T) []byte {
+// Embedded skips a test of the embedded store where sites are tested on another one.
+func Embedded(t testing.TB) {
 	t.Helper()
-	raw, err := os.ReadFile(s.Path)
-	require.NoError(t, err)
-	return raw
+	if os.Getenv("REGISTRATION_STORE") != "" {
+		t.Skip("about the embedded store")
+	}
 }
 
 // OldStore unpacks a store of an earlier version, see testdata/stores.
 func OldStore(t *testing.T, name string) string {
 	t.Helper()
+	Embedded(t)
 	file, err := os.Open(Root() + "/testdata/stores/" + name + ".db.gz")
 	require.NoError(t, err)
 	defer func() { _ = file.Close() }()

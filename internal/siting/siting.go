@@ -24,6 +24,8 @@ type Place struct {
 	TLS   bool
 	// Proxied: the configuration names proxies before it, so its own addresses say nothing.
 	Proxied bool
+	// Asked: other servers ask who is signed in.
+	Asked bool
 	// Taken is what the routes before it take off the path, such as /app.
 	Taken string
 	// Within are the routes with conditions around it, the outermost first.
@@ -41,12 +43,15 @@ type Warning struct {
 
 // The codes of warnings.
 const (
-	CodeHidden  = "registration_hidden"
-	CodePath    = "base_url_path"
-	CodeBaseURL = "base_url"
-	CodeGuard   = "guard_blind"
-	CodeProxies = "trusted_proxies"
-	CodeTerms   = "terms_guarded"
+	codeHidden  = "registration_hidden"
+	codePath    = "base_url_path"
+	codeBaseURL = "base_url"
+	codeGuard   = "guard_blind"
+	codeProxies = "trusted_proxies"
+	codeTerms   = "terms_guarded"
+	codeLabel   = "label_guarded"
+	codeGoodbye = "goodbye_guarded"
+	codeAsked   = "authz_proxies"
 )
 
 // String is the warning as the log has it.
@@ -60,12 +65,19 @@ func Warnings(places []Place) (out []Warning) {
 		for _, before := range places[:i] {
 			if before.hides(p) {
 				out = append(out, Warning{
-					CodeHidden, p.Realm,
+					codeHidden, p.Realm,
 					fmt.Sprintf("%s: registration at %s is never reached, because the one of %s has that path of the site already", p.Source, p.Path, before.Source),
 					"Give it another path: registration /other",
 				})
 				break
 			}
+		}
+		if p.Asked && !p.Proxied {
+			out = append(out, Warning{
+				codeAsked, p.Realm,
+				p.Source + ": authz is on, but no trusted proxy is named, so no server that asks who is signed in is believed where its visitors want to go: none is sent to the sign-in page",
+				"Name the servers in the global options: servers { trusted_proxies static <their addresses> }",
+			})
 		}
 		base, err := url.Parse(p.BaseURL)
 		if err != nil || base.Host == "" {
@@ -73,7 +85,7 @@ func Warnings(places []Place) (out []Warning) {
 		}
 		if p.Taken != "" && !strings.HasSuffix(strings.TrimSuffix(base.Path, "/"), p.Taken) {
 			out = append(out, Warning{
-				CodePath, p.Realm,
+				codePath, p.Realm,
 				fmt.Sprintf("%s: %s is taken off the path before registration, and base_url doesn't have it: links, forms and mails lead past the accounts", p.Source, p.Taken),
 				fmt.Sprintf("Write: base_url %s%s", strings.TrimSuffix(p.BaseURL, "/"), p.Taken),
 			})
@@ -83,7 +95,7 @@ func Warnings(places []Place) (out []Warning) {
 		}
 		told[p.Realm] = true
 		out = append(out, Warning{
-			CodeBaseURL, p.Realm,
+			codeBaseURL, p.Realm,
 			fmt.Sprintf("%s: base_url is %s, but these accounts are at %s: mails, redirects and cookies go by base_url", p.Source, p.BaseURL, p.address()),
 			p.remedyForBase() + ". Ignore this if a proxy before Caddy serves the accounts at base_url; the global option trusted_proxies, which names it, ends this warning",
 		})
@@ -102,7 +114,7 @@ func (p Place) remedyForBase() string {
 // Blind is the warning of a guard on a host that browsers don't send the cookie to.
 func Blind(realm, source, host, baseURL string) Warning {
 	return Warning{
-		CodeGuard, realm,
+		codeGuard, realm,
 		fmt.Sprintf("%s: require_login guards %s, but the sign-in at %s sets a cookie that browsers don't send there: nobody gets in", source, host, baseURL),
 		"Add `registration` to that site, or let both have one domain: cookie_domain <domain>, in the block session of `registration`",
 	}
@@ -111,16 +123,40 @@ func Blind(realm, source, host, baseURL string) Warning {
 // GuardedTerms is the warning of terms that nobody can read who has no account yet.
 func GuardedTerms(realm, source, page string) Warning {
 	return Warning{
-		CodeTerms, realm,
+		codeTerms, realm,
 		fmt.Sprintf("%s: require_login guards %s, the page of the terms: who signs up has to agree to what he can't read", source, page),
-		fmt.Sprintf("Leave it out of the guard: a matcher in a line of its own, @members not path %s, and then require_login @members", page),
+		leaveOut(page),
 	}
+}
+
+// GuardedLabel is the warning of a page that a label on the form of the sign-up leads to, and
+// that nobody can read who has no account yet.
+func GuardedLabel(realm, source, page, field string) Warning {
+	return Warning{
+		codeLabel, realm,
+		fmt.Sprintf("%s: require_login guards %s, to which the label of the field %s leads: who signs up can't read it", source, page, field),
+		leaveOut(page),
+	}
+}
+
+// GuardedGoodbye is the warning of a page for who has signed out that wants him to sign in.
+func GuardedGoodbye(realm, source, page string) Warning {
+	return Warning{
+		codeGoodbye, realm,
+		fmt.Sprintf("%s: require_login guards %s, the page of goodbye: who signs out is asked to sign in again, and nothing says that he is out", source, page),
+		leaveOut(page),
+	}
+}
+
+// leaveOut says how a page is left out of a guard.
+func leaveOut(page string) string {
+	return fmt.Sprintf("Leave it out of the guard: a matcher in a line of its own, @members not path %s, and then require_login @members", page)
 }
 
 // ChosenAddress is the warning of a trusted proxy that adds to what the client has written.
 func ChosenAddress(realm string) Warning {
 	return Warning{
-		CodeProxies, realm,
+		codeProxies, realm,
 		"a trusted proxy adds to the header that names the client, and Caddy takes the first entry of it, which the client may have written itself: throttles and logs can't be relied on",
 		"Write trusted_proxies_strict beside trusted_proxies, or let the proxy replace the header",
 	}
@@ -129,7 +165,7 @@ func ChosenAddress(realm string) Warning {
 // UnnamedProxy is the warning of requests that come through a proxy that Caddy doesn't know.
 func UnnamedProxy(realm string) Warning {
 	return Warning{
-		CodeProxies, realm,
+		codeProxies, realm,
 		"requests name another client (X-Forwarded-For or the like), but come from an address that is no trusted proxy: if that is your proxy, everybody behind it is counted as one client",
 		"Name it in the global options, in the block servers, in two lines: trusted_proxies static <its addresses>, and trusted_proxies_strict. If it isn't, somebody only claims to be one, and nothing is wrong",
 	}

@@ -35,6 +35,9 @@ func TestWarnings(t *testing.T) {
 			with(func(p *Place) { p.Hosts = []string{"a.example"} }), with(func(p *Place) { p.Hosts = []string{"b.example"} }),
 		}, []string{wrongBase}},
 
+		"asked by a server that nobody knows": {[]Place{with(func(p *Place) { p.Asked = true })}, []string{"authz is on"}},
+		"asked by one that is named":          {[]Place{with(func(p *Place) { p.Asked, p.Proxied = true, true })}, nil},
+
 		"two at one path":              {[]Place{site, other}, []string{hidden}},
 		"one below the other":          {[]Place{site, with(func(p *Place) { p.Realm, p.Path = "other", "/Accounts/staff" })}, []string{hidden}},
 		"beside each other":            {[]Place{site, with(func(p *Place) { p.Realm, p.Path = "other", "/accounts-b" })}, nil},
@@ -73,7 +76,7 @@ func TestTheLineOfBaseURL(t *testing.T) {
 		require.Len(t, got, 1)
 		require.Contains(t, got[0].Mend, want+". Ignore this if")
 	}
-	for _, w := range []Warning{ChosenAddress("default"), UnnamedProxy("default"), GuardedTerms("default", "Caddyfile:9", "/terms.html"), Blind("default", "Caddyfile:9", "a.example", "https://example.com")} {
+	for _, w := range []Warning{ChosenAddress("default"), UnnamedProxy("default"), GuardedTerms("default", "Caddyfile:9", "/terms.html"), GuardedLabel("default", "Caddyfile:9", "/news.html", "news"), GuardedGoodbye("default", "Caddyfile:9", "/bye.html"), Blind("default", "Caddyfile:9", "a.example", "https://example.com")} {
 		require.Equal(t, "default", w.Realm)
 		require.Equal(t, w.Message+". "+w.Mend, w.String())
 	}

@@ -73,6 +73,12 @@ func OnDate(t time.Time) Phrase {
 	})
 }
 
+// OnDay is a day, in UTC.
+func OnDay(t time.Time) Phrase {
+	t = t.UTC()
+	return Say("date.day", Params{"day": t.Day(), "month": Say(months[t.Month()-1]), "year": strconv.Itoa(t.Year())})
+}
+
 // A messageText is one message in one language, taken apart when it is loaded.
 type messageText struct {
 	// parts are literal text and, at odd places, the names of placeholders.

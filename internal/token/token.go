@@ -14,7 +14,7 @@ import (
 )
 
 // A token is Prefix, 43 digits of base 62 with 256 random bits, and 6 with the CRC-32 of
-// all before. Pattern finds one in a text; what Hash says no to is none.
+// all before. Pattern finds one in a text; what Sum and Whole say no to is none.
 const (
 	Prefix  = "crt_"
 	Pattern = `\bcrt_[0-9A-Za-z]{49}\b`
@@ -39,26 +39,43 @@ func New() (text string, hash [32]byte) {
 	text = Prefix + string(body)
 	sum := sumOf(text)
 	text += string(sum[:])
-	hash, _ = Hash(text)
+	hash, _ = Sum(text)
 	return text, hash
 }
 
 // Is reports whether a text is meant to be a token for programs, good or not.
 func Is(text string) bool { return strings.HasPrefix(text, Prefix) }
 
-// Hash returns what the store knows of a token. ok is false for a text that can't be one,
-// such as one that was not copied as a whole. It does not allocate.
-func Hash(text string) (hash [32]byte, ok bool) {
-	if len(text) != length || !Is(text) {
-		return hash, false
+// Within reports whether a text, such as an address, has a whole token in it.
+func Within(text string) bool {
+	for {
+		at := strings.Index(text, Prefix)
+		if at < 0 || len(text)-at < length {
+			return false
+		}
+		text = text[at:]
+		if Whole(text[:length]) {
+			return true
+		}
+		text = text[len(Prefix):]
 	}
-	sum := sumOf(text[:length-sumLength])
-	if text[length-sumLength:] != string(sum[:]) {
+}
+
+// Sum is the hash of a text that has the form of a token, whatever it ends with: for who has
+// those that are good at hand. Others ask Whole, before they ask a store. It does not allocate.
+func Sum(text string) (hash [32]byte, ok bool) {
+	if len(text) != length || !Is(text) {
 		return hash, false
 	}
 	var buf [length]byte
 	copy(buf[:], text)
 	return sha256.Sum256(buf[:]), true
+}
+
+// Whole reports whether a text of which Sum is ok ends as a token does.
+func Whole(text string) bool {
+	sum := sumOf(text[:length-sumLength])
+	return text[length-sumLength:] == string(sum[:])
 }
 
 // sumOf is the checksum at the end of a token.

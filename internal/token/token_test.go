@@ -23,13 +23,19 @@ func TestTokenIsFoundByItsPattern(t *testing.T) {
 		seen[text] = true
 		require.True(t, Is(text))
 		require.Equal(t, text, find.FindString("password = \""+text+"\"\n"))
-		again, ok := Hash(text)
+		again, ok := hashOf(text)
 		require.True(t, ok)
 		require.Equal(t, hash, again)
 		require.Equal(t, hash, sha256.Sum256([]byte(text)))
 		sum := big.NewInt(int64(crc32.ChecksumIEEE([]byte(text[:length-sumLength])))).Text(62)
 		require.Equal(t, strings.Repeat("0", sumLength-len(sum))+swapCase(sum), text[length-sumLength:])
 	}
+}
+
+// hashOf is the hash of a text that is a token as a whole.
+func hashOf(text string) (hash [32]byte, ok bool) {
+	hash, ok = Sum(text)
+	return hash, ok && Whole(text)
 }
 
 // swapCase makes our digits of those of math/big, which has the small letters first.
@@ -55,8 +61,18 @@ func TestWhatIsNoToken(t *testing.T) {
 		"nothing": "", "a session's": strings.Repeat("a", 43), "cut short": text[:len(text)-1], "too long": text + "a", "another prefix": "crx_" + text[4:],
 		"a digit changed": text[:len(text)-1] + other, "in capitals": strings.ToUpper(text[:4]) + text[4:], "the prefix alone": Prefix,
 	} {
-		_, ok := Hash(wrong)
+		_, ok := hashOf(wrong)
 		require.False(t, ok, name)
 	}
-	require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = Hash(text) }))
+	require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = hashOf(text) }))
+}
+
+func TestWithin(t *testing.T) {
+	text, _ := New()
+	for _, address := range []string{text, "/x?access_token=" + text, "/feed/" + text + "/", "crt_x/crt_crt_" + text + "#", text + text} {
+		require.True(t, Within(address), address)
+	}
+	for _, address := range []string{"", "crt_", text[:len(text)-1], "/x?crt_=" + text[4:], text[:20] + "-" + text[20:]} {
+		require.False(t, Within(address), address)
+	}
 }

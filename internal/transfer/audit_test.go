@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
-	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/arrival"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/transfer"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -65,7 +65,7 @@ func TestRecordMoves(t *testing.T) {
 				return err
 			}
 		}
-		return nil
+		return tx.AddAudit(&odd) // once more, in another part of the file
 	}))
 	require.NotContains(t, exported(from, "ndjson", true), `{"audit":`, "only where it is asked for")
 	file := recorded(from)
@@ -146,7 +146,7 @@ func TestRowsThatAreNotTaken(t *testing.T) {
 func importPastFaults(t *testing.T, to *sitetest.Site, file string) {
 	t.Helper()
 	pastFaults(t, to, func() error {
-		_, err := transfer.Import(t.Context(), to.Accounts, strings.NewReader(file), transfer.Options{ImportOptions: account.ImportOptions{Format: "ndjson"}})
+		_, err := transfer.Import(t.Context(), to.Accounts, strings.NewReader(file), transfer.Options{Options: arrival.Options{Format: "ndjson"}})
 		return err
 	})
 }

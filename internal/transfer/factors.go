@@ -1,5 +1,5 @@
-// factors.go: what belongs to an account's second step, and its tokens for programs, in a
-// line of our own export.
+// factors.go: what belongs to an account's second step, its tokens for programs, and the
+// accounts elsewhere by which one signs in, in a line of our own export.
 
 package transfer
 
@@ -66,6 +66,37 @@ type trustedLine struct {
 	State     base64Text `json:"state"`
 }
 
+type knownLine struct {
+	Name     base64Text `json:"name"`
+	LastUsed moment     `json:"last_used"`
+	Told     *moment    `json:"told,omitempty"`
+	SignIn   base64Text `json:"sign_in,omitempty"`
+	Trust    base64Text `json:"trust,omitempty"`
+}
+
+func knownLineOf(d *store.KnownDevice) knownLine {
+	l := knownLine{Name: d.Name[:], LastUsed: moment{d.LastUsed}, Told: momentOf(d.Told)}
+	if d.SignIn != uuid.Nil {
+		l.SignIn = d.SignIn[:]
+	}
+	if d.Trust != [16]byte{} {
+		l.Trust = d.Trust[:]
+	}
+	return l
+}
+
+func (l *knownLine) device() (d store.KnownDevice, err error) {
+	d.LastUsed, d.Told = l.LastUsed.Time, l.Told.time()
+	err = l.Name.exactly(d.Name[:])
+	if l.SignIn != nil {
+		err = errors.Join(err, l.SignIn.exactly(d.SignIn[:]))
+	}
+	if l.Trust != nil {
+		err = errors.Join(err, l.Trust.exactly(d.Trust[:]))
+	}
+	return d, err
+}
+
 // factorLines are what an account's line has of the second step.
 type factorLines struct {
 	Factors        []factorLine   `json:"factors,omitempty"`
@@ -78,6 +109,7 @@ type factorLines struct {
 	Passwords      []passwordLine `json:"former_passwords,omitempty"`
 	PasswordSince  *moment        `json:"password_since,omitempty"`
 	Trusted        []trustedLine  `json:"trusted_devices,omitempty"`
+	Known          []knownLine    `json:"known_devices,omitempty"`
 }
 
 func factorLinesOf(u *store.User) factorLines {
@@ -111,6 +143,9 @@ func factorLinesOf(u *store.User) factorLines {
 	}
 	for _, d := range u.TrustedDevices {
 		l.Trusted = append(l.Trusted, trustedLine{Hash: d.Hash[:], Created: moment{d.Created}, LastUsed: moment{d.LastUsed}, UserAgent: clean(d.UserAgent), State: d.State[:]})
+	}
+	for i := range u.KnownDevices {
+		l.Known = append(l.Known, knownLineOf(&u.KnownDevices[i]))
 	}
 	return l
 }
@@ -165,6 +200,13 @@ func (l *factorLines) addTo(u *store.User) error {
 			return err
 		}
 		u.TrustedDevices = append(u.TrustedDevices, d)
+	}
+	for i := range l.Known {
+		d, err := l.Known[i].device()
+		if err != nil {
+			return err
+		}
+		u.KnownDevices = append(u.KnownDevices, d)
 	}
 	return nil
 }
@@ -221,4 +263,37 @@ func (l *programLine) token() (store.ProgramToken, error) {
 		t.Groups = *l.Groups
 	}
 	return t, l.Hash.exactly(t.Hash[:])
+}
+
+// linkedLine is an account elsewhere, or one that was unlinked and can be had back: that has
+// an end.
+type linkedLine struct {
+	ID           uuid.UUID `json:"id"`
+	Issuer       string    `json:"issuer"`
+	Subject      string    `json:"subject"`
+	Name         string    `json:"name,omitempty"`
+	Created      *moment   `json:"created,omitempty"`
+	LastUsed     *moment   `json:"last_used,omitempty"`
+	EmailChanges uint32    `json:"email_changes,omitempty"`
+	Until        *moment   `json:"until,omitempty"`
+	RemovedAt    uint32    `json:"removed_at,omitempty"`
+}
+
+func linkedLinesOf(u *store.User) (linked, former []linkedLine) {
+	line := func(l *store.LinkedAccount) linkedLine {
+		return linkedLine{ID: l.ID, Issuer: clean(l.Issuer), Subject: clean(l.Subject), Name: clean(l.Name), Created: momentOf(l.Created), LastUsed: momentOf(l.LastUsed), EmailChanges: l.EmailChanges}
+	}
+	for i := range u.LinkedAccounts {
+		linked = append(linked, line(&u.LinkedAccounts[i]))
+	}
+	for i := range u.FormerLinked {
+		l := line(&u.FormerLinked[i].LinkedAccount)
+		l.Until, l.RemovedAt = &moment{u.FormerLinked[i].Until}, u.FormerLinked[i].RemovedAt
+		former = append(former, l)
+	}
+	return linked, former
+}
+
+func (l *linkedLine) linked() store.LinkedAccount {
+	return store.LinkedAccount{ID: l.ID, Issuer: l.Issuer, Subject: l.Subject, Name: l.Name, Created: l.Created.time(), LastUsed: l.LastUsed.time(), EmailChanges: l.EmailChanges}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/arrival"
 	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/transfer"
@@ -64,7 +65,7 @@ func TestHostileLinesOfAnExport(t *testing.T) {
 func TestExportOfANewerVersionIsRefused(t *testing.T) {
 	s := sitetest.New(t)
 	for _, line := range []string{`{"registration_export":3,"with_hashes":true}`, `{"registration_export":0}`, `{"registration_export":1,"with_hashes":true,"sealed":true}`} {
-		_, err := transfer.Import(t.Context(), s.Accounts, strings.NewReader(line+"\n{}\n"), transfer.Options{ImportOptions: account.ImportOptions{Format: "ndjson"}})
+		_, err := transfer.Import(t.Context(), s.Accounts, strings.NewReader(line+"\n{}\n"), transfer.Options{Options: arrival.Options{Format: "ndjson"}})
 		require.ErrorContains(t, err, "line 1: the export is of a newer version")
 	}
 	_, remarks := imported(s, "ndjson", `{"invitation":{}}`+"\n")
@@ -81,7 +82,7 @@ func TestProblemsWithoutEnd(t *testing.T) {
 	}
 	told := 0
 	report, err := transfer.Import(t.Context(), s.Accounts, strings.NewReader(file.String()), transfer.Options{
-		ImportOptions: account.ImportOptions{Format: "csv"}, Tell: func(e transfer.Event) error {
+		Options: arrival.Options{Format: "csv"}, Tell: func(e transfer.Event) error {
 			if e.Remark != nil {
 				told++
 			}
@@ -124,7 +125,7 @@ func TestImportsBesideEachOther(t *testing.T) {
 	errs := make([]error, 2)
 	for k := range 2 {
 		all.Go(func() {
-			reports[k], errs[k] = transfer.Import(t.Context(), s.Accounts, strings.NewReader(file.String()), transfer.Options{ImportOptions: account.ImportOptions{Format: "csv"}})
+			reports[k], errs[k] = transfer.Import(t.Context(), s.Accounts, strings.NewReader(file.String()), transfer.Options{Options: arrival.Options{Format: "csv"}})
 		})
 	}
 	for i := range 20 {
@@ -152,7 +153,7 @@ func TestImportIntoAFailingStore(t *testing.T) {
 	for call := 1; ; call++ {
 		faulty := &sitetest.FaultyStore{Store: real, FailAt: call}
 		s.Accounts.Store = faulty
-		_, err := transfer.Import(t.Context(), s.Accounts, strings.NewReader(file), transfer.Options{ImportOptions: account.ImportOptions{Format: "csv"}})
+		_, err := transfer.Import(t.Context(), s.Accounts, strings.NewReader(file), transfer.Options{Options: arrival.Options{Format: "csv"}})
 		s.Accounts.Store = real
 		users, _ := s.Census()
 		if !faulty.Met {
@@ -176,7 +177,7 @@ func TestExportIntoAFailingStore(t *testing.T) {
 		for call := 1; ; call += 3 {
 			faulty := &sitetest.FaultyStore{Store: real, FailAt: call}
 			to.Accounts.Store = faulty
-			_, err := transfer.Import(t.Context(), to.Accounts, strings.NewReader(file), transfer.Options{ImportOptions: account.ImportOptions{Format: "ndjson", DryRun: dry}})
+			_, err := transfer.Import(t.Context(), to.Accounts, strings.NewReader(file), transfer.Options{Options: arrival.Options{Format: "ndjson", DryRun: dry}})
 			to.Accounts.Store = real
 			if !faulty.Met {
 				require.NoError(t, err)
@@ -190,7 +191,7 @@ func TestExportIntoAFailingStore(t *testing.T) {
 func TestImportsThatEndEarly(t *testing.T) {
 	s := sitetest.New(t)
 	run := func(file io.ReadSeeker, options ...func(*transfer.Options)) (*transfer.Report, error) {
-		o := transfer.Options{ImportOptions: account.ImportOptions{Format: "csv"}}
+		o := transfer.Options{Options: arrival.Options{Format: "csv"}}
 		for _, option := range options {
 			option(&o)
 		}
@@ -227,10 +228,10 @@ func TestHashingWaitsForItsTurn(t *testing.T) {
 	s.Accounts.Hasher = real
 	s.SignedIn("eve")
 	ctx, cancel := context.WithCancel(t.Context())
-	run, err := s.Accounts.NewImport(account.ImportOptions{})
+	run, err := arrival.New(s.Accounts, arrival.Options{})
 	require.NoError(t, err)
 	cancel()
-	require.Error(t, run.Hash(ctx, &account.Arrival{Password: "x"}))
+	require.Error(t, run.Hash(ctx, &arrival.Arrival{Password: "x"}))
 }
 
 // A hash that is too fast to be kept is wrapped, and signs in.

@@ -16,6 +16,7 @@ import (
 	"sync"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/arrival"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/moving"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
@@ -27,7 +28,7 @@ func ImportFormats() []string { return moving.Formats() }
 
 // Options say how a file is imported.
 type Options struct {
-	account.ImportOptions
+	arrival.Options
 	Moving moving.Options
 	// Tell is told of each thing that is to be said of a line, and how far the run is.
 	// An error ends the run.
@@ -55,7 +56,7 @@ type Remark struct {
 	Line int `json:"line"`
 	// Account is the username or the address of the line.
 	Account string       `json:"account,omitempty"`
-	Fate    account.Fate `json:"fate"`
+	Fate    arrival.Fate `json:"fate"`
 	Field   string       `json:"field,omitempty"`
 	Code    string       `json:"code"`
 	Message string       `json:"message"`
@@ -89,7 +90,7 @@ type Report struct {
 
 // A Reason is how often a remark was made.
 type Reason struct {
-	Fate    account.Fate `json:"fate"`
+	Fate    arrival.Fate `json:"fate"`
 	Field   string       `json:"field,omitempty"`
 	Code    string       `json:"code"`
 	Message string       `json:"message"`
@@ -126,7 +127,7 @@ func Import(ctx context.Context, a *account.Accounts, in io.ReadSeeker, o Option
 	if err != nil {
 		return nil, err
 	}
-	run, err := a.NewImport(o.ImportOptions)
+	run, err := arrival.New(a, o.Options)
 	if err != nil {
 		return nil, err
 	}
@@ -168,14 +169,14 @@ func (c *counted) Seek(offset int64, whence int) (int64, error) {
 
 // An importer is one run.
 type importer struct {
-	run      *account.Import
+	run      *arrival.Run
 	o        Options
 	in       *counted
 	progress Progress
 	report   *Report
 	// own says that the file is our own export.
 	own   bool
-	batch []*account.Arrival
+	batch []*arrival.Arrival
 	who   []string // of the batch
 	costs int      // of the batch
 	// hashless says that the file is our own export without hashes; proven, that an account
@@ -186,7 +187,7 @@ type importer struct {
 	shared bool
 
 	invitations []*store.Invitation
-	names       []account.HashedName
+	names       []arrival.HashedName
 	rows        []*store.Audit // of the record
 	byName      int            // accounts that were found by their names alone
 	// unrecorded: it was told that they are left out.
@@ -234,7 +235,7 @@ func (m *importer) at(line int) {
 
 func (m *importer) refused(p *moving.Problem) error {
 	m.report.Refused++
-	return m.remark(Remark{Line: p.Line, Account: p.Who, Fate: account.FateRefused, Field: p.Field, Code: p.Code, Message: p.Message})
+	return m.remark(Remark{Line: p.Line, Account: p.Who, Fate: arrival.FateRefused, Field: p.Field, Code: p.Code, Message: p.Message})
 }
 
 // take puts a record into the batch.
@@ -273,7 +274,7 @@ func (m *importer) take(ctx context.Context, r *moving.Record) error {
 		p.Line, p.Who = r.Line, cmp.Or(u.Username, u.Email)
 		return m.refused(p)
 	}
-	return m.add(ctx, &account.Arrival{Line: r.Line, Whole: u}, cmp.Or(u.Username, u.Email))
+	return m.add(ctx, &arrival.Arrival{Line: r.Line, Whole: u}, cmp.Or(u.Username, u.Email))
 }
 
 func isHeader(raw []byte) bool {
@@ -294,8 +295,8 @@ func (m *importer) begin(r *moving.Record) error {
 }
 
 // arrivalOf is a record as the rules of accounts take it.
-func arrivalOf(r *moving.Record) *account.Arrival {
-	out := &account.Arrival{
+func arrivalOf(r *moving.Record) *arrival.Arrival {
+	out := &arrival.Arrival{
 		Line: r.Line, Fields: field.Input{}, IsActive: r.IsActive, EmailVerified: r.EmailVerified, IsStaff: r.IsStaff, Groups: r.Groups,
 		Joined: r.Joined, LastLogin: r.LastLogin, Password: r.Password, PasswordHash: r.PasswordHash,
 	}
@@ -326,7 +327,7 @@ func valueOf(v any) field.Value {
 	return field.JSONValue(v)
 }
 
-func (m *importer) add(ctx context.Context, r *account.Arrival, who string) error {
+func (m *importer) add(ctx context.Context, r *arrival.Arrival, who string) error {
 	m.batch, m.who = append(m.batch, r), append(m.who, who)
 	m.proven = m.proven || r.Password != "" || r.PasswordHash != "" || r.Whole != nil && (r.Whole.PasswordHash != "" || len(r.Whole.Factors) > 0)
 	if r.Costs() && !m.o.DryRun {
@@ -363,9 +364,9 @@ func (m *importer) flush(ctx context.Context) error {
 		return err
 	}
 	for i, o := range outcomes {
-		*map[account.Fate]*int{
-			account.FateAdded: &m.report.Added, account.FateUpdated: &m.report.Updated, account.FateUnchanged: &m.report.Unchanged,
-			account.FateDifferent: &m.report.Different, account.FateRefused: &m.report.Refused,
+		*map[arrival.Fate]*int{
+			arrival.FateAdded: &m.report.Added, arrival.FateUpdated: &m.report.Updated, arrival.FateUnchanged: &m.report.Unchanged,
+			arrival.FateDifferent: &m.report.Different, arrival.FateRefused: &m.report.Refused,
 		}[o.Fate]++
 		if o.ByName {
 			m.byName++
@@ -374,7 +375,7 @@ func (m *importer) flush(ctx context.Context) error {
 			m.report.Mended++
 		}
 		for _, r := range o.Remarks {
-			if o.Fate == account.FateRefused && r.Code == account.RemarkUnknownField {
+			if o.Fate == arrival.FateRefused && r.Code == arrival.RemarkUnknownField {
 				continue // that is no reason to refuse it
 			}
 			message := r.Message
@@ -398,7 +399,7 @@ func (m *importer) told() error {
 }
 
 // hash makes the hashes of accounts, on half of the cores: sign-ins have the others.
-func (m *importer) hash(ctx context.Context, costly []*account.Arrival) error {
+func (m *importer) hash(ctx context.Context, costly []*arrival.Arrival) error {
 	workers := max(1, min(runtime.GOMAXPROCS(0)/2, len(costly)))
 	var all sync.WaitGroup
 	errs := make([]error, workers)
@@ -423,13 +424,13 @@ func (m *importer) beside(ctx context.Context, line int, l *readableLine) error 
 			m.invitations = append(m.invitations, i)
 		}
 	} else {
-		name := account.HashedName{Left: store.LeftName{User: l.LeftName.User, Until: l.LeftName.Until.Time}}
+		name := arrival.HashedName{Left: store.LeftName{User: l.LeftName.User, Until: l.LeftName.Until.Time}}
 		if err = l.LeftName.Hash.exactly(name.Hash[:]); err == nil {
 			m.names = append(m.names, name)
 		}
 	}
 	if err != nil {
-		return m.remark(Remark{Line: line, Fate: account.FateRefused, Code: moving.CodeSyntax, Message: err.Error()})
+		return m.remark(Remark{Line: line, Fate: arrival.FateRefused, Code: moving.CodeSyntax, Message: err.Error()})
 	}
 	if len(m.invitations)+len(m.names) < importBatch {
 		return nil

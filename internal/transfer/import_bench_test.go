@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/arrival"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/transfer"
 )
@@ -24,7 +24,7 @@ func BenchmarkImport(b *testing.B) {
 				fmt.Fprintf(&file, "user%d,user%d@example.org,First,members,$2b$04$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW\n", i, i)
 			}
 			b.ResetTimer()
-			report, err := transfer.Import(b.Context(), s.Accounts, strings.NewReader(file.String()), transfer.Options{ImportOptions: account.ImportOptions{Format: "csv", DryRun: dry}})
+			report, err := transfer.Import(b.Context(), s.Accounts, strings.NewReader(file.String()), transfer.Options{Options: arrival.Options{Format: "csv", DryRun: dry}})
 			require.NoError(b, err)
 			require.Equal(b, b.N, report.Added)
 		})

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
-	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/arrival"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/transfer"
@@ -25,7 +25,7 @@ func imported(s *sitetest.Site, format, file string, options ...func(*transfer.O
 	s.T.Helper()
 	run := func(dry bool) (*transfer.Report, []transfer.Remark, error) {
 		var remarks []transfer.Remark
-		o := transfer.Options{ImportOptions: account.ImportOptions{Format: format, DryRun: dry}}
+		o := transfer.Options{Options: arrival.Options{Format: format, DryRun: dry}}
 		o.Tell = func(e transfer.Event) error {
 			if e.Remark != nil {
 				remarks = append(remarks, *e.Remark)
@@ -169,7 +169,7 @@ func TestBrokenOffAndContinued(t *testing.T) {
 		fmt.Fprintf(&file, "user%d,user%d@example.org\n", i, i)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	o := transfer.Options{ImportOptions: account.ImportOptions{Format: "csv"}, Tell: func(transfer.Event) error { cancel(); return nil }}
+	o := transfer.Options{Options: arrival.Options{Format: "csv"}, Tell: func(transfer.Event) error { cancel(); return nil }}
 	report, err := transfer.Import(ctx, s.Accounts, strings.NewReader(file.String()), o)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, 500, report.Added)

@@ -28,6 +28,7 @@ type person struct {
 	FormerPassword []ownPassword    `json:"former_passwords"`
 	PasswordSince  *moment          `json:"password_since,omitempty"`
 	Sessions       []ownSession     `json:"sessions"`
+	Known          []ownDevice      `json:"known_devices"`
 	Programs       []ownProgram     `json:"program_tokens"`
 	Mail           []ownMail        `json:"mail"`
 	Invitations    []*ownInvitation `json:"invitations"`
@@ -79,6 +80,11 @@ type ownBrowser struct {
 	UserAgent string `json:"user_agent"`
 }
 
+type ownDevice struct {
+	LastUsed moment  `json:"last_used"`
+	Told     *moment `json:"told,omitempty"`
+}
+
 type ownSession struct {
 	ID        string   `json:"id"`
 	Kind      string   `json:"kind"`
@@ -102,6 +108,8 @@ type ownMail struct {
 	Attempts  int            `json:"attempts,omitempty"`
 	Next      string         `json:"next,omitempty"`
 	Words     string         `json:"words,omitempty"`
+	Device    string         `json:"device,omitempty"`
+	Address   string         `json:"address,omitempty"`
 	Failed    string         `json:"server_says,omitempty"`
 }
 
@@ -177,6 +185,10 @@ func (p *person) account(u *store.User) {
 	for _, d := range u.TrustedDevices {
 		p.SecondStep.Trusted = append(p.SecondStep.Trusted, ownBrowser{moment{d.Created}, moment{d.LastUsed}, clean(d.UserAgent)})
 	}
+	p.Known = []ownDevice{}
+	for i := range u.KnownDevices {
+		p.Known = append(p.Known, ownDevice{moment{u.KnownDevices[i].LastUsed}, momentOf(u.KnownDevices[i].Told)})
+	}
 	p.Programs = []ownProgram{}
 	for i := range u.ProgramTokens {
 		t := &u.ProgramTokens[i]
@@ -233,7 +245,7 @@ func (p *person) mail(tx store.Tx, u *store.User) error {
 func ownMailOf(m *store.Mail) ownMail {
 	return ownMail{
 		Kind: m.Kind, To: clean(m.To), MessageID: clean(m.MessageID), Language: clean(m.Language), Queued: moment{m.Queued}, Due: moment{m.Due},
-		Attempts: m.Attempts, Next: clean(m.Next), Words: clean(m.Words), Failed: clean(m.Failed),
+		Attempts: m.Attempts, Next: clean(m.Next), Words: clean(m.Words), Device: clean(m.Device), Address: clean(m.Address), Failed: clean(m.Failed),
 	}
 }
 
@@ -248,7 +260,7 @@ func (p *person) invitations(tx store.Tx, u *store.User) error {
 		}
 		for _, i := range page {
 			after = i.ID
-			if i.ID == u.Invitation || u.EmailVerified && i.Email != "" && store.Fold(i.Email) == store.Fold(u.Email) {
+			if i.ID == u.Invitation || u.EmailVerified && i.Email != "" && store.Fold(i.Email) == store.Fold(u.Email) || account.IsFurther(u, i.Email) {
 				p.Invitations = append(p.Invitations, &ownInvitation{i.ID, clean(i.Email), i.Groups, moment{i.Created}, moment{i.Expires}})
 			}
 		}

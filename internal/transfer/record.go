@@ -89,6 +89,9 @@ type accountLine struct {
 	TermsAt            *moment               `json:"terms_at,omitempty"`
 	EmailChanges       uint32                `json:"email_changes,omitempty"`
 	Former             []formerLine          `json:"former_emails,omitempty"`
+	FurtherEmails      []string              `json:"further_emails,omitempty"`
+	AskedEmails        []askedLine           `json:"asked_emails,omitempty"`
+	EmailsAsked        uint32                `json:"emails_asked,omitempty"`
 	NamesLeft          []moment              `json:"names_left,omitempty"`
 	Generation         uint64                `json:"generation,omitempty"`
 	SessionEpoch       uint32                `json:"session_epoch,omitempty"`
@@ -101,13 +104,8 @@ type accountLine struct {
 	UsedInvitation     *uuid.UUID            `json:"used_invitation,omitempty"`
 	factorLines
 	ProgramTokens []programLine `json:"program_tokens,omitempty"`
-}
-
-type formerLine struct {
-	Email    string `json:"email"`
-	Serial   uint32 `json:"serial"`
-	Until    moment `json:"until"`
-	Unproven bool   `json:"unproven,omitempty"`
+	Linked        []linkedLine  `json:"linked_accounts,omitempty"`
+	FormerLinked  []linkedLine  `json:"former_linked_accounts,omitempty"`
 }
 
 type unreachableLine struct {
@@ -271,6 +269,7 @@ func lineOf(u *store.User, withHashes bool) *accountLine {
 		EmailChanges: u.EmailChanges, Generation: u.Generation, SessionEpoch: u.SessionEpoch, TokenEpoch: u.TokenEpoch,
 		WaitingFrom: momentOf(u.WaitingFrom), WaitingSince: momentOf(u.WaitingSince), LeavesAt: momentOf(u.LeavesAt),
 	}
+	l.Linked, l.FormerLinked = linkedLinesOf(u)
 	if withHashes {
 		l.PasswordHash, l.factorLines, l.ProgramTokens = clean(u.PasswordHash), factorLinesOf(u), programLinesOf(u)
 	}
@@ -280,9 +279,7 @@ func lineOf(u *store.User, withHashes bool) *accountLine {
 		}
 		l.Fields[clean(name)] = fieldValue{v}
 	}
-	for _, f := range u.Former {
-		l.Former = append(l.Former, formerLine{clean(f.Email), f.Serial, moment{f.Until}, f.Unproven})
-	}
+	l.addEmails(u)
 	for _, at := range u.NamesLeft {
 		l.NamesLeft = append(l.NamesLeft, moment{at})
 	}
@@ -319,9 +316,7 @@ func (l *accountLine) user() (*store.User, error) {
 		}
 		u.Extra[name] = v.any
 	}
-	for _, f := range l.Former {
-		u.Former = append(u.Former, store.FormerEmail{Email: f.Email, Serial: f.Serial, Until: f.Until.Time, Unproven: f.Unproven})
-	}
+	l.emailsTo(u)
 	for _, at := range l.NamesLeft {
 		u.NamesLeft = append(u.NamesLeft, at.Time)
 	}
@@ -344,6 +339,12 @@ func (l *accountLine) user() (*store.User, error) {
 			return nil, err
 		}
 		u.ProgramTokens = append(u.ProgramTokens, t)
+	}
+	for i := range l.Linked {
+		u.LinkedAccounts = append(u.LinkedAccounts, l.Linked[i].linked())
+	}
+	for i := range l.FormerLinked {
+		u.FormerLinked = append(u.FormerLinked, store.FormerLinked{LinkedAccount: l.FormerLinked[i].linked(), Until: l.FormerLinked[i].Until.time(), RemovedAt: l.FormerLinked[i].RemovedAt})
 	}
 	return u, l.addTo(u)
 }
@@ -415,12 +416,16 @@ func checkLists(u *store.User) *moving.Problem {
 	for name, n := range map[string]int{
 		"fields": len(u.Extra), "groups": len(u.Groups), "former_emails": len(u.Former), "names_left": len(u.NamesLeft), "used_links": len(u.UsedLinks),
 		"factors": len(u.Factors) + len(u.FormerFactors), "recovery_codes": len(u.RecoveryCodes), "factor_failures": len(u.FactorFailures),
-		"former_passwords": len(u.FormerPasswords),
-		"trusted_devices":  len(u.TrustedDevices), "program_tokens": len(u.ProgramTokens),
+		"former_passwords": len(u.FormerPasswords), "further_emails": len(u.FurtherEmails), "asked_emails": len(u.AskedEmails),
+		"trusted_devices": len(u.TrustedDevices), "known_devices": len(u.KnownDevices), "program_tokens": len(u.ProgramTokens),
+		"linked_accounts": len(u.LinkedAccounts) + len(u.FormerLinked),
 	} {
 		if n > maxList {
 			return wrong(name, "it has %d entries, and at most %d are kept", n, maxList)
 		}
+	}
+	if problem := checkEmails(u); problem != nil {
+		return problem
 	}
 	if slices.ContainsFunc(u.TrustedDevices, func(d store.TrustedDevice) bool { return len(d.UserAgent) > maxBytes }) {
 		return wrong("trusted_devices", "a browser has a longer name than any that is kept")
@@ -443,7 +448,24 @@ func checkLists(u *store.User) *moving.Problem {
 			return wrong("program_tokens", "a token for programs is limited to what no such token is, or has a name that none has")
 		}
 	}
+	if problem := checkLinked(u); problem != nil {
+		return problem
+	}
 	return checkHash(u.PasswordHash)
+}
+
+// checkLinked is check of the accounts elsewhere.
+func checkLinked(u *store.User) *moving.Problem {
+	linked := slices.Clone(u.LinkedAccounts)
+	for _, l := range u.FormerLinked {
+		linked = append(linked, l.LinkedAccount)
+	}
+	for _, l := range linked {
+		if l.Issuer == "" || l.Subject == "" || len(l.Issuer)+len(l.Subject)+len(l.Name) > 3000 || strings.Contains(l.Issuer, "\x00") || !harmless(l.Name) {
+			return wrong("linked_accounts", "an account elsewhere says nothing of whose it is, or is longer than any that is kept")
+		}
+	}
+	return nil
 }
 
 func checkHash(hash string) *moving.Problem {

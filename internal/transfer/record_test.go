@@ -120,7 +120,7 @@ func TestEveryFieldOfARowIsExported(t *testing.T) {
 	back, ok := read.Audit.row()
 	require.True(t, ok)
 	require.Equal(t, a, back)
-	require.Equal(t, 8, reflect.TypeFor[store.Audit]().NumField(), "a field that was added to a row goes into auditLine; Seq is the store's own")
+	require.Equal(t, 9, reflect.TypeFor[store.Audit]().NumField(), "a field that was added to a row goes into auditLine; Seq is the store's own, Imported says that it came from such a line")
 }
 
 // What is not UTF-8 in the store is so in the export that it reads the same the next time.

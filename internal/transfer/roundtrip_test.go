@@ -41,7 +41,7 @@ func crowd(s *sitetest.Site) {
 	users[1].AwaitsVerification, users[1].IsActive, users[1].EmailPending = true, false, true
 	users[1].WaitingFrom, users[1].WaitingSince = at(-2), at(-1)
 	users[2].AwaitsApproval, users[2].IsActive, users[2].Reason = true, false, "I sing.\nAnd dance."
-	users[3].Former = []store.FormerEmail{{Email: "old@example.org", Serial: 4, Until: at(3), Unproven: true}}
+	users[3].Former = []store.FormerEmail{{Email: "old@example.org", Serial: 4, Until: at(3), Unproven: true, Main: "first@example.org"}}
 	users[3].EmailChanges, users[3].Generation, users[3].SessionEpoch, users[3].TokenEpoch = 4, 1<<40, 7, 8
 	users[4].Terms, users[4].TermsAt, users[4].LastLogin = "2026-11-01", at(-1), at(0)
 	users[5].Unreachable = store.Unreachable{Email: "x@example.org", Words: "550 no such user\n<here>", Since: at(-1)}
@@ -56,6 +56,7 @@ func crowd(s *sitetest.Site) {
 	users[7].FactorFailures, users[7].FactorFailuresInRow = []store.FactorFailure{{At: at(0), Challenge: [8]byte{1}}, {At: at(0)}}, 2
 	users[7].FormerPasswords, users[7].PasswordSince = []store.FormerPassword{{Hash: users[0].PasswordHash, Until: at(-1)}}, at(-1)
 	users[7].TrustedDevices = []store.TrustedDevice{{Hash: store.TokenHash{7}, Created: at(-1), LastUsed: at(0), UserAgent: "Firefox", State: [16]byte{5}}}
+	users[7].KnownDevices = []store.KnownDevice{{Name: [16]byte{1}, LastUsed: at(0), Told: at(-1), SignIn: uuid.New(), Trust: [16]byte{2}}, {LastUsed: at(-1)}}
 	users[8].Email, users[9].Username, users[10].PasswordHash = "", "", ""
 	require.NoError(s.T, s.Accounts.Update(s.T.Context(), func(t *account.Txn) error {
 		for _, u := range users {
@@ -128,4 +129,35 @@ func TestWholeAccountsMeetOthers(t *testing.T) {
 	eve, err := to.Accounts.Lookup(t.Context(), "eve")
 	require.NoError(t, err)
 	require.Equal(t, []string{"moved"}, eve.Groups)
+}
+
+// Further addresses go along in our own export, each one account's alone; a table has the
+// first one.
+func TestSeveralAddressesOfWholeAccounts(t *testing.T) {
+	from := sitetest.New(t)
+	from.Set(from.Member("ada"), func(u *store.User) { u.FurtherEmails = []string{"ada@work.example", "ada@home.example"} })
+	require.NotContains(t, exported(from, "csv", true), "work.example")
+	first := exported(from, "ndjson", true)
+	to := sitetest.New(t)
+	report, remarks := imported(to, "ndjson", first)
+	require.Empty(t, remarks)
+	require.Equal(t, 1, report.Added)
+	u, err := to.Accounts.Lookup(t.Context(), "ADA@home.example")
+	require.NoError(t, err)
+	require.Equal(t, "ada", u.Username)
+	require.Equal(t, first, exported(to, "ndjson", true))
+	report, _ = imported(to, "ndjson", first)
+	require.Equal(t, 1, report.Unchanged)
+	to.Set(u.ID.String(), func(u *store.User) { u.FurtherEmails = u.FurtherEmails[1:] })
+	_, remarks = imported(to, "ndjson", first)
+	require.Equal(t, []string{"2 ada different further_emails different"}, says(remarks))
+
+	others := sitetest.New(t)
+	others.Set(others.Member("bob"), func(u *store.User) { u.Email = "ada@work.example" })
+	report, _ = imported(others, "ndjson", first)
+	require.Equal(t, 1, report.Refused)
+	_, err = others.Accounts.Lookup(t.Context(), "ada")
+	require.Error(t, err)
+	_, remarks = imported(others, "ndjson", strings.Replace(first, `"ada@home.example"`, `""`, 1))
+	require.Equal(t, []string{"2 ada refused further_emails syntax"}, says(remarks))
 }

@@ -8,10 +8,17 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/identity"
+	"github.com/seed-928992b0/caddy-registration/internal/metrics"
 	"github.com/seed-928992b0/caddy-registration/internal/origin"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
@@ -84,6 +91,140 @@ func (r *Realm) bySession(req *http.Request, token string) (session.Principal, e
 	return p, err
 }
 
+// A Gate is what somebody has to be, and what his sign-in has to have shown, to be let
+// through.
+type Gate struct {
+	// Groups: the account has to be in one of these; none: any account will do.
+	Groups []string
+	account.Demand
+}
+
+// A Verdict is what a gate says of who sends a request.
+type Verdict int
+
+// The verdicts.
+const (
+	LetThrough Verdict = iota
+	// NotTheirs: the account is in none of the groups.
+	NotTheirs
+	// TooLittle: its sign-in has shown less than is asked.
+	TooLittle
+	// Nobody is signed in.
+	Nobody
+	// Untold: it can't be told who is.
+	Untold
+)
+
+// CountIn counts the request that was judged.
+func (v Verdict) CountIn(g *metrics.Guarded) {
+	switch v {
+	case LetThrough:
+		g.Passed.Inc()
+	case NotTheirs:
+		g.Forbidden.Inc()
+	case TooLittle:
+		g.StepUp.Inc()
+	case Nobody:
+		g.SignIn.Inc()
+	default:
+		g.Failed.Inc()
+	}
+}
+
+// Lets reports whether an account is one that is let through.
+func (g *Gate) Lets(u *store.User) bool {
+	return len(g.Groups) == 0 || slices.ContainsFunc(g.Groups, func(group string) bool { return slices.Contains(u.Groups, group) })
+}
+
+// Judge says whether who sends a request is let through, and what he lacks; err is that of
+// Authenticate. The account counts before more is asked for: nobody sets up a second step for
+// a page that he may not see.
+func (r *Realm) Judge(g *Gate, who *session.Principal, err error) Verdict {
+	if err != nil {
+		return without(err)
+	}
+	switch {
+	case !g.Lets(who.User):
+		return NotTheirs
+	case g.Asks() && !g.Met(who.Session, r.Now()):
+		return TooLittle
+	}
+	return LetThrough
+}
+
+// without is the verdict where nobody is known, for this reason.
+func without(err error) Verdict {
+	if errors.Is(err, store.ErrNotFound) {
+		return Nobody
+	}
+	return Untold
+}
+
+// Refusal is what a verdict that lets nobody through is answered with.
+func (g *Gate) Refusal(v Verdict) error {
+	if v == NotTheirs {
+		return refusal.New(refusal.CodePermissionDenied)
+	}
+	params := []string{`error="insufficient_user_authentication"`} // RFC 9470, 3
+	if g.Factors > 1 {
+		params = append(params, `acr_values="`+account.MethodMulti+`"`)
+	}
+	if g.MaxAge > 0 {
+		params = append(params, `max_age="`+seconds(g.MaxAge)+`"`)
+	}
+	return &refusal.Error{Code: refusal.CodeInsufficient, Challenge: strings.Join(params, ", ")}
+}
+
+// StepUp is the address of our page for more, told what a sign-in has to show.
+func (g *Gate) StepUp(page string) string {
+	if g.MaxAge > 0 {
+		page = WithParam(page, ParamMaxAge, seconds(g.MaxAge))
+	}
+	if g.Factors > 1 {
+		page = WithParam(page, ParamFactors, strconv.Itoa(g.Factors))
+	}
+	return page
+}
+
+// seconds is a duration in whole seconds, rounded down: who keeps to it is let through.
+func seconds(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) }
+
+// GroupsOf are an account's groups as the handlers behind a guard learn of them. A stored
+// name that the rule of today refuses could forge another in the list of a header:
+// it is left out, which the log says once.
+func (r *Realm) GroupsOf(u *store.User) []string {
+	groups, all := identity.ValidGroups(u.Groups)
+	if !all && !r.ToldOfGroups.Swap(true) {
+		r.Logger.Warn("a group has a name that is none any more, so it is left out of Remote-Groups and {http.auth.user.groups}; give the account groups of "+identity.GroupRule+" by the admin API",
+			zap.String("user", u.ID.String()))
+	}
+	return groups
+}
+
+// CopyIdentity tells who reads a header who is signed in. It sets what has a value; the
+// names have to be free of what a client sent. percent: in ASCII. A value with a control
+// character, which no way into the store takes today, is left out.
+func (r *Realm) CopyIdentity(h http.Header, u *store.User, percent bool) {
+	set := func(name, value string) {
+		if value == "" || !identity.Plain(value) {
+			return
+		}
+		if percent {
+			value = identity.Percent(value)
+		}
+		h[name] = []string{value}
+	}
+	user := u.Username
+	if user == "" || !identity.Plain(user) {
+		user = u.ID.String()
+	}
+	set(identity.User, user)
+	set(identity.ID, u.ID.String())
+	set(identity.Email, u.Email)
+	set(identity.Name, strings.TrimSpace(u.FirstName+" "+u.LastName))
+	set(identity.Groups, strings.Join(r.GroupsOf(u), ","))
+}
+
 // OriginPolicy says which other origins may send requests and be sent to.
 type OriginPolicy struct {
 	self    string // scheme://host of base_url, "" if none
@@ -92,6 +233,9 @@ type OriginPolicy struct {
 	// siblings are known once the configuration has started.
 	siblings atomic.Pointer[siblings]
 	https    bool
+	// domain is that of the cookie where other servers ask who is signed in: its hosts are
+	// theirs. "": they don't.
+	domain string
 }
 
 // NewOriginPolicy trusts the origin of base_url, if there is one, and those of
@@ -99,7 +243,10 @@ type OriginPolicy struct {
 func NewOriginPolicy(s *Options) (*OriginPolicy, error) {
 	p := &OriginPolicy{csrf: http.NewCrossOriginProtection()}
 	if u, err := url.Parse(s.BaseURL); err == nil && u.Host != "" {
-		p.self = origin.Of(u)
+		p.self, p.https = origin.Of(u), u.Scheme == "https"
+	}
+	if s.Authz.On {
+		p.domain = strings.ToLower(strings.TrimPrefix(s.Cookie.Domain, "."))
 	}
 	var err error
 	if p.trusted, err = origin.NewSet(s.TrustedOrigins); err != nil {
@@ -246,7 +393,7 @@ func (p *OriginPolicy) SafeNext(next string) string {
 		return next
 	}
 	to := origin.Of(u)
-	if (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && (to == p.self || p.trusted.Has(to) || p.guards(u)) {
+	if (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && (to == p.self || p.trusted.Has(to) || p.guards(u) || p.inDomain(u)) {
 		return next
 	}
 	return ""

@@ -8,6 +8,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
 )
 
 // An EndpointDoc describes an endpoint to a developer.
@@ -35,6 +36,8 @@ type EndpointDoc struct {
 	Hidden bool
 	// SetsCookie: the answer sets or takes away the session cookie.
 	SetsCookie bool
+	// Answers, where it is not nil, are the answers but refusals, by their status.
+	Answers func() Object
 	// versioned: the answer has an ETag, and 304 to who has it already.
 	versioned bool
 }
@@ -163,6 +166,7 @@ const (
 var linkSchemas = map[string]Object{
 	sign.ParamUserID:    {{"type", "string"}, {"format", "uuid"}, {"examples", []any{ExampleID}}},
 	sign.ParamEmail:     {{"type", "string"}, {"format", "email"}, {"examples", []any{"ada@example.com"}}},
+	sign.ParamSignIn:    {{"type", "string"}, {"description", "What names the sign-in."}, {"examples", []any{ExampleID + "-0c5e8a1b7f20-0000000000000000"}}},
 	sign.ParamFactor:    {{"type", "string"}, {"format", "uuid"}, {"description", "The id of the factor."}, {"examples", []any{ExampleID}}},
 	sign.ParamTimestamp: {{"type", []string{"string", "integer"}}, {"description", "Unix seconds."}, {"examples", []any{"1764072000"}}},
 	sign.ParamSignature: {{"type", "string"}, {"examples", []any{"3q2-7wOJ8sQ4m9yXcJt0p1bHk5uVnZaRfLgTeWiDoYs"}}},
@@ -180,4 +184,31 @@ func ConfirmingCodes(o *Options) []refusal.Code {
 		codes = append(codes, refusal.CodeDomainNotAllowed)
 	}
 	return codes
+}
+
+// AskForMore adds what the owner asks for besides the fields of an account.
+func AskForMore(s *Options, e *Endpoint) {
+	if s.LimitsDomains() {
+		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeDomainNotAllowed)
+		if len(s.Register.AllowDomains) > 0 && !s.Register.Verification { // with it the code is there
+			e.Doc.Codes = append(e.Doc.Codes, refusal.CodeEmailRequired)
+		}
+	}
+	if s.Register.Code != "" {
+		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeSignUpCodeInvalid)
+		e.Doc.Inputs = append(e.Doc.Inputs, NewInput(account.ParamCode, false, NewObject("type", "string", "minLength", 1, "description", "The word that the owner of the site tells people. Required, but with a good invitation.")))
+		asked := codeField(account.ParamCode, text.Say("field.signup_code"))
+		asked.Uninvited = true
+		e.Form.Fields = append(e.Form.Fields, asked)
+	}
+	if why := s.Register.Reason; why != account.ReasonOff {
+		required, says := why == account.ReasonRequired, "Why the person wants an account, for who approves it."
+		if required {
+			says += " Required, but with a good invitation."
+		}
+		e.Doc.Inputs = append(e.Doc.Inputs, NewInput(account.ParamReason, false, NewObject("type", "string", "maxLength", account.MaxReason, "description", says)))
+		asked := LongField(account.ParamReason, text.Say("field.signup_reason"), required)
+		asked.Uninvited = true
+		e.Form.Fields = append(e.Form.Fields, asked)
+	}
 }

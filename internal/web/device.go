@@ -1,4 +1,7 @@
-// device.go: the device cookie. A browser that signed in to an account before
+// device.go: what a browser keeps of having signed in: the device cookie, and the name by
+// which its accounts know it again (internal/device).
+//
+// The device cookie: a browser that signed in to an account before
 // has a budget of its own for the next sign-in, so nobody who guesses at the
 // account from elsewhere can keep its owner out.
 
@@ -12,9 +15,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mileusna/useragent"
-
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/device"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -23,6 +25,10 @@ import (
 const (
 	// DeviceSuffix is added to the name of the session cookie.
 	DeviceSuffix = "_device"
+	// knownSuffix is that of the cookie with the name by which accounts know the browser.
+	knownSuffix = "_known"
+	// knownLifetime is as long as browsers keep any cookie; each sign-in begins it anew.
+	knownLifetime = 400 * 24 * time.Hour
 	// deviceLifetime is how long a device is remembered; deviceRenewal is the
 	// age at which a sign-in gives it a new cookie.
 	deviceLifetime = 365 * 24 * time.Hour
@@ -53,6 +59,41 @@ func (r *Realm) rememberDevice(w http.ResponseWriter, c *Call, u *store.User) {
 	r.setCookieClaim(w, c, DeviceSuffix, sign.Claim{
 		Purpose: sign.PurposeDevice, User: u.ID, Email: base64.RawURLEncoding.EncodeToString(nonce[:]), State: cookieState(u),
 	}, deviceLifetime)
+}
+
+// seen says by what the device is known that a call comes from. A browser without a name gets
+// one, which it keeps if it signs in (keepName).
+func (r *Realm) seen(c *Call) device.Seen {
+	if !c.Policy.Login.Session { // a site of tokens sets no cookie
+		return device.Seen{Program: device.Program(c.Client.UserAgent, c.Client.Address)}
+	}
+	name, _ := sentCookie(c.Req, r.cookieName(c.Req)+knownSuffix)
+	if !device.IsName(name) {
+		name = device.NewName()
+	}
+	s := device.Seen{Kept: name}
+	if !keepsCookies(c) {
+		s.Program = device.Program(c.Client.UserAgent, c.Client.Address)
+	}
+	return s
+}
+
+// keepsCookies reports whether a call comes from a browser that would have a cookie of ours: a
+// form, a page that is gone to, or a script that is of the same site. A program, and a script
+// of another site, may keep none.
+func keepsCookies(c *Call) bool {
+	h := c.Req.Header
+	return c.In.IsForm() || h.Get("Sec-Fetch-Mode") == "navigate" || fromBrowser(c.Req) && h.Get("Sec-Fetch-Site") != "cross-site"
+}
+
+// keepName has a browser that has signed in, or set the password, keep its name.
+func (r *Realm) keepName(w http.ResponseWriter, c *Call, rep *Reply) {
+	if rep == nil || c.Client.Seen == nil || rep.Cookie == "" && !rep.KnownDevice {
+		return
+	}
+	if name := c.Client.Seen().Kept; name != "" {
+		http.SetCookie(w, r.newCookie(c.Req, knownSuffix, name, int(knownLifetime/time.Second)))
+	}
 }
 
 // cookieState is the state of an account that its signed cookies are bound to.
@@ -114,16 +155,4 @@ func (r *Realm) Named(c *Call, in field.Input, names []string) *store.User {
 		return nil
 	}
 	return u
-}
-
-// DeviceOf names the program and the system of a User-Agent, for a person.
-func DeviceOf(header string) string {
-	ua := useragent.Parse(header)
-	switch {
-	case ua.Name == "" || ua.OS == "" && ua.Version == "":
-		return header
-	case ua.OS == "":
-		return ua.Name
-	}
-	return ua.Name + ", " + ua.OS
 }

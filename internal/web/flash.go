@@ -6,12 +6,15 @@ package web
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 )
 
@@ -21,6 +24,8 @@ const (
 	flashLifetime = 10 * time.Minute
 	// maxFlash is in bytes; addresses have 254 at most.
 	maxFlash = 2048
+	// flashWord is before the name of a word of the message.
+	flashWord = "_"
 )
 
 // flash is what has been done.
@@ -30,8 +35,8 @@ type flash struct {
 	page string
 	// detail is the id of the message; "": there is nothing to tell.
 	detail string
-	// email is the address that the message mentions.
-	email string
+	// words are what else the message mentions, by its placeholders: an address, a date.
+	words map[string]string
 	// name and value are the input that would ask for the mail again, or the passkey that
 	// is unknown.
 	name, value string
@@ -42,22 +47,58 @@ type flash struct {
 }
 
 func (f flash) phrase() text.Phrase {
-	p := text.Say(f.detail, text.Params{"email": hostname.DisplayAddress(f.email), "count": f.count})
+	params := text.Params{"count": f.count, sign.ParamEmail: ""}
+	for name, word := range f.words {
+		if name == sign.ParamEmail {
+			word = hostname.DisplayAddress(word)
+		}
+		params[name] = word
+	}
+	p := text.Say(f.detail, params)
 	if f.names != "" {
 		p = text.Say("detail.admin_named", text.Params{"done": p, "names": f.names})
 	}
 	return p
 }
 
+// tell gives a page its note, and who is refused for good somebody to ask. The note of a
+// page that says when a mail is on its way is of that one.
+func (c *Call) tell(d *PageData, e *Endpoint, f flash) {
+	if e.Form.Sent != "" {
+		return
+	}
+	d.Note = c.Loc.Text(f.phrase())
+	c.tellUnknown(d, f)
+	if code, refused := strings.CutPrefix(f.detail, "error."); refused && slices.Contains(noWayOn, refusal.Code(code)) {
+		d.Links = append(d.Links, c.Realm.LinkToContact(c.Loc)...)
+	}
+}
+
 // LeaveNote tells the next page of this name what has been done. The message may mention
-// an address (email) and a number (count); names are told
-// behind it.
+// words and a number (count); names are told behind it.
 func (r *Realm) LeaveNote(w http.ResponseWriter, req *http.Request, page string, done text.Phrase) {
-	f := flash{page: page, detail: done.Id}
-	f.email, _ = done.Params["email"].(string)
+	r.setFlash(w, req, newFlash(page, done))
+}
+
+func newFlash(page string, done text.Phrase) flash {
+	f := flash{page: page, detail: done.Id, words: map[string]string{}}
 	f.count, _ = done.Params["count"].(int)
-	f.names, _ = done.Params["names"].(string)
-	r.setFlash(w, req, f)
+	for name, param := range done.Params {
+		if word, ok := param.(string); ok {
+			f.words[name] = word
+		}
+	}
+	f.names = f.words["names"]
+	delete(f.words, "names")
+	return f
+}
+
+// sendWithNote sends a browser where a reply has it go, with a note for the page there.
+func (r *Realm) sendWithNote(w http.ResponseWriter, c *Call, rep *Reply) {
+	if rep.Note != "" {
+		r.LeaveNote(w, c.Req, rep.Note, rep.Detail)
+	}
+	SeeOther(w, http.StatusSeeOther, rep.SeeOther)
 }
 
 // TakeNote is what LeaveNote has left for a page, in words, "" where there is nothing.
@@ -74,7 +115,11 @@ func (r *Realm) setFlash(w http.ResponseWriter, req *http.Request, f flash) {
 	if f.detail == "" {
 		return
 	}
-	value := url.Values{"p": {f.page}, "d": {f.detail}, "e": {f.email}, "n": {f.name}, "v": {f.value}, "c": {strconv.Itoa(f.count)}, "w": {f.names}}.Encode()
+	values := url.Values{"p": {f.page}, "d": {f.detail}, "n": {f.name}, "v": {f.value}, "c": {strconv.Itoa(f.count)}, "w": {f.names}}
+	for name, word := range f.words {
+		values.Set(flashWord+name, word)
+	}
+	value := values.Encode()
 	if len(value) <= maxFlash {
 		http.SetCookie(w, r.newCookie(req, flashSuffix, value, int(flashLifetime/time.Second)))
 	}
@@ -104,11 +149,6 @@ func (c *Call) BackToSignIn(w http.ResponseWriter, detail, unknown string) {
 	SeeOther(w, http.StatusSeeOther, c.Realm.WithNext("/login/", c.Next))
 }
 
-// Tell has a page say something once.
-func (r *Realm) Tell(w http.ResponseWriter, req *http.Request, page, detail string) {
-	r.setFlash(w, req, flash{page: page, detail: detail})
-}
-
 // takeFlash returns the message for a page, and takes it away unless the page keeps
 // it for when it is loaded anew: it is told once, and never on a later page.
 func (r *Realm) takeFlash(w http.ResponseWriter, req *http.Request, page string, keep bool) flash {
@@ -117,14 +157,21 @@ func (r *Realm) takeFlash(w http.ResponseWriter, req *http.Request, page string,
 		return flash{}
 	}
 	values, err := url.ParseQuery(value)
-	f := flash{page: values.Get("p"), detail: values.Get("d"), email: values.Get("e"), name: values.Get("n"), value: values.Get("v"), names: values.Get("w")}
+	f := flash{page: values.Get("p"), detail: values.Get("d"), name: values.Get("n"), value: values.Get("v"), names: values.Get("w"), words: map[string]string{}}
+	for key := range values {
+		if name, isWord := strings.CutPrefix(key, flashWord); isWord {
+			f.words[name] = values.Get(key)
+		}
+	}
 	f.count, _ = strconv.Atoi(values.Get("c"))
 	f.count = max(0, f.count)
 	mine := err == nil && f.page == page
 	if (!keep || !mine) && req.Method == http.MethodGet && !fetchesAhead(req.Header) {
 		http.SetCookie(w, r.newCookie(req, flashSuffix, "", -1))
 	}
-	if !mine || !strings.HasPrefix(f.detail, "detail.") {
+	// Who comes back from a provider may be told of a refusal.
+	refusals := len(r.Options.Login.Providers) > 0 && strings.HasPrefix(f.detail, "error.")
+	if !mine || !strings.HasPrefix(f.detail, "detail.") && !refusals {
 		return flash{}
 	}
 	return f

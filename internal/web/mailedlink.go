@@ -4,10 +4,13 @@
 package web
 
 import (
+	"cmp"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
@@ -15,6 +18,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/internal/token"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -39,6 +43,69 @@ func (r *Realm) markSignUp(w http.ResponseWriter, c *Call, u *store.User) {
 	if !r.Options.Pages.Off && !r.Origins.foreign(c.Req) {
 		r.setCookieClaim(w, c, SignUpSuffix, sign.Claim{Purpose: sign.PurposeSignUp, User: u.ID, State: cookieState(u)}, SignUpLifetime)
 	}
+}
+
+// SignedUpHere is the account that this browser has signed up for and that has never been
+// confirmed; nil: there is none.
+func (c *Call) SignedUpHere() (*store.User, error) {
+	if c.signedUp == nil { // a page asks thrice
+		c.signedUp = sync.OnceValues(c.readSignUp)
+	}
+	return c.signedUp()
+}
+
+func (c *Call) readSignUp() (u *store.User, err error) {
+	value, _ := sentCookie(c.Req, c.Realm.cookieName(c.Req)+SignUpSuffix)
+	name, _, _ := strings.Cut(value, ".")
+	id, ok := store.ParseID(name)
+	if !ok || len(value) > maxCookieClaim {
+		return nil, nil
+	}
+	err = c.View(c.Req.Context(), func(tx store.Tx) (err error) {
+		u, err = tx.User(id)
+		return err
+	})
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !account.CanCorrectEmail(u):
+		return nil, nil
+	}
+	if _, good := c.Realm.CookieClaim(c.Req, c.Signer, SignUpSuffix, sign.PurposeSignUp, u, SignUpLifetime); !good {
+		return nil, nil
+	}
+	return u, nil
+}
+
+// signUpOf is SignedUpHere where the page is about that sign-up: it has asked for its mail, by
+// what somebody typed; "": nothing.
+func (c *Call) signUpOf(e *Endpoint, typed string) *store.User {
+	if !e.Form.Confirms {
+		return nil
+	}
+	u, err := c.SignedUpHere()
+	if err != nil || u == nil || typed != "" && field.EmailKey(typed) != field.EmailKey(u.Email) && field.UniqueKey(typed) != field.UniqueKey(u.Username) {
+		return nil
+	}
+	return u
+}
+
+// stillSent keeps the page that says a mail is on its way, where one more was asked for too
+// soon: it still names the address, and leads to where that is corrected.
+func (p *pages) stillSent(c *Call, e *Endpoint, refused *refusal.Error, d *PageData) {
+	if e.Form.Sent == "" || refused.Code != refusal.CodeThrottled {
+		return
+	}
+	if c.signUpOf(e, cmp.Or(c.In.Text("login"), c.In.Text(field.Email))) != nil {
+		p.sent(c, e, flash{}, d)
+	}
+}
+
+// CheckMail is the page that says that a mail is on its way.
+func (c *Call) CheckMail() PageLink {
+	return PageLink{withQuery(c.Realm.WithNext("/resend-verification/", c.Next), paramSent, "1"), c.Loc.Text(text.Say("page.check_mail.title"))}
 }
 
 // asksOnPage reports whether an act comes from a built-in page that a mailed link
@@ -77,7 +144,7 @@ func (c *Call) ProvePassword() error {
 	}
 	ok, err := c.IsPassword(c.Req.Context(), owner, pass)
 	if err == nil && !ok {
-		err = refusal.FieldErrors{{Field: account.ParamPassword, Code: refusal.CodePasswordIncorrect}}.Err()
+		err = refusal.FieldErrors{{Field: account.ParamPassword, Code: refusal.CodePasswordIncorrect, Message: "invalid.password_of_account"}}.Err()
 	}
 	return err
 }
@@ -217,6 +284,7 @@ func (c *Call) otherAccount(w http.ResponseWriter) {
 	c.Realm.Pages.Write(w, c, http.StatusForbidden, PageData{
 		Page: "verify-email", Title: c.Loc.Text(text.Say("page.verify_email.title")), Text: []string{c.Loc.Text(text.Say("page.verify_email.other_account"))},
 		Action: &PageLink{c.Realm.WithNext("/logout/", back), c.Loc.Text(text.Say("link.other_account"))},
+		Links:  c.Realm.LinkToContact(c.Loc),
 	})
 }
 
@@ -234,13 +302,16 @@ func (p *pages) Uninvited(w http.ResponseWriter, c *Call, refused *refusal.Error
 
 // secretParams are the inputs that must not be in a log, whether or not we read
 // them from an address.
-var secretParams = []string{sign.ParamSignature, account.ParamPassword, "password_confirm", account.ParamRefreshToken, sign.ParamInvitation}
+var secretParams = []string{sign.ParamSignature, account.ParamPassword, "password_confirm", account.ParamRefreshToken, sign.ParamInvitation, "code_challenge"}
 
 // HasSecret reports whether an address, or one within it (next), names a secret,
 // however it is spelled.
 func HasSecret(address string) bool {
 	const depth = 5 // escapes of escapes
 	for range depth {
+		if token.Within(address) {
+			return true
+		}
 		for _, name := range secretParams {
 			if strings.Contains(address, name+"=") {
 				return true

@@ -152,3 +152,10 @@ const (
 	allowedHeaders = "Authorization, Content-Type, Accept, Accept-Language, X-CSRFToken, X-Requested-With"
 	exposedHeaders = "Retry-After, WWW-Authenticate, Allow"
 )
+
+// SeeOther sends a browser to another page.
+func SeeOther(w http.ResponseWriter, status int, target string) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Location", target)
+	w.WriteHeader(status)
+}

@@ -80,7 +80,7 @@ func (r *Realm) operation(e *Endpoint, method string) Object {
 		}
 		out = append(out, member{"requestBody", Object{{"required", schema.at("required") != nil || d.OneOf != nil}, {"content", content}}})
 	}
-	return append(out, member{"responses", r.responses(e, acts)})
+	return append(out, member{"responses", r.responses(e, acts || e.returned != nil)})
 }
 
 // body is the schema of what an endpoint reads, and an example. Nothing is
@@ -121,7 +121,7 @@ func (r *Realm) refusalsOf(e *Endpoint, acts bool) map[int][]refusal.Code {
 			codes[status] = append(codes[status], code)
 		}
 	}
-	if e.Document != nil {
+	if e.Document != nil || e.Whole != nil {
 		add(d.Codes...)
 		return codes
 	}
@@ -144,18 +144,35 @@ func (r *Realm) refusalsOf(e *Endpoint, acts bool) map[int][]refusal.Code {
 	if r.Options.Login.Token && !e.Anonymous {
 		add(refusal.CodeTokenInvalid)
 	}
+	if acts {
+		add(r.refusalsOfSudo(e)...)
+	}
+	add(refusal.CodeInternal, refusal.CodeUnavailable)
+	return codes
+}
+
+// refusalsOfSudo are the codes of an act that is counted, or asks once more who is there.
+func (r *Realm) refusalsOfSudo(e *Endpoint) (codes []refusal.Code) {
+	d := e.Doc
 	optional := func(name string) bool {
 		return slices.ContainsFunc(d.Inputs, func(in InputDoc) bool { return in.Name == name && !in.Required })
 	}
+	add := func(code refusal.Code) {
+		if !slices.Contains(d.Codes, code) {
+			codes = append(codes, code)
+		}
+	}
 	throttled := (e.Throttle != "" || optional(account.ParamPassword)) && !r.Options.Unlimited
 	// Wrong factors are counted in the account, whatever the throttles are.
-	if acts && (throttled || optional(account.ParamTOTP)) && !slices.Contains(d.Codes, refusal.CodeThrottled) {
+	if throttled || optional(account.ParamTOTP) {
 		add(refusal.CodeThrottled)
 	}
-	if acts && optional(account.ParamTOTP) && !slices.Contains(d.Codes, refusal.CodeFactorInvalid) {
+	if optional(account.ParamTOTP) {
 		add(refusal.CodeFactorInvalid)
+		if len(r.Options.Login.Providers) > 0 {
+			add(refusal.CodeInsufficient) // of who has no password
+		}
 	}
-	add(refusal.CodeInternal, refusal.CodeUnavailable)
 	return codes
 }
 
@@ -164,6 +181,8 @@ func (r *Realm) responses(e *Endpoint, acts bool) Object {
 	codes := r.refusalsOf(e, acts)
 	out := Object{}
 	switch {
+	case e.Doc.Answers != nil:
+		out = e.Doc.Answers()
 	case e.Redirect.on() && (!acts || !e.linkActs):
 		out = append(out, member{"303", Object{{"description", "Redirect mode: on to the page that the owner has set."}, {"headers", Object{header("Location", "Where to go.")}}}})
 		if !acts {

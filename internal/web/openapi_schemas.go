@@ -48,6 +48,8 @@ const (
 	SchemaPersonalData    = "PersonalData"
 	SchemaJWKS            = "JWKS"
 	SchemaFactors         = "Factors"
+	SchemaLocation        = "Location"
+	SchemaLinkedAccounts  = "LinkedAccounts"
 	SchemaTOTP            = "TOTP"
 	SchemaPicture         = "Picture"
 	SchemaPasskeyRequest  = "PasskeyRequest"
@@ -55,6 +57,8 @@ const (
 	SchemaTrustedDevices  = "TrustedDevices"
 	SchemaFactorAdded     = "FactorAdded"
 	SchemaRecoveryCodes   = "RecoveryCodes"
+	SchemaSignInEnded     = "SignInEnded"
+	SchemaEmails          = "Emails"
 	SchemaProgramTokens   = "ProgramTokens"
 	SchemaProgramToken    = "ProgramToken"
 	schemaOpenAPI         = "OpenAPI"
@@ -403,13 +407,21 @@ func (r *Realm) factorSchemas(tokens Object, txt func(description string, exampl
 	return Object{
 		{SchemaChallenge, closed(challenge, account.ParamChallenge)},
 		{SchemaFactors, Object{{"type", "array"}, {"items", all(factorMembers(txt))}}},
+		{SchemaLocation, all(Object{{"location", txt("Where the browser goes.", "https://accounts.google.com/o/oauth2/v2/auth?…")}})},
+		{SchemaLinkedAccounts, Object{{"type", "array"}, {"items", all(linkedMembers(txt))}}},
 		{SchemaTrustedDevices, Object{{"type", "array"}, {"items", all(trustedMembers(txt))}}},
 		{SchemaTOTP, all(Object{{"secret", txt("In base32, for people to type.", "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP")}, {"uri", txt("What the QR code says.")}, {"qr", txt("The path of the QR code, an SVG.")}})},
 		{SchemaPicture, Object{{"type", "string"}}},
 		{SchemaPasskeyRequest, passkeyOptions("CredentialRequestOptions")},
 		{SchemaPasskeyCreation, passkeyOptions("CredentialCreationOptions")},
 		{SchemaFactorAdded, closed(factorAdded, "detail", "id")},
+		{SchemaSignInEnded, closed(append(slices.Clone(tokens[:1]), member{"reset_password", all(Object{{"user_id", txt("")}, {"timestamp", txt("")}, {"signature", txt("")}})}), "detail")},
 		{SchemaRecoveryCodes, all(Object{{"recovery_codes", codes10}})},
+		{SchemaEmails, Object{{"type", "array"}, {"items", all(Object{
+			{"email", txt("", "ada@example.org")},
+			{"primary", Object{{"type", "boolean"}, {"description", "Whether it is the one that the profile has."}}},
+			{"confirmed", Object{{"type", "boolean"}, {"description", "One that isn't waits for the link that was mailed to it, unless it is the primary one."}}},
+		})}}},
 		{SchemaProgramTokens, Object{{"type", "array"}, {"items", all(programMembers(txt))}}},
 		{SchemaProgramToken, all(Object{{"id", txt("For `revoke-token`.", "kPq3mX0bSx2yCkAQo1sI7w")}, {"token", txt("Shown this once. The pattern `"+token.Pattern+"` finds one in a text.", "crt_…")}})},
 	}

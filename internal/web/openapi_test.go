@@ -50,7 +50,7 @@ func TestOpenAPIHasWhatIsServed(t *testing.T) {
 			documented := s.Checker().Paths()
 			served := map[string][]string{}
 			for name, e := range s.Realm.Endpoints {
-				require.NotZero(t, e.Doc.Success, "%s has no description", name)
+				require.True(t, e.Doc.Success != 0 || e.Doc.Answers != nil, "%s has no description", name)
 				if !e.Off || e.Invited {
 					served["/"+name] = slices.DeleteFunc(slices.Clone(e.Methods), func(m string) bool { return m == http.MethodHead })
 				}
@@ -87,6 +87,11 @@ func TestOpenAPIRequiresWhatIsNeeded(t *testing.T) {
 				continue
 			}
 			b := s.SignedIn("ada").Problems()
+			if path == "/correct-email" { // which is for a browser that has signed up
+				b = s.Browser().LikeBrowser()
+				require.Equal(t, 303, b.Post("/accounts/register/", sitetest.FormOf(sitetest.Newcomer("eve"))).StatusCode)
+				b = b.Problems()
+			}
 			res := b.Do(method, "/accounts"+path, sitetest.Data{})
 			require.Equal(t, 400, res.StatusCode, path)
 			refused, _ := res.JSON(t)["errors"].(map[string]any)

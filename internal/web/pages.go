@@ -1,6 +1,7 @@
 // pages.go: the built-in HTML pages: their templates and files, the owner's in
 // place of ours, and the writing of a page. What each page has stands in
-// pages_forms.go, when it is shown in pages_show.go.
+// pages_forms.go, when it is shown in pages_show.go, what a template sees of it in
+// pages_data.go.
 
 package web
 
@@ -21,12 +22,14 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
+	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
+	"github.com/seed-928992b0/caddy-registration/internal/palette"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
-	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/templates"
 )
@@ -36,6 +39,7 @@ import (
 const (
 	layoutTemplate  = "layout.html"
 	contentTemplate = "page.html"
+	ownerTemplate   = OwnerPath + ".html"
 	fieldTemplate   = "field.html"
 	passkeyTemplate = "passkey.html"
 	styleName       = "style.css"
@@ -51,176 +55,17 @@ type pages struct {
 	Files     map[string]*pageFile          // by name below the path
 	Names     []string                      // that can have a template of their own
 	site      string
-	// style, brand and logo are the addresses of the files; "": there is none.
-	style, brand, logo string
-	// script is that of the pages that ask for passkeys; "": none does.
-	script string
-	csp    string
+	// These are the addresses of the files; "": there is none.
+	style, brand, logo, logoDark, favicon string
+	// These are of the pages that ask for a password or a passkey; "": none does.
+	passwordScript, passkeyScript string
+	csp                           string
 }
 
 // A pageFile is a file that the pages load.
 type pageFile struct {
 	contentType, version string
 	Body                 []byte
-}
-
-// PageData is what a page template can mention.
-type PageData struct {
-	// Page is the page's name, such as login; that of every error is error.
-	Page string
-	// Site is the title from the configuration, else the host.
-	Site string
-	// Title is the heading; Text are the paragraphs below it.
-	Title string
-	Text  []string
-	// Note says what has just been done; empty if nothing was.
-	Note string
-	// Home is the site's front page, Path the path of the accounts. Style, Brand
-	// and Logo are the addresses of the built-in style sheet and of the owner's
-	// files; the latter may be empty.
-	Home, Path, Style, Brand, Logo string
-	// SignedInAs is the name of who is signed in, or empty.
-	SignedInAs string
-	// Errors are all that is wrong with what was sent.
-	Errors []PageError
-	// Facts are fields of the account that the page shows and no input has.
-	Facts []PageFact
-	// Form is nil where there is nothing to fill in or to confirm.
-	Form *PageForm
-	// Passkey is a form of its own that is sent by a passkey alone; nil: there is none.
-	Passkey *PageForm
-	// Script is the address of the script of a page that asks for passkeys; "" on all
-	// others.
-	Script string
-	// Sessions are the sign-ins of who is signed in, each with a button to end it.
-	Sessions []PageSession
-	// Owner is what an owner's page shows below its heading.
-	Owner any
-	// Factors are those of who is signed in.
-	Factors []PageFactor
-	// Trusted are the browsers that are not asked for a factor.
-	Trusted []PageTrusted
-	// Tokens are those for programs of who is signed in, each with a button to end it.
-	Tokens []PageToken
-	// Picture is the address of a QR code, App a link that opens what reads it.
-	Picture string
-	App     *PageURL
-	// Codes are shown this once; Download has them as a file.
-	Codes    []string
-	Download *PageURL
-	// Action is the one way on, if there is one; Links are the others.
-	Action *PageLink
-	Links  []PageLink
-
-	loc *text.Locale
-}
-
-// T is the message of the catalogue with this id.
-func (d PageData) T(id string) (string, error) {
-	return d.loc.Message(id, text.Params{"title": d.Title})
-}
-
-// Date writes a moment, given as in RFC 3339, in the page's language.
-func (d PageData) Date(moment string) string { return d.loc.Moment(moment) }
-
-// Lang is the BCP 47 tag of the page's language.
-func (d PageData) Lang() string { return d.loc.Name }
-
-// PageError is one thing that is wrong. Field is the id of the input that it is
-// about, or empty.
-type PageError struct{ Field, Text string }
-
-// PageFact is a field of an account as it is shown. Time is in place of the value: a
-// moment, given as in RFC 3339.
-type PageFact struct{ Label, Value, Time string }
-
-// PageSession is a sign-in as the template sees it. Device is what a person
-// recognises in UserAgent: "Firefox, Linux", or all of it where nothing is known.
-type PageSession struct {
-	ID, Kind, Address, UserAgent string
-	Device                       string
-	Created, LastUsed            string // RFC 3339
-	Current                      bool
-}
-
-// PageFactor is a factor of an account as the template sees it. Created and LastUsed are
-// as in RFC 3339.
-type PageFactor struct{ ID, Name, Kind, Created, LastUsed string }
-
-// PageTrusted is a trusted browser as the template sees it: Device is what a person
-// recognises, times are as in RFC 3339.
-type PageTrusted struct {
-	ID, Device                 string
-	Created, LastUsed, Expires string
-	Current                    bool
-}
-
-// PageURL is a link of our own making that leads nowhere in the web.
-type PageURL struct {
-	Href template.URL
-	Text string
-}
-
-// PageLink is a link of a page.
-type PageLink struct{ Href, Text string }
-
-// PageForm is a form as the template sees it.
-type PageForm struct {
-	// Action is where it goes; "": to the address of its page.
-	Action, Submit string
-	// Again: it repeats what was done already, so its button is no call to act.
-	Again bool
-	// Username names the account for a password manager, where no input does.
-	Username string
-	Hidden   []PageHidden
-	Fields   []PageField
-	// Passkey is the button that sends the form with a passkey; nil: there is none.
-	Passkey *PagePasskey
-}
-
-// PageHidden is a hidden input.
-type PageHidden struct{ Name, Value string }
-
-// PageField is an input as the template sees it.
-type PageField struct {
-	// Name is its name and its id.
-	Name, Label string
-	// Kind is the type of an input, or select.
-	Kind string
-	// Value is what it begins with, of a checkbox what it sends; a password's is always empty.
-	Value string
-	// Checked is for a checkbox, Options for a select.
-	Checked                 bool
-	Options                 []PageOption
-	Autocomplete, InputMode string
-	MinLength, MaxLength    int
-	Min, Max, Step          string
-	Required                bool
-	// Verbatim: nothing may correct what is typed.
-	Verbatim bool
-	// Optional is the word for it, empty where the input is required.
-	Optional, Hint string
-	Errors         []string
-	// More is a page that tells more, to be opened beside the form; nil: none.
-	More *PageLink
-}
-
-// DescribedBy lists the ids of the hint and the errors, for aria-describedby.
-func (f PageField) DescribedBy() string {
-	var ids []string
-	if f.Hint != "" {
-		ids = append(ids, f.Name+"-hint")
-	}
-	if len(f.Errors) > 0 {
-		ids = append(ids, f.Name+"-error")
-	}
-	return strings.Join(ids, " ")
-}
-
-// PageOption is one choice of a select.
-type PageOption struct {
-	Value, Label string
-	Selected     bool
 }
 
 // NewPages reads the templates and the logo, so that what is wrong with them is an error
@@ -249,13 +94,9 @@ func NewPages(r *Realm) (*pages, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.style = p.serveFile(styleName, "text/css; charset=utf-8", []byte(style))
-	if r.Options.Factors.Passkeys != nil {
-		script, err := templates.FS.ReadFile("pages/" + scriptName)
-		if err != nil {
-			return nil, err
-		}
-		p.script = p.serveFile(scriptName, "text/javascript; charset=utf-8", script)
+	p.style = p.serveFile(styleName, contentTypes[".css"], []byte(style+accentStyle(r.Options.Pages.Accent)))
+	if err := p.serveScripts(r.Options.Factors.Passkeys != nil); err != nil {
+		return nil, err
 	}
 	if p.brand, err = p.ownFile("pages.stylesheet", r.Options.Pages.Stylesheet, "brand", 256<<10); err != nil {
 		return nil, err
@@ -263,9 +104,19 @@ func NewPages(r *Realm) (*pages, error) {
 	if p.logo, err = p.ownFile("pages.logo", r.Options.Pages.Logo, "logo", 1<<20); err != nil {
 		return nil, err
 	}
+	if p.logoDark, err = p.ownFile("pages.logo_dark", r.Options.Pages.LogoDark, "logo-dark", 1<<20); err != nil {
+		return nil, err
+	}
+	if p.favicon, err = p.ownFile("pages.favicon", r.Options.Pages.Favicon, "favicon", 256<<10); err != nil {
+		return nil, err
+	}
+	if p.favicon != "" { // whoever asks by the name that has been usual
+		p.Files["favicon"+IconExtension] = p.Files["favicon"+strings.ToLower(filepath.Ext(r.Options.Pages.Favicon))]
+	}
 	// form-action also governs where an answer to a form may redirect.
 	actions := append([]string{"'self'"}, r.Origins.trusted.Sources()...)
-	for _, target := range []string{r.Options.Mailed[sign.PurposeResetPassword].Redirect.Success, r.Options.Mailed[sign.PurposeResetPassword].Redirect.Failure} {
+	reset := r.Options.Mailed[sign.PurposeResetPassword].Redirect
+	for _, target := range []string{reset.Success, reset.Failure, r.Options.Pages.Home, r.Options.Pages.Goodbye} {
 		if u, err := url.Parse(target); err == nil && u.Host != "" {
 			actions = append(actions, u.Scheme+"://"+u.Host)
 		}
@@ -282,8 +133,7 @@ func (p *pages) read(folder, name string) (string, error) {
 			return string(raw), err
 		}
 	}
-	raw, err := templates.FS.ReadFile("pages/" + name)
-	return string(raw), err
+	return readBuiltIn(name)
 }
 
 // checkFolder refuses a folder that is missing though it was named, and a
@@ -320,15 +170,22 @@ func (p *pages) parse(folder string) error {
 		}
 		return fmt.Errorf("page template in %s: %w", folder, err)
 	}
-	base := template.New("")
-	for _, name := range []string{layoutTemplate, contentTemplate, fieldTemplate, passkeyTemplate} {
-		text, err := p.read(folder, name)
-		if err == nil {
-			_, err = base.New(name).Parse(text)
-		}
+	if folder == "" {
+		sets, err := builtInPages()
 		if err != nil {
 			return wrong(err)
 		}
+		for _, name := range p.Names {
+			p.templates[name] = sets[contentTemplate]
+			if name == OwnerPath {
+				p.templates[name] = sets[ownerTemplate]
+			}
+		}
+		return nil
+	}
+	base, err := parseLayout(func(name string) (string, error) { return p.read(folder, name) })
+	if err != nil {
+		return wrong(err)
 	}
 	for _, name := range p.Names {
 		set, err := base.Clone()
@@ -336,16 +193,16 @@ func (p *pages) parse(folder string) error {
 			return wrong(err)
 		}
 		content := set.Lookup(contentTemplate)
-		switch {
-		case name == OwnerPath: // has a template of its own
-			text, err := p.read(folder, name+".html")
+		switch name {
+		case OwnerPath: // has a template of its own
+			text, err := p.read(folder, ownerTemplate)
 			if err == nil {
-				content, err = set.New(name + ".html").Parse(text)
+				content, err = set.New(ownerTemplate).Parse(text)
 			}
 			if err != nil {
 				return wrong(err)
 			}
-		case folder != "":
+		default:
 			raw, err := os.ReadFile(filepath.Join(folder, name+".html")) //nolint:gosec // as above
 			if err == nil {
 				content, err = set.New(name + ".html").Parse(string(raw))
@@ -367,19 +224,66 @@ func (p *pages) parse(folder string) error {
 	return nil
 }
 
+// builtInPages are the templates of all pages and that of the owner's, as they come with the
+// program, by the one that has what stands in the layout. They are the same in every
+// configuration, so they are parsed once; what can go wrong in them the tests have seen.
+var builtInPages = sync.OnceValues(func() (map[string]*template.Template, error) {
+	sets := map[string]*template.Template{}
+	for _, name := range []string{contentTemplate, ownerTemplate} {
+		set, err := parseLayout(readBuiltIn)
+		if err != nil {
+			return nil, err
+		}
+		content := set.Lookup(name)
+		if content == nil {
+			var text string
+			if text, err = readBuiltIn(name); err == nil {
+				content, err = set.New(name).Parse(text)
+			}
+			if err != nil {
+				return nil, err
+			}
+		}
+		if sets[name], err = set.AddParseTree("content", content.Tree); err != nil {
+			return nil, err
+		}
+	}
+	return sets, nil
+})
+
+// parseLayout reads what all pages have.
+func parseLayout(read func(name string) (string, error)) (*template.Template, error) {
+	base := template.New("")
+	for _, name := range []string{layoutTemplate, contentTemplate, fieldTemplate, passkeyTemplate} {
+		text, err := read(name)
+		if err == nil {
+			_, err = base.New(name).Parse(text)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return base, nil
+}
+
+func readBuiltIn(name string) (string, error) {
+	raw, err := templates.FS.ReadFile("pages/" + name)
+	return string(raw), err
+}
+
 // samples are a page that has everything, and one that has nothing.
 func (p *pages) samples(name string) []PageData {
 	full := PageData{
 		Page: name, Title: "x", Text: []string{"x"}, Note: "x", SignedInAs: "x", Errors: []PageError{{Field: "x", Text: "x"}, {Text: "x"}},
-		Facts: []PageFact{{"x", "x", ""}, {"x", "", "x"}}, Sessions: []PageSession{{ID: "x", UserAgent: "x", Device: "x", Current: true}, {}}, Action: &PageLink{"x", "x"}, Links: []PageLink{{"x", "x"}}, Brand: "x", Logo: "x",
-		Factors: []PageFactor{{ID: "x", Created: "x", LastUsed: "x"}, {}}, Trusted: []PageTrusted{{ID: "x", Device: "x", Current: true}, {}}, Tokens: []PageToken{{ID: "x", Created: "x", LastUsed: "x", Expires: "x", Limits: "x"}, {}}, Picture: "x", App: &PageURL{"x", "x"}, Codes: []string{"x"}, Download: &PageURL{"x", "x"},
+		Facts: []PageFact{{"x", "x", ""}, {"x", "", "x"}}, Sessions: []PageSession{{ID: "x", UserAgent: "x", Device: "x", Current: true}, {}}, Action: &PageLink{"x", "x"}, Links: []PageLink{{"x", "x"}}, Heading: "x", Sections: []PageSection{{"x", "x", []string{"x"}, []PageFact{{"x", "x", ""}, {"x", "", "x"}}, []PageLink{{"y", "y"}}}, {}}, Brand: "x", Logo: "x", LogoDark: "x", Favicon: "x",
+		Factors: []PageFactor{{ID: "x", Created: "x", LastUsed: "x"}, {}}, Trusted: []PageTrusted{{ID: "x", Device: "x", Current: true}, {}}, Tokens: []PageToken{{ID: "x", Created: "x", LastUsed: "x", Expires: "x", Limits: "x"}, {}}, Emails: []PageEmail{{Email: "x", Shown: "x", Waits: true, Further: true, CanLead: true}, {}}, Picture: "x", Mailbox: &PageLink{"x", "x"}, App: &PageURL{"x", "x"}, Codes: []string{"x"}, Download: &PageURL{"x", "x"}, elsewhere: elsewhere{Providers: []PageProvider{{"x", "x", []PageHidden{{"x", "x"}}}, {}}, Linked: []PageLinked{{ID: "x", Created: "x", LastUsed: "x"}, {}}},
 		Form: &PageForm{Again: true, Username: "x", Hidden: []PageHidden{{"x", "x"}}, Passkey: &PagePasskey{Sudo: "x", Autofill: true, Needed: "x"}}, Script: "x",
 		Passkey: &PageForm{Hidden: []PageHidden{{"x", "x"}}, Passkey: &PagePasskey{Creates: true, Alone: true}},
 	}
 	for _, kind := range []string{"text", "checkbox", "select", "textarea"} {
 		full.Form.Fields = append(full.Form.Fields, PageField{
 			Name: "x", Kind: kind, Value: "x", Checked: true, Options: []PageOption{{"x", "x", true}, {"y", "y", false}}, Autocomplete: "x", InputMode: "x",
-			MinLength: 1, MaxLength: 1, Min: "1", Max: "1", Step: "1", Required: true, Verbatim: true, Optional: "x", Hint: "x", Errors: []string{"x", "y"}, More: &PageLink{"x", "x"},
+			MinLength: 1, MaxLength: 1, Min: "1", Max: "1", Step: "1", Required: true, Verbatim: true, Optional: "x", Hint: "x", Linked: []field.LabelPart{{Text: "x", Href: "x"}, {Text: "x"}}, Errors: []string{"x", "y"}, Reveal: &PageReveal{Digits: "x", Enough: "x"}, More: &PageLink{"x", "x"},
 		}, PageField{Name: "y", Kind: kind})
 	}
 	full.loc = p.realm.Languages.Locales[0]
@@ -402,10 +306,7 @@ func (p *pages) ownFile(option, file, name string, limit int64) (string, error) 
 		return "", nil
 	}
 	extension := strings.ToLower(filepath.Ext(file))
-	contentType := LogoTypes[extension]
-	if extension == ".css" {
-		contentType = "text/css; charset=utf-8"
-	}
+	contentType := cmp.Or(contentTypes[extension], LogoTypes[extension])
 	info, err := os.Stat(file)
 	if err == nil && (!info.Mode().IsRegular() || info.Size() > limit) {
 		return "", setting.Errorf(option, "%s is no file of up to %d KiB; name another, or make it smaller", file, limit>>10)
@@ -449,10 +350,11 @@ func (p *pages) file(w http.ResponseWriter, req *http.Request, name string) bool
 // Write renders a page and sends it.
 func (p *pages) Write(w http.ResponseWriter, c *Call, status int, d PageData) {
 	d.loc, d.Site, d.Path, d.Home = c.Loc, p.site, p.realm.Address(""), p.realm.home()
-	d.Style, d.Brand, d.Logo, d.Script = p.style, p.brand, p.logo, d.script(p)
+	d.Style, d.Brand, d.Logo, d.LogoDark, d.Favicon, d.Script = p.style, p.brand, p.logo, p.logoDark, p.favicon, d.script(p)
 	if c.Who != nil {
 		d.SignedInAs = hostname.DisplayAddress(AccountName(c.Who.User))
 	}
+	d.settle()
 	var out bytes.Buffer
 	if err := p.templates[d.Page].ExecuteTemplate(&out, layoutTemplate, d); err != nil {
 		// The templates were checked when they were loaded; what can still fail is
@@ -462,9 +364,13 @@ func (p *pages) Write(w http.ResponseWriter, c *Call, status int, d PageData) {
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	policy := p.csp
-	if d.Script != "" {
+	policy := d.formsLead(p.realm, p.csp)
+	switch d.Script {
+	case "":
+	case p.passkeyScript:
 		policy += passkeyCSP
+	default:
+		policy += scriptCSP
 	}
 	h.Set("Content-Security-Policy", p.realm.Origins.formActions(policy))
 	h.Set("Cache-Control", "no-store")
@@ -493,4 +399,18 @@ func AccountName(u *store.User) string {
 var LogoTypes = map[string]string{
 	".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg",
 	".webp": "image/webp", ".avif": "image/avif", ".gif": "image/gif",
+}
+
+// IconExtension is how the name of an icon ends that every browser knows.
+const IconExtension = ".ico"
+
+// contentTypes are those of the other files.
+var contentTypes = map[string]string{".css": "text/css; charset=utf-8", IconExtension: "image/x-icon"}
+
+// accentStyle has the style sheet take on an accent.
+func accentStyle(a palette.Accent) string {
+	if a == (palette.Accent{}) {
+		return ""
+	}
+	return fmt.Sprintf("\n:root { --accent: %s; --on-accent: %s; }\n@media (prefers-color-scheme: dark) {\n  :root { --accent: %s; --on-accent: %s; }\n}\n", a.Light, a.OnLight, a.Dark, a.OnDark)
 }

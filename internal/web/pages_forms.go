@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
@@ -57,6 +56,8 @@ type Form struct {
 	// Sent is the id of what a page that asks for a mail says once it has been
 	// asked for; "": the page asks for none.
 	Sent string
+	// Confirms: that mail confirms an account. The browser that has signed up is told more.
+	Confirms bool
 }
 
 // AfterAct is where a browser goes after an act, and what it is told there.
@@ -97,8 +98,16 @@ type FormField struct {
 	// (account.SudoAsks); enrols: the form adds a factor. Foreign: only a browser that did
 	// not sign up itself.
 	sudo, enrols, Foreign bool
+	// Rules are told besides Hint, before anything is typed.
+	Rules []text.Phrase
+	// rated: a new password, of which the page says whether it is long enough; digits alone
+	// are refused where there is something to say of them.
+	rated  bool
+	digits text.Phrase
 	// once: what was typed is not shown again.
 	once bool
+	// linked: the label may have links.
+	linked bool
 	// Uninvited: who has a good invitation doesn't have to fill it in.
 	Uninvited bool
 	minLength int
@@ -197,8 +206,8 @@ func CurrentPassword(name string, label text.Phrase) FormField {
 	return FormField{Name: name, label: label, kind: kindInputPassword, Autocomplete: "current-password", Required: true}
 }
 
-// CodeField asks for a word that people were told.
-func CodeField(name string, label text.Phrase) FormField {
+// codeField asks for a word that people were told.
+func codeField(name string, label text.Phrase) FormField {
 	return FormField{Name: name, label: label, kind: kindInputText, Autocomplete: "off", Required: true, verbatim: true}
 }
 
@@ -243,7 +252,7 @@ func BoxField(name string, label text.Phrase) FormField {
 
 // RecoveryField asks for a recovery code.
 func RecoveryField() FormField {
-	f := CodeField(account.ParamRecovery, text.Say("field.recovery_code"))
+	f := codeField(account.ParamRecovery, text.Say("field.recovery_code"))
 	f.once = true
 	return f
 }
@@ -302,11 +311,19 @@ func NameField(name string, label text.Phrase) FormField {
 
 // NewPasswordFields are the inputs of a new password, twice where so configured.
 func NewPasswordFields(s *Options, twice bool, label, again text.Phrase) []FormField {
-	length := s.Validators.MinLength
-	fields := []FormField{{
-		Name: account.ParamPassword, label: label, kind: kindInputPassword, Autocomplete: "new-password", Required: true,
-		minLength: length, Hint: text.Say("hint.password_length", text.Params{"min": length}),
-	}}
+	rules := s.Validators
+	length := rules.MinLength
+	first := FormField{Name: account.ParamPassword, label: label, kind: kindInputPassword, Autocomplete: "new-password", Required: true, minLength: length, rated: true}
+	if length > 0 {
+		first.Hint = text.Say("hint.password_length", text.Params{"min": length})
+	}
+	if rules.Numeric {
+		first.Rules, first.digits = append(first.Rules, text.Say("hint.password_numeric")), text.Say("hint.password_numeric")
+	}
+	if rules.Common || rules.Similar {
+		first.Rules = append(first.Rules, text.Say("hint.password_guess"))
+	}
+	fields := []FormField{first}
 	if twice {
 		fields = append(fields, FormField{Name: "password_confirm", label: again, kind: kindInputPassword, Autocomplete: "new-password", Required: true, minLength: length})
 	}
@@ -328,7 +345,7 @@ func ProfileField(f *field.Field, required bool) FormField {
 		out = EmailField(fieldLabels[field.Email])
 		out.Required = required
 	case field.Username:
-		out.Autocomplete, out.verbatim = AutocompleteUsername, true
+		out.Autocomplete, out.verbatim, out.Hint = AutocompleteUsername, true, text.Say("hint.username")
 	case field.FirstName:
 		out.Autocomplete = "given-name"
 	case field.LastName:
@@ -343,6 +360,9 @@ func ProfileField(f *field.Field, required bool) FormField {
 // is left out, because browsers read regular expressions of another kind, and
 // so is its maximal length, beyond which they drop what is pasted.
 func (ff *FormField) addedField(f *field.Field) {
+	if f.Once {
+		ff.Hint = text.Say("hint.once")
+	}
 	ff.minLength, ff.min, ff.max = f.MinLength, field.TextOf(f.Min), field.TextOf(f.Max)
 	switch f.Kind {
 	case field.KindEmail, field.KindURL:
@@ -354,9 +374,10 @@ func (ff *FormField) addedField(f *field.Field) {
 	case field.KindDate:
 		ff.kind = "date"
 	case field.KindBoolean:
-		// required would mean ticked, where the field only needs an answer, and
-		// an unticked box is one.
-		ff.kind, ff.Required = kindInputCheckbox, false
+		ff.kind, ff.linked = kindInputCheckbox, true // required means ticked
+		if f.Once {
+			ff.Hint = text.Say("hint.once_box")
+		}
 	case field.KindChoice:
 		ff.kind, ff.options = kindInputSelect, []formOption{{}}
 		for _, choice := range f.Choices {
@@ -376,7 +397,7 @@ func LetStay(c *Call, d *PageData, u *store.User) {
 			continue
 		}
 		have := field.TextOf(f.Get(u))
-		if have == "" {
+		if have == "" || f.Get(u) == false {
 			ff.Required = false
 			continue
 		}
@@ -421,7 +442,7 @@ func (p *pages) Blocked(w http.ResponseWriter, c *Call, e *Endpoint, refused *re
 }
 
 // noWayOn are refusals that nobody can fix who is refused.
-var noWayOn = []refusal.Code{refusal.CodeDisabled, refusal.CodeApprovalPending}
+var noWayOn = []refusal.Code{refusal.CodeDisabled, refusal.CodeApprovalPending, refusal.CodeOIDCFailed}
 
 // LinksTo are links of a form as its page has them.
 func (c *Call) LinksTo(of []FormLink) []PageLink { return c.Realm.Pages.links(c, of) }
@@ -440,61 +461,4 @@ func notLetIn(e refusal.FieldError) bool { return e.Code == refusal.CodeDomainNo
 // WithoutField takes an input off a page's form.
 func WithoutField(d *PageData, name string) {
 	d.Form.Fields = slices.DeleteFunc(d.Form.Fields, func(f PageField) bool { return f.Name == name })
-}
-
-// Facts are the public fields that the profile's form has no input for. The id
-// is left out: it means nothing to a person.
-func Facts(c *Call, f *Form) []PageFact {
-	var facts []PageFact
-	for _, shown := range c.Profile(c.Who.User) {
-		if shown.Name == field.ID || slices.ContainsFunc(f.Fields, func(ff FormField) bool { return ff.Name == shown.Name }) {
-			continue
-		}
-		f := c.Policy.Fields.ByName[shown.Name]
-		facts = append(facts, FactOf(c.Loc, f, shown.Value))
-	}
-	return facts
-}
-
-// FactOf is a field with a value that it has, for a person.
-func FactOf(l *text.Locale, f *field.Field, value any) PageFact {
-	fact := PageFact{Label: l.Text(labelPhrase(f))}
-	if moment, ok := value.(string); ok && moment != "" && f.Kind == field.KindTime {
-		fact.Time = moment
-	} else {
-		fact.Value = factText(l, f.Kind, value)
-	}
-	return fact
-}
-
-// longWord is from how many characters on a word may be broken, and how many its pieces
-// have at most.
-const longWord = 24
-
-// Pieces are those of a text between which a line may be broken, besides its spaces: a
-// long address has its domain on a line of its own, and a word without end fits anywhere.
-func (PageData) Pieces(text string) (pieces []string) {
-	begin := 0
-	cut := func(at int) {
-		if at > begin {
-			pieces = append(pieces, text[begin:at])
-			begin = at
-		}
-	}
-	at := 0
-	for word := range strings.SplitAfterSeq(text, " ") {
-		if utf8.RuneCountInString(word) > longWord {
-			length := 0
-			for i, r := range word {
-				if r == '@' || length == longWord {
-					cut(at + i)
-					length = 0
-				}
-				length++
-			}
-		}
-		at += len(word)
-	}
-	cut(len(text))
-	return pieces
 }

@@ -43,7 +43,9 @@ func (p *pages) Data(c *Call, e *Endpoint, value func(name string) string, refus
 		d.Form.Action = ""
 	}
 	if f.Intro.Id != "" {
-		d.Text = []string{l.Text(text.Phrase{Id: f.Intro.Id, Params: text.Params{"email": hostname.DisplayAddress(value(sign.ParamEmail))}})}
+		params := text.Params{"email": hostname.DisplayAddress(value(sign.ParamEmail))}
+		maps.Copy(params, f.Intro.Params)
+		d.Text = []string{l.Text(text.Say(f.Intro.Id, params))}
 	}
 	errs := map[string][]string{}
 	if refusal != nil {
@@ -56,9 +58,10 @@ func (p *pages) Data(c *Call, e *Endpoint, value func(name string) string, refus
 			continue
 		}
 		field := ff.show(l, value(ff.Name))
+		p.realm.Options.leadOn(field.Linked)
 		field.Errors = errs[ff.Name]
 		for _, txt := range field.Errors {
-			d.Errors = append(d.Errors, PageError{ff.Name, l.Text(text.Say("page.field_error", text.Params{"field": field.Label, "error": txt}))})
+			d.Errors = append(d.Errors, PageError{ff.Name, fieldError(l, field.Label, txt)})
 		}
 		delete(errs, ff.Name)
 		d.Form.Fields = append(d.Form.Fields, field)
@@ -86,6 +89,12 @@ func (ff FormField) show(l *text.Locale, value string) PageField {
 		Name: ff.Name, Label: l.Text(ff.label), Kind: ff.kind, Autocomplete: ff.Autocomplete, InputMode: ff.inputMode, Hint: l.Text(ff.Hint),
 		Required: ff.Required, Verbatim: ff.verbatim, MinLength: ff.minLength, Min: ff.min, Max: ff.max, Step: ff.step,
 	}
+	if ff.linked {
+		field.Linked, field.Label = linksOf(field.Label)
+	}
+	for _, rule := range ff.Rules {
+		field.Hint = strings.TrimSpace(field.Hint + " " + l.Text(rule))
+	}
 	if ff.more.href != "" {
 		field.More = &PageLink{ff.more.href, l.Text(ff.more.text)}
 	}
@@ -94,6 +103,7 @@ func (ff FormField) show(l *text.Locale, value string) PageField {
 	}
 	switch ff.kind {
 	case kindInputPassword:
+		field.Verbatim, field.Reveal = true, ff.reveal(l)
 	case kindInputCheckbox:
 		field.Value = cmp.Or(ff.sends, "true")
 		field.Checked = value == field.Value
@@ -109,6 +119,17 @@ func (ff FormField) show(l *text.Locale, value string) PageField {
 		}
 	}
 	return field
+}
+
+// reveal is the button of a password's input.
+func (ff FormField) reveal(l *text.Locale) *PageReveal {
+	say := func(id string) string { return l.Text(text.Say(id)) }
+	r := &PageReveal{Show: say("page.password.show"), Hide: say("page.password.hide")}
+	if ff.rated {
+		r.Short, r.Min = l.Text(text.Say("hint.password_length", text.Params{"min": ff.minLength})), ff.minLength
+		r.Digits, r.Enough, r.Long = l.Text(ff.digits), say("page.password.enough"), say("page.password.long")
+	}
+	return r
 }
 
 // Show is an input with its value and what is wrong with that.
@@ -142,35 +163,6 @@ func otherErrors(fields []PageField, left map[string][]string, refused *refusal.
 		about = ""
 	}
 	return []PageError{{about, refusal.Text(l, refused.Code, refused.Params)}}
-}
-
-// factText writes a value for a person.
-func factText(l *text.Locale, kind field.Kind, v any) string {
-	txt := ""
-	switch v := v.(type) {
-	case bool:
-		if v {
-			return l.Text(text.Say("value.yes"))
-		}
-		return l.Text(text.Say("value.no"))
-	case []string:
-		txt = strings.Join(v, ", ")
-	case string:
-		switch kind {
-		case field.KindEmail:
-			txt = hostname.DisplayAddress(v)
-		case field.KindURL:
-			txt = hostname.DisplayURL(v)
-		default:
-			txt = l.Moment(v)
-		}
-	default:
-		txt = field.TextOf(v)
-	}
-	if txt == "" {
-		return "–"
-	}
-	return txt
 }
 
 // ProfileValue is what the account has in a field, as an input has it.
@@ -223,7 +215,7 @@ func (p *pages) get(w http.ResponseWriter, c *Call, e *Endpoint) {
 	d := p.Data(c, e, func(name string) string { return e.Form.begins(c, name) }, nil)
 	if e.Form.Complete != nil {
 		if err := e.Form.Complete(c, &d, owner); err != nil {
-			p.refusal(w, c.Req, c.Who, AsRefusal(err))
+			p.refusal(w, c.Req, c.Who, AsRefusal(err), c.Next)
 			return
 		}
 	}
@@ -234,8 +226,7 @@ func (p *pages) get(w http.ResponseWriter, c *Call, e *Endpoint) {
 	case sent:
 		p.sent(c, e, flash, &d)
 	case flash.detail != "":
-		d.Note = c.Loc.Text(flash.phrase())
-		c.tellUnknown(&d, flash)
+		c.tell(&d, e, flash)
 	}
 	p.Write(w, c, http.StatusOK, d)
 }
@@ -256,13 +247,30 @@ func (f *Form) begins(c *Call, name string) string {
 // sent turns the page that asks for a mail into the one that says it is on its
 // way, with a button that sends it again.
 func (p *pages) sent(c *Call, e *Endpoint, f flash, d *PageData) {
-	if f.detail == "" {
+	mine := c.signUpOf(e, f.value)
+	switch {
+	case mine != nil:
+		switch f.detail { // what has been done just now, besides the sign-up itself
+		case e.Form.Sent:
+			d.Note = c.Loc.Text(text.Say("detail.sent_again", text.Params{"email": hostname.DisplayAddress(mine.Email)}))
+		case "detail.email_corrected":
+			d.Note = c.Loc.Text(f.phrase())
+		}
+		f = flash{detail: "detail.confirm_account", words: map[string]string{sign.ParamEmail: mine.Email}, name: field.Email, value: mine.Email}
+	case f.detail == "":
 		f.detail = e.Form.Sent
 	}
 	d.Title = c.Loc.Text(text.Say("page.check_mail.title"))
 	d.Text = []string{c.Loc.Text(f.phrase()), c.Loc.Text(text.Say("page.check_mail.hint"))}
 	d.Form.Submit, d.Form.Again = c.Loc.Text(text.Say("page.check_mail.submit")), true
-	d.Links = append(d.Links, p.links(c, e.Form.Asked)...)
+	if mine != nil {
+		d.Links = append([]PageLink{{p.realm.WithNext("/correct-email/", c.Next), c.Loc.Text(text.Say("link.correct_email"))}}, d.Links...)
+	} else {
+		d.Links = append(d.Links, p.links(c, e.Form.Asked)...)
+	}
+	if name, address := hostname.Webmail(f.value); name != "" {
+		d.Mailbox = &PageLink{address, c.Loc.Text(text.Say("page.check_mail.open", text.Params{"provider": name}))}
+	}
 	if f.value != "" {
 		d.Form.Fields, d.Form.Hidden = nil, append(d.Form.Hidden, PageHidden{f.name, f.value})
 	}
@@ -308,13 +316,14 @@ func (p *pages) failed(w http.ResponseWriter, c *Call, e *Endpoint, refusal *ref
 		return p.typed(c.In, name)
 	}
 	d := p.Data(c, e, value, refusal)
+	p.stillSent(c, e, refusal, &d)
 	if e.Form.Complete != nil {
 		var owner *store.User
 		if e.Mailed.Purpose != "" {
 			owner, _ = c.LinkOwner(c.Req.Context(), c.In, e.Mailed.Purpose) // nil if it has just been used
 		}
 		if err := e.Form.Complete(c, &d, owner); err != nil {
-			p.refusal(w, c.Req, c.Who, AsRefusal(err))
+			p.refusal(w, c.Req, c.Who, AsRefusal(err), c.Next)
 			return
 		}
 	}
@@ -357,9 +366,7 @@ func (p *pages) used(w http.ResponseWriter, c *Call, e *Endpoint, refused *refus
 		page, label = "profile", text.Say("link.profile")
 	}
 	if c.Req.Method != http.MethodGet && c.Req.Method != http.MethodHead { // pressed twice
-		f := flash{page: page, detail: detail.Id}
-		f.email, _ = detail.Params["email"].(string)
-		p.realm.setFlash(w, c.Req, f)
+		p.realm.LeaveNote(w, c.Req, page, detail)
 		SeeOther(w, http.StatusSeeOther, p.realm.WithNext("/"+page+"/", c.Next))
 		return true
 	}
@@ -374,7 +381,7 @@ func (p *pages) used(w http.ResponseWriter, c *Call, e *Endpoint, refused *refus
 // fail, so there are the ways on instead.
 func (p *pages) dead(w http.ResponseWriter, c *Call, e *Endpoint, refused *refusal.Error) {
 	if StatusOf(refused.Code) != http.StatusBadRequest {
-		p.refusal(w, c.Req, c.Who, refused)
+		p.refusal(w, c.Req, c.Who, refused, c.Next)
 		return
 	}
 	status := p.realm.errorHeaders(w, c.Req, refused)
@@ -408,7 +415,7 @@ func (p *pages) done(w http.ResponseWriter, c *Call, e *Endpoint, rep *Reply) {
 		return
 	}
 	if rep.SeeOther != "" {
-		SeeOther(w, http.StatusSeeOther, rep.SeeOther)
+		p.realm.sendWithNote(w, c, rep)
 		return
 	}
 	after := AfterAct{}
@@ -426,15 +433,15 @@ func (p *pages) done(w http.ResponseWriter, c *Call, e *Endpoint, rep *Reply) {
 		target = withQuery(target, paramSent, "1")
 	}
 	if !after.Silent {
-		f := flash{page: after.Page, detail: rep.Detail.Id, name: after.Input, value: after.Value}
-		f.email, _ = rep.Detail.Params["email"].(string)
+		f := newFlash(after.Page, rep.Detail)
+		f.name, f.value = after.Input, after.Value
 		p.realm.setFlash(w, c.Req, f)
 	}
 	SeeOther(w, http.StatusSeeOther, target)
 }
 
 // refusal shows an error that belongs to no form. who may be nil.
-func (p *pages) refusal(w http.ResponseWriter, req *http.Request, who *session.Principal, e *refusal.Error) {
+func (p *pages) refusal(w http.ResponseWriter, req *http.Request, who *session.Principal, e *refusal.Error, next string) {
 	status := p.realm.errorHeaders(w, req, e)
 	l := p.realm.Language(req)
 	title, known := errorTitles[status]
@@ -462,7 +469,7 @@ func (p *pages) refusal(w http.ResponseWriter, req *http.Request, who *session.P
 			name = e.Page
 		}
 		if e := p.realm.Endpoints[name]; e != nil && e.Form != nil {
-			d.Action = &PageLink{p.realm.Address("/" + name + "/"), l.Text(text.Say("link.back"))}
+			d.Action = &PageLink{p.realm.WithNext("/"+name+"/", next), l.Text(text.Say("link.back"))}
 		}
 	}
 	d.Links = append(d.Links, p.realm.LinkToContact(l)...)
@@ -474,7 +481,7 @@ func (p *pages) Misplaced(w http.ResponseWriter, req *http.Request) {
 	status := p.realm.errorHeaders(w, req, refusal.New(refusal.CodeNotAuthenticated))
 	l := p.realm.Language(req)
 	p.Write(w, &Call{Realm: p.realm, Req: req, Loc: l}, status, PageData{
-		Page: errorPage, Title: l.Text(errorTitles[status]), Text: []string{l.Text(text.Say("page.error.behind_guard"))},
+		Page: errorPage, Title: l.Text(errorTitles[status]), Text: []string{l.Text(text.Say("page.error.behind_guard"))}, Links: p.realm.LinkToContact(l),
 	})
 }
 
@@ -490,11 +497,4 @@ var errorTitles = map[int]text.Phrase{
 	http.StatusNotFound:           text.Say("page.error.404"),
 	http.StatusTooManyRequests:    text.Say("page.error.429"),
 	http.StatusServiceUnavailable: text.Say("page.error.503"),
-}
-
-// SeeOther sends a browser to another page.
-func SeeOther(w http.ResponseWriter, status int, target string) {
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Location", target)
-	w.WriteHeader(status)
 }

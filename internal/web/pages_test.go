@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -54,8 +55,9 @@ func TestPagesWalk(t *testing.T) {
 	require.Equal(t, sent.Text, b.Get(res.Header.Get("Location")).Text, "a reload shows it once more")
 	s.Mail()
 	sent = b.Follow(b.Post("/accounts/resend-verification/", url.Values{"email": {"ada@example.org"}, "next": {way}}))
-	require.Contains(t, sent.Text, "If this account waits")
+	require.Contains(t, sent.Text, "sent a mail to ada@example.org", "it is the browser that has signed up")
 	require.Contains(t, sent.Text, `name="email" value="ada@example.org"`)
+	require.Contains(t, s.Browser().LikeBrowser().Get("/accounts/resend-verification/?sent=1").Text, "If this account waits")
 
 	link, act := s.Mailed()
 	for _, method := range []string{"GET", "HEAD", "GET"} { // a scanner, however often
@@ -63,7 +65,7 @@ func TestPagesWalk(t *testing.T) {
 		require.Equal(t, 200, res.StatusCode)
 	}
 	require.Contains(t, res.Text, `name="signature"`)
-	require.Equal(t, 1, strings.Count(res.Text, "<button"))
+	require.Equal(t, 1, strings.Count(res.Text, `<button type="submit"`))
 	u, err := s.Accounts.Lookup(t.Context(), "ada")
 	require.NoError(t, err)
 	require.False(t, u.IsActive, "a GET changes nothing")
@@ -74,9 +76,9 @@ func TestPagesWalk(t *testing.T) {
 	res = phone.Post("/accounts/verify-registration/", act)
 	require.Equal(t, "/accounts/login/"+keptWay, res.Header.Get("Location"))
 	login := phone.Follow(res)
-	require.Contains(t, login.Text, `role="status"`)
+	require.Contains(t, login.Text, `class="note"`)
 	require.Contains(t, login.Text, "confirmed")
-	require.NotContains(t, phone.Get(res.Header.Get("Location")).Text, `role="status"`, "it is told once")
+	require.NotContains(t, phone.Get(res.Header.Get("Location")).Text, `class="note"`, "it is told once")
 	require.Equal(t, "/accounts/login/"+keptWay, phone.Post("/accounts/verify-registration/", act).Header.Get("Location"), "pressed twice")
 	require.Contains(t, phone.Get(link).Text, `class="button" href="/accounts/login/`+keptWay+`"`)
 	act.Set("signature", strings.Repeat("A", 43))
@@ -104,7 +106,7 @@ func TestPagesOfAMember(t *testing.T) {
 	require.Equal(t, "/accounts/profile/", b.Get("/accounts/login/?next=https%3A%2F%2Fevil.example%2F").Header.Get("Location"))
 	res := b.Get("/accounts/profile/")
 	require.Contains(t, res.Text, `value="ada"`)
-	require.Contains(t, res.Text, "<dd>ada@example.org</dd>", "what can't be edited is shown")
+	require.Contains(t, res.Text, "<p>ada@example.org</p>", "what can't be edited is shown")
 	res = b.Post("/accounts/profile/", url.Values{"username": {""}, "first_name": {"A\x00da"}, "last_name": {"Lovelace"}})
 	require.Equal(t, 400, res.StatusCode)
 	require.Contains(t, res.Text, `value="Lovelace"`)
@@ -262,13 +264,13 @@ func TestPlantedFlash(t *testing.T) {
 	for _, value := range []string{"p=login&d=page.login.title", "d=detail.profile_saved&e=x", "p=profile&d=detail.profile_saved", "%zz", "p=login&d=" + strings.Repeat("x", 5000), "p=login&d=error.internal"} {
 		b := s.Browser().LikeBrowser()
 		b.Cookie["registration_flash"] = value
-		require.NotContains(t, b.Get("/accounts/login/").Text, `role="status"`, value)
+		require.NotContains(t, b.Get("/accounts/login/").Text, `class="note"`, value)
 	}
 	b := s.Browser().LikeBrowser()
 	b.Cookie["registration_flash"] = url.Values{"p": {"resend-verification"}, "d": {"detail.confirm_account"}, "e": {"<script>x</script>"}, "n": {`"><script>`}, "v": {"<script>"}}.Encode()
 	res := b.Get("/accounts/resend-verification/?sent=1")
 	require.Equal(t, 200, res.StatusCode)
-	require.NotContains(t, res.Text, "<script")
+	require.NotContains(t, res.Text, "<script>")
 }
 
 // A note is about the page that it was meant for: the mail that was asked for is no
@@ -284,13 +286,13 @@ func TestANoteStaysOnItsPage(t *testing.T) {
 	link, _ := s.Mailed()
 	page := b.Get(link)
 	require.Contains(t, page.Text, "Set a new password")
-	require.NotContains(t, page.Text, `role="status"`)
+	require.NotContains(t, page.Text, `class="note"`)
 	require.NotContains(t, b.Cookie, "registration_flash", "and on none after")
 
 	res := b.Post("/accounts/resend-verification/", url.Values{"login": {"ada"}})
-	require.NotContains(t, b.Get("/accounts/login/").Text, `role="status"`)
+	require.NotContains(t, b.Get("/accounts/login/").Text, `class="note"`)
 	require.Equal(t, 303, res.StatusCode)
-	require.NotContains(t, b.Get("/accounts/resend-verification/").Text, `role="status"`, "told once")
+	require.NotContains(t, b.Get("/accounts/resend-verification/").Text, `class="note"`, "told once")
 }
 
 func TestBranding(t *testing.T) {
@@ -307,6 +309,10 @@ func TestBranding(t *testing.T) {
 	})
 	b := s.Browser().LikeBrowser()
 	login, register := b.Get("/accounts/login/"), b.Get("/accounts/register/")
+	require.NotContains(t, login.Text, "<source", "no logo of its own for dark colours")
+	require.NotContains(t, login.Text, `rel="icon"`, "browsers ask the site")
+	require.Equal(t, 404, b.Get("/accounts/favicon.ico").StatusCode)
+	require.NotContains(t, b.Get("/accounts/style.css").Text[3000:], "--accent: #", "no accent")
 	require.Contains(t, login.Text, "<h1>Hello again</h1>")
 	require.Contains(t, login.Text, `id="password"`)
 	require.Contains(t, register.Text, "Create an account")
@@ -331,23 +337,65 @@ func TestBranding(t *testing.T) {
 	require.Less(t, strings.Index(login.Text, "style.css"), strings.Index(login.Text, "brand.css"), "the owner's comes last")
 }
 
+// A site has its colours: a logo for dark grounds, an icon, an accent that the style
+// sheet and each owner's style sheet after it has.
+func TestBrandingInColours(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{"a.svg": "<svg/>", "b.svg": "<svg></svg>", "c.PNG": "png", "d.ico": "ico"} {
+		require.NoError(t, sitetest.WriteFile(filepath.Join(dir, name), text))
+	}
+	for icon, contentType := range map[string]string{"c.PNG": "image/png", "d.ico": "image/x-icon", "a.svg": "image/svg+xml"} {
+		s := sitetest.New(t, func(s *registration.Settings) {
+			s.Pages = registration.PagesSettings{Logo: filepath.Join(dir, "a.svg"), LogoDark: filepath.Join(dir, "b.svg"), Favicon: filepath.Join(dir, icon), Accent: "7A1F5C"}
+		})
+		b := s.Browser().LikeBrowser()
+		page := b.Get("/accounts/login/")
+		found := regexp.MustCompile(`<link rel="icon" href="(/accounts/favicon\.[a-z]+\?v=[^"]+)">`).FindStringSubmatch(page.Text)
+		require.NotNil(t, found, page.Text)
+		for _, address := range []string{found[1], "/accounts/favicon.ico"} {
+			res := b.Get(address)
+			require.Equal(t, 200, res.StatusCode)
+			require.Equal(t, contentType, res.Header.Get("Content-Type"))
+			require.Equal(t, "default-src 'none'; style-src 'unsafe-inline'; sandbox", res.Header.Get("Content-Security-Policy"))
+		}
+		require.Regexp(t, `<picture><source srcset="/accounts/logo-dark\.svg\?v=[^"]+" media="\(prefers-color-scheme: dark\)"><img src="/accounts/logo\.svg\?v=[^"]+" alt="[^"]+"></picture>`, page.Text)
+		require.Equal(t, "<svg></svg>", b.Get("/accounts/logo-dark.svg").Text)
+		require.Contains(t, page.Header.Get("Content-Security-Policy"), "img-src 'self';")
+		require.NotContains(t, page.Text, "7a1f5c", "no style in a page")
+		style := b.Get("/accounts/style.css").Text
+		require.Contains(t, style, ":root { --accent: #7a1f5c; --on-accent: #ffffff; }\n@media (prefers-color-scheme: dark) {\n  :root { --accent: #")
+	}
+}
+
 func TestBrandingRefused(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, sitetest.WriteFile(filepath.Join(dir, "pages", "logn.html"), "x"))
 	require.NoError(t, sitetest.WriteFile(filepath.Join(dir, "field", "field.html"), "\n\n{{.Colour}}"))
 	require.NoError(t, sitetest.WriteFile(filepath.Join(dir, "parse", "layout.html"), "\n{{if}}"))
+	require.NoError(t, sitetest.WriteFile(filepath.Join(dir, "small.svg"), "<svg/>"))
+	require.NoError(t, sitetest.WriteFile(filepath.Join(dir, "big.ico"), strings.Repeat(" ", 256<<10+1)))
 	require.NoError(t, sitetest.WriteFile(filepath.Join(dir, "big.css"), strings.Repeat(" ", 256<<10+1)))
 	for name, c := range map[string]struct {
 		pages registration.PagesSettings
 		want  []string
 	}{
-		"no folder":     {registration.PagesSettings{Templates: filepath.Join(dir, "none")}, []string{"pages.templates", "none"}},
-		"slip":          {registration.PagesSettings{Templates: filepath.Join(dir, "pages")}, []string{"logn.html", "no page uses", "login.html"}},
-		"unknown field": {registration.PagesSettings{Templates: filepath.Join(dir, "field")}, []string{filepath.Join(dir, "field"), "field.html:3:", "Colour"}},
-		"parse error":   {registration.PagesSettings{Templates: filepath.Join(dir, "parse")}, []string{filepath.Join(dir, "parse"), "layout.html:2"}},
-		"no logo":       {registration.PagesSettings{Logo: filepath.Join(dir, "none.svg")}, []string{"pages.logo", "none.svg"}},
-		"folder":        {registration.PagesSettings{Stylesheet: dir}, []string{"pages.stylesheet"}},
-		"too big":       {registration.PagesSettings{Stylesheet: filepath.Join(dir, "big.css")}, []string{"pages.stylesheet", "256 KiB"}},
+		"no folder":                      {registration.PagesSettings{Templates: filepath.Join(dir, "none")}, []string{"pages.templates", "none"}},
+		"slip":                           {registration.PagesSettings{Templates: filepath.Join(dir, "pages")}, []string{"logn.html", "no page uses", "login.html"}},
+		"unknown field":                  {registration.PagesSettings{Templates: filepath.Join(dir, "field")}, []string{filepath.Join(dir, "field"), "field.html:3:", "Colour"}},
+		"parse error":                    {registration.PagesSettings{Templates: filepath.Join(dir, "parse")}, []string{filepath.Join(dir, "parse"), "layout.html:2"}},
+		"no logo":                        {registration.PagesSettings{Logo: filepath.Join(dir, "none.svg")}, []string{"pages.logo", "none.svg"}},
+		"folder":                         {registration.PagesSettings{Stylesheet: dir}, []string{"pages.stylesheet"}},
+		"a dark logo that is not there":  {registration.PagesSettings{Logo: filepath.Join(dir, "small.svg"), LogoDark: filepath.Join(dir, "none.svg")}, []string{"pages.logo_dark", "none.svg"}},
+		"a dark logo alone":              {registration.PagesSettings{LogoDark: filepath.Join(dir, "small.svg")}, []string{"pages.logo_dark", "add: logo"}},
+		"a dark logo that is none":       {registration.PagesSettings{Logo: filepath.Join(dir, "small.svg"), LogoDark: "a.css"}, []string{"pages.logo_dark", "no image file"}},
+		"a dark logo elsewhere":          {registration.PagesSettings{Logo: filepath.Join(dir, "small.svg"), LogoDark: "https://a.example/a.svg"}, []string{"pages.logo_dark", "is an address"}},
+		"no icon":                        {registration.PagesSettings{Favicon: filepath.Join(dir, "none.ico")}, []string{"pages.favicon", "none.ico"}},
+		"a large icon":                   {registration.PagesSettings{Favicon: filepath.Join(dir, "big.ico")}, []string{"pages.favicon", "256 KiB"}},
+		"an icon that is none":           {registration.PagesSettings{Favicon: filepath.Join(dir, "big.css")}, []string{"pages.favicon", "no icon"}},
+		"an icon elsewhere":              {registration.PagesSettings{Favicon: "https://a.example/a.ico"}, []string{"pages.favicon", "is an address"}},
+		"an accent that nobody can read": {registration.PagesSettings{Accent: "ffcc00"}, []string{"pages.accent", "contrast of 1.3 to 1", "such as #876c00"}},
+		"an accent that is no colour":    {registration.PagesSettings{Accent: "red"}, []string{"pages.accent", `"red" is no colour`, "write for example: accent 7a1f5c"}},
+		"too big":                        {registration.PagesSettings{Stylesheet: filepath.Join(dir, "big.css")}, []string{"pages.stylesheet", "256 KiB"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := sitetest.Open(filepath.Join(t.TempDir(), "r.db"), func(s *registration.Settings) { s.Pages = c.pages })

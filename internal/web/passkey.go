@@ -6,6 +6,7 @@ package web
 import (
 	"encoding/base64"
 	"net/http"
+	"regexp"
 	"slices"
 	"time"
 
@@ -13,14 +14,47 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/factor"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/templates"
 )
 
-// scriptName is the script of the pages that ask for passkeys. Without it they work as
-// before, by the password.
-const scriptName = "passkey.js"
+// The scripts of the pages: of those that ask for a password and of those that ask for a
+// passkey, which has the first in it. Without them all works as before.
+const (
+	passwordScript = "password.js"
+	passkeyScript  = "passkey.js"
+)
 
-// passkeyCSP is added to the policy of those pages, and of no others.
-const passkeyCSP = "; script-src 'self'; connect-src 'self'" //nolint:gosec // no secret
+// What is added to the policies of those pages, and of no others.
+const (
+	scriptCSP  = "; script-src 'self'"
+	passkeyCSP = scriptCSP + "; connect-src 'self'"
+)
+
+// serveScripts reads the scripts that the pages of these options need.
+func (p *pages) serveScripts(passkeys bool) error {
+	show, err := readScript(passwordScript)
+	if err != nil {
+		return err
+	}
+	const contentType = "text/javascript; charset=utf-8"
+	p.passwordScript = p.serveFile(passwordScript, contentType, show)
+	if passkeys {
+		ask, err := readScript(passkeyScript)
+		if err != nil {
+			return err
+		}
+		p.passkeyScript = p.serveFile(passkeyScript, contentType, append(ask, show...))
+	}
+	return nil
+}
+
+// readScript reads a script without its comments and indents, which nobody has to load.
+func readScript(name string) ([]byte, error) {
+	raw, err := templates.FS.ReadFile("pages/" + name)
+	return scriptComment.ReplaceAll(raw, nil), err
+}
+
+var scriptComment = regexp.MustCompile(`(?m)^\s*(?://.*\n)?\s*| // [^'"\n]*$`)
 
 // A PagePasskey is the button that asks a browser for a passkey. It is hidden until the
 // script has shown it.
@@ -55,6 +89,7 @@ func (c *Call) NewPagePasskey(submit string) *PagePasskey {
 
 // passkeySudo gives a form with SudoFields the button for who can open it by a passkey.
 func (c *Call) passkeySudo(d *PageData, f *Form) {
+	c.providerSudo(d, f)
 	i := slices.IndexFunc(f.Fields, func(ff FormField) bool { return ff.sudo })
 	if i < 0 || c.Who == nil || d.Form.Passkey != nil {
 		return
@@ -85,10 +120,13 @@ func (c *Call) tellUnknown(d *PageData, f flash) {
 
 // script is the address of the script where a page needs it, else "".
 func (d *PageData) script(p *pages) string {
-	if d.Passkey == nil && (d.Form == nil || d.Form.Passkey == nil) {
-		return ""
+	switch {
+	case d.Passkey != nil || d.Form != nil && d.Form.Passkey != nil:
+		return p.passkeyScript
+	case d.Form != nil && slices.ContainsFunc(d.Form.Fields, func(f PageField) bool { return f.Reveal != nil }):
+		return p.passwordScript
 	}
-	return p.script
+	return ""
 }
 
 // passkeySuffix is of the cookie that binds the challenge of a passkey to the browser

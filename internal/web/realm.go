@@ -16,8 +16,11 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
+	"github.com/seed-928992b0/caddy-registration/internal/metrics"
+	"github.com/seed-928992b0/caddy-registration/internal/palette"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // Options is what an owner has decided about the endpoints and pages of a
@@ -43,14 +46,31 @@ type Options struct {
 	// Mailed has where the links of mails lead, where that is not our own page,
 	// and the redirect mode of their acts.
 	Mailed map[sign.Purpose]Mailed
+	// Authz: other servers may ask who is signed in; Legacy: below LegacyAuthz too.
+	Authz  struct{ On, Legacy bool }
 	Cookie struct{ Name, Domain, SameSite string }
 	Pages  struct {
 		Off                     bool
 		Title, Logo, Stylesheet string
+		// LogoDark is for who sees dark colours; Favicon what browsers show beside a title.
+		LogoDark, Favicon string
+		// Home is where a browser goes after a sign-in, Goodbye after a sign-out; "": where
+		// it goes by itself (AfterSignIn, SignedOut).
+		Home, Goodbye string
+		// Accent is the colour of buttons and links; zero: that of the style sheet.
+		Accent palette.Accent
 		// Folder has the owner's templates; FolderNamed: he named it, so it has to be there.
 		Folder      string
 		FolderNamed bool
 	}
+}
+
+// OnSite is a page that an owner has named, a path or a URL, as browsers ask for it.
+func (o *Options) OnSite(page string) string {
+	if strings.HasPrefix(page, "/") {
+		return o.Prefix + page
+	}
+	return page
 }
 
 // Mailed is what an owner has decided about the link of a mail.
@@ -78,6 +98,10 @@ type Realm struct {
 	Throttles *budget.Ledger
 	// Count counts a refusal by the throttle of this name.
 	Count func(throttle string)
+	// Guards are the counters of an endpoint that other servers ask at.
+	Guards func(endpoint string) metrics.Guarded
+	// SignInElsewhere counts a sign-in that a provider did not give, by the code of its refusal.
+	SignInElsewhere func(code string)
 	// ClientIP is the address of who asks, as the trusted proxies tell it.
 	ClientIP func(*http.Request) string
 	// OriginalURI is the address that the client asked for, before any rewrite.
@@ -88,6 +112,8 @@ type Realm struct {
 	Heed func(*http.Request)
 	// HeedThrottled looks at what a throttle refuses.
 	HeedThrottled func(*http.Request)
+	// FromProxy reports whether a request comes from a proxy that the owner trusts.
+	FromProxy func(*http.Request) bool
 	// SkipLog keeps a request out of the access log.
 	SkipLog func(*http.Request)
 	// SiteName is what mails and pages call the site.
@@ -108,8 +134,10 @@ type Realm struct {
 	// CopiesIdentity is set where a guard copies identity headers: then what a
 	// client sends under these names is removed on all routes of the site.
 	CopiesIdentity atomic.Bool
-	ToldOfGroups   atomic.Bool // see groupsOf
-	toldOfCircle   atomic.Bool // see SentBack
+	// FrontPage is set where the configuration has something at the site's front page.
+	FrontPage    atomic.Bool
+	ToldOfGroups atomic.Bool // see GroupsOf
+	toldOfCircle atomic.Bool // see SentBack
 }
 
 // openPatience is how long a request waits for the store to be opened. Servers may
@@ -171,20 +199,39 @@ func below(mount, path string) (rest string, ok bool) {
 // false where it asks for nothing of ours. Where a rewrite has taken the path away
 // (try_files, as every single-page app has it), the path before that counts.
 func (r *Realm) Endpoint(req *http.Request) (name string, ok bool) {
-	if name, ok = below(r.Path, req.URL.Path); ok {
+	if name, ok = r.mounted(req.URL.Path); ok {
 		return name, true
 	}
 	original := r.OriginalPath(req)
 	if original == "" || original == req.URL.Path {
 		return "", false
 	}
-	if name, ok = below(r.Path, original); ok {
+	if name, ok = r.mounted(original); ok {
 		return name, true
 	}
 	if prefix := r.Options.Prefix; prefix != "" {
 		return below(prefix+r.Path, original)
 	}
 	return "", false
+}
+
+// AuthzPath is the first part of the paths at which other servers ask who is signed in;
+// LegacyAuthz is where Authelia has them, and so do configurations of its time.
+const (
+	AuthzPath   = "authz/"
+	LegacyAuthz = "/api/authz"
+)
+
+// mounted is below for the places where the realm is mounted.
+func (r *Realm) mounted(path string) (name string, ok bool) {
+	if name, ok = below(r.Path, path); ok || !r.Options.Authz.Legacy {
+		return name, ok
+	}
+	if name, ok = below(LegacyAuthz, path); !ok {
+		return "", false
+	}
+	name = AuthzPath + name
+	return name, r.Endpoints[name] != nil
 }
 
 // WithNext is the address of a page below the realm's path that remembers where
@@ -198,10 +245,25 @@ func (r *Realm) WithNext(page, next string) string {
 
 // AfterSignIn is where a browser goes once signed in.
 func (r *Realm) AfterSignIn(next string) string {
-	if next != "" {
+	switch {
+	case next != "":
 		return next
+	case r.Options.Pages.Home != "":
+		return r.Options.Pages.Home
+	case r.FrontPage.Load():
+		return r.home()
 	}
 	return r.Address("/profile/")
+}
+
+// SendOn sends on who is signed in already, and returns false where nobody is, or where the
+// page that he came from doesn't see it.
+func (r *Realm) SendOn(w http.ResponseWriter, c *Call) bool {
+	if c.Who == nil || c.Who.Session.Kind != store.KindSession || !r.SentBack(w, c) {
+		return false
+	}
+	SeeOther(w, http.StatusFound, r.AfterSignIn(c.Next))
+	return true
 }
 
 // OwnerPages are the pages of who looks after the accounts, below OwnerPath.

@@ -39,8 +39,20 @@ var Statuses = map[refusal.Code]int{
 	refusal.CodeFactorLimit:          http.StatusConflict,
 	refusal.CodeTokenNotFound:        http.StatusNotFound,
 	refusal.CodeTokenLimit:           http.StatusConflict,
+	refusal.CodeEmailNotFound:        http.StatusNotFound,
+	refusal.CodeEmailUnconfirmed:     http.StatusConflict,
+	refusal.CodeEmailPrimary:         http.StatusConflict,
+	refusal.CodeEmailLimit:           http.StatusConflict,
 	refusal.CodeLastWayIn:            http.StatusConflict,
+	refusal.CodeOIDCDenied:           http.StatusForbidden,
+	refusal.CodeOIDCAnother:          http.StatusForbidden,
+	refusal.CodeOIDCUnavailable:      http.StatusServiceUnavailable,
+	refusal.CodeLinkedKnown:          http.StatusConflict,
+	refusal.CodeLinkedTaken:          http.StatusConflict,
+	refusal.CodeLinkedLimit:          http.StatusConflict,
+	refusal.CodeLinkedNotFound:       http.StatusNotFound,
 	refusal.CodeInvitationInvalid:    http.StatusForbidden,
+	refusal.CodeSignUpRefused:        http.StatusForbidden,
 	refusal.CodePermissionDenied:     http.StatusForbidden,
 	refusal.CodeInvitationRequired:   http.StatusForbidden,
 	refusal.CodeCrossOrigin:          http.StatusForbidden,
@@ -262,10 +274,15 @@ func (r *Realm) Refuse(w http.ResponseWriter, req *http.Request, err error) {
 func (r *Realm) RefuseTo(w http.ResponseWriter, req *http.Request, who *session.Principal, err error) {
 	e := AsRefusal(err)
 	if !r.Options.Pages.Off && WantsPage(req.Header) {
-		r.Pages.refusal(w, req, who, e)
+		r.Pages.refusal(w, req, who, e, "")
 		return
 	}
 	r.writeError(w, req, e)
+}
+
+// RefuseProgram is Refuse for who reads no page, whatever it says it takes.
+func (r *Realm) RefuseProgram(w http.ResponseWriter, req *http.Request, err error) {
+	r.writeError(w, req, AsRefusal(err))
 }
 
 // inLanguage says in the headers which language an answer is in, and that
@@ -332,7 +349,24 @@ func AccountShown(a *account.Accounts, u *store.User) Object {
 		}
 		all = append(all, member{"factors", list}, member{"recovery_codes", len(u.RecoveryCodes)})
 	}
-	if at := u.Unreachable; at.Email != "" && at.Email == u.Email {
+	if len(u.LinkedAccounts) > 0 {
+		all = append(all, member{"linked_accounts", LinkedShown(a.Policy, u)})
+	}
+	if len(u.FurtherEmails) > 0 {
+		all = append(all, member{"further_emails", u.FurtherEmails})
+	}
+	var waiting []string
+	for _, address := range a.Addresses(u) {
+		if address.Waits {
+			waiting = append(waiting, address.Email)
+		}
+	}
+	if len(waiting) > 0 {
+		all = append(all, member{"unconfirmed_emails", waiting})
+	}
+	if at := u.Unreachable; account.IsFurther(u, at.Email) {
+		all = append(all, member{"email_unreachable", NewObject("email", at.Email, "since", at.Since, "server_says", at.Words)})
+	} else if at.Email != "" && at.Email == u.Email {
 		all = append(all, member{"email_unreachable", NewObject("since", at.Since, "server_says", at.Words)})
 	}
 	return all

@@ -9,12 +9,14 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
+	"github.com/seed-928992b0/caddy-registration/internal/device"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
@@ -46,6 +48,9 @@ type Endpoint struct {
 	Programs bool
 	// Document serves a file that everybody may read, in place of Act.
 	Document func(http.ResponseWriter, *http.Request, *Realm)
+	// Whole answers requests of any method, in place of Act: it is asked by servers, not by
+	// browsers, and changes nothing.
+	Whole func(http.ResponseWriter, *http.Request)
 	// Mailed is the mailed link that leads here; zero: none does.
 	Mailed MailedLink
 	// Form is the page that GET shows to a browser; nil: none.
@@ -61,6 +66,9 @@ type Endpoint struct {
 	Redirect Redirect
 	// linkActs: in redirect mode a GET acts, with what its query says.
 	linkActs bool
+	// returned answers a browser that has come back from elsewhere with nothing good; nil:
+	// none comes (Returns).
+	returned func(http.ResponseWriter, *Call, *refusal.Error)
 }
 
 // A MailedLink is the link in a mail whose act is an endpoint's.
@@ -83,6 +91,7 @@ type Call struct {
 	Next   string       // checked
 	// AsksOnPage: a built-in page behind a mailed link sent this.
 	AsksOnPage bool
+	signedUp   func() (*store.User, error) // SignedUpHere
 	// MustProve: this browser confirms an account that it did not sign up for.
 	MustProve bool
 }
@@ -124,12 +133,17 @@ type Reply struct {
 	Trusted string
 	// KnownDevice gives the browser a device cookie, though it may not be signed in.
 	KnownDevice bool
+	// Kept are cookies of an account elsewhere. Reload has a browser ask once more that has
+	// just come from another site (FromElsewhere).
+	Kept   []*http.Cookie
+	Reload bool
 	// SignedUp gives the browser the marker of the account that it asked for.
 	SignedUp bool
 	// User is the account that acted or was acted on, for the log.
 	User *store.User
-	// SeeOther is where a browser goes next; "": to a page that tells the detail.
-	SeeOther string
+	// SeeOther is where a browser goes next; "": to a page that tells the detail. Note names
+	// the page there that tells it all the same; "": none does.
+	SeeOther, Note string
 }
 
 // Grants takes the tokens of a sign-in into the reply.
@@ -178,14 +192,8 @@ func (r *Realm) Serve(w http.ResponseWriter, req *http.Request, name string) {
 	defer r.keepSecrets(w, req)()
 	html := !r.Options.Pages.Off && WantsPage(req.Header)
 	read := isRead(req)
-	if !r.Options.Pages.Off && read && r.serveFile(w, req, name) {
-		return
-	}
 	e, ok := r.Endpoints[name]
-	if r.Origins.cors(w, req, e) {
-		return
-	}
-	if !ok && r.Owner != nil && r.Owner.Serve(w, req, name) {
+	if r.serveWhole(w, req, name, e) {
 		return
 	}
 	page := ok && read && r.showsForm(req, e, html)
@@ -209,6 +217,19 @@ func (r *Realm) Serve(w http.ResponseWriter, req *http.Request, name string) {
 	}
 	r.Heed(req)
 	r.call(w, req, e, html, page)
+}
+
+// serveWhole answers what is none of the ordinary way of an endpoint, e is nil where there
+// is none, and reports whether it has.
+func (r *Realm) serveWhole(w http.ResponseWriter, req *http.Request, name string, e *Endpoint) bool {
+	if !r.Options.Pages.Off && isRead(req) && r.serveFile(w, req, name) {
+		return true
+	}
+	if e != nil && e.Whole != nil && !e.Off {
+		e.Whole(w, req)
+		return true
+	}
+	return r.Origins.cors(w, req, e) || e == nil && r.Owner != nil && r.Owner.Serve(w, req, name)
 }
 
 // serveFile answers with what belongs to all pages: the way to the first one, the style
@@ -265,7 +286,7 @@ func (r *Realm) showsForm(req *http.Request, e *Endpoint, html bool) bool {
 // or its answer's does: the log has the answer's headers too. That is what the
 // function looks for that it returns.
 func (r *Realm) keepSecrets(w http.ResponseWriter, req *http.Request) (after func()) {
-	if HasSecret(req.URL.RawQuery) {
+	if HasSecret(req.URL.RawQuery) || strings.Contains(req.URL.Path, "/oidc-callback/") {
 		r.skipAccessLog(req)
 		return func() {}
 	}
@@ -288,7 +309,7 @@ func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html
 	c.Client.Trusted = r.keptTrust(req)
 	if e.Anonymous {
 		// nobody is asked who it is
-	} else if who, err := r.asker(req, e); err == nil {
+	} else if who, err := r.asker(req, e, page); err == nil {
 		c.Who = &who
 	} else if !errors.Is(err, store.ErrNotFound) {
 		r.turnAway(w, req, e, html, err)
@@ -364,6 +385,7 @@ func (r *Realm) finish(w http.ResponseWriter, c *Call, e *Endpoint, html bool) {
 	if err == nil {
 		c.Client.Spend = pays.pay
 		c.Client.Browser, _ = c.KeptChallenge()
+		c.Client.Seen = sync.OnceValue(func() device.Seen { return r.seen(c) })
 		if pays.device != nil {
 			c.Client.Device = pays.device.account
 		}
@@ -374,13 +396,16 @@ func (r *Realm) finish(w http.ResponseWriter, c *Call, e *Endpoint, html bool) {
 		r.logAct(c, e, rep, err)
 	}
 	r.keepCookies(w, c, rep, err)
-	if r.sendOn(w, c, e, err, html) {
+	if r.comesBack(w, c, e, rep, err, html) || r.sendOn(w, c, e, err, html) {
 		return
 	}
 	if err != nil {
-		if html && e.Form != nil {
+		switch {
+		case html && e.Form != nil:
 			r.Pages.failed(w, c, e, AsRefusal(err))
-		} else {
+		case html:
+			r.Pages.refusal(w, c.Req, nil, AsRefusal(err), c.Next)
+		default:
 			r.Refuse(w, c.Req, err)
 		}
 		return
@@ -412,8 +437,14 @@ func (r *Realm) keepCookies(w http.ResponseWriter, c *Call, rep *Reply, err erro
 	if rep != nil && (rep.Cookie != "" || rep.KnownDevice) {
 		r.rememberDevice(w, c, rep.User)
 	}
+	r.keepName(w, c, rep)
 	if rep != nil && rep.SignedUp {
 		r.markSignUp(w, c, rep.User)
+	}
+	if rep != nil {
+		for _, cookie := range rep.Kept {
+			http.SetCookie(w, cookie)
+		}
 	}
 }
 
@@ -464,6 +495,6 @@ func (r *Realm) logAct(c *Call, e *Endpoint, rep *Reply, err error) {
 // secret, and the log would keep it.
 func (r *Realm) skipAccessLog(req *http.Request) {
 	r.SkipLog(req)
-	r.Logger.Info("mailed link opened; the request is left out of the access log, because its address has a signature",
+	r.Logger.Info("the request is left out of the access log, because its address has a secret, such as the signature of a mailed link",
 		zap.String("realm", r.Name), zap.String("path", req.URL.Path), zap.String("client_ip", r.client(req).Address))
 }

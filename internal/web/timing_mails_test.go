@@ -29,6 +29,7 @@ func TestTimingFileMailer(t *testing.T) {
 		s.Password.Argon2id = &registration.Argon2idSettings{Memory: 256, Passes: 1, Lanes: 1}
 		s.User.LoginFields = []string{"username", "email"}
 	})
+	sitetest.Embedded(t)
 	s.Accounts.Store.(*bolt.Store).File.Db.NoSync = true // the files of the mails keep the disk busy enough
 	for _, name := range []string{"ada", "eve"} {
 		s.Member(name)

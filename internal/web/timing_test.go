@@ -108,6 +108,7 @@ func TestTiming(t *testing.T) {
 		s.User.LoginFields = []string{"username", "email"}
 		s.Login.MailCode = sitetest.On()
 	})
+	sitetest.Embedded(t)
 	s.Accounts.Store.(*bolt.Store).File.Db.NoSync = true // the disk's own noise
 	go func() {
 		for range s.Mailer.Sent {

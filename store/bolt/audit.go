@@ -9,10 +9,10 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/fxamacker/cbor/v2"
 	"github.com/google/uuid"
 
 	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/record"
 )
 
 // auditScan bounds the rows that one page looks at, so that no query holds a
@@ -22,27 +22,12 @@ const auditScan = 20_000
 // auditPast is how many rows that stay DeleteAudits looks past.
 const auditPast = 5000
 
-// auditRecord is what a row has besides its head: time, account and event, by which
-// it is filtered. The address is a string: its four bytes would spare little.
-type auditRecord struct {
-	// Actor is empty for the account itself; Other says that it isn't.
-	Actor   string            `cbor:"1,keyasint,omitempty"`
-	Other   bool              `cbor:"2,keyasint,omitempty"`
-	Address string            `cbor:"3,keyasint,omitempty"`
-	Agent   string            `cbor:"4,keyasint,omitempty"` // in shorthand
-	Details map[string]string `cbor:"5,keyasint,omitempty"`
-}
-
-// auditHead is the part of a record in front of its event: format, time, account
-// and the length of the event.
-const auditHead = 1 + 8 + 16 + 1
-
 // AddAudit implements store.Tx.
 func (t *boltTx) AddAudit(a *store.Audit) error {
 	if err := t.writable(); err != nil {
 		return err
 	}
-	value, err := encodeAudit(a)
+	value, err := record.EncodeAudit(a)
 	if err != nil {
 		return err
 	}
@@ -59,32 +44,6 @@ func (t *boltTx) AddAudit(a *store.Audit) error {
 	return rows.Put(seqBytes(seq), value)
 }
 
-// encodeAudit is the record of a row.
-func encodeAudit(a *store.Audit) ([]byte, error) {
-	size := 0
-	for name, v := range a.Details {
-		size += len(name) + len(v)
-	}
-	if a.Event == "" || len(a.Event) > store.MaxAuditEvent || len(a.Actor) > store.MaxAuditActor || len(a.Address) > store.MaxAuditAddress ||
-		len(a.Agent) > store.MaxAuditAgent || size > store.MaxAuditDetails {
-		return nil, fmt.Errorf("a row of the audit: %w", store.ErrTooLarge)
-	}
-	r := auditRecord{Address: a.Address, Agent: toShorthand(a.Agent), Details: a.Details}
-	if a.Account == uuid.Nil || a.Actor != a.Account.String() {
-		r.Actor, r.Other = a.Actor, true
-	}
-	rest, err := cbor.Marshal(r)
-	if err != nil {
-		return nil, fmt.Errorf("encoding a row of the audit: %w", err)
-	}
-	value := make([]byte, 0, auditHead+len(a.Event)+len(rest))
-	value = append(value, auditFormat)
-	value = binary.BigEndian.AppendUint64(value, uint64(a.At.Unix())) //nolint:gosec // the bits are meant
-	value = append(value, a.Account[:]...)
-	value = append(value, byte(len(a.Event))) //nolint:gosec // at most MaxAuditEvent
-	return append(append(value, a.Event...), rest...), nil
-}
-
 // PutAudit implements store.Tx.
 func (t *boltTx) PutAudit(a *store.Audit) error {
 	if err := t.writable(); err != nil {
@@ -95,13 +54,7 @@ func (t *boltTx) PutAudit(a *store.Audit) error {
 	if have == nil {
 		return store.ErrNotFound
 	}
-	row, err := readAuditRow(seqBytes(a.Seq), have)
-	if err != nil {
-		return err
-	}
-	kept := *a
-	kept.At, kept.Event, kept.Account = time.Unix(row.at, 0), string(row.event), row.account
-	value, err := encodeAudit(&kept)
+	value, err := record.ReplaceAudit(have, a)
 	if err != nil {
 		return err
 	}
@@ -110,51 +63,6 @@ func (t *boltTx) PutAudit(a *store.Audit) error {
 
 func auditAccountKey(account uuid.UUID, seq uint64) []byte {
 	return append(bytes.Clone(account[:]), seqBytes(seq)...)
-}
-
-// auditRow is a record that is not decoded yet.
-type auditRow struct {
-	seq     uint64
-	at      int64
-	account uuid.UUID
-	event   []byte
-	rest    []byte
-}
-
-func readAuditRow(k, v []byte) (r auditRow, err error) {
-	body, err := recordBody("audit", auditFormat, v)
-	if err != nil {
-		return r, err
-	}
-	const head = auditHead - 1
-	if len(k) != 8 || len(body) < head || len(body) < head+int(body[head-1]) {
-		return r, fmt.Errorf("audit record: %w", ErrDamaged)
-	}
-	n := head + int(body[head-1])
-	return auditRow{
-		seq: binary.BigEndian.Uint64(k), at: int64(binary.BigEndian.Uint64(body)), //nolint:gosec // written as signed
-		account: uuid.UUID(body[8:24]), event: body[head:n], rest: body[n:],
-	}, nil
-}
-
-func (r *auditRow) decode() (*store.Audit, error) {
-	var rec auditRecord
-	if err := recordDecoder.Unmarshal(r.rest, &rec); err != nil {
-		return nil, fmt.Errorf("audit record: %w: %w", ErrDamaged, err)
-	}
-	a := &store.Audit{
-		Seq: r.seq, At: time.Unix(r.at, 0).UTC(), Event: string(r.event), Account: r.account, Actor: rec.Actor,
-		Address: rec.Address, Agent: fromShorthand(rec.Agent), Details: rec.Details,
-	}
-	if !rec.Other {
-		a.Actor = r.account.String()
-	}
-	return a, nil
-}
-
-func (r *auditRow) fits(q *store.AuditQuery) bool {
-	return (q.Account == uuid.Nil || r.account == q.Account) && (q.Event == "" || q.Event == string(r.event)) &&
-		(q.Since.IsZero() || r.at >= q.Since.Unix()) && (q.Until.IsZero() || r.at < q.Until.Unix())
 }
 
 // Audits implements store.Tx.
@@ -171,14 +79,14 @@ func (t *boltTx) Audits(q store.AuditQuery) (page store.AuditPage, err error) {
 			return page, nil
 		}
 		page.Next = seq
-		row, err := readAuditRow(seqBytes(seq), t.bucket(bucketAudit).Get(seqBytes(seq)))
+		row, err := record.ReadAudit(seq, t.bucket(bucketAudit).Get(seqBytes(seq)))
 		if err != nil {
 			return store.AuditPage{}, err
 		}
-		if !row.fits(&q) {
+		if !row.Fits(&q) {
 			continue
 		}
-		a, err := row.decode()
+		a, err := row.Decode()
 		if err != nil {
 			return store.AuditPage{}, err
 		}
@@ -241,29 +149,37 @@ func (t *boltTx) DeleteAudits(before, ahead time.Time, limit int) (int, error) {
 	if err := t.writable(); err != nil {
 		return 0, err
 	}
-	var over []auditRow // deleting moves a cursor
+	var over []record.AuditRow // deleting moves a cursor
 	c := t.bucket(bucketAudit).Cursor()
 	stay := 0
 	for k, v := c.First(); k != nil && len(over) < limit && stay < auditPast; k, v = c.Next() {
-		row, err := readAuditRow(k, v)
+		row, err := readAudit(k, v)
 		if err != nil {
 			return 0, err
 		}
-		if row.at >= before.Unix() && row.at <= ahead.Unix() {
+		if row.At >= before.Unix() && row.At <= ahead.Unix() {
 			stay++
 			continue
 		}
-		over = append(over, auditRow{seq: row.seq, account: row.account})
+		over = append(over, record.AuditRow{Seq: row.Seq, Account: row.Account})
 	}
 	for _, row := range over {
-		if row.account != uuid.Nil {
-			if err := t.bucket(bucketAuditAccount).Delete(auditAccountKey(row.account, row.seq)); err != nil {
+		if row.Account != uuid.Nil {
+			if err := t.bucket(bucketAuditAccount).Delete(auditAccountKey(row.Account, row.Seq)); err != nil {
 				return 0, err
 			}
 		}
-		if err := t.bucket(bucketAudit).Delete(seqBytes(row.seq)); err != nil {
+		if err := t.bucket(bucketAudit).Delete(seqBytes(row.Seq)); err != nil {
 			return 0, err
 		}
 	}
 	return len(over), nil
+}
+
+// readAudit is record.ReadAudit of a row of the bucket.
+func readAudit(k, v []byte) (record.AuditRow, error) {
+	if len(k) != 8 {
+		return record.AuditRow{}, fmt.Errorf("audit record: %w", ErrDamaged)
+	}
+	return record.ReadAudit(binary.BigEndian.Uint64(k), v)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/record"
 )
 
 // maxBudgetTable bounds the name of a throttle's table, in bytes.
@@ -71,7 +72,7 @@ func (t *boltTx) DeleteBudgets(now time.Time, limit int) (int, error) {
 }
 
 func decodeBudget(k, v []byte) (*store.Budget, error) {
-	body, err := recordBody("budget", budgetFormat, v)
+	body, err := record.Body("budget", budgetFormat, v)
 	if err != nil {
 		return nil, err
 	}

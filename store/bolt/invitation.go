@@ -12,31 +12,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/record"
 )
-
-const invitationFormat = 1
-
-type invitationRecord struct {
-	Hash    []byte   `cbor:"1,keyasint"`
-	Email   string   `cbor:"2,keyasint,omitempty"`
-	Groups  []string `cbor:"3,keyasint,omitempty"`
-	Note    string   `cbor:"4,keyasint,omitempty"`
-	Created *int64   `cbor:"5,keyasint,omitempty"` // unix seconds
-	Expires *int64   `cbor:"6,keyasint,omitempty"` // unix seconds
-	Uses    int      `cbor:"7,keyasint,omitempty"`
-	Used    int      `cbor:"8,keyasint,omitempty"`
-}
-
-func decodeInvitation(id uuid.UUID, data []byte) (*store.Invitation, error) {
-	var r invitationRecord
-	if err := decodeRecord("invitation", invitationFormat, data, &r); err != nil {
-		return nil, err
-	}
-	return &store.Invitation{
-		ID: id, Hash: fromHashBytes(r.Hash), Email: r.Email, Groups: r.Groups, Note: r.Note,
-		Created: fromUnixSeconds(r.Created), Expires: fromUnixSeconds(r.Expires), Uses: r.Uses, Used: r.Used,
-	}, nil
-}
 
 func invitationExpiryKey(i *store.Invitation) []byte {
 	return append(sortable(i.Expires.Unix()), i.ID[:]...)
@@ -48,7 +25,7 @@ func (t *boltTx) Invitation(id uuid.UUID) (*store.Invitation, error) {
 	if data == nil {
 		return nil, store.ErrNotFound
 	}
-	return decodeInvitation(id, data)
+	return record.DecodeInvitation(id, data)
 }
 
 // InvitationByHash implements Tx.
@@ -86,7 +63,7 @@ func (t *boltTx) Invitations(after uuid.UUID, limit int) ([]*store.Invitation, e
 		if err != nil {
 			return nil, fmt.Errorf("id of an invitation: %w: %w", ErrDamaged, err)
 		}
-		i, err := decodeInvitation(id, v)
+		i, err := record.DecodeInvitation(id, v)
 		if err != nil {
 			return nil, err
 		}
@@ -106,10 +83,7 @@ func (t *boltTx) PutInvitation(i *store.Invitation) error {
 	if owner := t.bucket(bucketInvitationHashes).Get(i.Hash[:]); owner != nil && !bytes.Equal(owner, i.ID[:]) {
 		return store.ErrTaken
 	}
-	data, err := encodeRecord(invitationFormat, &invitationRecord{
-		Hash: i.Hash[:], Email: i.Email, Groups: i.Groups, Note: i.Note,
-		Created: unixSeconds(i.Created), Expires: unixSeconds(i.Expires), Uses: i.Uses, Used: i.Used,
-	})
+	data, err := record.EncodeInvitation(i)
 	if err != nil {
 		return err
 	}

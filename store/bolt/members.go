@@ -14,7 +14,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 	bolt "go.etcd.io/bbolt"
@@ -29,9 +28,6 @@ var memberBuckets = []string{bucketUnconfirmed, bucketAwaiting, bucketDisabled, 
 var stateBuckets = map[string]string{
 	store.StateUnconfirmed: bucketUnconfirmed, store.StateWaiting: bucketAwaiting, store.StateDisabled: bucketDisabled, store.StateClosing: bucketClosing,
 }
-
-// maxMemberText bounds what the index has of a text, in bytes.
-const maxMemberText = 64
 
 // searchedKeys are the fields of the unique keys that a search walks over.
 var searchedKeys = []string{"username", "email"}
@@ -74,29 +70,15 @@ func (m member) texts() (entries []string) {
 		if slices.ContainsFunc(m.keys, func(k store.Key) bool { return isSearched(k) && k.Value == text }) {
 			continue
 		}
-		entries = append(entries, memberText(text))
+		entries = append(entries, store.IndexedText(text))
 	}
 	slices.Sort(entries)
 	return slices.Compact(entries)
 }
 
-// memberText is the beginning of a text as the index has it. A NUL ends it.
-func memberText(text string) string {
-	text = strings.ReplaceAll(text, "\x00", " ")
-	if len(text) <= maxMemberText {
-		return text
-	}
-	end := maxMemberText
-	for end > 0 && !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end]
-}
-
 // sameTexts spares most writes of an account the folding.
 func sameTexts(a, b member) bool {
-	return a.user != nil && b.user != nil && a.user.Username == b.user.Username && a.user.Email == b.user.Email &&
-		a.user.FirstName == b.user.FirstName && a.user.LastName == b.user.LastName && slices.Equal(a.keys, b.keys)
+	return store.SameSearchTexts(a.user, b.user) && slices.Equal(a.keys, b.keys)
 }
 
 // indexMember brings the indexes from what an account was to what it is. What stays
@@ -305,7 +287,7 @@ func (t *boltTx) searchMembers(q store.MemberQuery) (page store.MemberPage, err 
 	if err != nil || len(after) > 0 && !isEntry(after) {
 		return page, fmt.Errorf("where a search goes on: %w", store.ErrNotFound)
 	}
-	walks := []*textWalk{t.entryWalk(bucketMemberTexts, memberText(sought), after), t.entryWalk(bucketWaitingKeys, sought, after)}
+	walks := []*textWalk{t.entryWalk(bucketMemberTexts, store.IndexedText(sought), after), t.entryWalk(bucketWaitingKeys, sought, after)}
 	for _, field := range searchedKeys {
 		walks = append(walks, t.keyWalk(field, sought, after))
 	}
@@ -378,7 +360,7 @@ func (t *boltTx) foundBy(entry []byte, sought string) (*store.User, error) {
 	}
 	for _, text := range store.SearchTexts(u) {
 		if !slices.ContainsFunc(m.keys, func(k store.Key) bool { return isSearched(k) && k.Value == text }) {
-			add(text, memberText(text))
+			add(text, store.IndexedText(text))
 		}
 	}
 	if !found || earliest != string(entry[:at-1]) {

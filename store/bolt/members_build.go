@@ -14,6 +14,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/record"
 )
 
 // The build of the indexes. The bucket about the file says for which version of folding
@@ -123,7 +124,7 @@ func buildMembersBatch(tx *bolt.Tx, batch int) (done bool, err error) {
 			if err != nil {
 				return fmt.Errorf("user id: %w: %w", ErrDamaged, err)
 			}
-			u, keys, err := DecodeUser(id, v)
+			u, keys, err := record.DecodeUser(id, v)
 			if err != nil {
 				return err
 			}

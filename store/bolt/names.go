@@ -7,12 +7,12 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/record"
 )
 
 const leftNameFormat = 1
@@ -34,9 +34,9 @@ func (t *boltTx) PutLeftName(hash store.NameHash, left store.LeftName) error {
 	case !errors.Is(err, store.ErrNotFound):
 		return err
 	}
-	record := append([]byte{leftNameFormat}, left.User[:]...)
-	record = binary.BigEndian.AppendUint64(record, uint64(left.Until.Unix())) //nolint:gosec // the bits are meant
-	if err := t.bucket(bucketLeftNames).Put(bytes.Clone(hash[:]), record); err != nil {
+	value := append([]byte{leftNameFormat}, left.User[:]...)
+	value = binary.BigEndian.AppendUint64(value, uint64(left.Until.Unix())) //nolint:gosec // the bits are meant
+	if err := t.bucket(bucketLeftNames).Put(bytes.Clone(hash[:]), value); err != nil {
 		return err
 	}
 	return t.bucket(bucketLeftUntil).Put(leftUntilKey(hash, left.Until), nil)
@@ -48,7 +48,7 @@ func (t *boltTx) LeftName(hash store.NameHash) (store.LeftName, error) {
 	if data == nil {
 		return store.LeftName{}, store.ErrNotFound
 	}
-	if _, err := recordBody("left name", leftNameFormat, data); err != nil {
+	if _, err := record.Body("left name", leftNameFormat, data); err != nil {
 		return store.LeftName{}, err
 	}
 	if len(data) != leftNameSize {
@@ -99,15 +99,4 @@ func (t *boltTx) DeleteLeftNames(now time.Time, limit int) (int, error) {
 
 func leftUntilKey(hash store.NameHash, until time.Time) []byte {
 	return append(sortable(until.Unix()), hash[:]...)
-}
-
-// lowerASCII folds A to Z only. Unlike strings.ToLower it gives the same for
-// ever, whatever the Unicode tables of a later Go say.
-func lowerASCII(s string) string {
-	return strings.Map(func(r rune) rune {
-		if 'A' <= r && r <= 'Z' {
-			return r + 'a' - 'A'
-		}
-		return r
-	}, s)
 }

@@ -11,6 +11,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/record"
 )
 
 // The bucket outbox_due lists, of each recipient, the oldest mail only; the
@@ -25,7 +26,7 @@ func (t *boltTx) PutMail(m *store.Mail) error {
 	if key := mailToKey(m); len(key) > bolt.MaxKeySize {
 		return fmt.Errorf("the recipient of a mail is too long (%d bytes)", len(m.To))
 	}
-	data, err := encodeMail(m)
+	data, err := record.EncodeMail(m)
 	if err != nil {
 		return err
 	}
@@ -64,7 +65,7 @@ func (t *boltTx) Mails(after uint64, limit int) ([]*store.Mail, error) {
 		if len(k) != 8 {
 			return nil, fmt.Errorf("outbox: %w", ErrDamaged)
 		}
-		m, err := decodeMail(binary.BigEndian.Uint64(k), v)
+		m, err := record.DecodeMail(binary.BigEndian.Uint64(k), v)
 		if err != nil {
 			return nil, err
 		}
@@ -93,7 +94,7 @@ func (t *boltTx) mail(seq uint64) (*store.Mail, error) {
 	if data == nil {
 		return nil, store.ErrNotFound
 	}
-	return decodeMail(seq, data)
+	return record.DecodeMail(seq, data)
 }
 
 // indexedMail returns a mail that an index names, so it must exist.

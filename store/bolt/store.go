@@ -289,6 +289,10 @@ var (
 	_ store.BackingUp = (*Store)(nil)
 )
 
+// Exclusive reports that only one process at a time can have the store: whoever held
+// something in it from another one has ended.
+func (*Store) Exclusive() bool { return true }
+
 // Close ends this view of the file: later calls fail with an error that matches
 // fs.ErrClosed. The file and its other stores stay open, see File.Close.
 func (s *Store) Close() error {

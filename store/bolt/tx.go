@@ -16,6 +16,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/record"
 )
 
 // The buckets of a realm. The number in front of a due or expiry time is big
@@ -106,39 +107,30 @@ func (t *boltTx) end() { t.tx, t.realm = nil, nil }
 // User implements Tx.
 func (t *boltTx) User(id uuid.UUID) (*store.User, error) {
 	u, _, err := t.userAndKeys(id)
+	if errors.Is(err, store.ErrNotFound) {
+		_, _, _ = record.DecodeUser(id, record.Nobody)
+	}
 	return u, err
 }
 
-// nobody is an ordinary account's record, decoded where there is no account:
-// the time of an answer must not tell.
-var nobody = func() []byte {
-	data, err := EncodeUser(&store.User{ //nolint:gosec // the hash is of no password
-		Username: "nobody", Email: "nobody@example.com", IsActive: true, EmailVerified: true, DateJoined: time.Unix(1_800_000_000, 0), LastLogin: time.Unix(1_800_000_000, 0),
-		PasswordHash: "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
-	}, []store.Key{{Field: "username", Value: "nobody"}, {Field: "email", Value: "nobody@example.com"}})
-	if err != nil {
-		panic(err)
-	}
-	return data
-}()
-
+// userAndKeys is for who writes: that it is quicker where there is no such account tells nobody
+// anything.
 func (t *boltTx) userAndKeys(id uuid.UUID) (*store.User, []store.Key, error) {
 	data := t.bucket(bucketUsers).Get(id[:])
 	if data == nil {
-		_, _, _ = DecodeUser(id, nobody)
 		return nil, nil, store.ErrNotFound
 	}
-	return DecodeUser(id, data)
+	return record.DecodeUser(id, data)
 }
 
 // BriefUser implements Tx.
 func (t *boltTx) BriefUser(id uuid.UUID) (*store.User, error) {
 	data := t.bucket(bucketUsers).Get(id[:])
 	if data == nil {
-		_, _ = decodeBriefly(id, nobody)
+		_, _ = record.DecodeUserBriefly(id, record.Nobody)
 		return nil, store.ErrNotFound
 	}
-	return decodeBriefly(id, data)
+	return record.DecodeUserBriefly(id, data)
 }
 
 // UserByKey implements Tx.
@@ -184,7 +176,7 @@ func (t *boltTx) Users(after uuid.UUID, limit int) ([]*store.User, error) {
 		if err != nil {
 			return nil, fmt.Errorf("user id: %w: %w", ErrDamaged, err)
 		}
-		u, _, err := DecodeUser(id, v)
+		u, _, err := record.DecodeUser(id, v)
 		if err != nil {
 			return nil, err
 		}
@@ -206,7 +198,7 @@ func (t *boltTx) PutUser(u *store.User, keys []store.Key) error {
 	if err := checkKeys(index, u.ID, keys); err != nil {
 		return err
 	}
-	data, err := EncodeUser(u, keys)
+	data, err := record.EncodeUser(u, keys)
 	if err != nil {
 		return err
 	}
@@ -304,7 +296,7 @@ func (t *boltTx) Session(hash store.TokenHash) (*store.Session, error) {
 	if data == nil {
 		return nil, store.ErrNotFound
 	}
-	return decodeSession(hash, data)
+	return record.DecodeSession(hash, data)
 }
 
 // Sessions implements Tx.
@@ -338,7 +330,7 @@ func (t *boltTx) PutSession(s *store.Session) error {
 	if err := t.writable(); err != nil {
 		return err
 	}
-	data, err := encodeSession(s)
+	data, err := record.EncodeSession(s)
 	if err != nil {
 		return err
 	}
@@ -352,7 +344,7 @@ func (t *boltTx) PutSession(s *store.Session) error {
 	case old.User == s.User && bytes.Equal(sessionExpiryKey(old), byExpiry):
 		// The usual case, a new LastUsed: the indexes stay as they are.
 		old.LastUsed = s.LastUsed
-		if before, err := encodeSession(old); err != nil || !bytes.Equal(before, data) {
+		if before, err := record.EncodeSession(old); err != nil || !bytes.Equal(before, data) {
 			t.revoked(s.Hash)
 		}
 		return t.bucket(bucketSessions).Put(s.Hash[:], data)
@@ -427,7 +419,7 @@ func (t *boltTx) Value(name string) ([]byte, error) {
 	if data == nil {
 		return nil, store.ErrNotFound
 	}
-	body, err := recordBody("value", valueFormat, data)
+	body, err := record.Body("value", valueFormat, data)
 	if err != nil {
 		return nil, err
 	}

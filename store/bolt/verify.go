@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/record"
 	bolt "go.etcd.io/bbolt"
 )
 
@@ -118,7 +120,7 @@ func (c *Contents) count(tx *bolt.Tx, realm *bolt.Bucket) error {
 		if err != nil {
 			return err
 		}
-		u, keys, err := DecodeUser(id, v)
+		u, keys, err := record.DecodeUser(id, v)
 		if err != nil {
 			return err
 		}
@@ -139,7 +141,9 @@ func (c *Contents) count(tx *bolt.Tx, realm *bolt.Bucket) error {
 	}
 	return sessions.ForEach(func(hash, v []byte) error {
 		c.Sessions++
-		_, err := decodeSession(fromHashBytes(hash), v)
+		var h store.TokenHash
+		copy(h[:], hash)
+		_, err := record.DecodeSession(h, v)
 		return err
 	})
 }

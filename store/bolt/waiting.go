@@ -15,6 +15,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/record"
 )
 
 // waitingPrefix begins the index keys of all accounts that wait for one value.
@@ -145,7 +146,7 @@ func migrateWaiting(tx *bolt.Tx) error {
 			if err != nil {
 				return fmt.Errorf("user id: %w: %w", ErrDamaged, err)
 			}
-			u, _, err := DecodeUser(id, v)
+			u, _, err := record.DecodeUser(id, v)
 			if err != nil {
 				return err
 			}

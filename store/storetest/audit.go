@@ -60,7 +60,7 @@ var auditPromises = []promise{
 		s := open(t)
 		id := uuid.Must(uuid.NewV7())
 		own, others, bare := newAudit("own", id, now), newAudit("other's", id, now.Add(time.Second)), &store.Audit{Event: "bare", At: now}
-		others.Actor, others.Agent = "admin", "\xff\xfe"
+		others.Actor, others.Agent, others.Imported = "admin", "\xff\xfe", true
 		addAudits(t, s, own, others, bare)
 		var page store.AuditPage
 		view(t, s, func(tx store.Tx) (err error) { page, err = tx.Audits(store.AuditQuery{Limit: 10}); return err })

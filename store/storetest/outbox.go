@@ -18,7 +18,7 @@ func newMail(to string, due time.Time) *store.Mail {
 	return &store.Mail{
 		MessageID: uuid.NewString() + "@example.org", Kind: store.MailVerifyRegistration, Tried: 71*time.Hour + 3*time.Millisecond,
 		To: to, User: uuid.Must(uuid.NewV7()), State: []byte{1, 2, 3}, Language: "nb",
-		Queued: now, Due: due, Attempts: 2, Failed: "451 4.7.1 später",
+		Queued: now, Due: due, Attempts: 2, Failed: "451 4.7.1 später", Device: "Firefox, Linux", Address: "2001:db8::7",
 	}
 }
 

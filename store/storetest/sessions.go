@@ -21,7 +21,7 @@ func hash(name string) store.TokenHash { return sha256.Sum256([]byte(name)) }
 func newSession(name string, user uuid.UUID) *store.Session {
 	return &store.Session{
 		Hash: hash(name), User: user, Created: now, LastUsed: now.Add(time.Minute),
-		Expires: now.Add(time.Hour), Address: "2001:db8::1", UserAgent: name, AMR: []string{"pwd", "otp"}, AuthTime: now.Add(time.Second),
+		Expires: now.Add(time.Hour), Address: "2001:db8::1", UserAgent: name, AMR: []string{"pwd", "otp"}, AuthTime: now.Add(time.Second), SignIn: uuid.Must(uuid.NewV7()),
 	}
 }
 

@@ -34,8 +34,13 @@ func fullUser() *store.User {
 		AwaitsApproval: true, Reason: "Ich möchte mitmachen.\nDanke!", Terms: "2026-11-01", TermsAt: now.Add(2 * time.Hour),
 		EmailPending: true, WaitingFrom: now.Add(-time.Hour), WaitingSince: now.Add(time.Minute),
 		Former: []store.FormerEmail{
-			{Email: "Old@example.org", Serial: 2, Until: now.Add(time.Hour)}, {Email: "older@example.org", Until: now, Unproven: true},
+			{Email: "Old@example.org", Serial: 2, Until: now.Add(time.Hour)},
+			{Email: "older@example.org", Until: now, Unproven: true},
+			{Email: "work@example.org", Serial: 2, Until: now.Add(time.Hour), Left: store.StillThere, At: now},
 		},
+		FurtherEmails: []string{"Work@example.org", "third@example.org"},
+		AskedEmails:   []store.AskedEmail{{Email: "asked@example.org", Serial: 7, At: now, Generation: 2}, {Email: "zwei@example.org"}},
+		EmailsAsked:   9,
 		Factors: []store.Factor{
 			{ID: uuid.Must(uuid.NewV7()), Type: store.FactorTOTP, Name: "Mein Telefon", Created: now, LastUsed: now.Add(time.Minute), Secret: []byte{0, 1, 2}, LastStep: 1 << 40, EmailChanges: 3},
 			{
@@ -54,12 +59,21 @@ func fullUser() *store.User {
 			{Hash: store.TokenHash{1, 31: 2}, Created: now, LastUsed: now.Add(time.Hour), UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", State: [16]byte{3, 15: 4}},
 			{Created: now, LastUsed: now},
 		},
+		KnownDevices: []store.KnownDevice{
+			{Name: [16]byte{1, 15: 2}, LastUsed: now.Add(time.Hour), Told: now, SignIn: uuid.Must(uuid.NewV7()), Trust: [16]byte{3, 15: 4}},
+			{LastUsed: now},
+		},
 		LeavesAt: now.Add(7 * 24 * time.Hour), LeavesBy: now.Add(6 * 24 * time.Hour),
 		ProgramTokens: []store.ProgramToken{
 			{Hash: store.TokenHash{1, 31: 2}, Name: "Büro", Created: now, LastUsed: now.Add(time.Hour), Expires: now.Add(2 * time.Hour), Path: "/dav/ü", Groups: []string{"editors"}},
 			{Hash: store.TokenHash{2}, Name: "backup", Created: now, Groups: []string{}},
 			{Hash: store.TokenHash{3}},
 		},
+		LinkedAccounts: []store.LinkedAccount{
+			{ID: uuid.Must(uuid.NewV7()), Issuer: "https://id.example.com", Subject: "ünter 1", Name: "ada@elsewhere.example", Created: now, LastUsed: now.Add(time.Hour), EmailChanges: 2},
+			{ID: uuid.Must(uuid.NewV7()), Issuer: "https://github.com", Subject: "1"},
+		},
+		FormerLinked: []store.FormerLinked{{LinkedAccount: store.LinkedAccount{ID: uuid.Must(uuid.NewV7()), Issuer: "https://id.example.com", Subject: "2", Created: now}, Until: now.Add(time.Hour), RemovedAt: 1}},
 	}
 }
 
@@ -161,6 +175,7 @@ var userPromises = []promise{
 			func(u, full *store.User) { u.FactorFailures = full.FactorFailures },
 			func(u, _ *store.User) { u.FactorFailuresInRow = 1 },
 			func(u, full *store.User) { u.TrustedDevices = full.TrustedDevices },
+			func(u, full *store.User) { u.KnownDevices = full.KnownDevices },
 		} {
 			u := newUser(fmt.Sprint("user", i))
 			set(u, fullUser())

@@ -28,6 +28,9 @@ type (
 	passwordBody struct {
 		Password string `json:"password"`
 	}
+	unlinkBody struct {
+		ID string `json:"id"`
+	}
 	linkBody struct {
 		Mail bool `json:"mail,omitempty"`
 	}
@@ -96,6 +99,10 @@ var actOperations = []Operation{
 	{
 		Method: http.MethodPost, Path: "{realm}/users/{account}/reset-factors", Summary: "Removes all factors and recovery codes of an account, ends all its sign-ins, and mails its owner (mailed: whether somebody delivers that mail)",
 		Answer: web.NewObject("username", "ada", "mailed", true), Do: resetFactors,
+	},
+	{
+		Method: http.MethodPost, Path: "{realm}/users/{account}/unlink", Summary: "Unlinks one of its linked_accounts, ends all its sign-ins, and mails its owner a link that brings it back (mailed: whether somebody delivers that mail)",
+		Body: unlinkBody{web.ExampleID}, Answer: web.NewObject("username", "ada", "mailed", true), Do: unlink,
 	},
 	{
 		Method: http.MethodPost, Path: "{realm}/users/{account}/sign-out", Summary: "Ends all sign-ins, links and known devices",
@@ -250,5 +257,21 @@ func resetFactors(c *Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(shown(c.Accounts, u), web.NewObject("mailed", c.Accounts.Policy.SendsMail && u.Email != "")...), nil
+	return append(shown(c.Accounts, u), web.NewObject("mailed", c.Accounts.TellsOfFactors(u))...), nil
+}
+
+func unlink(c *Call) (any, error) {
+	var body unlinkBody
+	if err := c.read(&body); err != nil {
+		return nil, err
+	}
+	id, ok := store.ParseID(body.ID)
+	if !ok {
+		return nil, errorf(http.StatusBadRequest, "id is %q; write that of one of the account's linked_accounts", body.ID)
+	}
+	u, err := c.Accounts.UnlinkFor(c.Context(), c.User.ID, id, c.client())
+	if err != nil {
+		return nil, err
+	}
+	return append(shown(c.Accounts, u), web.NewObject("mailed", c.Accounts.TellsOfFactors(u))...), nil
 }

@@ -27,6 +27,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/internal/webhook"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -41,6 +42,8 @@ type Realm struct {
 	Ended <-chan struct{}
 	// Post is what mail goes out by.
 	Post *Post
+	// Webhooks are the endpoints that are told what happens.
+	Webhooks *webhook.Sender
 	// Folder is where temporary files stand; empty: where the system has them.
 	Folder string
 	// Facts are what the doctor judges.

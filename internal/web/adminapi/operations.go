@@ -18,7 +18,7 @@ func init() {
 			{Method: http.MethodGet, Path: "openapi.json", Summary: "This document", Do: func(*Call) (any, error) { return document(), nil }},
 			{Method: http.MethodGet, Path: "realms", Summary: "The names of the realms", Answer: []string{"default"}, Do: func(c *Call) (any, error) { return c.Server.Names(), nil }},
 		},
-		userOperations, actOperations, backupOperations, invitationOperations, auditOperations, mailOperations, doctorOperations, transferOperations,
+		userOperations, actOperations, backupOperations, invitationOperations, auditOperations, mailOperations, webhookOperations, doctorOperations, transferOperations,
 	)
 }
 

@@ -13,6 +13,9 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
+// enrolAgain leads to another key.
+var enrolAgain = web.LinkTo("/enrol-totp/", text.Say("link.enrol_again"))
+
 // EndpointConfirmTOTP makes the app count that is being set up. A sign-in that waited for
 // it ends with it.
 func EndpointConfirmTOTP(r *web.Realm) *web.Endpoint {
@@ -22,7 +25,7 @@ func EndpointConfirmTOTP(r *web.Realm) *web.Endpoint {
 		fields = append(fields, web.TermsField(s))
 	}
 	form := enrolling(text.Say("page.confirm_totp.title"), text.Say("page.confirm_totp.intro"), text.Say("page.confirm_totp.submit"), fields...)
-	form.Links = []web.FormLink{web.LinkTo("/enrol-totp/", text.Say("link.enrol_again"))}
+	form.Links = []web.FormLink{enrolAgain, web.LinkTo("/factors/", text.Say("link.factors"))}
 	form.Complete = showEnrolment
 	form.After = func(*web.Call, *web.Reply) web.AfterAct { return web.AfterAct{Page: "factors"} }
 	e := &web.Endpoint{
@@ -54,6 +57,9 @@ func showEnrolment(c *web.Call, d *web.PageData, _ *store.User) error {
 	}
 	if who.Challenge == "" || u.Terms == c.Policy.Register.Terms {
 		web.WithoutField(d, account.ParamTerms)
+	}
+	if who.Challenge != "" {
+		d.Links = c.LinksTo([]web.FormLink{enrolAgain, asAnother})
 	}
 	d.Picture = c.Realm.Address("/totp-qr")
 	d.Facts = append(d.Facts, web.PageFact{Label: c.Loc.Text(text.Say("field.totp_secret")), Value: grouped(totp.Secret)})

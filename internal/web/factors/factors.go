@@ -5,6 +5,7 @@ package factors
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
@@ -80,6 +81,18 @@ func showFactors(c *web.Call, d *web.PageData, _ *store.User) error {
 	for _, b := range c.TrustedDevices(u, c.Client) {
 		d.Trusted = append(d.Trusted, pageTrusted(trustedShownOf(b)))
 	}
+	for i := range u.LinkedAccounts {
+		l := &u.LinkedAccounts[i]
+		created, _ := field.TimeValue(l.Created).(string)
+		used, _ := field.TimeValue(l.LastUsed).(string)
+		d.Linked = append(d.Linked, web.PageLinked{ID: l.ID.String(), Provider: web.LinkedName(c.Policy, l), Name: l.Name, Created: created, LastUsed: used})
+	}
+	for _, p := range c.Policy.Login.Providers {
+		d.Links = append([]web.PageLink{{Href: web.WithParam(c.Realm.Address("/link-oidc/"), account.ParamProvider, p.Name), Text: c.Loc.Text(text.Say("link.link_oidc", text.Params{"provider": p.Title}))}}, d.Links...)
+	}
+	if len(u.Factors) == 0 && u.PasswordHash == "" && len(u.LinkedAccounts) > 0 {
+		return nil
+	}
 	if len(u.Factors) == 0 {
 		d.Text = append(d.Text, c.Loc.Text(text.Say("page.factors.none")))
 		return nil
@@ -130,6 +143,9 @@ func enrolling(title, intro, submit text.Phrase, fields ...web.FormField) *web.F
 	}
 }
 
+// asAnother leads who is kept from going on without a factor back to the sign-in.
+var asAnother = web.LinkTo("/login/", text.Say("link.other_account"))
+
 // forcedToEnrol says on a page that sets up a factor why, to who gets no further without, and
 // leaves the links that he can't follow; more leads on.
 func forcedToEnrol(more ...web.FormLink) func(*web.Call, *web.PageData, *store.User) error {
@@ -138,7 +154,7 @@ func forcedToEnrol(more ...web.FormLink) func(*web.Call, *web.PageData, *store.U
 			return nil
 		}
 		d.Text = append([]string{c.Loc.Text(text.Say("page.enrol.required"))}, d.Text...)
-		d.Links = append(c.LinksTo(more), c.Realm.LinkToContact(c.Loc)...)
+		d.Links = append(c.LinksTo(append(slices.Clip(more), asAnother)), c.Realm.LinkToContact(c.Loc)...)
 		return nil
 	}
 }

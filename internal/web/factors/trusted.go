@@ -7,6 +7,7 @@ import (
 	"net/http"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/device"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
@@ -63,7 +64,7 @@ func pageTrusted(d trustedShown) web.PageTrusted {
 	created, _ := d.Created.(string)
 	used, _ := d.LastUsed.(string)
 	expires, _ := d.Expires.(string)
-	return web.PageTrusted{ID: d.ID, Device: web.DeviceOf(d.UserAgent), Created: created, LastUsed: used, Expires: expires, Current: d.Current}
+	return web.PageTrusted{ID: d.ID, Device: device.Describe(d.UserAgent), Created: created, LastUsed: used, Expires: expires, Current: d.Current}
 }
 
 func actTrustedDevices(c *web.Call) (*web.Reply, error) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/device"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -57,6 +58,9 @@ func showAccount(c *Call) (*Shown, error) {
 		},
 		Links: []web.PageLink{{Href: c.Address("accounts"), Text: c.Say("link.admin_accounts")}},
 	}
+	if t := c.linked(u); t != nil {
+		v.Parts = slices.Insert(v.Parts, 3, Part{Heading: t.Label, Text: []string{c.Say("page.admin.unlink_text")}, Table: t})
+	}
 	lost, err := c.mailProblems(u)
 	if err != nil {
 		return nil, err
@@ -95,6 +99,9 @@ func (c *Call) facts(u *store.User) []web.PageFact {
 		}
 		add(c.Say("page.admin.email_confirmed"), c.Loc.Text(proven))
 	}
+	for _, email := range u.FurtherEmails {
+		add(c.Say("link.emails"), hostname.DisplayAddress(email))
+	}
 	if u.Reason != "" {
 		add(c.Say("page.admin.reason"), u.Reason)
 	}
@@ -113,12 +120,12 @@ func (c *Call) signIns(u *store.User, list []*store.Session) *Table {
 		Columns: []string{c.Say("page.admin.program"), c.Say("page.admin.address"), c.Say("page.admin.signed_in"), c.Say("page.admin.last_used")},
 	}
 	for _, s := range list {
-		device := web.DeviceOf(s.UserAgent)
-		if device == "" {
-			device = c.Say("page.sessions.unknown")
+		program := device.Describe(s.UserAgent)
+		if program == "" {
+			program = c.Say("page.sessions.unknown")
 		}
-		t.Rows = append(t.Rows, Row{ID: s.Hash.PublicID(), Select: c.Say("page.admin.select", text.Params{"name": device}), Cells: []Cell{
-			{Text: device}, {Text: orDash(s.Address)}, {Time: moment(s.Created)}, {Time: moment(s.LastUsed)},
+		t.Rows = append(t.Rows, Row{ID: s.Hash.PublicID(), Select: c.Say("page.admin.select", text.Params{"name": program}), Cells: []Cell{
+			{Text: program}, {Text: orDash(s.Address)}, {Time: moment(s.Created)}, {Time: moment(s.LastUsed)},
 		}})
 	}
 	return t
@@ -136,6 +143,27 @@ func (c *Call) factors(u *store.User) *Table {
 	for i := range u.Factors {
 		f := &u.Factors[i]
 		t.Rows = append(t.Rows, Row{Cells: []Cell{{Text: c.Loc.Text(factorTypes[f.Type])}, {Text: orDash(f.Name)}, {Time: moment(f.Created)}, {Time: moment(f.LastUsed)}}})
+	}
+	return t
+}
+
+// linked is the table of the accounts elsewhere that sign in to an account; nil: there is
+// none, and none can come.
+func (c *Call) linked(u *store.User) *Table {
+	if len(u.LinkedAccounts) == 0 && len(c.Policy.Login.Providers) == 0 {
+		return nil
+	}
+	t := &Table{
+		Label: c.Say("page.factors.linked"), Empty: c.Say("page.admin.no_linked"), Action: c.Address("accounts/" + u.ID.String() + "/unlink"), Input: paramLinked,
+		Legend: c.Say("page.admin.with_selected"), Acts: []Button{{Value: "unlink", Text: c.Say("page.admin.unlink")}},
+		Columns: []string{c.Say("page.admin.provider"), c.Say("field.factor_name"), c.Say("page.admin.linked_at"), c.Say("page.admin.last_used")},
+	}
+	for i := range u.LinkedAccounts {
+		l := &u.LinkedAccounts[i]
+		name := web.LinkedName(c.Policy, l)
+		t.Rows = append(t.Rows, Row{ID: l.ID.String(), Select: c.Say("page.admin.select", text.Params{"name": strings.TrimSpace(name + " " + l.Name)}), Cells: []Cell{
+			{Text: name}, {Text: orDash(l.Name)}, {Time: moment(l.Created)}, {Time: moment(l.LastUsed)},
+		}})
 	}
 	return t
 }
@@ -177,30 +205,60 @@ const paramSessions = "sessions"
 
 var sessionsInput = web.NewInput(paramSessions, true, web.NewObject("type", "array", "items", web.NewObject("type", "string"), "maxItems", maxPage, "description", "Their ids, as the account has them. A form sends the name once for each.", "examples", []any{[]string{"kPq3mX0bSx2yCkAQo1sI7w"}}))
 
-// endSignIns ends some sign-ins of an account. One that has ended already is no error.
+// paramLinked are the accounts elsewhere that are to be unlinked.
+const paramLinked = "linked"
+
+var linkedInput = web.NewInput(paramLinked, true, web.NewObject("type", "array", "items", web.NewObject("type", "string", "format", "uuid"), "maxItems", maxPage, "description", "Their ids, as `linked_accounts` has them. A form sends the name once for each.", "examples", []any{[]string{web.ExampleID}}))
+
+// eachOf does something to what is ticked in a table of an account's page, and returns to
+// how much. What is gone already (gone) is no error, if anything is left.
+func eachOf(c *Call, param string, gone refusal.Code, do func(u *store.User, id string) error) (u *store.User, done int, err error) {
+	if u, err = c.user(); err != nil {
+		return nil, 0, err
+	}
+	ids := c.Lists[param]
+	if len(ids) == 0 || len(ids) > maxPage {
+		return nil, 0, refusal.FieldErrors{{Field: param, Code: refusal.CodeRequired, Message: "error.nothing_selected"}}.Err()
+	}
+	for _, id := range ids {
+		switch err := do(u, id); {
+		case err == nil:
+			done++
+		case web.AsRefusal(err).Code != gone:
+			return nil, 0, err
+		}
+	}
+	if done == 0 {
+		return nil, 0, refusal.New(gone)
+	}
+	return u, done, nil
+}
+
+// endSignIns ends some sign-ins of an account.
 func endSignIns(c *Call) (*Done, error) {
-	u, err := c.user()
+	u, ended, err := eachOf(c, paramSessions, refusal.CodeSessionNotFound, func(u *store.User, id string) error {
+		return c.EndSignIn(c.Req.Context(), u.ID, id)
+	})
 	if err != nil {
 		return nil, err
 	}
-	ids := c.Lists[paramSessions]
-	if len(ids) == 0 || len(ids) > maxPage {
-		return nil, refusal.FieldErrors{{Field: paramSessions, Code: refusal.CodeRequired, Message: "error.nothing_selected"}}.Err()
-	}
-	ended := 0
-	for _, id := range ids {
-		err := c.EndSignIn(c.Req.Context(), u.ID, id)
-		switch {
-		case err == nil:
-			ended++
-		case web.AsRefusal(err).Code != refusal.CodeSessionNotFound:
-			return nil, err
-		}
-	}
-	if ended == 0 {
-		return nil, refusal.New(refusal.CodeSessionNotFound)
-	}
 	return &Done{Note: text.Say("detail.admin_sign_ins_ended", text.Params{"count": ended}), To: "accounts/" + u.ID.String()}, nil
+}
+
+// unlink takes accounts elsewhere from one here.
+func unlink(c *Call) (*Done, error) {
+	u, gone, err := eachOf(c, paramLinked, refusal.CodeLinkedNotFound, func(u *store.User, id string) error {
+		linked, ok := store.ParseID(id)
+		if !ok {
+			return refusal.New(refusal.CodeLinkedNotFound)
+		}
+		_, err := c.UnlinkFor(c.Req.Context(), u.ID, linked, account.Client{})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.next(&Done{Note: text.Say("detail.admin_unlinked", text.Params{"count": gone}), To: "accounts/" + u.ID.String()}), nil
 }
 
 func shownSignIns(list []*store.Session) []web.Object {

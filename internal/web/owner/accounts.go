@@ -47,6 +47,10 @@ var accountPages = []*Page{
 		Path: "accounts/{id}/sessions", Tab: "accounts", Post: endSignIns, Acts: text.Say("page.admin.end_sign_ins"),
 		Doc: Doc{Post: "Ends sign-ins of an account", Body: []web.InputDoc{sessionsInput}, Codes: []refusal.Code{refusal.CodeSessionNotFound}},
 	},
+	{
+		Path: "accounts/{id}/unlink", Tab: "accounts", Post: unlink, Acts: text.Say("page.admin.unlink"),
+		Doc: Doc{Post: "Unlinks accounts elsewhere, ends all sign-ins, and mails that", Body: []web.InputDoc{linkedInput}, Codes: []refusal.Code{refusal.CodeLinkedNotFound}},
+	},
 }
 
 const (

@@ -13,6 +13,7 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/audit"
+	"github.com/seed-928992b0/caddy-registration/internal/device"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -198,7 +199,7 @@ func (c *Call) auditTable(rows []*store.Audit, names map[string]string) *Table {
 			}
 		}
 		t.Rows = append(t.Rows, Row{ID: strconv.FormatUint(a.Seq, 10), Cells: []Cell{
-			{Time: moment(a.At)}, c.event(a), who, {Text: c.actor(a, names)}, {Text: orDash(a.Address)}, {Text: orDash(web.DeviceOf(a.Agent))}, {Text: orDash(detailsOf(a))},
+			{Time: moment(a.At)}, c.event(a), who, {Text: c.actor(a, names)}, {Text: orDash(a.Address)}, {Text: orDash(device.Describe(a.Agent))}, {Text: orDash(detailsOf(a))},
 		}})
 	}
 	return t

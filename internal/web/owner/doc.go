@@ -32,6 +32,7 @@ const (
 	schemaInvitation  = "OwnerInvitation"
 	schemaAudit       = "OwnerAudit"
 	schemaMail        = "OwnerMail"
+	schemaWebhooks    = "OwnerWebhooks"
 	schemaObject      = "OwnerObject"
 	schemaCreated     = "OwnerAccountCreated"
 	schemaLink        = "OwnerLink"
@@ -110,6 +111,9 @@ func (s *Server) Schemas() web.Object {
 		schemaAudit, page("events", described("A row of the record, as docs/audit.md has it.", "seq", "at", "event", "actor", "address", "agent", "details")),
 		schemaMail, page("mails", described("A mail that waits, and why (`error`).", "seq", "kind", "to", "queued", "next_try", "attempts", "error"),
 			"server_fails", web.NewObject("type", "boolean", "description", "Whether the mail server can't be used at all, which is why all wait.")),
+		schemaWebhooks, append(object, web.NewObject("properties", web.NewObject("webhooks", web.NewObject("type", "array", "items",
+			described("An endpoint. `state` is `works`, `failing` or `off` (it answered 410), `since` when; `waiting` is what it is still to be told (`more`: there may be more of it), `told` when it has taken something last, `missed` when not, and `error` why.",
+				"id", "url", "state", "since", "waiting", "more", "refused", "oldest", "next_try", "told", "missed", "error"))), "required", []string{"webhooks"}, "additionalProperties", false)...),
 		schemaObject, object,
 	)
 }

@@ -4,8 +4,10 @@ package owner_test
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -259,6 +261,8 @@ func TestSettingsAreShown(t *testing.T) {
 		s.Secrets = []string{"a-secret-of-enough-bytes"}
 		s.Register.Code = "open-sesame"
 		s.MailerRaw = []byte(`{"module":"smtp","password":"mail-password"}`)
+		s.Webhooks = []registration.WebhookSettings{{URL: "https://app.example.com/way-that-is-secret", Secrets: []string{webhookSecret}, Events: []string{"signed_in"}}}
+		s.Login.OIDC = []registration.OIDCSettings{{Name: "ours", Issuer: "https://id.example.com", ClientID: "site", ClientSecret: "client-password"}}
 	})
 	require.Equal(t, http.StatusCreated, s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"code": "open-sesame"})).StatusCode)
 	require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/verify-registration", sitetest.LinkOf(s.Mail(), t)).StatusCode)
@@ -273,10 +277,75 @@ func TestSettingsAreShown(t *testing.T) {
 	require.Nil(t, all["secrets"])
 	require.Contains(t, all, "register.code")
 	require.Nil(t, all["register.code"])
+	for _, path := range []string{"webhooks.0.secrets", "webhooks.0.url", "login.oidc.0.client_secret"} {
+		require.Contains(t, all, path)
+		require.Nil(t, all[path])
+	}
+	require.Equal(t, "signed_in", all["webhooks.0.events"])
+	require.Equal(t, "https://id.example.com", all["login.oidc.0.issuer"])
 	page := b.LikeBrowser().Get(admin + "settings/").Text
 	require.Contains(t, page, "Set, and secret")
-	for _, secret := range []string{"a-secret-of-enough-bytes", "open-sesame", "mail-password"} {
+	for _, secret := range []string{"a-secret-of-enough-bytes", "open-sesame", "mail-password", webhookSecret, "way-that-is-secret", "client-password"} {
 		require.NotContains(t, got.Text, secret)
 		require.NotContains(t, page, secret)
 	}
+}
+
+const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+// Who is told what, how that goes, and what an owner does about it.
+func TestWebhooksAreShown(t *testing.T) {
+	var answer atomic.Int32
+	answer.Store(http.StatusInternalServerError)
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(int(answer.Load()))
+	}))
+	defer app.Close()
+	s := newSite(t, nil, func(s *registration.Settings) {
+		s.Webhooks = []registration.WebhookSettings{{URL: app.URL + "/way-that-is-secret", Secrets: []string{webhookSecret}, AllowPrivate: true}}
+	})
+	b := s.SignedIn("ada")
+	page := s.SignedIn("ada").LikeBrowser()
+	state := func() map[string]any {
+		return b.Get(admin + "webhooks").JSON(t)["webhooks"].([]any)[0].(map[string]any)
+	}
+	require.Eventually(t, func() bool { return state()["state"] == "failing" }, sitetest.Patience, time.Millisecond)
+	one := state()
+	require.Equal(t, app.URL+"/…", one["url"])
+	require.Equal(t, "it answered 500", one["error"])
+	require.NotZero(t, one["waiting"])
+	text := page.Get(admin + "webhooks/").Text
+	for _, want := range []string{"Webhooks (not delivered)", "This endpoint has taken nothing since ", "it answered 500", "Try this endpoint now", "Skip waiting messages"} {
+		require.Contains(t, text, want)
+	}
+	require.NotContains(t, text+b.Get(admin+"webhooks").Text, "way-that-is-secret")
+	id := one["id"].(string)
+
+	asks := page.Get(admin + "webhooks/" + id + "/skip/").Text
+	require.Contains(t, asks, "it is never told")
+	require.Equal(t, http.StatusNotFound, page.Get(admin+"webhooks/another/skip/").StatusCode)
+	require.Equal(t, http.StatusNotFound, b.Post(admin+"webhooks/another/retry", nil).StatusCode)
+	require.Equal(t, http.StatusNotFound, b.Post(admin+"webhooks/"+id+"/enable", nil).StatusCode, "it is not off")
+	done := page.Post(admin+"webhooks/"+id+"/retry", sitetest.Data{})
+	require.Equal(t, http.StatusSeeOther, done.StatusCode, done.Text)
+	require.Contains(t, page.Get(done.Header.Get("Location")).Text, "The endpoint is being tried now.")
+	require.Contains(t, b.Get(admin+"audit?event=webhook_retried").Text, sitetest.UUIDOf(t, s, "ada").String())
+	answer.Store(http.StatusNoContent)
+	require.Equal(t, http.StatusSeeOther, page.Post(admin+"webhooks/"+id+"/skip", sitetest.Data{}).StatusCode)
+	text = page.Get(admin + "webhooks/").Text
+	require.Contains(t, text, "What waited for the endpoint has been skipped.")
+	require.Contains(t, text, "This endpoint takes what it is told.")
+
+	answer.Store(http.StatusGone)
+	s.SignedIn("ada")
+	require.Eventually(t, func() bool { return state()["state"] == "off" }, sitetest.Patience, time.Millisecond)
+	answer.Store(http.StatusNoContent)
+	require.Contains(t, page.Get(admin+"webhooks/").Text, "Enable this endpoint")
+	require.Equal(t, "The endpoint is told again what happens from now on.", b.Post(admin+"webhooks/"+id+"/enable", nil).JSON(t)["detail"])
+	require.Equal(t, "works", state()["state"])
+
+	without := newSite(t, nil)
+	page = without.SignedIn("ada").LikeBrowser()
+	require.NotContains(t, page.Get(admin+"mail/").Text, "Webhooks")
+	require.Contains(t, page.Get(admin+"webhooks/").Text, "No webhook is configured.")
 }

@@ -82,7 +82,7 @@ type Call struct {
 
 // New has the pages of a realm, whose options have to be set.
 func New(r *web.Realm, site *Site) *Server {
-	s := &Server{realm: r, site: site, pages: slices.Concat([]*Page{createPage}, accountPages, waitingPages, invitationPages, auditPages, mailPages, settingPages)}
+	s := &Server{realm: r, site: site, pages: slices.Concat([]*Page{createPage}, accountPages, waitingPages, invitationPages, auditPages, mailPages, webhookPages, settingPages)}
 	for _, a := range acts {
 		page := a.page()
 		if a.Name == "edit" {

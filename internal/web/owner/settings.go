@@ -17,6 +17,10 @@ type Site struct {
 	Retry func(context.Context) (int, error)
 	// NextTry is when the queue as a whole is tried again; zero where it doesn't wait.
 	NextTry func() time.Time
+	// Webhooks are who is told what happens; HasWebhooks: there is such an endpoint. The
+	// others find no page of theirs in the navigation.
+	Webhooks    Webhooks
+	HasWebhooks bool
 }
 
 // A Setting is one by its path in JSON. Value is "" where it is Hidden: it is secret, and

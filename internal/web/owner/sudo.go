@@ -46,7 +46,7 @@ func (s *Server) admitted(c *Call, read bool) bool {
 // factorAsked reports whether an act waits for a factor that can be sent with it.
 func (c *Call) factorAsked() bool {
 	asked := c.AdminAsks(c.Who.User, c.Who.Session)
-	return asked != "" && asked != account.ParamPassword
+	return asked != "" && asked != account.ParamPassword && asked != account.ParamProvider
 }
 
 func seeOther(read bool) int {
@@ -63,13 +63,16 @@ func (c *Call) comeBack(read bool) string {
 	switch {
 	case read:
 		return withQuery(c.Address(path), c.Req.URL.RawQuery)
-	case c.Page.Get == nil && c.ID != "":
+	case c.Page.Get == nil && c.aboutAccount():
 		return c.Address("accounts/" + c.ID)
 	case c.Page.Get == nil:
 		return c.Address(c.Page.Tab)
 	}
 	return c.Address(path)
 }
+
+// aboutAccount reports whether the page is one of an account's.
+func (c *Call) aboutAccount() bool { return strings.HasPrefix(c.Page.Path, "accounts/{id}") }
 
 // stepUp is the page where a factor is shown, once more where that was some time ago.
 func (c *Call) stepUp(next string) string {
@@ -149,7 +152,7 @@ func (s *Server) ask(c *Call, asked string, status int) {
 	form.Fields = []web.PageField{c.Field(shown, "")}
 	v := &View{Title: c.Say("page.admin.prove_title"), Text: []string{c.Say(why)}, Parts: []Part{{Facts: c.chosen(), Forms: []Form{form}}}}
 	v.Links = []web.PageLink{{Href: c.Address(c.Page.Tab), Text: c.Say("link.admin_list")}}
-	if c.ID != "" {
+	if c.aboutAccount() {
 		v.Links = []web.PageLink{{Href: c.Address("accounts/" + c.ID), Text: c.Say("link.admin_account")}}
 	}
 	s.write(c, status, v)

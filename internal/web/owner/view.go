@@ -110,6 +110,7 @@ var tabs = []struct {
 	{pathInvitations, text.Say("page.admin.invitations")},
 	{pathAudit, text.Say("page.admin.audit")},
 	{pathMail, text.Say("page.admin.mail")},
+	{pathWebhooks, text.Say("page.admin.webhooks")},
 	{pathSettings, text.Say("page.admin.settings")},
 }
 
@@ -126,6 +127,13 @@ func (s *Server) write(c *Call, status int, v *View) {
 		case pathMail:
 			if stopped {
 				name = text.Say("page.admin.mail_stopped")
+			}
+		case pathWebhooks:
+			switch {
+			case !c.site.HasWebhooks:
+				continue
+			case c.site.Webhooks.Ill(c.Req.Context()):
+				name = text.Say("page.admin.webhooks_ill")
 			}
 		}
 		frame.Nav = append(frame.Nav, Tab{c.Address(tab.path), c.Loc.Text(name), c.Page != nil && c.Page.Tab == tab.path})

@@ -17,7 +17,7 @@ import (
 func EndpointChangePassword(r *web.Realm) *web.Endpoint {
 	s := r.Options
 	return &web.Endpoint{
-		Name: "change-password", Methods: web.Post, SignedIn: true, Act: actChangePassword,
+		Name: "change-password", Methods: web.Post, SignedIn: true, Off: !s.Login.Password, Act: actChangePassword,
 		Spends: web.Spends{Throttle: account.ThrottleLogin, Account: web.WhoAsks, Device: web.WhoAsks},
 		Doc: web.EndpointDoc{
 			Tag: web.TagPassword, Summary: "Change the password", Success: http.StatusOK, Answer: web.SchemaDetail, SetsCookie: true,
@@ -53,6 +53,9 @@ func actChangePassword(c *web.Call) (*web.Reply, error) {
 		return nil, err
 	}
 	rep := &web.Reply{Status: http.StatusOK, Detail: text.Say("detail.password_changed"), User: u}
+	if len(u.ProgramTokens) > 0 {
+		rep.Detail = text.Say("detail.password_changed_tokens")
+	}
 	if grant != nil {
 		rep.Cookie = grant.Cookie
 	}

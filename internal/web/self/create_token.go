@@ -10,6 +10,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/token"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
+	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // EndpointCreateToken makes a token for a program.
@@ -39,6 +40,12 @@ func EndpointCreateToken(*web.Realm) *web.Endpoint {
 		Form: &web.Form{
 			Title: text.Say("page.create_token.title"), Intro: text.Say("page.create_token.intro"), Submit: text.Say("page.create_token.submit"),
 			Fields: append([]web.FormField{name, path, groups, expires}, web.SudoFields(false)...), Links: []web.FormLink{web.LinkTo("/tokens/", text.Say("link.tokens"))},
+			Complete: func(c *web.Call, d *web.PageData, _ *store.User) error {
+				if c.In.Text(account.ParamTokenGroups) == "" && len(c.Who.User.Groups) == 0 {
+					web.WithoutField(d, account.ParamTokenGroups)
+				}
+				return nil
+			},
 		},
 	}
 }
@@ -52,8 +59,12 @@ func actCreateToken(c *web.Call) (*web.Reply, error) {
 		return nil, err
 	}
 	say := func(id string) string { return c.Loc.Text(text.Say(id)) }
+	texts := []string{say("page.token_made.text"), say("page.token_made.once")}
+	if u.Username != "" { // what a program that asks for a name is given
+		texts = append(texts, c.Loc.Text(text.Say("page.token_made.username", text.Params{"username": u.Username})))
+	}
 	return &web.Reply{Status: http.StatusCreated, User: u, Body: web.NewObject("id", t.Hash.PublicID(), "token", made), Page: &web.PageData{
-		Page: "create-token", Title: say("page.token_made.title"), Text: []string{say("page.token_made.text"), say("page.token_made.once")}, Codes: []string{made},
+		Page: "create-token", Title: say("page.token_made.title"), Text: texts, Token: made,
 		Action: &web.PageLink{Href: c.Realm.Address("/tokens/"), Text: say("link.token_kept")},
 	}}, nil
 }

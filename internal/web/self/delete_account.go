@@ -30,6 +30,9 @@ func EndpointDeleteAccount(r *web.Realm) *web.Endpoint {
 			Fields: web.SudoFields(false),
 			Complete: func(c *web.Call, d *web.PageData, _ *store.User) error {
 				d.Text = append(d.Text, c.Loc.Text(text.Say("page.delete_account.intro", text.Params{"period": c.Loc.Text(grace)})))
+				if c.Who != nil && c.Who.User.Username != "" {
+					d.Text = append(d.Text, c.Loc.Text(text.Say("page.delete_account.name", text.Params{"period": c.Loc.Text(text.InWords(account.NameReserved))})))
+				}
 				return nil
 			},
 			After: func(*web.Call, *web.Reply) web.AfterAct { return web.AfterAct{Page: "login"} },

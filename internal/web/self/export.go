@@ -35,7 +35,7 @@ func actExport(c *web.Call) (*web.Reply, error) {
 	if err := c.Guess(); err != nil {
 		return nil, err
 	}
-	if err := c.TakeOut(c.Req.Context(), *c.Who, c.In); err != nil {
+	if err := c.TakeOut(c.Req.Context(), *c.Who, c.In, c.Client); err != nil {
 		return nil, err
 	}
 	file, err := transfer.Person(c.Req.Context(), c.Accounts, c.Who.User.ID)

@@ -110,3 +110,18 @@ func TestThePageOfTheExport(t *testing.T) {
 	require.Equal(t, "application/json", res.Header.Get("Content-Type"))
 	require.Contains(t, res.Text, `"username": "ada"`)
 }
+
+// Who has a copy made is told by mail: a thief of a session would make one first.
+func TestExportIsToldByMail(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	b := s.SignedIn("ada").Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
+	require.Equal(t, 200, b.Get("/accounts/export").StatusCode)
+	m := s.Mail()
+	require.Equal(t, "ada@example.org", m.To)
+	require.Equal(t, "A copy of your data was taken out at example.com", m.Subject)
+	require.Contains(t, m.Text, "Device: Firefox, Linux")
+	s.Travel(time.Hour)
+	require.Equal(t, 400, b.Post("/accounts/export", sitetest.Data{"password": "wrong"}).StatusCode)
+	s.NoMail() // nothing was given
+}

@@ -25,7 +25,7 @@ func EndpointProfile(r *web.Realm) *web.Endpoint {
 		// The page shows the other public fields as they are. There is no button
 		// where there is nothing to save.
 		Form: &web.Form{
-			Title: text.Say("page.profile.title"), Submit: text.Say("page.profile.submit"), Links: []web.FormLink{web.LinkTo("/change-password/", text.Say("link.change_password"))},
+			Title: text.Say("page.profile.title"), Submit: text.Say("page.profile.submit"),
 			Value: func(c *web.Call, name string) string { return web.ProfileValue(c, c.Who.User, name) },
 		},
 	}
@@ -35,6 +35,9 @@ func EndpointProfile(r *web.Realm) *web.Endpoint {
 	}
 	if r.Options.LimitsDomains() && slices.ContainsFunc(list, func(f *field.Field) bool { return f.Name == field.Email }) {
 		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeDomainNotAllowed)
+	}
+	if !r.Options.Login.Password {
+		e.Form.Links = nil
 	}
 	for _, field := range list {
 		e.Form.Fields = append(e.Form.Fields, web.ProfileField(field, required[field.Name]))
@@ -48,10 +51,6 @@ func EndpointProfile(r *web.Realm) *web.Endpoint {
 			e.Form.Fields = append(e.Form.Fields, f)
 		}
 	}
-	if !slices.ContainsFunc(list, func(f *field.Field) bool { return f.Name == field.Email }) {
-		e.Form.Links = append(e.Form.Links, web.LinkTo("/register-email/", text.Say("link.change_email")))
-	}
-	e.Form.Links = append(e.Form.Links, web.LinkTo("/sessions/", text.Say("link.sessions")), web.LinkTo("/factors/", text.Say("link.factors")), web.LinkTo("/tokens/", text.Say("link.tokens")))
 	e.Form.Complete = func(c *web.Call, d *web.PageData, _ *store.User) error {
 		d.Facts = web.Facts(c, e.Form)
 		if c.Policy.IsAdmin(c.Who.User) {
@@ -60,14 +59,16 @@ func EndpointProfile(r *web.Realm) *web.Endpoint {
 				d.Links = append(d.Links, web.PageLink{Href: c.Realm.Address("/" + web.OwnerPath + "/waiting/"), Text: c.Loc.Text(text.Say("link.admin_waiting", text.Params{"count": n}))})
 			}
 		}
-		d.Links = append(d.Links, web.PageLink{Href: c.Realm.Address("/export/"), Text: c.Loc.Text(text.Say("link.export"))})
-		if c.Policy.Leaving.On {
-			d.Links = append(d.Links, web.PageLink{Href: c.Realm.Address("/delete-account/"), Text: c.Loc.Text(text.Say("link.delete_account"))})
-		}
 		web.LetStay(c, d, c.Who.User)
-		if len(e.Form.Fields) == 0 {
+		for _, f := range list {
+			if f.Settled(c.Who.User) { // it is among the facts
+				web.WithoutField(d, f.Name)
+			}
+		}
+		if !slices.ContainsFunc(list, func(f *field.Field) bool { return !f.Settled(c.Who.User) }) {
 			d.Form = nil
 		}
+		sections(c, d)
 		return nil
 	}
 	return e

@@ -338,3 +338,40 @@ func TestProfileIsSavedUnchangedWhateverTheRules(t *testing.T) {
 		require.Equal(t, 200, b.Do("PUT", "/accounts/profile", sitetest.Data{"username": "ada", "first_name": "A", "last_name": "", "nick": ""}).StatusCode)
 	})
 }
+
+// A field that is set once is its owner's to set, and then nobody's but an owner's of the site.
+func TestFieldThatIsSetOnce(t *testing.T) {
+	s := sitetest.New(t, sitetest.WithFields(
+		field.Spec{Name: "born", Type: "date", Once: true, Required: true},
+		field.Spec{Name: "rules", Type: "boolean", Label: "I keep the [rules](/rules)", Once: true},
+		field.Spec{Name: "number", Type: "integer", Once: true, Unique: true},
+	), sitetest.WithoutVerification, func(s *registration.Settings) { s.User.LoginFields = []string{"username", "number"} })
+	page := s.Browser().LikeBrowser().Get("/accounts/register/").Text
+	require.Contains(t, page, `id="born-hint">You can set this once`)
+	require.Equal(t, 201, s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"born": "1815-12-10"})).StatusCode)
+	b := s.SignedIn("ada")
+	change := func(method string, body sitetest.Data) map[string]any {
+		res := b.Do(method, "/accounts/profile", body)
+		sitetest.WantJSON(t, res, 200)
+		return res.JSON(t)
+	}
+	got := change("PATCH", sitetest.Data{"born": "1900-01-01", "first_name": "Ada"})
+	require.Equal(t, []any{"1815-12-10", "Ada", false}, []any{got["born"], got["first_name"], got["rules"]})
+	require.Equal(t, false, change("PATCH", sitetest.Data{"rules": false})["rules"])
+	require.Equal(t, true, change("PATCH", sitetest.Data{"rules": true})["rules"], "false is as good as nothing")
+	require.Equal(t, true, change("PATCH", sitetest.Data{"rules": false})["rules"])
+	require.EqualValues(t, 7, change("PATCH", sitetest.Data{"number": 7})["number"])
+	s.Travel(time.Hour) // no password is asked for what doesn't change
+	require.EqualValues(t, 7, change("PATCH", sitetest.Data{"number": 8})["number"])
+	require.Equal(t, "1815-12-10", change("PUT", sitetest.Data{"username": "ada"})["born"], "what can't be changed needn't be there")
+
+	page = s.SignedIn("ada").LikeBrowser().Get("/accounts/profile/").Text
+	for _, name := range []string{"born", "rules", "number"} {
+		require.NotContains(t, page, `name="`+name+`"`)
+	}
+	require.Contains(t, page, "<dt>I keep the rules</dt>")
+	require.Contains(t, page, "1815")
+
+	_, err := sitetest.Open(t.TempDir()+"/r.db", sitetest.WithFields(field.Spec{Name: "plan", Type: "text", Once: true, ReadOnly: true}))
+	require.ErrorContains(t, err, "user.field.plan.once")
+}

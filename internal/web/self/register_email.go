@@ -28,7 +28,14 @@ func EndpointRegisterEmail(r *web.Realm) *web.Endpoint {
 			Fields: append([]web.FormField{web.EmailField(text.Say("field.new_email"))}, web.SudoFields(false)...), Links: []web.FormLink{web.LinkToProfile},
 		},
 	}
-	if verify {
+	if several := r.Options.MaxEmails > 1; several {
+		e.Doc.Summary = "Add an e-mail address"
+		e.Form.Title, e.Form.Submit = text.Say("page.add_email.title"), text.Say("page.add_email.submit")
+		e.Form.Intro = text.Say("page.add_email.intro", text.Params{"max": r.Options.MaxEmails})
+		e.Form.After = toEmails
+		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeEmailLimit, refusal.CodeEmailAlreadyRegistered)
+		e.Doc.Description = "It is one of the account's once the link in the mail to it was followed. Any confirmed one signs in and can get the link that resets the password."
+	} else if verify {
 		e.Doc.Description = "It changes once the link in the mail to the new address was followed."
 	} else {
 		e.Doc.Codes = []refusal.Code{refusal.CodeEmailAlreadyRegistered, refusal.CodeThrottled}

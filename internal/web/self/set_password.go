@@ -17,7 +17,7 @@ import (
 func EndpointSetPassword(r *web.Realm) *web.Endpoint {
 	s := r.Options
 	return &web.Endpoint{
-		Name: "set-password", Methods: web.Post, Off: s.ResetPassword.Enabled, Act: actSetPassword,
+		Name: "set-password", Methods: web.Post, Off: s.ResetPassword.Enabled || !s.Login.Password, Act: actSetPassword,
 		Mailed: web.MailedLink{Purpose: sign.PurposeSetPassword, Period: s.ResetPassword.VerificationPeriod},
 		Doc: web.EndpointDoc{
 			Tag: web.TagPassword, Summary: "Set a password by the link that the owner of the site has made", Success: http.StatusOK, Answer: web.SchemaDetail,
@@ -34,6 +34,9 @@ func EndpointSetPassword(r *web.Realm) *web.Endpoint {
 					d.Form.Username = web.AccountName(owner)
 				}
 				return nil
+			},
+			Used: func(*web.Call, *store.User) (text.Phrase, []web.FormLink) {
+				return text.Say("detail.already_reset"), nil
 			},
 			After: func(*web.Call, *web.Reply) web.AfterAct { return web.AfterAct{Page: "login"} },
 		},

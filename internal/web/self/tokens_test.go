@@ -82,6 +82,7 @@ func TestProgramTokenIsNoKeyToTheAccount(t *testing.T) {
 			token, id := makeToken(s.SignedIn("ada"), t, nil)
 			p := program(s, "Bearer "+token)
 			require.Equal(t, http.StatusOK, p.Get("/accounts/profile").StatusCode)
+			require.NotEqual(t, http.StatusOK, program(s, "Bearer "+token).LikeBrowser().Get("/accounts/profile/").StatusCode, "no page")
 			for _, path := range []string{"sessions", "tokens", "factors"} {
 				require.Equal(t, http.StatusUnauthorized, p.Get("/accounts/"+path).StatusCode, path)
 			}
@@ -166,6 +167,45 @@ func TestProgramTokenThatCanNotBe(t *testing.T) {
 	require.NotContains(t, s.SignedIn("ada").LikeBrowser().Get("/accounts/tokens/").Text, "/accounts/create-token/")
 }
 
+// What is wrong with a token is told with the way on, and who has no group is asked for none.
+func TestProgramTokenFormSaysWhatIsWrong(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	b := s.SignedIn("ada").LikeBrowser()
+	post := func(with sitetest.Data) string {
+		return b.Post("/accounts/create-token/", sitetest.FormOf(sitetest.With(sitetest.Data{"name": "x"}, with))).Text
+	}
+	require.NotContains(t, b.Get("/accounts/create-token/").Text, `name="groups"`)
+	require.Contains(t, post(sitetest.Data{"groups": "family"}), "Your account is in no group.")
+	s.Set(s.ProfileID("ada"), func(u *store.User) { u.Groups = []string{"family", "staff"} })
+	b = s.SignedIn("ada").LikeBrowser()
+	require.Contains(t, post(sitetest.Data{"groups": "familly"}), "Choose among your groups: family, staff.")
+	for _, path := range []string{"dav", "/dav/../x", "/a%2f"} {
+		require.Contains(t, post(sitetest.Data{"path": path}), "Write a path such as /files", path)
+	}
+	require.Contains(t, post(sitetest.Data{"expires": "2001-01-01"}), "Choose a day in the future.")
+}
+
+// What becomes of tokens for programs is said where somebody may take it for granted.
+func TestWhatBecomesOfProgramTokensIsSaid(t *testing.T) {
+	s := sitetest.New(t)
+	s.Member("ada")
+	b := s.SignedIn("ada")
+	change := func(from, to string) *sitetest.Answer {
+		return b.Post("/accounts/change-password", sitetest.Data{"old_password": from, "password": to, "password_confirm": to})
+	}
+	require.NotContains(t, change(sitetest.Password, sitetest.NewPassword).Text, "tokens")
+	require.NotContains(t, s.Notice().Text, "tokens")
+	makeToken(b, t, nil)
+	s.Mail()
+	require.Contains(t, change(sitetest.NewPassword, sitetest.Password).Text, "Your access tokens for programs still work.")
+	require.Contains(t, s.Notice().Text, "Your access tokens for programs still work.")
+	s.SignedIn("ada")
+	require.Contains(t, b.LikeBrowser().Get("/accounts/sessions/").Text, "also ends your access tokens for programs")
+	require.Contains(t, b.Follow(b.Post("/accounts/revoke-session/", sitetest.FormOf(sitetest.Data{"others": "on"}))).Text, "all access tokens for programs have ended")
+	require.Empty(t, s.Stored(s.ProfileID("ada")).ProgramTokens)
+}
+
 func TestProgramTokenByBasic(t *testing.T) {
 	s := sitetest.New(t)
 	s.Member("ada")
@@ -188,6 +228,10 @@ func TestProgramTokenByBasic(t *testing.T) {
 	require.Len(t, page.Get("/members/").Header.Values("WWW-Authenticate"), 1, "a browser would ask for a password of its own")
 	require.Equal(t, http.StatusFound, s.Browser().LikeBrowser().Get("/members/").StatusCode)
 	require.Equal(t, http.StatusOK, s.SignedIn("eve").Get("/members/").StatusCode)
+	require.Equal(t, http.StatusUnauthorized, get("ada@work.example", token).StatusCode)
+	s.Set(s.ProfileID("ada"), func(u *store.User) { u.FurtherEmails = []string{"ada@work.example"} })
+	require.Equal(t, http.StatusOK, get("Ada@Work.example", token).StatusCode, "any address of the account's own")
+	require.Equal(t, http.StatusUnauthorized, get(strings.Repeat("a", 4096), token).StatusCode)
 	limited, _ := makeToken(s.SignedIn("ada"), t, sitetest.Data{"path": "/elsewhere"})
 	require.Equal(t, http.StatusForbidden, get("ada", limited).StatusCode)
 }
@@ -206,8 +250,11 @@ func TestProgramTokenPages(t *testing.T) {
 	made := b.Post("/accounts/create-token/", sitetest.FormOf(sitetest.Data{"name": "Calendar", "path": "/dav", "groups": "family", "expires": "2999-12-31"}))
 	require.Equal(t, http.StatusOK, made.StatusCode, made.Text)
 	require.Regexp(t, `crt_[0-9A-Za-z]{49}`, made.Text)
+	require.Contains(t, made.Text, `<p class="codes"><code>crt_`)
+	require.Contains(t, made.Text, "takes your username, ada")
 	list := b.Get("/accounts/tokens/").Text
 	require.Contains(t, list, "/dav · only family")
+	require.Contains(t, list, ">31 December 2999</time>", "the day that was typed")
 	require.NotContains(t, list, "crt_")
 	id := s.Stored(s.ProfileID("ada")).ProgramTokens[0].Hash.PublicID()
 	res := b.Post("/accounts/revoke-token/", sitetest.FormOf(sitetest.Data{"id": id}))

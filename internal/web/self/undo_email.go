@@ -7,6 +7,7 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
@@ -33,11 +34,15 @@ func EndpointUndoEmail(r *web.Realm) *web.Endpoint {
 				c.AsksForUndo(owner, sign.PurposeUndoEmail)
 				return false
 			},
-			Title: text.Say("page.undo_email.title"), Submit: text.Say("page.undo_email.submit"), Intro: text.Say("page.undo_email.intro"),
+			Complete: showUndo(s.MaxEmails > 1),
+			Title:    text.Say("page.undo_email.title"), Submit: text.Say("page.undo_email.submit"), Intro: text.Say("page.undo_email.intro"),
 			Hidden: web.EmailLinkParams, Links: []web.FormLink{web.LinkToLogin},
 			Used:  usedUndo,
 			After: func(*web.Call, *web.Reply) web.AfterAct { return web.AfterAct{Page: "login"} },
 		},
+	}
+	if s.MaxEmails > 1 {
+		e.Form.Intro = text.Say("page.undo_email.intro_several")
 	}
 	if s.ResetPassword.Enabled {
 		e.Form.Links = append(e.Form.Links, web.LinkTo("/send-reset-password-link/", text.Say("link.forgot_password")))
@@ -45,9 +50,34 @@ func EndpointUndoEmail(r *web.Realm) *web.Endpoint {
 	return e
 }
 
+// showUndo completes the page where accounts can have several addresses: which of them there
+// are then, and which go.
+func showUndo(several bool) func(*web.Call, *web.PageData, *store.User) error {
+	return func(c *web.Call, d *web.PageData, owner *store.User) error {
+		if !several || owner == nil {
+			return nil
+		}
+		tell := func(id, email string) {
+			d.Facts = append(d.Facts, web.PageFact{Label: c.Loc.Text(text.Say(id)), Value: hostname.DisplayAddress(email)})
+		}
+		then, gone := c.UndoneEmails(owner, c.In.Text(sign.ParamEmail))
+		for _, a := range then {
+			if a.Primary {
+				tell("page.undo_email.main", a.Email)
+			} else {
+				tell("page.undo_email.further", a.Email)
+			}
+		}
+		for _, email := range gone {
+			tell("page.undo_email.gone", email)
+		}
+		return nil
+	}
+}
+
 // usedUndo says what the way back has done, and how the account is opened from there.
 func usedUndo(c *web.Call, owner *store.User) (text.Phrase, []web.FormLink) {
-	if field.EmailKey(c.In.Text(sign.ParamEmail)) != field.EmailKey(owner.Email) {
+	if email := c.In.Text(sign.ParamEmail); field.EmailKey(email) != field.EmailKey(owner.Email) && !account.IsFurther(owner, email) {
 		return text.Say("detail.already_used"), nil // it was changed again
 	}
 	if !c.Policy.ResetPassword.Enabled {

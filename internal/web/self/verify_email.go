@@ -5,6 +5,7 @@ package self
 import (
 	"net/http"
 
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -33,15 +34,26 @@ func EndpointVerifyEmail(r *web.Realm) *web.Endpoint {
 				if email := c.In.Text(sign.ParamEmail); owner.EmailVerified && field.EmailKey(email) == field.EmailKey(owner.Email) {
 					return text.Say("detail.already_changed", text.Params{"email": hostname.DisplayAddress(owner.Email)}), nil
 				}
+				if account.IsFurther(owner, c.In.Text(sign.ParamEmail)) {
+					return text.Say("detail.email_added"), nil
+				}
 				return text.Say("detail.already_used"), nil // the account has had another since
 			},
 			After: func(c *web.Call, _ *web.Reply) web.AfterAct {
 				if c.Who == nil {
 					return web.AfterAct{Page: "login", Next: c.Realm.Address("/profile/")}
 				}
+				if c.Policy.MaxEmails > 1 {
+					return toEmails(c, nil)
+				}
 				return web.AfterAct{}
 			},
 		},
+	}
+	if s.MaxEmails > 1 {
+		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeEmailLimit)
+		e.Form.Intro = text.Say("page.verify_email.added")
+		e.Form.Links[0] = web.LinkTo("/emails/", text.Say("link.emails"))
 	}
 	e.RedirectActs(s.Mailed[sign.PurposeRegisterEmail].Redirect)
 	if s.LimitsDomains() {
@@ -64,5 +76,9 @@ func actVerifyEmail(c *web.Call) (*web.Reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &web.Reply{Status: http.StatusOK, Detail: text.Say("detail.email_changed"), User: u}, nil
+	rep := &web.Reply{Status: http.StatusOK, Detail: text.Say("detail.email_changed"), User: u}
+	if account.IsFurther(u, c.In.Text(sign.ParamEmail)) {
+		rep.Detail = text.Say("detail.email_added")
+	}
+	return rep, nil
 }

@@ -46,15 +46,20 @@ func EndpointLogin(r *web.Realm) *web.Endpoint {
 			},
 		},
 	}
+	if !s.Login.Password {
+		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeNotFound)
+	}
 	if s.Factors.Passkey && s.Factors.Passkeys != nil {
 		e.Form.Fields[0].Autocomplete = web.AutocompleteUsername + " webauthn"
 	}
 	e.Doc.Or, e.Doc.Description = web.SchemaChallenge, "Where more is asked for, such as a factor of the account, or whether its owner keeps the account that he has closed, the answer is a challenge, and nobody is signed in."
 	e.Doc.Inputs, e.Doc.OneOf = web.AccountInputs(s.LoginFields...)
 	e.Doc.Inputs = append(e.Doc.Inputs, web.PasswordInput(account.ParamPassword, "The account's password."))
+	join := text.Say("link.no_account") // the page says how one gets an account, and whom to ask
 	if s.Register.Mode.OpenToAll() {
-		e.Form.Links = append(e.Form.Links, web.LinkTo("/register/", text.Say("link.register")))
+		join = text.Say("link.register")
 	}
+	e.Form.Links = append(e.Form.Links, web.LinkTo("/register/", join))
 	if s.Login.MailCode {
 		e.Form.Links = append(e.Form.Links, web.LinkTo("/send-login-code/", text.Say("link.by_code")))
 	}
@@ -71,11 +76,7 @@ func EndpointLogin(r *web.Realm) *web.Endpoint {
 // the page that he came from doesn't see it.
 func skipSignIn(w http.ResponseWriter, c *web.Call) bool {
 	c.Realm.Probe(w, c)
-	if c.Who == nil || c.Who.Session.Kind != store.KindSession || c.In.Text(web.ParamReauth) != "" || c.In.Text(web.ParamElsewhere) != "" || !c.Realm.SentBack(w, c) {
-		return false
-	}
-	web.SeeOther(w, http.StatusFound, c.Realm.AfterSignIn(c.Next))
-	return true
+	return c.In.Text(web.ParamReauth) == "" && c.In.Text(web.ParamElsewhere) == "" && c.Realm.SendOn(w, c)
 }
 
 // askAgain tells why somebody is asked to sign in who has done so.
@@ -93,10 +94,17 @@ func askAgain(c *web.Call, d *web.PageData, _ *store.User) error {
 		say("page.login.not_kept")
 	}
 	offerPasskey(c, d)
+	c.OfferProviders(d, "page.login.provider")
+	if !c.Policy.Login.Password {
+		d.Form = nil
+	}
 	return nil
 }
 
 func actLogin(c *web.Call) (*web.Reply, error) {
+	if !c.Policy.Login.Password { // the page is there for the other ways
+		return nil, refusal.New(refusal.CodeNotFound)
+	}
 	got, err := c.SignIn(c.Req.Context(), c.In, c.Client, web.OldSession(c))
 	if err != nil {
 		return &web.Reply{User: got.User}, err

@@ -77,7 +77,7 @@ func EndpointLoginCode(r *web.Realm) *web.Endpoint {
 // link, is no longer good, or of another browser.
 func askAnew(w http.ResponseWriter, c *web.Call, status int, told bool) {
 	if told {
-		c.Realm.Tell(w, c.Req, "send-login-code", "detail.ask_another_code")
+		c.Realm.LeaveNote(w, c.Req, "send-login-code", text.Say("detail.ask_another_code"))
 	}
 	web.SeeOther(w, status, c.Realm.WithNext("/send-login-code/", c.Next))
 }

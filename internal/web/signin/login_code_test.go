@@ -59,6 +59,25 @@ func TestLoginCode(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, off.Browser().Post("/accounts/login-code", sitetest.Data{"login": "ada", "code": "1"}).StatusCode)
 }
 
+// Of several addresses the code goes to the one that was typed, and ends with it.
+func TestLoginCodeToAFurtherAddress(t *testing.T) {
+	s := sitetest.New(t, withMailCode, func(s *registration.Settings) { s.User.MaxEmails = 3 })
+	id := s.Member("ada")
+	s.Set(id, func(u *store.User) { u.FurtherEmails = []string{"ada@work.example"} })
+	b := s.Browser()
+	for _, gone := range []bool{false, true} {
+		require.Equal(t, http.StatusOK, b.Post("/accounts/send-login-code", sitetest.Data{"login": "ADA@work.example"}).StatusCode)
+		m := s.Mail()
+		require.Equal(t, "ada@work.example", m.To)
+		want := http.StatusOK
+		if gone {
+			s.Set(id, func(u *store.User) { u.FurtherEmails = nil })
+			want = http.StatusBadRequest
+		}
+		require.Equal(t, want, b.Post("/accounts/login-code", sitetest.Data{"login": "ADA@work.example", "code": codeIn(t, m)}).StatusCode)
+	}
+}
+
 func TestLoginCodePages(t *testing.T) {
 	s := sitetest.New(t, withMailCode)
 	s.Member("ada")

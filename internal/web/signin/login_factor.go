@@ -195,6 +195,10 @@ func actLoginFactor(c *web.Call) (*web.Reply, error) {
 		if c.Next == "" {
 			rep.SeeOther = ""
 		}
+	} else if g != nil && got.Kept && !g.Clashes {
+		if rep.Detail = text.Say("detail.account_kept"); c.Next == "" {
+			rep.SeeOther = "" // the profile says so
+		}
 	}
 	return rep, nil
 }

@@ -49,5 +49,8 @@ func actLogout(c *web.Call) (*web.Reply, error) {
 		return nil, err
 	}
 	rep := &web.Reply{Status: http.StatusOK, Detail: text.Say("detail.logged_out"), User: c.Who.User, SignedOut: c.Who.Session.Kind == store.KindSession}
+	if c.Next == "" { // else it is on the way to another sign-in
+		rep.SeeOther = c.Realm.Options.Pages.Goodbye
+	}
 	return rep, err
 }

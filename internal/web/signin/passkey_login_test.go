@@ -287,7 +287,7 @@ func TestNoPasskeys(t *testing.T) {
 			page := b.LikeBrowser().Get("/accounts/login/")
 			assert.NotContains(t, page.Text, "passkey")
 			assert.NotContains(t, page.Text, "webauthn")
-			assert.NotContains(t, page.Header.Get("Content-Security-Policy"), "script-src")
+			assert.NotContains(t, page.Header.Get("Content-Security-Policy"), "connect-src")
 			assert.Equal(t, http.StatusNotFound, b.Get("/accounts/passkey.js").StatusCode)
 			assert.NotEmpty(t, s.Logs.FilterMessageSnippet("passkeys are off").All(), "the log says why")
 		})

@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/device"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
@@ -28,6 +29,9 @@ func EndpointSessions(*web.Realm) *web.Endpoint {
 			Complete: func(c *web.Call, d *web.PageData, _ *store.User) error {
 				list, more, err := shownSessions(c)
 				d.Form, d.Sessions = nil, pageSessions(list)
+				if len(list) > 1 {
+					d.Text = append(d.Text, c.Loc.Text(text.Say("page.sessions.ends_tokens")))
+				}
 				if more {
 					next := c.Realm.Address("/sessions/?") + paramPage + "=" + strconv.Itoa(pageOf(c.Req)+1)
 					d.Links = append([]web.PageLink{{Href: next, Text: c.Loc.Text(text.Say("link.more_sessions"))}}, d.Links...)
@@ -102,7 +106,7 @@ func pageSessions(list []sessionShown) []web.PageSession {
 	for i, s := range list {
 		created, _ := s.Created.(string)
 		used, _ := s.LastUsed.(string)
-		out[i] = web.PageSession{ID: s.ID, Kind: s.Kind, Address: s.Address, UserAgent: s.UserAgent, Device: web.DeviceOf(s.UserAgent), Created: created, LastUsed: used, Current: s.Current}
+		out[i] = web.PageSession{ID: s.ID, Kind: s.Kind, Address: s.Address, UserAgent: s.UserAgent, Device: device.Describe(s.UserAgent), Created: created, LastUsed: used, Current: s.Current}
 	}
 	return out
 }

@@ -4,6 +4,7 @@ package signup_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,8 +37,8 @@ func TestModes(t *testing.T) {
 	}{
 		account.ModeOpen:    {status: http.StatusCreated, page: http.StatusOK, says: "page.register.submit", linked: true},
 		account.ModeApprove: {status: http.StatusCreated, page: http.StatusOK, says: "page.register.submit", linked: true},
-		account.ModeInvite:  {status: http.StatusForbidden, code: refusal.CodeInvitationRequired, page: http.StatusForbidden, says: "page.register.invitation_required"},
-		account.ModeClosed:  {status: http.StatusNotFound, code: refusal.CodeNotFound, page: http.StatusNotFound, says: "page.register.closed"},
+		account.ModeInvite:  {status: http.StatusForbidden, code: refusal.CodeInvitationRequired, page: http.StatusForbidden, says: "page.register.invitation_required", linked: true},
+		account.ModeClosed:  {status: http.StatusNotFound, code: refusal.CodeNotFound, page: http.StatusNotFound, says: "page.register.closed", linked: true},
 	} {
 		t.Run(string(m), func(t *testing.T) {
 			s := sitetest.New(t, mode(m), contact)
@@ -122,7 +123,8 @@ func TestApproveWaitsAfterTheConfirmation(t *testing.T) {
 	require.True(t, u.EmailVerified)
 	require.False(t, u.IsActive)
 	sitetest.RequireError(t, signIn("ada"), 400, "approval_pending")
-	sitetest.RequireError(t, signIn("ada@example.org"), 400, "login_invalid")
+	sitetest.RequireError(t, signIn("ada@example.org"), 400, "approval_pending") // which is nobody else's now
+	sitetest.RequireError(t, b.Post("/accounts/login", sitetest.Data{"login": "ada@example.org", "password": "wrong"}), 400, "login_invalid")
 	wrong := b.Post("/accounts/login", sitetest.WrongSignIn("ada"))
 	sitetest.RequireError(t, wrong, 400, "login_invalid")
 
@@ -131,6 +133,7 @@ func TestApproveWaitsAfterTheConfirmation(t *testing.T) {
 	refused := page.Post("/accounts/login/", sitetest.FormOf(sitetest.Data{"login": "ada", "password": sitetest.Password}))
 	require.Contains(t, refused.Text, sitetest.Message(refusal.CodeApprovalPending, nil))
 	require.Contains(t, refused.Text, contactLink)
+	require.Contains(t, page.Post("/accounts/login/", sitetest.FormOf(sitetest.Data{"login": "ada@example.org", "password": sitetest.Password})).Text, contactLink)
 
 	// A forgotten password can be set meanwhile; it lets nobody in.
 	s.ResetPassword("ada", sitetest.NewPassword)
@@ -146,6 +149,17 @@ func TestApproveWaitsAfterTheConfirmation(t *testing.T) {
 	_, err = s.Accounts.Administer(t.Context(), u.ID, account.AdminChange{IsActive: sitetest.Off()})
 	require.NoError(t, err)
 	require.Equal(t, account.StateDisabled, account.StateOf(s.Stored(id)))
+}
+
+// Who confirms is not told that his account is ready, where it waits then.
+func TestApproveTellsSoBeforeTheConfirmation(t *testing.T) {
+	for m, says := range map[account.Mode]string{account.ModeOpen: "page.verify_registration.intro", account.ModeApprove: "page.verify_registration.intro_approve"} {
+		s := sitetest.New(t, mode(m))
+		b := s.Browser().LikeBrowser()
+		b.Post("/accounts/register/", sitetest.FormOf(sitetest.Newcomer("ada")))
+		link := sitetest.LinkOf(s.Mail(), t)
+		require.Contains(t, b.Get("/accounts/verify-registration/?"+sitetest.FormOf(link).Encode()).Text, sitetest.Words(text.Say(says)))
+	}
 }
 
 // A reset by mail confirms an account, and approves none.
@@ -167,6 +181,7 @@ func TestApproveAndTheWaysRoundTheConfirmation(t *testing.T) {
 	id = p.Post("/accounts/register", sitetest.Newcomer("cyd")).JSON(t)["id"].(string)
 	require.Equal(t, account.StateWaiting, account.StateOf(plain.Stored(id)))
 	sitetest.RequireError(t, p.Post("/accounts/login", sitetest.Data{"login": "cyd", "password": sitetest.Password}), 400, "approval_pending")
+	sitetest.RequireError(t, p.Post("/accounts/login", sitetest.Data{"login": "cyd@example.org", "password": sitetest.Password}), 400, "login_invalid") // it was never confirmed
 }
 
 func TestContactIsAnAddressOrAURL(t *testing.T) {
@@ -337,14 +352,14 @@ func TestTheDocumentHasTheCodesOfSignUp(t *testing.T) {
 		return of
 	}
 	for code, want := range map[string][]string{
-		"domain_not_allowed": {"register", "register-email", "verify-email", "profile", "verify-registration", "reset-password", "set-password"}, "signup_code_invalid": {"register"}, "terms_required": {"register", "login-factor"}, "challenge_expired": {"login-factor", "enrol-totp", "confirm-totp", "passkey-options", "add-passkey", "passkey-login-options"},
+		"domain_not_allowed": {"register", "oidc-register", "register-email", "verify-email", "correct-email", "profile", "verify-registration", "reset-password", "set-password"}, "signup_code_invalid": {"register", "oidc-register"}, "terms_required": {"register", "login-factor", "oidc-register"}, "challenge_expired": {"login-factor", "enrol-totp", "confirm-totp", "passkey-options", "add-passkey", "passkey-login-options"},
 	} {
 		require.ElementsMatch(t, want, strings.Fields(names(s)[code]), code)
 	}
 	plain := names(sitetest.New(t))
 	require.Empty(t, plain["domain_not_allowed"]+plain["signup_code_invalid"])
 	require.NotContains(t, plain["terms_required"], "register")
-	require.Equal(t, "register ", names(sitetest.New(t, mode(account.ModeInvite)))["invitation_required"])
+	require.Equal(t, []string{"oidc-register", "register"}, slices.Sorted(slices.Values(strings.Fields(names(sitetest.New(t, mode(account.ModeInvite)))["invitation_required"]))))
 }
 
 // Who has no address of the right domain can ask whoever decides.

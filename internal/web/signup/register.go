@@ -23,7 +23,8 @@ func EndpointRegister(r *web.Realm) *web.Endpoint {
 	verify := s.Register.Verification
 	e := &web.Endpoint{
 		Name: "register", Methods: web.Post, Off: !s.Register.Enabled, Act: actRegister,
-		Spends: web.Spends{Throttle: account.ThrottleRegister, Mails: verify},
+		GivesCookie: s.Register.AutoLogin && s.Login.Session && !verify,
+		Spends:      web.Spends{Throttle: account.ThrottleRegister, Mails: verify},
 	}
 	if verify { // else nobody is written to
 		e.Target = web.ThrottleTarget(field.Email)
@@ -32,7 +33,7 @@ func EndpointRegister(r *web.Realm) *web.Endpoint {
 	e.Doc = web.EndpointDoc{
 		Tag: web.TagAccount, Summary: "Create an account", Success: http.StatusCreated, Answer: web.SchemaProfile,
 		Inputs: append(append(web.FieldInputs(list, required), web.NewPasswordInputs(s, s.Register.PasswordConfirm)...), web.NextInput, web.InvitationInput),
-		Codes:  []refusal.Code{refusal.CodeInvitationInvalid},
+		Codes:  []refusal.Code{refusal.CodeInvitationInvalid, refusal.CodeSignUpRefused},
 	}
 	if verify {
 		e.Doc.Description = "The account is inactive until the link in the mail to its address was followed."
@@ -44,6 +45,13 @@ func EndpointRegister(r *web.Realm) *web.Endpoint {
 	e.Form = &web.Form{
 		Title: text.Say("page.register.title"), Submit: text.Say("page.register.submit"), Links: []web.FormLink{web.LinkTo("/login/", text.Say("link.have_account"))},
 		Hidden: []string{sign.ParamInvitation}, Value: valueOf,
+		Complete: func(c *web.Call, d *web.PageData, _ *store.User) error {
+			c.OfferProviders(d, "page.register.provider")
+			if c.Policy.Register.Mode == account.ModeApprove && c.In.Text(sign.ParamInvitation) == "" { // who is invited is approved
+				d.Text = append(d.Text, c.Loc.Text(text.Say("page.oidc_register.approve")))
+			}
+			return nil
+		},
 		Instead: func(w http.ResponseWriter, c *web.Call) bool {
 			if _, err := c.InvitationOf(c.Req.Context(), c.In); err != nil {
 				return uninvited(w, c, web.AsRefusal(err))
@@ -51,13 +59,12 @@ func EndpointRegister(r *web.Realm) *web.Endpoint {
 			return false
 		},
 		Refused: uninvited,
-		After: func(_ *web.Call, rep *web.Reply) web.AfterAct {
-			email, _ := rep.Detail.Params["email"].(string)
-			if !rep.User.AwaitsVerification {
-				return web.AfterAct{Page: "login"}
-			}
-			return web.AfterAct{Page: "resend-verification", Asked: true, Input: field.Email, Value: email}
-		},
+		After:   afterRegister,
+	}
+	defer sendOnFirst(e)
+	if !s.Login.Password {
+		byProviderAlone(e)
+		return e
 	}
 	switch s.Register.Mode {
 	case account.ModeClosed:
@@ -81,7 +88,7 @@ func EndpointRegister(r *web.Realm) *web.Endpoint {
 	case account.ModeOpen:
 	}
 	e.Form.Fields = registerFields(s)
-	askForMore(s, e)
+	web.AskForMore(s, e)
 	e.Form.Fields = append(e.Form.Fields, web.NewPasswordFields(s, s.Register.PasswordConfirm, text.Say("field.password"), text.Say("field.password_confirm"))...)
 	if s.Register.Terms != "" {
 		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeTermsRequired)
@@ -89,6 +96,45 @@ func EndpointRegister(r *web.Realm) *web.Endpoint {
 		e.Form.Fields = append(e.Form.Fields, web.TermsField(s))
 	}
 	return e
+}
+
+// afterRegister is where a browser goes that has signed up.
+func afterRegister(_ *web.Call, rep *web.Reply) web.AfterAct {
+	email, _ := rep.Detail.Params["email"].(string)
+	switch {
+	case rep.Cookie != "":
+		return web.AfterAct{Page: "profile"}
+	case !rep.User.AwaitsVerification:
+		return web.AfterAct{Page: "login"}
+	}
+	return web.AfterAct{Page: "resend-verification", Asked: true, Input: field.Email, Value: email}
+}
+
+// sendOnFirst has the page send on who is signed in. An invitation is for whom he who
+// opens it gives it to: it stays.
+func sendOnFirst(e *web.Endpoint) {
+	page := e.Form.Instead
+	e.Form.Instead = func(w http.ResponseWriter, c *web.Call) bool {
+		return c.In.Text(sign.ParamInvitation) == "" && c.Realm.SendOn(w, c) || page(w, c)
+	}
+}
+
+// byProviderAlone makes the endpoint one that has no act, where people have no password: who
+// comes to its page, by an invitation too, goes on to the providers.
+func byProviderAlone(e *web.Endpoint) {
+	e.Act = func(*web.Call) (*web.Reply, error) { return nil, refusal.New(refusal.CodeNotFound) }
+	e.Doc.Codes = append(e.Doc.Codes, refusal.CodeNotFound)
+	e.Form.Instead = func(w http.ResponseWriter, c *web.Call) bool {
+		if _, err := c.InvitationOf(c.Req.Context(), c.In); err != nil {
+			return uninvited(w, c, web.AsRefusal(err))
+		}
+		target := c.Realm.WithNext("/login/", c.Next)
+		if invitation := c.In.Text(sign.ParamInvitation); invitation != "" {
+			target = web.WithParam(target, sign.ParamInvitation, invitation)
+		}
+		web.SeeOther(w, http.StatusFound, target)
+		return true
+	}
 }
 
 // closeToUninvited makes the endpoint one that is only there for who has a good invitation.
@@ -115,7 +161,7 @@ func closeToUninvited(e *web.Endpoint) {
 
 // registerFields are the inputs of the page for the fields of an account.
 func registerFields(s *web.Options) (inputs []web.FormField) {
-	for _, fld := range s.Fields.Register {
+	for _, fld := range s.Fields.Asked {
 		inputs = append(inputs, web.ProfileField(fld, s.Fields.RegisterRequired[fld.Name] || fld.Name == field.Email && s.Register.Verification))
 	}
 	if !slices.ContainsFunc(inputs, func(f web.FormField) bool { return f.Autocomplete == web.AutocompleteUsername }) {
@@ -126,33 +172,6 @@ func registerFields(s *web.Options) (inputs []web.FormField) {
 		}
 	}
 	return inputs
-}
-
-// askForMore adds what the owner asks for besides the fields of an account.
-func askForMore(s *web.Options, e *web.Endpoint) {
-	if s.LimitsDomains() {
-		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeDomainNotAllowed)
-		if len(s.Register.AllowDomains) > 0 && !s.Register.Verification { // with it the code is there
-			e.Doc.Codes = append(e.Doc.Codes, refusal.CodeEmailRequired)
-		}
-	}
-	if s.Register.Code != "" {
-		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeSignUpCodeInvalid)
-		e.Doc.Inputs = append(e.Doc.Inputs, web.NewInput(account.ParamCode, false, web.NewObject("type", "string", "minLength", 1, "description", "The word that the owner of the site tells people. Required, but with a good invitation.")))
-		asked := web.CodeField(account.ParamCode, text.Say("field.signup_code"))
-		asked.Uninvited = true
-		e.Form.Fields = append(e.Form.Fields, asked)
-	}
-	if why := s.Register.Reason; why != account.ReasonOff {
-		required, says := why == account.ReasonRequired, "Why the person wants an account, for who approves it."
-		if required {
-			says += " Required, but with a good invitation."
-		}
-		e.Doc.Inputs = append(e.Doc.Inputs, web.NewInput(account.ParamReason, false, web.NewObject("type", "string", "maxLength", account.MaxReason, "description", says)))
-		asked := web.LongField(account.ParamReason, text.Say("field.signup_reason"), required)
-		asked.Uninvited = true
-		e.Form.Fields = append(e.Form.Fields, asked)
-	}
 }
 
 // askForInvitation says that nobody gets on without one.
@@ -198,6 +217,26 @@ func actRegister(c *web.Call) (*web.Reply, error) {
 		rep.Detail = text.Say("detail.account_awaits_approval")
 	default:
 		rep.Detail = text.Say("detail.account_ready")
+		signInNew(c, rep)
 	}
 	return rep, nil
+}
+
+// signInNew signs in who has signed up and has nothing to confirm. If that fails he has his
+// account all the same, and signs in to it.
+func signInNew(c *web.Call, rep *web.Reply) {
+	if !c.Policy.Register.AutoLogin || !c.Policy.Login.Session {
+		return
+	}
+	grant, err := c.SignInNew(c.Req.Context(), rep.User, c.Client, web.OldSession(c))
+	if err != nil {
+		c.Realm.LogAct(c, "login", rep.User, err)
+	}
+	if grant == nil {
+		return
+	}
+	rep.Cookie = grant.Cookie
+	if target := c.Realm.AfterSignIn(c.Next); target != c.Realm.Address("/profile/") { // which says that the account is ready
+		rep.SeeOther = target
+	}
 }

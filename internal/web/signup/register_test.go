@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
@@ -356,4 +357,66 @@ func TestRegisterIsUniqueUnderConcurrency(t *testing.T) {
 		}
 	}
 	require.Equal(t, 1, holders)
+}
+
+// With auto_login a sign-up that has nothing to be confirmed signs in at once.
+func TestRegisterSignsIn(t *testing.T) {
+	auto := func(s *registration.Settings) { s.Register.AutoLogin = sitetest.On() }
+	form := sitetest.FormOf(sitetest.Newcomer("ada"))
+	for name, c := range map[string]struct {
+		configure func(*registration.Settings)
+		in        bool
+		to        string
+	}{
+		"nothing to confirm": {sitetest.WithoutVerification, true, "/accounts/profile/"},
+		"with a home":        {func(s *registration.Settings) { s.Register.Verification, s.Pages.Home = sitetest.Off(), "/app/" }, true, "/app/"},
+		"tokens too":         {func(s *registration.Settings) { s.Register.Verification, s.Login.Token = sitetest.Off(), sitetest.On() }, true, "/accounts/profile/"},
+		"to be confirmed":    {func(*registration.Settings) {}, false, "/accounts/resend-verification/?sent=1"},
+		"to be approved": {func(s *registration.Settings) {
+			s.Register.Verification, s.Register.Mode = sitetest.Off(), account.ModeApprove
+		}, false, "/accounts/login/"},
+		"no sessions": {func(s *registration.Settings) {
+			s.Register.Verification, s.Login.Session, s.Login.Token = sitetest.Off(), sitetest.Off(), sitetest.On()
+		}, false, "/accounts/login/"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := sitetest.New(t, auto, c.configure)
+			b := s.Browser().LikeBrowser()
+			b.Post("/accounts/register/", form).RequireRedirect(t, c.to)
+			want := http.StatusFound // to the sign-in
+			if c.in {
+				want = http.StatusOK
+			}
+			require.Equal(t, want, b.Get("/accounts/profile/").StatusCode)
+			if c.to == "/accounts/profile/" {
+				again := s.Browser().LikeBrowser() // pressed twice; the first answer was never read
+				require.Contains(t, again.Follow(again.Post("/accounts/register/", form)).Text, "Your account is ready.")
+			}
+			_, sessions := s.Census()
+			require.LessOrEqual(t, sessions, 2, "no tokens that nobody has")
+
+			// A program gets the profile, as ever, and a cookie.
+			api := s.Browser()
+			res := api.Post("/accounts/register", sitetest.Newcomer("bob"))
+			sitetest.WantJSON(t, res, http.StatusCreated)
+			require.Equal(t, "bob", res.JSON(t)["username"])
+			require.Equal(t, c.in, api.Get("/accounts/profile").StatusCode == http.StatusOK)
+		})
+	}
+	// next goes before home, and a page of another site signs nobody in.
+	s := sitetest.New(t, auto, sitetest.WithoutVerification)
+	b := s.Browser().LikeBrowser()
+	form.Set("next", "/members/")
+	b.Set("Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site")
+	require.Equal(t, http.StatusForbidden, b.Post("/accounts/register/", form).StatusCode)
+	b.Header.Del("Origin")
+	b.Header.Del("Sec-Fetch-Site")
+	b.Post("/accounts/register/", form).RequireRedirect(t, "/members/")
+	require.Contains(t, b.Get("/members/").Text, sitetest.ProtectedPage)
+
+	// Who has to agree to what came after, or to enrol, signs in by the usual way.
+	off := sitetest.New(t, sitetest.WithoutVerification)
+	res := off.Browser().LikeBrowser()
+	res.Post("/accounts/register/", sitetest.FormOf(sitetest.Newcomer("ada"))).RequireRedirect(t, "/accounts/login/")
+	require.Equal(t, http.StatusFound, res.Get("/accounts/profile/").StatusCode)
 }

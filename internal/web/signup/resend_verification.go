@@ -31,7 +31,7 @@ func EndpointResendVerification(r *web.Realm) *web.Endpoint {
 		},
 		Form: &web.Form{
 			Title: text.Say("page.resend_verification.title"), Submit: text.Say("page.resend_verification.submit"), Fields: []web.FormField{web.LoginField(s)},
-			Links: []web.FormLink{web.LinkToLogin}, Asked: []web.FormLink{web.LinkToResend}, Sent: "detail.resend_requested",
+			Links: []web.FormLink{web.LinkToLogin}, Asked: []web.FormLink{web.LinkToResend}, Sent: "detail.resend_requested", Confirms: true,
 			After: func(c *web.Call, _ *web.Reply) web.AfterAct { return web.AskedFor(c, "resend-verification") },
 		},
 	}

@@ -103,6 +103,8 @@ func TestTermsOnThePage(t *testing.T) {
 		form.Set("terms", version)
 		form.Set("password_confirm", sitetest.Password)
 		require.Equal(t, http.StatusSeeOther, b.Post("/accounts/register/", form).StatusCode)
+		require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/verify-registration", sitetest.LinkOf(s.Mail(), t)).StatusCode)
+		require.Contains(t, s.SignedIn("ada").LikeBrowser().Get("/accounts/profile/").Text, `<a href="`+link+`">Read the terms of this site</a>`)
 	}
 }
 

@@ -5,6 +5,8 @@ package signup
 import (
 	"net/http"
 
+	"github.com/google/uuid"
+
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
@@ -59,14 +61,20 @@ func EndpointVerifyRegistration(r *web.Realm) *web.Endpoint {
 	return e
 }
 
-// askForPassword says why a browser that did not sign up needs the password, and
-// leads on whoever did not choose it.
+// askForPassword says what is still to come, and why a browser that did not sign up needs the password, and
+// leads on whoever did not choose it. Who has signed up by an account elsewhere has none:
+// he goes to the browser in which he did.
 func askForPassword(c *web.Call, d *web.PageData, owner *store.User) error {
+	if owner != nil && c.Policy.Register.Mode == account.ModeApprove && owner.Invitation == uuid.Nil {
+		d.Text = []string{c.Loc.Text(text.Say("page.verify_registration.intro_approve"))}
+	}
 	if !c.MustProve {
 		return nil
 	}
 	d.Text = []string{c.Loc.Text(text.Say("page.verify_registration.password"))}
-	if owner != nil {
+	if owner != nil && owner.PasswordHash == "" && len(owner.LinkedAccounts) > 0 { // by which he has signed up
+		d.Text, d.Form = []string{c.Loc.Text(text.Say("page.verify_registration.elsewhere"))}, nil
+	} else if owner != nil {
 		d.Form.Username = web.AccountName(owner)
 	}
 	if c.Policy.ResetPassword.Enabled {

@@ -1,0 +1,167 @@
+//go:build unix
+
+// cluster_test.go: the example of examples/cluster, as its script brings it up: what the other
+// tests of this package run against.
+
+package cluster_test
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/seed-928992b0/caddy-registration/integration/served"
+	"github.com/seed-928992b0/caddy-registration/internal/pgtest"
+)
+
+func TestMain(m *testing.M) { os.Exit(served.Main(m)) }
+
+// A cluster is what up.sh has started.
+type cluster struct {
+	t     testing.TB
+	dir   string
+	port  int
+	nodes int
+	cmd   *exec.Cmd
+	done  chan struct{}
+}
+
+// up runs the script with some of its settings, and returns when all nodes answer.
+func up(t testing.TB, nodes int, settings ...string) *cluster {
+	t.Helper()
+	pgtest.Need(t)
+	dir, err := os.MkdirTemp("", "cluster") // not t.TempDir: the user postgres can't reach that one
+	require.NoError(t, err)
+	require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // as above
+	c := &cluster{t: t, dir: dir, nodes: nodes, done: make(chan struct{})}
+	for range nodes + 1 {
+		c.port = served.FreePort(t) // the last of some that follow one another
+	}
+	c.port -= nodes
+	out := &bytes.Buffer{}
+	c.cmd = exec.Command(filepath.Join(served.RepoRoot, "examples", "cluster", "up.sh"))
+	c.cmd.Dir = served.RepoRoot
+	c.cmd.Env = append(os.Environ(), append([]string{
+		"CADDY=" + served.Binary(), "DIR=" + dir, "PORT=" + strconv.Itoa(c.port), "NODES=" + strconv.Itoa(nodes), "HOME=" + dir,
+	}, settings...)...)
+	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	reader, writer, err := os.Pipe()
+	require.NoError(t, err)
+	c.cmd.Stdout, c.cmd.Stderr = writer, writer
+	require.NoError(t, c.cmd.Start())
+	require.NoError(t, writer.Close())
+	answers := make(chan struct{})
+	go func() {
+		buf := make([]byte, 4096)
+		for told := false; ; {
+			n, err := reader.Read(buf)
+			out.Write(buf[:n])
+			if !told && (err != nil || strings.Contains(out.String(), "answer at")) {
+				told = true
+				close(answers)
+			}
+			if err != nil {
+				_ = c.cmd.Wait()
+				close(c.done)
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		c.end()
+		if t.Failed() {
+			logs, _ := filepath.Glob(filepath.Join(dir, "*.log"))
+			for _, name := range logs {
+				raw, _ := os.ReadFile(name)
+				t.Logf("%s:\n%s", filepath.Base(name), raw[max(0, len(raw)-4000):])
+			}
+		}
+		_ = os.RemoveAll(dir)
+	})
+	select {
+	case <-answers:
+	case <-time.After(served.Patience):
+	}
+	require.Contains(t, out.String(), "answer at", "the cluster does not come up")
+	return c
+}
+
+// end ends the script as Ctrl-C would.
+func (c *cluster) end() {
+	_ = c.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-c.done:
+	case <-time.After(served.Patience):
+		c.t.Error("the script does not end what it has started")
+		_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
+	}
+}
+
+// signal sends one to a part: a node, postgres, the pooler. The script starts it again.
+func (c *cluster) signal(part string, sig syscall.Signal) {
+	raw, err := os.ReadFile(filepath.Join(c.dir, part+".pid"))
+	if err != nil {
+		return
+	}
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(raw))); err == nil {
+		_ = syscall.Kill(pid, sig) // it may just be gone
+	}
+}
+
+// base is the address of a node, of the balancer where n is 0.
+func (c *cluster) base(n int) string { return fmt.Sprintf("http://localhost:%d", c.port+n) }
+
+// client is that of somebody who comes by the balancer.
+func (c *cluster) client() *served.Client {
+	transport := &http.Transport{}
+	c.t.Cleanup(transport.CloseIdleConnections)
+	return served.NewClient(c.t, c.base(0), transport)
+}
+
+// The two commands of the example, as they stand: somebody signs up at one node, is let in by
+// the other, and a node that dies changes nothing.
+func TestExample(t *testing.T) {
+	t.Parallel()
+	c := up(t, 2)
+	ada := c.client()
+	require.Equal(t, http.StatusUnauthorized, ada.Get("/members/").StatusCode)
+	ada.Post(http.StatusCreated, "register", served.Newcomer("ada"))
+	mails := &served.Server{T: t, Dir: c.dir}
+	require.NoError(t, os.Symlink("mails", filepath.Join(c.dir, "mail")))
+	ada.Post(http.StatusOK, "verify-registration", mails.Mail("ada@example.org", 1).Link(t))
+	ada.SignIn("ada")
+	for n := range 2 {
+		ada.Base = c.base(n + 1)
+		require.Equal(t, http.StatusOK, ada.Get("/members/").StatusCode, "node %d", n+1)
+	}
+	ada.Base = c.base(0)
+	c.signal("node1", syscall.SIGKILL)
+	for range 20 {
+		require.Equal(t, http.StatusOK, ada.Get("/members/").StatusCode)
+	}
+	ada.Post(http.StatusOK, "logout", nil)
+	cookie := ada.Cookie()
+	for n := range 2 {
+		require.True(t, served.Eventually(func() bool {
+			req, err := http.NewRequest(http.MethodGet, c.base(n+1)+"/members/", nil)
+			require.NoError(t, err)
+			req.Header.Set("Cookie", "registration="+cookie)
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				return false // it is on its way back
+			}
+			_ = res.Body.Close()
+			return res.StatusCode == http.StatusUnauthorized
+		}, 20*time.Millisecond))
+	}
+}

@@ -1,0 +1,264 @@
+// Package postgres keeps the accounts of realms in a PostgreSQL database, which several nodes
+// may use at once: any of them answers any request.
+//
+// An act is one transaction that begins by locking the row of its realm, so acts follow one
+// another over all nodes: what an act has read stays so until it commits, names and numbers are
+// given away once, and the changes stand in the order of the commits. Reading locks nothing. What
+// an act writes waits and goes to the server with the next thing that it reads or with its
+// commit, all of it in one round trip.
+package postgres
+
+import (
+	"context"
+	_ "embed"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/seed-928992b0/caddy-registration/store"
+)
+
+// Options say where the accounts are.
+type Options struct {
+	// URL is that of the database, postgres://user:password@host/name?sslmode=verify-full, or
+	// libpq's key=value form; what it leaves out comes from the PG… variables and the files
+	// that libpq has. Behind PgBouncer in transaction mode: default_query_exec_mode=exec.
+	URL string
+	// Schema is where the tables are; it is made where it is missing. Default: registration.
+	Schema string
+	// Pool is how many connections a node has at most, beside one for each realm by which it
+	// hears of other nodes' acts. Default: 16.
+	Pool int
+	// NoCache has every look-up ask the database: nothing may be remembered.
+	NoCache bool
+	// Grace is for how long what is remembered counts while the database can't be reached;
+	// 0: for the second in which that isn't noticed. Then nothing is known. A node that does
+	// reach it asks for each session once it has not heard of the others for a second.
+	Grace time.Duration
+}
+
+// DefaultSchema and DefaultPool are those of Options; MaxGrace bounds its Grace.
+const (
+	DefaultSchema = "registration"
+	DefaultPool   = 16
+	MaxGrace      = 10 * time.Minute
+)
+
+// patience is for how long anything waits for the database, so that whoever asks has an answer
+// within 5 s.
+const patience = 4 * time.Second
+
+// schemaVersion is that of schema.sql. A newer one is refused.
+const schemaVersion = 1
+
+//go:embed schema.sql
+var schema string
+
+// Check says what is wrong with the options, without connecting. The error has nothing of
+// the URL.
+func (o *Options) Check() error {
+	_, err := o.config()
+	return err
+}
+
+func (o *Options) config() (*pgxpool.Config, error) {
+	switch {
+	case strings.TrimSpace(o.URL) == "":
+		return nil, errors.New("the database has no URL; write store postgres postgres://user:password@host/name, or {env.DATABASE_URL} with that variable set")
+	case len(o.Schema) > 63 || strings.ContainsRune(o.Schema, 0):
+		return nil, errors.New("the name of a schema has up to 63 bytes")
+	case o.Pool != 0 && (o.Pool < 2 || o.Pool > 1000):
+		return nil, errors.New("a pool has 2 to 1000 connections")
+	case o.Grace < 0 || o.Grace > MaxGrace:
+		return nil, fmt.Errorf("grace is 0 to %v", MaxGrace)
+	}
+	c, err := pgxpool.ParseConfig(o.URL)
+	if err != nil { // it has parts of the URL, where a password may be in the wrong place
+		return nil, errors.New("the URL of the database can't be read; it looks like postgres://user:password@host:5432/name?sslmode=verify-full, with what is special in a password percent-encoded")
+	}
+	if c.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {
+		return nil, errors.New("default_query_exec_mode=simple_protocol is unsafe; behind PgBouncer use exec")
+	}
+	c.MaxConns = DefaultPool
+	if o.Pool > 0 {
+		c.MaxConns = int32(o.Pool) //nolint:gosec // at most 1000
+	}
+	c.ConnConfig.ConnectTimeout = patience
+	c.MaxConnIdleTime = 5 * time.Minute
+	c.PingTimeout = time.Second // of one that has been idle: the next may live
+	c.ConnConfig.RuntimeParams["application_name"] = "caddy-registration"
+	return c, nil
+}
+
+// A DB is a database in which realms are. It may be used by several goroutines.
+type DB struct {
+	pool   *pgxpool.Pool
+	schema string
+	texts  sync.Map                 // of statements, with the schema filled in
+	fields atomic.Pointer[[]string] // by which accounts are looked for
+	cache  bool
+	grace  time.Duration
+
+	mu     sync.Mutex
+	realms map[string]*shared
+}
+
+// Open connects to a database, and makes or brings up to date the tables. A schema of a later
+// version is store.ErrNewerSchema.
+func Open(ctx context.Context, o Options) (*DB, error) {
+	c, err := o.config()
+	if err != nil {
+		return nil, err
+	}
+	if o.Schema == "" {
+		o.Schema = DefaultSchema
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("the database: %w", err)
+	}
+	db := &DB{pool: pool, schema: pgx.Identifier{o.Schema}.Sanitize(), realms: map[string]*shared{}, cache: !o.NoCache, grace: o.Grace}
+	db.fields.Store(new([]string))
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	if err := db.migrate(ctx, o.Schema); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return db, nil
+}
+
+// Look says, without writing anything, why a database can't be used. One whose tables are
+// missing can.
+func Look(ctx context.Context, o Options) error {
+	c, err := o.config()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	conn, err := pgx.ConnectConfig(ctx, c.ConnConfig)
+	if err != nil {
+		return unreachable(err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written
+	if o.Schema == "" {
+		o.Schema = DefaultSchema
+	}
+	var version int
+	err = conn.QueryRow(ctx, `SELECT version FROM `+pgx.Identifier{o.Schema, "schema"}.Sanitize()).Scan(&version)
+	var e *pgconn.PgError
+	switch {
+	case errors.As(err, &e) && (e.Code == "42P01" || e.Code == "3F000"): // no such table, no such schema
+		return nil
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil
+	case err != nil:
+		return fmt.Errorf("the database: %w", err)
+	case version > schemaVersion:
+		return newer(version)
+	}
+	return nil
+}
+
+// unreachable tells a server that doesn't answer, or not yet, from one that refuses us.
+func unreachable(err error) error {
+	var refused *pgconn.PgError
+	if errors.As(err, &refused) && !strings.HasPrefix(refused.Code, "57P") { // 57P03: it is starting up
+		return fmt.Errorf("the database: %w", err)
+	}
+	return fmt.Errorf("%w: the database: %w", store.ErrUnreachable, err)
+}
+
+func newer(version int) error {
+	return fmt.Errorf("the tables have version %d, this plugin knows up to %d: %w", version, schemaVersion, store.ErrNewerSchema)
+}
+
+// migrate makes the tables, once, whichever node comes first.
+func (db *DB) migrate(ctx context.Context, name string) error {
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, "caddy-registration "+name); err != nil {
+			return err
+		}
+		var there bool
+		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM information_schema.tables WHERE table_schema = $1 AND table_name = 'schema')`, name).Scan(&there); err != nil {
+			return err
+		}
+		version := 0
+		if there {
+			if err := tx.QueryRow(ctx, db.sql(`SELECT version FROM ~schema`)).Scan(&version); err != nil && !errors.Is(err, pgx.ErrNoRows) {
+				return err
+			}
+		}
+		switch {
+		case version == schemaVersion:
+			return nil
+		case version > schemaVersion:
+			return newer(version)
+		}
+		steps := []string{`CREATE SCHEMA IF NOT EXISTS ` + db.schema, `CREATE TABLE IF NOT EXISTS ~schema (version integer NOT NULL)`}
+		steps = append(steps, strings.Split(schema, ";\n")...)
+		for _, step := range append(steps, fmt.Sprintf(`INSERT INTO ~schema VALUES (%d)`, schemaVersion)) {
+			if strings.TrimSpace(step) == "" {
+				continue
+			}
+			if _, err := tx.Exec(ctx, db.sql(step)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	var refused *pgconn.PgError
+	switch {
+	case err == nil, errors.Is(err, store.ErrNewerSchema):
+		return err
+	case errors.As(err, &refused) && refused.Code == "42501":
+		return fmt.Errorf("the tables of the database can't be made: %w; make the schema %s and give it to this user: CREATE SCHEMA %s AUTHORIZATION <user>", err, db.schema, db.schema)
+	case errors.As(err, &refused):
+		return fmt.Errorf("the tables of the database: %w", err)
+	}
+	return unreachable(err)
+}
+
+// sql is a statement with the schema in place of each ~.
+func (db *DB) sql(text string) string {
+	if full, ok := db.texts.Load(text); ok {
+		return full.(string)
+	}
+	full := strings.ReplaceAll(text, "~", db.schema+".")
+	db.texts.Store(text, full)
+	return full
+}
+
+// Store opens the store of a realm.
+func (db *DB) Store(ctx context.Context, realm string) (*Store, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var id int32
+	// Not ON CONFLICT DO UPDATE: that would wait for whoever acts just now.
+	_, err := db.pool.Exec(ctx, db.sql(`INSERT INTO ~realms (name) VALUES ($1) ON CONFLICT DO NOTHING`), realm)
+	if err == nil {
+		err = db.pool.QueryRow(ctx, db.sql(`SELECT id FROM ~realms WHERE name = $1`), realm).Scan(&id)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("the database: %w", err)
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	sh := db.realms[realm]
+	if sh == nil {
+		sh = &shared{db: db, realm: id}
+		db.realms[realm] = sh
+	}
+	return &Store{db: db, realm: id, shared: sh}, nil
+}
+
+// Close closes all connections. Its stores have to be closed before.
+func (db *DB) Close() { db.pool.Close() }
