@@ -54,8 +54,8 @@ func (g *guardedRequest) once() error {
 	if g.req.Header["Cookie"] = g.sent; g.sent == nil {
 		delete(g.req.Header, "Cookie")
 	}
-	if g.req.Header["Authorization"] = g.authorization; g.authorization == nil {
-		delete(g.req.Header, "Authorization")
+	if g.authorization != nil { // the guard takes it off
+		g.req.Header["Authorization"] = g.authorization
 	}
 	return g.site.Guard.ServeHTTP(g.w, g.req, servedOK)
 }

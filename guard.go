@@ -238,7 +238,8 @@ func (g *Guard) lets(u *store.User) bool {
 // signInFirst sends a browser to the sign-in page and tells anything else 401.
 // who is signed in, but has not shown what the guard asks for; nil: nobody is.
 func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, who *session.Principal, origin string) error {
-	if token.Within(originalURI(req)) { // it counts for nothing there, but the log would keep it
+	asked := originalURI(req)
+	if token.Within(asked) { // it counts for nothing there, but the log would keep it
 		r.SkipLog(req)
 	}
 	target, blind := g.LoginURL, g.around.Load().blind(req.Host)
@@ -257,7 +258,7 @@ func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, 
 	}
 	if target != "" && why == "" {
 		var leads bool
-		if target, leads = web.OutOfCircle(target, originalURI(req), req.Host); !leads {
+		if target, leads = web.OutOfCircle(target, asked, req.Host); !leads {
 			why = "the sign-in page that require_login leads to is guarded itself, or sign-in pages lead to one another, so nobody can sign in there: " +
 				"give require_login a matcher that leaves the page out, or another login_url"
 		}
@@ -272,7 +273,7 @@ func (g *Guard) signInFirst(w http.ResponseWriter, req *http.Request, r *realm, 
 		if g.LoginURL == "" {
 			target = web.WithParam(target, web.ParamElsewhere, "1")
 		}
-	} else if wanted := r.wanted(req, target); wanted != "" {
+	} else if wanted := r.wanted(req, asked, target); wanted != "" {
 		target = web.WithParam(target, sign.ParamNext, wanted)
 	}
 	h := w.Header()
@@ -294,12 +295,13 @@ func (g *Guard) standsBefore(w http.ResponseWriter, req *http.Request, r *realm,
 	return r.refuse(w, req, nil, refusal.New(refusal.CodeNotAuthenticated), origin)
 }
 
-// wanted is the `next` that a sign-in page is given: where the person wanted to go.
+// wanted is the `next` that a sign-in page is given: where the person wanted to go, which is
+// the address that he asked for.
 // A page on another host needs it with its origin. That is the request's, if it is
 // one that the realm sends anybody to: the request's Host alone decides nothing.
 // Else, and where it is longer than one that is followed, it is left out.
-func (r *realm) wanted(req *http.Request, page string) string {
-	uri := web.EscapeNext(originalURI(req))
+func (r *realm) wanted(req *http.Request, asked, page string) string {
+	uri := web.EscapeNext(asked)
 	if u, err := url.Parse(page); err == nil && u.Host == "" {
 		if len(uri) > web.MaxNext {
 			return ""
