@@ -13,9 +13,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/pquerna/otp/totp"
 	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/pgtest"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/store/postgres"
@@ -137,36 +139,52 @@ func TestFaultNodesDatabaseAway(t *testing.T) {
 	sitetest.FaultResult(t, "PostgreSQL says nothing while 7 kinds of requests come", "503 with Retry-After within 5 s, who is known stays in, nothing done later", "held; the slowest after "+slowest.Round(100*time.Millisecond).String())
 }
 
-// Of a hundred who want one thing on two nodes at once, one has it.
-func TestOneOfManyOnTwoNodesHasIt(t *testing.T) {
+// A pair is two nodes of one site: one database, and connections of its own for each.
+type pair struct {
+	t     *testing.T
+	nodes []*sitetest.Site
+}
+
+func twoNodes(t *testing.T, with ...func(*registration.Settings)) *pair {
+	t.Helper()
 	server := inPostgres(t)
 	path := filepath.Join(t.TempDir(), "registration.db")
-	settings := func(s *registration.Settings) { s.Register.Mode = "open" }
-	one := sitetest.NewAt(t, path, sitetest.WithJWT, settings)
+	open := append(with, func(s *registration.Settings) { s.Register.Mode = "open" })
+	one := sitetest.NewAt(t, path, open...)
 	t.Setenv("REGISTRATION_STORE", server.URL()+"&application_name=two") // a pool of its own
-	two := sitetest.NewAt(t, path, sitetest.WithJWT, settings)
-	nodes := []*sitetest.Site{one, two}
-	racing := func(ask func(s *sitetest.Site, i int) *sitetest.Answer) map[int]int {
-		return sitetest.RaceOf(100, func(i int) int { return ask(nodes[i%2], i).StatusCode })
+	return &pair{t, []*sitetest.Site{one, sitetest.NewAt(t, path, open...)}}
+}
+
+// racing has n ask at once, half of them each node, and counts what they are answered.
+func (p *pair) racing(n int, ask func(s *sitetest.Site, i int) *sitetest.Answer) map[int]int {
+	return sitetest.RaceOf(n, func(i int) int { return ask(p.nodes[i%2], i).StatusCode })
+}
+
+// mailed is the link of the next mail, whichever node sends it.
+func (p *pair) mailed() sitetest.Data {
+	p.t.Helper()
+	select {
+	case m := <-p.nodes[0].Mailer.Sent:
+		return sitetest.LinkOf(m, p.t)
+	case m := <-p.nodes[1].Mailer.Sent:
+		return sitetest.LinkOf(m, p.t)
+	case <-time.After(sitetest.Patience):
+		p.t.Fatal("no mail came")
+		return nil
 	}
+}
+
+// Of a hundred who want one thing on two nodes at once, one has it.
+func TestOneOfManyOnTwoNodesHasIt(t *testing.T) {
+	p := twoNodes(t, sitetest.WithJWT)
+	one, two := p.nodes[0], p.nodes[1]
 	// A name, by a hundred addresses.
-	require.Equal(t, map[int]int{201: 1, 400: 99}, racing(func(s *sitetest.Site, i int) *sitetest.Answer {
+	require.Equal(t, map[int]int{201: 1, 400: 99}, p.racing(100, func(s *sitetest.Site, i int) *sitetest.Answer {
 		return s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("ada"), sitetest.Data{"email": fmt.Sprintf("ada%d@example.org", i)}))
 	}))
-	mailed := func() sitetest.Data {
-		select {
-		case m := <-one.Mailer.Sent:
-			return sitetest.LinkOf(m, t)
-		case m := <-two.Mailer.Sent:
-			return sitetest.LinkOf(m, t)
-		case <-time.After(sitetest.Patience):
-			t.Fatal("no mail came")
-			return nil
-		}
-	}
 	// Its link: who follows it again is told that it is used, but nothing happens twice.
-	link := mailed()
-	counts := racing(func(s *sitetest.Site, _ int) *sitetest.Answer {
+	link := p.mailed()
+	counts := p.racing(100, func(s *sitetest.Site, _ int) *sitetest.Answer {
 		return s.Browser().Post("/accounts/verify-registration", link)
 	})
 	require.Equal(t, 1, counts[200], "%v", counts)
@@ -174,16 +192,79 @@ func TestOneOfManyOnTwoNodesHasIt(t *testing.T) {
 	res := two.Browser().Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password})
 	require.Equal(t, http.StatusOK, res.StatusCode, res.Text)
 	refresh := res.JSON(t)["refresh_token"]
-	counts = racing(func(s *sitetest.Site, _ int) *sitetest.Answer {
+	counts = p.racing(100, func(s *sitetest.Site, _ int) *sitetest.Answer {
 		return s.Browser().Post("/accounts/refresh-token", sitetest.Data{"refresh_token": refresh})
 	})
 	require.Equal(t, 1, counts[200], "%v", counts)
 	// A link to a new password.
 	require.Equal(t, http.StatusOK, one.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"}).StatusCode)
-	link = mailed()
-	counts = racing(func(s *sitetest.Site, i int) *sitetest.Answer {
+	link = p.mailed()
+	counts = p.racing(100, func(s *sitetest.Site, i int) *sitetest.Answer {
 		word := fmt.Sprintf("%s %d", sitetest.Password, i)
 		return s.Browser().Post("/accounts/reset-password", sitetest.With(link, sitetest.Data{"password": word, "password_confirm": word}))
 	})
 	require.Equal(t, map[int]int{200: 1, 400: 99}, counts)
+}
+
+// An address is one account's, an invitation for five lets five in, a recovery code lets in
+// once, over two nodes too.
+func TestWhatIsGoodOnceOnTwoNodes(t *testing.T) {
+	t.Run("an address", func(t *testing.T) {
+		p := twoNodes(t)
+		sign := func(s *sitetest.Site, i int) *sitetest.Answer {
+			return s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer(fmt.Sprintf("ada%d", i)), sitetest.Data{"email": "ada@example.org"}))
+		}
+		require.Equal(t, map[int]int{201: 20}, p.racing(20, sign), "nobody is told")
+		links := make([]sitetest.Data, 20)
+		for i := range links {
+			links[i] = p.mailed()
+		}
+		require.Equal(t, map[int]int{200: 1, 400: 19}, p.racing(20, func(s *sitetest.Site, i int) *sitetest.Answer {
+			return s.Browser().Post("/accounts/verify-registration", links[i])
+		}), "the first to confirm has it")
+		holders := 0
+		for i := range links {
+			u, err := p.nodes[i%2].Accounts.Lookup(t.Context(), fmt.Sprintf("ada%d", i))
+			require.NoError(t, err)
+			if u.IsActive && u.EmailVerified && !u.EmailPending {
+				holders++
+			}
+		}
+		require.Equal(t, 1, holders)
+	})
+	t.Run("an invitation", func(t *testing.T) {
+		p := twoNodes(t, sitetest.NoVerification)
+		_, link, err := p.nodes[0].Accounts.Invite(t.Context(), account.NewInvitation{Uses: 5})
+		require.NoError(t, err)
+		u, err := url.Parse(link)
+		require.NoError(t, err)
+		invitation := u.Query().Get("invitation")
+		counts := p.racing(100, func(s *sitetest.Site, i int) *sitetest.Answer {
+			return s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer(fmt.Sprintf("guest%d", i)), sitetest.Data{"invitation": invitation}))
+		})
+		require.Equal(t, map[int]int{201: 5, 403: 95}, counts)
+	})
+	t.Run("a recovery code", func(t *testing.T) {
+		p := twoNodes(t)
+		one := p.nodes[0]
+		one.Member("ada")
+		b := one.SignedIn("ada")
+		secret := b.Post("/accounts/enrol-totp", sitetest.Data{}).JSON(t)["secret"].(string)
+		code, err := totp.GenerateCode(secret, time.Unix(0, one.Now.Load()))
+		require.NoError(t, err)
+		res := b.Post("/accounts/confirm-totp", sitetest.Data{"code": code})
+		require.Equal(t, http.StatusCreated, res.StatusCode, res.Text)
+		recovery := res.JSON(t)["recovery_codes"].([]any)[0]
+		browsers, bodies := make([]*sitetest.Browser, 20), make([]sitetest.Data, 20)
+		for i := range browsers {
+			browsers[i] = p.nodes[i%2].Browser()
+			res := browsers[i].Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password})
+			bodies[i] = sitetest.Data{"challenge": res.JSON(t)["challenge"], "recovery_code": recovery}
+		}
+		counts := p.racing(20, func(_ *sitetest.Site, i int) *sitetest.Answer {
+			return browsers[i].Post("/accounts/login-factor", bodies[i])
+		})
+		require.Equal(t, 1, counts[200], "%v", counts)
+		require.Equal(t, 19, counts[400]+counts[429], "%v", counts)
+	})
 }
