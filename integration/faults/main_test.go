@@ -13,6 +13,7 @@ func TestMain(m *testing.M) {
 	if code, is := beProbe(); is {
 		os.Exit(code)
 	}
+	beCaddyThatHears()
 	os.Exit(served.Main(m))
 }
 

@@ -162,8 +162,11 @@ func TestFaultKilledWithWebhooks(t *testing.T) {
 // allUsers are the ids of all accounts.
 func allUsers(t *testing.T, s *served.Server) map[string]bool {
 	t.Helper()
-	out, err := s.Command("registration", "list", "--json", "--config", s.ConfigFile()).Output()
-	require.NoError(t, err)
+	var errs strings.Builder
+	list := s.Command("registration", "list", "--json", "--config", s.ConfigFile())
+	list.Stderr = &errs
+	out, err := list.Output()
+	require.NoError(t, err, errs.String())
 	all := map[string]bool{}
 	for line := range strings.Lines(string(out)) {
 		var u struct{ ID uuid.UUID }

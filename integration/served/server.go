@@ -56,6 +56,7 @@ type Server struct {
 	Values      map[string]string // for [[name]] in configurations
 	WorkDir     string
 	Env         []string // more of the environment
+	Program     string   // another Caddy than the one that was built; "": that
 	Log         *logBuffer
 	Cmd         *exec.Cmd
 	Done        chan struct{} // closed when the process has ended
@@ -138,7 +139,11 @@ func (s *Server) Configure(caddyfile string) {
 
 // Command is a Caddy command in the server's own surroundings.
 func (s *Server) Command(args ...string) *exec.Cmd {
-	cmd := exec.Command(caddyBin, args...)
+	program := caddyBin
+	if s.Program != "" {
+		program = s.Program
+	}
+	cmd := exec.Command(program, args...)
 	cmd.Dir = s.WorkDir
 	cmd.Env = append(os.Environ(),
 		"HOME="+s.Dir, "XDG_DATA_HOME="+filepath.Join(s.Dir, "data"), "XDG_CONFIG_HOME="+filepath.Join(s.Dir, "config"))

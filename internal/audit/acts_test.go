@@ -311,7 +311,8 @@ func webhookOff(s *sitetest.Site) any {
 	require.NoError(s.T, s.Accounts.Store.Update(s.T.Context(), func(tx store.Tx) error {
 		raw, err := tx.Value("webhooks")
 		require.NoError(s.T, err)
-		return tx.PutValue("webhooks", []byte(strings.Replace(string(raw), `"turn":`, `"gone":"2026-11-27T00:00:00Z","turn":`, 1)))
+		// In a turn of its own: else the sender, which was woken, may write over it what it knew.
+		return tx.PutValue("webhooks", []byte(strings.Replace(string(raw), `"turn":`, `"gone":"2026-11-27T00:00:00Z","turn":9`, 1)))
 	}))
 	return nil
 }
