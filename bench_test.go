@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/google/uuid"
+	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
@@ -132,6 +133,28 @@ func BenchmarkGuardHitByToken(b *testing.B) {
 		slices.Sort(ratios)
 		b.ReportMetric(ratios[len(ratios)/2], name+"-median")
 		b.ReportMetric(slices.Min(took[i+1])/slices.Min(took[0]), name+"-minimum")
+	}
+}
+
+// Who comes by a token for programs is known without a byte more on the heap than by a cookie.
+func TestATokenAtTheGuardAllocatesAsACookieDoes(t *testing.T) {
+	var token string
+	g := newGuarded(t, func(br *sitetest.Browser) string {
+		token = br.Post("/accounts/create-token", sitetest.Data{"name": "Program"}).JSON(t)["token"].(string)
+		return br.Cookie["registration"]
+	}, "text/html")
+	g.site.Guard.Basic = true
+	allocs := func() float64 {
+		return testing.AllocsPerRun(1000, func() {
+			if err := g.once(); err != nil || g.w.Status != http.StatusOK {
+				t.Fatal(err, g.w.Status)
+			}
+		})
+	}
+	cookie := allocs()
+	for _, header := range []string{"Bearer " + token, basicAuth("ada", token)} {
+		g.sent, g.authorization = nil, []string{header}
+		require.LessOrEqual(t, allocs(), cookie, header[:6])
 	}
 }
 

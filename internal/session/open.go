@@ -110,7 +110,7 @@ func (s *Live) EndOpen(ctx context.Context, now time.Time) (ended int) {
 // whose is the account of a sign-in that is still good.
 func (s *Live) whose(ctx context.Context, by *store.Session, now time.Time, idle time.Duration) (*store.User, error) {
 	if by.Kind == store.KindProgram {
-		p, err := s.program(ctx, "", by.Hash, now)
+		p, err := s.program(ctx, nil, by.Hash, now)
 		if err != nil {
 			return nil, err
 		}

@@ -34,7 +34,7 @@ type program struct {
 // LookupProgram returns who a token for programs belongs to, or ErrNotFound: the account
 // has the groups that count for the token, and the session is of KindProgram, with the path
 // that it is limited to in Principal.Path.
-func (s *Live) LookupProgram(ctx context.Context, text string, now time.Time) (Principal, error) {
+func (s *Live) LookupProgram(ctx context.Context, text []byte, now time.Time) (Principal, error) {
 	hash, ok := token.Sum(text)
 	if !ok {
 		return Principal{}, store.ErrNotFound
@@ -56,15 +56,15 @@ func (s *Live) LookupProgram(ctx context.Context, text string, now time.Time) (P
 }
 
 // program is a token that is good at now. Of one that is not in memory the checksum is looked
-// at before the store is. text is "" where it has been.
-func (s *Live) program(ctx context.Context, text string, hash store.TokenHash, now time.Time) (*program, error) {
+// at before the store is. text is nil where it has been.
+func (s *Live) program(ctx context.Context, text []byte, hash store.TokenHash, now time.Time) (*program, error) {
 	p, ok := s.programs.Get(hash)
 	if ok {
 		u, remembered := s.users.Get(p.user.ID)
 		ok = remembered && u == p.user
 	}
 	switch {
-	case !ok && text != "" && !token.Whole(text):
+	case !ok && text != nil && !token.Whole(text):
 		return nil, store.ErrNotFound
 	case !ok:
 		var err error

@@ -37,14 +37,14 @@ func New() (text string, hash [32]byte) {
 		body[i] = digits[rest.Int64()]
 	}
 	text = Prefix + string(body)
-	sum := sumOf(text)
+	sum := sumOf([]byte(text))
 	text += string(sum[:])
-	hash, _ = Sum(text)
+	hash, _ = Sum([]byte(text))
 	return text, hash
 }
 
 // Is reports whether a text is meant to be a token for programs, good or not.
-func Is(text string) bool { return strings.HasPrefix(text, Prefix) }
+func Is(text []byte) bool { return len(text) >= len(Prefix) && string(text[:len(Prefix)]) == Prefix }
 
 // Within reports whether a text, such as an address, has a whole token in it.
 func Within(text string) bool {
@@ -54,7 +54,7 @@ func Within(text string) bool {
 			return false
 		}
 		text = text[at:]
-		if Whole(text[:length]) {
+		if Whole([]byte(text[:length])) {
 			return true
 		}
 		text = text[len(Prefix):]
@@ -62,8 +62,9 @@ func Within(text string) bool {
 }
 
 // Sum is the hash of a text that has the form of a token, whatever it ends with: for who has
-// those that are good at hand. Others ask Whole, before they ask a store. It does not allocate.
-func Sum(text string) (hash [32]byte, ok bool) {
+// those that are good at hand. Others ask Whole, before they ask a store. It does not allocate, and
+// takes bytes, so that who has decoded them need not either.
+func Sum(text []byte) (hash [32]byte, ok bool) {
 	if len(text) != length || !Is(text) {
 		return hash, false
 	}
@@ -73,13 +74,13 @@ func Sum(text string) (hash [32]byte, ok bool) {
 }
 
 // Whole reports whether a text of which Sum is ok ends as a token does.
-func Whole(text string) bool {
+func Whole(text []byte) bool {
 	sum := sumOf(text[:length-sumLength])
-	return text[length-sumLength:] == string(sum[:])
+	return string(text[length-sumLength:]) == string(sum[:])
 }
 
 // sumOf is the checksum at the end of a token.
-func sumOf(text string) (sum [sumLength]byte) {
+func sumOf(text []byte) (sum [sumLength]byte) {
 	rest := ^uint32(0) // as crc32.ChecksumIEEE, which puts a copy of the text on the heap
 	for i := range len(text) {
 		rest = crc32.IEEETable[byte(rest&0xff)^text[i]] ^ rest>>8

@@ -21,7 +21,7 @@ func TestTokenIsFoundByItsPattern(t *testing.T) {
 		require.Len(t, text, length)
 		require.False(t, seen[text])
 		seen[text] = true
-		require.True(t, Is(text))
+		require.True(t, Is([]byte(text)))
 		require.Equal(t, text, find.FindString("password = \""+text+"\"\n"))
 		again, ok := hashOf(text)
 		require.True(t, ok)
@@ -34,8 +34,8 @@ func TestTokenIsFoundByItsPattern(t *testing.T) {
 
 // hashOf is the hash of a text that is a token as a whole.
 func hashOf(text string) (hash [32]byte, ok bool) {
-	hash, ok = Sum(text)
-	return hash, ok && Whole(text)
+	hash, ok = Sum([]byte(text))
+	return hash, ok && Whole([]byte(text))
 }
 
 // swapCase makes our digits of those of math/big, which has the small letters first.

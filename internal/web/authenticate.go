@@ -65,7 +65,7 @@ func (r *Realm) byHeader(req *http.Request, a *account.Accounts, strict bool) (p
 	}
 	isToken, isBearer := strings.EqualFold(scheme, "Token"), strings.EqualFold(scheme, "Bearer")
 	if (isToken || isBearer) && !strict {
-		if p, err = r.byProgram(req, a, strings.TrimSpace(token)); err == nil || !errors.Is(err, store.ErrNotFound) {
+		if p, err = r.byProgram(req, a, []byte(strings.TrimSpace(token))); err == nil || !errors.Is(err, store.ErrNotFound) {
 			return p, true, err
 		}
 	}

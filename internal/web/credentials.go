@@ -5,6 +5,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -155,7 +156,7 @@ func (r *Realm) isOurs(pair string) bool {
 
 // byProgram is who a token for programs belongs to: ErrNotFound where it is none, or no
 // good, CodePermissionDenied where it is not good for what the request is for.
-func (r *Realm) byProgram(req *http.Request, a *account.Accounts, text string) (session.Principal, error) {
+func (r *Realm) byProgram(req *http.Request, a *account.Accounts, text []byte) (session.Principal, error) {
 	if !token.Is(text) {
 		return session.Principal{}, store.ErrNotFound
 	}
@@ -207,7 +208,8 @@ const maxBasic = 4 << 10
 // HTTP Basic, with the account's username or e-mail address; else as Authenticate. No
 // other password is good here.
 func (r *Realm) ByBasic(req *http.Request) (session.Principal, error) {
-	name, text, ok := basicOf(req.Header["Authorization"])
+	var short [256]byte
+	name, text, ok := basicOf(req.Header["Authorization"], short[:])
 	a := r.Ready(req.Context())
 	if !ok || a == nil {
 		return session.Principal{}, store.ErrNotFound
@@ -222,32 +224,33 @@ func (r *Realm) ByBasic(req *http.Request) (session.Principal, error) {
 	return p, nil
 }
 
-// basicOf reads HTTP Basic as req.BasicAuth does, of what may be one of ours, with one copy.
-func basicOf(header []string) (name, password string, ok bool) {
+// basicOf reads HTTP Basic as req.BasicAuth does, of what may be one of ours, into raw where
+// that is large enough.
+func basicOf(header []string, raw []byte) (name, password []byte, ok bool) {
 	const scheme = "Basic "
 	if len(header) == 0 || len(header[0]) > maxBasic || len(header[0]) < len(scheme) || !strings.EqualFold(header[0][:len(scheme)], scheme) {
-		return "", "", false
+		return nil, nil, false
 	}
-	var short [256]byte
-	encoded, raw := header[0][len(scheme):], short[:]
+	encoded := header[0][len(scheme):]
 	if n := base64.StdEncoding.DecodedLen(len(encoded)); n > len(raw) {
 		raw = make([]byte, n)
 	}
 	n, err := base64.StdEncoding.Decode(raw, []byte(encoded))
 	if err != nil {
-		return "", "", false
+		return nil, nil, false
 	}
-	return strings.Cut(string(raw[:n]), ":")
+	return bytes.Cut(raw[:n], []byte{':'})
 }
 
 // isNameOf reports whether a name is an account's username, or one of its own addresses.
-func isNameOf(u *store.User, name string) bool {
+func isNameOf(u *store.User, sent []byte) bool {
 	switch { // as most write it, which costs nothing
-	case name == "":
+	case len(sent) == 0:
 		return false
-	case name == u.Username, name == u.Email && !u.EmailPending:
+	case string(sent) == u.Username, string(sent) == u.Email && !u.EmailPending:
 		return true
 	}
+	name := string(sent)
 	if field.UniqueKey(name) == field.UniqueKey(u.Username) {
 		return true
 	}
@@ -261,7 +264,7 @@ func isNameOf(u *store.User, name string) bool {
 func (r *Realm) asker(req *http.Request, e *Endpoint, page bool) (session.Principal, error) {
 	if e.Programs && isRead(req) && !page {
 		if scheme, text, ok := strings.Cut(req.Header.Get("Authorization"), " "); ok && (strings.EqualFold(scheme, "Token") || strings.EqualFold(scheme, "Bearer")) {
-			p, err := r.byProgram(req, r.Accounts.Load(), strings.TrimSpace(text))
+			p, err := r.byProgram(req, r.Accounts.Load(), []byte(strings.TrimSpace(text)))
 			if refused := (*refusal.Error)(nil); errors.As(err, &refused) && refused.Code == refusal.CodePermissionDenied {
 				err = refusal.New(refusal.CodeNotAuthenticated)
 			}
