@@ -15,6 +15,15 @@ type Ahead struct {
 	Values    []string
 }
 
+// Add names what another hint names, too.
+func (a *Ahead) Add(more *Ahead) {
+	a.Users = append(a.Users, more.Users...)
+	a.Sessions = append(a.Sessions, more.Sessions...)
+	a.Keys = append(a.Keys, more.Keys...)
+	a.LeftNames = append(a.LeftNames, more.LeftNames...)
+	a.Values = append(a.Values, more.Values...)
+}
+
 // In gives the hint to a transaction, at the beginning of its act.
 func (a *Ahead) In(tx Tx) {
 	if reader, ok := tx.(interface{ ReadAhead(*Ahead) }); ok {

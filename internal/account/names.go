@@ -170,8 +170,8 @@ func (a *Accounts) claimName(tx store.Tx, u *store.User) error {
 	return err
 }
 
-// ahead is what the act that makes an account asks for.
-func (a *Accounts) ahead(u *store.User) *store.Ahead {
+// Ahead is what the act that makes an account asks for.
+func (a *Accounts) Ahead(u *store.User) *store.Ahead {
 	ahead := &store.Ahead{Users: []uuid.UUID{u.ID}, Values: []string{waitingClockValue}}
 	for _, f := range a.Policy.Fields.Unique { // what one field has is looked for in the others, too
 		for _, other := range a.Policy.Fields.Unique {

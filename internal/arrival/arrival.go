@@ -44,6 +44,8 @@ type Arrival struct {
 	Whole *store.User
 	// hash is what is kept of the password, once it has been made.
 	hash string
+	// made is the id that it gets where it brings none of ours, the same however often it is read.
+	made uuid.UUID
 }
 
 // A Fate is what becomes of an arrival.
@@ -206,6 +208,7 @@ func (i *Run) Take(ctx context.Context, batch []*Arrival) (outcomes []Outcome, e
 	err = i.do(ctx, func(tx store.Tx, write bool) error {
 		outcomes = nil
 		clear(claims)
+		i.ahead(tx, batch)
 		for _, r := range batch {
 			d := i.decide(tx, r, claims)
 			if d.err == nil && d.user != nil && write {

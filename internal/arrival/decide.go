@@ -56,6 +56,22 @@ func (i *Run) read(tx store.Tx, r *Arrival, d *decision) (*store.User, refusal.F
 	return u, errs
 }
 
+// ahead has the store read at once what is going to be decided about: on a server, row by row
+// would hold up everybody else's acts for as long as the round trips take.
+func (i *Run) ahead(tx store.Tx, batch []*Arrival) {
+	var all store.Ahead
+	for _, r := range batch {
+		var d decision
+		if u, _ := i.read(tx, r, &d); d.err == nil {
+			all.Add(i.a.Ahead(u))
+		}
+	}
+	if t, ok := tx.(*account.Txn); ok {
+		tx = t.Tx
+	}
+	all.In(tx)
+}
+
 // whole is the account of an arrival that is one of our own exports.
 func (i *Run) whole(r *Arrival, errs *refusal.FieldErrors) *store.User {
 	u := *r.Whole
@@ -147,8 +163,13 @@ func (i *Run) identify(tx store.Tx, r *Arrival, u *store.User) (err error) {
 			return nil
 		}
 	}
-	u.ID, err = uuid.NewV7()
-	return err
+	if r.made == uuid.Nil {
+		if r.made, err = uuid.NewV7(); err != nil {
+			return err
+		}
+	}
+	u.ID = r.made
+	return nil
 }
 
 // groups are those of the file and that of the run.

@@ -215,6 +215,7 @@ func TestUnknownKeyIDsAreCheap(t *testing.T) {
 
 // Neither kind of token is in the store, nor the private key.
 func TestStoreHoldsNoTokens(t *testing.T) {
+	sitetest.Embedded(t)
 	path := filepath.Join(t.TempDir(), "registration.db")
 	s := sitetest.NewAt(t, path, sitetest.WithJWT, func(s *registration.Settings) { s.Secrets = []string{"a secret that is kept elsewhere"} })
 	s.Member("ada")

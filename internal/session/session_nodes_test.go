@@ -67,9 +67,9 @@ func TestFaultNodesHonourWhatHasEnded(t *testing.T) {
 	}{
 		"connected":                              {func() {}, time.Second, false}, // 100 ms are promised; a busy machine has more
 		"half a second away":                     {func() { proxy.Delay(250 * time.Millisecond) }, 3 * time.Second, false},
-		"half-open":                              {proxy.HalfOpen, grace + time.Second, false},
-		"cut off":                                {func() { proxy.Swallow(true) }, grace + time.Second, true},
-		"cut off, and its connections are reset": {func() { proxy.Reset(); proxy.Swallow(true) }, grace + time.Second, true},
+		"half-open":                              {proxy.HalfOpen, grace + 4*time.Second, false},
+		"cut off":                                {func() { proxy.Swallow(true) }, grace + 4*time.Second, true},
+		"cut off, and its connections are reset": {func() { proxy.Reset(); proxy.Swallow(true) }, grace + 4*time.Second, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			look, end := signIn()

@@ -37,6 +37,7 @@ func (c *copied) Backup(context.Context) (*store.Backup, error) { return c.backu
 type plainStore struct{ store.Store }
 
 func TestBackupRoute(t *testing.T) {
+	sitetest.Embedded(t)
 	s := sitetest.New(t)
 	s.Member("ada")
 	server := ownerOf(s, nil)
