@@ -59,6 +59,8 @@ type MailData struct {
 	Time, Device, Address string
 	// Tokens: tokens for programs go on, in the mail about a new password.
 	Tokens bool
+	// First: the account has no password, in a mail whose link sets one.
+	First bool
 	// Gone: the address that is written to is no longer one of the account's, in the mail
 	// which says that a way back was used.
 	Gone bool
@@ -201,7 +203,7 @@ func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error)
 			r.Of[in.Name][kind] = t
 			sample := MailData{Loc: in, Site: "example.com", Host: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Code: "123456", Period: "7 days", Date: "1 January 2026", Email: "ada@example.com", Factor: string(store.FactorTOTP), Time: "1 January 2026, 10:00 UTC", Device: "Firefox, Linux", Address: "192.0.2.1", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}, Paragraphs: []string{"…"}, Waiting: []string{"bob"}, SignedUp: []string{"eve"}, More: true, Logo: &MailLogo{}, changes: account.EmailAdded + " ada@example.org"}
 			if _, _, _, err := t.Render(sample); err != nil {
-				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Host, .Link, .UserID, .Timestamp, .Signature, .Code, .Period, .Date, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Factor, .Time, .Device, .Address, .Circumstances, .Changes, .Gone, .Tokens, .Paragraphs, .Waiting, .SignedUp, .More, .Logo, .Accent, .OnAccent, .AccentDark, .OnAccentDark, .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
+				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Host, .Link, .UserID, .Timestamp, .Signature, .Code, .Period, .Date, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Factor, .Time, .Device, .Address, .Circumstances, .Changes, .First, .Gone, .Tokens, .Paragraphs, .Waiting, .SignedUp, .More, .Logo, .Accent, .OnAccent, .AccentDark, .OnAccentDark, .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
 			}
 		}
 	}
@@ -306,6 +308,8 @@ func (r *Renderer) fill(data *MailData, m *store.Mail, u *store.User) error {
 		data.Date = data.Loc.Moment(u.LeavesAt.Format(time.RFC3339))
 	case store.MailFactorAdded, store.MailFactorRemoved:
 		data.Factor = string(typeOf(u, m.Factor))
+	case store.MailResetPassword, store.MailResetByOwner, store.MailSetPassword:
+		data.First = u.PasswordHash == ""
 	case store.MailPasswordChanged:
 		data.Tokens = len(u.ProgramTokens) > 0
 	case store.MailEmailsChanged:

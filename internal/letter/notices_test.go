@@ -4,6 +4,7 @@ package letter_test
 
 import (
 	"html"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/letter"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -125,4 +127,53 @@ func TestNoticesShowNoHeader(t *testing.T) {
 	m := s.Notice()
 	require.NotContains(t, m.Text+m.HTML, "evil")
 	require.Contains(t, m.Text, "Device: not known\n")
+}
+
+// linkIn is the path of the link in a mail.
+var linkIn = regexp.MustCompile(`/accounts/(re)?set-password/\S+`)
+
+// Who has no password so far is told of a first one, whoever asks for the mail, in every
+// language; so is he by the page that its link opens.
+func TestMailOfAFirstPassword(t *testing.T) {
+	for _, resets := range []bool{true, false} {
+		s := sitetest.New(t, func(s *registration.Settings) { s.ResetPassword.Enabled = &resets })
+		id := s.Member("ada")
+		s.Set(id, func(u *store.User) { u.PasswordHash, u.LastLogin = "", time.Now() })
+		if resets {
+			require.Equal(t, 200, s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"}).StatusCode)
+			m := s.Mail()
+			require.Equal(t, "Set a password at example.com", m.Subject)
+			for _, text := range []string{m.Text, m.HTML} {
+				require.Contains(t, strings.Join(strings.Fields(text), " "), "Your account has none so far.")
+				require.Contains(t, strings.Join(strings.Fields(text), " "), "Your account stays without a password.")
+			}
+		}
+		require.NoError(t, s.Accounts.MailResetLink(t.Context(), s.Stored(id)))
+		m := s.Mail()
+		require.Equal(t, "Set a password at example.com", m.Subject)
+		require.Contains(t, strings.Join(strings.Fields(m.Text), " "), "Your account has no password so far.")
+		require.NotContains(t, m.Text+m.HTML, "new password")
+		require.Contains(t, s.Browser().LikeBrowser().Get(linkIn.FindString(m.Text)).Text, "<h1>Set the password</h1>")
+		s.Set(id, func(u *store.User) { u.PasswordHash = "$argon2id$" })
+		require.NoError(t, s.Accounts.MailResetLink(t.Context(), s.Stored(id)))
+		m = s.Mail()
+		require.Equal(t, "Set a new password at example.com", m.Subject)
+		require.Contains(t, s.Browser().LikeBrowser().Get(linkIn.FindString(m.Text)).Text, "<h1>Set a new password</h1>")
+	}
+	l := sitetest.English(t)
+	r, err := letter.NewTemplates(sitetest.Letters(sitetest.Resolved(t)), l, "example.com")
+	require.NoError(t, err)
+	for _, locale := range l.Locales {
+		for kind, parts := range map[store.MailKind][]string{store.MailResetPassword: {"text", "not_you"}, store.MailSetPassword: {"sent", "ignore"}} {
+			data := goldenMail(locale)
+			data.First, data.Time, data.Device, data.Address = true, "", "", ""
+			subject, body, page, err := r.Of[locale.Name][kind].Render(data)
+			require.NoError(t, err)
+			for _, part := range append(parts, "subject", "heading", "button") {
+				want, err := locale.Message("mail.first_password."+part, text.Params{"site": "example.com"})
+				require.NoError(t, err)
+				require.Contains(t, strings.Join(strings.Fields(subject+" "+body+" "+html.UnescapeString(page)), " "), strings.Join(strings.Fields(want), " "), "%s %s", locale.Name, part)
+			}
+		}
+	}
 }

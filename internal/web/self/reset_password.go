@@ -27,9 +27,10 @@ func EndpointResetPassword(r *web.Realm) *web.Endpoint {
 			Title: text.Say("page.reset_password.title"), Submit: text.Say("page.reset_password.submit"),
 			Fields: web.NewPasswordFields(s, s.ResetPassword.PasswordConfirm, text.Say("field.new_password"), text.Say("field.new_password_confirm")),
 			Hidden: web.LinkParams, Links: []web.FormLink{web.LinkTo("/send-reset-password-link/", text.Say("link.new_reset_link")), web.LinkToLogin},
-			Complete: func(_ *web.Call, d *web.PageData, owner *store.User) error {
+			Complete: func(c *web.Call, d *web.PageData, owner *store.User) error {
 				if owner != nil {
 					d.Form.Username = web.AccountName(owner)
+					firstPassword(c, d, owner)
 				}
 				return nil
 			},
@@ -47,4 +48,12 @@ func actResetPassword(c *web.Call) (*web.Reply, error) {
 		return nil, err
 	}
 	return &web.Reply{Status: http.StatusOK, Detail: text.Say("detail.password_reset"), User: u, KnownDevice: true}, nil
+}
+
+// firstPassword has the page of a mailed link speak of a password, and of no new one, to who
+// has none so far: he has signed up elsewhere, or signs in with a passkey alone.
+func firstPassword(c *web.Call, d *web.PageData, owner *store.User) {
+	if owner.PasswordHash == "" {
+		d.Title = c.Loc.Text(text.Say("page.reset_password.submit"))
+	}
 }

@@ -29,9 +29,10 @@ func EndpointSetPassword(r *web.Realm) *web.Endpoint {
 			Title: text.Say("page.reset_password.title"), Submit: text.Say("page.reset_password.submit"),
 			Fields: web.NewPasswordFields(s, s.ResetPassword.PasswordConfirm, text.Say("field.new_password"), text.Say("field.new_password_confirm")),
 			Hidden: web.LinkParams, Links: []web.FormLink{web.LinkToLogin},
-			Complete: func(_ *web.Call, d *web.PageData, owner *store.User) error {
+			Complete: func(c *web.Call, d *web.PageData, owner *store.User) error {
 				if owner != nil {
 					d.Form.Username = web.AccountName(owner)
+					firstPassword(c, d, owner)
 				}
 				return nil
 			},
