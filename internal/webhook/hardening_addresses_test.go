@@ -50,6 +50,24 @@ func TestNoPrivateAddressIsReached(t *testing.T) {
 	require.Empty(t, r.got())
 }
 
+// A redirect is a failure, and what it leads to is asked for nothing, wherever that is.
+func TestNoRedirectIsFollowed(t *testing.T) {
+	inside := newReceiver(t)
+	for _, code := range []int{301, 302, 303, 307, 308} {
+		b, r := newBench(t), newReceiver(t)
+		r.answers(status(code, "Location", inside.URL+"/inside"))
+		s := b.sender(b.endpoint(r.URL))
+		b.act("one")
+		_, err := webhook.Steps(s)(t.Context())
+		require.NoError(t, err)
+		require.Len(t, r.got(), 1)
+		all, err := webhook.StatusOf(t.Context(), b.db, s.Endpoints)
+		require.NoError(t, err)
+		require.False(t, all[0].Since.IsZero(), code)
+	}
+	require.Empty(t, inside.got())
+}
+
 // A name that is public when it is looked up first, and this machine the next time, gets
 // nothing out of that: the address that is connected to is looked at.
 func TestRebinding(t *testing.T) {
