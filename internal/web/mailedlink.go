@@ -297,6 +297,12 @@ func (p *pages) Uninvited(w http.ResponseWriter, c *Call, refused *refusal.Error
 		Links: []PageLink{{p.realm.WithNext("/login/", c.Next), c.Loc.Text(text.Say("link.have_account"))}, {p.realm.home(), c.Loc.Text(text.Say("link.home"))}},
 	}
 	d.Links = append(p.realm.LinkToContact(c.Loc), d.Links...)
+	switch { // the front page may be guarded, and is of no use then
+	case p.realm.Options.Register.Mode.OpenToAll():
+		d.Action = &PageLink{p.realm.WithNext("/register/", c.Next), c.Loc.Text(text.Say("link.register"))}
+	case p.realm.Options.Contact != "":
+		d.Action, d.Links = &d.Links[0], d.Links[1:]
+	}
 	p.Write(w, c, status, d)
 }
 

@@ -23,7 +23,7 @@ type Form struct {
 	Fields               []FormField
 	// Hidden are taken from the query into hidden inputs: a mailed link.
 	Hidden []string
-	// Links lead on; from a mailed link's page only where it no longer works.
+	// Links lead on; from a mailed link's page only where it no longer works (see waysOn).
 	Links []FormLink
 	// Retry lead on besides from the page of a refused act, whatever the reason;
 	// asked, from the page that says that a mail was asked for.
@@ -453,6 +453,30 @@ func (r *Realm) LinkToContact(l *text.Locale) []PageLink {
 		return nil
 	}
 	return []PageLink{{r.Options.Contact, l.Text(text.Say("link.contact"))}}
+}
+
+// waysOn are the links below an endpoint's form: below that of a mailed link one that leaves
+// all as it is.
+func (p *pages) waysOn(c *Call, e *Endpoint) []PageLink {
+	switch {
+	case e.Mailed.Purpose == "":
+		return p.links(c, e.Form.Links)
+	case c.Who != nil:
+		return p.links(c, []FormLink{LinkToProfile})
+	}
+	return []PageLink{{p.realm.home(), c.Loc.Text(text.Say("link.home"))}}
+}
+
+// waysOut are links besides from the page of an act that was refused.
+func (p *pages) waysOut(c *Call, e *Endpoint, refused *refusal.Error) []PageLink {
+	out := p.links(c, e.Form.Retry)
+	switch {
+	case refused.Code == refusal.CodeLastAdmin: // there he makes another
+		out = append(out, PageLink{p.realm.Address("/" + OwnerPath + "/"), c.Loc.Text(text.Say("link.admin"))})
+	case slices.Contains(noWayOn, refused.Code) || slices.ContainsFunc(refused.Fields, notLetIn):
+		out = append(out, p.realm.LinkToContact(c.Loc)...)
+	}
+	return out
 }
 
 // notLetIn reports a refusal of whom the owner may let in all the same.

@@ -75,11 +75,7 @@ func (p *pages) Data(c *Call, e *Endpoint, value func(name string) string, refus
 			d.Form.Hidden = append(d.Form.Hidden, PageHidden{name, v})
 		}
 	}
-	if e.Mailed.Purpose == "" {
-		for _, link := range f.Links {
-			d.Links = append(d.Links, PageLink{p.realm.WithNext(link.href, c.Next), l.Text(link.text)})
-		}
-	}
+	d.Links = append(d.Links, p.waysOn(c, e)...)
 	return d
 }
 
@@ -327,10 +323,7 @@ func (p *pages) failed(w http.ResponseWriter, c *Call, e *Endpoint, refusal *ref
 			return
 		}
 	}
-	d.Links = append(d.Links, p.links(c, e.Form.Retry)...)
-	if slices.Contains(noWayOn, refusal.Code) || slices.ContainsFunc(refusal.Fields, notLetIn) {
-		d.Links = append(d.Links, p.realm.LinkToContact(c.Loc)...)
-	}
+	d.Links = append(d.Links, p.waysOut(c, e, refusal)...)
 	p.Write(w, c, status, d)
 }
 
