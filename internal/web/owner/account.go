@@ -6,6 +6,7 @@ package owner
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/device"
@@ -57,6 +58,9 @@ func showAccount(c *Call) (*Shown, error) {
 			{Heading: c.Say("page.admin.last_events"), Table: events},
 		},
 		Links: []web.PageLink{{Href: c.Address("accounts"), Text: c.Say("link.admin_accounts")}},
+	}
+	if t := c.tokens(u); t != nil { // before the events
+		v.Parts = slices.Insert(v.Parts, len(v.Parts)-1, Part{Heading: t.Label, Table: t})
 	}
 	if t := c.linked(u); t != nil {
 		v.Parts = slices.Insert(v.Parts, 3, Part{Heading: t.Label, Text: []string{c.Say("page.admin.unlink_text")}, Table: t})
@@ -143,6 +147,29 @@ func (c *Call) factors(u *store.User) *Table {
 	for i := range u.Factors {
 		f := &u.Factors[i]
 		t.Rows = append(t.Rows, Row{Cells: []Cell{{Text: c.Loc.Text(factorTypes[f.Type])}, {Text: orDash(f.Name)}, {Time: moment(f.Created)}, {Time: moment(f.LastUsed)}}})
+	}
+	return t
+}
+
+// tokens is the table of the tokens for programs; nil: there is none. Signing out everywhere
+// ends them.
+func (c *Call) tokens(u *store.User) *Table {
+	if len(u.ProgramTokens) == 0 {
+		return nil
+	}
+	t := &Table{
+		Label:   c.Say("page.tokens.title"),
+		Columns: []string{c.Say("field.token_name"), c.Say("field.token_path"), c.Say("page.admin.factor_created"), c.Say("page.admin.last_used"), c.Say("field.token_expires")},
+	}
+	at := func(when time.Time) Cell {
+		if when.IsZero() {
+			return Cell{Text: orDash("")}
+		}
+		return Cell{Time: moment(when)}
+	}
+	for i := range u.ProgramTokens {
+		p := &u.ProgramTokens[i]
+		t.Rows = append(t.Rows, Row{Cells: []Cell{{Text: p.Name}, {Text: orDash(p.Path)}, at(p.Created), at(p.LastUsed), at(p.Expires)}})
 	}
 	return t
 }

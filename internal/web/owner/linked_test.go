@@ -106,3 +106,20 @@ func TestUnlinkTheLastWayIn(t *testing.T) {
 	without := newSite(t, []string{"bob"})
 	require.NotContains(t, without.SignedIn("ada").LikeBrowser().Get(pathOf(t, without, "bob", "")+"/").Text, "Linked accounts")
 }
+
+// An account's page has its tokens for programs, without what opens anything by them; signing
+// out everywhere ends them.
+func TestOwnersSeeTokensForPrograms(t *testing.T) {
+	s := newSite(t, []string{"bob"})
+	owner, path := s.SignedIn("ada").LikeBrowser(), pathOf(t, s, "bob", "")
+	require.NotContains(t, owner.Get(path+"/").Text, "Access tokens for programs")
+	made := s.SignedIn("bob").Post("/accounts/create-token", sitetest.Data{"name": "<Calendar>", "path": "/dav", "expires": "2999-12-31"}).JSON(t)["token"].(string)
+	page := owner.Get(path + "/").Text
+	for _, want := range []string{"<h2>Access tokens for programs</h2>", "&lt;Calendar&gt;", "/dav", "1 January 3000"} {
+		require.Contains(t, page, want)
+	}
+	require.NotContains(t, page, made)
+	owner.Follow(owner.Post(pathOf(t, s, "bob", "sign-out")+"/", url.Values{}))
+	require.Empty(t, accountOf(t, s, "bob").ProgramTokens)
+	require.NotContains(t, owner.Get(path+"/").Text, "Access tokens for programs")
+}
