@@ -10,11 +10,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/internal/pgtest"
@@ -192,10 +194,71 @@ func TestANewerSchemaIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	db.Close()
 	require.NoError(t, postgres.Look(t.Context(), o))
-	asAdmin(t, server, `UPDATE "odd ""name".schema SET version = 99`)
+	asAdmin(t, server, `UPDATE "odd ""name".schema SET version = 99, oldest = 99`)
 	require.ErrorIs(t, postgres.Look(t.Context(), o), store.ErrNewerSchema)
 	_, err = postgres.Open(t.Context(), o)
 	require.ErrorIs(t, err, store.ErrNewerSchema)
+}
+
+// A node of a later version changes the tables while one of this is at work: no act of either
+// fails or is lost, this one may be started anew, until a later version that it can't follow.
+func TestFaultNodesOfTwoVersions(t *testing.T) {
+	server := pgtest.Start(t, "fsync=off")
+	older := openStore(t, openDB(t, server, ""), "default")
+	var acts atomic.Int64
+	busy := func(s store.Store, until chan struct{}, wg *sync.WaitGroup) {
+		wg.Go(func() {
+			for {
+				select {
+				case <-until:
+					return
+				default:
+				}
+				if !assert.NoError(t, s.Update(t.Context(), countUp)) {
+					return
+				}
+				acts.Add(1)
+				assert.NoError(t, s.View(t.Context(), func(tx store.Tx) error {
+					_, err := tx.UserByKey("username", "nobody")
+					if errors.Is(err, store.ErrNotFound) {
+						return nil
+					}
+					return err
+				}))
+			}
+		})
+	}
+	until, wg := make(chan struct{}), new(sync.WaitGroup)
+	for range 4 {
+		busy(older, until, wg)
+	}
+	reach := func(n int64) {
+		from := acts.Load()
+		require.Eventually(t, func() bool { return acts.Load() >= from+n || t.Failed() }, time.Minute, time.Millisecond)
+	}
+	reach(50)
+	end := postgres.Later(t, "ALTER TABLE ~users ADD COLUMN later text NOT NULL DEFAULT 'x';\nCREATE TABLE ~later (n integer);\n", 1)
+	newer := openStore(t, openDB(t, server, ""), "default")
+	for range 4 {
+		busy(newer, until, wg)
+	}
+	reach(50)
+	end()
+	busy(openStore(t, openDB(t, server, ""), "default"), until, wg) // the older one, started anew
+	reach(50)
+	close(until)
+	wg.Wait()
+	require.NoError(t, newer.View(t.Context(), func(tx store.Tx) error {
+		n, err := counted(tx)
+		require.Equal(t, acts.Load(), int64(n), "an act is lost, or was done twice")
+		return err
+	}))
+	postgres.Later(t, "", 1) // as above
+	end = postgres.Later(t, "ALTER TABLE ~users DROP COLUMN later;\n", 3)
+	openDB(t, server, "")
+	end()
+	_, err := postgres.Open(t.Context(), postgres.Options{URL: server.URL()})
+	require.ErrorIs(t, err, store.ErrNewerSchema, "that of the version before still looks for what has gone")
 }
 
 // Of many nodes that start at once on an empty database, one makes the tables.

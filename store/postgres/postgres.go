@@ -10,7 +10,6 @@ package postgres
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"strings"
@@ -54,12 +53,6 @@ const (
 // patience is for how long anything waits for the database, so that whoever asks has an answer
 // within 5 s.
 const patience = 4 * time.Second
-
-// schemaVersion is that of schema.sql. A newer one is refused.
-const schemaVersion = 1
-
-//go:embed schema.sql
-var schema string
 
 // Check says what is wrong with the options, without connecting. The error has nothing of
 // the URL.
@@ -152,8 +145,8 @@ func Look(ctx context.Context, o Options) error {
 	if o.Schema == "" {
 		o.Schema = DefaultSchema
 	}
-	var version int
-	err = conn.QueryRow(ctx, `SELECT version FROM `+pgx.Identifier{o.Schema, "schema"}.Sanitize()).Scan(&version)
+	var version, oldest int
+	err = conn.QueryRow(ctx, `SELECT version, oldest FROM `+pgx.Identifier{o.Schema, "schema"}.Sanitize()).Scan(&version, &oldest)
 	var e *pgconn.PgError
 	switch {
 	case errors.As(err, &e) && (e.Code == "42P01" || e.Code == "3F000"): // no such table, no such schema
@@ -162,10 +155,8 @@ func Look(ctx context.Context, o Options) error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("the database: %w", err)
-	case version > schemaVersion:
-		return newer(version)
 	}
-	return nil
+	return refuseNewer(version, oldest)
 }
 
 // unreachable tells a server that doesn't answer, or not yet, from one that refuses us.
@@ -175,56 +166,6 @@ func unreachable(err error) error {
 		return fmt.Errorf("the database: %w", err)
 	}
 	return fmt.Errorf("%w: the database: %w", store.ErrUnreachable, err)
-}
-
-func newer(version int) error {
-	return fmt.Errorf("the tables have version %d, this plugin knows up to %d: %w", version, schemaVersion, store.ErrNewerSchema)
-}
-
-// migrate makes the tables, once, whichever node comes first.
-func (db *DB) migrate(ctx context.Context, name string) error {
-	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, "caddy-registration "+name); err != nil {
-			return err
-		}
-		var there bool
-		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM information_schema.tables WHERE table_schema = $1 AND table_name = 'schema')`, name).Scan(&there); err != nil {
-			return err
-		}
-		version := 0
-		if there {
-			if err := tx.QueryRow(ctx, db.sql(`SELECT version FROM ~schema`)).Scan(&version); err != nil && !errors.Is(err, pgx.ErrNoRows) {
-				return err
-			}
-		}
-		switch {
-		case version == schemaVersion:
-			return nil
-		case version > schemaVersion:
-			return newer(version)
-		}
-		steps := []string{`CREATE SCHEMA IF NOT EXISTS ` + db.schema, `CREATE TABLE IF NOT EXISTS ~schema (version integer NOT NULL)`}
-		steps = append(steps, strings.Split(schema, ";\n")...)
-		for _, step := range append(steps, fmt.Sprintf(`INSERT INTO ~schema VALUES (%d)`, schemaVersion)) {
-			if strings.TrimSpace(step) == "" {
-				continue
-			}
-			if _, err := tx.Exec(ctx, db.sql(step)); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	var refused *pgconn.PgError
-	switch {
-	case err == nil, errors.Is(err, store.ErrNewerSchema):
-		return err
-	case errors.As(err, &refused) && refused.Code == "42501":
-		return fmt.Errorf("the tables of the database can't be made: %w; make the schema %s and give it to this user: CREATE SCHEMA %s AUTHORIZATION <user>", err, db.schema, db.schema)
-	case errors.As(err, &refused):
-		return fmt.Errorf("the tables of the database: %w", err)
-	}
-	return unreachable(err)
 }
 
 // sql is a statement with the schema in place of each ~.
