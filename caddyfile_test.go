@@ -48,3 +48,22 @@ func FuzzCaddyfile(f *testing.F) {
 		require.NoError(t, checked.Check(), "what the Caddyfile's check lets through, JSON's does")
 	})
 }
+
+// The password of a database is in no configuration that is shown: not in the Caddyfile, so not
+// in what caddy adapt makes of it.
+func TestPasswordOfADatabaseIsNotWritten(t *testing.T) {
+	for _, url := range []string{
+		"postgres://caddy:s3cret@db/accounts", "postgresql://:s3cret@/x?host=/run/postgresql", "postgres://db/x?user=a&password=s3cret", "postgres:///x?sslpassword=s3cret",
+		`"host=db user=caddy password=s3cret"`, `"password = 's3cret' host=db"`,
+	} {
+		err := new(registration.PostgresModule).UnmarshalCaddyfile(caddyfile.NewTestDispenser("postgres " + url))
+		require.ErrorContains(t, err, "write {env.DATABASE_URL}", url)
+		require.NotContains(t, err.Error(), "s3cret")
+	}
+	for _, url := range []string{
+		"{env.DATABASE_URL}", "{file./run/secrets/db}", "postgres://caddy:{env.DB_PASSWORD}@db/accounts", "postgres://caddy@db/accounts?passfile=/run/pass", "postgres://caddy:@db/x",
+		"postgres:///x?host=/run/postgresql", `"host=db password={env.DB_PASSWORD}"`, `"host=db passfile=/a:b@c"`, "postgres://db:5432/x?user=a@b",
+	} {
+		require.NoError(t, new(registration.PostgresModule).UnmarshalCaddyfile(caddyfile.NewTestDispenser("postgres "+url)), url)
+	}
+}

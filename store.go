@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -372,6 +373,10 @@ func (m *PostgresModule) Provision(caddy.Context) error {
 	return nil
 }
 
+// literalPassword finds the password in a URL of a database, or in libpq's key=value form, that
+// is no placeholder.
+var literalPassword = regexp.MustCompile(`^\w+://[^/?#@:]*:[^{@/?#][^@/?#]*@|(?:^|[\s?&])(?:ssl)?password\s*=\s*[^{\s]`)
+
 // UnmarshalCaddyfile sets up the store:
 //
 //	store postgres <url> {
@@ -384,6 +389,10 @@ func (m *PostgresModule) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the module's name
 	if d.NextArg() {
 		m.URL = d.Val()
+	}
+	if literalPassword.MatchString(m.URL) {
+		return d.Errf("store postgres: the URL has a password, which caddy adapt would show to whoever it is shown; write {env.DATABASE_URL} and set that variable " +
+			"({$DATABASE_URL} is put in too early), or keep the password in a passfile")
 	}
 	if d.NextArg() {
 		return d.Errf("the store postgres takes one URL; write for example: store postgres {env.DATABASE_URL}")
