@@ -46,7 +46,7 @@ func init() {
 		// Called where Caddy's own command line runs, and nowhere else: a program
 		// that embeds Caddy, or a test, would not know what to make of our arguments.
 		CobraFunc: func(cmd *cobra.Command) {
-			command.AddTo(cmd, connect, storeFile)
+			command.AddTo(cmd, connect, storeFile, storePlace)
 			giveExitCodes(cmd)
 			cmd.AddCommand(&cobra.Command{
 				Use: hashCommand, Short: "Hashes passwords for the server, which starts this by itself", Hidden: true, Args: cobra.NoArgs,
@@ -178,18 +178,29 @@ func locate(flags *command.Flags) (at location, err error) {
 // storeFile finds the file of a realm's store while no server runs. It opens nothing:
 // the file may be damaged.
 func storeFile(ctx context.Context, flags *command.Flags) (string, error) {
-	if _, err := quietly(); err != nil {
-		return "", err
+	at, err := storePlace(ctx, flags)
+	if err == nil && at.Database != nil {
+		err = fmt.Errorf("the store of the realm %s is postgres, not a file; use the tools of its own", flags.Realm)
+	}
+	return at.File, err
+}
+
+// storePlace finds where a realm's store is, or will be, while no server runs, and opens nothing.
+func storePlace(ctx context.Context, flags *command.Flags) (place command.Place, err error) {
+	quiet, err := quietly()
+	if err != nil {
+		return place, err
 	}
 	if flags.Store != "" {
 		if err := flags.StoreAlone(); err != nil {
-			return "", err
+			return place, err
 		}
-		return filepath.Abs(flags.Store)
+		place.File, err = filepath.Abs(flags.Store)
+		return place, err
 	}
 	at, err := locate(flags)
 	if err != nil {
-		return "", err
+		return place, err
 	}
 	setDefault(&flags.Address, at.address)
 	if running, err := dialAdmin(ctx, flags.Address); err == nil {
@@ -197,33 +208,46 @@ func storeFile(ctx context.Context, flags *command.Flags) (string, error) {
 		if flags.Address != caddy.DefaultAdminListen {
 			stop += " --address " + flags.Address
 		}
-		return "", errors.Join(fmt.Errorf("a server runs at %s, and the store of one that runs is not replaced; stop it first, for example by `%s`", flags.Address, stop), running.Close())
+		return place, errors.Join(fmt.Errorf("a server runs at %s, and the store of one that runs is not replaced; stop it first, for example by `%s`", flags.Address, stop), running.Close())
 	}
 	if at.file == "" {
-		return "", errors.New("no server runs here, and there is no configuration: name it by --config, or the store by --store")
+		return place, errors.New("no server runs here, and there is no configuration: name it by --config, or the store by --store")
 	}
 	handler, err := handlerOf(flags.Realm, at.file, at.handlers)
 	if err != nil {
-		return "", err
+		return place, err
 	}
 	var configured struct{ Store json.RawMessage }
 	if err := json.Unmarshal(handler, &configured); err != nil {
-		return "", err
+		return place, err
 	}
 	named := struct{ Module string }{"bbolt"}
-	file := new(BoltModule)
+	file, database := new(BoltModule), new(PostgresModule)
 	if len(configured.Store) > 0 {
-		if err := errors.Join(json.Unmarshal(configured.Store, &named), json.Unmarshal(configured.Store, file)); err != nil {
-			return "", err
+		if err := json.Unmarshal(configured.Store, &named); err != nil {
+			return place, err
 		}
 	}
-	if named.Module != "bbolt" {
-		return "", fmt.Errorf("the store of the realm %s is %s, not a file; use the tools of its own", flags.Realm, named.Module)
+	switch named.Module {
+	case "postgres":
+		if err := errors.Join(json.Unmarshal(configured.Store, database), database.Provision(quiet)); err != nil {
+			return place, err
+		}
+		place.Database = &database.options
+		return place, nil
+	case "bbolt":
+		if len(configured.Store) > 0 {
+			if err := json.Unmarshal(configured.Store, file); err != nil {
+				return place, err
+			}
+		}
+		if place.File, err = file.file(); err != nil {
+			return place, err
+		}
+		file.path = place.File
+		return place, file.checkCaller(at.file)
 	}
-	if file.path, err = file.file(); err != nil {
-		return "", err
-	}
-	return file.path, file.checkCaller(at.file)
+	return place, fmt.Errorf("the store of the realm %s is %s, not a file; use the tools of its own", flags.Realm, named.Module)
 }
 
 // handlerOf is the registration of a realm among those of a configuration.

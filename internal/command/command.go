@@ -92,8 +92,8 @@ asks nothing: write -y where it would ask.
 )
 
 // AddTo gives a command its subcommands.
-func AddTo(parent *cobra.Command, connect Connect, storeFile StoreFile) {
-	c := &common{connect: connect, storeFile: storeFile}
+func AddTo(parent *cobra.Command, connect Connect, storeFile StoreFile, storePlace StorePlace) {
+	c := &common{connect: connect, storeFile: storeFile, storePlace: storePlace}
 	parent.Use, parent.Long, parent.Example = strings.TrimSpace(parent.Use), long, examples
 	f := parent.PersistentFlags()
 	f.StringVar(&c.flags.Address, "address", "", "The `address` of Caddy's admin endpoint, if not the configuration's")
@@ -114,7 +114,7 @@ func AddTo(parent *cobra.Command, connect Connect, storeFile StoreFile) {
 		c.group(), c.enable(), c.disable(), c.signOut(), c.deleteAccounts(),
 	)
 	c.add(parent, "Who may sign up:", c.invite(), c.invitations(), c.revokeInvitation(), c.approve(), c.refuse())
-	c.add(parent, "The server and its store:", c.doctor(), c.mail(), c.webhooks(), c.imports(), c.export(), c.backup(), c.restore(), c.templates())
+	c.add(parent, "The server and its store:", c.doctor(), c.mail(), c.webhooks(), c.imports(), c.export(), c.backup(), c.restore(), c.move(), c.templates())
 	c.add(parent, "", c.help(parent))
 	refuseUnknown(parent)
 }
@@ -209,11 +209,12 @@ func (c *common) help(parent *cobra.Command) *cobra.Command {
 
 // common is what a subcommand needs.
 type common struct {
-	connect   Connect
-	storeFile StoreFile
-	flags     Flags
-	conn      Connection
-	wrote     bool // an act has been done
+	connect    Connect
+	storeFile  StoreFile
+	storePlace StorePlace
+	flags      Flags
+	conn       Connection
+	wrote      bool // an act has been done
 }
 
 // run makes of fn what cobra runs: connected, and with a context that ends at the

@@ -25,7 +25,7 @@ func treeOf(connect Connect, storeFile StoreFile) *cobra.Command {
 
 	parent := &cobra.Command{Use: "registration ", Short: Short}
 	root.AddCommand(parent)
-	AddTo(parent, connect, storeFile)
+	AddTo(parent, connect, storeFile, nil)
 	return parent
 }
 
