@@ -179,11 +179,13 @@ func (s *Store) Load(ctx context.Context, fill func(put func(store.Row) error) e
 	return write()
 }
 
+// keySizes are those of keys that have one.
+var keySizes = map[store.RowKind]int{store.RowAccount: 16, store.RowSession: 32, store.RowMail: 8, store.RowInvitation: 16, store.RowAudit: 8, store.RowLeftName: len(store.NameHash{})}
+
 // load writes one row and what is found by it.
 func (t *boltTx) load(row store.Row) error {
 	var raw [32]byte
-	size := map[store.RowKind]int{store.RowAccount: 16, store.RowSession: 32, store.RowMail: 8, store.RowInvitation: 16, store.RowAudit: 8, store.RowLeftName: len(store.NameHash{})}[row.Kind]
-	if size != 0 && len(row.Key) != size {
+	if size := keySizes[row.Kind]; size != 0 && len(row.Key) != size {
 		return fmt.Errorf("a key of %d bytes: %w", len(row.Key), ErrDamaged)
 	}
 	copy(raw[:], row.Key)
@@ -222,11 +224,7 @@ func (t *boltTx) load(row store.Row) error {
 		}
 		return t.bucket(bucketBudgets).Put(row.Key, value)
 	case store.RowLeftName:
-		if len(row.Data) != leftNameSize-1 {
-			return fmt.Errorf("a record of %d bytes: %w", len(row.Data), ErrDamaged)
-		}
-		until := int64(binary.BigEndian.Uint64(row.Data[16:])) //nolint:gosec // written as signed
-		return t.PutLeftName(store.NameHash(row.Key), store.LeftName{User: uuid.UUID(row.Data[:16]), Until: time.Unix(until, 0).UTC()})
+		return t.loadLeftName(row)
 	case store.RowInvitation:
 		i, err := record.DecodeInvitation(id, row.Data)
 		if err != nil {
@@ -238,14 +236,20 @@ func (t *boltTx) load(row store.Row) error {
 		if err != nil {
 			return err
 		}
-		if a.Account != uuid.Nil {
-			if err := t.bucket(bucketAuditAccount).Put(auditAccountKey(a.Account, seq), nil); err != nil {
-				return err
-			}
+		if a.Account == uuid.Nil {
+			return t.bucket(bucketAudit).Put(row.Key, row.Data)
 		}
-		return t.bucket(bucketAudit).Put(row.Key, row.Data)
+		return errors.Join(t.bucket(bucketAuditAccount).Put(auditAccountKey(a.Account, seq), nil), t.bucket(bucketAudit).Put(row.Key, row.Data))
 	}
 	return errors.New("it is of a kind that this version doesn't know")
+}
+
+func (t *boltTx) loadLeftName(row store.Row) error {
+	if len(row.Data) != leftNameSize-1 {
+		return fmt.Errorf("a record of %d bytes: %w", len(row.Data), ErrDamaged)
+	}
+	until := int64(binary.BigEndian.Uint64(row.Data[16:])) //nolint:gosec // written as signed
+	return t.PutLeftName(store.NameHash(row.Key), store.LeftName{User: uuid.UUID(row.Data[:16]), Until: time.Unix(until, 0).UTC()})
 }
 
 func (t *boltTx) loadNumber(row store.Row) error {

@@ -244,16 +244,27 @@ func (l *loader) flush() error {
 	return nil
 }
 
-func (l *loader) load(row store.Row) error {
-	size := map[store.RowKind]int{store.RowAccount: 16, store.RowSession: 32, store.RowMail: 8, store.RowInvitation: 16, store.RowAudit: 8, store.RowLeftName: len(store.NameHash{})}[row.Kind]
+// keySizes are those of keys that have one.
+var keySizes = map[store.RowKind]int{store.RowAccount: 16, store.RowSession: 32, store.RowMail: 8, store.RowInvitation: 16, store.RowAudit: 8, store.RowLeftName: len(store.NameHash{})}
+
+// checkKey returns the number that a key is, if it is one.
+func checkKey(row store.Row) (seq int64, err error) {
+	size := keySizes[row.Kind]
 	if size != 0 && len(row.Key) != size {
-		return fmt.Errorf("a key of %d bytes: %w", len(row.Key), record.ErrDamaged)
+		return 0, fmt.Errorf("a key of %d bytes: %w", len(row.Key), record.ErrDamaged)
+	}
+	if size == 8 {
+		seq = int64(binary.BigEndian.Uint64(row.Key)) //nolint:gosec // no larger one was given away
+	}
+	return seq, nil
+}
+
+func (l *loader) load(row store.Row) error {
+	seq, err := checkKey(row)
+	if err != nil {
+		return err
 	}
 	key, data := bytes.Clone(row.Key), append([]byte{}, row.Data...)
-	var seq int64
-	if size == 8 {
-		seq = int64(binary.BigEndian.Uint64(key)) //nolint:gosec // no larger one was given away
-	}
 	switch row.Kind {
 	case store.RowNumber:
 		return l.loadNumber(row)
@@ -266,7 +277,7 @@ func (l *loader) load(row store.Row) error {
 		}
 		l.add("sessions", key, bytes.Clone(s.User[:]), s.Expires.Unix(), data)
 	case store.RowMail:
-		m, err := record.DecodeMail(uint64(seq), data) //nolint:gosec // as above
+		m, err := record.DecodeMail(binary.BigEndian.Uint64(key), data)
 		if err != nil {
 			return err
 		}
@@ -276,11 +287,7 @@ func (l *loader) load(row store.Row) error {
 	case store.RowValue:
 		l.add("values", key, data)
 	case store.RowBudget:
-		table, of, ok := bytes.Cut(key, []byte{0})
-		if !ok || len(of) != 16 || len(data) != 8 {
-			return record.ErrDamaged
-		}
-		l.add("budgets", table, of, int64(binary.BigEndian.Uint64(data))) //nolint:gosec // written as signed
+		return l.loadBudget(key, data)
 	case store.RowLeftName:
 		if len(data) != 16+8 {
 			return record.ErrDamaged
@@ -293,7 +300,7 @@ func (l *loader) load(row store.Row) error {
 		}
 		l.add("invitations", key, bytes.Clone(i.Hash[:]), i.Expires.Unix(), data)
 	case store.RowAudit:
-		a, err := record.ReadAudit(uint64(seq), data) //nolint:gosec // as above
+		a, err := record.ReadAudit(binary.BigEndian.Uint64(key), data)
 		if err != nil {
 			return err
 		}
@@ -305,6 +312,15 @@ func (l *loader) load(row store.Row) error {
 	default:
 		return errors.New("it is of a kind that this version doesn't know")
 	}
+	return nil
+}
+
+func (l *loader) loadBudget(key, data []byte) error {
+	table, of, ok := bytes.Cut(key, []byte{0})
+	if !ok || len(of) != 16 || len(data) != 8 {
+		return record.ErrDamaged
+	}
+	l.add("budgets", table, of, int64(binary.BigEndian.Uint64(data))) //nolint:gosec // written as signed
 	return nil
 }
 
