@@ -157,7 +157,7 @@ http://%[3]s {
 	heardByDoorkeeper.Unlock()
 	require.NoError(t, caddy.Load(config, true))
 	t.Cleanup(func() { require.NoError(t, caddy.Stop()) })
-	return &caddySite{t: t, url: "http://" + address, realm: realm, config: config, client: &http.Client{Timeout: sitetest.Patience}}
+	return &caddySite{t: t, url: "http://" + address, realm: realm, config: config, client: &http.Client{Timeout: sitetest.Patience, Transport: &http.Transport{DisableKeepAlives: true}}} // a reload closes those that wait
 }
 
 // do sends a request and returns its status and its body.

@@ -382,6 +382,10 @@ type User struct {
 	brief bool
 }
 
+// NeverHadPassword reports whether an account has no password and has had none: one that was
+// taken away, by a way back, leaves the time at which it was.
+func (u *User) NeverHadPassword() bool { return u.PasswordHash == "" && u.PasswordSince.IsZero() }
+
 // A FormerPassword is one that an account had. Who knows it can show that the account was
 // his before a change.
 type FormerPassword struct {

@@ -59,7 +59,7 @@ type MailData struct {
 	Time, Device, Address string
 	// Tokens: tokens for programs go on, in the mail about a new password.
 	Tokens bool
-	// First: the account has no password, in a mail whose link sets one.
+	// First: the account has never had a password, in a mail whose link sets one.
 	First bool
 	// Gone: the address that is written to is no longer one of the account's, in the mail
 	// which says that a way back was used.
@@ -309,7 +309,7 @@ func (r *Renderer) fill(data *MailData, m *store.Mail, u *store.User) error {
 	case store.MailFactorAdded, store.MailFactorRemoved:
 		data.Factor = string(typeOf(u, m.Factor))
 	case store.MailResetPassword, store.MailResetByOwner, store.MailSetPassword:
-		data.First = u.PasswordHash == ""
+		data.First = u.NeverHadPassword()
 	case store.MailPasswordChanged:
 		data.Tokens = len(u.ProgramTokens) > 0
 	case store.MailEmailsChanged:

@@ -53,7 +53,7 @@ func actResetPassword(c *web.Call) (*web.Reply, error) {
 // firstPassword has the page of a mailed link speak of a password, and of no new one, to who
 // has none so far: he has signed up elsewhere, or signs in with a passkey alone.
 func firstPassword(c *web.Call, d *web.PageData, owner *store.User) {
-	if owner.PasswordHash == "" {
+	if owner.NeverHadPassword() {
 		d.Title = c.Loc.Text(text.Say("page.reset_password.submit"))
 	}
 }
