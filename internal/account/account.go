@@ -146,6 +146,9 @@ func (t *Txn) PutMail(m *store.Mail) error {
 	return t.Tx.PutMail(m)
 }
 
+// ReadAhead hands a hint on, see store.Ahead.
+func (t *Txn) ReadAhead(a *store.Ahead) { a.In(t.Tx) }
+
 // Update runs one act. After the commit, and before the caller answers, what
 // the act changed is gone from the session cache, which follows the store.
 func (a *Accounts) Update(ctx context.Context, fn func(*Txn) error) error {

@@ -313,7 +313,7 @@ func (a *Accounts) signUp(ctx context.Context, s *signUp, client Client) (*store
 	asked := *u
 	err := a.Update(ctx, func(t *Txn) error {
 		*u = asked
-		a.Ahead(u).In(t.Tx)
+		a.Ahead(u).In(t)
 		if err := a.claimName(t, u); err != nil {
 			return err
 		}

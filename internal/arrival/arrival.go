@@ -158,8 +158,9 @@ func (i *Run) Costly(ctx context.Context, batch []*Arrival) (costly []*Arrival, 
 	err = i.a.View(ctx, func(tx store.Tx) error {
 		costly = nil
 		claims := map[uint64]int{}
-		for _, r := range batch {
-			d := i.decide(tx, r, claims)
+		for n, read := range i.readAll(tx, batch) {
+			r := batch[n]
+			d := i.decide(tx, r, read, claims)
 			if d.err != nil {
 				return d.err
 			}
@@ -208,9 +209,9 @@ func (i *Run) Take(ctx context.Context, batch []*Arrival) (outcomes []Outcome, e
 	err = i.do(ctx, func(tx store.Tx, write bool) error {
 		outcomes = nil
 		clear(claims)
-		i.ahead(tx, batch)
-		for _, r := range batch {
-			d := i.decide(tx, r, claims)
+		for n, read := range i.readAll(tx, batch) {
+			r := batch[n]
+			d := i.decide(tx, r, read, claims)
 			if d.err == nil && d.user != nil && write {
 				if r.Costs() && (d.before == nil || d.proof) {
 					d.user.PasswordHash = "" // nobody has made it, so it isn't kept as it is
@@ -346,7 +347,7 @@ func (d *decision) refuse(err error) {
 
 // decide says what is to become of an arrival, as things are in a transaction and with
 // what the run has come across. It writes nothing.
-func (i *Run) decide(tx store.Tx, r *Arrival, batch map[uint64]int) (d decision) {
+func (i *Run) decide(tx store.Tx, r *Arrival, read reading, batch map[uint64]int) (d decision) {
 	seen := claimedTx{Tx: tx, line: func(field, key string) int {
 		claim := i.claim(field, key)
 		if line := batch[claim]; line != 0 {
@@ -354,8 +355,8 @@ func (i *Run) decide(tx store.Tx, r *Arrival, batch map[uint64]int) (d decision)
 		}
 		return i.claimed[claim]
 	}}
-	u, errs := i.read(tx, r, &d)
-	if d.err != nil {
+	u, errs := read.user, read.errs
+	if d = read.decision; d.err != nil {
 		return d
 	}
 	for _, k := range identityOf(u, r) {

@@ -56,20 +56,32 @@ func (i *Run) read(tx store.Tx, r *Arrival, d *decision) (*store.User, refusal.F
 	return u, errs
 }
 
-// ahead has the store read at once what is going to be decided about: on a server, row by row
-// would hold up everybody else's acts for as long as the round trips take.
-func (i *Run) ahead(tx store.Tx, batch []*Arrival) {
-	var all store.Ahead
+// A reading is what an arrival says, and what has been remarked so far.
+type reading struct {
+	user     *store.User
+	errs     refusal.FieldErrors
+	decision decision
+}
+
+// readAll reads a batch, and has the store read at once what is going to be decided about: on a
+// server, row by row would hold up everybody else's acts for as long as the round trips take.
+func (i *Run) readAll(tx store.Tx, batch []*Arrival) []reading {
+	var named, all store.Ahead
 	for _, r := range batch {
-		var d decision
-		if u, _ := i.read(tx, r, &d); d.err == nil {
-			all.Add(i.a.Ahead(u))
+		if r.ID != uuid.Nil {
+			named.Users = append(named.Users, r.ID)
 		}
 	}
-	if t, ok := tx.(*account.Txn); ok {
-		tx = t.Tx
+	named.In(tx)
+	read := make([]reading, len(batch))
+	for n, r := range batch {
+		one := &read[n]
+		if one.user, one.errs = i.read(tx, r, &one.decision); one.decision.err == nil {
+			all.Add(i.a.Ahead(one.user))
+		}
 	}
 	all.In(tx)
+	return read
 }
 
 // whole is the account of an arrival that is one of our own exports.
