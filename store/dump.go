@@ -27,6 +27,9 @@ const (
 	RowAudit      RowKind = "audit"      // number → record
 )
 
+// Records are the kinds of rows of which people have an idea: all but numbers.
+var Records = []RowKind{RowAccount, RowSession, RowMail, RowValue, RowBudget, RowLeftName, RowInvitation, RowAudit}
+
 // A Row is one thing that a store has. It is valid until the function that it was given to
 // has returned.
 type Row struct {

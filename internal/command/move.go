@@ -141,9 +141,7 @@ func (c *common) sayMoved(cmd *cobra.Command, m moved) error {
 		return json.NewEncoder(out).Encode(m)
 	}
 	t := newTable(cmd, "WHAT", "MOVED")
-	for _, kind := range []store.RowKind{
-		store.RowAccount, store.RowSession, store.RowMail, store.RowValue, store.RowBudget, store.RowLeftName, store.RowInvitation, store.RowAudit,
-	} {
+	for _, kind := range store.Records {
 		if err := t.row(string(kind), fmt.Sprint(m.Rows[string(kind)])); err != nil {
 			return err
 		}

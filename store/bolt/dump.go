@@ -179,15 +179,12 @@ func (s *Store) Load(ctx context.Context, fill func(put func(store.Row) error) e
 	return write()
 }
 
-// keySizes are those of keys that have one.
-var keySizes = map[store.RowKind]int{store.RowAccount: 16, store.RowSession: 32, store.RowMail: 8, store.RowInvitation: 16, store.RowAudit: 8, store.RowLeftName: len(store.NameHash{})}
-
 // load writes one row and what is found by it.
 func (t *boltTx) load(row store.Row) error {
-	var raw [32]byte
-	if size := keySizes[row.Kind]; size != 0 && len(row.Key) != size {
-		return fmt.Errorf("a key of %d bytes: %w", len(row.Key), ErrDamaged)
+	if err := record.CheckKey(row); err != nil {
+		return err
 	}
+	var raw [32]byte
 	copy(raw[:], row.Key)
 	id, seq := uuid.UUID(raw[:16]), binary.BigEndian.Uint64(raw[:8])
 	switch row.Kind {

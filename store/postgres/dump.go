@@ -13,7 +13,6 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -114,18 +113,14 @@ func OpenToDump(ctx context.Context, o Options, realm string) (*Store, func(), e
 	if err != nil {
 		return nil, nil, err
 	}
-	if o.Schema == "" {
-		o.Schema = DefaultSchema
-	}
-	db := &DB{schema: pgx.Identifier{o.Schema}.Sanitize(), realms: map[string]*shared{}}
-	db.fields.Store(new([]string))
-	if db.pool, err = pgxpool.NewWithConfig(ctx, c); err != nil {
+	pool, err := pgxpool.NewWithConfig(ctx, c)
+	if err != nil {
 		return nil, nil, fmt.Errorf("the database: %w", err)
 	}
+	db := newDB(pool, o)
 	var id int32
 	err = db.pool.QueryRow(ctx, db.sql(`SELECT id FROM ~realms WHERE name = $1`), realm).Scan(&id)
-	var e *pgconn.PgError
-	if errors.Is(err, pgx.ErrNoRows) || errors.As(err, &e) && (e.Code == "42P01" || e.Code == "3F000") {
+	if errors.Is(err, pgx.ErrNoRows) || noTables(err) {
 		err = fmt.Errorf("the schema %s has no realm %s", db.schema, realm)
 	} else if err != nil {
 		err = unreachable(err)
@@ -231,12 +226,11 @@ func (l *loader) add(table string, values ...any) {
 }
 
 func (l *loader) flush() error {
-	schema := strings.ReplaceAll(strings.Trim(l.s.db.schema, `"`), `""`, `"`)
 	for _, t := range l.tables {
 		if len(t.rows) == 0 {
 			continue
 		}
-		if _, err := l.tx.CopyFrom(l.ctx, pgx.Identifier{schema, t.name}, t.columns, pgx.CopyFromRows(t.rows)); err != nil {
+		if _, err := l.tx.CopyFrom(l.ctx, pgx.Identifier{l.s.db.name, t.name}, t.columns, pgx.CopyFromRows(t.rows)); err != nil {
 			return fmt.Errorf("the database: %w", err)
 		}
 		t.rows = t.rows[:0]
@@ -244,24 +238,8 @@ func (l *loader) flush() error {
 	return nil
 }
 
-// keySizes are those of keys that have one.
-var keySizes = map[store.RowKind]int{store.RowAccount: 16, store.RowSession: 32, store.RowMail: 8, store.RowInvitation: 16, store.RowAudit: 8, store.RowLeftName: len(store.NameHash{})}
-
-// checkKey returns the number that a key is, if it is one.
-func checkKey(row store.Row) (seq int64, err error) {
-	size := keySizes[row.Kind]
-	if size != 0 && len(row.Key) != size {
-		return 0, fmt.Errorf("a key of %d bytes: %w", len(row.Key), record.ErrDamaged)
-	}
-	if size == 8 {
-		seq = int64(binary.BigEndian.Uint64(row.Key)) //nolint:gosec // no larger one was given away
-	}
-	return seq, nil
-}
-
 func (l *loader) load(row store.Row) error {
-	seq, err := checkKey(row)
-	if err != nil {
+	if err := record.CheckKey(row); err != nil {
 		return err
 	}
 	key, data := bytes.Clone(row.Key), append([]byte{}, row.Data...)
@@ -277,12 +255,13 @@ func (l *loader) load(row store.Row) error {
 		}
 		l.add("sessions", key, bytes.Clone(s.User[:]), s.Expires.Unix(), data)
 	case store.RowMail:
-		m, err := record.DecodeMail(binary.BigEndian.Uint64(key), data)
+		seq := binary.BigEndian.Uint64(key)
+		m, err := record.DecodeMail(seq, data)
 		if err != nil {
 			return err
 		}
 		to := recipient(m.To)
-		l.add("mails", seq, to, !l.heads[string(to)], m.Due.UnixMilli(), data) // they come in their order
+		l.add("mails", int64(seq), to, !l.heads[string(to)], m.Due.UnixMilli(), data) //nolint:gosec // no larger one was given away; they come in their order
 		l.heads[string(to)] = true
 	case store.RowValue:
 		l.add("values", key, data)
@@ -300,7 +279,8 @@ func (l *loader) load(row store.Row) error {
 		}
 		l.add("invitations", key, bytes.Clone(i.Hash[:]), i.Expires.Unix(), data)
 	case store.RowAudit:
-		a, err := record.ReadAudit(binary.BigEndian.Uint64(key), data)
+		seq := binary.BigEndian.Uint64(key)
+		a, err := record.ReadAudit(seq, data)
 		if err != nil {
 			return err
 		}
@@ -308,7 +288,7 @@ func (l *loader) load(row store.Row) error {
 		if a.Account != uuid.Nil {
 			account = bytes.Clone(a.Account[:])
 		}
-		l.add("audits", seq, a.At, account, bytes.Clone(a.Event), data)
+		l.add("audits", int64(seq), a.At, account, bytes.Clone(a.Event), data) //nolint:gosec // as above
 	default:
 		return errors.New("it is of a kind that this version doesn't know")
 	}

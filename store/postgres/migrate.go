@@ -42,13 +42,13 @@ func refuseNewer(version, oldest int) error {
 
 // migrate makes the tables, or those of this version, once, whichever node comes first. Tables of
 // a later version that still serve this one stay as they are.
-func (db *DB) migrate(ctx context.Context, name string) error {
+func (db *DB) migrate(ctx context.Context) error {
 	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, "caddy-registration "+name); err != nil {
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(hashtextextended($1, 0))`, "caddy-registration "+db.name); err != nil {
 			return err
 		}
 		var there bool
-		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM information_schema.tables WHERE table_schema = $1 AND table_name = 'schema')`, name).Scan(&there); err != nil {
+		if err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM information_schema.tables WHERE table_schema = $1 AND table_name = 'schema')`, db.name).Scan(&there); err != nil {
 			return err
 		}
 		version, oldest := 0, 0

@@ -61,6 +61,7 @@ func (o *Options) Check() error {
 	return err
 }
 
+// config is what the options say of a pool. It fills in the schema.
 func (o *Options) config() (*pgxpool.Config, error) {
 	switch {
 	case strings.TrimSpace(o.URL) == "":
@@ -79,6 +80,9 @@ func (o *Options) config() (*pgxpool.Config, error) {
 	if c.ConnConfig.DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {
 		return nil, errors.New("default_query_exec_mode=simple_protocol is unsafe; behind PgBouncer use exec")
 	}
+	if o.Schema == "" {
+		o.Schema = DefaultSchema
+	}
 	c.MaxConns = DefaultPool
 	if o.Pool > 0 {
 		c.MaxConns = int32(o.Pool) //nolint:gosec // at most 1000
@@ -93,7 +97,8 @@ func (o *Options) config() (*pgxpool.Config, error) {
 // A DB is a database in which realms are. It may be used by several goroutines.
 type DB struct {
 	pool   *pgxpool.Pool
-	schema string
+	name   string                   // of the schema
+	schema string                   // as statements have it
 	texts  sync.Map                 // of statements, with the schema filled in
 	fields atomic.Pointer[[]string] // by which accounts are looked for
 	cache  bool
@@ -110,22 +115,30 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Schema == "" {
-		o.Schema = DefaultSchema
-	}
 	pool, err := pgxpool.NewWithConfig(ctx, c)
 	if err != nil {
 		return nil, fmt.Errorf("the database: %w", err)
 	}
-	db := &DB{pool: pool, schema: pgx.Identifier{o.Schema}.Sanitize(), realms: map[string]*shared{}, cache: !o.NoCache, grace: o.Grace}
-	db.fields.Store(new([]string))
+	db := newDB(pool, o)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	if err := db.migrate(ctx, o.Schema); err != nil {
+	if err := db.migrate(ctx); err != nil {
 		pool.Close()
 		return nil, err
 	}
 	return db, nil
+}
+
+func newDB(pool *pgxpool.Pool, o Options) *DB {
+	db := &DB{pool: pool, name: o.Schema, schema: pgx.Identifier{o.Schema}.Sanitize(), realms: map[string]*shared{}, cache: !o.NoCache, grace: o.Grace}
+	db.fields.Store(new([]string))
+	return db
+}
+
+// noTables reports whether an error says that the tables, or their schema, are not there.
+func noTables(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && (e.Code == "42P01" || e.Code == "3F000")
 }
 
 // Look says, without writing anything, why a database can't be used. One whose tables are
@@ -142,16 +155,10 @@ func Look(ctx context.Context, o Options) error {
 		return unreachable(err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written
-	if o.Schema == "" {
-		o.Schema = DefaultSchema
-	}
 	var version, oldest int
 	err = conn.QueryRow(ctx, `SELECT version, oldest FROM `+pgx.Identifier{o.Schema, "schema"}.Sanitize()).Scan(&version, &oldest)
-	var e *pgconn.PgError
 	switch {
-	case errors.As(err, &e) && (e.Code == "42P01" || e.Code == "3F000"): // no such table, no such schema
-		return nil
-	case errors.Is(err, pgx.ErrNoRows):
+	case noTables(err), errors.Is(err, pgx.ErrNoRows):
 		return nil
 	case err != nil:
 		return fmt.Errorf("the database: %w", err)
