@@ -217,29 +217,26 @@ func storePlace(ctx context.Context, flags *command.Flags) (place command.Place,
 	if err != nil {
 		return place, err
 	}
-	var configured struct{ Store json.RawMessage }
+	configured := struct{ Store json.RawMessage }{json.RawMessage("{}")}
 	if err := json.Unmarshal(handler, &configured); err != nil {
 		return place, err
 	}
 	named := struct{ Module string }{"bbolt"}
-	file, database := new(BoltModule), new(PostgresModule)
-	if len(configured.Store) > 0 {
-		if err := json.Unmarshal(configured.Store, &named); err != nil {
-			return place, err
-		}
+	if err := json.Unmarshal(configured.Store, &named); err != nil {
+		return place, err
 	}
 	switch named.Module {
 	case "postgres":
+		database := new(PostgresModule)
 		if err := errors.Join(json.Unmarshal(configured.Store, database), database.Provision(quiet)); err != nil {
 			return place, err
 		}
 		place.Database = &database.options
 		return place, nil
 	case "bbolt":
-		if len(configured.Store) > 0 {
-			if err := json.Unmarshal(configured.Store, file); err != nil {
-				return place, err
-			}
+		file := new(BoltModule)
+		if err := json.Unmarshal(configured.Store, file); err != nil {
+			return place, err
 		}
 		if place.File, err = file.file(); err != nil {
 			return place, err

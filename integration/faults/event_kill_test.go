@@ -5,10 +5,8 @@ package faults_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -73,29 +71,11 @@ func TestFaultKilledWithEvents(t *testing.T) {
 	heard := map[string]int{}
 	for round := range rounds {
 		from := s.Log.Mark()
-		var load served.Group
-		for worker := range 4 {
-			load.Go(func() error {
-				for i := 0; ; i++ {
-					c := s.Client()
-					res, err := c.HTTP.Do(c.Request(http.MethodPost, "/accounts/register", served.Newcomer(fmt.Sprintf("u-%d-%d-%d", round, worker, i))))
-					if err != nil {
-						return nil // killed
-					}
-					var made struct{ ID string }
-					err = json.NewDecoder(res.Body).Decode(&made)
-					_ = res.Body.Close()
-					c.HTTP.CloseIdleConnections()
-					if err == nil && res.StatusCode == http.StatusCreated {
-						mu.Lock()
-						committed[made.ID] = true
-						mu.Unlock()
-					} else if err == nil {
-						return fmt.Errorf("%s", res.Status)
-					}
-				}
-			})
-		}
+		load := signUpsUntilKilled(s, round, func(id string) {
+			mu.Lock()
+			defer mu.Unlock()
+			committed[id] = true
+		})
 		require.True(t, served.Eventually(func() bool { return strings.Count(s.Log.Since(from), "heard of account_registered: ") > 3+round%7 }, time.Millisecond), "nothing is told")
 		time.Sleep(rand.N(5 * time.Millisecond))
 		s.Kill()

@@ -95,29 +95,11 @@ func TestFaultKilledWithWebhooks(t *testing.T) {
 	committed := map[string]bool{} // by id
 	for round := range rounds {
 		before := h.told()
-		var load served.Group
-		for worker := range 4 {
-			load.Go(func() error {
-				for i := 0; ; i++ {
-					c := s.Client()
-					res, err := c.HTTP.Do(c.Request(http.MethodPost, "/accounts/register", served.Newcomer(fmt.Sprintf("u-%d-%d-%d", round, worker, i))))
-					if err != nil {
-						return nil // killed
-					}
-					var made struct{ ID string }
-					err = json.NewDecoder(res.Body).Decode(&made)
-					_ = res.Body.Close()
-					c.HTTP.CloseIdleConnections()
-					if err == nil && res.StatusCode == http.StatusCreated {
-						mu.Lock()
-						committed[made.ID] = true
-						mu.Unlock()
-					} else if err == nil {
-						return fmt.Errorf("%s", res.Status)
-					}
-				}
-			})
-		}
+		load := signUpsUntilKilled(s, round, func(id string) {
+			mu.Lock()
+			defer mu.Unlock()
+			committed[id] = true
+		})
 		require.True(t, served.Eventually(func() bool { return h.told() > before+3+round%7 }, time.Millisecond), "nothing is told")
 		time.Sleep(rand.N(5 * time.Millisecond))
 		s.Kill()
@@ -174,4 +156,31 @@ func allUsers(t *testing.T, s *served.Server) map[string]bool {
 		all[u.ID.String()] = true
 	}
 	return all
+}
+
+// signUpsUntilKilled has people sign up until the server is killed, and is told of each whose sign-up was
+// acknowledged.
+func signUpsUntilKilled(s *served.Server, round int, acknowledged func(id string)) *served.Group {
+	load := new(served.Group)
+	for worker := range 4 {
+		load.Go(func() error {
+			for i := 0; ; i++ {
+				c := s.Client()
+				res, err := c.HTTP.Do(c.Request(http.MethodPost, "/accounts/register", served.Newcomer(fmt.Sprintf("u-%d-%d-%d", round, worker, i))))
+				if err != nil {
+					return nil // killed
+				}
+				var made struct{ ID string }
+				err = json.NewDecoder(res.Body).Decode(&made)
+				_ = res.Body.Close()
+				c.HTTP.CloseIdleConnections()
+				if err == nil && res.StatusCode == http.StatusCreated {
+					acknowledged(made.ID)
+				} else if err == nil {
+					return fmt.Errorf("%s", res.Status)
+				}
+			}
+		})
+	}
+	return load
 }

@@ -186,6 +186,16 @@ func ConfirmingCodes(o *Options) []refusal.Code {
 	return codes
 }
 
+// AskForTerms adds the agreement to the terms, where the site has some. required: always.
+func AskForTerms(s *Options, e *Endpoint, required bool) {
+	if s.Register.Terms == "" {
+		return
+	}
+	e.Doc.Codes = append(e.Doc.Codes, refusal.CodeTermsRequired)
+	e.Doc.Inputs = append(e.Doc.Inputs, TermsInput(s, required))
+	e.Form.Fields = append(e.Form.Fields, TermsField(s))
+}
+
 // AskForMore adds what the owner asks for besides the fields of an account.
 func AskForMore(s *Options, e *Endpoint) {
 	if s.LimitsDomains() {

@@ -27,13 +27,7 @@ func EndpointResetPassword(r *web.Realm) *web.Endpoint {
 			Title: text.Say("page.reset_password.title"), Submit: text.Say("page.reset_password.submit"),
 			Fields: web.NewPasswordFields(s, s.ResetPassword.PasswordConfirm, text.Say("field.new_password"), text.Say("field.new_password_confirm")),
 			Hidden: web.LinkParams, Links: []web.FormLink{web.LinkTo("/send-reset-password-link/", text.Say("link.new_reset_link")), web.LinkToLogin},
-			Complete: func(c *web.Call, d *web.PageData, owner *store.User) error {
-				if owner != nil {
-					d.Form.Username = web.AccountName(owner)
-					firstPassword(c, d, owner)
-				}
-				return nil
-			},
+			Complete: tellWhosePassword,
 			Used: func(*web.Call, *store.User) (text.Phrase, []web.FormLink) {
 				return text.Say("detail.already_reset"), []web.FormLink{web.LinkTo("/send-reset-password-link/", text.Say("link.new_reset_link"))}
 			},
@@ -50,10 +44,16 @@ func actResetPassword(c *web.Call) (*web.Reply, error) {
 	return &web.Reply{Status: http.StatusOK, Detail: text.Say("detail.password_reset"), User: u, KnownDevice: true}, nil
 }
 
-// firstPassword has the page of a mailed link speak of a password, and of no new one, to who
-// has none so far: he has signed up elsewhere, or signs in with a passkey alone.
-func firstPassword(c *web.Call, d *web.PageData, owner *store.User) {
+// tellWhosePassword has the page of a mailed link name the account, for who keeps passwords, and
+// speak of a password, and of no new one, to who has none so far: he has signed up elsewhere, or
+// signs in with a passkey alone.
+func tellWhosePassword(c *web.Call, d *web.PageData, owner *store.User) error {
+	if owner == nil {
+		return nil
+	}
+	d.Form.Username = web.AccountName(owner)
 	if owner.NeverHadPassword() {
 		d.Title = c.Loc.Text(text.Say("page.reset_password.submit"))
 	}
+	return nil
 }

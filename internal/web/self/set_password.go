@@ -29,13 +29,7 @@ func EndpointSetPassword(r *web.Realm) *web.Endpoint {
 			Title: text.Say("page.reset_password.title"), Submit: text.Say("page.reset_password.submit"),
 			Fields: web.NewPasswordFields(s, s.ResetPassword.PasswordConfirm, text.Say("field.new_password"), text.Say("field.new_password_confirm")),
 			Hidden: web.LinkParams, Links: []web.FormLink{web.LinkToLogin},
-			Complete: func(c *web.Call, d *web.PageData, owner *store.User) error {
-				if owner != nil {
-					d.Form.Username = web.AccountName(owner)
-					firstPassword(c, d, owner)
-				}
-				return nil
-			},
+			Complete: tellWhosePassword,
 			Used: func(*web.Call, *store.User) (text.Phrase, []web.FormLink) {
 				return text.Say("detail.already_reset"), nil
 			},

@@ -68,11 +68,7 @@ func EndpointLoginFactor(r *web.Realm) *web.Endpoint {
 		e.Doc.Inputs = append(e.Doc.Inputs, web.TrustInput)
 		e.Form.Fields = append(e.Form.Fields, web.TrustField(s))
 	}
-	if s.Register.Terms != "" {
-		e.Doc.Inputs = append(e.Doc.Inputs, web.TermsInput(s, false))
-		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeTermsRequired)
-		e.Form.Fields = append(e.Form.Fields, web.TermsField(s))
-	}
+	web.AskForTerms(s, e, false)
 	return e
 }
 

@@ -48,11 +48,7 @@ func EndpointOIDCRegister(r *web.Realm) *web.Endpoint {
 		e.Form.Fields = append(e.Form.Fields, web.ProfileField(fld, required[fld.Name] || fld.Name == field.Email && s.Register.Verification))
 	}
 	web.AskForMore(s, e)
-	if s.Register.Terms != "" {
-		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeTermsRequired)
-		e.Doc.Inputs = append(e.Doc.Inputs, web.TermsInput(s, true))
-		e.Form.Fields = append(e.Form.Fields, web.TermsField(s))
-	}
+	web.AskForTerms(s, e, true)
 	return e
 }
 

@@ -90,11 +90,7 @@ func EndpointRegister(r *web.Realm) *web.Endpoint {
 	e.Form.Fields = registerFields(s)
 	web.AskForMore(s, e)
 	e.Form.Fields = append(e.Form.Fields, web.NewPasswordFields(s, s.Register.PasswordConfirm, text.Say("field.password"), text.Say("field.password_confirm"))...)
-	if s.Register.Terms != "" {
-		e.Doc.Codes = append(e.Doc.Codes, refusal.CodeTermsRequired)
-		e.Doc.Inputs = append(e.Doc.Inputs, web.TermsInput(s, true))
-		e.Form.Fields = append(e.Form.Fields, web.TermsField(s))
-	}
+	web.AskForTerms(s, e, true)
 	return e
 }
 
