@@ -1,5 +1,5 @@
-// settings_notify.go: what other programs are told: of what happens, handlers of Caddy's events
-// and the endpoints of webhooks; of who is signed in, servers that ask.
+// settings_notify.go: who is told what: people, of sign-ins on new devices; handlers of Caddy's
+// events and the endpoints of webhooks, of what happens; servers that ask, of who is signed in.
 
 package registration
 
