@@ -3,3 +3,8 @@
 package letter
 
 var NotLinkLike = notLinkLike
+
+var (
+	Wrap    = wrap
+	OneLine = oneLine
+)

@@ -85,6 +85,16 @@ func (d MailData) T(id string) (string, error) {
 	return d.Loc.Message(id, text.Params{"site": d.Site, "host": d.Host, "period": d.Period, "date": d.Date, "email": hostname.DisplayAddress(d.Email), "name": d.User.Name, "username": d.User.Username, "time": d.Time, "device": d.Device, "address": d.Address})
 }
 
+// Step is the message with this id as what a line above a link says; how such a line
+// ends is the language's.
+func (d MailData) Step(id string) (string, error) {
+	step, err := d.T(id)
+	if err != nil {
+		return "", err
+	}
+	return d.Loc.Message("mail.step", text.Params{"step": step})
+}
+
 // Lang is the BCP 47 tag of the mail's language.
 func (d MailData) Lang() string { return d.Loc.Name }
 
@@ -214,9 +224,13 @@ func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error)
 // has stored, without control characters and what turns the direction of the rest.
 func oneLine(text string) string {
 	return strings.Join(strings.FieldsFunc(text, func(r rune) bool {
-		return unicode.IsSpace(r) || unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+		return unicode.IsSpace(r) && !noBreak(r) || unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
 	}), " ")
 }
+
+// noBreak says whether this is a space at which no line may break: part of the word
+// that a language writes with it, as French does before a colon.
+func noBreak(r rune) bool { return r == '\u00a0' || r == '\u202f' }
 
 func (t mailTemplate) Render(data MailData) (subject, text, html string, err error) {
 	var out bytes.Buffer

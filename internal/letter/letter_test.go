@@ -508,3 +508,12 @@ func TestMailsSayWhyTheyCome(t *testing.T) {
 		}
 	}
 }
+
+// TestNoBreakSpacesStay: a line breaks before the word that has one, and a subject keeps it.
+func TestNoBreakSpacesStay(t *testing.T) {
+	for _, space := range []string{"\u00a0", "\u202f"} {
+		long := strings.Repeat("mot ", 17) + "question" + space + "?"
+		require.Equal(t, strings.TrimSuffix(strings.Repeat("mot ", 17), " ")+"\nquestion"+space+"?", letter.Wrap(long))
+		require.Equal(t, "Vous"+space+"? a b", letter.OneLine(" Vous"+space+"?\n\ta\u2028b\r"))
+	}
+}

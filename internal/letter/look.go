@@ -13,6 +13,7 @@ import (
 	_ "image/png"
 	"os"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/seed-928992b0/caddy-registration/internal/palette"
@@ -100,11 +101,11 @@ func (l *logo) in(m *store.Mail, html string) []mail.Image {
 	return []mail.Image{{ID: l.id(m), Name: "logo." + l.format, Type: "image/" + l.format, Content: l.content}}
 }
 
-// wrap breaks a text at 72 columns, as plain-text mail is read.
+// wrap breaks a text at 72 columns, as plain-text mail is read, and at no space that forbids it.
 func wrap(text string) string {
 	var out strings.Builder
 	column := 0
-	for i, word := range strings.Fields(text) {
+	for i, word := range strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) && !noBreak(r) }) {
 		width := utf8.RuneCountInString(word)
 		switch {
 		case i == 0:

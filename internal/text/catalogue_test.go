@@ -85,7 +85,7 @@ func TestCataloguesAgree(t *testing.T) {
 
 var (
 	looksLikeID = regexp.MustCompile(`^(error|invalid|throttled|malformed|status|detail|page|link|field|hint|period|date|value|mail|factor|reauthenticate)\.[a-z0-9_.]*[a-z0-9]$`)
-	idInPage    = regexp.MustCompile(`\.T "([^"]+)"`)
+	idInPage    = regexp.MustCompile(`\.(?:T|Step) "([^"]+)"`)
 )
 
 // usedMessages are the ids in the program: written out in Go or a template, or
