@@ -93,7 +93,7 @@ func (a *App) administration() *adminapi.Server {
 func (r *realm) facts(ctx context.Context) (*doctor.Facts, error) {
 	a := r.Accounts.Load()
 	f := &doctor.Facts{
-		Now: r.Now(), Running: r.post.Worker.Running(), BaseURL: r.settings.BaseURL, Sites: r.sites, Settings: r.settings.warnings(),
+		Now: r.Now(), Running: r.post.Worker.Running(), BaseURL: r.settings.BaseURL, Sites: r.sites, Settings: append(r.settings.warnings(), r.Languages.Partial()...),
 		Secret: len(r.settings.Secrets) > 0, Proxies: r.proxies.facts(), Versions: versions(),
 	}
 	if r.mailer != nil {

@@ -205,9 +205,6 @@ func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logge
 		g.GreetAs(s.site())
 	}
 	r.Count, r.Guards, r.SignInElsewhere = r.metrics.Throttled, r.metrics.GuardedBy, r.metrics.SignInElsewhere
-	for _, warning := range s.warnings() {
-		logger.Warn(warning)
-	}
 	if u, err := url.Parse(s.BaseURL); err == nil {
 		r.Https, r.BaseHost = u.Scheme == "https", u.Host
 	}
@@ -217,6 +214,9 @@ func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logge
 			err = setting.Errorf("language", "%v", unknown)
 		}
 		return nil, err
+	}
+	for _, warning := range append(s.warnings(), r.Languages.Partial()...) {
+		logger.Warn(warning)
 	}
 	if r.Origins, err = web.NewOriginPolicy(r.Options); err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -119,6 +120,9 @@ func TestOwnersMail(t *testing.T) {
 // What is wrong with where the accounts are, as the log has it.
 func TestDoctorSeesTheSite(t *testing.T) {
 	t.Parallel()
+	texts := t.TempDir()
+	require.NoError(t, os.MkdirAll(filepath.Join(texts, "locales"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(texts, "locales", "ar.json"), []byte(`{"page.login.title": "تسجيل الدخول"}`), 0o600))
 	s := served.Run(t, `
 {
 	admin 127.0.0.1:[[admin]]
@@ -127,6 +131,7 @@ http://127.0.0.1:[[port]] {
 	registration {
 		base_url http://localhost:[[port]]
 		from no-reply@example.com
+		templates [[texts]]
 		register {
 			verification off
 		}
@@ -142,7 +147,7 @@ http://other.localhost:[[port]] {
 	require_login
 	respond "for members"
 }
-`)
+`, "texts", texts)
 	c := s.Client()
 	c.Header.Set("X-Forwarded-For", "203.0.113.7")
 	for range 3 {
@@ -152,14 +157,16 @@ http://other.localhost:[[port]] {
 	require.Equal(t, 2, code, out)
 	for _, part := range []string{
 		"fault\tbase_url\t" + s.ConfigFile() + ":6: base_url is http://localhost:", "Write the address that browsers use: base_url http://127.0.0.1:" + s.Values["port"],
-		"fault\tguard_blind\t" + s.ConfigFile() + ":21: require_login guards other.localhost", "cookie_domain <domain>, in the block session",
+		"fault\tguard_blind\t" + s.ConfigFile() + ":22: require_login guards other.localhost", "cookie_domain <domain>, in the block session",
 		"advice\tmailer_missing\t", "advice\ttrusted_proxies\trequests name another client", "(the last one from 127.0.0.1)",
 		"trusted_proxies static <its addresses>, and trusted_proxies_strict", "advice\tsecret\t", "secret {env.REGISTRATION_SECRET}",
 		"fine\tversions\tCaddy v2",
+		"advice\tsettings\tlocales/ar.json of the templates folder lacks ", "date.day, date.month_1, ", "add them, as templates/locales/en.json has them",
 	} {
 		require.Contains(t, out, part)
 	}
 	s.Logged(0, "base_url is http://localhost:", "mails, redirects and cookies go by base_url. Write the address that browsers use")
+	s.Logged(0, "locales/ar.json of the templates folder lacks ", " in another language, on pages and in mails that say they are in ar")
 	s.Logged(0, "require_login guards other.localhost", "nobody gets in. Add `registration` to that site")
 	out, code = ask(t, s, "mail", "test", "ada@example.org")
 	require.Equal(t, 1, code, out)

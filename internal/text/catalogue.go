@@ -18,7 +18,6 @@ import (
 	"sync"
 
 	"golang.org/x/text/language"
-	textmessage "golang.org/x/text/message"
 
 	"github.com/seed-928992b0/caddy-registration/templates"
 )
@@ -156,55 +155,6 @@ func (t *messageText) Placeholders() []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(names))
-}
-
-// An UnknownLanguageError says that the fallback is a language of which there is
-// no catalogue, and what to write instead.
-type UnknownLanguageError string
-
-// Error implements error.
-func (e UnknownLanguageError) Error() string { return string(e) }
-
-// NewLanguages puts the shipped catalogues and the owner's together. fallback is
-// who is spoken to in no language that we know; it has to be one that we know.
-func NewLanguages(folder, fallback string) (*Languages, error) {
-	catalogues := maps.Clone(Shipped())
-	own, err := ownCatalogues(folder)
-	if err != nil {
-		return nil, err
-	}
-	for name, c := range own {
-		together := maps.Clone(catalogues[name])
-		if together == nil {
-			together = catalogue{}
-		}
-		maps.Copy(together, c)
-		catalogues[name] = together
-	}
-	if catalogues[fallback] == nil {
-		return nil, UnknownLanguageError(fmt.Sprintf("%q is not a language that we know; write one of %s, or put %s.json into %s of the templates folder",
-			fallback, strings.Join(slices.Sorted(maps.Keys(catalogues)), ", "), fallback, localesFolder))
-	}
-	names := slices.Sorted(maps.Keys(catalogues))
-	names = append([]string{fallback}, slices.DeleteFunc(names, func(name string) bool { return name == fallback })...)
-	l := &Languages{}
-	tags := make([]language.Tag, len(names))
-	for i, name := range names {
-		tags[i] = language.MustParse(name)
-		known := &Locale{tag: tags[i], Name: name, Texts: catalogue{}, printer: textmessage.NewPrinter(tags[i])}
-		// What a catalogue does not say: de-AT says it as de, and then comes the fallback.
-		for tag := tags[i]; tag != language.Und; tag = tag.Parent() {
-			if catalogues[tag.String()] != nil {
-				known.Lineage = append(known.Lineage, tag.String())
-			}
-		}
-		for _, from := range slices.Backward(append(slices.Clone(known.Lineage), fallback, DefaultLanguage)) {
-			maps.Copy(known.Texts, catalogues[from])
-		}
-		l.Locales = append(l.Locales, known)
-	}
-	l.matcher = language.NewMatcher(tags)
-	return l, nil
 }
 
 // ownCatalogues reads the owner's files, by their tags.

@@ -4,6 +4,7 @@
 package text_test
 
 import (
+	"fmt"
 	"go/ast"
 	goparser "go/parser"
 	"go/token"
@@ -84,7 +85,7 @@ func TestCataloguesAgree(t *testing.T) {
 }
 
 var (
-	looksLikeID = regexp.MustCompile(`^(error|invalid|throttled|malformed|status|detail|page|link|field|hint|period|date|value|mail|factor|reauthenticate)\.[a-z0-9_.]*[a-z0-9]$`)
+	looksLikeID = regexp.MustCompile(`^(error|invalid|throttled|malformed|status|detail|page|link|field|hint|period|date|value|mail|factor|reauthenticate|language)\.[a-z0-9_.]*[a-z0-9]$`)
 	idInPage    = regexp.MustCompile(`\.(?:T|Step) "([^"]+)"`)
 )
 
@@ -191,6 +192,9 @@ func TestPluralsAndNumbers(t *testing.T) {
 		{"pl", 112 * time.Minute, "112 minut"},
 		{"id", 90 * time.Minute, "90 menit"},
 		{"pt-BR", 1500 * sitetest.Day, "1.500 dias"},
+		{"en", 24*time.Hour + 30*time.Minute, "24 hours"},
+		{"en", 49*time.Hour + time.Second, "49 hours"},
+		{"en", 7*sitetest.Day + time.Minute, "7 days"},
 	} {
 		require.Equal(t, c.want, l.Named(c.language).Text(text.InWords(c.period)))
 	}
@@ -227,6 +231,12 @@ func TestAcceptLanguage(t *testing.T) {
 		{"*", "en", "de"},
 		{"de;q=0, fr;q=0.5", "fr", "fr"},
 		{"de;q=x", "en", "de"},
+		// One item that is malformed takes nothing from the others.
+		{"de;q=x, fr;q=0.5", "fr", "fr"},
+		{"not_a_language!, pl", "pl", "pl"},
+		{"fr;q=0.2, \x00, es;q=0.9", "es", "es"},
+		{"pl;q=2, fr;q=nan, es;q=0.1", "es", "es"},
+		{" , ,fr;q=0.4,,", "fr", "fr"},
 		{";;;,,,", "en", "de"},
 		{"\x00\xff", "en", "de"},
 		{strings.Repeat("de-", 1000), "en", "de"},
@@ -261,6 +271,77 @@ func TestOwnCatalogues(t *testing.T) {
 	require.ErrorContains(t, err, "de-AT, en, es, fr, id, nl, pl, pt-BR, or put it.json into locales")
 	_, err = text.NewLanguages(filepath.Join(dir, "nowhere"), "en")
 	require.NoError(t, err, "a missing folder is the templates' own error")
+}
+
+// TestScripts: who reads one way of writing Chinese is not served by the other, and who asks
+// for a second language then gets that one.
+func TestScripts(t *testing.T) {
+	for _, c := range []struct{ own, header, want string }{
+		{"zh-TW", "zh-CN", "en"},
+		{"zh-Hant", "zh-CN,zh;q=0.9", "en"},
+		{"zh-Hant", "zh-CN, de;q=0.5", "de"},
+		{"zh-Hant", "zh-HK", "zh-Hant"},
+		{"zh-TW", "zh-Hant", "zh-TW"},
+		{"zh-CN", "zh-TW", "en"},
+		{"zh-CN", "zh-SG", "zh-CN"},
+		{"zh", "zh-Hant-HK", "en"},
+		{"sr-Latn", "sr", "sr-Latn"},
+		{"nb", "no", "nb"},
+	} {
+		dir := sitetest.TemplatesFolder(t, map[string]string{"locales/" + c.own + ".json": `{"page.more": "x"}`})
+		l, err := text.NewLanguages(dir, "en")
+		require.NoError(t, err)
+		require.Equal(t, c.want, l.Choose(c.header).Name, c)
+	}
+}
+
+// TestPartialCatalogues: what a language of the owner's lacks is told, with the first ids;
+// one that completes another language lacks nothing.
+func TestPartialCatalogues(t *testing.T) {
+	require.Empty(t, sitetest.English(t).Partial())
+	dir := sitetest.TemplatesFolder(t, map[string]string{
+		"locales/ar.json": `{"page.more": "x"}`, "locales/ar-EG.json": `{"page.more": "y"}`, "locales/de-AT.json": `{"page.more": "z"}`, "locales/de.json": `{"page.more": "z"}`, "locales/en-GB.json": `{}`,
+	})
+	l, err := text.NewLanguages(dir, "fr")
+	require.NoError(t, err)
+	warnings := l.Partial()
+	require.Len(t, warnings, 1)
+	all := len(text.Shipped()[text.DefaultLanguage])
+	require.Contains(t, warnings[0], fmt.Sprintf("locales/ar.json of the templates folder lacks %d of %d messages (date.day, date.month_1, ", all-1, all))
+	require.Contains(t, warnings[0], fmt.Sprintf(" and %d more), which", all-6))
+	require.Contains(t, warnings[0], "; add them")
+}
+
+// TestLanguagesByTag: an account's language may be one that is spoken no longer.
+func TestLanguagesByTag(t *testing.T) {
+	l := sitetest.English(t)
+	for name, want := range map[string]string{"de": "de", "de-AT": "de", "pt": "pt-BR", "PL": "pl"} {
+		require.Equal(t, want, l.Spoken(name).Name, name)
+	}
+	for _, name := range []string{"", "th", "und", "de;q=1", "de,en", "\x00", strings.Repeat("de-", 20)} {
+		require.Nil(t, l.Spoken(name), name)
+	}
+	require.Equal(t, "de", l.Named("", "th", "de-CH", "fr").Name)
+	require.Equal(t, "en", l.Named("", "th").Name)
+}
+
+// TestOwnNames: a language is called by its own name, in its own catalogue or as we know it.
+func TestOwnNames(t *testing.T) {
+	dir := sitetest.TemplatesFolder(t, map[string]string{
+		"locales/ar.json": `{}`, "locales/de-AT.json": `{}`, "locales/de-CH.json": `{"language.name": "Deutsch (Schweiz)"}`, "locales/tlh.json": `{}`, "locales/nl.json": `{"language.name": "Vlaams"}`,
+	})
+	l, err := text.NewLanguages(dir, "en")
+	require.NoError(t, err)
+	got := map[string]string{}
+	for _, in := range l.Locales {
+		got[in.Name] = in.Called
+	}
+	for name, want := range map[string]string{
+		"en": "English", "de": "Deutsch", "fr": "Français", "es": "Español", "pt-BR": "Português (Brasil)", "pl": "Polski", "id": "Bahasa Indonesia",
+		"ar": "العربية", "de-AT": "Deutsch (de-AT)", "de-CH": "Deutsch (Schweiz)", "tlh": "tlh", "nl": "Vlaams",
+	} {
+		require.Equal(t, want, got[name], name)
+	}
 }
 
 func TestOwnCataloguesWrong(t *testing.T) {

@@ -10,8 +10,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/text/feature/plural"
@@ -44,13 +42,14 @@ func Say(id string, params ...Params) Phrase {
 	return p
 }
 
-// InWords is a period in its largest whole unit.
+// InWords is a period in a unit that people count in: its largest whole one, of what is
+// none of whole hours the hours from two on. Nobody counts 1,470 minutes.
 func InWords(d time.Duration) Phrase {
 	count := func(unit time.Duration) Params { return Params{"count": int64(d / unit)} }
 	switch {
-	case d >= 2*24*time.Hour && d%(24*time.Hour) == 0:
+	case d >= 2*24*time.Hour && d%(24*time.Hour) == 0, d >= 7*24*time.Hour:
 		return Say("period.days", count(24*time.Hour))
-	case d >= time.Hour && d%time.Hour == 0:
+	case d >= time.Hour && d%time.Hour == 0, d >= 2*time.Hour:
 		return Say("period.hours", count(time.Hour))
 	case d >= time.Minute:
 		return Say("period.minutes", count(time.Minute))
@@ -95,6 +94,11 @@ type Locale struct {
 	// Lineage has the tags of the catalogues that it rests on, the closest first:
 	// itself, then its parents. Mail templates are chosen by it.
 	Lineage []string
+	// Called is what those who speak it call it.
+	Called string
+	// Missing are the messages, by id, that neither its catalogue has nor one that it rests
+	// on.
+	Missing []string
 	// Texts by id, what was missing filled in from the fallback.
 	Texts   catalogue
 	printer *textmessage.Printer
@@ -232,59 +236,4 @@ func (t *messageText) UnmarshalJSON(raw []byte) error {
 		t.Forms[form] = parsed
 	}
 	return nil
-}
-
-// MaxAcceptLanguage bounds how much of an Accept-Language header is looked at.
-const MaxAcceptLanguage = 512
-
-// Languages are those that a realm speaks, the fallback first.
-type Languages struct {
-	Locales []*Locale
-	matcher language.Matcher
-	// chosen remembers the answers to headers: matching takes 13 µs, and few
-	// headers come often. What comes after the first maxChosen is matched anew.
-	chosen      sync.Map // string -> *locale
-	chosenCount atomic.Int32
-}
-
-const maxChosen = 512
-
-// Choose returns the language that suits an Accept-Language header (RFC 9110,
-// 12.5.4) best, the fallback where none does.
-func (l *Languages) Choose(accept string) *Locale {
-	if accept == "" || len(accept) > MaxAcceptLanguage {
-		return l.Locales[0]
-	}
-	if known, ok := l.chosen.Load(accept); ok {
-		return known.(*Locale)
-	}
-	found := l.match(accept)
-	if l.chosenCount.Load() < maxChosen {
-		l.chosenCount.Add(1)
-		l.chosen.Store(accept, found)
-	}
-	return found
-}
-
-func (l *Languages) match(accept string) *Locale {
-	wanted, _, err := language.ParseAcceptLanguage(accept)
-	if err != nil || len(wanted) == 0 {
-		return l.Locales[0]
-	}
-	_, i, confidence := l.matcher.Match(wanted...)
-	if confidence == language.No {
-		return l.Locales[0]
-	}
-	return l.Locales[i]
-}
-
-// Named returns the language with this tag, or the fallback where it is not (or
-// no longer) spoken.
-func (l *Languages) Named(name string) *Locale {
-	for _, known := range l.Locales {
-		if known.Name == name {
-			return known
-		}
-	}
-	return l.Locales[0]
 }
