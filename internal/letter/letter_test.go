@@ -109,7 +109,7 @@ func TestMailLanguage(t *testing.T) {
 	m := s.Mail()
 	require.Equal(t, "pl", m.Language)
 	require.Equal(t, "Potwierdź konto w witrynie example.com", m.Subject)
-	require.Contains(t, m.Text, "Ważność linku: 7 dni.")
+	require.Contains(t, m.Text, "Link działa przez 7 dni.")
 	require.Contains(t, m.HTML, `<html lang="pl">`)
 	file, err := m.Render()
 	require.NoError(t, err)

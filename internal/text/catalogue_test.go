@@ -185,7 +185,7 @@ func TestPluralsAndNumbers(t *testing.T) {
 		{"de", 24 * time.Hour, "24 Stunden"},
 		{"de", time.Minute, "1 Minute"},
 		{"fr", 30 * time.Second, "30 secondes"},
-		{"pl", time.Minute, "1 minuta"},
+		{"pl", time.Minute, "1 minutę"},
 		{"pl", 2 * time.Minute, "2 minuty"},
 		{"pl", 5 * time.Minute, "5 minut"},
 		{"pl", 22 * time.Minute, "22 minuty"},
