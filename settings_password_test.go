@@ -194,7 +194,7 @@ func TestRulesOfTheSitesOwnForPasswords(t *testing.T) {
 	require.Equal(t, "ada", seen[0].Username)
 	require.Contains(t, seen[0].Values, "ada@example.org")
 	body := sitetest.With(sitetest.Newcomer("eve"), sitetest.Data{"password": bad, "password_confirm": bad})
-	require.Contains(t, s.Browser().Post("/accounts/register", body).Text, "Choose another password. This site doesn’t take this one.")
+	require.Contains(t, s.Browser().Post("/accounts/register", body).Text, "Choose another password. This site doesn’t accept this one.")
 
 	logs, log := zapobserver.New(zap.DebugLevel)
 	s.Accounts.Policy.PasswordRules = registration.NewPasswordRules(time.Hour, zap.New(logs), rule(func(_ context.Context, p *registration.NewPassword) error { panic(p.Password) }))

@@ -113,7 +113,7 @@ async function showSessions() {
     const li = document.createElement("li");
     li.textContent = `${session.kind}, ${session.address}, last used ${new Date(session.last_used).toLocaleString()} `;
     if (session.current) {
-      li.append("(this one)");
+      li.append("(this device)");
       return li;
     }
     const button = document.createElement("button");

@@ -62,7 +62,7 @@ func TestAdministratorSetsFields(t *testing.T) {
 	}
 	res = s.Administer(http.MethodPatch, "grace", `{"seat": 7}`)
 	require.Equal(t, http.StatusBadRequest, res.StatusCode)
-	require.Contains(t, res.Text, "seat: Somebody already uses this. Please choose another. (unique)")
+	require.Contains(t, res.Text, "seat: Choose another. This one is already taken. (unique)")
 	require.Equal(t, "paid", profile()["plan"], "a refused change changes nothing")
 	require.Equal(t, true, s.Administer(http.MethodGet, "ada", "").JSON(t)["is_staff"])
 	require.Equal(t, http.StatusOK, s.Administer(http.MethodPatch, "ada", `{"plan": null, "seat": null}`).StatusCode)

@@ -287,7 +287,7 @@ func TestCommandLineBadInput(t *testing.T) {
 		"an address of many":        {[]string{"list", "--address", "localhost:1-9"}, "is no address of an admin endpoint"},
 		"nobody at the address":     {[]string{"list", "--address", silent.Addr().String()}, "no server answers at " + silent.Addr().String()},
 		"no such socket":            {[]string{"list", "--address", "unix//no/such.sock"}, "no server answers at unix//no/such.sock"},
-		"a taken name":              {[]string{"create", "ada"}, "username: Somebody already uses this. Please choose another. (unique)"},
+		"a taken name":              {[]string{"create", "ada"}, "username: Choose another. This one is already taken. (unique)"},
 		"a wrong name":              {[]string{"create", "a b"}, "username: "},
 		"a wrong address of mail":   {[]string{"create", "eve", "nowhere"}, "email: "},
 		"a wrong group":             {[]string{"create", "eve", "--group", "a,b"}, "the name of a group is"},

@@ -101,7 +101,7 @@ func TestExampleInABrowser(t *testing.T) {
 	b.Look("profile")
 	require.Equal(t, 200, b.Open(base+"/members/?a=b"))
 	require.Equal(t, 200, b.Press(`form button`))
-	require.Equal(t, "You are signed out", b.Text("h1"))
+	require.Equal(t, "You’re signed out", b.Text("h1"))
 	require.Equal(t, 200, b.Open(base+"/members/?a=b"))
 	require.Equal(t, login, b.At())
 	b.RequireQuiet()

@@ -311,8 +311,8 @@ func TestTermsInATextBrowser(t *testing.T) {
 	screen := w.browse(at("/terms/register/"))
 	require.Contains(t, screen, "I agree to the terms of this site")
 	require.Contains(t, screen, "[ ]")
-	require.Contains(t, sent(""), "Agree to the terms of this site to go on.")
-	require.Contains(t, sent(enter), "Check your mail")
+	require.Contains(t, sent(""), "Agree to the terms of this site to continue.")
+	require.Contains(t, sent(enter), "Check your email")
 	w.browse(linkTo(s, "ada@example.org", "verify-registration"), tab(1), enter)
 	require.Less(t, s.AdminRequest(http.MethodPost, "/registration/terms/users", "application/json", `{"username":"tom","password":"`+served.TestPassword+`"}`).StatusCode, 300)
 	signIn := func(name string, keys ...string) string {
@@ -321,6 +321,6 @@ func TestTermsInATextBrowser(t *testing.T) {
 	require.Contains(t, signIn("ada"), "here: /members/?a=b", "who has agreed")
 	w.browse(at("/terms/logout/"), tab(3), enter)
 	require.Contains(t, signIn("tom"), "To sign in, read the terms of this site and agree to them.")
-	require.Contains(t, signIn("tom", tab(3), enter), "Agree to the terms of this site to go on.")
+	require.Contains(t, signIn("tom", tab(3), enter), "Agree to the terms of this site to continue.")
 	require.Contains(t, signIn("tom", tab(2), enter, tab(1), enter), "here: /members/?a=b")
 }

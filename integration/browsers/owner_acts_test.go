@@ -38,15 +38,15 @@ var ownersActs = []ownersAct{
 	{path: does("walt", "refuse/"), before: func(o *anOwner) { o.waits("walt", "x") }, button: "Refuse", want: "The account has been refused and removed."},
 	{path: adminPath + "waiting/", before: func(o *anOwner) { o.waits("wim", "x") }, tick: true, button: "Approve", selector: `button[value="approve"]`, want: "The account has been approved."},
 	{path: adminPath + "waiting/", before: func(o *anOwner) { o.waits("wes", "x") }, tick: true, button: "Refuse", selector: `button[value="refuse"]`, again: true, want: "The account has been refused and removed."},
-	{path: does("bob", "edit/"), input: "first_name", label: "First name", value: "Robert", button: "Save", want: "The account has been changed."},
-	{path: does("bob", "groups/"), input: "groups", label: "Separate several", value: "choir", button: "Save", want: "The account has been changed."},
+	{path: does("bob", "edit/"), input: "first_name", label: "First name", value: "Robert", button: "Save changes", want: "The account has been changed."},
+	{path: does("bob", "groups/"), input: "groups", label: "Separate groups", value: "choir", button: "Save changes", want: "The account has been changed."},
 	{path: does("bob", "set-username/"), input: "username", label: "stays signed in", value: "bobby", button: "Change the username", want: "The account has been changed."},
-	{path: does("bobby", "set-email/"), input: "email", label: "old address is told", value: "bobby@example.org", button: "Change the address", want: "The account has been changed."},
-	{path: does("bobby", ""), button: "Mail a password link", selector: `form[action$="/mail-link/"] button`, want: "The link is on its way by mail."},
-	{path: does("bobby", ""), button: "Make a password link", selector: `form[action$="/make-link/"] button`, want: "It is shown only now"},
+	{path: does("bobby", "set-email/"), input: "email", label: "old address is told", value: "bobby@example.org", button: "Change email address", want: "The account has been changed."},
+	{path: does("bobby", ""), button: "Email a password link", selector: `form[action$="/mail-link/"] button`, want: "The link has been emailed."},
+	{path: does("bobby", ""), button: "Make a password link", selector: `form[action$="/make-link/"] button`, want: "It’s shown only now"},
 	{path: does("bobby", ""), before: func(o *anOwner) {
 		o.s.Client().Post(200, "login", served.Data{"login": "bobby", "password": served.TestPassword})
-	}, tick: true, button: "End sign-ins", selector: `button[value="end"]`, want: "The sign-in has ended."},
+	}, tick: true, button: "End sessions", selector: `button[value="end"]`, want: "The session has ended."},
 	{path: does("bobby", ""), button: "Sign out everywhere", selector: `form[action$="/sign-out/"] button`, want: "The person has been signed out everywhere."},
 	{path: does("bobby", ""), button: "Disable", selector: `form[action$="/disable/"] button`, want: "The account has been disabled."},
 	{path: does("bobby", ""), button: "Enable", selector: `form[action$="/enable/"] button`, want: "The account has been enabled."},
@@ -55,7 +55,7 @@ var ownersActs = []ownersAct{
 	{path: accountsPage + "?search=bobby", tick: true, button: "Enable", selector: `button[value="enable"]`, want: "The account has been enabled."},
 	{path: accountsPage + "?search=bobby", tick: true, button: "Delete", selector: `button[value="delete"]`, again: true, want: "The account has been deleted."},
 	{path: does("fay", "delete/"), button: "Delete", want: "The account has been deleted."},
-	{path: accountsPage + "new/", input: "username", label: "with a link that is made", value: "greta", button: "Create account", want: "The account has been created."},
+	{path: accountsPage + "new/", input: "username", label: "with a link.", value: "greta", button: "Create account", want: "The account has been created."},
 	{path: adminPath + "invitations/new/", input: "note", label: "Note", value: "for the choir", button: "Create invitation", want: "It is shown only this once."},
 	{path: adminPath + "invitations/", tick: true, button: "Revoke invitations", selector: `button[value="revoke"]`, want: "1 invitation has been revoked."},
 }
@@ -148,18 +148,18 @@ func TestOwnerTriesMailAgain(t *testing.T) {
 	require.NoError(t, err)
 	signIn(b, "ada")
 	require.Equal(t, 200, b.Open(b.Base+adminPath+"mail/"))
-	require.NotContains(t, b.Text("main"), "Try all mail now")
+	require.NotContains(t, b.Text("main"), "Try all emails now")
 	goTo(b, "ada")
 	require.Equal(t, 200, b.Press(`form[action$="/mail-link/"] button`))
 	require.True(t, served.Eventually(func() bool {
 		require.Equal(t, 200, b.Open(b.Base+adminPath+"mail/"))
-		return strings.Contains(b.Text("main"), "All mail waits until it can be used again.")
+		return strings.Contains(b.Text("main"), "All emails wait until it can be used again.")
 	}, 50*time.Millisecond))
 	goTo(b, "ada")
 	require.Contains(t, b.Text("main"), "The mail server can’t be used.")
 	m.Listen()
 	require.Equal(t, 200, b.Open(b.Base+adminPath+"mail/"))
 	require.Equal(t, 200, b.Press(mainSubmit))
-	require.Contains(t, b.Text(".note"), "1 mail is being tried now.")
+	require.Contains(t, b.Text(".note"), "1 email is being tried now.")
 	await(m, "ada@example.org", "/accounts/reset-password/?")
 }

@@ -202,7 +202,7 @@ func TestTasksOfAnOwner(t *testing.T) {
 	require.Contains(t, b.Text("main"), "127.0.0.1")
 	// Sign somebody out everywhere.
 	require.Equal(t, 200, b.Press(`form[action$="/sign-out/"] button`))
-	require.Contains(t, b.Text("main"), "Nobody is signed in to this account.")
+	require.Contains(t, b.Text("main"), "No one is signed in to this account.")
 	// Disable.
 	require.Equal(t, 200, b.Press(`form[action$="/disable/"] button`))
 	require.Equal(t, "The account has been disabled.", b.Text(".note"))
@@ -223,11 +223,11 @@ func TestTasksOfAnOwner(t *testing.T) {
 	require.Equal(t, 200, b.Press(`form[action$="/mail-link/"] button`))
 	require.True(t, served.Eventually(func() bool {
 		goTo(b, "nobody-here")
-		return strings.Contains(b.Text("main"), "Nobody reads mail at nobody-here@example.org, its server says. Ask for another address, and change it here.")
+		return strings.Contains(b.Text("main"), "No one reads email at nobody-here@example.org, its server says. Ask for another address, and change it here.")
 	}, 50*time.Millisecond))
 	require.Contains(t, b.Text("main"), "no such person")
 	require.Equal(t, 200, b.Press(`.tabs a[href$="/mail/"]`))
-	require.Contains(t, b.Text("main"), "Mail that was given up")
+	require.Contains(t, b.Text("main"), "Emails given up")
 	require.Equal(t, 200, b.Press(`td a`))
 	require.Equal(t, "nobody-here", b.Text("h1"))
 	b.RequireQuiet()
@@ -343,7 +343,7 @@ func TestOwnersPages(t *testing.T) {
 	m := served.NewMailServer(t)
 	m.Refuse = func(to string, _ int) *smtp.SMTPError {
 		if to == "later@example.org" {
-			return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 7, 1}, Message: "greylisted, come again"}
+			return &smtp.SMTPError{Code: 451, EnhancedCode: smtp.EnhancedCode{4, 7, 1}, Message: "greylisted, sent again"}
 		}
 		return nil
 	}
@@ -363,7 +363,7 @@ func TestOwnersPages(t *testing.T) {
 	require.True(t, served.Eventually(func() bool {
 		require.Equal(t, 200, w.Open(w.Base+adminPath+"mail/"))
 		text := w.Text("main")
-		return strings.Contains(text, "come again") && strings.Contains(text, "given up")
+		return strings.Contains(text, "sent again") && strings.Contains(text, "given up")
 	}, 50*time.Millisecond))
 	for _, lang := range ownersLanguages {
 		w.speaks(lang)
@@ -415,5 +415,5 @@ func TestOwnersPagesInATextBrowser(t *testing.T) {
 	// After the name of the site: the person, a button, six tabs, the box; then the link, the button.
 	screen = w.browse(at("waiting/"), tab(9), enter, tab(2), enter)
 	require.Contains(t, screen, "The account has been approved.")
-	require.Contains(t, screen, "Nobody waits for approval.")
+	require.Contains(t, screen, "No one is waiting for approval.")
 }

@@ -129,18 +129,18 @@ func looksAfterWebhooks(t *testing.T, o *anOwner, e *endpoint, screen ownersScre
 		}, 50*time.Millisecond), "%q\n%s", parts, text)
 		require.NotContains(t, text, "way-that-is-secret")
 	}
-	says("This endpoint takes what it is told.", "Last delivery")
+	says("This endpoint accepts its messages.", "Last delivery")
 
 	// It fails: since when, what waits, why, and when it is tried again.
 	e.status.Store(http.StatusBadGateway)
 	o.member("bob")
-	says("This endpoint has taken nothing since ", "It is tried again by itself, for 3 days.", "Waiting messages", "Oldest of them", "Next try", "it answered 502")
+	says("This endpoint has accepted nothing since ", "It is tried again by itself, for 3 days.", "Waiting messages", "Oldest waiting message", "Next attempt", "it answered 502")
 	require.Contains(t, screen.press("Try this endpoint now", `form[action$="/retry/"] button`, false), "The endpoint is being tried now.")
 	says("it answered 502")
 	e.status.Store(http.StatusNoContent)
 	before := e.told.Load()
 	require.Contains(t, screen.press("Try this endpoint now", `form[action$="/retry/"] button`, false), "The endpoint is being tried now.")
-	says("This endpoint takes what it is told.")
+	says("This endpoint accepts its messages.")
 	require.Greater(t, e.told.Load(), before, "what waited is told")
 
 	// It fails for good, and what waits is skipped.
@@ -149,8 +149,8 @@ func looksAfterWebhooks(t *testing.T, o *anOwner, e *endpoint, screen ownersScre
 	says("it answered 500")
 	before = e.told.Load()
 	e.status.Store(http.StatusNoContent)
-	require.Contains(t, screen.press("Skip waiting messages", `a[href$="/skip/"]`, true), "What waited for the endpoint has been skipped.")
-	says("This endpoint takes what it is told.")
+	require.Contains(t, screen.press("Skip waiting messages", `a[href$="/skip/"]`, true), "The messages waiting for the endpoint have been skipped.")
+	says("This endpoint accepts its messages.")
 	require.LessOrEqual(t, e.told.Load(), before+1, "of what waited nothing is told; that it was skipped is")
 
 	// It wants no more, and is enabled again.
@@ -158,11 +158,11 @@ func looksAfterWebhooks(t *testing.T, o *anOwner, e *endpoint, screen ownersScre
 	o.member("dan")
 	says("that it wants no more")
 	e.status.Store(http.StatusNoContent)
-	require.Contains(t, screen.press("Enable this endpoint", `form[action$="/enable/"] button`, false), "The endpoint is told again what happens from now on.")
+	require.Contains(t, screen.press("Enable this endpoint", `form[action$="/enable/"] button`, false), "The endpoint is enabled again. It’s told what happens from now on.")
 	before = e.told.Load()
 	o.member("eve")
 	require.True(t, served.Eventually(func() bool { return e.told.Load() > before }, 20*time.Millisecond))
-	says("This endpoint takes what it is told.")
+	says("This endpoint accepts its messages.")
 }
 
 // TestOwnerLooksAfterWebhooksByCommand: what docs/webhooks.md has him type.

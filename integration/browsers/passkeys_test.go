@@ -268,13 +268,13 @@ func TestPasskeyThatIsGone(t *testing.T) {
 	b.ends("/accounts/factors/")
 	require.Equal(t, 200, b.Press(`a[href*="remove-factor"]`))
 	require.Equal(t, 200, b.Press(`main form:not(.passkey) button[type=submit]`))
-	require.Contains(t, b.Text("main"), "You have set up none yet")
+	require.Contains(t, b.Text("main"), "You haven’t set up any yet")
 	b.leave()
 	b.Open(b.Base + "/accounts/login/")
 	require.True(t, served.Eventually(func() bool {
 		return served.Evaluate[bool](b.Browser, `!!document.querySelector(".note")`) && len(b.kept()) == 0
 	}, 50*time.Millisecond), "its keeper has it still")
-	require.Contains(t, b.Text(".note"), "This passkey is no longer one of an account here")
+	require.Contains(t, b.Text(".note"), "This passkey no longer belongs to an account here")
 	b.Look("login-passkey-unknown")
 	b.byPassword()
 	require.Equal(t, "/", b.At(), "the password alone")

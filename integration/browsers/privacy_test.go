@@ -92,9 +92,9 @@ func TestBackAfterSignOut(t *testing.T) {
 	s.Logged(0, `"method":"POST"`, `/accounts/login/`, `"Origin":["`+base+`"]`)
 	require.Equal(t, 200, b.Press("a"))
 	require.Equal(t, 200, b.Press(`main form button[type="submit"]`))
-	require.Equal(t, "You are signed out", b.Text("h1"))
+	require.Equal(t, "You’re signed out", b.Text("h1"))
 	heading, _ = goBack(b) // the page that asked
-	require.Equal(t, "You are signed out", heading)
+	require.Equal(t, "You’re signed out", heading)
 	heading, kept = goBack(b)
 	require.False(t, kept, "the guarded page is still in the browser")
 	require.Equal(t, "Sign in", heading)

@@ -122,7 +122,7 @@ func TestFrontendElsewhere(t *testing.T) {
 
 		p.Do(chromedp.SendKeys(chromedp.CSS(`form[data-endpoint="login"] input[name="login"]`), name), chromedp.SendKeys(chromedp.CSS(`form[data-endpoint="login"] input[name="password"]`), "wrong"),
 			chromedp.Click(chromedp.CSS(`form[data-endpoint="login"] button`)))
-		p.waits(`form[data-endpoint="login"]`, "not right")
+		p.waits(`form[data-endpoint="login"]`, "are wrong")
 		p.submit("login", map[string]string{"login": name, "password": served.TestPassword}, "signed in")
 		p.waits("#who", "Signed in as "+name)
 		require.Equal(t, mode == "token", served.Evaluate[bool](b, `sessionStorage.getItem("access") !== null`))

@@ -52,7 +52,7 @@ func TestUnconfirmedInABrowser(t *testing.T) {
 	const offer = `main a[href^="/accounts/resend-verification/"]`
 
 	w.signsUp("ada")
-	w.doubleClick(submit, "Check your mail")
+	w.doubleClick(submit, "Check your email")
 	require.Contains(t, w.Text("main"), "ada@example.org")
 	w.check("double-click")
 	first := s.Mail("ada@example.org", 1).URL(t).String() // one, and no more: see below
@@ -66,7 +66,7 @@ func TestUnconfirmedInABrowser(t *testing.T) {
 	w.check("refused-resend")
 	w.Fill("login", "ada")
 	require.Equal(t, 200, w.Press(submit))
-	require.Equal(t, "Check your mail", w.Text("h1"))
+	require.Equal(t, "Check your email", w.Text("h1"))
 	w.check("refused-resent")
 	require.Len(t, served.WaitMails(s, "ada@example.org", 2), 2)
 	// By the address he is told nothing of an account, and offered the same.
@@ -81,7 +81,7 @@ func TestUnconfirmedInABrowser(t *testing.T) {
 	require.Contains(t, w.Text("main"), "bob@example.org")
 	w.check("check-your-mail")
 	require.Equal(t, 200, w.Press(submit))
-	require.Equal(t, "Check your mail", w.Text("h1"))
+	require.Equal(t, "Check your email", w.Text("h1"))
 	w.check("check-your-mail-again")
 	require.Len(t, served.WaitMails(s, "bob@example.org", 2), 2)
 
@@ -94,7 +94,7 @@ func TestUnconfirmedInABrowser(t *testing.T) {
 	w.check("pressed-twice")
 	require.Equal(t, 200, w.Open(first))
 	require.Contains(t, w.Text("main"), "already been confirmed")
-	require.NotContains(t, w.Text("main"), "does not work")
+	require.NotContains(t, w.Text("main"), "no longer works")
 	require.Zero(t, served.Evaluate[int](w.Browser, `document.querySelectorAll("main form button[type=submit]").length`), "a button would send nothing")
 	w.check("opened-again")
 	require.Equal(t, 200, w.Press(`main a[href^="/accounts/login/"]`))
@@ -116,7 +116,7 @@ func TestUnconfirmedInABrowser(t *testing.T) {
 	w.check("forgotten-reset")
 	w.Fill("password", "another long passphrase")
 	w.doubleClick(submit, "Sign in")
-	require.Contains(t, w.Text(".note"), "password is set")
+	require.Contains(t, w.Text(".note"), "password has been set")
 	w.check("forgotten-done")
 	require.Equal(t, 200, w.signsIn("bob@example.org", "another long passphrase"))
 	require.Equal(t, "/", w.At())
@@ -142,15 +142,15 @@ func TestUnconfirmedInATextBrowser(t *testing.T) {
 	refused := []string{tab(1), typed("ada"), tab(1), typed(served.TestPassword), tab(1), enter}
 	screen := w.browse(at("/accounts/login/"), refused...)
 	require.Contains(t, screen, "There is a problem")
-	require.Contains(t, screen, "No confirmation mail?")
+	require.Contains(t, screen, "No confirmation email?")
 	screen = w.browse(at("/accounts/send-reset-password-link/"))
-	require.Contains(t, screen, "No confirmation mail?")
+	require.Contains(t, screen, "No confirmation email?")
 	screen = w.browse(at("/accounts/resend-verification/"), tab(1), typed("ada"), tab(1), enter)
-	require.Contains(t, screen, "Check your mail")
+	require.Contains(t, screen, "Check your email")
 	require.Len(t, served.WaitMails(s, "ada@example.org", 2), 2)
 
 	confirm := []string{tab(2), typed(served.TestPassword), tab(1), enter}
-	require.Contains(t, w.browse(link, confirm...), "Your account is confirmed.")
+	require.Contains(t, w.browse(link, confirm...), "Your account has been confirmed.")
 	screen = w.browse(link)
 	require.Contains(t, screen, "already been confirmed")
 	require.NotContains(t, screen, "[Confirm")
@@ -159,8 +159,8 @@ func TestUnconfirmedInATextBrowser(t *testing.T) {
 	s.Client().Post(201, "register", served.Newcomer("bob"))
 	other := newW3M(t)
 	screen = other.browse(at("/accounts/send-reset-password-link/"), tab(1), typed("bob"), tab(1), enter)
-	require.Contains(t, screen, "Check your mail")
+	require.Contains(t, screen, "Check your email")
 	screen = other.browse(linkTo(s, "bob@example.org", "reset-password"), tab(2), typed("another long passphrase"), tab(1), enter)
-	require.Contains(t, screen, "Your new password is set.")
+	require.Contains(t, screen, "Your new password has been set.")
 	require.Contains(t, other.browse(at("/members/"), tab(1), typed("bob"), tab(1), typed("another long passphrase"), tab(1), enter), "for members: bob")
 }

@@ -79,10 +79,10 @@ func TestInATextBrowser(t *testing.T) {
 	require.NotContains(t, screen, served.TestPassword)
 	screen = w.browse(at(deepLink), tab(4), enter, tab(1), typed("ada"), tab(1), typed("ada@example.org"),
 		tab(1), typed(served.TestPassword), tab(1), typed(served.TestPassword), tab(1), enter)
-	require.Contains(t, screen, "Check your mail")
+	require.Contains(t, screen, "Check your email")
 	require.Contains(t, screen, "ada@example.org")
 	screen = w.browse(linkTo(s, "ada@example.org", "verify-registration"), tab(1), enter)
-	require.Contains(t, screen, "Your account is confirmed.")
+	require.Contains(t, screen, "Your account has been confirmed.")
 	screen = w.browse(linkTo(s, "ada@example.org", "verify-registration"))
 	require.Contains(t, screen, "This link has already been used")
 	screen = w.browse(at(deepLink), tab(1), typed("ada"), tab(1), typed(served.TestPassword), tab(1), enter)
@@ -90,23 +90,23 @@ func TestInATextBrowser(t *testing.T) {
 
 	// Signed in, a page begins with the site's name, the person's, and a button.
 	screen = w.browse(at("/accounts/profile/"), tab(4), typed("Augusta"), tab(2), enter)
-	require.Contains(t, screen, "Your profile is saved.")
+	require.Contains(t, screen, "Profile saved.")
 	require.Contains(t, screen, "[Augusta")
 	screen = w.browse(at("/accounts/register-email/"), tab(3), typed("ada@example.net"), tab(1), enter)
-	require.Contains(t, screen, "on its way to the new address")
+	require.Contains(t, screen, "sent an email to your new address")
 	screen = w.browse(linkTo(s, "ada@example.net", "verify-email"), tab(3), enter)
 	require.Contains(t, screen, "ada@example.net")
 	// w3m shows the input that names the account for password managers.
 	screen = w.browse(at("/accounts/change-password/"), tab(4), typed(served.TestPassword), tab(1), typed(newPassword), tab(1), typed(newPassword), tab(1), enter)
-	require.Contains(t, screen, "Your password is changed.")
+	require.Contains(t, screen, "Your password has been changed.")
 	screen = w.browse(at("/accounts/logout/"), tab(3), enter)
-	require.Contains(t, screen, "You are signed out")
+	require.Contains(t, screen, "You’re signed out")
 	require.Contains(t, w.browse(at("/members/")), "Sign in")
 
 	screen = w.browse(at("/accounts/send-reset-password-link/"), tab(1), typed("ada"), tab(1), enter)
-	require.Contains(t, screen, "Check your mail")
+	require.Contains(t, screen, "Check your email")
 	screen = w.browse(linkTo(s, "ada@example.net", "reset-password"), tab(2), typed(served.TestPassword), tab(1), enter)
-	require.Contains(t, screen, "Your new password is set.")
+	require.Contains(t, screen, "Your new password has been set.")
 	screen = w.browse(at("/members/"), tab(1), typed("ada"), tab(1), typed(served.TestPassword), tab(1), enter)
 	require.Contains(t, screen, "for members: /members/")
 }
@@ -136,7 +136,7 @@ func TestSecondStepInATextBrowser(t *testing.T) {
 
 	signOut := func() {
 		t.Helper()
-		require.Contains(t, w.browse(at("/accounts/logout/"), tab(3), enter), "You are signed out")
+		require.Contains(t, w.browse(at("/accounts/logout/"), tab(3), enter), "You’re signed out")
 	}
 	// After the password there are the code, the box, the button, and the way to the recovery codes.
 	signIn := func(keys ...string) string {
@@ -150,10 +150,10 @@ func TestSecondStepInATextBrowser(t *testing.T) {
 	require.Contains(t, signIn(tab(1), typed(codeOf(t, secret, 1)), tab(2), enter), "for members: /money/")
 	signOut()
 	screen = signIn(tab(4), enter, tab(1), typed(recovery), tab(1), enter)
-	require.Contains(t, screen, "The page that you want to see needs your second step.", "a recovery code signs in, and is no factor")
+	require.Contains(t, screen, "The page you want to see needs your second step.", "a recovery code signs in, and is no factor")
 	require.Contains(t, screen, "Set up an authenticator app")
 	screen = w.browse(at("/accounts/factors/"), tab(4), enter)
 	require.Contains(t, screen, "Remove a factor")
 	require.Contains(t, screen, "my phone")
-	require.Contains(t, screen, "Code of your app", "the recovery code opens no removal")
+	require.Contains(t, screen, "Code from your app", "the recovery code opens no removal")
 }

@@ -25,7 +25,7 @@ const bareSite = `{
 	default_bind 127.0.0.1
 }
 http://127.0.0.1:[[port]] {
-	respond /accounts/login "You are signed in."
+	respond /accounts/login "You’re signed in."
 	respond "for members: ada"
 }
 `

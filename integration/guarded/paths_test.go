@@ -319,9 +319,9 @@ func TestGuardBeforeTheAccounts(t *testing.T) {
 		"handle":                {"handle /accounts/* {\n\t\t[[registration]]\n\t}\n\trequire_login\n\treverse_proxy [[backend]]", signIn, false},
 		"handle, group":         {"handle /accounts/* {\n\t\t[[registration]]\n\t}\n\trequire_login {\n\t\tgroup staff\n\t}\n\treverse_proxy [[backend]]", signIn, false},
 		"two guards, headers":   {"route {\n\t\trequire_login\n\t\theader X-A b\n\t\trequire_login {\n\t\t\tmax_age 1h\n\t\t}\n\t\tencode gzip\n\t\thandle {\n\t\t\t[[registration]]\n\t\t}\n\t\treverse_proxy [[backend]]\n\t}", signIn, false},
-		"kept from the sign-in": {"route {\n\t\trequire_login\n\t\trespond /accounts/login/ closed 403\n\t\t[[registration]]\n\t}", "behind the lock", true},
-		"an app between":        {"route {\n\t\trequire_login\n\t\treverse_proxy [[backend]]\n\t\t[[registration]]\n\t}", "behind the lock", true},
-		"another method":        {"route {\n\t\trequire_login\n\t\t@post method POST\n\t\thandle @post {\n\t\t\t[[registration]]\n\t\t}\n\t\treverse_proxy [[backend]]\n\t}", "behind the lock", true},
+		"kept from the sign-in": {"route {\n\t\trequire_login\n\t\trespond /accounts/login/ closed 403\n\t\t[[registration]]\n\t}", "behind the very lock", true},
+		"an app between":        {"route {\n\t\trequire_login\n\t\treverse_proxy [[backend]]\n\t\t[[registration]]\n\t}", "behind the very lock", true},
+		"another method":        {"route {\n\t\trequire_login\n\t\t@post method POST\n\t\thandle @post {\n\t\t\t[[registration]]\n\t\t}\n\t\treverse_proxy [[backend]]\n\t}", "behind the very lock", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			backend := newPathBackend(t)

@@ -36,7 +36,7 @@ func TestNewDeviceByMail(t *testing.T) {
 	reader.Header.Set("Accept", served.BrowserAccept)
 	page := reader.Get("/accounts/end-sign-in/?" + told.URL(t).RawQuery)
 	require.Equal(t, http.StatusOK, page.StatusCode)
-	require.Contains(t, page.Text, "End this sign-in")
+	require.Contains(t, page.Text, "End this session")
 	second.RequireMember()
 	ended := s.SecureClient().Post(http.StatusOK, "end-sign-in", link).JSON(t)
 	second.RequireMember() // it went on by another sign-in

@@ -77,7 +77,7 @@ func TestOwnersMail(t *testing.T) {
 	if got[0].To != "owner@example.org" {
 		got[0], got[1] = got[1], got[0]
 	}
-	require.Equal(t, "Test of the mail from localhost", got[0].Subject)
+	require.Equal(t, "Test email from localhost", got[0].Subject)
 	require.Equal(t, "ada@example.org", got[1].To)
 	require.True(t, served.Eventually(func() bool { out, code := ask(t, s, "mail", "queue"); return out == "" && code == 0 }, 100*time.Millisecond))
 	out, code = ask(t, s, "doctor")

@@ -33,7 +33,7 @@ func TestAnswersThatAreSentAgain(t *testing.T) {
 	ours.has("ada", ada)
 	theirs.has("ada", person{ada.subject, "other@example.org", true, "", ""})
 	s := knows(t, map[string]*provider{"ours": ours, "theirs": theirs}, "")
-	const expired, failed = "It took too long, or began in another browser.", "answer could not be accepted"
+	const expired, failed = "It took too long, or began in another browser.", "answer couldn’t be accepted"
 	refused := func(h *stranger, door *url.URL, says string) {
 		t.Helper()
 		require.Contains(t, h.get(door.String()).text, says)
@@ -120,7 +120,7 @@ func TestAProviderThatDoesNotAnswer(t *testing.T) {
 	p.has("ada", ada)
 	s := knows(t, map[string]*provider{"ours": p}, "")
 	member(t, s, "bob@example.org")
-	const document, unavailable = "/.well-known/openid-configuration", "The other site does not answer."
+	const document, unavailable = "/.well-known/openid-configuration", "The other site isn’t answering."
 	press := func() *arrived {
 		began := time.Now()
 		at := newPerson(t, s).post(s.Base()+"/accounts/oidc-login/", url.Values{"provider": {"ours"}, "next": {"/members/"}})
@@ -194,18 +194,18 @@ func TestAProviderThatLiesAboutItself(t *testing.T) {
 		lie  func(http.Handler) http.Handler
 		says string
 	}{
-		"another issuer":         {says(map[string]any{"issuer": "https://accounts.google.com"}), "does not answer"},
-		"a document without end": {says(map[string]any{"x": strings.Repeat("x", 2<<20)}), "does not answer"},
-		"keys of a file":         {says(map[string]any{"jwks_uri": "file:///etc/passwd"}), "does not answer"},
-		"a document elsewhere":   {only(document, away), "does not answer"},
-		"tokens elsewhere":       {only("/oauth/token", away), "could not be accepted"},
-		"keys elsewhere":         {only("/keys", away), "does not answer"},
+		"another issuer":         {says(map[string]any{"issuer": "https://accounts.google.com"}), "isn’t answering"},
+		"a document without end": {says(map[string]any{"x": strings.Repeat("x", 2<<20)}), "isn’t answering"},
+		"keys of a file":         {says(map[string]any{"jwks_uri": "file:///etc/passwd"}), "isn’t answering"},
+		"a document elsewhere":   {only(document, away), "isn’t answering"},
+		"tokens elsewhere":       {only("/oauth/token", away), "couldn’t be accepted"},
+		"keys elsewhere":         {only("/keys", away), "isn’t answering"},
 		"people elsewhere":       {only("/userinfo", away), "Complete your account"},
 		"keys without end": {only("/keys", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write([]byte(`{"keys":[` + strings.Repeat(" ", 2<<20) + `]}`))
-		}), "does not answer"},
-		"no keys":                      {only("/keys", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"keys":[]}`)) }), "could not be accepted"},
-		"a promise to say who answers": {says(map[string]any{"authorization_response_iss_parameter_supported": true}), "could not be accepted"},
+		}), "isn’t answering"},
+		"no keys":                      {only("/keys", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"keys":[]}`)) }), "couldn’t be accepted"},
+		"a promise to say who answers": {says(map[string]any{"authorization_response_iss_parameter_supported": true}), "couldn’t be accepted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -82,7 +82,7 @@ func TestSigningInAtTheProvider(t *testing.T) {
 			require.Equal(t, 200, b.Press(toOurs))
 			require.Equal(t, 200, b.Press(`button[name="cancel"]`))
 			require.Equal(t, "/accounts/login/?next=%2Fmembers%2F%3Fx%3D1", b.At())
-			require.Contains(t, b.Text("main"), "The other site did not let you through.")
+			require.Contains(t, b.Text("main"), "The other site didn’t let you through.")
 
 			require.Equal(t, 200, b.Press(toOurs))
 			require.Equal(t, 200, shows(b, "ada"))
@@ -137,7 +137,7 @@ func TestLinkingAndUnlinking(t *testing.T) {
 
 	// The mailed way back says which account it brings back.
 	removed := s.MailWithLink("ada@example.org", "/undo-factor/")
-	require.Equal(t, "A linked account was removed at 127.0.0.1", removed.Subject)
+	require.Equal(t, "A linked account has been removed at 127.0.0.1", removed.Subject)
 	require.Equal(t, 200, b.Open(removed.URL(t).String()))
 	require.Contains(t, b.Text("main"), "countess@elsewhere.example")
 }
@@ -172,7 +172,7 @@ func TestAnOwnerUnlinks(t *testing.T) {
 	b.Do(chromedp.Click(chromedp.CSS(`input[name="linked"]`), chromedp.NodeVisible))
 	require.Equal(t, 200, b.Press(`button[value="unlink"]`))
 	require.Contains(t, b.Text("main"), "The account has been unlinked.")
-	require.Contains(t, b.Text("main"), "This account is linked to no other.")
+	require.Contains(t, b.Text("main"), "This account isn’t linked to another.")
 	b.RequireQuiet()
 	require.Contains(t, he.get(s.Base()+"/members/").text, "Sign in")
 
@@ -230,7 +230,7 @@ func TestSigningUpAtTheProvider(t *testing.T) {
 	with("register {\nmode closed\n}")
 	at := come("closed")
 	require.Contains(t, at.text, "Complete your account")
-	require.Contains(t, at.sends("/accounts/oidc-register/", nil).text, "Nobody can sign up here")
+	require.Contains(t, at.sends("/accounts/oidc-register/", nil).text, "No one can sign up here")
 	require.Contains(t, come("open").text, "for members: open@example.org", "who has an account signs in")
 
 	with("register {\nmode invite\n}")

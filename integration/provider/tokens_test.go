@@ -78,7 +78,7 @@ func TestAProviderThatLiesInItsTokens(t *testing.T) {
 		"an end long ago":   {func(c map[string]any) { c["exp"] = time.Now().Add(-time.Hour).Unix() }, false},
 		"made tomorrow":     {func(c map[string]any) { c["iat"] = time.Now().Add(24 * time.Hour).Unix() }, false},
 		"nobody":            {func(c map[string]any) { c["sub"] = "" }, false},
-		"another's profile": {func(c map[string]any) { c["sub"] = "somebody else" }, false}, // UserInfo is about ada
+		"another's profile": {func(c map[string]any) { c["sub"] = "someone else" }, false}, // UserInfo is about ada
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -107,5 +107,5 @@ func TestAnIDTokenThatIsSentAgain(t *testing.T) {
 	require.Contains(t, newPerson(t, s).signsIn("ours", "ada", "/members/").text, "for members: ada@example.org")
 	require.NotEmpty(t, older)
 	p.writes(t, func(string) string { return older })
-	require.Contains(t, newPerson(t, s).signsIn("ours", "ada", "/members/").text, "answer could not be accepted")
+	require.Contains(t, newPerson(t, s).signsIn("ours", "ada", "/members/").text, "answer couldn’t be accepted")
 }

@@ -84,7 +84,7 @@ func TestRefuse(t *testing.T) {
 		require.Equal(t, "Your account at example.com has not been approved", m.Subject)
 		require.Contains(t, m.Text, "Hello,\n", "nothing of the account is left to mention")
 		if words != "" {
-			require.Contains(t, m.Text, "The owner wrote this to you:\n\nWe are full.\n\n[31mAsk in spring, <b>please</b>.\n")
+			require.Contains(t, m.Text, "The owner wrote to you:\n\nWe are full.\n\n[31mAsk in spring, <b>please</b>.\n")
 			require.Contains(t, m.HTML, "&lt;b&gt;please")
 		} else {
 			require.NotContains(t, m.Text+m.HTML, "The owner wrote")

@@ -252,7 +252,7 @@ var capabilities = []capability{
 	{"queued mail with a new address", nil, false, func(h *handOut) {
 		h.hold()
 		h.must(h.holder.Post("/accounts/register-email", sitetest.Data{"email": "pending@example.org"}))
-	}, func(h *handOut) bool { return h.deliveredTo("pending@example.org", "Confirm your new e-mail address") }},
+	}, func(h *handOut) bool { return h.deliveredTo("pending@example.org", "Confirm your new email address") }},
 	{"queued mail with a way back", nil, false, func(h *handOut) {
 		link := h.signed(sign.PurposeRegisterEmail, "elsewhere@example.org")
 		h.hold()
@@ -261,7 +261,7 @@ var capabilities = []capability{
 	{"queued notice", nil, false, func(h *handOut) {
 		h.hold()
 		h.must(h.holder.Do("PATCH", "/accounts/profile", sitetest.Data{"username": "lovelace"}))
-	}, func(h *handOut) bool { return h.delivered("Your sign-in name") }},
+	}, func(h *handOut) bool { return h.delivered("Your username") }},
 }
 
 // fromOurs is somebody who has an account elsewhere.

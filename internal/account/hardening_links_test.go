@@ -229,7 +229,7 @@ func TestNewAddressPageWantsItsOwner(t *testing.T) {
 		res := b.Get(link)
 		require.Equal(t, 302, res.StatusCode)
 		require.Equal(t, back, res.Header.Get("Location"), "without the signature")
-		require.Contains(t, b.Get(back).Text, "Sign in to confirm your new e-mail address.")
+		require.Contains(t, b.Get(back).Text, "Sign in to confirm your new email address.")
 		res = b.Post("/accounts/verify-email/", act)
 		require.Equal(t, 303, res.StatusCode)
 		require.Equal(t, back, res.Header.Get("Location"))

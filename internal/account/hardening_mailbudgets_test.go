@@ -196,7 +196,7 @@ func TestWaitsInWords(t *testing.T) {
 		90 * 24 * time.Hour:       "90 days.",
 	} {
 		text := refusal.Text(s.Realm.Languages.Named("en"), refusal.CodeThrottled, tooOftenParams(wait))
-		require.Equal(t, "That was too often. Please try again in "+want, text)
+		require.Equal(t, "Try again in "+want+" There were too many attempts.", text)
 	}
 	for _, l := range s.Realm.Languages.Locales {
 		for _, wait := range []time.Duration{3 * time.Hour, 90 * 24 * time.Hour} {

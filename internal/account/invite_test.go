@@ -202,7 +202,7 @@ func TestInvitationPage(t *testing.T) {
 	s.Travel(2 * time.Minute)
 	for _, used := range []*sitetest.Answer{b.Get("/accounts/register/?invitation=" + token), s.Browser().LikeBrowser().Post("/accounts/register/", form)} {
 		require.Equal(t, http.StatusForbidden, used.StatusCode)
-		require.Contains(t, used.Text, "This invitation is no longer good")
+		require.Contains(t, used.Text, "This invitation no longer works")
 		require.NotContains(t, used.Text, "<form method")
 		require.NotContains(t, used.Text, token)
 	}
@@ -240,9 +240,9 @@ func TestMailedInvitation(t *testing.T) {
 		require.NoError(t, err)
 		m := s.Mail()
 		require.Equal(t, "ada@example.org", m.To)
-		require.Equal(t, "You are invited to example.com", m.Subject)
+		require.Equal(t, "You’re invited to example.com", m.Subject)
 		require.Contains(t, m.Text, "\n"+link+"\n")
-		require.Contains(t, m.Text, "The link is good for "+period+".")
+		require.Contains(t, m.Text, "The link works for "+period+".")
 		require.NotContains(t, m.Text+m.HTML, "the tall one")
 		u, err := url.Parse(link)
 		require.NoError(t, err)

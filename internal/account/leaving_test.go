@@ -83,7 +83,7 @@ func TestAnAccountIsClosedAtOnceAndGoneAfterTheGrace(t *testing.T) {
 		require.Equal(t, 401, who.Get("/accounts/profile").StatusCode)
 	}
 	m := s.Mail()
-	require.Equal(t, "Your account at example.com is closed", m.Subject)
+	require.Equal(t, "Your account at example.com has been closed", m.Subject)
 	u := s.Stored(id)
 	require.Equal(t, account.StateClosing, account.StateOf(u))
 	require.Equal(t, 24*time.Hour, u.LeavesAt.Sub(s.Accounts.Time()))
@@ -95,7 +95,7 @@ func TestAnAccountIsClosedAtOnceAndGoneAfterTheGrace(t *testing.T) {
 	require.Contains(t, before, "ada-lovelace@example.org")
 	require.Equal(t, 1, left(s, t, 2*time.Hour))
 	m = s.Mail()
-	require.Equal(t, "Your account at example.com is deleted", m.Subject)
+	require.Equal(t, "Your account at example.com has been deleted", m.Subject)
 	require.Equal(t, "ada-lovelace@example.org", m.To)
 	require.Eventually(t, func() bool { return sitetest.QueueEmpty(s.Accounts.Store) }, sitetest.Patience, time.Millisecond)
 
@@ -195,7 +195,7 @@ func TestThePagesOfLeaving(t *testing.T) {
 	require.Contains(t, b.Get("/accounts/profile/").Text, `href="/accounts/delete-account/"`)
 	page := b.Get("/accounts/delete-account/").Text
 	require.Contains(t, page, "For 7 days you can sign in and keep it.")
-	require.Contains(t, page, "For 90 days after that nobody can take it, you neither.")
+	require.Contains(t, page, "For 90 days after that no one can take it, including you.")
 	require.NotContains(t, page, `name="password"`, "a sign-in of a moment ago is enough")
 	s.Travel(time.Hour)
 	require.Contains(t, b.Get("/accounts/delete-account/").Text, `name="password"`)
@@ -203,19 +203,19 @@ func TestThePagesOfLeaving(t *testing.T) {
 	require.Equal(t, 400, res.StatusCode)
 	res = b.Post("/accounts/delete-account/", url.Values{"password": {sitetest.Password}})
 	require.Equal(t, 303, res.StatusCode, res.Text)
-	require.Contains(t, b.Follow(res).Text, "Your account is closed. It will be gone on")
+	require.Contains(t, b.Follow(res).Text, "Your account has been closed. It will be deleted on")
 	s.Mail()
 
 	res = b.Post("/accounts/login/", url.Values{"login": {"ada"}, "password": {sitetest.Password}})
 	require.Equal(t, 303, res.StatusCode, res.Text)
 	asked := b.Follow(res)
-	require.Contains(t, asked.Text, "You have closed this account. On ")
+	require.Contains(t, asked.Text, "You’ve closed this account. On ")
 	require.Contains(t, asked.Text, "Keep my account</button>")
 	require.Contains(t, asked.Text, `name="keep_account" value="true"`)
 	form := url.Values{"keep_account": {"true"}, "challenge": {between(asked.Text, `name="challenge" value="`, `"`)}}
 	res = b.Post("/accounts/login-factor/", form)
 	require.Equal(t, 303, res.StatusCode, res.Text)
-	require.Contains(t, b.Follow(res).Text, "You have kept your account.")
+	require.Contains(t, b.Follow(res).Text, "You’ve kept your account.")
 	require.Equal(t, 200, b.Get("/members/").StatusCode)
 }
 

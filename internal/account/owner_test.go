@@ -146,7 +146,7 @@ func TestOwnerMailsLinks(t *testing.T) {
 			require.Equal(t, "signature_invalid", problem(s, test.endpoint, body), "once")
 			require.Equal(t, http.StatusOK, b.Post("/accounts/login", sitetest.Data{"username": "ada", "password": sitetest.Password}).StatusCode)
 			require.NoError(t, s.Accounts.MailResetLink(t.Context(), u))
-			for m = s.Mail(); m.Subject == "Your password at example.com was changed"; {
+			for m = s.Mail(); m.Subject == "Your password at example.com has been changed"; {
 				m = s.Mail()
 			}
 			require.Equal(t, "Set a new password at example.com", m.Subject, "it has a password by now")

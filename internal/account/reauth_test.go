@@ -171,7 +171,7 @@ func TestNoticesOfChanges(t *testing.T) {
 	require.Equal(t, 200, b.Post("/accounts/change-password", sitetest.Data{"old_password": sitetest.Password, "password": fresh, "password_confirm": fresh}).StatusCode)
 	told("Your password")
 	require.Equal(t, 200, b.Do("PATCH", "/accounts/profile", sitetest.Data{"username": "lovelace"}).StatusCode)
-	told("Your sign-in name")
+	told("Your username")
 	require.Equal(t, 200, b.Do("PATCH", "/accounts/profile", sitetest.Data{"username": "lovelace", "first_name": "Ada"}).StatusCode)
 	s.NoMail()
 	require.Empty(t, s.Mailer.Told)

@@ -44,7 +44,7 @@ func TestUndoOfAnEmailChange(t *testing.T) {
 	sitetest.RequireError(t, p.Post("/accounts/undo-email", sitetest.With(undo, sitetest.Data{"email": "thief@example.net"})), 400, "signature_invalid")
 	sitetest.RequireError(t, p.Post("/accounts/undo-email", sitetest.With(undo, sitetest.Data{"email": nil})), 400, "email:required")
 	sitetest.RequireError(t, p.Post("/accounts/verify-email", undo), 400, "signature_invalid")
-	require.Contains(t, owner.Follow(owner.Post("/accounts/undo-email/", q)).Text, "is back")
+	require.Contains(t, owner.Follow(owner.Post("/accounts/undo-email/", q)).Text, "has been restored")
 
 	fresh := s.Mail()
 	require.Equal(t, "ada@example.org", fresh.To)
@@ -226,7 +226,7 @@ func TestOwnerLearnsForWhomAnAddressIsKept(t *testing.T) {
 	s.Member("bob")
 	s.Member("eve")
 	s.Move(s.SignedIn("ada"), "ada@example.org", "new@example.org")
-	kept := "This address is kept until " + s.Accounts.Time().Add(account.UndoReserved).Format("2 January 2006, 15:04 UTC") + " for its former owner, ada."
+	kept := "Use another address. This one is kept for its former owner, ada, until " + s.Accounts.Time().Add(account.UndoReserved).Format("2 January 2006, 15:04 UTC") + "."
 	ctx, bob := t.Context(), sitetest.UUIDOf(t, s, "bob")
 	english := sitetest.English(t).Named("en")
 	for name, act := range map[string]func() error{
@@ -248,7 +248,7 @@ func TestOwnerLearnsForWhomAnAddressIsKept(t *testing.T) {
 	}
 	// What is somebody's is told as that.
 	_, _, err := s.Accounts.Invite(ctx, account.NewInvitation{Email: "eve@example.org"})
-	require.Equal(t, "This e-mail address belongs to another account.", english.Text(web.AsRefusal(err).Phrase()))
+	require.Equal(t, "Use another email address. This one belongs to another account.", english.Text(web.AsRefusal(err).Phrase()))
 	signedUp := s.Browser().Post("/accounts/register", sitetest.With(sitetest.Newcomer("helper"), sitetest.Data{"email": "ada@example.org"}))
 	require.NotContains(t, signedUp.Text, "kept")
 	require.NotContains(t, s.SignedIn("eve").Post("/accounts/register-email", sitetest.Data{"email": "ada@example.org"}).Text, "kept")

@@ -279,7 +279,7 @@ func TestTemplatesOfAnotherKindOfLink(t *testing.T) {
 	require.Equal(t, 200, s.Browser().Post("/accounts/verify-registration", sitetest.Data{"user_id": parts[2], "timestamp": parts[3], "signature": parts[4]}).StatusCode)
 	require.Equal(t, 200, s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"}).StatusCode)
 	m = s.Mail()
-	require.Contains(t, m.Subject, "Confirm your new e-mail address")
+	require.Contains(t, m.Subject, "Confirm your new email address")
 	require.Empty(t, m.HTML)
 	require.Equal(t, 200, s.Browser().Post("/accounts/reset-password", sitetest.With(sitetest.LinkOf(m, t), sitetest.Data{"password": sitetest.Password})).StatusCode)
 	require.Contains(t, s.Notice().Text, "[]", "a notice has no link")
@@ -354,7 +354,7 @@ func TestALinkThatWasUsed(t *testing.T) {
 			},
 			page: "reset-password", goesTo: "login", says: "A new password has already been set with this link.", offers: []string{"/accounts/send-reset-password-link/"},
 		},
-		"new address": {link: newAddress, page: "verify-email", goesTo: "profile", says: "Your e-mail address has already been changed to new@example.net."},
+		"new address": {link: newAddress, page: "verify-email", goesTo: "profile", says: "Your email address has already been changed to new@example.net."},
 		"new address, and another since": {
 			link: newAddress, page: "verify-email", goesTo: "profile", says: "This link has already been used.",
 			then: func(s *sitetest.Site) {

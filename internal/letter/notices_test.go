@@ -43,7 +43,7 @@ func TestNoticesLeadOn(t *testing.T) {
 					require.NotContains(t, m.Text+m.HTML, "http", kind)
 					continue
 				}
-				require.Contains(t, m.Text, "Ask for a new password:\n"+tc.page+"\n", kind)
+				require.Contains(t, m.Text, "Request a new password:\n"+tc.page+"\n", kind)
 				require.Contains(t, m.HTML, `href="`+tc.page+`"`, kind)
 			}
 		})
@@ -144,7 +144,7 @@ func TestMailOfAFirstPassword(t *testing.T) {
 			m := s.Mail()
 			require.Equal(t, "Set a password at example.com", m.Subject)
 			for _, text := range []string{m.Text, m.HTML} {
-				require.Contains(t, strings.Join(strings.Fields(text), " "), "Your account has none so far.")
+				require.Contains(t, strings.Join(strings.Fields(text), " "), "It has no password so far.")
 				require.Contains(t, strings.Join(strings.Fields(text), " "), "Your account stays without a password.")
 			}
 		}
@@ -153,7 +153,7 @@ func TestMailOfAFirstPassword(t *testing.T) {
 		require.Equal(t, "Set a password at example.com", m.Subject)
 		require.Contains(t, strings.Join(strings.Fields(m.Text), " "), "Your account has no password so far.")
 		require.NotContains(t, m.Text+m.HTML, "new password")
-		require.Contains(t, s.Browser().LikeBrowser().Get(linkIn.FindString(m.Text)).Text, "<h1>Set the password</h1>")
+		require.Contains(t, s.Browser().LikeBrowser().Get(linkIn.FindString(m.Text)).Text, "<h1>Save password</h1>")
 		s.Set(id, func(u *store.User) { u.PasswordHash = "$argon2id$" })
 		require.NoError(t, s.Accounts.MailResetLink(t.Context(), s.Stored(id)))
 		m = s.Mail()

@@ -332,10 +332,10 @@ func TestSessionsPage(t *testing.T) {
 	page := b.Get("/accounts/sessions/")
 	require.Equal(t, 200, page.StatusCode)
 	require.Equal(t, 2, strings.Count(page.Text, `name="id"`))
-	require.Contains(t, page.Text, "(this one)")
+	require.Contains(t, page.Text, "(this device)")
 	res := b.Do(http.MethodPost, "/accounts/revoke-session/", url.Values{"others": {"on"}})
 	require.Equal(t, "/accounts/sessions/", res.Header.Get("Location"))
-	require.Contains(t, b.Follow(res).Text, "All other sign-ins and all access tokens for programs have ended.")
+	require.Contains(t, b.Follow(res).Text, "All other sessions and all access tokens for programs have ended.")
 	require.Equal(t, 401, other.Get("/accounts/profile").StatusCode)
 	require.Equal(t, 200, b.Get("/accounts/profile").StatusCode)
 }

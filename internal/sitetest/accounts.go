@@ -24,7 +24,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-const NoticeSubject = "Your e-mail address at example.com"
+const NoticeSubject = "Your email address at example.com"
 
 func UUIDOf(t testing.TB, s *Site, login string) uuid.UUID {
 	t.Helper()
@@ -219,7 +219,7 @@ func (s *Site) Set(id string, change func(*store.User)) {
 
 func WrongSignIn(name string) Data { return Data{"login": name, "password": "not his passphrase"} }
 
-const ChangedSubject = "Your e-mail address at example.com was changed"
+const ChangedSubject = "Your email address at example.com has been changed"
 
 // Move changes the address of the one who is signed in and returns the link
 // that the old address gets.

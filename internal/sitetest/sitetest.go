@@ -78,7 +78,7 @@ type MemoryMailer struct {
 	Told chan *mail.Message
 }
 
-var aboutSigningIn = regexp.MustCompile(`^(Your password|Your sign-in name) at .* was changed$|^A change of your addresses at .* was undone$`)
+var aboutSigningIn = regexp.MustCompile(`^(Your password|Your username) at .* has been changed$|^A change of your addresses at .* has been undone$`)
 
 // NewMailer returns one that takes a thousand mails before anybody reads them.
 func NewMailer() *MemoryMailer {

@@ -60,6 +60,7 @@ var worked = []string{
 	"de",
 	"fr",
 	"pl",
+	"en",
 }
 
 var placeholder = regexp.MustCompile(`\{[a-z_]+\}`)

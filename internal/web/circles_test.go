@@ -78,7 +78,7 @@ func submit(t *testing.T, b *sitetest.Browser, page string) *sitetest.Answer {
 // A browser that keeps no cookie is told so after the sign-in; one that does goes where
 // it wanted, without a detour.
 func TestBrowserThatKeepsNoCookie(t *testing.T) {
-	const told = "kept the cookie"
+	const told = "keep the cookie"
 	s := sitetest.New(t)
 	s.Member("ada")
 	guarded := s.Browser().LikeBrowser().Get("/members/x").Header.Get("Location")
@@ -117,7 +117,7 @@ func TestBrowserThatKeepsNoCookie(t *testing.T) {
 // A page that doesn't see the sign-in of who is sent back to it (a guard of another
 // realm or Caddy) is not gone back to for ever.
 func TestPageThatNeverSeesTheSignIn(t *testing.T) {
-	const told = "doesn&#39;t see it"
+	const told = "doesn’t see it"
 	s := sitetest.New(t)
 	s.Member("ada")
 	b := s.SignedIn("ada").LikeBrowser()

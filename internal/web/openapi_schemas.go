@@ -299,7 +299,7 @@ func (r *Realm) schemas() Object {
 		}
 		return closed(properties, names...)
 	}
-	detail := Object{{"detail", txt("One sentence for a person, in the language of the request.", "You are signed in.")}}
+	detail := Object{{"detail", txt("One sentence for a person, in the language of the request.", "You’re signed in.")}}
 	tokens := slices.Clone(detail)
 	if s.Login.Token {
 		token := txt("An opaque token, for `Authorization: Token …` or `Bearer …`.", "b1zsQ1n7Wq0xYc3J0k2mB4f6h8lPpRrTtVvXxZzAa12")

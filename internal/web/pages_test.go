@@ -55,9 +55,9 @@ func TestPagesWalk(t *testing.T) {
 	require.Equal(t, sent.Text, b.Get(res.Header.Get("Location")).Text, "a reload shows it once more")
 	s.Mail()
 	sent = b.Follow(b.Post("/accounts/resend-verification/", url.Values{"email": {"ada@example.org"}, "next": {way}}))
-	require.Contains(t, sent.Text, "sent a mail to ada@example.org", "it is the browser that has signed up")
+	require.Contains(t, sent.Text, "sent an email to ada@example.org", "it is the browser that has signed up")
 	require.Contains(t, sent.Text, `name="email" value="ada@example.org"`)
-	require.Contains(t, s.Browser().LikeBrowser().Get("/accounts/resend-verification/?sent=1").Text, "If this account waits")
+	require.Contains(t, s.Browser().LikeBrowser().Get("/accounts/resend-verification/?sent=1").Text, "If this account is waiting")
 
 	link, act := s.Mailed()
 	for _, method := range []string{"GET", "HEAD", "GET"} { // a scanner, however often
@@ -121,7 +121,7 @@ func TestPagesOfAMember(t *testing.T) {
 	res = b.Follow(b.Post("/accounts/change-password/", url.Values{"old_password": {sitetest.Password}, "password": {"another passphrase"}, "password_confirm": {"another passphrase"}}))
 	require.Contains(t, res.Text, "signed out everywhere else")
 	res = b.Follow(b.Post("/accounts/register-email/", url.Values{"email": {"n@example.org"}}))
-	require.Contains(t, res.Text, "on its way to the new address")
+	require.Contains(t, res.Text, "sent an email to your new address")
 	link, act := s.Mailed()
 	require.Contains(t, b.Get(link).Text, "n@example.org")
 	require.Equal(t, "/accounts/profile/", b.Post("/accounts/verify-email/", act).Header.Get("Location"))
@@ -133,7 +133,7 @@ func TestPagesOfAMember(t *testing.T) {
 	require.Equal(t, "/accounts/logout/?next=%2Fmembers%2F%3Fa%3Db", res.Header.Get("Location"))
 	res = b.Follow(res)
 	require.Equal(t, 200, res.StatusCode)
-	require.Contains(t, res.Text, "You are signed out")
+	require.Contains(t, res.Text, "You’re signed out")
 	require.Contains(t, res.Text, "/accounts/login/?next=%2Fmembers%2F%3Fa%3Db")
 	require.NotContains(t, b.Cookie, "registration")
 	require.Equal(t, 302, b.Get("/members/").StatusCode)
@@ -155,7 +155,7 @@ func TestSignInsAreRecognised(t *testing.T) {
 		"curl/8.5.0":            "curl",
 		"My home automation":    "My home automation",
 		"<b>((":                 "&lt;b&gt;((",
-		"":                      "Unknown program",
+		"":                      "Unknown browser or app",
 		strings.Repeat("é", 99): strings.Repeat("é", 80),
 	} {
 		b := s.Browser()
@@ -174,7 +174,7 @@ func TestPagesOfAReset(t *testing.T) {
 	require.Equal(t, "/accounts/send-reset-password-link/?next=%2Fmembers%2F&sent=1", res.Header.Get("Location"))
 	require.Contains(t, b.Follow(res).Text, `name="login" value="ada"`)
 	require.NotContains(t, b.Get("/accounts/send-reset-password-link/").Text, `type="hidden" name="login"`, "another account can be named")
-	require.Contains(t, s.Browser().LikeBrowser().Get(res.Header.Get("Location")).Text, "Check your mail", "without the cookie too")
+	require.Contains(t, s.Browser().LikeBrowser().Get(res.Header.Get("Location")).Text, "Check your email", "without the cookie too")
 	link, act := s.Mailed()
 	require.Contains(t, b.Get(link).Text, `autocomplete="username" value="ada"`)
 	act.Set("password", "12345678")
@@ -185,7 +185,7 @@ func TestPagesOfAReset(t *testing.T) {
 	act.Set("password", "another passphrase")
 	res = b.Post("/accounts/reset-password/", act)
 	require.Equal(t, "/accounts/login/?next=%2Fmembers%2F", res.Header.Get("Location"))
-	require.Contains(t, b.Follow(res).Text, "new password is set")
+	require.Contains(t, b.Follow(res).Text, "new password has been set")
 	require.Contains(t, b.Get(link).Text, `href="/accounts/send-reset-password-link/?next=%2Fmembers%2F"`)
 
 	s.Browser().Post("/accounts/send-reset-password-link", sitetest.Data{"login": "ada"})
@@ -280,7 +280,7 @@ func TestANoteStaysOnItsPage(t *testing.T) {
 	s.Member("ada")
 	b := s.Browser().LikeBrowser()
 	sent := b.Follow(b.Post("/accounts/send-reset-password-link/", url.Values{"login": {"ada"}}))
-	const onItsWay = "a mail with a link is on its way"
+	const onItsWay = "emailed a link to set a new password"
 	require.Contains(t, sent.Text, onItsWay)
 	require.Contains(t, b.Get("/accounts/send-reset-password-link/?sent=1").Text, onItsWay, "loaded anew")
 	link, _ := s.Mailed()

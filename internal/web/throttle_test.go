@@ -52,9 +52,9 @@ func TestThrottleAnswer(t *testing.T) {
 	}
 	res := sign("198.51.100.77")
 	require.Equal(t, http.StatusTooManyRequests, res.StatusCode, "an account has a budget whatever the address")
-	require.Equal(t, "That was too often. Please try again in 7 seconds.", res.JSON(t)["detail"])
+	require.Equal(t, "Try again in 7 seconds. There were too many attempts.", res.JSON(t)["detail"])
 	for wait, want := range map[int64]string{1: "1 second.", 119: "119 seconds.", 120: "2 minutes.", 121: "3 minutes.", 3600: "60 minutes."} {
-		require.Equal(t, "That was too often. Please try again in "+want, refusal.Text(sitetest.English(t).Locales[0], refusal.CodeThrottled, text.Params{"seconds": wait}))
+		require.Equal(t, "Try again in "+want+" There were too many attempts.", refusal.Text(sitetest.English(t).Locales[0], refusal.CodeThrottled, text.Params{"seconds": wait}))
 	}
 	require.Equal(t, "7", res.Header.Get("Retry-After"))
 	require.Equal(t, "no-store", res.Header.Get("Cache-Control"))

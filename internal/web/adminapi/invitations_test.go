@@ -46,7 +46,7 @@ func TestInvitationRoutes(t *testing.T) {
 	require.Equal(t, made, shown, "all but the link, which is told once")
 	for body, part := range map[string]string{
 		`{"expires": "soon"}`: `expires is "soon"`, `{"expires": "0d"}`: "expires", `{"expires": "99999999999d"}`: "expires", `{"expires": "-1h"}`: "expires",
-		`{"email": "ada"}`: "email: Please write an e-mail address such as name@example.com. (invalid)", `{"groups": ["a b"]}`: "groups: ", `{"mail": true}`: "email: Please fill in this field. (required)", `{"email": "ada@example.org", "uses": 2}`: "uses: Leave the number at 1: an invitation with an address is for one person. (max_value)", `{"uses": -1}`: "uses: Please give 1 or more. (min_value)", `{"use": 1}`: "unknown field", `{"uses": "x"}`: "can't be read", ``: "can't be read",
+		`{"email": "ada"}`: "email: Enter an email address, like name@example.com. (invalid)", `{"groups": ["a b"]}`: "groups: ", `{"mail": true}`: "email: Fill in this field. (required)", `{"email": "ada@example.org", "uses": 2}`: "uses: Leave the number at 1. An invitation with an address is for one person. (max_value)", `{"uses": -1}`: "uses: Enter 1 or more. (min_value)", `{"use": 1}`: "unknown field", `{"uses": "x"}`: "can't be read", ``: "can't be read",
 	} {
 		_, refused := ask(http.MethodPost, "", body)
 		require.NotNil(t, refused, body)

@@ -74,8 +74,8 @@ func TestMailTestRoute(t *testing.T) {
 	require.Equal(t, []map[string]any{{"step": "memory", "answer": "this mailer has taken the mail, and tells no more"}, {"result": "sent", "mailer": "memory"}}, lines)
 	m := d.Mail()
 	require.Equal(t, "ada@xn--bcher-kva.example", m.To)
-	require.Equal(t, "Test of the mail from example.com", m.Subject)
-	require.Contains(t, m.Text, "This mail was sent to see whether mail from example.com arrives.")
+	require.Equal(t, "Test email from example.com", m.Subject)
+	require.Contains(t, m.Text, "This email was sent to see whether email from example.com arrives.")
 	require.NotEqual(t, m.ID, "")
 	require.Empty(t, d.Queued(), "it is no part of the queue")
 

@@ -141,7 +141,7 @@ func TestSlipsInTheAddress(t *testing.T) {
 		b := about(s.SignedIn("ada"), "GET", "http", "app.example.com", "/x")
 		res := b.Get(forward + "?" + query)
 		require.Equal(t, http.StatusBadRequest, res.StatusCode, query)
-		require.Contains(t, res.Text, "The query of this address can't be read", query)
+		require.Contains(t, res.Text, "Its query can’t be read", query)
 	}
 	require.Equal(t, 1, s.Logs.FilterMessageSnippet("can't be understood").Len())
 	// Caddy appends the visitor's query where the address has no question mark.

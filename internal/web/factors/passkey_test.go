@@ -81,7 +81,7 @@ func TestSudoByPasskey(t *testing.T) {
 	s.Travel(25 * time.Hour)
 	remove := sitetest.Data{"id": ids[0]}
 	for name, more := range map[string]sitetest.Data{"nothing": {}, "the password": {"password": sitetest.Password}} {
-		require.Equal(t, map[string]any{"passkey": []any{"Show one of your passkeys."}}, b.Post("/accounts/remove-factor", sitetest.With(remove, more)).JSON(t), name)
+		require.Equal(t, map[string]any{"passkey": []any{"Use one of your passkeys."}}, b.Post("/accounts/remove-factor", sitetest.With(remove, more)).JSON(t), name)
 	}
 	page := b.LikeBrowser().Get("/accounts/remove-factor/?id=" + ids[0])
 	assert.Contains(t, page.Text, `data-sudo="/accounts/passkey-login-options/"`)

@@ -143,9 +143,9 @@ func TestRecoveryCodes(t *testing.T) {
 		s.Travel(31 * time.Minute)
 	}
 	mails := s.Mails()
-	require.Equal(t, 1, mails["An authenticator app was added to your account at example.com"], mails)
-	require.NotZero(t, mails["A recovery code was used at example.com"], mails)
-	require.NotZero(t, mails["Few recovery codes are left at example.com"], mails)
+	require.Equal(t, 1, mails["An authenticator app has been added to your account at example.com"], mails)
+	require.NotZero(t, mails["A recovery code has been used at example.com"], mails)
+	require.NotZero(t, mails["You have few recovery codes left at example.com"], mails)
 
 	b = s.Browser().Problems()
 	require.Equal(t, http.StatusOK, b.Post("/accounts/login-factor", answerWith(challenged(t, b, "ada"), "totp", a.code())).StatusCode)
@@ -213,7 +213,7 @@ func TestPageOfARemoval(t *testing.T) {
 	page := func() string {
 		return b.LikeBrowser().Get("/accounts/remove-factor/?id=" + s.Stored(ada.String()).Factors[0].ID.String()).Text
 	}
-	const alone, required = "your password alone opens your account", "you set up another at your next sign-in"
+	const alone, required = "your password alone opens your account", "you set up another the next time you sign in"
 	require.Contains(t, page(), alone)
 	require.NotContains(t, page(), required)
 	_, err := s.Accounts.SetGroups(t.Context(), ada, []string{"staff"}, nil)
@@ -225,5 +225,5 @@ func TestPageOfARemoval(t *testing.T) {
 	})
 	require.NotContains(t, page(), required)
 	require.NotContains(t, page(), alone)
-	require.Contains(t, page(), "Remove the factor")
+	require.Contains(t, page(), "Remove factor")
 }

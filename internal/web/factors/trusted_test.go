@@ -317,19 +317,19 @@ func TestPagesOfTrustedBrowsers(t *testing.T) {
 	b := s.Browser().Set("Accept", "text/html", "User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
 	require.Equal(t, http.StatusSeeOther, b.Post("/accounts/login/", sitetest.FormOf(sitetest.Data{"login": "ada", "password": sitetest.Password})).StatusCode)
 	page := b.Get("/accounts/login-factor/").Text
-	require.Contains(t, page, "Do not ask in this browser for 30 days")
+	require.Contains(t, page, "Don’t ask in this browser for 30 days")
 	require.NotContains(t, page, "checked")
 	require.NotContains(t, b.Get("/accounts/login-factor/?with=recovery_code").Text, "trust_device")
 	challenge := regexp.MustCompile(`name="challenge" value="([^"]+)"`).FindStringSubmatch(page)[1]
 	res := b.Post("/accounts/login-factor/", sitetest.FormOf(sitetest.Data{"challenge": challenge, "totp": a.code(), "trust_device": "true"}))
 	require.Equal(t, http.StatusSeeOther, res.StatusCode, res.Text)
 	page = b.Get("/accounts/factors/").Text
-	require.Contains(t, page, "Browsers that are not asked")
+	require.Contains(t, page, "Browsers that aren’t asked")
 	require.Contains(t, page, "Firefox, Linux")
 	id := regexp.MustCompile(`id="t-([^"]+)"`).FindStringSubmatch(page)[1]
 	res = b.Post("/accounts/revoke-trusted-device/", sitetest.FormOf(sitetest.Data{"id": id}))
 	require.Equal(t, http.StatusSeeOther, res.StatusCode, res.Text)
 	page = b.Get("/accounts/factors/").Text
 	require.Contains(t, page, "That browser is asked for the second step again.")
-	require.NotContains(t, page, "Browsers that are not asked")
+	require.NotContains(t, page, "Browsers that aren’t asked")
 }

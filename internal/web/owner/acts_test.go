@@ -143,7 +143,7 @@ func TestForms(t *testing.T) {
 		"groups":       {url.Values{"groups": {" staff, friends\tothers "}}, "The account has been changed."},
 		"set-username": {url.Values{"username": {"robert"}}, "The account has been changed."},
 		"set-email":    {url.Values{"email": {""}}, "The account has been changed."},
-		"mail-link":    {nil, "The link is on its way by mail."},
+		"mail-link":    {nil, "The link has been emailed."},
 		"sign-out":     {nil, "The person has been signed out everywhere."},
 		"disable":      {nil, "The account has been disabled."},
 		"delete":       {nil, "The account has been deleted."},
@@ -185,7 +185,7 @@ func TestRefusedForms(t *testing.T) {
 		"set-email":    {url.Values{"email": {"no address"}}, 400, []string{`value="no address"`, `id="email-error"`}},
 		"groups":       {url.Values{"groups": {"a!b"}}, 400, []string{`value="a!b"`, `id="groups-error"`}},
 		"edit":         {url.Values{"first_name": {strings.Repeat("x", 500)}}, 400, []string{`id="first_name-error"`}},
-		"approve":      {url.Values{}, 409, []string{"doesn&#39;t wait for approval"}},
+		"approve":      {url.Values{}, 409, []string{"isn’t waiting for approval"}},
 		"refuse":       {url.Values{"message": {strings.Repeat("x", 3000)}}, 400, []string{`id="message-error"`}},
 	} {
 		t.Run(act, func(t *testing.T) {
@@ -231,7 +231,7 @@ func TestMakeLink(t *testing.T) {
 	sitetest.RequireError(t, s.SignedIn("ada").Problems().Post(admin+"accounts/"+id+"/make-link", nil), http.StatusConflict, "no_link")
 	res := b.Post(admin+"accounts/"+id+"/mail-link/", url.Values{})
 	require.Equal(t, http.StatusConflict, res.StatusCode)
-	require.Contains(t, res.Text, "there is no link for it")
+	require.Contains(t, res.Text, "there’s no link for it")
 }
 
 func TestSessions(t *testing.T) {
@@ -252,7 +252,7 @@ func TestSessions(t *testing.T) {
 	p := s.SignedIn("ada").LikeBrowser()
 	second := list[1].(map[string]any)["id"].(string)
 	require.Contains(t, p.Get(admin+"accounts/"+id+"/").Text, `name="sessions" value="`+second+`"`)
-	require.Contains(t, p.Follow(p.Post(path+"/", url.Values{"sessions": {second}, "do": {"end"}})).Text, "The sign-in has ended.")
+	require.Contains(t, p.Follow(p.Post(path+"/", url.Values{"sessions": {second}, "do": {"end"}})).Text, "The session has ended.")
 	require.Equal(t, http.StatusBadRequest, p.Post(path+"/", url.Values{}).StatusCode)
 	require.Equal(t, http.StatusMethodNotAllowed, p.Get(path).StatusCode)
 	require.Equal(t, http.StatusNotFound, p.Post(admin+"accounts/0199f6a2-7c1e-7d3a-9b54-3f2a1c0de4b7/sessions", url.Values{}).StatusCode)
@@ -287,10 +287,10 @@ func TestWaiting(t *testing.T) {
 	// What can't be done to some is told of them.
 	res = b.Post(admin+"waiting/", url.Values{"do": {"approve"}, "accounts": {ids["bob"], ids["fay"]}})
 	require.Equal(t, http.StatusOK, res.StatusCode)
-	for _, want := range []string{"The account has been approved.", "Not done", ">bob</a>", "wait for approval"} {
+	for _, want := range []string{"The account has been approved.", "Not done", ">bob</a>", "waiting for approval"} {
 		require.Contains(t, res.Text, want)
 	}
-	require.Contains(t, b.Get(admin+"waiting/").Text, "Nobody waits for approval.")
+	require.Contains(t, b.Get(admin+"waiting/").Text, "No one is waiting for approval.")
 	body := s.SignedIn("ada").Post(admin+"waiting", sitetest.Data{"do": "approve", "accounts": []string{ids["bob"]}}).JSON(t)
 	require.Empty(t, body["done"])
 	require.Equal(t, "not_waiting", body["refused"].([]any)[0].(map[string]any)["code"])
@@ -314,7 +314,7 @@ func TestInvitingWhoWaits(t *testing.T) {
 	h := s.SignedIn("ada").LikeBrowser()
 	page := h.Post(admin+"invitations/new/", url.Values{"email": {"BOB@example.org"}})
 	require.Equal(t, http.StatusBadRequest, page.StatusCode)
-	require.Contains(t, page.Text, "An account with this address waits for approval. Approve it instead.")
+	require.Contains(t, page.Text, "An account with this address is waiting for approval. Approve it instead.")
 	require.Contains(t, page.Text, `href="/accounts/admin/accounts/`+id+`/">bob</a>`)
 	require.Contains(t, page.Text, `value="BOB@example.org"`)
 	page = h.Post(admin+"invitations/new/", url.Values{"email": {"ada@example.org"}})
@@ -392,7 +392,7 @@ func TestCreate(t *testing.T) {
 	require.NotNil(t, shownLink.FindStringSubmatch(page.Text))
 	require.Equal(t, []string{"staff", "friends"}, accountOf(t, s, "bob").Groups)
 	res := h.Post(admin+"accounts/new/", url.Values{"username": {"carol"}, "email": {"carol@example.org"}, "mail": {"true"}})
-	require.Contains(t, h.Follow(res).Text, "its link is on its way by mail")
+	require.Contains(t, h.Follow(res).Text, "we’ve emailed its link")
 	require.Equal(t, "carol@example.org", s.Mail().To)
 	wrong := h.Post(admin+"accounts/new/", url.Values{"username": {"carol"}, "mail": {"true"}})
 	require.Equal(t, http.StatusBadRequest, wrong.StatusCode)
@@ -433,7 +433,7 @@ func TestStaleSignIn(t *testing.T) {
 	require.Equal(t, "password_incorrect", sitetest.FieldCodes(t, b.Problems().Post(path, sitetest.Data{"first_name": "Bob", "password": "wrong"}), "password"))
 	asks := h.Post(path+"/", url.Values{"first_name": {`B"ob`}, "x": {"1", "2"}})
 	require.Equal(t, http.StatusOK, asks.StatusCode)
-	for _, want := range []string{"Confirm that it is you", `action="` + path + `/"`, `name="first_name" value="B&#34;ob"`, `name="x" value="1"`, `name="x" value="2"`, `type="password"`} {
+	for _, want := range []string{"Confirm that it’s you", `action="` + path + `/"`, `name="first_name" value="B&#34;ob"`, `name="x" value="1"`, `name="x" value="2"`, `type="password"`} {
 		require.Contains(t, asks.Text, want)
 	}
 	wrong := h.Post(path+"/", url.Values{"first_name": {"Bob"}, "password": {"wrong"}})

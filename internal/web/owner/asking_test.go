@@ -29,11 +29,11 @@ func TestActsOnOneselfAsk(t *testing.T) {
 		next string
 	}{
 		"disable":         {"disable/", url.Values{}, "another administrator has enabled it", "/accounts/login/"},
-		"delete":          {"delete/", url.Values{}, "nobody can bring it back", "/accounts/login/"},
+		"delete":          {"delete/", url.Values{}, "no one can bring it back", "/accounts/login/"},
 		"groups":          {"groups/", url.Values{"groups": {"staff"}}, "Without the group admins", "/accounts/profile/"},
 		"no groups":       {"groups/", url.Values{"groups": {""}}, "Without the group admins", "/accounts/profile/"},
 		"several":         {"", url.Values{"do": {"disable"}}, "another administrator has enabled it", "/accounts/login/"},
-		"several deleted": {"", url.Values{"do": {"delete"}}, "nobody can bring it back", "/accounts/login/"},
+		"several deleted": {"", url.Values{"do": {"delete"}}, "no one can bring it back", "/accounts/login/"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, []string{"bob", "carol"})
@@ -111,7 +111,7 @@ func TestEnablingSaysWhatItSkips(t *testing.T) {
 	} {
 		require.Equal(t, http.StatusOK, asks.StatusCode, name)
 		require.Contains(t, asks.Text, "Not confirmed yet: greta. Enabling skips the confirmation of the address.", name)
-		require.Contains(t, asks.Text, "It skips the approval, too.", name)
+		require.Contains(t, asks.Text, "It skips the approval too.", name)
 	}
 	require.False(t, s.Stored(greta.ID.String()).IsActive)
 	again := pathOf(t, s, "greta", "mail-confirmation") + "/"
@@ -119,14 +119,14 @@ func TestEnablingSaysWhatItSkips(t *testing.T) {
 	require.Contains(t, h.Get(pathOf(t, s, "greta", "")+"/").Text, `action="`+again+`"`)
 
 	// The mail comes once more, and its link works.
-	require.Contains(t, h.Follow(h.Post(again, url.Values{})).Text, "The confirmation mail is on its way.")
+	require.Contains(t, h.Follow(h.Post(again, url.Values{})).Text, "The confirmation email has been sent.")
 	mail := s.Mail()
 	require.Equal(t, "greta@example.org", mail.To)
 	require.Equal(t, sitetest.UUIDOf(t, s, "ada").String(), lastRow(t, s, greta.ID.String()).Actor)
 	require.Equal(t, "link_created", lastRow(t, s, greta.ID.String()).Event)
 	require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/verify-registration", sitetest.LinkOf(mail, t)).StatusCode)
 	require.Equal(t, account.StateWaiting, account.StateOf(s.Stored(greta.ID.String())))
-	require.Contains(t, h.Post(admin+"accounts/", url.Values{"do": {"enable"}, "accounts": {greta.ID.String()}}).Text, "Waiting for approval: greta. Enabling tells nobody of it")
+	require.Contains(t, h.Post(admin+"accounts/", url.Values{"do": {"enable"}, "accounts": {greta.ID.String()}}).Text, "Waiting for approval: greta. Enabling tells no one")
 
 	// Who waits no longer gets none.
 	sitetest.RequireError(t, s.SignedIn("ada").Problems().Post(again, nil), http.StatusConflict, "no_link")
@@ -164,17 +164,17 @@ func TestProvingSaysWhatFor(t *testing.T) {
 	}{
 		"accounts/" + bob + "/disable/":  {url.Values{}, []string{">Disable<", ">bob<", `href="/accounts/admin/accounts/` + bob + `/"`}},
 		"accounts/" + bob + "/edit/":     {url.Values{}, []string{">Edit the profile<", ">bob<"}},
-		"accounts/" + bob + "/sessions/": {url.Values{}, []string{">End sign-ins<", ">bob<"}},
+		"accounts/" + bob + "/sessions/": {url.Values{}, []string{">End sessions<", ">bob<"}},
 		"accounts/":                      {url.Values{"do": {"delete"}, "accounts": many}, []string{">Delete<", ">bob, carol, bob", "…<", `href="/accounts/admin/accounts/"`}},
 		"accounts/new/":                  {url.Values{}, []string{">New account<"}},
 		"waiting/":                       {url.Values{"do": {"approve"}, "accounts": {carol}}, []string{">Approve<", ">carol<", `href="/accounts/admin/waiting/"`}},
 		"invitations/":                   {url.Values{}, []string{">Revoke invitations<"}},
 		"invitations/new/":               {url.Values{}, []string{">New invitation<"}},
-		"mail/":                          {url.Values{}, []string{">Try all mail now<"}},
+		"mail/":                          {url.Values{}, []string{">Try all emails now<"}},
 	} {
 		page := h.Post(admin+path, c.form)
 		require.Equal(t, http.StatusOK, page.StatusCode, path)
-		for _, want := range append(c.want, "Confirm that it is you", "What you have chosen") {
+		for _, want := range append(c.want, "Confirm that it’s you", "Your choice") {
 			require.Contains(t, page.Text, want, path)
 		}
 	}
@@ -183,7 +183,7 @@ func TestProvingSaysWhatFor(t *testing.T) {
 // The page where an admin sets up a second step says that these pages ask for it, to
 // admins alone.
 func TestSetupSaysWhy(t *testing.T) {
-	const why = "Whoever looks after accounts here needs a second step. Set it up to go on."
+	const why = "Administrators here need a second step. Set it up to continue."
 	s := sitetest.NewWithPasskeys(t, withAdmins, demanding)
 	s.Member("ada")
 	s.Member("bob")
@@ -205,16 +205,16 @@ func TestActsThatAreDoneAlready(t *testing.T) {
 		return len(page.Rows)
 	}
 	post := func(act string) string { return h.Follow(h.Post(pathOf(t, s, "bob", act)+"/", nil)).Text }
-	require.Contains(t, post("enable"), "Nothing was changed: the account is enabled already.")
+	require.Contains(t, post("enable"), "Nothing has changed. The account was already enabled.")
 	require.Zero(t, rows(audit.AccountEnabled))
 	require.Contains(t, post("disable"), "The account has been disabled.")
-	require.Contains(t, post("disable"), "Nothing was changed: the account is disabled already.")
+	require.Contains(t, post("disable"), "Nothing has changed. The account was already disabled.")
 	require.Equal(t, 1, rows(audit.AccountDisabled))
 	both := sitetest.Data{"do": "disable", "accounts": []string{sitetest.UUIDOf(t, s, "bob").String(), sitetest.UUIDOf(t, s, "eve").String()}}
 	res := s.SignedIn("ada").Post(admin+"accounts", both)
 	require.Contains(t, res.Text, "refused")
 	require.Equal(t, 2, rows(audit.AccountDisabled))
-	require.Contains(t, h.Follow(h.Post(admin+"accounts/", url.Values{"do": {"disable"}, "accounts": both["accounts"].([]string)})).Text, "Nothing was changed: the 2 accounts are disabled already.")
+	require.Contains(t, h.Follow(h.Post(admin+"accounts/", url.Values{"do": {"disable"}, "accounts": both["accounts"].([]string)})).Text, "Nothing has changed. The 2 accounts were already disabled.")
 	require.Equal(t, 2, rows(audit.AccountDisabled))
 }
 
@@ -246,8 +246,8 @@ func TestWordsBesideActs(t *testing.T) {
 	page := h.Get(admin + "accounts/" + bob + "/").Text
 	require.Contains(t, page, "<dt>Signed up</dt>")
 	require.NotContains(t, page, "Member since")
-	require.Contains(t, page, "<h2>Sign-ins of bob</h2>")
-	require.Contains(t, page, "Links that were mailed before no longer work.")
+	require.Contains(t, page, "<h2>Sessions of bob</h2>")
+	require.Contains(t, page, "Links emailed before no longer work.")
 	require.Contains(t, h.Get(admin+"accounts/"+bob+"/delete/").Text, "<p>bob@example.org</p>")
 	res := h.Post(admin+"waiting/", url.Values{"do": {"approve"}, "accounts": {bob, eve}})
 	require.Contains(t, h.Follow(res).Text, "2 accounts have been approved. Accounts: bob, eve")
@@ -257,11 +257,11 @@ func TestWordsBesideActs(t *testing.T) {
 // An invitation says what it skips, whom it is for and how long it is good.
 func TestWordsOfInvitations(t *testing.T) {
 	h := newSite(t, nil).SignedIn("ada").LikeBrowser()
-	require.Contains(t, h.Get(admin+"invitations/new/").Text, "Whoever is invited needs no approval")
+	require.Contains(t, h.Get(admin+"invitations/new/").Text, "An invited person needs no approval")
 	page := h.Post(admin+"invitations/new/", url.Values{"email": {"ivy@example.org"}, "uses": {"10"}}).Text
-	require.Contains(t, page, "Leave the number at 1: an invitation with an address is for one person.")
+	require.Contains(t, page, "Leave the number at 1. An invitation with an address is for one person.")
 	page = h.Post(admin+"invitations/new/", url.Values{"uses": {"10"}, "groups": {"choir"}, "expires": {"7d"}}).Text
-	for _, want := range []string{"<dt>For</dt><dd>Anybody</dd>", "<dt>Number of sign-ups</dt><dd>10</dd>", "<dt>Valid until</dt>", "<dd>choir</dd>"} {
+	for _, want := range []string{"<dt>For</dt><dd>Anyone</dd>", "<dt>Number of sign-ups</dt><dd>10</dd>", "<dt>Valid until</dt>", "<dd>choir</dd>"} {
 		require.Contains(t, page, want)
 	}
 }

@@ -32,7 +32,7 @@ func TestLastAdminStays(t *testing.T) {
 	require.Len(t, several["done"], 1)
 	page := h.Post(admin+"accounts/"+ada+"/delete/", url.Values{})
 	require.Equal(t, http.StatusConflict, page.StatusCode)
-	require.Contains(t, page.Text, "Make somebody else an administrator first")
+	require.Contains(t, page.Text, "Make someone else an administrator first")
 	// One who may not sign in is no other.
 	makeAdmin(t, s, "bob")
 	sitetest.RequireError(t, b.Post(admin+"accounts/"+ada+"/disable", nil), http.StatusConflict, "last_admin")

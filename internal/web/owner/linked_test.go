@@ -58,7 +58,7 @@ func TestUnlink(t *testing.T) {
 			bob, ids := s.SignedIn("bob"), linkedTo(t, s, "bob")
 			account, path := pathOf(t, s, "bob", ""), pathOf(t, s, "bob", "unlink")
 			page := s.SignedIn("ada").LikeBrowser().Get(account + "/").Text
-			for _, want := range []string{"<h2>Linked accounts</h2>", "Our &lt;sign-in&gt;", "&lt;bob&gt;", "gone.example", `name="linked" value="` + ids[0] + `"`, "signs the person out everywhere"} {
+			for _, want := range []string{"<h2>Linked accounts</h2>", "Our &lt;sign-in&gt;", "&lt;bob&gt;", "gone.example", `name="linked" value="` + ids[0] + `"`, "The person is signed out everywhere"} {
 				require.Contains(t, page, want)
 			}
 			b := s.SignedIn("ada")
@@ -78,7 +78,7 @@ func TestUnlink(t *testing.T) {
 			require.Equal(t, sitetest.UUIDOf(t, s, "ada").String(), row.Actor)
 			require.Equal(t, map[string]string{"issuer": "https://id.example.org", "linked": ids[0]}, row.Details)
 			m := s.Mail()
-			require.Equal(t, []string{"bob@example.org", "A linked account was removed at example.com"}, []string{m.To, m.Subject})
+			require.Equal(t, []string{"bob@example.org", "A linked account has been removed at example.com"}, []string{m.To, m.Subject})
 
 			// The person brings it back.
 			res := s.Browser().Post("/accounts/undo-factor", sitetest.With(sitetest.LinkOf(m, t), sitetest.Data{"password": sitetest.Password}))
@@ -102,7 +102,7 @@ func TestUnlinkTheLastWayIn(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.Post(pathOf(t, s, "bob", "unlink"), sitetest.Data{"linked": ids}).StatusCode)
 	require.Empty(t, accountOf(t, s, "bob").LinkedAccounts)
 	require.NotContains(t, b.Get(pathOf(t, s, "bob", "")).JSON(t), "linked_accounts")
-	require.Contains(t, s.SignedIn("ada").LikeBrowser().Get(pathOf(t, s, "bob", "")+"/").Text, "This account is linked to no other.")
+	require.Contains(t, s.SignedIn("ada").LikeBrowser().Get(pathOf(t, s, "bob", "")+"/").Text, "This account isn’t linked to another.")
 	without := newSite(t, []string{"bob"})
 	require.NotContains(t, without.SignedIn("ada").LikeBrowser().Get(pathOf(t, without, "bob", "")+"/").Text, "Linked accounts")
 }

@@ -22,7 +22,7 @@ import (
 func TestInvitations(t *testing.T) {
 	s := newSite(t, nil)
 	b := s.SignedIn("ada").LikeBrowser()
-	require.Contains(t, b.Get(admin+"invitations/").Text, "There is no open invitation.")
+	require.Contains(t, b.Get(admin+"invitations/").Text, "There’s no open invitation.")
 	form := b.Get(admin + "invitations/new/")
 	for _, want := range []string{`name="email"`, `name="uses"`, `<option value="7d" selected>`, `name="mail"`, "New invitation"} {
 		require.Contains(t, form.Text, want)
@@ -33,7 +33,7 @@ func TestInvitations(t *testing.T) {
 	link := regexp.MustCompile(`readonly>([^<]*invitation=[^<]+)</textarea>`).FindStringSubmatch(made.Text)
 	require.NotNil(t, link, made.Text)
 	list := b.Get(admin + "invitations/")
-	for _, want := range []string{"Anybody", "choir, tenors", "0 of 10", "&lt;b&gt;after&lt;/b&gt; the concert"} {
+	for _, want := range []string{"Anyone", "choir, tenors", "0 of 10", "&lt;b&gt;after&lt;/b&gt; the concert"} {
 		require.Contains(t, list.Text, want)
 	}
 	require.NotContains(t, list.Text, "invitation=", "the link is shown once")
@@ -124,7 +124,7 @@ func TestInvitationsWithoutMail(t *testing.T) {
 	s := newSite(t, nil, noMail)
 	page := s.SignedIn("ada").LikeBrowser()
 	require.NotContains(t, page.Get(admin+"invitations/new/").Text, `name="mail"`)
-	require.Contains(t, page.Get(admin+"mail/").Text, "This site sends no mail.")
+	require.Contains(t, page.Get(admin+"mail/").Text, "This site sends no email.")
 	b := s.SignedIn("ada").Problems()
 	require.Contains(t, b.Post(admin+"invitations/new", sitetest.Data{"email": "x@example.org", "mail": true}).Text, `"invalid"`)
 	require.Equal(t, http.StatusNotFound, b.Post(admin+"mail", sitetest.Data{}).StatusCode)
@@ -212,7 +212,7 @@ func TestMailQueue(t *testing.T) {
 	s := newSite(t, []string{"bob"})
 	b := s.SignedIn("ada")
 	require.Empty(t, b.Get(admin + "mail").JSON(t)["mails"])
-	require.Contains(t, b.LikeBrowser().Get(admin+"mail/").Text, "No mail is waiting.")
+	require.Contains(t, b.LikeBrowser().Get(admin+"mail/").Text, "No email is waiting.")
 	id := sitetest.UUIDOf(t, s, "bob")
 	put := func(kind store.MailKind, to string) {
 		require.NoError(t, s.Accounts.Store.Update(t.Context(), func(tx store.Tx) error {
@@ -235,7 +235,7 @@ func TestMailQueue(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, b.Get(admin+"mail?after=x").StatusCode)
 	page := s.SignedIn("ada").LikeBrowser()
 	text := page.Get(admin + "mail/").Text
-	for _, want := range []string{"bob@example.org", `<span title="reset_password">Link to set a new password</span>`, "451 4.7.1 &lt;i&gt;later&lt;/i&gt;", "Try all mail now"} {
+	for _, want := range []string{"bob@example.org", `<span title="reset_password">Link to set a new password</span>`, "451 4.7.1 &lt;i&gt;later&lt;/i&gt;", "Try all emails now"} {
 		require.Contains(t, text, want)
 	}
 	for _, secret := range []string{"secret words", "secret-next", "fingerprint", "decoy@"} {
@@ -252,7 +252,7 @@ func TestMailQueue(t *testing.T) {
 	require.Equal(t, "535 5.7.8 <b>no</b>", failing["mails"].([]any)[0].(map[string]any)["error"])
 	done := page.Post(admin+"mail", sitetest.Data{})
 	require.Equal(t, http.StatusSeeOther, done.StatusCode, done.Text)
-	require.Contains(t, page.Get(done.Header.Get("Location")).Text, "2 mails are being tried now.")
+	require.Contains(t, page.Get(done.Header.Get("Location")).Text, "2 emails are being tried now.")
 	require.Contains(t, b.Get(admin+"audit?event=mail_retried").Text, sitetest.UUIDOf(t, s, "ada").String())
 }
 
@@ -284,7 +284,7 @@ func TestSettingsAreShown(t *testing.T) {
 	require.Equal(t, "signed_in", all["webhooks.0.events"])
 	require.Equal(t, "https://id.example.com", all["login.oidc.0.issuer"])
 	page := b.LikeBrowser().Get(admin + "settings/").Text
-	require.Contains(t, page, "Set, and secret")
+	require.Contains(t, page, "Set and secret")
 	for _, secret := range []string{"a-secret-of-enough-bytes", "open-sesame", "mail-password", webhookSecret, "way-that-is-secret", "client-password"} {
 		require.NotContains(t, got.Text, secret)
 		require.NotContains(t, page, secret)
@@ -315,14 +315,14 @@ func TestWebhooksAreShown(t *testing.T) {
 	require.Equal(t, "it answered 500", one["error"])
 	require.NotZero(t, one["waiting"])
 	text := page.Get(admin + "webhooks/").Text
-	for _, want := range []string{"Webhooks (not delivered)", "This endpoint has taken nothing since ", "it answered 500", "Try this endpoint now", "Skip waiting messages"} {
+	for _, want := range []string{"Webhooks (not delivered)", "This endpoint has accepted nothing since ", "it answered 500", "Try this endpoint now", "Skip waiting messages"} {
 		require.Contains(t, text, want)
 	}
 	require.NotContains(t, text+b.Get(admin+"webhooks").Text, "way-that-is-secret")
 	id := one["id"].(string)
 
 	asks := page.Get(admin + "webhooks/" + id + "/skip/").Text
-	require.Contains(t, asks, "it is never told")
+	require.Contains(t, asks, "is never told")
 	require.Equal(t, http.StatusNotFound, page.Get(admin+"webhooks/another/skip/").StatusCode)
 	require.Equal(t, http.StatusNotFound, b.Post(admin+"webhooks/another/retry", nil).StatusCode)
 	require.Equal(t, http.StatusNotFound, b.Post(admin+"webhooks/"+id+"/enable", nil).StatusCode, "it is not off")
@@ -333,15 +333,15 @@ func TestWebhooksAreShown(t *testing.T) {
 	answer.Store(http.StatusNoContent)
 	require.Equal(t, http.StatusSeeOther, page.Post(admin+"webhooks/"+id+"/skip", sitetest.Data{}).StatusCode)
 	text = page.Get(admin + "webhooks/").Text
-	require.Contains(t, text, "What waited for the endpoint has been skipped.")
-	require.Contains(t, text, "This endpoint takes what it is told.")
+	require.Contains(t, text, "The messages waiting for the endpoint have been skipped.")
+	require.Contains(t, text, "This endpoint accepts its messages.")
 
 	answer.Store(http.StatusGone)
 	s.SignedIn("ada")
 	require.Eventually(t, func() bool { return state()["state"] == "off" }, sitetest.Patience, time.Millisecond)
 	answer.Store(http.StatusNoContent)
 	require.Contains(t, page.Get(admin+"webhooks/").Text, "Enable this endpoint")
-	require.Equal(t, "The endpoint is told again what happens from now on.", b.Post(admin+"webhooks/"+id+"/enable", nil).JSON(t)["detail"])
+	require.Equal(t, "The endpoint is enabled again. It’s told what happens from now on.", b.Post(admin+"webhooks/"+id+"/enable", nil).JSON(t)["detail"])
 	require.Equal(t, "works", state()["state"])
 
 	without := newSite(t, nil)

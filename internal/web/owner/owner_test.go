@@ -84,7 +84,7 @@ func TestAccount(t *testing.T) {
 	require.NotContains(t, got, "password")
 	b := s.SignedIn("ada").LikeBrowser()
 	page := b.Get(admin + "accounts/" + id + "/")
-	for _, want := range []string{"<h1>bob</h1>", "bob@example.org", "Sign-ins", "Latest events", "Done by", id} {
+	for _, want := range []string{"<h1>bob</h1>", "bob@example.org", "Sessions", "Latest events", "Done by", id} {
 		require.Contains(t, page.Text, want)
 	}
 	for _, unknown := range []string{"0199f6a2-7c1e-7d3a-9b54-3f2a1c0de4b7", "bob", "x"} {
@@ -99,11 +99,11 @@ func TestCounts(t *testing.T) {
 	require.NotContains(t, h.Get(admin+"accounts/").Text, "Waiting for approval (")
 	require.NotContains(t, h.Get("/accounts/profile/").Text, "for approval")
 	waits(t, s, "bob", "x")
-	require.Contains(t, h.Get("/accounts/profile/").Text, `<a href="/accounts/admin/waiting/">1 account waits for approval</a>`)
+	require.Contains(t, h.Get("/accounts/profile/").Text, `<a href="/accounts/admin/waiting/">1 account is waiting for approval</a>`)
 	waits(t, s, "carol", "x")
 	for path, want := range map[string]string{
 		"accounts/": "<p>3 accounts in all.</p>", "accounts/?state=active": "<p>1 account in this state.</p>", "accounts/?state=odd": "<p>3 accounts in all.</p>",
-		"waiting/": "<p>2 accounts wait for approval.</p>", "mail/": "Waiting for approval (2)</a>", "accounts/?search=b": "Waiting for approval (2)</a>",
+		"waiting/": "<p>2 accounts are waiting for approval.</p>", "mail/": "Waiting for approval (2)</a>", "accounts/?search=b": "Waiting for approval (2)</a>",
 	} {
 		require.Contains(t, h.Get(admin+path).Text, want, path)
 	}

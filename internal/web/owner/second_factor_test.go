@@ -64,7 +64,7 @@ func TestAdminWithoutAFactor(t *testing.T) {
 
 	// The way there, to its end: an app, its code, the recovery codes, the page.
 	to := h.Get(admin + "accounts/").Header.Get("Location")
-	require.Contains(t, h.Get(to).Text, "Whoever looks after accounts here needs a second step.")
+	require.Contains(t, h.Get(to).Text, "Administrators here need a second step.")
 	api := s.SignedIn("ada")
 	secret, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(api.Post("/accounts/enrol-totp", nil).JSON(t)["secret"].(string))
 	require.NoError(t, err)
@@ -153,7 +153,7 @@ func TestResetFactors(t *testing.T) {
 		"a form": func(t *testing.T, s *sitetest.Site, path string) {
 			h := s.SignedIn("ada").LikeBrowser()
 			asks := h.Get(path + "/")
-			require.Contains(t, asks.Text, "Be sure who asks you")
+			require.Contains(t, asks.Text, "Be sure who is asking you")
 			require.Contains(t, asks.Text, "<h1>Reset the second step</h1>")
 			require.Equal(t, http.StatusSeeOther, h.Post(path+"/", nil).StatusCode)
 			page := h.Get(pathOf(t, s, "bob", "") + "/")

@@ -20,14 +20,14 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-// Nobody reads mail at an address: its owner's page says so, with the words of the server
+// No one reads email at an address: its owner's page says so, with the words of the server
 // and what to do, and the page of the queue has whom it was for, also where that is an
 // invitation.
 func TestMailToNobody(t *testing.T) {
 	s := newSite(t, []string{"bob"})
 	h := s.SignedIn("ada").LikeBrowser()
 	bob := pathOf(t, s, "bob", "") + "/"
-	require.NotContains(t, h.Get(bob).Text, "Mail that has not arrived")
+	require.NotContains(t, h.Get(bob).Text, "Emails that haven’t arrived")
 	require.NotContains(t, h.Get(admin+"mail/").Text, "given up")
 	s.FailWith(func(*mail.Message) error {
 		return &mail.Error{Permanent: true, Recipient: true, Err: errors.New("550 5.1.1 <b>unknown</b>")}
@@ -38,23 +38,23 @@ func TestMailToNobody(t *testing.T) {
 	require.Eventually(t, func() bool { return sitetest.QueueEmpty(s.Accounts.Store) }, sitetest.Patience, time.Millisecond)
 	page := h.Get(bob)
 	for _, want := range []string{
-		"<h2>Mail that has not arrived</h2>", "Nobody reads mail at bob@example.org, its server says. Ask for another address, and change it here.",
-		"550 5.1.1 &lt;b&gt;unknown&lt;/b&gt;", `<span title="reset_by_owner">Link to set a new password</span>`, "Nobody reads mail at this address, its server says.",
+		"<h2>Emails that haven’t arrived</h2>", "No one reads email at bob@example.org, its server says. Ask for another address, and change it here.",
+		"550 5.1.1 &lt;b&gt;unknown&lt;/b&gt;", `<span title="reset_by_owner">Link to set a new password</span>`, "No one reads email at this address, its server says.",
 		`<td data-label="To">bob@example.org</td>`,
 	} {
 		require.Contains(t, page.Text, want)
 	}
 	queue := h.Get(admin + "mail/")
-	for _, want := range []string{"<h2>Waiting mail</h2>", "<h2>Mail that was given up</h2>", `<a href="` + bob + `">bob@example.org</a>`, "ivy@example.org", `<span title="invitation">Invitation</span>`, "/audit/?event=mail_failed"} {
+	for _, want := range []string{"<h2>Waiting emails</h2>", "<h2>Emails given up</h2>", `<a href="` + bob + `">bob@example.org</a>`, "ivy@example.org", `<span title="invitation">Invitation</span>`, "/audit/?event=mail_failed"} {
 		require.Contains(t, queue.Text, want)
 	}
 	// With another address it is another story; the mail that was lost stays told.
 	require.Equal(t, http.StatusOK, s.SignedIn("ada").Post(pathOf(t, s, "bob", "set-email"), sitetest.Data{"email": "bob@example.com"}).StatusCode)
 	page = h.Get(bob)
 	require.NotContains(t, page.Text, "550 5.1.1")
-	require.Contains(t, page.Text, "Mail that has not arrived")
+	require.Contains(t, page.Text, "Emails that haven’t arrived")
 	require.Contains(t, page.Text, `<td data-label="To">bob@example.org</td>`)
-	require.Contains(t, page.Text, "Nobody read mail at this address, its server said.")
+	require.Contains(t, page.Text, "No one read email at this address, its server said.")
 	for _, path := range []string{bob, admin + "mail/"} {
 		require.NotRegexp(t, `bob@example.org(?s:.){0,300}Ask for another address`, h.Get(path).Text, path)
 	}
@@ -79,7 +79,7 @@ func TestMailToNobody(t *testing.T) {
 	queue = h.Get(admin + "mail/")
 	require.NotContains(t, queue.Text, "ivy@")
 	require.NotContains(t, queue.Text, ">bob<")
-	require.Contains(t, queue.Text, "Nobody read mail at this address")
+	require.Contains(t, queue.Text, "No one read email at this address")
 	s.Travel(31 * 24 * time.Hour)
 	require.NotContains(t, s.SignedIn("ada").LikeBrowser().Get(admin+"mail/").Text, "given up")
 }
@@ -89,7 +89,7 @@ func TestWhyMailIsGivenUp(t *testing.T) {
 	s := newSite(t, nil)
 	ada := sitetest.UUIDOf(t, s, "ada")
 	for reason, want := range map[string]string{
-		outbox.NoRecipient: "Nobody read mail at this address, its server said.", outbox.Unsendable: "The log of this server says why.",
+		outbox.NoRecipient: "No one read email at this address, its server said.", outbox.Unsendable: "The log of this server says why.",
 		outbox.Delayed: "A server put it off for 3 days. Send it again.", outbox.NoServer: "No mail server could be used for 3 days.", "<i>new</i>": "&lt;i&gt;new&lt;/i&gt;",
 	} {
 		require.NoError(t, s.Accounts.Update(t.Context(), func(tx *account.Txn) error {
@@ -113,18 +113,18 @@ func TestMailThatWaits(t *testing.T) {
 	}
 	put("")
 	for _, path := range []string{bob, admin + "mail/"} {
-		require.Contains(t, h.Get(path).Text, "It is on its way.")
-		require.NotContains(t, h.Get(path).Text, "tried again by itself")
+		require.Contains(t, h.Get(path).Text, "It’s on its way.")
+		require.NotContains(t, h.Get(path).Text, "tried again automatically")
 	}
 	put("451 4.7.1 greylisted")
 	require.Contains(t, h.Get(bob).Text, "A server put it off: 451 4.7.1 greylisted")
-	require.Contains(t, h.Get(admin+"mail/").Text, "What a server has put off is tried again by itself, for 3 days.")
-	require.NotContains(t, h.Get(pathOf(t, s, "ada", "")+"/").Text, "has not arrived")
+	require.Contains(t, h.Get(admin+"mail/").Text, "Emails that a server put off are tried again automatically, for 3 days.")
+	require.NotContains(t, h.Get(pathOf(t, s, "ada", "")+"/").Text, "haven’t arrived")
 	require.NoError(t, s.Accounts.Store.Update(t.Context(), func(tx store.Tx) error {
 		return tx.PutValue("mail_health", []byte(`{"failed":"2026-11-27T00:00:00Z","words":"535 no","line":"password <b>"}`))
 	}))
 	require.Contains(t, h.Get(bob).Text, "The mail server can’t be used.")
-	for _, want := range []string{"Its answer was: 535 no", "All mail waits until it can be used again.", "Line of the configuration that mends it", "password &lt;b&gt;"} {
+	for _, want := range []string{"Its answer was: 535 no", "All emails wait until it can be used again.", "Line of the configuration that fixes it", "password &lt;b&gt;"} {
 		require.Contains(t, h.Get(admin+"mail/").Text, want)
 	}
 }
@@ -138,9 +138,9 @@ func TestMailThatIsHeld(t *testing.T) {
 	}))
 	h := s.SignedIn("ada").LikeBrowser()
 	page := h.Get(admin + "mail/").Text
-	require.Contains(t, page, "It waits until "+due.UTC().Format("2 January 2006, 15:04 UTC")+", to tell of others too.")
+	require.Contains(t, page, "It waits until "+due.UTC().Format("2 January 2006, 15:04 UTC")+", to report others too.")
 	require.NotContains(t, page, "on its way")
-	require.Contains(t, h.Follow(h.Post(admin+"mail/", nil)).Text, "0 mails are being tried now.")
+	require.Contains(t, h.Follow(h.Post(admin+"mail/", nil)).Text, "0 emails are being tried now.")
 }
 
 // Where no mail can be delivered, each page says so in the menu, and the first in words.
@@ -155,12 +155,12 @@ func TestMailThatIsStopped(t *testing.T) {
 		require.NotContains(t, h.Get(admin+"accounts/").Text, "delivery")
 	}
 	health(`{"failed":"2026-11-27T00:00:00Z","words":"535 no"}`)
-	require.Contains(t, h.Get(admin+"accounts/").Text, "No mail can be delivered at present.")
+	require.Contains(t, h.Get(admin+"accounts/").Text, "No email can be delivered at the moment.")
 	require.Contains(t, h.Get(admin+"audit/").Text, ">Mail queue (no delivery)</a>")
-	require.NotContains(t, h.Get(admin+"audit/").Text, "at present")
+	require.NotContains(t, h.Get(admin+"audit/").Text, "at the moment")
 }
 
-// An invitation whose mail has not arrived says so in the list, beside it, until somebody
+// An invitation whose mail haven’t arrived says so in the list, beside it, until somebody
 // has used it all the same.
 func TestInvitationThatDidNotArrive(t *testing.T) {
 	s := newSite(t, nil)
@@ -179,11 +179,11 @@ func TestInvitationThatDidNotArrive(t *testing.T) {
 	}
 	_, _, err := s.Accounts.Invite(t.Context(), account.NewInvitation{})
 	require.NoError(t, err)
-	require.NotContains(t, list(), "has not arrived")
+	require.NotContains(t, list(), "haven’t arrived")
 	ivy := invite("ivy@example.org")
 	require.Eventually(t, func() bool { return sitetest.QueueEmpty(s.Accounts.Store) }, sitetest.Patience, time.Millisecond)
-	require.Regexp(t, `ivy@example.org(?s:.){0,500}<td data-label="Mail that has not arrived">Nobody reads mail at this address`, list())
-	require.Contains(t, list(), `<td data-label="Mail that has not arrived">–</td>`)
+	require.Regexp(t, `ivy@example.org(?s:.){0,500}<td data-label="Emails that haven’t arrived">No one reads email at this address`, list())
+	require.Contains(t, list(), `<td data-label="Emails that haven’t arrived">–</td>`)
 	invite("late@example.org")
 	require.Eventually(t, func() bool { return strings.Contains(list(), "A server put it off: 451 4.7.1 greylisted") }, sitetest.Patience, time.Millisecond)
 	require.NoError(t, s.Accounts.Update(t.Context(), func(tx *account.Txn) error {
@@ -192,5 +192,5 @@ func TestInvitationThatDidNotArrive(t *testing.T) {
 		i.Used = 1
 		return tx.PutInvitation(i)
 	}))
-	require.NotContains(t, list(), "Nobody reads mail")
+	require.NotContains(t, list(), "No one reads email")
 }

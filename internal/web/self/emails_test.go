@@ -76,7 +76,7 @@ func TestSeveralEmails(t *testing.T) {
 	require.Equal(t, http.StatusBadRequest, s.Browser().Post("/accounts/login", sitetest.Data{"login": "ada@work.example", "password": sitetest.Password}).StatusCode, "it is nobody's yet")
 	sitetest.RequireError(t, b.Problems().Post("/accounts/primary-email", sitetest.Data{"email": "ada@work.example"}), http.StatusConflict, "email_unconfirmed")
 	require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/verify-email", link).StatusCode)
-	require.Equal(t, "The e-mail addresses of your account at example.com were changed", mailsTo(s, 1)["ada@example.org"].Subject)
+	require.Equal(t, "The email addresses of your account at example.com have changed", mailsTo(s, 1)["ada@example.org"].Subject)
 	require.Equal(t, http.StatusBadRequest, s.Browser().Post("/accounts/verify-email", link).StatusCode, "a link is good once")
 	require.JSONEq(t, strings.ReplaceAll(waits, `"confirmed":false`, `"confirmed":true`), b.Get("/accounts/emails").Text)
 	require.Contains(t, b.Get("/accounts/profile").Text, `"email":"ada@example.org"`)
@@ -100,7 +100,7 @@ func TestSeveralEmails(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.Post("/accounts/primary-email", sitetest.Data{"email": "ada@work.example"}).StatusCode, "it is already")
 	require.Equal(t, http.StatusOK, b.Post("/accounts/remove-email", sitetest.Data{"email": "ada@example.org"}).StatusCode)
 	told := mailsTo(s, 3)
-	require.Equal(t, "Your e-mail address at example.com was changed", told["ada@example.org"].Subject)
+	require.Equal(t, "Your email address at example.com has been changed", told["ada@example.org"].Subject)
 	require.Equal(t, http.StatusBadRequest, s.Browser().Post("/accounts/login", sitetest.Data{"login": "ada@example.org", "password": sitetest.Password}).StatusCode)
 	s.NoMail()
 }
@@ -174,18 +174,18 @@ func TestUndoOfSeveralEmails(t *testing.T) {
 		id := sitetest.UUIDOf(t, s, "ada").String()
 
 		page := s.Browser().LikeBrowser().Get("/accounts/undo-email/?" + sitetest.FormOf(sitetest.LinkOf(links[by], t)).Encode()).Text
-		for _, says := range []string{"<dt>Main address then</dt><dd>ada@example.org</dd>", "<dt>Another address then</dt><dd>ada@work.example</dd>", "<dt>Removed from the account</dt><dd>eve@example.net</dd>"} {
+		for _, says := range []string{"<dt>Main address then</dt><dd>ada@example.org</dd>", "<dt>Further address then</dt><dd>ada@work.example</dd>", "<dt>Removed from the account</dt><dd>eve@example.net</dd>"} {
 			require.Contains(t, page, says)
 		}
 		res := s.Browser().Post("/accounts/undo-email", sitetest.LinkOf(links[by], t))
 		require.Equal(t, http.StatusOK, res.StatusCode, res.Text)
 		other := map[string]string{"ada@example.org": "ada@work.example", "ada@work.example": "ada@example.org"}[by]
 		all := undone(s, 2)
-		require.Contains(t, strings.Join(strings.Fields(all[by].Text), " "), "A change of your account at example.com was undone", "a new password")
-		require.NotContains(t, all[by].Text, "You can ignore this mail")
-		require.Equal(t, "A change of your addresses at example.com was undone", all[other].Subject)
+		require.Contains(t, strings.Join(strings.Fields(all[by].Text), " "), "A change to your account at example.com has been undone", "a new password")
+		require.NotContains(t, all[by].Text, "Ignore this email")
+		require.Equal(t, "A change of your addresses at example.com has been undone", all[other].Subject)
 		require.Contains(t, strings.Join(strings.Fields(all[other].Text), " "), other+", is one of")
-		require.Contains(t, strings.Join(strings.Fields(all["eve@example.net"].Text), " "), "is no longer one of")
+		require.Contains(t, strings.Join(strings.Fields(all["eve@example.net"].Text), " "), "no longer belongs to")
 		require.NotContains(t, all["eve@example.net"].Text, "ada@")
 		u := s.Stored(id)
 		require.Equal(t, "ada@example.org", u.Email, "it was the main one then")
@@ -208,7 +208,7 @@ func TestUndoOfARemovedFurtherEmail(t *testing.T) {
 	addEmail(s, b, "ada@work.example", 1)
 	require.Equal(t, http.StatusOK, b.Post("/accounts/remove-email", sitetest.Data{"email": "ada@work.example"}).StatusCode)
 	told := mailsTo(s, 2)
-	require.Contains(t, told["ada@example.org"].Text, "The address ada@work.example was removed.")
+	require.Contains(t, told["ada@example.org"].Text, "The address ada@work.example has been removed.")
 	require.NotContains(t, told["ada@work.example"].Text, "ada@example.org")
 	undo := sitetest.LinkOf(told["ada@work.example"], t)
 	require.Equal(t, http.StatusOK, s.Browser().Post("/accounts/undo-email", undo).StatusCode)
@@ -275,22 +275,22 @@ func TestEmailsPages(t *testing.T) {
 	s.Mail()
 	b.LikeBrowser()
 	profile := b.Get("/accounts/profile/").Text
-	for _, says := range []string{"ada@work.example", "ada@new.example", "/accounts/emails/", "Add an e-mail address"} {
+	for _, says := range []string{"ada@work.example", "ada@new.example", "/accounts/emails/", "Add an email address"} {
 		require.Contains(t, profile, says)
 	}
 	page := b.Get("/accounts/emails/").Text
-	for _, says := range []string{"Main address", "Confirmed", "Waits for its confirmation", `value="ada@new.example"`, "Cancel this address", "Send the mail again", "/accounts/primary-email/?email=ada%40work.example", "/accounts/remove-email/?email=ada%40work.example"} {
+	for _, says := range []string{"Main address", "Confirmed", "Not confirmed yet", `value="ada@new.example"`, "Cancel this address", "Send the email again", "/accounts/primary-email/?email=ada%40work.example", "/accounts/remove-email/?email=ada%40work.example"} {
 		require.Contains(t, page, says)
 	}
 	require.Equal(t, http.StatusSeeOther, b.Post("/accounts/register-email/", sitetest.FormOf(sitetest.Data{"email": "ada@new.example"})).StatusCode, "the button")
 	require.Equal(t, "ada@new.example", s.Mail().To)
 	for _, own := range []string{"ada@example.org", "ada@work.example"} {
-		require.Contains(t, b.Post("/accounts/register-email/", sitetest.FormOf(sitetest.Data{"email": own})).Text, "This one is yours already.")
+		require.Contains(t, b.Post("/accounts/register-email/", sitetest.FormOf(sitetest.Data{"email": own})).Text, "This one is already yours.")
 	}
 	require.Equal(t, http.StatusNotFound, b.Get("/accounts/remove-email/?email=eve@example.net").StatusCode)
 	require.Contains(t, b.Get("/accounts/primary-email/?email=ada%40work.example").Text, "Make this the main address")
 	res := b.Follow(b.Post("/accounts/primary-email/", sitetest.Data{"email": "ada@work.example"}))
-	require.Contains(t, res.Text, "This is your main address now.")
+	require.Contains(t, res.Text, "This is now your main address.")
 	mailsTo(s, 2)
 	require.Contains(t, b.Follow(b.Post("/accounts/remove-email/", sitetest.Data{"email": "ada@new.example"})).Text, "The address has been removed.")
 	require.Equal(t, []string{"ada@example.org"}, s.Stored(sitetest.UUIDOf(t, s, "ada").String()).FurtherEmails)

@@ -101,7 +101,7 @@ func TestThePageOfTheExport(t *testing.T) {
 	s.Travel(time.Hour)
 	page := b.Get("/accounts/export/").Text
 	require.Contains(t, page, `name="password"`)
-	require.Contains(t, page, "No password is in it.")
+	require.Contains(t, page, "It has no password in it.")
 	res := b.Post("/accounts/export/", url.Values{"password": {"wrong wrong"}})
 	require.Equal(t, http.StatusBadRequest, res.StatusCode)
 	require.Contains(t, res.Text, `action="/accounts/export/"`)
@@ -119,7 +119,7 @@ func TestExportIsToldByMail(t *testing.T) {
 	require.Equal(t, 200, b.Get("/accounts/export").StatusCode)
 	m := s.Mail()
 	require.Equal(t, "ada@example.org", m.To)
-	require.Equal(t, "A copy of your data was taken out at example.com", m.Subject)
+	require.Equal(t, "A copy of your data has been downloaded at example.com", m.Subject)
 	require.Contains(t, m.Text, "Device: Firefox, Linux")
 	s.Travel(time.Hour)
 	require.Equal(t, 400, b.Post("/accounts/export", sitetest.Data{"password": "wrong"}).StatusCode)

@@ -31,10 +31,10 @@ func TestProfileSections(t *testing.T) {
 		"as it comes": {
 			has: map[string][]string{
 				"email":    {"ada@example.org", `href="/accounts/register-email/"`},
-				"password": {`href="/accounts/change-password/"`, "Change the password"},
-				"factors":  {"none yet", `href="/accounts/factors/"`},
+				"password": {`href="/accounts/change-password/"`, "Change your password"},
+				"factors":  {"any yet", `href="/accounts/factors/"`},
 				"sessions": {`href="/accounts/sessions/"`, "See every device"},
-				"tokens":   {"There is no token yet.", `href="/accounts/tokens/"`},
+				"tokens":   {"You have no tokens yet.", `href="/accounts/tokens/"`},
 				"data":     {`href="/accounts/export/"`, `href="/accounts/delete-account/"`, "or leave"},
 			},
 			lacks: map[string]string{"email": "Last sign-in", "data": "/logout/"},
@@ -62,8 +62,8 @@ func TestProfileSections(t *testing.T) {
 		},
 		"without a password": {
 			account: func(u *store.User) { u.PasswordHash = "" },
-			has:     map[string][]string{"password": {"no password", "Set the password"}},
-			lacks:   map[string]string{"password": "Change the password"},
+			has:     map[string][]string{"password": {"no password", "Save password"}},
+			lacks:   map[string]string{"password": "Change your password"},
 		},
 		"an address that is edited at once": {
 			settings: func(s *registration.Settings) {
@@ -102,7 +102,7 @@ func TestProfileSections(t *testing.T) {
 			for part, text := range c.lacks {
 				require.NotContains(t, partOf(page, part), text, part)
 			}
-			require.LessOrEqual(t, strings.Count(page, "<dt>E-mail address"), 1)
+			require.LessOrEqual(t, strings.Count(page, "<dt>Email address"), 1)
 		})
 	}
 }

@@ -44,7 +44,7 @@ func TestProgramToken(t *testing.T) {
 	owner := s.SignedIn("ada")
 	require.JSONEq(t, "[]", owner.Get("/accounts/tokens").Text)
 	token, id := makeToken(owner, t, nil)
-	require.Equal(t, "An access token was created at example.com", s.Mail().Subject)
+	require.Equal(t, "An access token has been created at example.com", s.Mail().Subject)
 	require.Regexp(t, `^crt_[0-9A-Za-z]{49}$`, token)
 	require.NotContains(t, string(s.StoreFile(t)), token)
 	require.JSONEq(t, `[{"id":"`+id+`","name":"Calendar","created":"`+s.Accounts.Time().Format(time.RFC3339)+`","last_used":null,"expires":null,"path":null,"groups":null}]`, owner.Get("/accounts/tokens").Text)
@@ -176,12 +176,12 @@ func TestProgramTokenFormSaysWhatIsWrong(t *testing.T) {
 		return b.Post("/accounts/create-token/", sitetest.FormOf(sitetest.With(sitetest.Data{"name": "x"}, with))).Text
 	}
 	require.NotContains(t, b.Get("/accounts/create-token/").Text, `name="groups"`)
-	require.Contains(t, post(sitetest.Data{"groups": "family"}), "Your account is in no group.")
+	require.Contains(t, post(sitetest.Data{"groups": "family"}), "Your account isn’t in any group.")
 	s.Set(s.ProfileID("ada"), func(u *store.User) { u.Groups = []string{"family", "staff"} })
 	b = s.SignedIn("ada").LikeBrowser()
-	require.Contains(t, post(sitetest.Data{"groups": "familly"}), "Choose among your groups: family, staff.")
+	require.Contains(t, post(sitetest.Data{"groups": "familly"}), "Choose from your groups: family, staff.")
 	for _, path := range []string{"dav", "/dav/../x", "/a%2f"} {
-		require.Contains(t, post(sitetest.Data{"path": path}), "Write a path such as /files", path)
+		require.Contains(t, post(sitetest.Data{"path": path}), "Enter a path like /files", path)
 	}
 	require.Contains(t, post(sitetest.Data{"expires": "2001-01-01"}), "Choose a day in the future.")
 }
@@ -242,7 +242,7 @@ func TestProgramTokenPages(t *testing.T) {
 	s.Set(s.ProfileID("ada"), func(u *store.User) { u.Groups = []string{"family"} })
 	b := s.SignedIn("ada").LikeBrowser()
 	require.Contains(t, b.Get("/accounts/profile/").Text, `href="/accounts/tokens/"`)
-	require.Contains(t, b.Get("/accounts/tokens/").Text, "There is no token yet.")
+	require.Contains(t, b.Get("/accounts/tokens/").Text, "You have no tokens yet.")
 	form := b.Get("/accounts/create-token/").Text
 	for _, name := range []string{"name", "path", "groups", "expires"} {
 		require.Contains(t, form, `name="`+name+`"`)

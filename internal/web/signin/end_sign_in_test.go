@@ -199,7 +199,7 @@ func TestTheLinkEndsThatSignIn(t *testing.T) {
 	}
 	page := reader.Get(endSignIn + "/?" + query.Encode())
 	require.Equal(t, http.StatusOK, page.StatusCode)
-	require.Contains(t, page.Text, "End this sign-in")
+	require.Contains(t, page.Text, "End this session")
 
 	res = s.Browser().Post(endSignIn, link)
 	require.Equal(t, http.StatusOK, res.StatusCode, res.Text)
@@ -210,7 +210,7 @@ func TestTheLinkEndsThatSignIn(t *testing.T) {
 	reset := res.JSON(t)["reset_password"].(map[string]any)
 
 	require.Equal(t, "signature_invalid", s.Browser().Problems().Post(endSignIn, link).JSON(t)["code"])
-	require.Contains(t, reader.Get(endSignIn+"/?"+query.Encode()).Text, "That sign-in has already ended.")
+	require.Contains(t, reader.Get(endSignIn+"/?"+query.Encode()).Text, "That session has already ended.")
 
 	body := sitetest.Data{"password": "another-good-password-1"}
 	maps.Copy(body, reset)
@@ -237,7 +237,7 @@ func TestThePageLeadsToANewPassword(t *testing.T) {
 	require.Contains(t, res.Header.Get("Location"), "/accounts/reset-password/?")
 	page := b.Follow(res)
 	require.Equal(t, http.StatusOK, page.StatusCode)
-	require.Contains(t, page.Text, "That sign-in has been ended.")
+	require.Contains(t, page.Text, "Signed out of that session.")
 	require.Contains(t, page.Text, `name="password"`)
 }
 

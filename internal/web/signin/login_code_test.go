@@ -105,7 +105,7 @@ func TestLoginCodePages(t *testing.T) {
 	// Another browser is told that it is not the one.
 	other := s.Browser().LikeBrowser()
 	require.Equal(t, "/accounts/send-login-code/?next=%2Fmembers%2F", other.Get(u.RequestURI()).Header.Get("Location"))
-	require.Contains(t, other.Get("/accounts/send-login-code/?next=%2Fmembers%2F").Text, "Ask for another one in this browser")
+	require.Contains(t, other.Get("/accounts/send-login-code/?next=%2Fmembers%2F").Text, "Request another one in this browser")
 	sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/login-code", sitetest.Data{"login": "ada", "signature": u.Query().Get("signature")}), http.StatusBadRequest, "login_code_expired")
 
 	page = b.Get(u.RequestURI())
@@ -202,7 +202,7 @@ func TestLoginCodeEnds(t *testing.T) {
 		"disabled": {func(s *sitetest.Site, _ *sitetest.Browser, id string) {
 			s.Set(id, func(u *store.User) { u.IsActive = false })
 		}, "login_code_invalid"},
-		"another sign-in": {func(s *sitetest.Site, _ *sitetest.Browser, _ string) {
+		"another username": {func(s *sitetest.Site, _ *sitetest.Browser, _ string) {
 			s.Travel(time.Second)
 			s.SignedIn("ada")
 		}, "login_code_invalid"},

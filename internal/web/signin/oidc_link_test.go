@@ -56,12 +56,12 @@ func TestWhoIsSignedInLinksAndUnlinks(t *testing.T) {
 	linked := s.Stored(id).LinkedAccounts[0]
 	require.Equal(t, "ada.l", linked.Name)
 	added := s.Mail()
-	require.Contains(t, added.Subject, "Another account was linked")
+	require.Contains(t, added.Subject, "An account has been linked")
 	ledTo(t, b, links(b, p), "/accounts/factors/") // again: it is
 	require.Len(t, s.Stored(id).LinkedAccounts, 1)
 	s.NoMail()
 	page = b.Set("Accept", "text/html").Get(linkedPage(t, added))
-	for _, want := range []string{"<h1>Take your linked accounts back</h1>", "no longer opens your account then", "ada.l"} {
+	for _, want := range []string{"<h1>Restore your linked accounts</h1>", "will no longer open your account", "ada.l"} {
 		require.Contains(t, page.Text, want)
 	}
 
@@ -70,12 +70,12 @@ func TestWhoIsSignedInLinksAndUnlinks(t *testing.T) {
 	require.Contains(t, ledTo(t, b, b.Do(http.MethodPost, "/accounts/unlink-oidc/", url.Values{"id": {linked.ID.String()}}), "/accounts/factors/"), "The account has been unlinked.")
 	require.Empty(t, s.Stored(id).LinkedAccounts)
 	removed := s.Mail()
-	require.Contains(t, removed.Subject, "A linked account was removed")
+	require.Contains(t, removed.Subject, "A linked account has been removed")
 	stranger := person(s)
 	require.Contains(t, ledTo(t, stranger, stranger.ByProvider(p, ""), "/accounts/oidc-register/"), "Complete your account", "it signs nobody in now")
 
 	// The mail brings it back; its page says what, and so does that which takes it away again.
-	for _, want := range []string{"<h1>Take your linked accounts back</h1>", "opens your account again then", "<dt>ours</dt>", "ada.l"} {
+	for _, want := range []string{"<h1>Restore your linked accounts</h1>", "will open your account again", "<dt>ours</dt>", "ada.l"} {
 		require.Contains(t, b.Get(linkedPage(t, removed)).Text, want)
 	}
 	res := s.Browser().Post("/accounts/undo-factor", sitetest.With(sitetest.LinkOf(removed, t), sitetest.Data{"password": sitetest.Password}))
@@ -109,7 +109,7 @@ func TestHardeningWhatIsLinkedToAnotherStaysHis(t *testing.T) {
 	links(ada, p)
 	s.Mail()
 	other, bob := member(s, "bob")
-	require.Contains(t, ledTo(t, bob, links(bob, p), "/accounts/factors/"), "linked to another account")
+	require.Contains(t, ledTo(t, bob, links(bob, p), "/accounts/factors/"), "linked to a different account")
 	require.Len(t, s.Stored(id).LinkedAccounts, 1)
 	require.Empty(t, s.Stored(other).LinkedAccounts)
 
@@ -132,7 +132,7 @@ func TestHardeningWhatIsLinkedToAnotherStaysHis(t *testing.T) {
 	p.Claims = sitetest.Data{"sub": "9"}
 	links(bob, p)
 	b.Do(http.MethodPost, "/accounts/login/", url.Values{"login": {"ada@example.org"}, "password": {sitetest.Password}})
-	require.Contains(t, b.Do(http.MethodPost, "/accounts/link-oidc/", url.Values{}).Text, "linked to another account")
+	require.Contains(t, b.Do(http.MethodPost, "/accounts/link-oidc/", url.Values{}).Text, "linked to a different account")
 }
 
 func TestTheLastWayInStays(t *testing.T) {
@@ -219,9 +219,9 @@ func TestAChangeAsksForANewSignInThere(t *testing.T) {
 		require.Contains(t, ledTo(t, b, anew(), "/accounts/login/"), sitetest.Message("oidc_not_anew", nil), name)
 	}
 	p.Claims["auth_time"] = s.Realm.Now().Unix()
-	// Who is somebody else there would change another account.
+	// Who is someone else there would change another account.
 	subject := p.Claims["sub"]
-	p.Claims["sub"] = "somebody else"
+	p.Claims["sub"] = "someone else"
 	require.Contains(t, ledTo(t, b, anew(), "/accounts/login/"), sitetest.Message("oidc_another", nil))
 	p.Claims["sub"] = subject
 	require.Contains(t, ledTo(t, b, anew(), "/accounts/register-email/"), `name="email"`)
@@ -260,7 +260,7 @@ func TestWithoutPasswords(t *testing.T) {
 	require.Equal(t, "/accounts/profile/", b.ByProvider(p, "").Header.Get("Location"))
 	require.Equal(t, id, profile(b)["id"])
 	require.NotContains(t, b.Get("/accounts/profile/").Text, "change-password")
-	require.Contains(t, s.Mail().Subject, "Another account was linked")
+	require.Contains(t, s.Mail().Subject, "An account has been linked")
 	res := b.Do(http.MethodPost, "/accounts/unlink-oidc/", url.Values{"id": {s.Stored(id).LinkedAccounts[0].ID.String()}})
 	require.Contains(t, res.Text, sitetest.Message("last_way_in", nil), "the password is no way in")
 	s.Travel(time.Hour)

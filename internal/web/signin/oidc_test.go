@@ -139,7 +139,7 @@ func TestWhoIsKnownLinksOnce(t *testing.T) {
 	require.Equal(t, "/members/", res.Header.Get("Location"))
 	require.Len(t, s.Stored(id).LinkedAccounts, 1)
 	mail := s.Mail()
-	require.Contains(t, mail.Subject, "Another account was linked")
+	require.Contains(t, mail.Subject, "An account has been linked")
 	require.NotContains(t, b.Cookie, "registration_linked")
 
 	other := person(s)
@@ -164,7 +164,7 @@ func TestAnUnverifiedAddressLinksNothing(t *testing.T) {
 			res := b.Do(http.MethodPost, "/accounts/oidc-register/", url.Values{"email": {"ada@example.org"}})
 			require.Equal(t, http.StatusSeeOther, res.StatusCode, res.Text)
 			require.Empty(t, s.Stored(id).LinkedAccounts)
-			require.Equal(t, "Your e-mail address at example.com", s.Mail().Subject, "its owner is told, as by any sign-up")
+			require.Equal(t, "Your email address at example.com", s.Mail().Subject, "its owner is told, as by any sign-up")
 			require.NotContains(t, b.Cookie, "registration", "nobody is signed in")
 			s.Travel(2 * time.Hour)
 		})
@@ -238,7 +238,7 @@ func TestWhoMaySignUpByAProvider(t *testing.T) {
 		says, refused string
 		in            bool
 	}{
-		"closed":                  {mode(account.ModeClosed), url.Values{}, "Complete your account", "Nobody can sign up here", false},
+		"closed":                  {mode(account.ModeClosed), url.Values{}, "Complete your account", "No one can sign up here", false},
 		"by invitation alone":     {mode(account.ModeInvite), url.Values{}, "Complete your account", "You need an invitation", false},
 		"another domain":          {domain("example.com"), url.Values{}, "Complete your account", "domain", false},
 		"a domain that is let in": {domain("example.org"), nil, "", "", true},

@@ -183,7 +183,7 @@ func TestStepUpInACircle(t *testing.T) {
 	}
 	res := b.Get(page)
 	require.Equal(t, http.StatusOK, res.StatusCode)
-	require.Contains(t, res.Text, "<title>Confirm that it is you")
+	require.Contains(t, res.Text, "<title>Confirm that it’s you")
 	require.NotContains(t, res.Text, `name="password"`)
 }
 
@@ -238,7 +238,7 @@ func TestWhoHasLostHisFactor(t *testing.T) {
 			wrong := b.Post("/accounts/login-factor/?with=recovery_code", url.Values{"recovery_code": {"ABCD-EFGH-JKMN"}, "challenge": {strings.Split(strings.Split(last.Text, `name="challenge" value="`)[1], `"`)[0]}, "with": {"recovery_code"}})
 			require.Equal(t, http.StatusBadRequest, wrong.StatusCode)
 			require.Contains(t, wrong.Text, sitetest.Words(text.Say("factor.invalid_recovery")))
-			require.NotContains(t, wrong.Text, "present code")
+			require.NotContains(t, wrong.Text, "current code")
 			has(wrong)
 			has(signedIn.Get("/accounts/step-up/?factors=2"))
 		})

@@ -43,7 +43,7 @@ func TestCorrectEmail(t *testing.T) {
 	require.Contains(t, wrong.Text, `href="/accounts/resend-verification/?sent=1"`)
 	b.Post("/accounts/correct-email/", url.Values{"email": {"ada@gmail.com"}, "next": {"/members/"}}).RequireRedirect(t, "/accounts/resend-verification/?next=%2Fmembers%2F&sent=1")
 	page = b.Get(checkMail)
-	require.Contains(t, page.Text, "Your address has been corrected to ada@gmail.com.")
+	require.Contains(t, page.Text, "Your email address has been corrected to ada@gmail.com.")
 	require.NotContains(t, page.Text, "gmial")
 	require.Contains(t, page.Text, `href="https://mail.google.com/" rel="noreferrer">Open Gmail</a>`)
 
@@ -57,8 +57,8 @@ func TestCorrectEmail(t *testing.T) {
 	require.Contains(t, b.Get(checkMail).Text, "ada@gmail.com")
 
 	// Asked for again, too, but no mail of another kind is taken for it.
-	require.NotContains(t, b.Get(checkMail).Text, "once more")
-	require.Contains(t, b.Follow(b.Post("/accounts/resend-verification/", url.Values{"email": {"ada@gmail.com"}})).Text, "The mail has been asked for once more. It goes to ada@gmail.com.")
+	require.NotContains(t, b.Get(checkMail).Text, "Another email has been requested")
+	require.Contains(t, b.Follow(b.Post("/accounts/resend-verification/", url.Values{"email": {"ada@gmail.com"}})).Text, "Another email has been requested. It goes to ada@gmail.com.")
 	require.Equal(t, "ada@gmail.com", s.Mail().To)
 	require.NotContains(t, b.Get("/accounts/resend-verification/").Text, `class="note"`, "what was said is of the page before")
 	require.NotContains(t, b.Follow(b.Post("/accounts/send-reset-password-link/", url.Values{"login": {"bob"}})).Text, "ada@gmail.com")
@@ -142,7 +142,7 @@ func TestSentAgainTooOften(t *testing.T) {
 	require.Equal(t, http.StatusTooManyRequests, page.StatusCode)
 	require.Contains(t, page.Text, `name="email" value="ada@gmial.com"`)
 	require.Contains(t, page.Text, `href="/accounts/correct-email/"`)
-	require.Contains(t, page.Text, "That was too often.")
+	require.Contains(t, page.Text, "There were too many attempts.")
 }
 
 // Who is signed in has nothing to correct there.

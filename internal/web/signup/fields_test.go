@@ -89,7 +89,7 @@ func TestABoxThatHasToBeTicked(t *testing.T) {
 	form := url.Values{"username": {"ada"}, "email": {"ada@example.org"}, "password": {sitetest.Password}, "password_confirm": {sitetest.Password}}
 	refused := b.Post("/accounts/register/", form)
 	require.Equal(t, 400, refused.StatusCode)
-	require.Contains(t, refused.Text, "Tick this box to go on.")
+	require.Contains(t, refused.Text, "Tick this box to continue.")
 	for name, value := range map[string]any{"false": false, "no": "no", "absent": nil} {
 		sent := sitetest.Newcomer("ada")
 		if value != nil {

@@ -368,10 +368,10 @@ func TestRegisterSignsIn(t *testing.T) {
 		in        bool
 		to        string
 	}{
-		"nothing to confirm": {sitetest.WithoutVerification, true, "/accounts/profile/"},
-		"with a home":        {func(s *registration.Settings) { s.Register.Verification, s.Pages.Home = sitetest.Off(), "/app/" }, true, "/app/"},
-		"tokens too":         {func(s *registration.Settings) { s.Register.Verification, s.Login.Token = sitetest.Off(), sitetest.On() }, true, "/accounts/profile/"},
-		"to be confirmed":    {func(*registration.Settings) {}, false, "/accounts/resend-verification/?sent=1"},
+		"nothing left to confirm": {sitetest.WithoutVerification, true, "/accounts/profile/"},
+		"with a home":             {func(s *registration.Settings) { s.Register.Verification, s.Pages.Home = sitetest.Off(), "/app/" }, true, "/app/"},
+		"tokens too":              {func(s *registration.Settings) { s.Register.Verification, s.Login.Token = sitetest.Off(), sitetest.On() }, true, "/accounts/profile/"},
+		"to be confirmed":         {func(*registration.Settings) {}, false, "/accounts/resend-verification/?sent=1"},
 		"to be approved": {func(s *registration.Settings) {
 			s.Register.Verification, s.Register.Mode = sitetest.Off(), account.ModeApprove
 		}, false, "/accounts/login/"},

@@ -251,7 +251,7 @@ func TestContractRegisterSettings(t *testing.T) {
 		s.Browser().Post("/accounts/register", sitetest.Newcomer("ada"))
 		m := s.Mail()
 		require.Contains(t, m.Text, "https://app.example.net/verify?lang=en&signature=")
-		require.Contains(t, m.Text, "good for 1 hour.")
+		require.Contains(t, m.Text, "works for 1 hour.")
 		s.Travel(time.Hour + time.Second)
 		sitetest.RequireError(t, s.Browser().Problems().Post("/accounts/verify-registration", sitetest.LinkOf(m, t)), 400, "signature_expired")
 	})
