@@ -97,6 +97,17 @@ type Store interface {
 	// goroutine; one change may come twice. fn must be quick and use neither the
 	// store nor stop. Follow is meant for a few followers that stay.
 	Follow(fn func(Change)) (stop func())
+	// Shared reports whether other processes may have the same accounts at the same time.
+	Shared() bool
+	// SpendBudgets spends of all these budgets, each named once, or of none where one that
+	// is not Soft has too little left, and returns what is missing from each then. Of two
+	// at the same time, on whatever nodes, the second finds what the first has left. now is
+	// the time by which budgets fill; zero: that of the store's own clock, which is one for
+	// all nodes. It is no act: what it has answered may be lost with the power.
+	SpendBudgets(ctx context.Context, now time.Time, spends []BudgetSpend) (missing []time.Duration, ok bool, err error)
+	// SweepBudgets removes the budgets that are over at now (as above), and of the others
+	// those that are over soonest, so that keep stay; it returns how many it removed.
+	SweepBudgets(ctx context.Context, now time.Time, keep int) (int, error)
 	// Close releases the store. Later calls fail; Close may be called twice.
 	Close() error
 }
@@ -181,6 +192,15 @@ type Tx interface {
 	// DeleteBudgets removes up to limit budgets that are over at now, and returns
 	// how many it removed.
 	DeleteBudgets(now time.Time, limit int) (int, error)
+
+	// SpendBudgets spends of these budgets whatever is left of them: the act has looked
+	// (LookAtBudgets), or knows. What is missing from each then is told to missing once it is known,
+	// before the act is answered. now is as in Store.SpendBudgets; who spends of a table by acts lets
+	// no other spend of it so that it refuses.
+	SpendBudgets(now time.Time, spends []BudgetSpend, missing func([]time.Duration)) error
+	// LookAtBudgets has missing told what is missing from the budgets of these, along with
+	// what the act reads next; where it reads nothing more, not at all.
+	LookAtBudgets(now time.Time, of []BudgetSpend, missing func([]time.Duration)) error
 
 	// Value returns one of the realm's own small values (the generated signing
 	// key), or ErrNotFound.
@@ -446,19 +466,6 @@ type AskedEmail struct {
 	At time.Time
 	// Generation is User.Generation then: with another the mailed link is void.
 	Generation uint64
-}
-
-// A Budget says how much of the budget of a throttle is spent, for one account,
-// recipient or device. Each is a row of its own, so that who writes one leaves the
-// others as they are. Lost ones are no harm but a few tries more.
-type Budget struct {
-	// Table names the throttle and what it counts; at most 64 bytes, no NUL.
-	Table string
-	// Key is a hash of what is counted.
-	Key [16]byte
-	// Whole is when nothing will be missing from it, with a resolution of one
-	// millisecond. It is over when Whole is not after now.
-	Whole time.Time
 }
 
 // ParseID reads an account's id in its one written form.

@@ -123,9 +123,14 @@ func CountTrips(ctx context.Context) (context.Context, *Trips) {
 
 func (t *tx) trip() {
 	t.trips++
-	if n, ok := t.ctx.Value(tripsKey{}).(*Trips); ok {
+	countTrip(t.ctx, t.trips)
+}
+
+// countTrip counts one that is the act's so-and-so-many'th.
+func countTrip(ctx context.Context, trips int64) {
+	if n, ok := ctx.Value(tripsKey{}).(*Trips); ok {
 		n.All.Add(1)
-		for most := n.Most.Load(); t.trips > most && !n.Most.CompareAndSwap(most, t.trips); most = n.Most.Load() {
+		for most := n.Most.Load(); trips > most && !n.Most.CompareAndSwap(most, trips); most = n.Most.Load() {
 		}
 	}
 }
@@ -246,15 +251,17 @@ func (t *tx) opening() []query {
 	if !t.write {
 		return []query{{text: `BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY`}}
 	}
-	return []query{
-		{text: `BEGIN ISOLATION LEVEL READ COMMITTED`},
-		// A node that hangs must not keep the others from acting: they wait for longer
-		// (patience) than it may have the realm.
-		{text: `SELECT set_config('statement_timeout', '4000', true), set_config('lock_timeout', '4000', true), set_config('idle_in_transaction_session_timeout', '3000', true)`},
-		{text: `SELECT mail_seq, audit_seq FROM ~realms WHERE id = $1 FOR NO KEY UPDATE`, args: []any{t.s.realm}, rows: func(rows pgx.Rows) error {
+	return append(slices.Clone(limits),
+		query{text: `SELECT mail_seq, audit_seq FROM ~realms WHERE id = $1 FOR NO KEY UPDATE`, args: []any{t.s.realm}, rows: func(rows pgx.Rows) error {
 			return one(rows, &t.at.mail, &t.at.audit)
-		}},
-	}
+		}})
+}
+
+// limits begin what locks something. A node that hangs must not keep the others from acting:
+// they wait for longer (patience) than it may have what it has locked.
+var limits = []query{
+	{text: `BEGIN ISOLATION LEVEL READ COMMITTED`},
+	{text: `SELECT set_config('statement_timeout', '4000', true), set_config('lock_timeout', '4000', true), set_config('idle_in_transaction_session_timeout', '3000', true)`},
 }
 
 // row reads the row of a statement that returns one or none; then what it is read into

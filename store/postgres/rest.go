@@ -1,4 +1,4 @@
-// rest.go: budgets of throttles, names that were left, invitations.
+// rest.go: names that were left, invitations.
 
 package postgres
 
@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -15,42 +14,6 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/record"
 )
-
-// maxBudgetTable bounds the name of a throttle, in bytes.
-const maxBudgetTable = 64
-
-// Budgets implements store.Tx.
-func (t *tx) Budgets(now time.Time, limit int) (budgets []*store.Budget, err error) {
-	err = t.read(func(rows pgx.Rows) error {
-		for rows.Next() {
-			var name, key []byte
-			var whole int64
-			if err := rows.Scan(&name, &key, &whole); err != nil {
-				return err
-			}
-			b := &store.Budget{Table: string(name), Whole: time.UnixMilli(whole).UTC()}
-			if copy(b.Key[:], key) != len(b.Key) {
-				return fmt.Errorf("key of a budget: %w", record.ErrDamaged)
-			}
-			budgets = append(budgets, b)
-		}
-		return nil
-	}, `SELECT name, key, whole FROM ~budgets WHERE realm = $1 AND whole > $2 LIMIT $3`, t.s.realm, now.UnixMilli(), limit)
-	return budgets, err
-}
-
-// PutBudget implements store.Tx.
-func (t *tx) PutBudget(b *store.Budget) error {
-	if err := t.writable(); err != nil {
-		return err
-	}
-	if b.Table == "" || len(b.Table) > maxBudgetTable || strings.Contains(b.Table, "\x00") {
-		return fmt.Errorf("the table of a budget has a name of up to %d bytes without NUL", maxBudgetTable)
-	}
-	t.exec(`INSERT INTO ~budgets (realm, name, key, whole) VALUES ($1, $2, $3, $4) ON CONFLICT (realm, name, key) DO UPDATE SET whole = excluded.whole`,
-		t.s.realm, []byte(b.Table), bytes.Clone(b.Key[:]), b.Whole.UnixMilli())
-	return nil
-}
 
 // count deletes rows by a statement that returns something for each, and counts them.
 func (t *tx) count(text string, args ...any) (n int, err error) {
@@ -65,12 +28,6 @@ func (t *tx) count(text string, args ...any) (n int, err error) {
 	}, text, args...)
 	t.wrote = true
 	return n, err
-}
-
-// DeleteBudgets implements store.Tx.
-func (t *tx) DeleteBudgets(now time.Time, limit int) (int, error) {
-	return t.count(`DELETE FROM ~budgets WHERE realm = $1 AND (name, key) IN (
-		SELECT name, key FROM ~budgets WHERE realm = $1 AND whole <= $2 LIMIT $3) RETURNING 1`, t.s.realm, now.UnixMilli(), limit)
 }
 
 // PutLeftName implements store.Tx.

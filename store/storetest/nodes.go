@@ -368,6 +368,16 @@ var nodePromises = []struct {
 			return err
 		})
 	}},
+	{"both spend of one budget", crowdSpends},
+	{"what one has spent in an act the other finds", func(t *testing.T, a, b store.Store) {
+		of := []store.BudgetSpend{spend("t", 1)}
+		for range 9 {
+			update(t, a, func(tx store.Tx) error { return tx.SpendBudgets(now, of, nil) })
+		}
+		require.Equal(t, 1, spent(t, b, now, 3, of...))
+		require.Zero(t, spent(t, a, now, 3, of...))
+		require.Equal(t, a.Shared(), b.Shared())
+	}},
 	{"each hears of the other's changes", func(t *testing.T, a, b store.Store) {
 		var atA, atB heard
 		defer a.Follow(atA.hear)()

@@ -41,6 +41,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"change", changePromises},
 		{"value", valuePromises},
 		{"budget", budgetPromises},
+		{"spending", spendPromises},
 		{"left name", leftNamePromises},
 		{"audit", auditPromises},
 		{"invitation", invitationPromises},
