@@ -58,7 +58,7 @@ const (
 )
 
 func newResources(store store.Store, release func() error, now func() time.Time) *resources {
-	e := &resources{store: store, sessions: session.NewLive(store), throttles: web.NewThrottles(now), keyIndex: field.NewKeyIndex(), signUps: again.New(againWithin, maxAgain), failures: audit.NewRecorder(now), release: release, changed: make(chan struct{}, 1)}
+	e := &resources{store: store, sessions: session.NewLive(store), throttles: web.NewThrottles(now, store), keyIndex: field.NewKeyIndex(), signUps: again.New(againWithin, maxAgain), failures: audit.NewRecorder(now), release: release, changed: make(chan struct{}, 1)}
 	e.outbox = outbox.NewWorker(store, e.courier)
 	e.purger = account.NewPurger(store, e.keyIndex, e.courier)
 	e.outbox.Done = e.purger.MailDone
@@ -270,6 +270,10 @@ func (e *resources) housekeeping(ctx context.Context) {
 			}
 			nextPurge = time.Now().Add(every)
 			purge.Reset(every)
+		case <-e.throttles.Crowded():
+			if p := e.courier(); p != nil {
+				e.sweepThrottles(ctx, p)
+			}
 		case <-sweep.C:
 			if p := e.courier(); p != nil {
 				e.sweep(ctx, p)
@@ -303,9 +307,7 @@ func removeLeft(ctx context.Context, p *outbox.Courier) {
 
 // sweep removes what is over: budgets, sessions, left names, invitations.
 func (e *resources) sweep(ctx context.Context, p *outbox.Courier) {
-	if err := sweepThrottles(ctx, e.throttles, e.store, p.Now()); err != nil && ctx.Err() == nil {
-		p.Logger.Error("the budgets of the throttles could not be swept", zap.Error(err))
-	}
+	e.sweepThrottles(ctx, p)
 	removed, err := e.sessions.Sweep(ctx, p.Now())
 	if err != nil && ctx.Err() == nil {
 		p.Logger.Error("expired sessions could not be removed", zap.Error(err))
@@ -316,6 +318,12 @@ func (e *resources) sweep(ctx context.Context, p *outbox.Courier) {
 	account.SweepLeftNames(ctx, p, e.store)
 	if err := account.SweepInvitations(ctx, p, e.store); err != nil && ctx.Err() == nil {
 		p.Logger.Error("invitations whose time is over could not be removed", zap.Error(err))
+	}
+}
+
+func (e *resources) sweepThrottles(ctx context.Context, p *outbox.Courier) {
+	if err := sweepThrottles(ctx, e.throttles, e.store, p.Now()); err != nil && ctx.Err() == nil {
+		p.Logger.Error("the budgets of the throttles could not be swept", zap.Error(err))
 	}
 }
 
@@ -369,6 +377,9 @@ var noThrottles = []byte{1}
 // loadThrottles reads the budgets of the store. Those of an earlier version are
 // taken over once.
 func loadThrottles(ctx context.Context, ledger *budget.Ledger, db store.Store) error {
+	if ledger.Shares() { // then it has read nothing, and asks as it goes
+		return nil
+	}
 	var old []byte
 	err := ledger.Load(ctx, budgetStore{db})
 	if err == nil {
@@ -392,6 +403,9 @@ func loadThrottles(ctx context.Context, ledger *budget.Ledger, db store.Store) e
 func sweepThrottles(ctx context.Context, ledger *budget.Ledger, db store.Store, now time.Time) error {
 	const chunk = 1000
 	ledger.Sweep()
+	if ledger.Shares() {
+		return ledger.SweepRows(ctx)
+	}
 	for {
 		n := 0
 		err := db.Update(ctx, func(tx store.Tx) (err error) { n, err = tx.DeleteBudgets(now, chunk); return err })

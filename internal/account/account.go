@@ -122,6 +122,8 @@ type Txn struct {
 	left    []uuid.UUID
 	mail    bool
 	postage *postage
+	// spent are the mails whose budgets the transaction has written (spendIn).
+	spent map[string]bool
 	// trust is the hash of the trusted browser that an act has made of the client's; zero: none.
 	trust store.TokenHash
 	// trusted is the id of the trusted browser in which a sign-in of the act was not asked
@@ -311,7 +313,11 @@ func (a *Accounts) queueAbout(t *Txn, kind store.MailKind, u *store.User, to str
 
 // queue is queueMail for a message that says more: the rest of it is filled in.
 func (a *Accounts) queue(t *Txn, m *store.Mail, u *store.User, client Client) error {
-	if wait := t.postage.of(m.Kind, u, m.To, client); wait > 0 {
+	wait, err := t.postage.of(t, m.Kind, u, m.To, client)
+	if err != nil {
+		return err
+	}
+	if wait > 0 {
 		if t.postage.rescues(m.Kind) {
 			return TooOften(wait)
 		}

@@ -92,9 +92,9 @@ func (a *Accounts) SendLoginCode(ctx context.Context, in field.Input, client Cli
 	typed := typedLogin(in, a.Policy.LoginFields)
 	c = AskedCode{Browser: sign.NewBrowser(), Login: typed}
 	c.Proof = a.Signer.SignProof(c.proofOf(a.Now()))
-	asked, id := m.user, uuid.Nil
+	asked, id, to := m.user, uuid.Nil, typed
 	if asked != nil {
-		id = asked.ID
+		id, to = asked.ID, reachedAt(asked, typed)
 	}
 	if asked != nil && !getsCode(asked, reachedAt(asked, typed)) {
 		asked = nil
@@ -102,6 +102,9 @@ func (a *Accounts) SendLoginCode(ctx context.Context, in field.Input, client Cli
 	a.failed(ctx, audit.LinkRequested, asked, "purpose", string(Purposes[store.MailLoginCode]))
 	return c, a.Update(ctx, func(t *Txn) error {
 		t.postage.asked, t.browser = ThrottleReset, c.browserHash()
+		if err := t.expects(store.MailLoginCode, m.user, to, notice{}, client); err != nil {
+			return err
+		}
 		u, err := t.BriefUser(id)
 		switch {
 		case err != nil && !errors.Is(err, store.ErrNotFound):
@@ -165,11 +168,13 @@ func (a *Accounts) SignInByCode(ctx context.Context, in field.Input, asked Asked
 	one := budget.Charge{Table: tableCode, Key: BudgetKey(tableCode, asked.Browser), Limit: codeTries}
 	all := budget.Charge{Table: tableCodeAccount, Key: key, Limit: accountTries}
 	// Whatever `throttle` says: a code of six digits is guessed in no time without.
-	if a.Throttles.Take(one).Wait > 0 {
+	switch v, err := a.Throttles.Spend(ctx, one, all); {
+	case err != nil:
+		return got, StoreError(err)
+	case v.Wait > 0 && v.Table == tableCode:
 		return got, refusal.New(refusal.CodeLoginCodeExpired)
-	}
-	if wait := a.Throttles.Take(all).Wait; wait > 0 {
-		return got, TooOften(wait)
+	case v.Wait > 0:
+		return got, TooOften(v.Wait)
 	}
 	err = a.Update(ctx, func(t *Txn) error {
 		got.Grant, got.Challenge = nil, nil
@@ -178,6 +183,9 @@ func (a *Accounts) SignInByCode(ctx context.Context, in field.Input, asked Asked
 			return err
 		}
 		got.User = u
+		if err := a.Throttles.GiveBackIn(t, one, all); err != nil {
+			return err
+		}
 		if got.Challenge = a.asks(u, MethodMail); got.Challenge != nil {
 			return a.PutUser(t, u)
 		}

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -51,10 +52,14 @@ const throttleMailDevice = ThrottleMail + "/device"
 // of the account was typed.
 const throttleMailAsked = ThrottleMail + "/asked"
 
-// MailTables are the tables of mails that are kept over a restart. That of the
-// whole site has one key.
+// throttleMailDecoy is that of what stands in for a mail, where budgets are rows: as many of
+// them are written, which takes as long.
+const throttleMailDecoy = ThrottleMail + "/decoy"
+
+// MailTables are the tables of mails that are kept over a restart, and that nodes spend
+// together. That of the whole site has one key.
 func MailTables() []string {
-	tables := []string{"notice", tableCode, tableCodeAccount, ThrottleMail, ThrottleAllMail, throttleMailDevice, throttleMailAsked}
+	tables := []string{"notice", tableCode, tableCodeAccount, ThrottleMail, ThrottleAllMail, throttleMailDevice, throttleMailAsked, throttleMailDecoy}
 	for _, kind := range mailKinds {
 		tables = append(tables, kindTable(kind))
 	}
@@ -111,19 +116,26 @@ type postage struct {
 	// asked names the throttle of an act that asks for a link, by any name of the
 	// account; "": none.
 	asked   string
-	decided map[string]time.Duration
+	decided map[string]ruling
 	paid    []budget.Charge
+}
+
+// A ruling is what was decided of a mail.
+type ruling struct {
+	wait    time.Duration
+	charges []budget.Charge
 }
 
 // of decides for one mail about u. 0: it is queued; else how long it would have to
 // wait.
-func (p *postage) of(kind store.MailKind, u *store.User, to string, client Client) time.Duration {
+func (p *postage) of(t *Txn, kind store.MailKind, u *store.User, to string, client Client) (time.Duration, error) {
 	if p == nil || p.a.Policy.Unlimited {
-		return 0
+		return 0, nil
 	}
 	id := string(kind) + " " + to
-	wait, ok := p.decided[id]
+	r, ok := p.decided[id]
 	if !ok {
+		wait := time.Duration(0)
 		charges := p.ofDevice(kind, u, to, client)
 		if charges == nil || p.a.Throttles.Take(charges...).Wait > 0 {
 			charges = p.charges(kind, u, to)
@@ -132,15 +144,41 @@ func (p *postage) of(kind store.MailKind, u *store.User, to string, client Clien
 				p.a.MailHeld(kind, v)
 			}
 		}
-		if wait == 0 {
+		if r.wait = wait; wait == 0 {
+			r.charges = charges
 			p.paid = append(p.paid, charges...)
 		}
 		if p.decided == nil {
-			p.decided = map[string]time.Duration{}
+			p.decided = map[string]ruling{}
 		}
-		p.decided[id] = wait
+		p.decided[id] = r
 	}
-	return wait
+	return r.wait, t.spendIn(id, r.charges...)
+}
+
+// spendIn has the act write what was taken, once in each of its transactions.
+func (t *Txn) spendIn(id string, charges ...budget.Charge) error {
+	if t.postage == nil || t.spent[id] {
+		return nil
+	}
+	if t.spent == nil {
+		t.spent = map[string]bool{}
+	}
+	t.spent[id] = true
+	return t.postage.a.Throttles.SpendIn(t, charges...)
+}
+
+// expects has the act learn, with the next that it reads, what other nodes have mailed of the
+// kind of mail that it is about to. u is the account as it is known before, nil: there is none.
+func (t *Txn) expects(kind store.MailKind, u *store.User, to string, n notice, client Client) error {
+	if t.postage.a.Policy.Unlimited {
+		return nil
+	}
+	if u == nil {
+		u = &store.User{}
+	}
+	p := t.postage
+	return p.a.Throttles.LookIn(t, slices.Concat(p.charges(kind, u, to), p.ofDevice(kind, u, to, client), n.charges)...)
 }
 
 // rescues reports whether a mail is the way back into an account.
@@ -171,7 +209,7 @@ func (p *postage) charges(kind store.MailKind, u *store.User, to string) []budge
 	one := limits[ThrottleMail]
 	site := budget.Charge{Table: ThrottleAllMail, Limit: limits[ThrottleAllMail], Soft: true} // looked at when the act began
 	if kind == store.MailDecoy {
-		return []budget.Charge{site}
+		return append([]budget.Charge{site}, p.padding(2, to)...)
 	}
 	confirmed := confirmedFor(u, to)
 	key := recipientKey(to, confirmed)
@@ -184,7 +222,7 @@ func (p *postage) charges(kind store.MailKind, u *store.User, to string) []budge
 		return []budget.Charge{together, site}
 	case kind == store.MailEmailInUse: // see notice
 		site.Share, site.Soft = noticeShare, false
-		return []budget.Charge{site}
+		return append([]budget.Charge{site}, p.padding(1, to)...) // and its own, see Notice
 	case !link, kind == store.MailNewDevice:
 		// A confirmed address is told whatever the site has sent: strangers could
 		// use that up.
@@ -197,6 +235,22 @@ func (p *postage) charges(kind store.MailKind, u *store.User, to string) []budge
 	charges := []budget.Charge{ofKind, together, site}
 	if p.asked != "" {
 		charges = append(charges, budget.Charge{Table: throttleMailAsked, Key: BudgetKey(p.asked, string(key[:])), Limit: limits[p.asked]})
+	}
+	return charges
+}
+
+// padding is what a mail has more budgets than what stands in for it, or tells somebody else.
+// Where none is a row it takes no time.
+func (p *postage) padding(n int, to string) (charges []budget.Charge) {
+	if !p.a.Throttles.Shares() {
+		return nil
+	}
+	if p.asked != "" {
+		n++
+	}
+	for i := range n {
+		key := BudgetKey(ThrottleMail, "decoy", strconv.Itoa(i), field.UniqueKey(to))
+		charges = append(charges, budget.Charge{Table: throttleMailDecoy, Key: key, Limit: p.a.Policy.Limits[ThrottleMail], Soft: true})
 	}
 	return charges
 }
@@ -251,7 +305,8 @@ type notice struct {
 	// Due decides once, however often a transaction runs.
 	Due func() bool
 	// Failed gives the hour back: the notice could not be queued.
-	Failed func()
+	Failed  func()
+	charges []budget.Charge
 }
 
 // noticeKey leaves a plain address the key that it had in earlier versions.
@@ -269,6 +324,7 @@ func (a *Accounts) Notice(kind store.MailKind, to string) notice {
 	charge := budget.Charge{Table: "notice", Key: noticeKey(kind, to), Limit: noticeLimit}
 	spent := false
 	return notice{
+		charges: []budget.Charge{charge},
 		Due: sync.OnceValue(func() bool {
 			spent = a.Throttles.Take(charge).Wait == 0
 			return spent
@@ -285,6 +341,9 @@ func (a *Accounts) Notice(kind store.MailKind, to string) notice {
 func (a *Accounts) queueNotice(t *Txn, kind store.MailKind, u *store.User, to string, n notice, client Client) error {
 	if !n.Due() {
 		return a.decoyMail(t, to, client)
+	}
+	if err := t.spendIn("notice "+to, n.charges...); err != nil {
+		return err
 	}
 	return a.queueMail(t, kind, u, to, client)
 }

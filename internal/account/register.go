@@ -314,7 +314,7 @@ func (a *Accounts) signUp(ctx context.Context, s *signUp, client Client) (*store
 	err := a.Update(ctx, func(t *Txn) error {
 		*u = asked
 		a.Ahead(u).In(t)
-		if err := a.claimName(t, u); err != nil {
+		if err := errors.Join(t.expects(store.MailVerifyRegistration, u, u.Email, n, client), a.claimName(t, u)); err != nil {
 			return err
 		}
 		if s.invitation != nil {

@@ -146,6 +146,9 @@ func (a *Accounts) RegisterEmail(ctx context.Context, p session.Principal, in fi
 	}
 	n := a.Notice(store.MailEmailInUse, wanted.Email)
 	err = a.Update(ctx, func(t *Txn) error {
+		if err := t.expects(store.MailVerifyEmail, p.User, wanted.Email, n, client); err != nil {
+			return err
+		}
 		u, err := t.User(p.User.ID)
 		if err != nil {
 			return notSignedIn(err)
@@ -208,7 +211,7 @@ func (a *Accounts) CorrectEmail(ctx context.Context, was *store.User, in field.I
 	n := a.Notice(store.MailEmailInUse, u.Email)
 	err = a.Update(ctx, func(t *Txn) error {
 		t.waiting = was.ID
-		if err := read(t); err != nil {
+		if err := errors.Join(t.expects(store.MailVerifyRegistration, u, u.Email, n, client), read(t)); err != nil {
 			return err
 		}
 		holder, err := a.addressHolder(t, u.Email)

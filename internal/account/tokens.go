@@ -363,8 +363,11 @@ func (a *Accounts) meetDevice(t *Txn, u *store.User, client Client) (uuid.UUID, 
 	case first, !a.tellsOfDevices(u):
 		device.Learn(u, seen, as)
 		return uuid.Nil, nil
-	case device.ToldLately(u, now), t.postage.of(store.MailNewDevice, u, u.Email, client) > 0:
+	case device.ToldLately(u, now):
 		return uuid.Nil, nil
+	}
+	if wait, err := t.postage.of(t, store.MailNewDevice, u, u.Email, client); err != nil || wait > 0 {
+		return uuid.Nil, err
 	}
 	id, err := uuid.NewRandom()
 	if err != nil {

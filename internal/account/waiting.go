@@ -209,6 +209,9 @@ func (a *Accounts) sendLink(ctx context.Context, kind store.MailKind, m match, w
 	a.failed(ctx, audit.LinkRequested, asked, "purpose", string(Purposes[kind]))
 	err := a.Update(ctx, func(t *Txn) error {
 		t.waiting, t.postage.asked = m.counted(), askedThrottle(kind)
+		if err := t.expects(kind, m.either(), email, n, client); err != nil {
+			return err
+		}
 		u, err := t.BriefUser(id)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err

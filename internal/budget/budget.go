@@ -69,11 +69,21 @@ type Charge struct {
 	Share float64
 }
 
-func (c Charge) share() time.Duration {
-	if c.Share == 0 {
-		return c.Limit.Window
+// room is how much may be missing once it is spent.
+func (c *Charge) room() time.Duration {
+	share := c.Limit.Window
+	if c.Share != 0 {
+		share = time.Duration(float64(c.Limit.Window) * min(c.Share, 2))
 	}
-	return time.Duration(float64(c.Limit.Window) * min(c.Share, 2))
+	return max(share, c.Limit.interval())
+}
+
+// bound is how much can be missing at all.
+func (c *Charge) bound() time.Duration {
+	if c.Share != 0 { // others may overdraw
+		return 2 * c.Limit.Window
+	}
+	return c.Limit.Window
 }
 
 // A Verdict is what became of a Take or a Look. The zero Verdict: nothing stands
@@ -100,12 +110,14 @@ type Ledger struct {
 	shift, last, turned int64
 	// inherited are budgets whose table is not known, by key.
 	inherited map[Key]int64
+
+	shared shared
 }
 
 // New returns an empty ledger. now is its clock. The budgets of the lasting
 // tables are those that Flush writes and Load reads.
 func New(now func() time.Time, lasting ...string) *Ledger {
-	l := &Ledger{now: now, seed: maphash.MakeSeed(), epoch: now(), tables: map[string]*table{}}
+	l := &Ledger{now: now, seed: maphash.MakeSeed(), epoch: now(), tables: map[string]*table{}, shared: shared{crowded: make(chan struct{}, 1)}}
 	for _, name := range lasting {
 		l.tables[name] = &table{rows: map[Key]int64{}, max: maxKeys}
 	}
@@ -170,7 +182,7 @@ func (l *Ledger) look(now int64, charges []Charge) (v Verdict) {
 		if b == nil {
 			continue // whole
 		}
-		missing := b.debt(now, c) + c.Limit.interval() - max(c.share(), c.Limit.interval())
+		missing := b.debt(now, c) + c.Limit.interval() - c.room()
 		if missing <= 0 {
 			continue
 		}
@@ -214,7 +226,7 @@ func (l *Ledger) spend(now int64, c *Charge) {
 	}
 	debt := b.debt(now, c) + c.Limit.interval()
 	if c.Soft {
-		debt = min(debt, c.Limit.Window)
+		debt = min(debt, max(c.Limit.Window, debt-c.Limit.interval()))
 	}
 	b.whole, b.dirty, t.changed = now+int64(debt), true, true
 }

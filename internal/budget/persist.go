@@ -70,8 +70,12 @@ func (l *Ledger) Load(ctx context.Context, store Store) error {
 
 // Flush writes what lasts and has changed since it was written, the most spent
 // first: at most maxFlush rows of a table. The rest waits for the next Flush, as
-// all does after an error. One Flush at a time.
+// all does after an error. One Flush at a time. Of budgets that are shared nothing is left
+// to write.
 func (l *Ledger) Flush(ctx context.Context, store Store) error {
+	if l.Shares() {
+		return nil
+	}
 	rows, ends := l.unwritten()
 	if len(rows) == 0 {
 		return nil

@@ -30,11 +30,8 @@ type bucket struct {
 // debt is what is missing, in time. It is bounded by the limit as it is now: a
 // changed setting applies at once, and a time that can't be is none.
 func (b *bucket) debt(now int64, c *Charge) time.Duration {
-	bound := c.Limit.Window
-	if c.Share != 0 { // others may overdraw
-		bound *= 2
-	}
-	return min(time.Duration(max(0, b.whole-now)), bound)
+	b.whole = min(b.whole, now+int64(c.bound()))
+	return time.Duration(max(0, b.whole-now))
 }
 
 // A table is a hash table of sets that doubles up to max buckets.

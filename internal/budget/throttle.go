@@ -30,6 +30,10 @@ func NewThrottle(name string) *Throttle {
 // little a minute later.
 func (t *Throttle) Lasting() []string { return []string{t.Target, t.Device, t.Devices} }
 
+// Shared are the tables whose budgets several nodes spend together: all but those of what
+// fails on its own form, which costs no more than the telling.
+func (t *Throttle) Shared() []string { return append(t.Lasting(), t.client[:]...) }
+
 // The levels of an address: its own, and those of networks around it.
 const levels = 4
 

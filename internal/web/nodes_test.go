@@ -31,11 +31,11 @@ func inPostgres(t *testing.T) *pgtest.Server {
 	return server
 }
 
-// No act waits for the database more than four times, and no request more than seven; a
-// request may be a look at who asks, an act, and a look at what has come of it.
+// No act waits for the database more than four times, and no request more than eight; a
+// request may be a look at who asks, the budgets, an act, and a look at what has come of it.
 func TestRoundTripsOfARequest(t *testing.T) {
 	inPostgres(t)
-	s := sitetest.New(t, sitetest.WithTokens)
+	s := sitetest.New(t, sitetest.WithTokens, sitetest.Throttled)
 	var trips *postgres.Trips
 	s.Around = func(ctx context.Context) context.Context {
 		ctx, trips = postgres.CountTrips(ctx)
@@ -46,7 +46,7 @@ func TestRoundTripsOfARequest(t *testing.T) {
 		require.Equal(t, status, res.StatusCode, "%s: %s", name, res.Text)
 		t.Logf("%d of %d\t%s", trips.Most.Load(), trips.All.Load(), name)
 		require.LessOrEqual(t, trips.Most.Load(), int64(4), "%s: one of its acts", name)
-		require.LessOrEqual(t, trips.All.Load(), int64(7), "%s: all of them", name)
+		require.LessOrEqual(t, trips.All.Load(), int64(8), "%s: all of them", name)
 		return res
 	}
 	b := s.Browser()
@@ -101,7 +101,7 @@ func TestFaultNodesDatabaseAway(t *testing.T) {
 	server := pgtest.Start(t, "fsync=off")
 	proxy := pgtest.NewProxy(t, server)
 	t.Setenv("REGISTRATION_STORE", proxy.URL())
-	s := sitetest.New(t, sitetest.NoVerification)
+	s := sitetest.New(t, sitetest.NoVerification, sitetest.Throttled)
 	s.Member("ada")
 	known, stranger := s.SignedIn("ada"), s.SignedIn("ada")
 	require.Equal(t, http.StatusOK, known.Get("/members/").StatusCode) // nobody has asked for the other yet

@@ -39,8 +39,26 @@ func lastingTables() []string {
 	return append(names, account.MailTables()...)
 }
 
-// NewThrottles returns the budgets of a realm.
-func NewThrottles(now func() time.Time) *budget.Ledger { return budget.New(now, lastingTables()...) }
+// TableOIDCState is where it is counted that the state of a sign-in elsewhere is used once.
+const TableOIDCState = "oidc_state"
+
+// sharedTables are those whose budgets the nodes of a realm spend together.
+func sharedTables() []string {
+	names := append(account.MailTables(), TableOIDCState)
+	for _, t := range throttleTables {
+		names = append(names, t.Shared()...)
+	}
+	return names
+}
+
+// NewThrottles returns the budgets of a realm on a store.
+func NewThrottles(now func() time.Time, s store.Store) *budget.Ledger {
+	l := budget.New(now, lastingTables()...)
+	if s.Shared() {
+		l.Share(s, sharedTables()...)
+	}
+	return l
+}
 
 // Spends says what a call to an endpoint is counted against.
 type Spends struct {
@@ -108,6 +126,11 @@ func (r *Realm) newToll(c *Call, e *Endpoint) (*toll, error) {
 	} else {
 		ahead = append(ahead, tables.Client(c.Client.Address, limit)...)
 	}
+	if e.Target != nil && r.Throttles.Shares() { // a flood asks the database nothing
+		if target := e.Target(c); target != "" {
+			ahead = append(ahead, r.targets(e.Throttle, target, limit)...)
+		}
+	}
 	return t, r.throttled(c, e.Throttle, e.Name, r.Throttles.Look(ahead...))
 }
 
@@ -144,7 +167,11 @@ func (r *Realm) charge(c *Call, act string, s Spends, device *knownDevice) ([]bu
 		clients = tables.Client(c.Client.Address, limit)
 	}
 	take := func(charges ...budget.Charge) ([]budget.Charge, error) {
-		if v := r.Throttles.Take(charges...); v.Wait > 0 {
+		v, err := r.Throttles.Spend(c.Req.Context(), charges...)
+		switch {
+		case err != nil:
+			return nil, account.StoreError(err)
+		case v.Wait > 0:
 			return nil, r.throttled(c, s.Throttle, act, v)
 		}
 		return charges, nil
@@ -159,7 +186,10 @@ func (r *Realm) charge(c *Call, act string, s Spends, device *knownDevice) ([]bu
 		charges := append(budget.Soft(clients),
 			budget.Charge{Table: tables.Device, Key: account.BudgetKey(s.Throttle, "device", device.account.String(), device.name), Limit: limit.Part(2)},
 			budget.Charge{Table: tables.Devices, Key: account.BudgetKey(s.Throttle, "devices", device.account.String()), Limit: limit})
-		if r.Throttles.Take(charges...).Wait == 0 {
+		switch v, err := r.Throttles.Spend(c.Req.Context(), charges...); {
+		case err != nil:
+			return nil, account.StoreError(err)
+		case v.Wait == 0:
 			return charges, nil
 		}
 	}
@@ -194,10 +224,10 @@ func (t *toll) settle(err error) {
 	learnt := slices.ContainsFunc(refused.Fields, tellsOfOthers)
 	switch {
 	case t.paid != nil && errors.Is(err, password.ErrBusy) && t.call.Req.Context().Err() == nil:
-		r.Throttles.Return(t.paid...) // nothing was tried
+		r.Throttles.GiveBack(t.call.Req.Context(), t.paid...) // nothing was tried
 		return
 	case t.paid != nil && len(refused.Fields) > 0 && t.e.Alone && !learnt:
-		r.Throttles.Return(t.paid...)
+		r.Throttles.GiveBack(t.call.Req.Context(), t.paid...)
 	case t.paid != nil || !formal:
 		return
 	}
@@ -209,7 +239,7 @@ func (t *toll) settle(err error) {
 	case learnt:
 		charges = tables.Client(t.call.Client.Address, limit)
 	}
-	r.Throttles.Take(budget.Soft(charges)...)
+	_, _ = r.Throttles.Spend(t.call.Req.Context(), budget.Soft(charges)...) // refuses nobody
 }
 
 // tellsOfOthers reports whether a refusal says what others have.

@@ -153,9 +153,6 @@ func oidcCallback(r *web.Realm, p *oidc.Provider) *web.Endpoint {
 // once is what counts that each state is used once, for as long as it could be good.
 var once = budget.Limit{Events: 1, Window: 2 * web.FlowLifetime}
 
-// tableState is where that is counted.
-const tableState = "oidc_state"
-
 // brings checks that a browser brings back what it was sent for. A flow without an error may
 // go on.
 func brings(c *web.Call, p *oidc.Provider) (*web.OIDCFlow, error) {
@@ -166,7 +163,11 @@ func brings(c *web.Call, p *oidc.Provider) (*web.OIDCFlow, error) {
 	}
 	c.Next = c.Realm.Origins.SafeNext(f.Next) // the settings may have changed
 	c.Client.Next = c.Next
-	if c.Throttles.Take(budget.Charge{Table: tableState, Key: account.BudgetKey(tableState, f.State), Limit: once}).Wait > 0 {
+	used := budget.Charge{Table: web.TableOIDCState, Key: account.BudgetKey(web.TableOIDCState, f.State), Limit: once}
+	switch v, err := c.Throttles.Spend(c.Req.Context(), used); {
+	case err != nil:
+		return nil, account.StoreError(err)
+	case v.Wait > 0:
 		return nil, expired
 	}
 	if code := c.In.Text("error"); code != "" {
