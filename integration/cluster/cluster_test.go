@@ -7,6 +7,7 @@ package cluster_test
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -164,4 +165,44 @@ func TestExample(t *testing.T) {
 			return res.StatusCode == http.StatusUnauthorized
 		}, 20*time.Millisecond))
 	}
+}
+
+// What one client may ask for, and what is tried at one account, is counted over all nodes, in
+// PostgreSQL as the example has it.
+func TestOneThrottle(t *testing.T) {
+	t.Parallel()
+	c := up(t, 2)
+	// ask asks the nodes in turn, from an address that the balancer would tell.
+	ask := func(n int, endpoint string, address func(i int) string, body func(i int) map[string]any) map[int]int {
+		counts := map[int]int{}
+		for i := range n {
+			raw, err := json.Marshal(body(i))
+			require.NoError(t, err)
+			req, err := http.NewRequest(http.MethodPost, c.base(1+i%2)+"/accounts/"+endpoint, bytes.NewReader(raw))
+			require.NoError(t, err)
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("X-Forwarded-For", address(i))
+			res, err := http.DefaultClient.Do(req)
+			require.NoError(t, err)
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusTooManyRequests {
+				require.NotEmpty(t, res.Header.Get("Retry-After"))
+			}
+			counts[res.StatusCode]++
+		}
+		return counts
+	}
+	alone := func(int) string { return "198.51.100.7" }
+	everywhere := func(i int) string { return fmt.Sprintf("203.0.%d.7", i) }
+	name := func(i int) map[string]any { return map[string]any{"login": fmt.Sprint("nobody", i)} }
+	require.Equal(t, map[int]int{201: 20, 429: 6}, ask(26, "register", alone, func(i int) map[string]any {
+		return served.Newcomer(fmt.Sprint("guest", i))
+	}), "sign-ups of a client")
+	require.Equal(t, map[int]int{200: 5, 429: 5}, ask(10, "send-reset-password-link", alone, name), "resets of a client")
+	require.Equal(t, map[int]int{200: 5, 429: 5}, ask(10, "send-reset-password-link", everywhere, func(int) map[string]any { return name(77) }), "resets of an account")
+	began := time.Now()
+	counts := ask(20, "login", everywhere, func(int) map[string]any { return map[string]any{"login": "guest1", "password": "wrong"} })
+	require.GreaterOrEqual(t, counts[400], 10, "%v", counts)
+	require.LessOrEqual(t, counts[400], 10+int(time.Since(began)/(6*time.Second))+1, "wrong passwords, and one more every six seconds: %v", counts)
+	require.Equal(t, 20, counts[400]+counts[429])
 }
