@@ -67,6 +67,9 @@ type Charge struct {
 	// included) to 2; above 1 it overdraws. So events of a lower rank leave the
 	// rest to those of a higher one. 0 stands for 1.
 	Share float64
+
+	// address: the key is one, as it is.
+	address bool
 }
 
 // room is how much may be missing once it is spent.

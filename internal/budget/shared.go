@@ -77,6 +77,9 @@ func (l *Ledger) rows(charges []Charge) (of []Charge, spends []store.BudgetSpend
 			continue
 		}
 		s := store.BudgetSpend{Table: c.Table, Key: c.Key, Cost: c.Limit.interval(), Room: c.room(), Bound: c.bound(), Soft: c.Soft}
+		if c.address { // what is kept has a hash of it
+			s.Key = keyOf("network", string(c.Key[:]))
+		}
 		if c.Soft {
 			s.Room = c.Limit.Window
 		}

@@ -133,6 +133,20 @@ func TestWhatIsCountedByEachNode(t *testing.T) {
 	spend(t, alone, charge("t", "x", minute))
 }
 
+func TestRowsHaveNoAddress(t *testing.T) {
+	th := NewThrottle("login")
+	l, _, r := newShared(th.Shared()...)
+	charges := append(th.Client("203.0.113.7", minute), th.Client("2001:db8::1", minute)...)
+	spend(t, l, charges...)
+	require.Len(t, r.whole, len(charges))
+	for row := range r.whole {
+		require.NotContains(t, row, string([]byte{203, 0}))
+		require.NotContains(t, row, string([]byte{0x20, 0x01, 0x0d, 0xb8}))
+	}
+	spend(t, l, th.Form("203.0.113.7", minute)...)
+	require.Len(t, r.whole, len(charges), "what fails on its own form is each node's to count")
+}
+
 func TestACrowdIsSwept(t *testing.T) {
 	l, _, r := newShared("t")
 	for i := range crowdAfter {

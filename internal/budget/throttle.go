@@ -79,7 +79,7 @@ func (t *Throttle) Form(address string, limit Limit) []Charge {
 func charges(tables [levels]string, address string, limit Limit) []Charge {
 	a, err := netip.ParseAddr(address)
 	if err != nil { // a Unix socket has none
-		return []Charge{{Table: tables[0], Key: keyOf("address", address), Limit: limit}}
+		return []Charge{{Table: tables[0], Key: keyOf("address", address), Limit: limit, address: true}}
 	}
 	a = a.Unmap().WithZone("")
 	networks := &levels6
@@ -95,7 +95,7 @@ func charges(tables [levels]string, address string, limit Limit) []Charge {
 		if err != nil { // not for these lengths
 			continue
 		}
-		out = append(out, Charge{Table: tables[i], Key: Key(p.Addr().As16()), Limit: limit.times(n.factor)})
+		out = append(out, Charge{Table: tables[i], Key: Key(p.Addr().As16()), Limit: limit.times(n.factor), address: true})
 	}
 	return out
 }

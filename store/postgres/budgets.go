@@ -107,12 +107,13 @@ func columns(spends []store.BudgetSpend) []any {
 	return []any{names, keys, cost, room, bound, soft}
 }
 
-// asked are the budgets of columns, $3 to $8, with what is missing from each.
-var asked = `SELECT a.n, a.name, a.key, a.cost, a.room, a.bound, a.soft, c.now,
-		greatest(least(coalesce(b.whole - c.now, 0), a.bound), 0) AS before, coalesce(b.whole - c.now, 0) > a.bound AS beyond
-	FROM (SELECT ` + nowOf("$2") + ` AS now) c,
-		unnest($3::bytea[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bigint[], $8::boolean[]) WITH ORDINALITY AS a (name, key, cost, room, bound, soft, n)
-		LEFT JOIN ~budgets b ON b.realm = $1 AND b.name = a.name AND b.key = a.key`
+// asked are the budgets of columns, $3 to $8, with what is missing from each. Each is looked up by
+// itself: a join would be planned while there is nothing in the table, and read all of it later.
+var asked = `SELECT n, name, key, cost, room, bound, soft, now, greatest(least(missing, bound), 0) AS before, missing > bound AS beyond FROM (
+		SELECT a.*, c.now, coalesce((SELECT b.whole FROM ~budgets b WHERE b.realm = $1 AND b.name = a.name AND b.key = a.key) - c.now, 0) AS missing
+		FROM (SELECT ` + nowOf("$2") + ` AS now) c,
+			unnest($3::bytea[], $4::bytea[], $5::bigint[], $6::bigint[], $7::bigint[], $8::boolean[]) WITH ORDINALITY AS a (name, key, cost, room, bound, soft, n)
+	) AS found`
 
 // spendAll spends of all or of none. Where it refuses, a row that says more than can be is put right.
 var spendAll = `WITH asked AS MATERIALIZED (` + asked + `),
