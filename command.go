@@ -29,6 +29,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
 	"github.com/seed-928992b0/caddy-registration/internal/web/adminapi"
 	"github.com/seed-928992b0/caddy-registration/store"
+	"github.com/seed-928992b0/caddy-registration/store/postgres"
 )
 
 const (
@@ -313,7 +314,7 @@ func (c *adminClient) Close() error {
 // offline is the app of a configuration that no server runs.
 type offline struct {
 	app    *App
-	file   string // of the store; empty where it has none
+	file   string // of the store, or what else it is in; empty: not known
 	cancel context.CancelFunc
 	give   func() error
 }
@@ -349,26 +350,43 @@ func (o *offline) open(ctx caddy.Context, flags *command.Flags, file string, han
 	}
 	h := loaded.(*Handler)
 	o.app = h.app
+	at, missing, err := whereStore(ctx, h.realm.storeModule, file)
+	switch {
+	case err != nil:
+		return err
+	case missing && flags.Tries:
+		folder, err := os.MkdirTemp("", "registration-") // nobody else's
+		if err != nil {
+			return fmt.Errorf("there is no store %s, and none can be made to try it out: %w", at, err)
+		}
+		h.realm.storeModule = &BoltModule{path: filepath.Join(folder, "tried.db"), logger: ctx.Logger()}
+		o.give = func() error { return os.RemoveAll(folder) }
+		return h.realm.open(lockWait)
+	case missing && !flags.MakesStore:
+		return fmt.Errorf("there is no store %s; `caddy %s create` makes it, or the first start of the server", at, commandName)
+	}
+	_, o.file, _ = strings.Cut(at, " ")
 	if bbolt, ok := h.realm.storeModule.(*BoltModule); ok {
-		if err := bbolt.checkCaller(file); err != nil {
-			return err
-		}
-		_, err := os.Stat(bbolt.path)
-		missing := errors.Is(err, fs.ErrNotExist)
-		if missing && flags.Tries {
-			folder, err := os.MkdirTemp("", "registration-") // nobody else's
-			if err != nil {
-				return fmt.Errorf("there is no store at %s, and none can be made to try it out: %w", bbolt.path, err)
-			}
-			bbolt.path, o.give = filepath.Join(folder, "tried.db"), func() error { return os.RemoveAll(folder) }
-			return h.realm.open(lockWait)
-		}
-		if missing && !flags.MakesStore {
-			return fmt.Errorf("there is no store at %s; `caddy %s create` makes it, or the first start of the server", bbolt.path, commandName)
-		}
-		o.file, o.give = bbolt.path, command.GiveToFolder(bbolt.path)
+		o.give = command.GiveToFolder(bbolt.path)
 	}
 	return h.realm.open(lockWait)
+}
+
+// whereStore says where a store is, "at" or "in" a place, and whether it has still to be made.
+// file is the configuration's, as for checkCaller.
+func whereStore(ctx context.Context, module StoreModule, file string) (at string, missing bool, err error) {
+	switch module := module.(type) {
+	case *BoltModule:
+		if err := module.checkCaller(file); err != nil {
+			return "", false, err
+		}
+		_, err := os.Stat(module.path)
+		return "at " + module.path, errors.Is(err, fs.ErrNotExist), nil
+	case *PostgresModule:
+		there, err := postgres.IsThere(ctx, module.options)
+		return "in the schema " + module.options.Schema + " of the database", err == nil && !there, nil // opening it tells of an error
+	}
+	return "", false, nil
 }
 
 // checkCaller refuses a data folder that was not named and isn't the one of who runs

@@ -304,12 +304,11 @@ func TestCommandLineFindsTheAccounts(t *testing.T) {
 			s := served.NewServer(t)
 			s.Values["listen"] = s.Fill(listen)
 			s.Configure(ownerSite)
-			db := filepath.Join(s.DataDir(), "registration.db")
 
 			out, errs, err := owner(s, "create", "ada", "ada@example.com", "--group", "admins")
 			require.NoError(t, err, errs)
 			require.Contains(t, out, "/accounts/reset-password/?")
-			require.Equal(t, "Written to "+db+"\n", errs, "and nothing of Caddy's log")
+			require.Equal(t, "Written to "+s.Store()+"\n", errs, "and nothing of Caddy's log")
 
 			s.Start()
 			out, errs, err = owner(s, "create", "grace", "--config", s.ConfigFile(), "--adapter", "caddyfile")
@@ -324,7 +323,11 @@ func TestCommandLineFindsTheAccounts(t *testing.T) {
 			require.Contains(t, errs, "there is no realm nobody; there is: default")
 			s.Stop()
 
-			out, errs, err = owner(s, "list", "--json", "--store", db)
+			args := []string{"list", "--json"}
+			if !served.InDatabase() {
+				args = append(args, "--store", s.Store())
+			}
+			out, errs, err = owner(s, args...)
 			require.NoError(t, err, errs)
 			require.Equal(t, 2, strings.Count(out, "\n"), out)
 			require.Empty(t, errs)
@@ -358,6 +361,9 @@ func TestCommandLineSaysWhatToDo(t *testing.T) {
 		"no such file":              {[]string{"--config", elsewhere + "x"}, "no such file"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if tc.args[1] == elsewhere {
+				served.Embedded(t) // a database is nobody's alone
+			}
 			_, errs, err := owner(s, append([]string{"list"}, tc.args...)...)
 			require.Error(t, err)
 			require.Contains(t, errs, tc.says)
@@ -372,6 +378,7 @@ func TestCommandLineAsRoot(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs to be root, to be another user")
 	}
+	served.Embedded(t)
 	const nobody = 65534
 	s := served.NewServer(t)
 	s.Values["listen"] = s.Fill("127.0.0.1:[[admin]]")

@@ -19,6 +19,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/integration/served"
+	"github.com/seed-928992b0/caddy-registration/internal/pgtest"
 )
 
 // TestCommandLineLists: the filters, the pages, and what show says of one account.
@@ -198,6 +199,7 @@ func TestCommandLineActs(t *testing.T) {
 
 // TestCommandLineRestores, by the same door as the other commands.
 func TestCommandLineRestores(t *testing.T) {
+	served.Embedded(t)
 	s := served.NewServer(t)
 	s.Values["listen"] = "unix/" + filepath.Join(s.Dir, "a.sock")
 	s.Configure(ownerSite)
@@ -257,13 +259,16 @@ func TestCommandLineBadInput(t *testing.T) {
 	_, err = os.Stat(db)
 	require.ErrorIs(t, err, os.ErrNotExist)
 	for _, args := range [][]string{{"list"}, {"show", "ada"}, {"delete", "-y", "ada"}, {"backup", filepath.Join(s.Dir, "b.db")}} {
-		refused(t, args, "there is no store at "+db+"; `caddy registration create` makes it")
+		refused(t, args, s.Store()+"; `caddy registration create` makes it")
 		_, err = os.Stat(db)
 		require.ErrorIs(t, err, os.ErrNotExist, "a command that reads makes none")
 	}
 	_, errs, err := owner(s, "create", "ada", "ada@example.com")
 	require.NoError(t, err, errs)
-	whole := served.ReadFile(t, db)
+	var whole []byte
+	if !served.InDatabase() {
+		whole = served.ReadFile(t, db)
+	}
 	for name, tc := range map[string]struct {
 		args []string
 		says string
@@ -297,7 +302,15 @@ func TestCommandLineBadInput(t *testing.T) {
 		"restore of nothing":        {[]string{"restore", "/no/such.db"}, "there is no backup /no/such.db"},
 		"restore of a text":         {[]string{"restore", text}, text},
 	} {
-		t.Run(name, func(t *testing.T) { refused(t, tc.args, tc.says) })
+		t.Run(name, func(t *testing.T) {
+			if tc.args[0] == "restore" {
+				served.Embedded(t)
+			}
+			refused(t, tc.args, tc.says)
+		})
+	}
+	if served.InDatabase() {
+		return // it is nobody's alone
 	}
 	require.Equal(t, string(whole), string(served.ReadFile(t, db)), "nothing has been done")
 	s.Start()
@@ -310,6 +323,7 @@ func TestCommandLineWithoutRights(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs to be root, to be another user")
 	}
+	served.Embedded(t)
 	s := served.NewServer(t)
 	s.Values["listen"] = s.Fill("127.0.0.1:[[admin]]")
 	s.Configure(ownerSite)
@@ -378,4 +392,48 @@ func TestCommandLineJudgesPasswords(t *testing.T) {
 		refuses(bad, "(password_breached)")
 		refuses("the Harbour at night, in the rain", "(password_refused)")
 	}
+}
+
+// TestCommandLineInADatabase: a command that reads makes no tables, neither does one that
+// tries, and what writes says where.
+func TestCommandLineInADatabase(t *testing.T) {
+	server := pgtest.Start(t, "fsync=off")
+	s := served.NewServer(t)
+	s.Values["listen"] = s.Fill("127.0.0.1:[[admin]]")
+	s.Env = []string{"DATABASE_URL=" + server.URL()}
+	s.Configure(strings.Replace(ownerSite, "mailer log", "mailer log\n\t\tstore postgres {env.DATABASE_URL} {\n\t\t\tschema people\n\t\t}", 1))
+	users := filepath.Join(s.Dir, "users.csv")
+	require.NoError(t, os.WriteFile(users, []byte("username,email\ngrace,grace@example.org\n"), 0o600))
+	for range 2 { // the second time shows that the first has made nothing
+		for _, args := range [][]string{{"list"}, {"delete", "-y", "ada"}, {"backup", filepath.Join(s.Dir, "b.db")}} {
+			out, errs, err := owner(s, args...)
+			require.Error(t, err, out)
+			require.Contains(t, errs, "there is no store in the schema people of the database; `caddy registration create` makes it")
+		}
+		out, errs, err := owner(s, "import", "--dry-run", users)
+		require.NoError(t, err, errs)
+		require.Contains(t, out+errs, "1 account would be added")
+	}
+	_, errs, err := owner(s, "create", "ada", "ada@example.com")
+	require.NoError(t, err, errs)
+	require.Equal(t, "Written to the schema people of the database\n", errs)
+	_, errs, err = owner(s, "backup", filepath.Join(s.Dir, "b.db"))
+	require.Error(t, err)
+	require.Contains(t, errs, "use the tools of its own")
+	_, errs, err = owner(s, "restore", users)
+	require.Error(t, err)
+	require.Contains(t, errs, "is postgres, not a file; use the tools of its own")
+	s.Start()
+	_, errs, err = owner(s, "create", "alan")
+	require.NoError(t, err, errs)
+	require.Empty(t, errs, "the server has written it")
+	s.Stop()
+	out, errs, err := owner(s, "list")
+	require.NoError(t, err, errs)
+	require.Equal(t, 2, strings.Count(out, "\n"), out)
+	server.Stop()
+	_, errs, err = owner(s, "list")
+	require.Error(t, err)
+	require.Contains(t, errs, "the database")
+	require.Equal(t, 1, strings.Count(errs, "\n"), errs)
 }

@@ -170,11 +170,11 @@ func TestDryRunBeforeTheFirstStart(t *testing.T) {
 	cmd.Env = append(cmd.Environ(), "TMPDIR="+filepath.Join(s.Dir, "nowhere"))
 	out, err := cmd.CombinedOutput()
 	require.Error(t, err)
-	require.Contains(t, string(out), "there is no store at ")
-	require.Contains(t, string(out), ", and none can be made to try it out: ")
+	require.Contains(t, string(out), "there is no store ")
+	require.Contains(t, string(out), s.Store()+", and none can be made to try it out: ")
 	_, errs, err := owner(s, "import", path)
 	require.Error(t, err)
-	require.Contains(t, errs, "Written to "+filepath.Join(s.DataDir(), "registration.db"))
+	require.Contains(t, errs, "Written to "+s.Store()+"\n")
 }
 
 // A whole realm goes to another server with the same secret: who has a second step signs in

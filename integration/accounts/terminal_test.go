@@ -185,7 +185,10 @@ func TestTerminal(t *testing.T) {
 		sc.ends(0, "grace has been removed.", "alan has been removed.")
 		require.Equal(t, http.StatusNotFound, s.Administer(http.MethodGet, "grace", "").StatusCode)
 	})
-	t.Run("how far it is", func(t *testing.T) { sc.in(t).backups(s.In(t)) })
+	t.Run("how far it is", func(t *testing.T) {
+		served.Embedded(t)
+		sc.in(t).backups(s.In(t))
+	})
 }
 
 func (sc *screen) in(t *testing.T) *screen { return &screen{t, sc.s, sc.socket, sc.runs} }

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +21,6 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/integration/served"
 	"github.com/seed-928992b0/caddy-registration/store"
-	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
 
 // The seeded realm: one in waitingEvery waits, one in disabledEvery is disabled; the
@@ -39,13 +37,10 @@ var (
 
 // seedMembers writes n accounts into the store of a server that doesn't run, and returns
 // the id of the one in the middle.
-func seedMembers(t testing.TB, path string, n int) (middle uuid.UUID) {
+func seedMembers(t testing.TB, s *served.Server, n int) (middle uuid.UUID) {
 	t.Helper()
-	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
-	file, err := bolt.Open(path, time.Minute)
-	require.NoError(t, err)
-	db, err := file.Realm("default")
-	require.NoError(t, err)
+	db, done := s.OpenStore()
+	defer done()
 	joined := time.Now().Add(-1000 * 24 * time.Hour).UTC().Truncate(time.Second)
 	member := func(i int) *store.User {
 		id, err := uuid.NewV7()
@@ -66,9 +61,13 @@ func seedMembers(t testing.TB, path string, n int) (middle uuid.UUID) {
 		}
 		return u
 	}
-	for begin := 0; begin < n; begin += 2000 {
+	batch := 2000
+	if served.InDatabase() {
+		batch = 100 // an act has 4 s
+	}
+	for begin := 0; begin < n; begin += batch {
 		require.NoError(t, db.Update(context.Background(), func(tx store.Tx) error {
-			for i := begin; i < min(n, begin+2000); i++ {
+			for i := begin; i < min(n, begin+batch); i++ {
 				u := member(i)
 				if i == n/2 {
 					middle = u.ID
@@ -96,7 +95,6 @@ func seedMembers(t testing.TB, path string, n int) (middle uuid.UUID) {
 		}
 		return nil
 	}))
-	require.NoError(t, file.Close())
 	return middle
 }
 
@@ -120,7 +118,7 @@ func TestOwnersPagesOfManyMembers(t *testing.T) {
 	s := served.NewServer(t)
 	n := manyMembers(t)
 	begin := time.Now()
-	middle := seedMembers(t, filepath.Join(s.DataDir(), "registration.db"), n)
+	middle := seedMembers(t, s, n)
 	t.Logf("%d members seeded in %v", n, time.Since(begin))
 	o := startOwner(s, "mailer file [[dir]]/mail")
 	w := newWalker(t, s.Base())

@@ -72,7 +72,7 @@ func TestFirstEvening(t *testing.T) {
 
 			// Before the first start, in the store itself.
 			printed := typed(t, s, "create ada ada@example.com --group admins")
-			require.Contains(t, printed, "Written to "+filepath.Join(s.DataDir(), "registration.db"))
+			require.Contains(t, printed, "Written to "+s.Store()+"\n")
 			s.Start()
 			setPassword(t, s, printed)
 			ada := s.Client()

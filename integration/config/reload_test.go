@@ -156,6 +156,7 @@ func TestReloadsUnderLoad(t *testing.T) {
 }
 
 func TestValidateBesideTheRunningServer(t *testing.T) {
+	served.Embedded(t)
 	t.Parallel()
 	s := served.Run(t, served.PlainSite)
 	c := s.Member("ada")
@@ -171,6 +172,7 @@ func TestValidateBesideTheRunningServer(t *testing.T) {
 // Looking at a configuration leaves the store as it is: an old one isn't migrated, and
 // none is made.
 func TestValidateLeavesTheStoreAsItIs(t *testing.T) {
+	served.Embedded(t)
 	t.Parallel()
 	packed, err := os.Open(filepath.Join(served.RepoRoot, "testdata", "stores", "schema1.db.gz"))
 	require.NoError(t, err)
@@ -207,6 +209,7 @@ func TestValidateLeavesTheStoreAsItIs(t *testing.T) {
 }
 
 func TestSecondCaddyOnTheSameFile(t *testing.T) {
+	served.Embedded(t)
 	t.Parallel()
 	s := served.Run(t, served.PlainSite)
 	c := s.Member("ada")

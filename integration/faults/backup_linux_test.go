@@ -96,6 +96,7 @@ func signUps(s *served.Server, prefix string, stop <-chan struct{}, acknowledged
 // Sign-ups beside a backup are held against the same ones without it: the machine
 // that runs the tests may be slow and busy.
 func TestBackupBesideSignUpsAndRestore(t *testing.T) {
+	served.Embedded(t)
 	s, store := backupSite(t)
 	var acknowledged sync.Map
 	alone := make(chan struct{})
@@ -155,6 +156,7 @@ func TestBackupBesideSignUpsAndRestore(t *testing.T) {
 }
 
 func TestBackupToAFullDiskAndASlowReader(t *testing.T) {
+	served.Embedded(t)
 	s, store := backupSite(t)
 	disk := mount(t, "size=4m", 0)
 	file := filepath.Join(disk, "backup.db")

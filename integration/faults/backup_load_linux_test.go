@@ -105,6 +105,7 @@ func writesBesides(s *served.Server, stop <-chan struct{}, method, below string,
 // them, on one machine. The address space of the server is limited, so that its map of
 // the file is small and has to be moved, which otherwise happens beyond 16 GiB.
 func TestFaultBackupBesideSignUps(t *testing.T) {
+	served.Embedded(t)
 	if !long {
 		t.Skip("measures how long things take; set REGISTRATION_FAULTS=long")
 	}

@@ -25,6 +25,7 @@ import (
 )
 
 func TestScheduledBackupToAFullDisk(t *testing.T) {
+	served.Embedded(t)
 	disk := mount(t, "size=64m", 0)
 	s := served.NewServer(t)
 	folder := filepath.Join(disk, "backups")
@@ -96,6 +97,7 @@ func offlineSite(t *testing.T, megabytes int) *served.Server {
 // Without a server the command reads its own answer as it is written: a large store
 // takes hardly more memory of its own than a small one.
 func TestOfflineBackupIsNotHeldInMemory(t *testing.T) {
+	served.Embedded(t)
 	peak := func(megabytes int) int64 {
 		s := offlineSite(t, megabytes)
 		file := filepath.Join(s.Dir, "backup.db")
@@ -144,6 +146,7 @@ func anonymous(pid int) int64 {
 
 // What a killed command leaves goes with the next backup, and the store is as it was.
 func TestKilledBackupCommandLeavesAnUnfinishedFile(t *testing.T) {
+	served.Embedded(t)
 	s := offlineSite(t, 60)
 	file := filepath.Join(s.Dir, "backup.db")
 	unfinished := func() []string {

@@ -5,7 +5,6 @@ package served
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
@@ -13,7 +12,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -106,28 +104,6 @@ func (s *Server) Fill(config string) string {
 	}
 	require.NotContains(s.T, config, "[[", "a value is missing")
 	return s.inDatabase(config)
-}
-
-// The directive with a block, of whatever realm.
-var accounts = regexp.MustCompile(`(?m)^[ \t]*registration( [\w-]+)? \{$`)
-
-// inDatabase is a Caddyfile with the accounts in the database that REGISTRATION_STORE names, in
-// a schema of this server's own, where the file says nothing else.
-func (s *Server) inDatabase(caddyfile string) string {
-	url := os.Getenv("REGISTRATION_STORE")
-	if url == "" || strings.Contains(caddyfile, "\tstore ") {
-		return caddyfile
-	}
-	sum := sha256.Sum256([]byte(s.Dir))
-	return accounts.ReplaceAllString(caddyfile, fmt.Sprintf("$0\n\t\tstore postgres {env.REGISTRATION_STORE} {\n\t\t\tschema served_%x\n\t\t\tpool 4\n\t\t}", sum[:8]))
-}
-
-// Embedded skips a test of the embedded store where servers are tested on another one.
-func Embedded(t testing.TB) {
-	t.Helper()
-	if os.Getenv("REGISTRATION_STORE") != "" {
-		t.Skip("about the embedded store")
-	}
 }
 
 func (s *Server) ConfigFile() string { return filepath.Join(s.Dir, "Caddyfile") }

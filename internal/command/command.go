@@ -28,8 +28,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// A Connection is a way to the operations. Do is http.Client's; File is the file that
-// this process itself writes, empty where a server does; Close releases what it holds.
+// A Connection is a way to the operations. Do is http.Client's; File is the file, or
+// the schema, that this process itself writes, empty where a server does; Close releases what it holds.
 type Connection interface {
 	Do(*http.Request) (*http.Response, error)
 	File() string

@@ -144,26 +144,32 @@ func noTables(err error) bool {
 // Look says, without writing anything, why a database can't be used. One whose tables are
 // missing can.
 func Look(ctx context.Context, o Options) error {
+	_, err := IsThere(ctx, o)
+	return err
+}
+
+// IsThere is Look, and reports whether there are tables.
+func IsThere(ctx context.Context, o Options) (bool, error) {
 	c, err := o.config()
 	if err != nil {
-		return err
+		return false, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, c.ConnConfig)
 	if err != nil {
-		return unreachable(err)
+		return false, unreachable(err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written
 	var version, oldest int
 	err = conn.QueryRow(ctx, `SELECT version, oldest FROM `+pgx.Identifier{o.Schema, "schema"}.Sanitize()).Scan(&version, &oldest)
 	switch {
 	case noTables(err), errors.Is(err, pgx.ErrNoRows):
-		return nil
+		return false, nil
 	case err != nil:
-		return fmt.Errorf("the database: %w", err)
+		return false, fmt.Errorf("the database: %w", err)
 	}
-	return refuseNewer(version, oldest)
+	return true, refuseNewer(version, oldest)
 }
 
 // unreachable tells a server that doesn't answer, or not yet, from one that refuses us.
