@@ -41,6 +41,7 @@ type ledger struct {
 	resets   int
 	reads    int
 	refused  int // 5xx, and connections that broke
+	slow     int // took 5 s or longer
 	slowest  time.Duration
 	wrong    []string
 }
@@ -59,8 +60,12 @@ type caller struct {
 	base string
 }
 
-// hangs is when a request counts as one that hangs. The promise is 5 s; a busy machine has more.
-const hangs = 15 * time.Second
+// A request that takes longer than slow breaks the promise, on a machine that does nothing else;
+// on a busy one it counts as one that hangs from hangs on.
+const (
+	slow  = 5 * time.Second
+	hangs = 15 * time.Second
+)
 
 // ask sends a request; status 0: no answer.
 func (c *caller) ask(method, path, cookie string, body any) (status int, answer map[string]any, set string) {
@@ -84,6 +89,9 @@ func (c *caller) ask(method, path, cookie string, body any) (status int, answer 
 	took := time.Since(begin)
 	c.l.note(func() {
 		c.l.slowest = max(c.l.slowest, took)
+		if took >= slow {
+			c.l.slow++
+		}
 		if took >= hangs {
 			c.l.wrong = append(c.l.wrong, fmt.Sprintf("%s %s took %s", method, path, took))
 		}
@@ -282,49 +290,93 @@ func underLoad(t *testing.T, pooler string) {
 		length = 10 * time.Minute
 	}
 	m := served.NewMailServer(t).Listen()
-	const nodes = 3
-	c := up(t, nodes, "POOLER="+pooler, "CADDYFILE="+siteOfTest(t), "SMTP_TEST_PASSWORD="+served.SmtpPassword,
-		fmt.Sprintf("MAILER=smtp %s {\n username caddy\n password {env.SMTP_TEST_PASSWORD}\n trusted_ca %s\n}", m.Address, m.CaFile))
-	l := &ledger{sessions: map[string]string{}, ended: map[string]string{}, password: map[string]string{}}
-	newCaller := func(n int) *caller {
-		return &caller{t: t, l: l, base: c.base(n), http: &http.Client{Timeout: 2 * hangs, Transport: &http.Transport{DisableKeepAlives: true}}}
-	}
-	for n := range people {
-		name := fmt.Sprintf("member-%d", n)
-		client := c.client()
-		client.Post(http.StatusCreated, "register", served.Newcomer(name))
-		require.True(t, served.Eventually(func() bool { return len(m.To(name+"@example.org")) == 1 }, 10*time.Millisecond))
-		client.Post(http.StatusOK, "verify-registration", m.To(name + "@example.org")[0].Link(t))
-		l.password[name] = served.TestPassword
-	}
-	until := time.Now().Add(length)
-	var load served.Group
-	for n := range people {
-		load.Go(func() error { newCaller(0).member(fmt.Sprintf("member-%d", n), m, until); return nil })
-	}
+	c := upWithMail(t, 3, m, "POOLER="+pooler)
+	l := newLedger()
+	load, until := c.comeAndGo(l, m, length)
 	kills, restarts := c.endParts(until, length)
 	require.NoError(t, load.Wait())
-	// Quiet again: everybody is there, and the database is heard.
-	for n := range nodes + 1 {
-		require.True(t, served.Eventually(func() bool {
-			status, _, _ := newCaller(n).ask(http.MethodGet, "/alive", "", nil)
-			return status == http.StatusNoContent
-		}, 50*time.Millisecond), "node %d does not come back", n)
-		require.True(t, served.Eventually(func() bool {
-			status, _, _ := newCaller(n).ask(http.MethodPost, "/accounts/login", "", served.Data{"login": "nobody", "password": "not a password"})
-			return status == http.StatusBadRequest
-		}, 50*time.Millisecond), "node %d does not reach the database", n)
-	}
-	time.Sleep(200 * time.Millisecond) // twice what a sign-out may take to be known
-	l.check(t, newCaller, nodes)
+	c.quiet(l)
 	sent, twice, waiting := c.mails(m, l)
-	t.Logf("%s, %d kills, %d restarts of the database: %d sign-ups, %d sessions good and %d ended, %d resets, %d guarded reads; %d answers were 5xx or none; slowest %s; %d mails sent, %d of them twice, %d wait for a dead node's lease",
-		length, kills, restarts, len(l.accounts), len(l.sessions), len(l.ended), l.resets, l.reads, l.refused, l.slowest.Round(time.Millisecond), sent, twice, waiting)
+	l.verdict(t)
+	require.LessOrEqual(t, twice, kills, "a mail twice where nobody had died")
+	through := ""
+	if pooler != "" {
+		through = " through PgBouncer"
+	}
+	served.FaultResult(t, fmt.Sprintf("three nodes%s under load for %s: %d nodes killed (SIGKILL), PostgreSQL restarted %d times", through, length, kills, restarts),
+		"no acknowledged act lost, no mail lost, twice at worst where its node was killed; nobody signed out, no session good again; nothing hangs over 5 s",
+		fmt.Sprintf("%s; %d mails sent, %d of them twice, %d wait for a dead node's lease", l, sent, twice, waiting))
+}
+
+// upWithMail is up with a real mail server and the site of these tests.
+func upWithMail(t *testing.T, nodes int, m *served.MailServer, settings ...string) *cluster {
+	t.Helper()
+	return up(t, nodes, append([]string{
+		"CADDYFILE=" + siteOfTest(t), "SMTP_TEST_PASSWORD=" + served.SmtpPassword,
+		fmt.Sprintf("MAILER=smtp %s {\n username caddy\n password {env.SMTP_TEST_PASSWORD}\n trusted_ca %s\n}", m.Address, m.CaFile),
+	}, settings...)...)
+}
+
+func newLedger() *ledger {
+	return &ledger{sessions: map[string]string{}, ended: map[string]string{}, password: map[string]string{}}
+}
+
+func (l *ledger) String() string {
+	return fmt.Sprintf("%d sign-ups, %d sessions good and %d ended, %d resets, %d guarded reads; %d answers were 5xx or none; %d took 5 s, the slowest %s",
+		len(l.accounts), len(l.sessions), len(l.ended), l.resets, l.reads, l.refused, l.slow, l.slowest.Round(time.Millisecond))
+}
+
+// verdict requires that nothing was wrong, and that there was something.
+func (l *ledger) verdict(t *testing.T) {
+	t.Helper()
 	require.Empty(t, l.wrong)
 	require.NotEmpty(t, l.accounts)
 	require.NotEmpty(t, l.sessions)
 	require.NotEmpty(t, l.ended)
-	require.LessOrEqual(t, twice, kills, "a mail twice where nobody had died")
+	if long && l.slow > 0 {
+		t.Errorf("%d requests took 5 s or longer", l.slow)
+	}
+}
+
+// caller is somebody at a node, at the balancer where n is 0.
+func (c *cluster) caller(l *ledger, n int) *caller {
+	return &caller{t: c.t, l: l, base: c.base(n), http: &http.Client{Timeout: 2 * hangs, Transport: &http.Transport{DisableKeepAlives: true}}}
+}
+
+// comeAndGo has people come by the balancer and go for so long.
+func (c *cluster) comeAndGo(l *ledger, m *served.MailServer, length time.Duration) (load *served.Group, until time.Time) {
+	c.t.Helper()
+	for n := range people {
+		name := fmt.Sprintf("member-%d", n)
+		client := c.client()
+		client.Post(http.StatusCreated, "register", served.Newcomer(name))
+		require.True(c.t, served.Eventually(func() bool { return len(m.To(name+"@example.org")) == 1 }, 10*time.Millisecond))
+		client.Post(http.StatusOK, "verify-registration", m.To(name + "@example.org")[0].Link(c.t))
+		l.password[name] = served.TestPassword
+	}
+	load, until = new(served.Group), time.Now().Add(length)
+	for n := range people {
+		load.Go(func() error { c.caller(l, 0).member(fmt.Sprintf("member-%d", n), m, until); return nil })
+	}
+	return load, until
+}
+
+// quiet waits until all nodes are there and hear the database, and asks each about all that
+// was acknowledged.
+func (c *cluster) quiet(l *ledger) {
+	c.t.Helper()
+	for n := range c.nodes + 1 {
+		require.True(c.t, served.Eventually(func() bool {
+			status, _, _ := c.caller(l, n).ask(http.MethodGet, "/alive", "", nil)
+			return status == http.StatusNoContent
+		}, 50*time.Millisecond), "node %d does not come back", n)
+		require.True(c.t, served.Eventually(func() bool {
+			status, _, _ := c.caller(l, n).ask(http.MethodPost, "/accounts/login", "", served.Data{"login": "nobody", "password": "not a password"})
+			return status == http.StatusBadRequest
+		}, 50*time.Millisecond), "node %d does not reach the database", n)
+	}
+	time.Sleep(200 * time.Millisecond) // twice what a sign-out may take to be known
+	l.check(c)
 }
 
 // endParts kills nodes at random and restarts the database twice, until the end.
@@ -344,10 +396,11 @@ func (c *cluster) endParts(until time.Time, length time.Duration) (kills, restar
 }
 
 // check asks each node about all that was acknowledged.
-func (l *ledger) check(t *testing.T, newCaller func(int) *caller, nodes int) {
+func (l *ledger) check(cluster *cluster) {
+	t := cluster.t
 	t.Helper()
-	for n := range nodes {
-		c := newCaller(n + 1)
+	for n := range cluster.nodes {
+		c := cluster.caller(l, n+1)
 		for cookie, name := range l.sessions {
 			status, _, _ := c.ask(http.MethodGet, "/members/", cookie, nil)
 			require.Equal(t, http.StatusOK, status, "%s is signed out at node %d", name, n+1)
@@ -357,7 +410,7 @@ func (l *ledger) check(t *testing.T, newCaller func(int) *caller, nodes int) {
 			require.Equal(t, http.StatusUnauthorized, status, "%s is let in at node %d with a session that was ended", name, n+1)
 		}
 	}
-	c := newCaller(0)
+	c := cluster.caller(l, 0)
 	for _, name := range l.accounts {
 		status, answer, _ := c.ask(http.MethodPost, "/accounts/register", "", served.Newcomer(name))
 		require.Equal(t, http.StatusBadRequest, status, "%s is lost", name)
@@ -377,7 +430,8 @@ func (c *cluster) mails(m *served.MailServer, l *ledger) (sent, twice, waiting i
 		return n
 	}
 	if long { // until the leases of the dead have run out
-		require.True(c.t, served.Eventually(func() bool { return count() == 0 }, time.Second))
+		none := func() bool { return count() == 0 }
+		require.True(c.t, served.Eventually(none, time.Second) || served.Eventually(none, time.Second)) // a lease is as long as our patience
 	}
 	waiting = count()
 	missing := 0

@@ -5,11 +5,10 @@
 package faults_test
 
 import (
-	"fmt"
 	"os"
 	"testing"
 
-	"github.com/stretchr/testify/require"
+	"github.com/seed-928992b0/caddy-registration/integration/served"
 )
 
 // long tells whether faults run at full length: 200 kills, a minute of reloads,
@@ -24,23 +23,8 @@ func lengths[T any](short, full T) T {
 	return short
 }
 
-// faultResult records what one fault did: what was tried, what had to hold and
-// what was seen, all without a "|". The row goes at the end of the file that
-// REGISTRATION_FAULTS_TABLE names.
+// faultResult leaves a row of the table.
 func faultResult(t testing.TB, fault, goal, seen string) {
 	t.Helper()
-	verdict := "held"
-	if t.Failed() {
-		verdict = "BROKEN"
-	}
-	t.Logf("fault: %s: %s: %s: %s", fault, goal, seen, verdict)
-	path := os.Getenv("REGISTRATION_FAULTS_TABLE")
-	if path == "" {
-		return
-	}
-	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	require.NoError(t, err)
-	_, err = fmt.Fprintf(file, "| %s | %s | %s | %s |\n", fault, goal, seen, verdict)
-	require.NoError(t, err)
-	require.NoError(t, file.Close())
+	served.FaultResult(t, fault, goal, seen)
 }
