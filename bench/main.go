@@ -126,6 +126,7 @@ var groups = []struct {
 	{"serving", serving},
 	{"inprocess", inProcess},
 	{"hashing", hashing},
+	{"postgres", inPostgres},
 	{"million", million},
 }
 

@@ -38,11 +38,12 @@ const (
 
 // seeded is a store with users 0 to n-1.
 type seeded struct {
-	path string
-	n    int
-	ids  []uuid.UUID
-	took time.Duration
-	key  [16]byte // makes the tokens of this run
+	path  string
+	realm string
+	n     int
+	ids   []uuid.UUID
+	took  time.Duration
+	key   [16]byte // makes the tokens of this run
 }
 
 func (s *seeded) name(i int) string { return fmt.Sprintf("user%07d", i*4871233%10_000_000) }
@@ -90,9 +91,14 @@ var userAgents = []string{
 // as single sign-ups would leave them. The file is made in memory (/dev/shm),
 // where an fsync costs nothing, and copied to its place.
 func seed(ctx context.Context, path string, n int) (s *seeded, err error) {
+	return seedRealm(ctx, path, "default", n)
+}
+
+// seedRealm is seed of a realm of another name.
+func seedRealm(ctx context.Context, path, realm string, n int) (s *seeded, err error) {
 	began := time.Now()
 	defer debug.SetGCPercent(debug.SetGCPercent(800)) // pages are short-lived garbage
-	s = &seeded{path: path, n: n, ids: make([]uuid.UUID, n)}
+	s = &seeded{path: path, realm: realm, n: n, ids: make([]uuid.UUID, n)}
 	_, _ = rand.Read(s.key[:])
 	dir, err := inMemory(filepath.Dir(path), "bench-seed-")
 	if err != nil {
@@ -125,7 +131,7 @@ func (s *seeded) fill(ctx context.Context, path string) error {
 		return err
 	}
 	defer func() { _ = file.Close() }()
-	db, err := file.Realm("default")
+	db, err := file.Realm(s.realm)
 	if err != nil {
 		return err
 	}
