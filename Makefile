@@ -39,9 +39,9 @@ test:
 	cd integration/kubernetes && $(GO) test ./...
 	cd integration/provider && $(GO) vet ./... && REGISTRATION_COVERDIR=$(COVERDIR)/built $(GO) test -count=1 -shuffle=on -timeout 20m ./...
 
-# What a fault does to the server, at full length: some 45 minutes, 30 of them the
-# soak. One fault alone: make faults RUN=Overload (or Killed, Stopped, Administration, Clock, DiskFull, ReadOnly,
-# Damaged, WrongFile, DiskFails, MailServer, Reload, Soak, Nodes, Network).
+# What a fault does to the server, at full length: some 80 minutes, 30 of them the
+# soak, 20 the nodes. One fault alone: make faults RUN=Overload (or Killed, Stopped, Administration, Clock, DiskFull, ReadOnly,
+# Damaged, WrongFile, DiskFails, MailServer, Reload, Soak, Nodes, Network, Upgrade, Move).
 RUN ?=
 FAULTS := $(CURDIR)/dist/faults.md
 faults:
@@ -49,9 +49,12 @@ faults:
 	REGISTRATION_FAULTS=long REGISTRATION_FAULTS_TABLE=$(FAULTS).rows $(GO) test -count=1 -p 1 -timeout 90m -run 'TestFault.*$(RUN)' ./internal/audit ./internal/outbox ./internal/session ./internal/web ./store/bolt ./store/postgres ./integration/faults ./integration/cluster; code=$$?; \
 	{ echo '| fault | must hold | seen | verdict |'; echo '|---|---|---|---|'; cat $(FAULTS).rows 2>/dev/null; } > $(FAULTS); cat $(FAULTS); exit $$code
 
-# All tests that are not about the embedded store itself, with the accounts in PostgreSQL.
+# All tests that are not about the embedded store itself, with the accounts in PostgreSQL: those
+# of the packages, then those of the built Caddy.
 postgres:
-	.ci/postgres $(GO) test -count=1 -timeout 60m $$($(GO) list ./... | grep -v '/store/\|/integration\|/bench\|/mail') 
+	.ci/postgres $(GO) test -count=1 -timeout 60m $$($(GO) list ./... | grep -v '/store/\|/integration\|/bench\|/mail')
+	.ci/postgres $(GO) test -count=1 -timeout 60m -p 1 $$($(GO) list ./integration/... | grep -v '/cluster')
+	cd integration/provider && ../../.ci/postgres $(GO) test -count=1 -timeout 20m ./...
 
 # What an attacker tries, at full length, against each package and the built Caddy:
 # all tests of these files (cost, links, names, who waits, what ends what …), and
