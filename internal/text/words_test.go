@@ -61,6 +61,7 @@ var worked = []string{
 	"fr",
 	"pl",
 	"en",
+	"id",
 }
 
 var placeholder = regexp.MustCompile(`\{[a-z_]+\}`)
