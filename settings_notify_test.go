@@ -240,7 +240,7 @@ func TestVetoOfASignUp(t *testing.T) {
 func TestVetoWithoutWords(t *testing.T) {
 	s := runCaddy(t, "events {\non account_registering doorkeeper mallory \" \"\n}", "", openSignUp)
 	_, answer := s.do("POST", "/accounts/register", sitetest.Newcomer("mallory"), "Accept-Language", "de")
-	require.Contains(t, answer, "Diese Website nimmt diese Registrierung nicht an.")
+	require.Contains(t, answer, "Die Registrierung wird nicht angenommen.")
 }
 
 // A rule that breaks lets nobody in.
