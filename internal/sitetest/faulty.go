@@ -55,6 +55,14 @@ func (f *FaultyStore) Update(ctx context.Context, fn func(store.Tx) error) error
 	})
 }
 
+// SpendBudgets implements store.Store.
+func (f *FaultyStore) SpendBudgets(ctx context.Context, now time.Time, spends []store.BudgetSpend) (missing []time.Duration, ok bool, err error) {
+	if err := f.next(); err != nil {
+		return nil, false, err
+	}
+	return f.Store.SpendBudgets(ctx, now, spends)
+}
+
 type faultyTx struct {
 	store.Tx
 	f *FaultyStore
