@@ -16,7 +16,7 @@ import (
 var endpoints = []func(*web.Realm) *web.Endpoint{
 	signup.EndpointRegister, signup.EndpointVerifyRegistration, signup.EndpointResendVerification, signup.EndpointCorrectEmail,
 	signin.EndpointLogin, signin.EndpointLoginFactor, signin.EndpointStepUp, signin.EndpointSendLoginCode, signin.EndpointLoginCode, signin.EndpointPasskeyLoginOptions, signin.EndpointPasskeyLogin, signin.EndpointOIDCLogin, signin.EndpointOIDCRegister, signin.EndpointLinkOIDC, signin.EndpointUnlinkOIDC, signin.EndpointLinkedAccounts, signin.EndpointLogout, signin.EndpointRefreshToken, signin.EndpointSessions, signin.EndpointRevokeSession, signin.EndpointEndSignIn,
-	self.EndpointProfile, self.EndpointChangePassword, self.EndpointSendResetPasswordLink, self.EndpointResetPassword, self.EndpointSetPassword,
+	self.EndpointProfile, self.EndpointLanguage, self.EndpointChangePassword, self.EndpointSendResetPasswordLink, self.EndpointResetPassword, self.EndpointSetPassword,
 	self.EndpointRegisterEmail, self.EndpointVerifyEmail, self.EndpointUndoEmail, self.EndpointEmails, self.EndpointPrimaryEmail, self.EndpointRemoveEmail, self.EndpointExport, self.EndpointDeleteAccount,
 	self.EndpointTokens, self.EndpointCreateToken, self.EndpointRevokeToken,
 	factors.EndpointFactors, factors.EndpointEnrolTOTP, factors.EndpointTOTPPicture, factors.EndpointConfirmTOTP, factors.EndpointPasskeyOptions, factors.EndpointAddPasskey, factors.EndpointRecoveryCodes,

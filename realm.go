@@ -221,6 +221,7 @@ func newRealm(s *Settings, db StoreModule, mailer mail.Mailer, logger *zap.Logge
 	if r.Origins, err = web.NewOriginPolicy(r.Options); err != nil {
 		return nil, err
 	}
+	s.speak(r.Languages)
 	s.oidcPolicy(r.Options.Policy, tools.now)
 	r.Endpoints = r.Routes(append(signin.OIDCCallbacks(r.Realm), endpoints...))
 	if s.Admin != nil {

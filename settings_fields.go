@@ -47,6 +47,8 @@ func (s *Settings) fieldSetOf() (*field.Set, error) {
 		}
 		if _, taken := field.Builtin(f.Name); !taken {
 			all = append(all, f)
+		} else if f.Name == field.Language { // in place of the built-in one, which came later
+			all = append(slices.DeleteFunc(all, func(f *field.Field) bool { return f.Name == field.Language }), f)
 		}
 	}
 	return field.NewSet(all, s.fieldUse()), errors.Join(errs...)

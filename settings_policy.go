@@ -26,6 +26,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/letter"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/internal/web/owner"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -75,6 +76,21 @@ func (s *Settings) policy() *account.Policy {
 	p.Hash, p.Reserved = s.hashParams(), s.reserved
 	p.Validators = s.Password.validators()
 	return p
+}
+
+// speak makes the languages of a realm those that its accounts can have.
+func (s *Settings) speak(l *text.Languages) {
+	var tags []string
+	called := map[string]string{}
+	for _, in := range l.Listed() {
+		tags, called[in.Name] = append(tags, in.Name), in.Called
+	}
+	s.fields.Speaks(tags, called, func(tag string) string {
+		if known := l.Spoken(tag); known != nil {
+			return known.Name
+		}
+		return ""
+	})
 }
 
 // mailDomain is the domain of the Message-IDs: the site's name, or the sender's

@@ -398,6 +398,11 @@ type User struct {
 	// the account's own.
 	AskedEmails []AskedEmail
 	EmailsAsked uint32
+	// Language is the BCP 47 tag in which its owner wants to be written to; "": as his
+	// browser asks. BrowserLanguage is what that has asked for at the latest sign-in on a
+	// device that was known; "": it is not known, or Language says.
+	Language        string
+	BrowserLanguage string
 
 	brief bool
 }

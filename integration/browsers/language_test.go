@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/integration/served"
@@ -48,4 +50,71 @@ func TestGermanHasNoEnglish(t *testing.T) {
 	check, err := langtest.New("../../templates/locales", "de")
 	require.NoError(t, err)
 	(&langtest.Walker{T: t, Client: germanSpeaker{c, m}, Check: check, Language: "de"}).Walk("qxz")
+}
+
+// TestLanguageByHand: without a script, somebody chooses another language than his browser
+// asks for, signs up and is written to in that, though somebody else asks for a new password
+// in a third one; signed in, he chooses again.
+func TestLanguageByHand(t *testing.T) {
+	t.Parallel()
+	s := served.Run(t, served.PlainSite)
+	b := served.NewBrowser(t, s.Base())
+	_, err := chromedp.Call(b.Ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	require.NoError(t, err)
+	speaks := func(tag string) {
+		t.Helper()
+		got, err := chromedp.Run(b.Ctx, chromedp.Evaluate[string](`document.documentElement.lang`))
+		require.NoError(t, err)
+		require.Equal(t, tag, got)
+	}
+	mails := 0
+	written := func(tag string) *served.Message {
+		t.Helper()
+		mails++
+		mail := s.Mail("ada@example.org", mails)
+		require.Equal(t, tag, mail.Header.Get("Content-Language"), mail.Subject)
+		return mail
+	}
+	stranger := s.Client()
+	stranger.Header.Set("Accept-Language", "de")
+	asks := func() {
+		t.Helper()
+		require.Equal(t, 200, stranger.Do(http.MethodPost, "/accounts/send-reset-password-link", map[string]any{"login": "ada"}).StatusCode)
+	}
+	require.Equal(t, 200, b.Open(s.Base()+"/accounts/login/?next=%2Fmembers%2Fa%3Fb%3Dc"))
+	speaks("en")
+	require.Equal(t, 200, b.Press(`footer a[hreflang="pl"]`))
+	speaks("pl")
+	require.Contains(t, b.At(), "next=%2Fmembers%2Fa%3Fb%3Dc")
+	require.Equal(t, 200, b.Press(`main a[href^="/accounts/register/"]`))
+	speaks("pl")
+	require.Contains(t, b.At(), "next=%2Fmembers%2Fa%3Fb%3Dc")
+	b.Fill("username", "ada")
+	b.Fill("email", "ada@example.org")
+	b.Fill("password", served.TestPassword)
+	b.Fill("password_confirm", "another long passphrase")
+	require.Equal(t, 400, b.Press(submit))
+	speaks("pl")
+	b.Fill("password", served.TestPassword)
+	b.Fill("password_confirm", served.TestPassword)
+	require.Equal(t, 200, b.Press(submit))
+	speaks("pl")
+	require.Equal(t, 200, b.Open(served.LinkInText.FindString(written("pl").Text)))
+	require.Equal(t, 200, b.Press(submit))
+
+	asks()
+	written("pl")
+
+	b.Fill("login", "ada")
+	b.Fill("password", served.TestPassword)
+	b.Press(submit)
+	require.Equal(t, 200, b.Open(s.Base()+"/accounts/sessions/"))
+	require.Equal(t, 200, b.Press(`footer button[value="fr"]`))
+	speaks("fr")
+	require.Equal(t, "/accounts/sessions/", b.At())
+	require.Equal(t, 200, b.Open(s.Base()+"/accounts/profile/"))
+	require.Equal(t, "Français", b.Text(`#language option[selected]`))
+	asks()
+	written("fr")
+	b.RequireQuiet()
 }

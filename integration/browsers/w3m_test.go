@@ -89,7 +89,7 @@ func TestInATextBrowser(t *testing.T) {
 	require.Contains(t, screen, "for members: "+deepLink)
 
 	// Signed in, a page begins with the site's name, the person's, and a button.
-	screen = w.browse(at("/accounts/profile/"), tab(4), typed("Augusta"), tab(2), enter)
+	screen = w.browse(at("/accounts/profile/"), tab(4), typed("Augusta"), tab(3), enter)
 	require.Contains(t, screen, "Profile saved.")
 	require.Contains(t, screen, "[Augusta")
 	screen = w.browse(at("/accounts/register-email/"), tab(3), typed("ada@example.net"), tab(1), enter)

@@ -5,6 +5,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -78,8 +79,10 @@ type Client struct {
 	// Address is the IP address that Caddy trusts (client_ip).
 	Address   string
 	UserAgent string
-	// Language is the BCP 47 tag in which the person is written to.
-	Language string
+	// Language is the BCP 47 tag in which the person is answered, and written to whose
+	// account says nothing of that. Wanted is the same, "" where the request asks for none:
+	// neither by hand nor by its browser, which Prefers is the language of.
+	Language, Wanted, Prefers string
 	// Next is where the person wanted to go; already checked.
 	Next string
 	// Browser is what the browser keeps that was asked for more at a sign-in before
@@ -329,7 +332,7 @@ func (a *Accounts) queue(t *Txn, m *store.Mail, u *store.User, client Client) er
 	}
 	now := a.Time()
 	t.mail = true
-	m.MessageID, m.User, m.Language, m.Queued, m.Due, m.Next, m.Waiting, m.Browser = id, u.ID, client.Language, now, now, client.Next, t.waiting, t.browser
+	m.MessageID, m.User, m.Language, m.Queued, m.Due, m.Next, m.Waiting, m.Browser = id, u.ID, cmp.Or(languageOf(u), client.Language), now, now, client.Next, t.waiting, t.browser
 	if TellsOfAct(m.Kind) {
 		m.Device, m.Address = device.Name(client.UserAgent), client.Address
 	}

@@ -30,7 +30,7 @@ func (a *Accounts) Approve(ctx context.Context, id uuid.UUID) (u *store.User, ma
 			return refusal.New(refusal.CodeNotWaiting)
 		}
 		u.AwaitsApproval, u.IsActive, u.Reason = false, true, ""
-		if mailed, err = a.mailByOwner(t, &store.Mail{Kind: store.MailApproved, To: u.Email, User: u.ID}); err != nil {
+		if mailed, err = a.mailByOwner(t, &store.Mail{Kind: store.MailApproved, To: u.Email, User: u.ID, Language: languageOf(u)}); err != nil {
 			return err
 		}
 		return t.Audit(audit.AccountApproved, u.ID)
@@ -56,7 +56,7 @@ func (a *Accounts) Refuse(ctx context.Context, id uuid.UUID, words string) (mail
 			return refusal.New(refusal.CodeNotWaiting)
 		}
 		// About nobody: the account will be gone.
-		if mailed, err = a.mailByOwner(t, &store.Mail{Kind: store.MailRefused, To: u.Email, Words: asTyped(words)}); err != nil {
+		if mailed, err = a.mailByOwner(t, &store.Mail{Kind: store.MailRefused, To: u.Email, Language: languageOf(u), Words: asTyped(words)}); err != nil {
 			return err
 		}
 		if err := t.Audit(audit.AccountRefused, u.ID); err != nil {

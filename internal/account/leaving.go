@@ -302,7 +302,7 @@ func (a *Accounts) removeLeaver(t *Txn, u *store.User) error {
 		}
 	}
 	if !u.EmailPending {
-		if _, err := a.mailByOwner(t, &store.Mail{Kind: store.MailAccountGone, To: u.Email}); err != nil { // about nobody: the account is gone
+		if _, err := a.mailByOwner(t, &store.Mail{Kind: store.MailAccountGone, To: u.Email, Language: languageOf(u)}); err != nil { // about nobody: the account is gone
 			return err
 		}
 	}

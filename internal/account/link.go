@@ -408,7 +408,7 @@ func (a *Accounts) MailResetLink(ctx context.Context, u *store.User) error {
 		if err != nil {
 			return userNotFound(err)
 		}
-		m := &store.Mail{Kind: kind, To: u.Email, User: u.ID}
+		m := &store.Mail{Kind: kind, To: u.Email, User: u.ID, Language: languageOf(u)}
 		m.State = a.mailState(m, u)
 		_, err = a.mailByOwner(t, m)
 		return errors.Join(err, a.asAdmin(t), t.Audit(audit.LinkCreated, u.ID, "mailed", "yes"))
@@ -433,7 +433,7 @@ func (a *Accounts) MailConfirmation(ctx context.Context, id uuid.UUID) error {
 		if err := a.ownerConfirms(t, u); err != nil {
 			return err
 		}
-		m := &store.Mail{Kind: store.MailVerifyRegistration, To: u.Email, User: u.ID, Waiting: u.ID}
+		m := &store.Mail{Kind: store.MailVerifyRegistration, To: u.Email, User: u.ID, Waiting: u.ID, Language: languageOf(u)}
 		m.State = a.mailState(m, u)
 		_, err = a.mailByOwner(t, m)
 		return errors.Join(err, t.Audit(audit.LinkCreated, u.ID, "mailed", "yes"))

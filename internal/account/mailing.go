@@ -6,6 +6,8 @@
 package account
 
 import (
+	"cmp"
+	"context"
 	"encoding/hex"
 	"errors"
 	"slices"
@@ -19,6 +21,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/budget"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -72,6 +75,70 @@ func kindTable(kind store.MailKind) string { return ThrottleMail + "/" + string(
 // mailKinds are the messages that are counted by kind.
 var mailKinds = []store.MailKind{
 	store.MailVerifyRegistration, store.MailResetPassword, store.MailVerifyEmail, store.MailLoginCode, store.MailPasswordChanged, store.MailLoginChanged,
+}
+
+// languageOf is the language in which the owner of an account is written to: the one that he
+// has chosen, else the one of his own browser; "": neither is known. Whoever causes a mail
+// may be somebody else, so the language of the request is the last that is asked.
+func languageOf(u *store.User) string { return cmp.Or(u.Language, u.BrowserLanguage) }
+
+// notesLanguage is part of a sign-in on a device that is no news: the account that follows
+// its browser knows from now on what that asks for. The caller writes u.
+func notesLanguage(u *store.User, client Client) {
+	if u.Language == "" && client.Prefers != "" {
+		u.BrowserLanguage = client.Prefers
+	}
+}
+
+// chosenLanguage is part of each act by which somebody chooses his language: one that he has
+// chosen is in place of his browser's.
+func chosenLanguage(before, u *store.User, client Client) {
+	if before.Language == u.Language {
+		return
+	}
+	if u.BrowserLanguage = ""; u.Language == "" {
+		u.BrowserLanguage = client.Prefers
+	}
+}
+
+// setLanguage gives a new account the language of the page or the request, unless the input
+// has said one, or that it is to follow the browser.
+func (a *Accounts) setLanguage(in field.Input, u *store.User, client Client) {
+	own := a.Policy.Fields.Language == nil || a.Policy.Fields.Language != a.Policy.Fields.ByName[field.Language] // hidden, or another of that name
+	if own || in[field.Language].Kind == field.ValueAbsent {
+		u.Language = client.Wanted
+	}
+	chosenLanguage(&store.User{Language: "\x00"}, u, client)
+}
+
+// SetLanguage is by whom an account belongs to: how he is written to from now on, and
+// answered; empty or null: as his browser asks.
+func (a *Accounts) SetLanguage(ctx context.Context, p session.Principal, in field.Input, client Client) (u *store.User, err error) {
+	var errs refusal.FieldErrors
+	if wanted := new(store.User); !in.Field(a.Policy.Fields.Language, false, wanted, &errs) {
+		errs.Add(field.Language, refusal.CodeRequired)
+	}
+	if err := errs.Err(); err != nil {
+		return nil, err
+	}
+	if err := client.pay(); err != nil {
+		return nil, err
+	}
+	err = a.Update(ctx, func(t *Txn) (err error) {
+		if u, err = t.User(p.User.ID); err != nil {
+			return notSignedIn(err)
+		}
+		before := *u
+		in.Field(a.Policy.Fields.Language, false, u, &errs)
+		if chosenLanguage(&before, u, client); before.Language == u.Language {
+			return nil
+		}
+		return errors.Join(a.AuditProfile(t, &before, u), a.PutUser(t, u))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return u, nil
 }
 
 // mailbox is the key of a mailbox: what stands behind a plus sign in the local

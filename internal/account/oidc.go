@@ -417,7 +417,7 @@ func (a *Accounts) SignUpFrom(ctx context.Context, p *oidc.Provider, who *oidc.I
 	if !client.Trial {
 		defer func() { a.signUpOver(err) }()
 	}
-	s := a.readSignUp(ctx, a.suggested(in, who), who)
+	s := a.readSignUp(ctx, a.suggested(in, who), who, client)
 	if err := a.admits(s); err != nil {
 		return nil, got, a.notFound(err)
 	}

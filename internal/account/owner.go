@@ -110,7 +110,7 @@ func (a *Accounts) newHash(ctx context.Context, pass string, u *store.User) (str
 }
 
 // OwnNames are the built-in fields that an owner gives values.
-var OwnNames = []string{field.Username, field.Email, field.FirstName, field.LastName}
+var OwnNames = []string{field.Username, field.Email, field.FirstName, field.LastName, field.Language}
 
 // ReadAsOwner reads the fields that an input mentions: those of the configuration,
 // and of the built-in ones the names and the address.

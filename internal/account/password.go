@@ -394,7 +394,7 @@ func (a *Accounts) voidUnproven(t *Txn, u *store.User) error {
 	u.Generation++
 	// A confirmed one stays: it may be the owner's, and this mailbox a thief's.
 	u.Former = slices.DeleteFunc(u.Former, func(f store.FormerEmail) bool { return f.Unproven })
-	u.FurtherEmails, u.AskedEmails = nil, nil
+	u.FurtherEmails, u.AskedEmails, u.Language, u.BrowserLanguage = nil, nil, "", ""
 	return t.EndSessions(u, nil)
 }
 

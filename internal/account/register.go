@@ -104,7 +104,7 @@ type signUp struct {
 	from *oidc.Identity
 }
 
-func (a *Accounts) readSignUp(ctx context.Context, in field.Input, from *oidc.Identity) *signUp {
+func (a *Accounts) readSignUp(ctx context.Context, in field.Input, from *oidc.Identity, client Client) *signUp {
 	s := &signUp{from: from}
 	s.invitation, s.uninvited = a.InvitationOf(ctx, in)
 	// Who is invited needs no approval.
@@ -119,6 +119,7 @@ func (a *Accounts) readSignUp(ctx context.Context, in field.Input, from *oidc.Id
 	for _, f := range fields {
 		in.Field(f, required[f.Name], s.user, &s.refused)
 	}
+	a.setLanguage(in, s.user, client)
 	a.choose(nil, s.user, &s.refused)
 	a.NeedsLogin(nil, s.user, &s.refused)
 	if i := s.invitation; i == nil {
@@ -196,7 +197,7 @@ func (a *Accounts) signUpOver(err error) {
 // want one name, one has it.
 func (a *Accounts) Register(ctx context.Context, in field.Input, client Client) (u *store.User, err error) {
 	defer func() { a.signUpOver(err) }()
-	s := a.readSignUp(ctx, in, nil)
+	s := a.readSignUp(ctx, in, nil, client)
 	if err := a.admits(s); err != nil {
 		return nil, err
 	}

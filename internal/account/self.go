@@ -65,8 +65,9 @@ func (a *Accounts) UpdateProfile(ctx context.Context, p session.Principal, in fi
 		if err := a.rename(t, u, name); err != nil {
 			return err
 		}
+		chosenLanguage(&before, u, client)
 		if !slices.Equal(logins, a.loginsOf(u)) {
-			if err := a.tellOwner(t, store.MailLoginChanged, &store.User{ID: u.ID, Email: email, EmailVerified: u.EmailVerified}, client); err != nil {
+			if err := a.tellOwner(t, store.MailLoginChanged, &store.User{ID: u.ID, Email: email, EmailVerified: u.EmailVerified, Language: languageOf(u)}, client); err != nil {
 				return err
 			}
 		}
@@ -354,8 +355,8 @@ type AdminChange struct {
 	IsStaff  *bool     `json:"is_staff,omitempty"`
 	Groups   *[]string `json:"groups,omitempty"`
 	// Fields are new values of added fields, by name; null empties one. Fields
-	// that are read-only or hidden to the account's owner are set here. first_name and
-	// last_name may be among them.
+	// that are read-only or hidden to the account's owner are set here. first_name,
+	// last_name and language may be among them.
 	Fields field.Input `json:"-"`
 }
 
@@ -385,7 +386,7 @@ func (a *Accounts) Administer(ctx context.Context, id uuid.UUID, change AdminCha
 		for name, v := range change.Fields {
 			f, ok := a.Policy.Fields.ByName[name]
 			switch {
-			case ok && !f.Extra && (name == field.FirstName || name == field.LastName):
+			case ok && !f.Extra && f.OwnerSets():
 				change.Fields.Change(f, false, u, &errs)
 				continue
 			case !ok || !f.Extra:

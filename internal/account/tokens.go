@@ -350,12 +350,16 @@ func (a *Accounts) meetDevice(t *Txn, u *store.User, client Client) (uuid.UUID, 
 	copy(as.Trust[:], t.trust[:])
 	if known := device.Find(u, seen); known != nil {
 		known.LastUsed = now
+		notesLanguage(u, client)
 		if t.trust != (store.TokenHash{}) {
 			known.Trust = as.Trust
 		}
 		return uuid.Nil, nil
 	}
 	first := len(u.KnownDevices) == 0
+	if first {
+		notesLanguage(u, client)
+	}
 	switch {
 	case first && a.tellsOfDevices(u): // of a program its owner has not been told yet
 		device.Learn(u, seen.Surely(), as)

@@ -113,6 +113,12 @@ func (i *Run) fieldsOf(r *Arrival, d *decision) field.Input {
 		}
 	}
 	in := maps.Clone(r.Fields)
+	if f, said := a.Policy.Fields.ByName[field.Language], in.Text(field.Language); f != nil && !f.Extra && said != "" {
+		if _, spoken := f.Parse(said); !spoken {
+			d.remark(field.Language, RemarkUnknownField, "no such language is spoken here, so it is left out: the account is written to as its owner's browser asks")
+			delete(in, field.Language)
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(r.Fields)) {
 		if f, ok := a.Policy.Fields.ByName[name]; !ok || !f.Extra && !slices.Contains(account.OwnNames, name) {
 			add := "it"
@@ -138,6 +144,7 @@ func (i *Run) updates(have, u, after *store.User, r *Arrival) (other []string) {
 	said := func(name string) bool { return r.Whole != nil || r.says(name) }
 	set(field.FirstName, said(field.FirstName) && u.FirstName != have.FirstName, func() { after.FirstName = u.FirstName })
 	set(field.LastName, said(field.LastName) && u.LastName != have.LastName, func() { after.LastName = u.LastName })
+	set(field.Language, said(field.Language) && u.Language != have.Language, func() { after.Language = u.Language })
 	set(field.IsStaff, said(field.IsStaff) && u.IsStaff != have.IsStaff, func() { after.IsStaff = u.IsStaff })
 	set(field.IsActive, said(field.IsActive) && have.IsActive && !account.Usable(u), func() { after.IsActive = false })
 	missing := slices.DeleteFunc(slices.Clone(u.Groups), func(g string) bool { return slices.Contains(have.Groups, g) })

@@ -32,6 +32,8 @@ const (
 	Groups     = "groups"
 	DateJoined = "date_joined"
 	LastLogin  = "last_login"
+	// Language is how its owner is written to (language.go).
+	Language = "language"
 )
 
 // A Field describes one field of an account. It never changes once a
@@ -61,8 +63,10 @@ type Field struct {
 	// Pattern is what the whole text must match, matches its compiled form.
 	Pattern string
 	matches *regexp.Regexp
-	// Choices are the values of a choice, in the order in which they are shown.
+	// Choices are the values of a choice, in the order in which they are shown; Called is what
+	// people call them, nil: what they are.
 	Choices []string
+	Called  map[string]string
 	// Fallback is what an added field reads as while unset; nil: the kind's own.
 	Fallback any
 	// Get returns the value as it stands in JSON.
@@ -112,6 +116,7 @@ var Builtins = []*Field{
 	{Name: Groups, Kind: KindList, ReadOnly: true, Get: func(u *store.User) any { return append([]string{}, u.Groups...) }},
 	{Name: DateJoined, Kind: KindTime, ReadOnly: true, Get: func(u *store.User) any { return TimeValue(u.DateJoined) }},
 	{Name: LastLogin, Kind: KindTime, ReadOnly: true, Get: func(u *store.User) any { return TimeValue(u.LastLogin) }},
+	language,
 }
 
 // Builtin returns a built-in field by name.

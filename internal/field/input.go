@@ -175,6 +175,10 @@ func (in Input) Field(f *Field, required bool, u *store.User, errs *refusal.Fiel
 		}
 		return true
 	}
+	if v.Kind == valueNull && f.Kind.Nullable() && !required {
+		f.set(u, "")
+		return true
+	}
 	txt, ok := in.checked(f.Name, errs)
 	if !ok {
 		return true
@@ -196,6 +200,8 @@ func (in Input) Field(f *Field, required bool, u *store.User, errs *refusal.Fiel
 	switch {
 	case utf8.RuneCountInString(parsed) > f.MaxLength: // normal forms and a domain in ASCII grow
 		errs.Add(f.Name, refusal.CodeMaxLength, text.Params{"max": f.MaxLength})
+	case !ok && f.Kind == KindChoice:
+		errs.Add(f.Name, refusal.CodeInvalidChoice)
 	case !ok:
 		errs.AddInvalid(f.Name, f.invalid())
 	default:

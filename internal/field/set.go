@@ -25,6 +25,9 @@ type Set struct {
 	// what must be there.
 	Register, Profile                 []*Field
 	RegisterRequired, ProfileRequired map[string]bool
+	// Language is the built-in field of that name, which an added one may have the name of; nil:
+	// it is hidden.
+	Language *Field
 	// Asked are those of Register for which the page of the sign-up has an input.
 	Asked []*Field
 }
@@ -36,7 +39,7 @@ type Use struct {
 	// he changes; login, those by which he signs in.
 	Public, Hidden, Editable, Login []string
 	// Asked are what the page of the sign-up asks for, in this order; nil: all but the names
-	// of a person.
+	// of a person, and his language, which is the page's.
 	Asked []string
 	// Email: a sign-up takes an address whoever sees it, to confirm the account by it.
 	Email bool
@@ -49,7 +52,15 @@ func NewSet(all []*Field, use Use) *Set {
 		All: all, ByName: make(map[string]*Field, len(all)), PublicSet: map[string]*Field{},
 		RegisterRequired: map[string]bool{}, ProfileRequired: map[string]bool{},
 	}
-	for _, f := range all {
+	own := *language // what is spoken is this realm's
+	if !slices.Contains(use.Hidden, Language) {
+		set.Language = &own
+	}
+	for i, f := range all {
+		if f == language {
+			f = &own
+			all[i] = f
+		}
 		set.ByName[f.Name] = f
 		if f.Unique {
 			set.Unique = append(set.Unique, f)
@@ -78,11 +89,11 @@ func (set *Set) sortByForm(use Use) {
 		if f.ReadOnly {
 			continue
 		}
-		if set.IsPublic(f.Name) || login || f.Name == Email && use.Email {
+		if set.IsPublic(f.Name) || login || f.Name == Email && use.Email || f == set.Language {
 			set.Register = append(set.Register, f)
 			set.RegisterRequired[f.Name] = required
 		}
-		if set.IsPublic(f.Name) && slices.Contains(use.Editable, f.Name) {
+		if set.IsPublic(f.Name) && slices.Contains(use.Editable, f.Name) || f == set.Language {
 			set.Profile = append(set.Profile, f)
 			set.ProfileRequired[f.Name] = required
 		}
@@ -92,7 +103,7 @@ func (set *Set) sortByForm(use Use) {
 // asked are the inputs of the page of the sign-up.
 func (set *Set) asked(names []string) (asked []*Field) {
 	if names == nil {
-		return slices.DeleteFunc(slices.Clone(set.Register), func(f *Field) bool { return f.Name == FirstName || f.Name == LastName })
+		return slices.DeleteFunc(slices.Clone(set.Register), func(f *Field) bool { return !f.Extra && ownersOwn[f.Name] })
 	}
 	for _, name := range names {
 		if f, ok := set.ByName[name]; ok && slices.Contains(set.Register, f) {

@@ -77,7 +77,7 @@ func New(s Spec, reserved []string) (*Field, error) {
 	bad := func(option, format string, args ...any) {
 		errs = append(errs, setting.Errorf(strings.TrimSuffix("user.field."+s.Name+"."+option, "."), format, args...))
 	}
-	if _, taken := Builtin(s.Name); taken || slices.Contains(reserved, s.Name) {
+	if _, taken := Builtin(s.Name); taken && s.Name != Language || slices.Contains(reserved, s.Name) {
 		bad("", "the name %q is taken by the accounts themselves; choose another", s.Name)
 	} else if !fieldNamePattern.MatchString(s.Name) {
 		bad("", "%q is not a name for a field; use up to 50 of a-z, 0-9 and _, beginning with a letter", s.Name)

@@ -261,7 +261,8 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 	if u == nil {
 		u = &store.User{ID: uuid.Nil}
 	}
-	l := r.languages.Named(m.Language)
+	// What he has chosen since then counts.
+	l := r.languages.Named(u.Language, u.BrowserLanguage, m.Language)
 	data := MailData{Loc: l, Site: cmp.Or(r.options.Title, r.site), Host: r.site, Email: m.To, User: r.options.MailUser(u, m.To), Link: r.signing.Pages[m.Kind], accent: r.options.Accent, Logo: r.logo.of(m)}
 	if purpose, ok := account.Purposes[m.Kind]; ok && m.Kind != store.MailLoginCode {
 		to := r.signing.Links[purpose]

@@ -25,7 +25,7 @@ func RequireError(t testing.TB, a *Answer, status int, want string) {
 	var got []string
 	body := a.JSON(t)
 	if fields, ok := body["errors"].(map[string]any); ok {
-		for _, field := range []string{"username", "email", "first_name", "code", "reason", "terms", "challenge", "login", "old_password", "password", "password_confirm", "user_id", "timestamp", "signature", "totp", "keep_account", "recovery_code", "passkey", "trust_device", "id", "name", "path", "expires", "groups", "rules", "non_field_errors"} {
+		for _, field := range []string{"username", "email", "first_name", "code", "reason", "terms", "challenge", "login", "old_password", "password", "password_confirm", "user_id", "timestamp", "signature", "totp", "keep_account", "recovery_code", "passkey", "trust_device", "id", "name", "path", "expires", "groups", "rules", "language", "non_field_errors"} {
 			list, _ := fields[field].([]any)
 			for _, e := range list {
 				got = append(got, field+":"+e.(map[string]any)["code"].(string))

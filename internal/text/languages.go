@@ -167,6 +167,11 @@ func called(name string, lineage []string, catalogues map[string]catalogue) stri
 	return name
 }
 
+// Listed are all languages as people look for theirs, by what they are called.
+func (l *Languages) Listed() []*Locale {
+	return slices.SortedFunc(slices.Values(l.Locales), func(a, b *Locale) int { return cmp.Or(cmp.Compare(a.Called, b.Called), cmp.Compare(a.Name, b.Name)) })
+}
+
 // Choose returns the language that suits an Accept-Language header (RFC 9110,
 // 12.5.4) best, the fallback where none does.
 func (l *Languages) Choose(accept string) *Locale {

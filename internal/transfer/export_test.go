@@ -81,7 +81,7 @@ func TestExportsOfEachFormat(t *testing.T) {
 	require.NotContains(t, bare, `"hash"`)
 
 	table := strings.Split(exported(s, "csv", false), "\n")
-	require.Equal(t, "id,username,email,email_verified,first_name,last_name,is_active,is_staff,groups,date_joined,last_login,city,age,height,news,born,size,badge,site", table[0])
+	require.Equal(t, "id,username,email,email_verified,first_name,last_name,is_active,is_staff,groups,date_joined,last_login,language,city,age,height,news,born,size,badge,site", table[0])
 	require.Contains(t, table[1], `,lovelace,ada@example.org,true,"Ada ""A""","Lovelace, née Byron",true,true,"admins,数学",`)
 	require.True(t, strings.HasSuffix(table[1], ",Zürich,36,1,true,1815-12-10,s,A-1,"), table[1])
 	require.NotContains(t, strings.Join(table, ""), "argon2id")

@@ -92,6 +92,8 @@ type accountLine struct {
 	FurtherEmails      []string              `json:"further_emails,omitempty"`
 	AskedEmails        []askedLine           `json:"asked_emails,omitempty"`
 	EmailsAsked        uint32                `json:"emails_asked,omitempty"`
+	Language           string                `json:"language,omitempty"`
+	BrowserLanguage    string                `json:"browser_language,omitempty"`
 	NamesLeft          []moment              `json:"names_left,omitempty"`
 	Generation         uint64                `json:"generation,omitempty"`
 	SessionEpoch       uint32                `json:"session_epoch,omitempty"`
@@ -268,6 +270,7 @@ func lineOf(u *store.User, withHashes bool) *accountLine {
 		Reason: clean(u.Reason), Terms: clean(u.Terms), TermsAt: momentOf(u.TermsAt),
 		EmailChanges: u.EmailChanges, Generation: u.Generation, SessionEpoch: u.SessionEpoch, TokenEpoch: u.TokenEpoch,
 		WaitingFrom: momentOf(u.WaitingFrom), WaitingSince: momentOf(u.WaitingSince), LeavesAt: momentOf(u.LeavesAt),
+		Language: clean(u.Language), BrowserLanguage: clean(u.BrowserLanguage),
 	}
 	l.Linked, l.FormerLinked = linkedLinesOf(u)
 	if withHashes {
@@ -305,7 +308,7 @@ func (l *accountLine) user() (*store.User, error) {
 		Reason: l.Reason, Terms: l.Terms, TermsAt: l.TermsAt.time(),
 		EmailChanges: l.EmailChanges, Generation: l.Generation, SessionEpoch: l.SessionEpoch, TokenEpoch: l.TokenEpoch,
 		WaitingFrom: l.WaitingFrom.time(), WaitingSince: l.WaitingSince.time(),
-		LeavesAt: l.LeavesAt.time(),
+		LeavesAt: l.LeavesAt.time(), Language: l.Language, BrowserLanguage: l.BrowserLanguage,
 	}
 	if u.ID == uuid.Nil {
 		return nil, errors.New("the account has no id")
@@ -387,7 +390,7 @@ const (
 // check refuses what no version would have kept. Else an account of our own export is
 // taken as it is: what was once good, and stayed under newer rules, is good elsewhere too.
 func check(u *store.User) *moving.Problem {
-	for name, text := range map[string]string{field.Username: u.Username, field.Email: u.Email, field.FirstName: u.FirstName, field.LastName: u.LastName, "terms": u.Terms} {
+	for name, text := range map[string]string{field.Username: u.Username, field.Email: u.Email, field.FirstName: u.FirstName, field.LastName: u.LastName, "terms": u.Terms, field.Language: u.Language, "browser_language": u.BrowserLanguage} {
 		if len(text) > 1000 || !harmless(text) {
 			return wrong(name, "it is too long, or has characters that no account's has")
 		}

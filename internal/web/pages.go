@@ -274,7 +274,7 @@ func readBuiltIn(name string) (string, error) {
 // samples are a page that has everything, and one that has nothing.
 func (p *pages) samples(name string) []PageData {
 	full := PageData{
-		Page: name, Title: "x", Text: []string{"x"}, Note: "x", SignedInAs: "x", Errors: []PageError{{Field: "x", Text: "x"}, {Text: "x"}},
+		Page: name, Title: "x", Text: []string{"x"}, Note: "x", SignedInAs: "x", Here: "x", Languages: []PageLanguage{{"x", "x", "x", true}, {}}, Errors: []PageError{{Field: "x", Text: "x"}, {Text: "x"}},
 		Facts: []PageFact{{"x", "x", ""}, {"x", "", "x"}}, Sessions: []PageSession{{ID: "x", UserAgent: "x", Device: "x", Current: true}, {}}, Action: &PageLink{"x", "x"}, Links: []PageLink{{"x", "x"}}, Heading: "x", Sections: []PageSection{{"x", "x", []string{"x"}, []PageFact{{"x", "x", ""}, {"x", "", "x"}}, []PageLink{{"y", "y"}}}, {}}, Brand: "x", Logo: "x", LogoDark: "x", Favicon: "x",
 		Factors: []PageFactor{{ID: "x", Created: "x", LastUsed: "x"}, {}}, Trusted: []PageTrusted{{ID: "x", Device: "x", Current: true}, {}}, Tokens: []PageToken{{ID: "x", Created: "x", LastUsed: "x", Expires: "x", Limits: "x"}, {}}, Emails: []PageEmail{{Email: "x", Shown: "x", Waits: true, Further: true, CanLead: true}, {}}, Picture: "x", Mailbox: &PageLink{"x", "x"}, App: &PageURL{"x", "x"}, Codes: []string{"x"}, Download: &PageURL{"x", "x"}, elsewhere: elsewhere{Providers: []PageProvider{{"x", "x", []PageHidden{{"x", "x"}}}, {}}, Linked: []PageLinked{{ID: "x", Created: "x", LastUsed: "x"}, {}}},
 		Form: &PageForm{Again: true, Username: "x", Hidden: []PageHidden{{"x", "x"}}, Passkey: &PagePasskey{Sudo: "x", Autofill: true, Needed: "x"}}, Script: "x",
@@ -355,6 +355,10 @@ func (p *pages) Write(w http.ResponseWriter, c *Call, status int, d PageData) {
 		d.SignedInAs = hostname.DisplayAddress(AccountName(c.Who.User))
 	}
 	d.settle()
+	p.offerLanguages(c, &d, status)
+	if asked := p.realm.askedLanguage(c.Req); asked != nil && d.Form != nil && d.Form.Action != "" {
+		d.Form.Action = withQuery(d.Form.Action, paramLang, asked.Name) // of a browser that keeps no cookie
+	}
 	var out bytes.Buffer
 	if err := p.templates[d.Page].ExecuteTemplate(&out, layoutTemplate, d); err != nil {
 		// The templates were checked when they were loaded; what can still fail is
@@ -380,6 +384,8 @@ func (p *pages) Write(w http.ResponseWriter, c *Call, status int, d PageData) {
 	// keep, and forms still carry the Origin that the CSRF check needs.
 	h.Set("Referrer-Policy", "strict-origin")
 	inLanguage(w, c.Loc)
+	h.Add("Vary", "Cookie")
+	p.realm.keepAsked(w, c.Req)
 	h.Set("Content-Length", strconv.Itoa(out.Len()))
 	w.WriteHeader(status)
 	if c.Req.Method != http.MethodHead {

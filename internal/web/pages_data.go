@@ -4,7 +4,10 @@
 package web
 
 import (
+	"cmp"
 	"html/template"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +15,7 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 )
 
@@ -30,6 +34,11 @@ type PageData struct {
 	// and Logo are the addresses of the built-in style sheet and of the owner's
 	// files; the latter may be empty. LogoDark is in place of Logo on a dark ground.
 	Home, Path, Style, Brand, Logo, LogoDark, Favicon string
+	// Languages are those in which the page can be had, where there are several; Here is the
+	// address to which a form leads back by which who is signed in chooses one for his account;
+	// "": they are links.
+	Languages []PageLanguage
+	Here      string
 	// SignedInAs is the name of who is signed in, or empty.
 	SignedInAs string
 	// Errors are all that is wrong with what was sent.
@@ -103,6 +112,62 @@ func (d PageData) Until(moment string) string {
 
 // Lang is the BCP 47 tag of the page's language.
 func (d PageData) Lang() string { return d.loc.Name }
+
+// PageLanguage is a language of the page, by its own name. Href is the page in it.
+type PageLanguage struct {
+	Tag, Name, Href string
+	Current         bool
+}
+
+// LanguageName is the name of the endpoint by which who is signed in chooses his language.
+const LanguageName = "language"
+
+// offerLanguages puts the languages at the foot of a page that can be had again: not what is
+// told once, nor the answer to an act without a page of its own.
+func (p *pages) offerLanguages(c *Call, d *PageData, status int) {
+	name, _ := p.realm.Endpoint(c.Req)
+	query, again := p.again(c, d, name, status)
+	all := p.realm.Languages.Listed()
+	if !again || len(all) < 2 {
+		return
+	}
+	query.Del(paramLang)
+	if e := p.realm.Endpoints[LanguageName]; c.Who != nil && !e.Off {
+		d.Here = p.realm.Address("/" + strings.TrimSuffix(name+"/", "//"))
+		if len(query) > 0 {
+			d.Here += "?" + query.Encode()
+		}
+	}
+	for _, in := range all {
+		query.Set(paramLang, in.Name)
+		d.Languages = append(d.Languages, PageLanguage{in.Name, in.Called, "?" + query.Encode(), in == c.Loc})
+	}
+}
+
+// again is the query with which a GET gives the page of a request once more.
+func (p *pages) again(c *Call, d *PageData, name string, status int) (query url.Values, ok bool) {
+	e := p.realm.Endpoints[name]
+	switch {
+	case isRead(c.Req):
+		query = QueryOf(c.Req)
+		return query, query != nil
+	case status == http.StatusOK || e == nil || e.Form == nil:
+		return nil, false
+	}
+	query = url.Values{}
+	if c.Next != "" {
+		query.Set(sign.ParamNext, c.Next)
+	}
+	if d.Form == nil {
+		return query, true
+	}
+	for _, h := range d.Form.Hidden {
+		if e.Mailed.Purpose != "" || h.Name == sign.ParamInvitation {
+			query.Set(h.Name, h.Value)
+		}
+	}
+	return query, true
+}
 
 // PageError is one thing that is wrong. Field is the id of the input that it is
 // about, or empty.
@@ -273,6 +338,7 @@ func FactOf(l *text.Locale, f *field.Field, value any) PageFact {
 		fact.Time = moment
 	} else {
 		fact.Value = factText(l, f.Kind, value)
+		fact.Value = cmp.Or(f.Called[fact.Value], fact.Value)
 	}
 	return fact
 }
@@ -346,4 +412,16 @@ func fieldError(l *text.Locale, label, wrong string) string {
 		id = "page.question_error"
 	}
 	return l.Text(text.Say(id, text.Params{"field": label, "error": wrong}))
+}
+
+// languageField offers the languages, each by its own name.
+func (ff *FormField) languageField(f *field.Field) {
+	if f.Extra {
+		ff.addedField(f)
+		return
+	}
+	ff.kind, ff.options, ff.Hint = kindInputSelect, []formOption{{"", text.Say("value.browser_language")}}, text.Say("hint.language")
+	for _, tag := range f.Choices {
+		ff.options = append(ff.options, formOption{tag, text.Phrase{Words: f.Called[tag]}})
+	}
 }

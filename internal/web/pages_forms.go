@@ -334,7 +334,7 @@ var fieldLabels = map[string]text.Phrase{
 	field.Username: text.Say("field.username"), field.Email: text.Say("field.email"),
 	field.FirstName: text.Say("field.first_name"), field.LastName: text.Say("field.last_name"),
 	field.IsActive: text.Say("field.is_active"), field.IsStaff: text.Say("field.is_staff"), field.Groups: text.Say("field.groups"),
-	field.DateJoined: text.Say("field.date_joined"), field.LastLogin: text.Say("field.last_login"),
+	field.DateJoined: text.Say("field.date_joined"), field.LastLogin: text.Say("field.last_login"), field.Language: text.Say("field.language"),
 }
 
 // ProfileField is the input of a field of an account.
@@ -350,6 +350,8 @@ func ProfileField(f *field.Field, required bool) FormField {
 		out.Autocomplete = "given-name"
 	case field.LastName:
 		out.Autocomplete = "family-name"
+	case field.Language:
+		out.languageField(f)
 	default:
 		out.addedField(f)
 	}

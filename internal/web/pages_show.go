@@ -436,7 +436,7 @@ func (p *pages) done(w http.ResponseWriter, c *Call, e *Endpoint, rep *Reply) {
 // refusal shows an error that belongs to no form. who may be nil.
 func (p *pages) refusal(w http.ResponseWriter, req *http.Request, who *session.Principal, e *refusal.Error, next string) {
 	status := p.realm.errorHeaders(w, req, e)
-	l := p.realm.Language(req)
+	l := p.realm.languageOf(req, who)
 	title, known := errorTitles[status]
 	if !known {
 		title = text.Say("page.error.other")

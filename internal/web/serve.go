@@ -15,7 +15,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
-	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/device"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -141,6 +140,10 @@ type Reply struct {
 	SignedUp bool
 	// User is the account that acted or was acted on, for the log.
 	User *store.User
+	// Language is kept by a browser that has chosen another, or any with KeepLanguage; nil: it
+	// keeps what it has. "" takes it away.
+	Language     *string
+	KeepLanguage bool
 	// SeeOther is where a browser goes next; "": to a page that tells the detail. Note names
 	// the page there that tells it all the same; "": none does.
 	SeeOther, Note string
@@ -316,6 +319,7 @@ func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html
 		return
 	}
 	c.nameCaller()
+	req = c.Req
 	switch {
 	case page:
 		r.Pages.get(w, c, e)
@@ -368,15 +372,6 @@ func (r *Realm) NewCall(req *http.Request) (*Call, error) {
 
 // Foreign reports whether a request comes from a page that may not send it.
 func (r *Realm) Foreign(req *http.Request) bool { return r.Origins.foreign(req) }
-
-// nameCaller says for the record who the acts of the request are done for.
-func (c *Call) nameCaller() {
-	who := audit.Caller{Address: c.Client.Address, Agent: c.Client.UserAgent}
-	if c.Who != nil {
-		who.Actor = c.Who.User.ID.String()
-	}
-	c.Req = c.Req.WithContext(audit.WithCaller(c.Req.Context(), who))
-}
 
 // finish does the act, writes its log line and answers.
 func (r *Realm) finish(w http.ResponseWriter, c *Call, e *Endpoint, html bool) {
@@ -441,6 +436,7 @@ func (r *Realm) keepCookies(w http.ResponseWriter, c *Call, rep *Reply, err erro
 	if rep != nil && rep.SignedUp {
 		r.markSignUp(w, c, rep.User)
 	}
+	r.keepChosen(w, c, rep)
 	if rep != nil {
 		for _, cookie := range rep.Kept {
 			http.SetCookie(w, cookie)

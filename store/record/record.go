@@ -100,6 +100,8 @@ type briefRecord struct {
 	LeavesBy *int64          `cbor:"41,keyasint,omitempty"` // unix seconds
 	Programs []programRecord `cbor:"43,keyasint,omitempty"`
 	Linked   []linkedRecord  `cbor:"50,keyasint,omitempty"`
+	Language string          `cbor:"52,keyasint,omitempty"`
+	Browser  string          `cbor:"53,keyasint,omitempty"`
 	emailsRecord
 }
 
@@ -202,7 +204,7 @@ func EncodeUser(u *store.User, keys []store.Key) ([]byte, error) {
 		WaitingFrom: UnixSeconds(u.WaitingFrom), WaitingSince: UnixSeconds(u.WaitingSince),
 		AwaitsApproval: u.AwaitsApproval, Reason: u.Reason, Terms: u.Terms, TermsAt: UnixSeconds(u.TermsAt),
 		PasswordSince: UnixSeconds(u.PasswordSince),
-		LeavesAt:      UnixSeconds(u.LeavesAt), LeavesBy: UnixSeconds(u.LeavesBy),
+		LeavesAt:      UnixSeconds(u.LeavesAt), LeavesBy: UnixSeconds(u.LeavesBy), Language: u.Language, Browser: u.BrowserLanguage,
 	}}
 	for _, p := range u.FormerPasswords {
 		r.Passwords = append(r.Passwords, passwordRecord{Hash: ToShorthand(p.Hash), Since: UnixSeconds(p.Since), Until: p.Until.Unix()})
@@ -332,7 +334,7 @@ func (r *briefRecord) user(id uuid.UUID) (*store.User, []store.Key, error) {
 		EmailPending: r.Flags&flagEmailPending != 0, WaitingFrom: fromUnixSeconds(r.WaitingFrom), WaitingSince: fromUnixSeconds(r.WaitingSince),
 		AwaitsApproval: r.AwaitsApproval, Reason: r.Reason, Terms: r.Terms, TermsAt: fromUnixSeconds(r.TermsAt),
 		PasswordSince: fromUnixSeconds(r.PasswordSince),
-		LeavesAt:      fromUnixSeconds(r.LeavesAt), LeavesBy: fromUnixSeconds(r.LeavesBy),
+		LeavesAt:      fromUnixSeconds(r.LeavesAt), LeavesBy: fromUnixSeconds(r.LeavesBy), Language: r.Language, BrowserLanguage: r.Browser,
 	}
 	for _, p := range r.Passwords {
 		u.FormerPasswords = append(u.FormerPasswords, store.FormerPassword{Hash: FromShorthand(p.Hash), Since: fromUnixSeconds(p.Since), Until: time.Unix(p.Until, 0).UTC()})

@@ -41,6 +41,7 @@ func fullUser() *store.User {
 		FurtherEmails: []string{"Work@example.org", "third@example.org"},
 		AskedEmails:   []store.AskedEmail{{Email: "asked@example.org", Serial: 7, At: now, Generation: 2}, {Email: "zwei@example.org"}},
 		EmailsAsked:   9,
+		Language:      "pt-BR", BrowserLanguage: "de",
 		Factors: []store.Factor{
 			{ID: uuid.Must(uuid.NewV7()), Type: store.FactorTOTP, Name: "Mein Telefon", Created: now, LastUsed: now.Add(time.Minute), Secret: []byte{0, 1, 2}, LastStep: 1 << 40, EmailChanges: 3},
 			{

@@ -249,7 +249,7 @@ func renamed(err error, from, to string) error {
 // editable are the fields that edit sets: not those that have an act of their own.
 func (c *Call) editable() (fields []*field.Field) {
 	for _, f := range c.Policy.Fields.All {
-		if f.Extra || f.Name == field.FirstName || f.Name == field.LastName {
+		if f.OwnerSets() {
 			fields = append(fields, f)
 		}
 	}
@@ -448,7 +448,7 @@ func (a *Act) form(c *Call, u *store.User, address string) Form {
 func extraInputs(fields *field.Set) (list []web.InputDoc) {
 	var editable []*field.Field
 	for _, f := range fields.All {
-		if f.Extra || f.Name == field.FirstName || f.Name == field.LastName {
+		if f.OwnerSets() {
 			editable = append(editable, f)
 		}
 	}

@@ -87,5 +87,9 @@ func actProfile(c *web.Call) (*web.Reply, error) {
 			return nil, err
 		}
 	}
-	return &web.Reply{Status: http.StatusOK, Profile: c.Profile(u), User: u, Detail: text.Say("detail.profile_saved")}, nil
+	rep := &web.Reply{Status: http.StatusOK, Profile: c.Profile(u), User: u, Detail: text.Say("detail.profile_saved")}
+	if u.Language != c.Who.User.Language {
+		rep.Language = &u.Language
+	}
+	return rep, nil
 }

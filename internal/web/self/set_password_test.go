@@ -47,7 +47,9 @@ func TestSetPasswordByTheOwnersLink(t *testing.T) {
 
 // A profile in which nothing can be changed has no button, and says all the same.
 func TestProfileWithNothingToChange(t *testing.T) {
-	s := sitetest.New(t, func(s *registration.Settings) { s.User.PublicFields = []string{"id", "email"} })
+	s := sitetest.New(t, func(s *registration.Settings) {
+		s.User.PublicFields, s.User.HiddenFields = []string{"id", "email"}, []string{"language"}
+	})
 	s.Member("ada")
 	page := s.SignedIn("ada").LikeBrowser().Get("/accounts/profile/").Text
 	require.Contains(t, page, "ada@example.org")
