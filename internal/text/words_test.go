@@ -62,6 +62,7 @@ var worked = []string{
 	"pl",
 	"en",
 	"id",
+	"es",
 }
 
 var placeholder = regexp.MustCompile(`\{[a-z_]+\}`)
