@@ -63,6 +63,7 @@ var worked = []string{
 	"en",
 	"id",
 	"es",
+	"pt-BR",
 }
 
 var placeholder = regexp.MustCompile(`\{[a-z_]+\}`)
