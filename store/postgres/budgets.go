@@ -263,8 +263,9 @@ const sweptAtOnce = 10_000
 // SweepBudgets implements store.Store. What somebody spends of just now stays, and two nodes
 // that sweep at the same time leave each other's rows alone.
 func (s *Store) SweepBudgets(ctx context.Context, now time.Time, keep int) (removed int, err error) {
-	const these = `DELETE FROM ~budgets WHERE realm = $1 AND (name, key) IN (SELECT name, key FROM ~budgets WHERE realm = $1 AND whole <= `
-	const atOnce = ` ORDER BY whole LIMIT $3 FOR UPDATE SKIP LOCKED)`
+	const these = `WITH these AS MATERIALIZED (SELECT name, key FROM ~budgets WHERE realm = $1 AND whole <= `
+	const atOnce = ` ORDER BY whole LIMIT $3 FOR UPDATE SKIP LOCKED)
+		DELETE FROM ~budgets b USING these WHERE b.realm = $1 AND b.name = these.name AND b.key = these.key`
 	for _, sweep := range []struct {
 		text string
 		arg  any

@@ -64,6 +64,33 @@ func TestSpendingWaitsForNoAct(t *testing.T) {
 	require.NoError(t, <-done)
 }
 
+// A flood of keys is swept in portions, and those that are spent most stay.
+func TestSweepOfAFlood(t *testing.T) {
+	server := pgtest.Start(t, "fsync=off")
+	s := openStore(t, openDB(t, server, ""), "default")
+	for i := range 25 {
+		var spends []store.BudgetSpend
+		for j := range 1000 {
+			s := store.BudgetSpend{Table: "t", Cost: time.Duration(i+1) * time.Hour, Room: 100 * time.Hour, Bound: 100 * time.Hour}
+			copy(s.Key[:], fmt.Sprint(i*1000+j))
+			spends = append(spends, s)
+		}
+		_, _, err := s.SpendBudgets(t.Context(), time.Time{}, spends)
+		require.NoError(t, err)
+	}
+	n, err := s.SweepBudgets(t.Context(), time.Time{}, 1000)
+	require.NoError(t, err)
+	require.Equal(t, 24_000, n)
+	require.NoError(t, s.View(t.Context(), func(tx store.Tx) error {
+		left, err := tx.Budgets(time.Now(), 9999)
+		require.Len(t, left, 1000)
+		for _, b := range left {
+			require.Greater(t, time.Until(b.Whole), 24*time.Hour)
+		}
+		return err
+	}))
+}
+
 // BenchmarkBudgets compares spending with what is least: a look for a value.
 func BenchmarkBudgets(b *testing.B) {
 	server := pgtest.Start(b)
