@@ -58,7 +58,7 @@ type Settings struct {
 
 	// The language for those who ask for none that there is, and for what a
 	// catalogue of the owner leaves out: one of `de`, `en`, `es`, `fr`, `id`,
-	// `pl`, `pt-BR`, or one with a file in `locales` of the templates folder.
+	// `pl`, `pt-BR`, `pt-PT`, `es-419`, or one with a file in `locales` of the templates folder.
 	// Default: `en`.
 	Language string `json:"language,omitempty"`
 

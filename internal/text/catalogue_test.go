@@ -41,12 +41,19 @@ func formsOf(tag language.Tag) map[plural.Form]bool {
 // TestCataloguesAgree: the same messages, placeholders and numbers in every
 // language, and the plural forms that the language has.
 func TestCataloguesAgree(t *testing.T) {
-	require.Equal(t, []string{"de", "en", "es", "fr", "id", "pl", "pt-BR"}, text.ShippedLanguages())
+	require.Equal(t, []string{"de", "en", "es", "es-419", "fr", "id", "pl", "pt-BR", "pt-PT"}, text.ShippedLanguages())
+	// These say what their parents say otherwise.
+	children := map[string]string{"es-419": "es", "pt-PT": "pt-BR"}
 	english := text.Shipped()[text.DefaultLanguage]
 	for name, c := range text.Shipped() {
 		forms := formsOf(language.MustParse(name))
 		for id, want := range english {
 			got := c[id]
+			if parent := text.Shipped()[children[name]]; parent != nil {
+				if got == nil {
+					continue
+				}
+			}
 			if got == nil {
 				t.Errorf("%s: %s is missing", name, id)
 				continue
@@ -222,7 +229,11 @@ func TestAcceptLanguage(t *testing.T) {
 		{"en-GB,en;q=0.9", "en", "en"},
 		{"pt", "pt-BR", "pt-BR"},
 		{"pt-br", "pt-BR", "pt-BR"},
-		{"es-419", "es", "es"},
+		{"es-419", "es-419", "es-419"},
+		{"es-MX", "es-419", "es-419"},
+		{"es-ES", "es", "es"},
+		{"pt-PT", "pt-PT", "pt-PT"},
+		{"pt-AO", "pt-PT", "pt-PT"},
 		{"fr-CA;q=0.5, pl;q=0.7", "pl", "pl"},
 		{"in", "id", "id"}, // the old code of Indonesian
 		{"nl, it;q=0.8", "en", "de"},
@@ -268,7 +279,7 @@ func TestOwnCatalogues(t *testing.T) {
 	_, err = text.NewLanguages(dir, "nl")
 	require.NoError(t, err)
 	_, err = text.NewLanguages(dir, "it")
-	require.ErrorContains(t, err, "de-AT, en, es, fr, id, nl, pl, pt-BR, or put it.json into locales")
+	require.ErrorContains(t, err, "de-AT, en, es, es-419, fr, id, nl, pl, pt-BR, pt-PT, or put it.json into locales")
 	_, err = text.NewLanguages(filepath.Join(dir, "nowhere"), "en")
 	require.NoError(t, err, "a missing folder is the templates' own error")
 }
@@ -337,11 +348,31 @@ func TestOwnNames(t *testing.T) {
 		got[in.Name] = in.Called
 	}
 	for name, want := range map[string]string{
-		"en": "English", "de": "Deutsch", "fr": "Français", "es": "Español", "pt-BR": "Português (Brasil)", "pl": "Polski", "id": "Bahasa Indonesia",
+		"en": "English", "de": "Deutsch", "fr": "Français", "es": "Español", "pt-BR": "Português (Brasil)", "pt-PT": "Português (Portugal)", "es-419": "Español (Latinoamérica)", "pl": "Polski", "id": "Bahasa Indonesia",
 		"ar": "العربية", "de-AT": "Deutsch (de-AT)", "de-CH": "Deutsch (Schweiz)", "tlh": "tlh", "nl": "Vlaams",
 	} {
 		require.Equal(t, want, got[name], name)
 	}
+}
+
+// TestChildren: what a small catalogue doesn't say, it says as the one that it rests on, which
+// is not always one by its tag.
+func TestChildren(t *testing.T) {
+	dir := sitetest.TemplatesFolder(t, map[string]string{"locales/pt-BR.json": `{"page.more": "Mais coisas"}`, "locales/pt-AO.json": `{"page.optional": "(se quiser)"}`})
+	l, err := text.NewLanguages(dir, "fr")
+	require.NoError(t, err)
+	require.Equal(t, []string{"es-419", "es"}, l.Named("es-419").Lineage)
+	require.Equal(t, []string{"pt-PT", "pt-BR"}, l.Named("pt-PT").Lineage)
+	require.Equal(t, []string{"pt-AO", "pt-PT", "pt-BR"}, l.Named("pt-AO").Lineage)
+	say := func(name, id string) string { return l.Named(name).Text(text.Say(id)) }
+	require.Equal(t, "Mais coisas", say("pt-PT", "page.more"))
+	require.Equal(t, "Mais coisas", say("pt-AO", "page.more"))
+	require.Equal(t, "Palavra-passe", say("pt-AO", "field.password"))
+	require.Equal(t, "(se quiser)", say("pt-AO", "page.optional"))
+	require.Equal(t, "Senha", say("pt-BR", "field.password"))
+	require.Equal(t, "¿No fuiste tú?", say("es-419", "mail.not_you"))
+	require.Equal(t, "¿No has sido tú?", say("es", "mail.not_you"))
+	require.Empty(t, l.Partial())
 }
 
 func TestOwnCataloguesWrong(t *testing.T) {

@@ -108,7 +108,7 @@ func TestLanguageAtSignUp(t *testing.T) {
 		"cat": {"th", "", nil, "en", "en "},
 		"dot": {"de", "?lang=fr", nil, "fr", "fr "},
 		"eva": {"", "?lang=pl", nil, "pl", "pl "},
-		"fay": {"de", "", "es-MX", "es", "es "},
+		"fay": {"de", "", "es-MX", "es-419", "es-419 "},
 		"gil": {"de", "", "", "de", " de"},
 	} {
 		b := speaking(s, c.accept)
@@ -153,6 +153,22 @@ func TestFollowingTheBrowser(t *testing.T) {
 	thief.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
 	signsIn(thief)
 	require.Equal(t, " de", languageOf(s, "ada"), "on a new device")
+}
+
+// TestLanguageByOwner: an owner sees and sets it, too.
+func TestLanguageByOwner(t *testing.T) {
+	s := sitetest.New(t)
+	says := func(tag string) field.Input { return field.Input{field.Language: {Kind: field.ValueText, Text: tag}} }
+	u, err := s.Accounts.Create(t.Context(), account.NewAccount{Username: "ada", Email: "ada@example.org", Fields: says("pt")})
+	require.NoError(t, err)
+	require.Equal(t, "pt-BR", u.Language)
+	require.NoError(t, s.Accounts.MailResetLink(t.Context(), u))
+	require.Equal(t, "pt-BR", s.Mail().Language)
+	u, err = s.Accounts.Administer(t.Context(), u.ID, account.AdminChange{Fields: says("pl")})
+	require.NoError(t, err)
+	require.Equal(t, "pl", u.Language)
+	_, err = s.Accounts.Administer(t.Context(), u.ID, account.AdminChange{Fields: says("th")})
+	require.ErrorContains(t, err, "invalid_choice")
 }
 
 // TestProfileLanguage: the person's choice, by the API.
