@@ -337,6 +337,9 @@ func (r *realm) checkOpen(server *caddyhttp.Server, way caddyhttp.Handler) {
 	}
 	check(r.settings.Register.Terms.Page, siting.GuardedTerms)
 	check(r.settings.Pages.Goodbye, siting.GuardedGoodbye)
+	for _, link := range r.settings.Pages.Links {
+		check(link.URL, siting.GuardedLink)
+	}
 	for _, f := range r.Options.Fields.Asked {
 		if f.Kind != field.KindBoolean {
 			continue

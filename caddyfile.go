@@ -122,7 +122,7 @@ func (p *parser) block(setting string, options map[string]option) error {
 		if !ok {
 			return p.Errf("%q is not a setting of %s; the settings are: %s", name, cmp.Or(setting, p.directive), strings.Join(sortedNames(options), ", "))
 		}
-		if p.seen[path] && path != "throttle" && path != "user.field" && path != "webhook" && path != "login.oidc" && path != "password.validator" { // one line each
+		if p.seen[path] && path != "throttle" && path != "user.field" && path != "webhook" && path != "login.oidc" && path != "password.validator" && path != "pages.link" { // one line each
 			return p.Errf("%s stands twice; keep one of them", path)
 		}
 		p.seen[path] = true

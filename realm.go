@@ -154,6 +154,7 @@ func (s *Settings) resolve() (*Settings, error) {
 	out.Pages.Favicon = replace("pages.favicon", s.Pages.Favicon)
 	out.Pages.Home = replace("pages.home", s.Pages.Home)
 	out.Pages.Goodbye = replace("pages.goodbye", s.Pages.Goodbye)
+	out.Pages.Links = resolvedLinks(s.Pages.Links, replace)
 	out.Pages.Stylesheet = replace("pages.stylesheet", s.Pages.Stylesheet)
 	out.Pages.Templates = replace("pages.templates", s.Pages.Templates)
 	out.Session.CookieDomain = replace("session.cookie_domain", s.Session.CookieDomain)

@@ -46,6 +46,7 @@ var spellings = map[string]string{
 	"throttle.profile.events": "throttle profile", "throttle.mail.events": "throttle mail", "throttle.all_mail.events": "throttle all_mail",
 	"throttle.login.window": "throttle login", "throttle.register.window": "throttle register", "throttle.reset.window": "throttle reset", "throttle.email.window": "throttle email",
 	"throttle.profile.window": "throttle profile", "throttle.mail.window": "throttle mail", "throttle.all_mail.window": "throttle all_mail",
+	"pages.links.label": "link", "pages.links.url": "link",
 	"webhooks.url": "webhook", "webhooks.secrets": "secret", "login.oidc.name": "<name>",
 	"user.fields.name": "<name>", "user.fields.type": "<type>",
 	"require_login groups": "group", "require_login source": "", "store bbolt path": "store bbolt", "store bbolt backup.folder": "folder", "mailer file directory": "mailer file", "mailer smtp address": "mailer smtp", "mailer smtp trusted_ca": "trusted_ca",

@@ -7,14 +7,19 @@ package registration
 import (
 	"fmt"
 	"path"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/palette"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 )
 
@@ -50,6 +55,8 @@ type PagesSettings struct {
 	// Where a browser goes after a sign-out: a path on this site, or a URL. Placeholders are
 	// replaced when the configuration loads. Default: a page that says so, with the way back.
 	Goodbye string `json:"goodbye,omitempty"`
+	// What stands at the foot of every page, in this order. Default: nothing.
+	Links []LinkSettings `json:"links,omitempty"`
 	// A CSS file, at most 256 KiB, that pages load after the built-in style
 	// sheet: it mostly sets the custom properties (colours, shapes) at the
 	// top of that. Placeholders are replaced when the configuration loads.
@@ -59,6 +66,85 @@ type PagesSettings struct {
 	// (`layout.html`, `form.html`, …). Placeholders are replaced when the
 	// configuration loads. Default: the folder `pages` in `templates`.
 	Templates string `json:"templates,omitempty"`
+}
+
+// LinkSettings is a link at the foot of every page: to help, what becomes of the data, who
+// runs the site.
+type LinkSettings struct {
+	// What it says: `help`, `privacy` or `imprint`, which the reader sees in his language, or
+	// words of your own, which are the same in all.
+	Label string `json:"label,omitempty"`
+	// Where it leads: a path on this site, a URL, or an e-mail address. Placeholders are
+	// replaced when the configuration loads.
+	URL string `json:"url,omitempty"`
+}
+
+// Bounds of the links at the foot of a page.
+const (
+	maxLinks     = 12
+	maxLinkLabel = 100 // bytes
+)
+
+// linkLabels are those that the pages have in all languages.
+var linkLabels = map[string]text.Phrase{
+	"help": text.Say("link.help"), "privacy": text.Say("link.privacy"), "imprint": text.Say("link.imprint"),
+}
+
+// resolvedLinks are the links with their placeholders filled in, and hosts in ASCII.
+func resolvedLinks(links []LinkSettings, replace func(setting, value string) string) []LinkSettings {
+	links = slices.Clone(links)
+	for i := range links {
+		links[i].URL = hostname.URL(replace("pages.links.url", links[i].URL))
+	}
+	return links
+}
+
+// links are the links as pages have them.
+func (p *PagesSettings) links(o *web.Options) (out []web.SiteLink) {
+	for _, l := range p.Links {
+		link := web.SiteLink{Href: o.OnSite(l.URL), Label: text.Phrase{Words: l.Label}}
+		if !strings.HasPrefix(l.URL, "/") {
+			link.Href = mailtoOrURL(l.URL)
+		}
+		if known, ok := linkLabels[l.Label]; ok {
+			link.Label = known
+		}
+		out = append(out, link)
+	}
+	return out
+}
+
+func (s *Settings) checkSiteLinks(bad badFunc) {
+	if len(s.Pages.Links) > maxLinks {
+		bad("pages.links", "there are more than %d; lead to a page that has the others", maxLinks)
+	}
+	for _, l := range s.Pages.Links {
+		if strings.TrimSpace(l.Label) == "" || len(l.Label) > maxLinkLabel || strings.ContainsFunc(l.Label, unicode.IsControl) {
+			bad("pages.links.label", "%q is no line of up to %d bytes; write for example: link privacy /privacy/", l.Label, maxLinkLabel)
+		}
+		switch {
+		case hasPlaceholder(l.URL):
+		case strings.HasPrefix(l.URL, "/") && web.IsSitePath(l.URL), field.MeansAddress(l.URL):
+		case strings.Contains(l.URL, "://"):
+			if err := checkHTTPURL(l.URL, true); err != nil {
+				bad("pages.links.url", "%v, or a path on this site, or an e-mail address", err)
+			}
+		default:
+			bad("pages.links.url", "%q is no path on this site, no URL and no e-mail address; write for example: link privacy /privacy/", l.URL)
+		}
+	}
+}
+
+// linkOption reads `link privacy /privacy/`.
+func linkOption(to *[]LinkSettings) option {
+	return func(p *parser, name string) error {
+		args := p.RemainingArgs()
+		if len(args) != 2 {
+			return p.Errf("%s takes what the link says and where it leads; write for example: link privacy /privacy/", name)
+		}
+		*to = append(*to, LinkSettings{args[0], args[1]})
+		return nil
+	}
 }
 
 // RedirectSettings is redirect mode: the act behind a mailed link is done as
@@ -103,6 +189,7 @@ func (s *Settings) checkPages(bad badFunc) {
 	if p.Stylesheet != "" && !hasPlaceholder(p.Stylesheet) && !strings.EqualFold(path.Ext(p.Stylesheet), ".css") {
 		bad("pages.stylesheet", "%q is no style sheet; name a .css file", p.Stylesheet)
 	}
+	s.checkSiteLinks(bad)
 	s.checkWaysOn(bad)
 	s.checkRedirects(bad)
 }
@@ -206,6 +293,7 @@ func pagesOption(to *PagesSettings) option {
 		"favicon":    textOption(&to.Favicon, "/etc/caddy/favicon.ico"),
 		"home":       textOption(&to.Home, "/members/"),
 		"goodbye":    textOption(&to.Goodbye, "/goodbye/"),
+		"link":       linkOption(&to.Links),
 		"accent":     textOption(&to.Accent, "7a1f5c"),
 		"stylesheet": textOption(&to.Stylesheet, "/etc/caddy/brand.css"),
 		"templates":  textOption(&to.Templates, "/etc/caddy/pages"),
@@ -222,7 +310,7 @@ func pagesOption(to *PagesSettings) option {
 		if err := lines(p, name); err != nil {
 			return err
 		}
-		if *to == (PagesSettings{}) {
+		if reflect.DeepEqual(*to, PagesSettings{}) {
 			return p.Err(usage)
 		}
 		return nil

@@ -153,6 +153,7 @@ func (s *Settings) webOptions() *web.Options {
 	o.Pages.Off, o.Pages.Title, o.Pages.Logo, o.Pages.Stylesheet = s.Pages.Off, s.Pages.Title, s.Pages.Logo, s.Pages.Stylesheet
 	o.Pages.LogoDark, o.Pages.Favicon = s.Pages.LogoDark, s.Pages.Favicon
 	o.Pages.Home, o.Pages.Goodbye = o.OnSite(s.Pages.Home), o.OnSite(s.Pages.Goodbye)
+	o.Pages.Links = s.Pages.links(o)
 	o.Pages.Accent, _ = s.Pages.accent() // was checked
 	o.Pages.Folder, o.Pages.FolderNamed = s.pageFolder(), s.Pages.Templates != ""
 	return o
@@ -185,11 +186,14 @@ func domains(list []string) (out []string) {
 }
 
 // contact is where the link to whom people can ask leads.
-func (s *RegisterSettings) contact() string {
-	if s.Contact == "" || strings.Contains(s.Contact, "://") {
-		return s.Contact
+func (s *RegisterSettings) contact() string { return mailtoOrURL(s.Contact) }
+
+// mailtoOrURL is where a link leads that is an e-mail address or a URL.
+func mailtoOrURL(to string) string {
+	if to == "" || strings.Contains(to, "://") {
+		return to
 	}
-	return "mailto:" + url.PathEscape(s.Contact)
+	return "mailto:" + url.PathEscape(to)
 }
 
 func (s *JWTSettings) policy() session.TokenPolicy {

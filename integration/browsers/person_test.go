@@ -77,14 +77,14 @@ type personWalk struct {
 	s *served.Server
 }
 
-// look checks the page in half of the ways: the style sheet is that of TestEveryPage.
+// look checks the page in some of the ways: the style sheet is that of TestEveryPage.
 func (w personWalk) look(name string) {
 	w.T.Helper()
 	if w.KeepsShots {
 		w.checkIn(name, []view{{1280, "dark"}, {1280, "light"}})
 		return
 	}
-	w.checkIn(name, views[:2])
+	w.checkIn(name, views[:3])
 }
 
 // follows follows a link of the page's main part to a page of ours.

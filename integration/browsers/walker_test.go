@@ -71,9 +71,28 @@ type view struct {
 	scheme string
 }
 
-// views are the ways in which each page is looked at. 320 is a small phone, and a
-// window of 640 at 200 %.
-var views = []view{{320, "light"}, {1280, "dark"}, {1280, "light"}, {320, "dark"}}
+// forced is the scheme of who has chosen colours of his own.
+const forced = "forced"
+
+// views are the ways in which each page is looked at. 320 by 256 is a small phone on its side,
+// and a window of 1280 by 1024 at 400 %.
+var views = []view{{320, "light"}, {1280, "dark"}, {1280, forced}, {1280, "light"}, {320, "dark"}}
+
+// show has the browser look at its page in one of the ways.
+func (w *walker) show(v view) {
+	w.T.Helper()
+	height := int64(800)
+	if v.width == 320 {
+		height = 256
+	}
+	w.Do(chromedp.EmulateViewport(v.width, height))
+	features := []*emulation.MediaFeature{{Name: "forced-colors", Value: "none"}, {Name: "prefers-color-scheme", Value: v.scheme}}
+	if v.scheme == forced {
+		features = []*emulation.MediaFeature{{Name: "forced-colors", Value: "active"}, {Name: "prefers-color-scheme", Value: "light"}}
+	}
+	_, err := chromedp.Call(w.Ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features})
+	require.NoError(w.T, err)
+}
 
 // axeRun returns what axe-core finds, one line a violation.
 const axeRun = `axe.run(document, {preload: false, resultTypes: ["violations"]}).then(r => r.violations.map(v =>
@@ -97,17 +116,14 @@ func (w *walker) checkIn(name string, views []view) {
 	}
 	w.Do(chromedp.Evaluate[chromedp.Void](w.axe))
 	for _, view := range views {
-		w.Do(chromedp.EmulateViewport(view.width, 800))
-		_, err := chromedp.Call(w.Ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-			Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: view.scheme}},
-		})
-		require.NoError(w.T, err)
+		w.show(view)
 		require.LessOrEqual(w.T, served.Evaluate[int64](w.Browser, `document.documentElement.scrollWidth`), view.width, "%s scrolls sideways at %d", name, view.width)
 		if w.KeepsShots {
 			shot := served.Ask(w.Browser, chromedp.FullScreenshot(100))
 			file := filepath.Join(w.Shots, fmt.Sprintf("%s-%d-%s.png", name, view.width, view.scheme))
 			require.NoError(w.T, os.WriteFile(file, shot, 0o600))
 		}
+		require.Empty(w.T, served.Evaluate[string](w.Browser, seen), "%s at %d, %s", name, view.width, view.scheme)
 		require.Empty(w.T, served.Ask(w.Browser, chromedp.Evaluate[string](axeRun, chromedp.EvalAwaitPromise)), "%s at %d, %s", name, view.width, view.scheme)
 	}
 }

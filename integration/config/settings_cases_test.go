@@ -600,9 +600,10 @@ var settingCases = []settingCase{
 			templates [[dir]]/pages
 			home /members/
 			goodbye /accounts/send-reset-password-link/
+			link privacy /privacy-of-members/
 		}`, func(t *testing.T, with, plain *place) {
 		page := with.browser().Get("/accounts/login/").Text
-		for _, want := range []string{"The Garden Club", "logo.svg", "logo-dark.svg", "favicon.ico", "brand.css", "own layout"} {
+		for _, want := range []string{"The Garden Club", "logo.svg", "logo-dark.svg", "favicon.ico", "brand.css", "own layout", "/privacy-of-members/"} {
 			require.Contains(t, page, want)
 			require.NotContains(t, plain.browser().Get("/accounts/login/").Text, want)
 		}

@@ -1,5 +1,5 @@
 // terms_test.go: a guard in front of a page that has to be open, that of the terms or of goodbye
-// or one that a label leads to, is told when Caddy starts.
+// or one that a label or a link at the foot leads to, is told when Caddy starts.
 
 package guarded_test
 
@@ -76,6 +76,7 @@ http://127.0.0.1:[[port]] {
 		}
 		pages {
 			goodbye /bye.html
+			link help /help.html
 		}
 	}
 	` + guard + `
@@ -87,7 +88,9 @@ http://127.0.0.1:[[port]] {
 	s := served.Run(t, site("require_login"))
 	s.Logged(0, "Caddyfile:", label, "@members not path /news.html")
 	s.Logged(0, "Caddyfile:", goodbye, "@members not path /bye.html")
-	s = served.Run(t, site("@members not path /news.html /bye.html\n\trequire_login @members"))
+	s.Logged(0, "Caddyfile:", "guards /help.html, to which a link at the foot of the pages leads", "@members not path /help.html")
+	s = served.Run(t, site("@members not path /news.html /bye.html /help.html\n\trequire_login @members"))
 	require.NotContains(t, s.Log.Since(0), label)
 	require.NotContains(t, s.Log.Since(0), goodbye)
+	require.NotContains(t, s.Log.Since(0), "at the foot")
 }

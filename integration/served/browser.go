@@ -131,6 +131,9 @@ func (b *Browser) Press(selector string) int {
 
 func (b *Browser) Fill(name, value string) {
 	b.T.Helper()
+	if Evaluate[bool](b, `(i => !!i && !!i.closest("[hidden]"))(document.querySelector('input[name="`+name+`"]'))`) {
+		return // the second time of a password that can be shown; the page's script fills it in
+	}
 	input := chromedp.CSS(`input[name="` + name + `"]`)
 	b.Do(chromedp.Clear(input), chromedp.SendKeys(input, value))
 }

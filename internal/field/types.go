@@ -171,15 +171,15 @@ func (f *Field) Read(v Value, required bool) (any, *refusal.FieldError) {
 	if code != "" {
 		return wrong(code)
 	}
-	if code, params := f.Beyond(parsed); code != "" {
+	if code, params := f.beyond(parsed); code != "" {
 		return wrong(code, params)
 	}
 	return parsed, nil
 }
 
-// Beyond says which bound of the field a value of its kind breaks, with the
+// beyond says which bound of the field a value of its kind breaks, with the
 // parameters of the message; "" if it keeps them all.
-func (f *Field) Beyond(parsed any) (refusal.Code, text.Params) {
+func (f *Field) beyond(parsed any) (refusal.Code, text.Params) {
 	if s, ok := parsed.(string); ok && f.Kind.Textual() {
 		switch n := utf8.RuneCountInString(s); { // an e-mail's domain may have grown
 		case n > f.MaxLength, f.Unique && len(f.KeyOf(s)) > MaxKeyText: // a store's index takes no more

@@ -98,6 +98,9 @@ func (d MailData) Step(id string) (string, error) {
 // Lang is the BCP 47 tag of the mail's language.
 func (d MailData) Lang() string { return d.Loc.Name }
 
+// Dir is the direction of its script: ltr or rtl.
+func (d MailData) Dir() string { return d.Loc.Dir }
+
 // MailUser is what a mail template can mention of an account. Until the address
 // that is written to is confirmed for it, a stranger may have made the account:
 // then names and added texts are empty (names.go).
@@ -222,9 +225,9 @@ func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error)
 
 // oneLine is a subject: one line, whatever a name contains that an older version
 // has stored, without control characters and what turns the direction of the rest.
-func oneLine(text string) string {
-	return strings.Join(strings.FieldsFunc(text, func(r rune) bool {
-		return unicode.IsSpace(r) && !noBreak(r) || unicode.IsControl(r) || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+func oneLine(subject string) string {
+	return strings.Join(strings.FieldsFunc(text.KeepIsolates(subject), func(r rune) bool {
+		return unicode.IsSpace(r) && !noBreak(r) || unicode.IsControl(r) || r == 0x2028 || r == 0x2029
 	}), " ")
 }
 
@@ -234,6 +237,8 @@ func noBreak(r rune) bool { return r == '\u00a0' || r == '\u202f' }
 
 func (t mailTemplate) Render(data MailData) (subject, text, html string, err error) {
 	var out bytes.Buffer
+	inHTML := data
+	data.Loc = data.Loc.Plain()
 	if err = t.subject.Execute(&out, data); err != nil {
 		return
 	}
@@ -247,7 +252,7 @@ func (t mailTemplate) Render(data MailData) (subject, text, html string, err err
 	}
 	if t.html != nil {
 		out.Reset()
-		if err = t.html.Execute(&out, data); err != nil {
+		if err = t.html.Execute(&out, inHTML); err != nil {
 			return
 		}
 		html = out.String()

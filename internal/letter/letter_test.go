@@ -113,7 +113,7 @@ func TestMailLanguage(t *testing.T) {
 	require.Equal(t, "pl", m.Language)
 	require.Equal(t, "Potwierdź konto w witrynie example.com", m.Subject)
 	require.Contains(t, m.Text, "Link działa przez 7 dni.")
-	require.Contains(t, m.HTML, `<html lang="pl">`)
+	require.Contains(t, m.HTML, `<html lang="pl" dir="ltr">`)
 	file, err := m.Render()
 	require.NoError(t, err)
 	require.Contains(t, string(file.Content), "Content-Language: pl\r\n")

@@ -14,7 +14,8 @@ import (
 	"os"
 	"strings"
 	"unicode"
-	"unicode/utf8"
+
+	"golang.org/x/text/width"
 
 	"github.com/seed-928992b0/caddy-registration/internal/palette"
 	"github.com/seed-928992b0/caddy-registration/mail"
@@ -101,23 +102,73 @@ func (l *logo) in(m *store.Mail, html string) []mail.Image {
 	return []mail.Image{{ID: l.id(m), Name: "logo." + l.format, Type: "image/" + l.format, Content: l.content}}
 }
 
-// wrap breaks a text at 72 columns, as plain-text mail is read, and at no space that forbids it.
+// columns is how many a plain-text mail has.
+const columns = 72
+
+// wrap breaks a text at 72 columns, as plain-text mail is read: at its spaces, but none
+// that forbids it, and where Chinese and Japanese have none, between their characters.
 func wrap(text string) string {
 	var out strings.Builder
 	column := 0
 	for i, word := range strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) && !noBreak(r) }) {
-		width := utf8.RuneCountInString(word)
-		switch {
-		case i == 0:
-		case column+1+width > 72:
-			out.WriteByte('\n')
-			column = 0
-		default:
-			out.WriteByte(' ')
-			column++
+		for j, piece := range unspaced(word) {
+			gap := 0
+			if i > 0 && j == 0 {
+				gap = 1
+			}
+			wide := widthOf(piece)
+			switch {
+			case i+j == 0:
+			case column+gap+wide > columns:
+				out.WriteByte('\n')
+				column, gap = 0, 0
+			case gap > 0:
+				out.WriteByte(' ')
+			}
+			out.WriteString(piece)
+			column += gap + wide
 		}
-		out.WriteString(word)
-		column += width
 	}
 	return out.String()
+}
+
+// widthOf is how many columns a text takes: two for each character that is as wide as high.
+func widthOf(text string) (n int) {
+	for _, r := range text {
+		switch {
+		case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf): // on or between the others
+		case width.LookupRune(r).Kind() == width.EastAsianWide, width.LookupRune(r).Kind() == width.EastAsianFullwidth:
+			n += 2
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+// unspaced are the pieces of a word between which a line may end.
+func unspaced(word string) (pieces []string) {
+	begin, before := 0, rune(-1)
+	for i, r := range word {
+		if i > 0 && (isUnspaced(before) || isUnspaced(r)) && !keepsNext(before) && !keepsLast(r) {
+			pieces = append(pieces, word[begin:i])
+			begin = i
+		}
+		before = r
+	}
+	return append(pieces, word[begin:])
+}
+
+// isUnspaced reports a character of a script that has no spaces between words.
+func isUnspaced(r rune) bool {
+	return unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana) || r >= 0x3000 && r <= 0x303f || r >= 0xff00 && r <= 0xffef
+}
+
+// keepsNext reports what no line ends with; keepsLast, what none begins with.
+func keepsNext(r rune) bool {
+	return noBreak(r) || unicode.In(r, unicode.Ps, unicode.Pi, unicode.Cf)
+}
+
+func keepsLast(r rune) bool {
+	return noBreak(r) || unicode.In(r, unicode.Pe, unicode.Pf, unicode.Po, unicode.Mn, unicode.Cf) || strings.ContainsRune("ーぁぃぅぇぉっゃゅょゎゕゖァィゥェォッャュョヮヵヶ々〻〜", r)
 }

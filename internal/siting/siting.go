@@ -51,6 +51,7 @@ const (
 	codeTerms   = "terms_guarded"
 	codeLabel   = "label_guarded"
 	codeGoodbye = "goodbye_guarded"
+	codeLink    = "link_guarded"
 	codeAsked   = "authz_proxies"
 )
 
@@ -144,6 +145,16 @@ func GuardedGoodbye(realm, source, page string) Warning {
 	return Warning{
 		codeGoodbye, realm,
 		fmt.Sprintf("%s: require_login guards %s, the page of goodbye: who signs out is asked to sign in again, and nothing says that he is out", source, page),
+		leaveOut(page),
+	}
+}
+
+// GuardedLink is the warning of a page that a link at the foot of all pages leads to, and that
+// nobody can read who is not signed in.
+func GuardedLink(realm, source, page string) Warning {
+	return Warning{
+		codeLink, realm,
+		fmt.Sprintf("%s: require_login guards %s, to which a link at the foot of the pages leads: who isn't signed in can't read it", source, page),
 		leaveOut(page),
 	}
 }

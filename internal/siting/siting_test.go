@@ -76,7 +76,7 @@ func TestTheLineOfBaseURL(t *testing.T) {
 		require.Len(t, got, 1)
 		require.Contains(t, got[0].Mend, want+". Ignore this if")
 	}
-	for _, w := range []Warning{ChosenAddress("default"), UnnamedProxy("default"), GuardedTerms("default", "Caddyfile:9", "/terms.html"), GuardedLabel("default", "Caddyfile:9", "/news.html", "news"), GuardedGoodbye("default", "Caddyfile:9", "/bye.html"), Blind("default", "Caddyfile:9", "a.example", "https://example.com")} {
+	for _, w := range []Warning{ChosenAddress("default"), UnnamedProxy("default"), GuardedTerms("default", "Caddyfile:9", "/terms.html"), GuardedLabel("default", "Caddyfile:9", "/news.html", "news"), GuardedGoodbye("default", "Caddyfile:9", "/bye.html"), GuardedLink("default", "Caddyfile:9", "/help/"), Blind("default", "Caddyfile:9", "a.example", "https://example.com")} {
 		require.Equal(t, "default", w.Realm)
 		require.Equal(t, w.Message+". "+w.Mend, w.String())
 	}

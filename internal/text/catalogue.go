@@ -122,7 +122,7 @@ func (c catalogue) check() error {
 		}
 		var allowed []string
 		if ok {
-			allowed = known.Placeholders()
+			allowed = append(known.Placeholders(), unsaid[id]...)
 		}
 		for _, name := range c[id].Placeholders() {
 			if !slices.Contains(allowed, name) {

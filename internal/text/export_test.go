@@ -3,3 +3,5 @@
 package text
 
 const LocalesFolder = localesFolder
+
+var DirectionOf = directionOf

@@ -71,7 +71,7 @@ func NewLanguages(folder, fallback string) (*Languages, error) {
 	tags := make([]language.Tag, len(names))
 	for i, name := range names {
 		tags[i] = language.MustParse(name)
-		known := &Locale{tag: tags[i], Name: name, Texts: catalogue{}, printer: textmessage.NewPrinter(tags[i]), Lineage: lineage(tags[i], catalogues)}
+		known := &Locale{tag: tags[i], Name: name, Dir: directionOf(tags[i]), Texts: catalogue{}, printer: textmessage.NewPrinter(tags[i]), Lineage: lineage(tags[i], catalogues)}
 		known.Called = called(name, known.Lineage, catalogues)
 		// What a catalogue does not say: de-AT says it as de, and then comes the fallback.
 		for _, from := range slices.Backward(append(slices.Clone(known.Lineage), fallback, DefaultLanguage)) {

@@ -67,15 +67,30 @@ var months = [...]string{
 // golang.org/x/text writes no dates; the order of their parts is a message.
 func OnDate(t time.Time) Phrase {
 	t = t.UTC()
+	hour, minute := digits{t.Hour(), 2}, digits{t.Minute(), 2}
 	return Say("date.time", Params{
-		"day": t.Day(), "month": Say(months[t.Month()-1]), "year": strconv.Itoa(t.Year()), "time": t.Format("15:04"),
+		"day": t.Day(), "month": Say(months[t.Month()-1]), "year": digits{t.Year(), 0}, "time": clock{hour, minute}, "hour": hour, "minute": minute,
 	})
 }
 
 // OnDay is a day, in UTC.
 func OnDay(t time.Time) Phrase {
 	t = t.UTC()
-	return Say("date.day", Params{"day": t.Day(), "month": Say(months[t.Month()-1]), "year": strconv.Itoa(t.Year())})
+	return Say("date.day", Params{"day": t.Day(), "month": Say(months[t.Month()-1]), "year": digits{t.Year(), 0}})
+}
+
+// unsaid are what a message can mention besides what it mentions in English: in other
+// languages a time is not always two numbers with a colon.
+var unsaid = map[string][]string{"date.time": {"hour", "minute"}}
+
+// digits is a number that is no count: in the digits of the language, at least so many.
+type digits struct{ n, least int }
+
+// clock is a time of the day, as {time} has it.
+type clock struct{ hour, minute digits }
+
+func (l *Locale) digits(d digits) string {
+	return l.printer.Sprint(number.Decimal(d.n, number.NoSeparator(), number.MinIntegerDigits(max(d.least, 1))))
 }
 
 // A messageText is one message in one language, taken apart when it is loaded.
@@ -91,6 +106,8 @@ type messageText struct {
 type Locale struct {
 	tag  language.Tag
 	Name string // the BCP 47 tag, as in lang and Content-Language
+	// Dir is LeftToRight or RightToLeft, as in dir.
+	Dir string
 	// Lineage has the tags of the catalogues that it rests on, the closest first:
 	// itself, then its parents. Mail templates are chosen by it.
 	Lineage []string
@@ -102,6 +119,7 @@ type Locale struct {
 	// Texts by id, what was missing filled in from the fallback.
 	Texts   catalogue
 	printer *textmessage.Printer
+	plain   bool // see Plain
 }
 
 // Text puts a phrase into words.
@@ -157,9 +175,13 @@ func (l *Locale) fill(t *messageText, params Params) string {
 		}
 		switch v := params[part].(type) {
 		case string:
-			out.WriteString(v)
+			out.WriteString(l.isolated(v, true))
 		case Phrase:
-			out.WriteString(l.Text(v))
+			out.WriteString(l.isolated(l.Text(v), false))
+		case digits:
+			out.WriteString(l.digits(v))
+		case clock:
+			out.WriteString(l.digits(v.hour) + ":" + l.digits(v.minute))
 		default:
 			if n, ok := wholeNumber(v); ok {
 				out.WriteString(l.printer.Sprint(number.Decimal(n)))

@@ -10,6 +10,7 @@ var (
 	SentCookie     = sentCookie
 	AcceptsHTML    = acceptsHTML
 	AcceptsProblem = acceptsProblem
+	FirstSentence  = firstSentence
 )
 
 const MaxMembers = maxMembers

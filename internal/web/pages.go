@@ -274,7 +274,7 @@ func readBuiltIn(name string) (string, error) {
 // samples are a page that has everything, and one that has nothing.
 func (p *pages) samples(name string) []PageData {
 	full := PageData{
-		Page: name, Title: "x", Text: []string{"x"}, Note: "x", SignedInAs: "x", Here: "x", Languages: []PageLanguage{{"x", "x", "x", true}, {}}, Errors: []PageError{{Field: "x", Text: "x"}, {Text: "x"}},
+		Page: name, Title: "x", Text: []string{"x"}, Note: "x", SignedInAs: "x", SiteLinks: []PageLink{{"x", "x"}}, Here: "x", Languages: []PageLanguage{{"x", "x", "x", true}, {}}, Errors: []PageError{{Field: "x", Text: "x"}, {Text: "x"}},
 		Facts: []PageFact{{"x", "x", ""}, {"x", "", "x"}}, Sessions: []PageSession{{ID: "x", UserAgent: "x", Device: "x", Current: true}, {}}, Action: &PageLink{"x", "x"}, Links: []PageLink{{"x", "x"}}, Heading: "x", Sections: []PageSection{{"x", "x", []string{"x"}, []PageFact{{"x", "x", ""}, {"x", "", "x"}}, []PageLink{{"y", "y"}}}, {}}, Brand: "x", Logo: "x", LogoDark: "x", Favicon: "x",
 		Factors: []PageFactor{{ID: "x", Created: "x", LastUsed: "x"}, {}}, Trusted: []PageTrusted{{ID: "x", Device: "x", Current: true}, {}}, Tokens: []PageToken{{ID: "x", Created: "x", LastUsed: "x", Expires: "x", Limits: "x"}, {}}, Emails: []PageEmail{{Email: "x", Shown: "x", Waits: true, Further: true, CanLead: true}, {}}, Picture: "x", Mailbox: &PageLink{"x", "x"}, App: &PageURL{"x", "x"}, Codes: []string{"x"}, Download: &PageURL{"x", "x"}, elsewhere: elsewhere{Providers: []PageProvider{{"x", "x", []PageHidden{{"x", "x"}}}, {}}, Linked: []PageLinked{{ID: "x", Created: "x", LastUsed: "x"}, {}}},
 		Form: &PageForm{Again: true, Username: "x", Hidden: []PageHidden{{"x", "x"}}, Passkey: &PagePasskey{Sudo: "x", Autofill: true, Needed: "x"}}, Script: "x",
@@ -283,7 +283,7 @@ func (p *pages) samples(name string) []PageData {
 	for _, kind := range []string{"text", "checkbox", "select", "textarea"} {
 		full.Form.Fields = append(full.Form.Fields, PageField{
 			Name: "x", Kind: kind, Value: "x", Checked: true, Options: []PageOption{{"x", "x", true}, {"y", "y", false}}, Autocomplete: "x", InputMode: "x",
-			MinLength: 1, MaxLength: 1, Min: "1", Max: "1", Step: "1", Required: true, Verbatim: true, Optional: "x", Hint: "x", Linked: []field.LabelPart{{Text: "x", Href: "x"}, {Text: "x"}}, Errors: []string{"x", "y"}, Reveal: &PageReveal{Digits: "x", Enough: "x"}, More: &PageLink{"x", "x"},
+			MinLength: 1, MaxLength: 1, Required: true, Verbatim: true, Optional: "x", Hint: "x", Linked: []field.LabelPart{{Text: "x", Href: "x"}, {Text: "x"}}, Errors: []string{"x", "y"}, Reveal: &PageReveal{Digits: "x", Enough: "x"}, More: &PageLink{"x", "x"},
 		}, PageField{Name: "y", Kind: kind})
 	}
 	full.loc = p.realm.Languages.Locales[0]
@@ -353,6 +353,9 @@ func (p *pages) Write(w http.ResponseWriter, c *Call, status int, d PageData) {
 	d.Style, d.Brand, d.Logo, d.LogoDark, d.Favicon, d.Script = p.style, p.brand, p.logo, p.logoDark, p.favicon, d.script(p)
 	if c.Who != nil {
 		d.SignedInAs = hostname.DisplayAddress(AccountName(c.Who.User))
+	}
+	for _, link := range p.realm.Options.Pages.Links {
+		d.SiteLinks = append(d.SiteLinks, PageLink{link.Href, c.Loc.Text(link.Label)})
 	}
 	d.settle()
 	p.offerLanguages(c, &d, status)

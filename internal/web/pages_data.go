@@ -41,6 +41,8 @@ type PageData struct {
 	Here      string
 	// SignedInAs is the name of who is signed in, or empty.
 	SignedInAs string
+	// SiteLinks stand at the foot of every page: help, privacy, imprint.
+	SiteLinks []PageLink
 	// Errors are all that is wrong with what was sent.
 	Errors []PageError
 	// Facts are fields of the account that the page shows and no input has.
@@ -91,6 +93,55 @@ func (d PageData) T(id string) (string, error) {
 	return d.loc.Message(id, text.Params{"title": d.Title})
 }
 
+// WindowTitle is what the page is called in the window and read out first, without the
+// site: where something went wrong or was done, it says so before the title.
+func (d PageData) WindowTitle() (string, error) {
+	switch {
+	case len(d.Errors) > 0:
+		return d.T("page.error_title")
+	case d.Note != "":
+		return firstSentence(d.Note) + " – " + d.Title, nil
+	}
+	return d.Title, nil
+}
+
+// firstSentence is that of a note, without its stop.
+func firstSentence(note string) string {
+	for i, r := range note {
+		if rest := note[i+utf8.RuneLen(r):]; strings.ContainsRune(fullWidthStops, r) || strings.ContainsRune(stops, r) && (rest == "" || rest[0] == ' ') {
+			return note[:i]
+		}
+	}
+	return note
+}
+
+// A sentence ends with one of stops before a space, or with one of fullWidthStops.
+const (
+	stops          = ".!?۔؟।"
+	fullWidthStops = "。!?"
+)
+
+// Unchecked reports whether a form with these inputs is sent as it is: the server says what
+// is wrong, in the page's language and all at once. A day that is half typed is the one thing
+// that only the browser knows of; it would send an empty one.
+func (PageData) Unchecked(fields []PageField) bool {
+	return !slices.ContainsFunc(fields, func(f PageField) bool { return f.Kind == kindInputDate })
+}
+
+// Ease leaves a browser that checks a form before it is sent nothing to check but the days.
+func Ease(fields []PageField) {
+	if (PageData{}).Unchecked(fields) {
+		return
+	}
+	for i := range fields {
+		f := &fields[i]
+		f.Eased, f.MinLength = true, 0
+		if f.Kind == kindInputEmail || f.Kind == kindInputURL {
+			f.Kind, f.InputMode = kindInputText, f.Kind
+		}
+	}
+}
+
 // Rest are the links that stand in no section.
 func (d PageData) Rest() []PageLink {
 	return slices.DeleteFunc(slices.Clone(d.Links), func(link PageLink) bool {
@@ -112,6 +163,9 @@ func (d PageData) Until(moment string) string {
 
 // Lang is the BCP 47 tag of the page's language.
 func (d PageData) Lang() string { return d.loc.Name }
+
+// Dir is the direction of its script: ltr or rtl.
+func (d PageData) Dir() string { return d.loc.Dir }
 
 // PageLanguage is a language of the page, by its own name. Href is the page in it.
 type PageLanguage struct {
@@ -256,8 +310,9 @@ type PageField struct {
 	Options                 []PageOption
 	Autocomplete, InputMode string
 	MinLength, MaxLength    int
-	Min, Max, Step          string
 	Required                bool
+	// Eased: the browser only tells that it is required (Ease).
+	Eased bool
 	// Verbatim: nothing may correct what is typed.
 	Verbatim bool
 	// Optional is the word for it, empty where the input is required.
@@ -306,6 +361,18 @@ func (f PageField) DescribedBy() string {
 		ids = append(ids, f.Name+"-error")
 	}
 	return strings.Join(ids, " ")
+}
+
+// Dir is the direction of what is typed: of text, that of its first letter; addresses and
+// passwords are from left to right everywhere.
+func (f PageField) Dir() string {
+	switch {
+	case slices.Contains([]string{kindInputEmail, kindInputURL, kindInputPassword}, f.Kind), slices.Contains([]string{kindInputEmail, kindInputURL}, f.InputMode):
+		return text.LeftToRight
+	case f.Kind == kindInputText:
+		return "auto"
+	}
+	return ""
 }
 
 // PageOption is one choice of a select.

@@ -6,7 +6,7 @@ package web
 import (
 	"net/http"
 	"slices"
-	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
@@ -104,6 +104,8 @@ type FormField struct {
 	// are refused where there is something to say of them.
 	rated  bool
 	digits text.Phrase
+	// again: it repeats the password.
+	again bool
 	// once: what was typed is not shown again.
 	once bool
 	// linked: the label may have links.
@@ -117,8 +119,6 @@ type FormField struct {
 	more FormLink
 	// options are the choices of a select.
 	options []formOption
-	// min, max and step are those of a number or a date.
-	min, max, step string
 }
 
 // formOption is one choice of a select.
@@ -145,6 +145,7 @@ const (
 	kindInputCheckbox = "checkbox"
 	kindInputSelect   = "select"
 	kindInputLong     = "textarea"
+	kindInputDate     = "date"
 )
 
 // AutocompleteUsername tells a browser which input its password manager knows people by.
@@ -240,9 +241,9 @@ func ChoiceField(name string, label text.Phrase, values []string, labels []text.
 	return f
 }
 
-// NumberField asks for a whole number, at least least and at most most.
-func NumberField(name string, label text.Phrase, least, most int) FormField {
-	return FormField{Name: name, label: label, kind: "number", Autocomplete: "off", Required: true, min: strconv.Itoa(least), max: strconv.Itoa(most), step: "1"}
+// NumberField asks for a whole number that is not negative.
+func NumberField(name string, label text.Phrase) FormField {
+	return FormField{Name: name, label: label, kind: kindInputText, inputMode: "numeric", Autocomplete: "off", Required: true, verbatim: true}
 }
 
 // BoxField asks for a yes.
@@ -301,7 +302,7 @@ func TOTPField(name string) FormField {
 
 // DateField asks for a day.
 func DateField(name string, label text.Phrase) FormField {
-	return FormField{Name: name, label: label, kind: "date", Autocomplete: "off"}
+	return FormField{Name: name, label: label, kind: kindInputDate, Autocomplete: "off"}
 }
 
 // NameField asks what something is to be called.
@@ -325,7 +326,7 @@ func NewPasswordFields(s *Options, twice bool, label, again text.Phrase) []FormF
 	}
 	fields := []FormField{first}
 	if twice {
-		fields = append(fields, FormField{Name: "password_confirm", label: again, kind: kindInputPassword, Autocomplete: "new-password", Required: true, minLength: length})
+		fields = append(fields, FormField{Name: "password_confirm", again: true, label: again, kind: kindInputPassword, Autocomplete: "new-password", Required: true, minLength: length})
 	}
 	return fields
 }
@@ -365,16 +366,15 @@ func (ff *FormField) addedField(f *field.Field) {
 	if f.Once {
 		ff.Hint = text.Say("hint.once")
 	}
-	ff.minLength, ff.min, ff.max = f.MinLength, field.TextOf(f.Min), field.TextOf(f.Max)
+	ff.minLength = f.MinLength
 	switch f.Kind {
 	case field.KindEmail, field.KindURL:
 		ff.kind, ff.verbatim = string(f.Kind), true
-	case field.KindInteger:
-		ff.kind, ff.step = "number", "1"
-	case field.KindNumber:
-		ff.kind, ff.step = "number", "any"
+	// Of an input for numbers, a browser sends nothing where something else was typed.
+	case field.KindInteger, field.KindNumber:
+		ff.verbatim, ff.inputMode, ff.Autocomplete = true, inputModeOf(f), "off"
 	case field.KindDate:
-		ff.kind = "date"
+		ff.kind = kindInputDate
 	case field.KindBoolean:
 		ff.kind, ff.linked = kindInputCheckbox, true // required means ticked
 		if f.Once {
@@ -387,6 +387,18 @@ func (ff *FormField) addedField(f *field.Field) {
 		}
 	case field.KindText, field.KindUUID, field.KindTime, field.KindList:
 	}
+}
+
+// inputModeOf is the keyboard that a phone shows for a number. Not every one of digits has
+// the sign.
+func inputModeOf(f *field.Field) string {
+	switch {
+	case f.Min == nil || strings.HasPrefix(field.TextOf(f.Min), "-"):
+		return kindInputText
+	case f.Kind == field.KindNumber:
+		return "decimal"
+	}
+	return "numeric"
 }
 
 // LetStay takes off the form what would keep a browser from sending back what the
@@ -405,11 +417,6 @@ func LetStay(c *Call, d *PageData, u *store.User) {
 		}
 		if utf8.RuneCountInString(have) < ff.MinLength {
 			ff.MinLength = 0
-		}
-		if code, _ := f.Beyond(f.Get(u)); code == refusal.CodeMinValue {
-			ff.Min = ""
-		} else if code == refusal.CodeMaxValue {
-			ff.Max = ""
 		}
 		switch f.Kind {
 		case field.KindEmail, field.KindURL:

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
@@ -53,6 +54,7 @@ func (p *pages) Data(c *Call, e *Endpoint, value func(name string) string, refus
 			errs[fe.Field] = append(errs[fe.Field], l.Text(fe.Phrase()))
 		}
 	}
+	wrongPassword := len(errs[account.ParamPassword]) > 0
 	for _, ff := range f.Fields {
 		if ff.sudo && !c.asksSudo(ff) || ff.Foreign && !c.MustProve || ff.Uninvited && c.invited() {
 			continue
@@ -61,6 +63,9 @@ func (p *pages) Data(c *Call, e *Endpoint, value func(name string) string, refus
 		p.realm.Options.leadOn(field.Linked)
 		field.Errors = errs[ff.Name]
 		for _, txt := range field.Errors {
+			if ff.again && wrongPassword {
+				break // what is wrong is told once; it may not even be seen
+			}
 			d.Errors = append(d.Errors, PageError{ff.Name, fieldError(l, field.Label, txt)})
 		}
 		delete(errs, ff.Name)
@@ -83,7 +88,7 @@ func (p *pages) Data(c *Call, e *Endpoint, value func(name string) string, refus
 func (ff FormField) show(l *text.Locale, value string) PageField {
 	field := PageField{
 		Name: ff.Name, Label: l.Text(ff.label), Kind: ff.kind, Autocomplete: ff.Autocomplete, InputMode: ff.inputMode, Hint: l.Text(ff.Hint),
-		Required: ff.Required, Verbatim: ff.verbatim, MinLength: ff.minLength, Min: ff.min, Max: ff.max, Step: ff.step,
+		Required: ff.Required, Verbatim: ff.verbatim, MinLength: ff.minLength,
 	}
 	if ff.linked {
 		field.Linked, field.Label = linksOf(field.Label)

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	registration "github.com/seed-928992b0/caddy-registration"
+	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
@@ -36,7 +37,7 @@ func TestPagesWalk(t *testing.T) {
 		if page == "login" { // to its own address, so that the fragment stays
 			action = ""
 		}
-		require.Contains(t, res.Text, `<form method="post"`+action+`>`)
+		require.Contains(t, res.Text, `<form method="post"`+action+` novalidate>`)
 		require.Contains(t, res.Text, `name="next" value="/members/"`)
 		require.Less(t, len(res.Text)+len(s.Realm.Pages.Files[web.StyleName].Body), maxPage)
 	}
@@ -161,7 +162,7 @@ func TestSignInsAreRecognised(t *testing.T) {
 		b := s.Browser()
 		b.Header.Set("User-Agent", agent)
 		require.Equal(t, 200, b.Post("/accounts/login", sitetest.Data{"login": "ada", "password": sitetest.Password}).StatusCode)
-		require.Contains(t, first.Get("/accounts/sessions/").Text, "<strong>"+shown+"</strong>")
+		require.Contains(t, first.Get("/accounts/sessions/").Text, shown+"</")
 	}
 	require.Contains(t, first.Get("/accounts/sessions/").Text, "Sign out everywhere else")
 }
@@ -337,6 +338,56 @@ func TestBranding(t *testing.T) {
 	require.Less(t, strings.Index(login.Text, "style.css"), strings.Index(login.Text, "brand.css"), "the owner's comes last")
 }
 
+// Links at the foot are on every page, those with a word of ours in the reader's language.
+func TestLinksAtTheFoot(t *testing.T) {
+	s := sitetest.New(t, func(s *registration.Settings) {
+		s.Pages.Links = []registration.LinkSettings{{Label: "help", URL: "/help/?a=1"}, {Label: "imprint", URL: "https://bücher.example/imprint"}, {Label: "<Rules>", URL: "rules@example.com"}}
+	})
+	s.Member("ada")
+	for lang, label := range map[string]string{"en": "Help", "de": "Hilfe"} {
+		for _, b := range []*sitetest.Browser{s.Browser(), s.SignedIn("ada")} {
+			b.LikeBrowser().Header.Set("Accept-Language", lang)
+			for _, page := range []string{"login", "profile", "nothing", "reset-password"} {
+				text := b.Get("/accounts/" + page + "/").Text
+				if text == "" { // led on
+					continue
+				}
+				require.Contains(t, text, `<a href="/help/?a=1">`+label+`</a>`, page)
+				require.Contains(t, text, `<a href="https://xn--bcher-kva.example/imprint">`, page)
+				require.Contains(t, text, `<a href="mailto:rules@example.com">&lt;Rules&gt;</a>`, page)
+			}
+		}
+	}
+	require.NotContains(t, sitetest.New(t).Browser().LikeBrowser().Get("/accounts/login/").Text, "<footer")
+}
+
+// The title of a window says first what was done, in one sentence.
+func TestWindowTitle(t *testing.T) {
+	for note, want := range map[string]string{
+		"Profile saved.": "Profile saved", "Your e-mail address is ada@example.org now. It counts at once.": "Your e-mail address is ada@example.org now",
+		"保存しました。次へ。": "保存しました", "Gespeichert": "Gespeichert", "Done! Go on.": "Done", "تم الحفظ؟ نعم": "تم الحفظ", "": "",
+	} {
+		require.Equal(t, want, web.FirstSentence(note))
+	}
+}
+
+// A form is sent unchecked, but for one with a day, of which the browser alone knows that it is
+// half typed; there nothing else is checked.
+func TestWhatABrowserChecks(t *testing.T) {
+	s := sitetest.New(t)
+	require.Contains(t, s.Browser().LikeBrowser().Get("/accounts/register/").Text, `action="/accounts/register/" novalidate>`)
+	s = sitetest.New(t, sitetest.WithFields(field.Spec{Name: "born", Type: "date"}, field.Spec{Name: "home", Type: "url"}, field.Spec{Name: "beds", Type: "integer"}))
+	page := s.Browser().LikeBrowser().Get("/accounts/register/").Text
+	form := page[strings.Index(page, "<main>"):]
+	require.Contains(t, form, `type="date"`)
+	require.NotContains(t, form, "novalidate")
+	for _, checked := range []string{` required`, `minlength=`, `type="email"`, `type="url"`, `type="number"`, ` min=`, ` max=`} {
+		require.NotContains(t, strings.ReplaceAll(form, `aria-required`, ""), checked)
+	}
+	require.Contains(t, form, `aria-required="true"`)
+	require.Contains(t, form, `inputmode="email"`)
+}
+
 // A site has its colours: a logo for dark grounds, an icon, an accent that the style
 // sheet and each owner's style sheet after it has.
 func TestBrandingInColours(t *testing.T) {
@@ -395,6 +446,13 @@ func TestBrandingRefused(t *testing.T) {
 		"an icon elsewhere":              {registration.PagesSettings{Favicon: "https://a.example/a.ico"}, []string{"pages.favicon", "is an address"}},
 		"an accent that nobody can read": {registration.PagesSettings{Accent: "ffcc00"}, []string{"pages.accent", "contrast of 1.3 to 1", "such as #876c00"}},
 		"an accent that is no colour":    {registration.PagesSettings{Accent: "red"}, []string{"pages.accent", `"red" is no colour`, "write for example: accent 7a1f5c"}},
+		"a link that says nothing":       {registration.PagesSettings{Links: []registration.LinkSettings{{Label: " ", URL: "/help/"}}}, []string{"pages.links.label", "write for example: link privacy /privacy/"}},
+		"a link of two lines":            {registration.PagesSettings{Links: []registration.LinkSettings{{Label: "a\nb", URL: "/help/"}}}, []string{"pages.links.label", `"a\nb" is no line`}},
+		"a link to nowhere":              {registration.PagesSettings{Links: []registration.LinkSettings{{Label: "help", URL: "help"}}}, []string{"pages.links.url", `"help" is no path`}},
+		"a link that is a script":        {registration.PagesSettings{Links: []registration.LinkSettings{{Label: "help", URL: "javascript:alert(1)"}}}, []string{"pages.links.url", "no URL"}},
+		"a link to another site's path":  {registration.PagesSettings{Links: []registration.LinkSettings{{Label: "help", URL: "//evil.example/"}}}, []string{"pages.links.url", "no path on this site"}},
+		"a link of another scheme":       {registration.PagesSettings{Links: []registration.LinkSettings{{Label: "help", URL: "ftp://a.example/"}}}, []string{"pages.links.url", "not an absolute http or https URL"}},
+		"too many links":                 {registration.PagesSettings{Links: make([]registration.LinkSettings, 13)}, []string{"pages.links", "more than 12"}},
 		"too big":                        {registration.PagesSettings{Stylesheet: filepath.Join(dir, "big.css")}, []string{"pages.stylesheet", "256 KiB"}},
 	} {
 		t.Run(name, func(t *testing.T) {

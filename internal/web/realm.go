@@ -57,12 +57,20 @@ type Options struct {
 		// Home is where a browser goes after a sign-in, Goodbye after a sign-out; "": where
 		// it goes by itself (AfterSignIn, SignedOut).
 		Home, Goodbye string
+		// Links stand at the foot of every page.
+		Links []SiteLink
 		// Accent is the colour of buttons and links; zero: that of the style sheet.
 		Accent palette.Accent
 		// Folder has the owner's templates; FolderNamed: he named it, so it has to be there.
 		Folder      string
 		FolderNamed bool
 	}
+}
+
+// SiteLink is a link of an owner's at the foot of every page.
+type SiteLink struct {
+	Href  string
+	Label text.Phrase
 }
 
 // OnSite is a page that an owner has named, a path or a URL, as browsers ask for it.

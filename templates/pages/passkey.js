@@ -38,7 +38,6 @@
 
   async function press(button) {
     const { form, dataset: does } = button, said = form.querySelector('[role=alert]');
-    if ('alone' in does && !form.reportValidity()) return;
     if (waiting) waiting.abort();
     button.disabled = said.hidden = true;
     form.passkey.value = '';

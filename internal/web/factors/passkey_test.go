@@ -220,7 +220,7 @@ func TestPasskeyScript(t *testing.T) {
 	s.Member("ada")
 	script := s.Browser().Get("/accounts/passkey.js")
 	require.Equal(t, http.StatusOK, script.StatusCode)
-	assert.Less(t, len(script.Text), 4096)
+	assert.Less(t, len(script.Text), 4200)
 	assert.Contains(t, script.Header.Get("Content-Type"), "text/javascript")
 	assert.NotContains(t, script.Text, "eval")
 	assert.NotContains(t, script.Text, "innerHTML")

@@ -326,7 +326,7 @@ func TestPagesOfTrustedBrowsers(t *testing.T) {
 	page = b.Get("/accounts/factors/").Text
 	require.Contains(t, page, "Browsers that aren’t asked")
 	require.Contains(t, page, "Firefox, Linux")
-	id := regexp.MustCompile(`id="t-([^"]+)"`).FindStringSubmatch(page)[1]
+	id := regexp.MustCompile(`id="t-([^"]+)-of"`).FindStringSubmatch(page)[1]
 	res = b.Post("/accounts/revoke-trusted-device/", sitetest.FormOf(sitetest.Data{"id": id}))
 	require.Equal(t, http.StatusSeeOther, res.StatusCode, res.Text)
 	page = b.Get("/accounts/factors/").Text

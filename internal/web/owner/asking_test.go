@@ -261,7 +261,7 @@ func TestWordsOfInvitations(t *testing.T) {
 	page := h.Post(admin+"invitations/new/", url.Values{"email": {"ivy@example.org"}, "uses": {"10"}}).Text
 	require.Contains(t, page, "Leave the number at 1. An invitation with an address is for one person.")
 	page = h.Post(admin+"invitations/new/", url.Values{"uses": {"10"}, "groups": {"choir"}, "expires": {"7d"}}).Text
-	for _, want := range []string{"<dt>For</dt><dd>Anyone</dd>", "<dt>Number of sign-ups</dt><dd>10</dd>", "<dt>Valid until</dt>", "<dd>choir</dd>"} {
+	for _, want := range []string{"<dt>For</dt><dd><bdi>Anyone</bdi></dd>", "<dt>Number of sign-ups</dt><dd><bdi>10</bdi></dd>", "<dt>Valid until</dt>", "<dd><bdi>choir</bdi></dd>"} {
 		require.Contains(t, page, want)
 	}
 }

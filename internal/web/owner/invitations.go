@@ -205,7 +205,7 @@ func showNewInvitation(c *Call) (*Shown, error) {
 	}
 	form.Fields = append(form.Fields,
 		c.Field(c.groupsField(), ""),
-		c.Field(web.NumberField("uses", text.Say("page.admin.uses"), 1, store.MaxInvitationUses), "1"),
+		c.Field(web.NumberField("uses", text.Say("page.admin.uses")), "1"),
 		c.Field(web.ChoiceField("expires", text.Say("page.admin.good_for"), periods, labels), "7d"),
 		c.Field(web.TextField("note", text.Say("page.admin.note"), false), ""),
 	)

@@ -40,7 +40,7 @@ func TestMailToNobody(t *testing.T) {
 	for _, want := range []string{
 		"<h2>Emails that haven’t arrived</h2>", "No one reads email at bob@example.org, its server says. Ask for another address, and change it here.",
 		"550 5.1.1 &lt;b&gt;unknown&lt;/b&gt;", `<span title="reset_by_owner">Link to set a new password</span>`, "No one reads email at this address, its server says.",
-		`<td data-label="To">bob@example.org</td>`,
+		`<td data-label="To"><bdi>bob@example.org</bdi></td>`,
 	} {
 		require.Contains(t, page.Text, want)
 	}
@@ -53,7 +53,7 @@ func TestMailToNobody(t *testing.T) {
 	page = h.Get(bob)
 	require.NotContains(t, page.Text, "550 5.1.1")
 	require.Contains(t, page.Text, "Emails that haven’t arrived")
-	require.Contains(t, page.Text, `<td data-label="To">bob@example.org</td>`)
+	require.Contains(t, page.Text, `<td data-label="To"><bdi>bob@example.org</bdi></td>`)
 	require.Contains(t, page.Text, "No one read email at this address, its server said.")
 	for _, path := range []string{bob, admin + "mail/"} {
 		require.NotRegexp(t, `bob@example.org(?s:.){0,300}Ask for another address`, h.Get(path).Text, path)
@@ -182,8 +182,8 @@ func TestInvitationThatDidNotArrive(t *testing.T) {
 	require.NotContains(t, list(), "haven’t arrived")
 	ivy := invite("ivy@example.org")
 	require.Eventually(t, func() bool { return sitetest.QueueEmpty(s.Accounts.Store) }, sitetest.Patience, time.Millisecond)
-	require.Regexp(t, `ivy@example.org(?s:.){0,500}<td data-label="Emails that haven’t arrived">No one reads email at this address`, list())
-	require.Contains(t, list(), `<td data-label="Emails that haven’t arrived">–</td>`)
+	require.Regexp(t, `ivy@example.org(?s:.){0,500}<td data-label="Emails that haven’t arrived"><bdi>No one reads email at this address`, list())
+	require.Contains(t, list(), `<td data-label="Emails that haven’t arrived"><bdi>–</bdi></td>`)
 	invite("late@example.org")
 	require.Eventually(t, func() bool { return strings.Contains(list(), "A server put it off: 451 4.7.1 greylisted") }, sitetest.Patience, time.Millisecond)
 	require.NoError(t, s.Accounts.Update(t.Context(), func(tx *account.Txn) error {

@@ -138,6 +138,11 @@ func (s *Server) write(c *Call, status int, v *View) {
 		}
 		frame.Nav = append(frame.Nav, Tab{c.Address(tab.path), c.Loc.Text(name), c.Page != nil && c.Page.Tab == tab.path})
 	}
+	for _, part := range v.Parts {
+		for _, form := range part.Forms {
+			web.Ease(form.Fields)
+		}
+	}
 	d := web.PageData{Page: web.OwnerPath, Title: v.Title, Text: v.Text, Links: v.Links, Owner: frame}
 	if c.Refused != nil {
 		d.Errors = c.errors(v)

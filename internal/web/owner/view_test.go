@@ -23,7 +23,7 @@ import (
 
 // codes are what stands on pages in no language: details of events, by their names, and
 // the table of settings.
-var codes = regexp.MustCompile(`<span title="[a-z_]+">|<td data-label="[^"]*">[a-z_]+=[^<]*</td>|(?s)<td data-label="[^"]*">[a-z_]+(\.[a-z_0-9.]+)?</td>\s*<td.*?</td>|readonly>[^<]*<`)
+var codes = regexp.MustCompile(`<span title="[a-z_]+">|<td data-label="[^"]*"><bdi>[a-z_]+=[^<]*</bdi></td>|(?s)<td data-label="[^"]*"><bdi>[a-z_]+(\.[a-z_0-9.]+)?</bdi></td>\s*<td.*?</td>|readonly>[^<]*<`)
 
 // TestPagesHaveNoEnglish: each page in each other language, with all that can be on it: all
 // events, all kinds of mail, each reason, each act and what it refuses.

@@ -174,7 +174,7 @@ func TestUndoOfSeveralEmails(t *testing.T) {
 		id := sitetest.UUIDOf(t, s, "ada").String()
 
 		page := s.Browser().LikeBrowser().Get("/accounts/undo-email/?" + sitetest.FormOf(sitetest.LinkOf(links[by], t)).Encode()).Text
-		for _, says := range []string{"<dt>Main address then</dt><dd>ada@example.org</dd>", "<dt>Further address then</dt><dd>ada@work.example</dd>", "<dt>Removed from the account</dt><dd>eve@example.net</dd>"} {
+		for _, says := range []string{"<dt>Main address then</dt><dd><bdi>ada@example.org</bdi></dd>", "<dt>Further address then</dt><dd><bdi>ada@work.example</bdi></dd>", "<dt>Removed from the account</dt><dd><bdi>eve@example.net</bdi></dd>"} {
 			require.Contains(t, page, says)
 		}
 		res := s.Browser().Post("/accounts/undo-email", sitetest.LinkOf(links[by], t))

@@ -250,7 +250,7 @@ func TestProgramTokenPages(t *testing.T) {
 	made := b.Post("/accounts/create-token/", sitetest.FormOf(sitetest.Data{"name": "Calendar", "path": "/dav", "groups": "family", "expires": "2999-12-31"}))
 	require.Equal(t, http.StatusOK, made.StatusCode, made.Text)
 	require.Regexp(t, `crt_[0-9A-Za-z]{49}`, made.Text)
-	require.Contains(t, made.Text, `<p class="codes"><code>crt_`)
+	require.Contains(t, made.Text, `<p class="codes" dir="ltr"><code>crt_`)
 	require.Contains(t, made.Text, "takes your username, ada")
 	list := b.Get("/accounts/tokens/").Text
 	require.Contains(t, list, "/dav · only family")

@@ -4,6 +4,7 @@ package signin
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
@@ -27,7 +28,7 @@ func EndpointSessions(*web.Realm) *web.Endpoint {
 		Form: &web.Form{
 			Title: text.Say("page.sessions.title"), Links: []web.FormLink{web.LinkToProfile},
 			Complete: func(c *web.Call, d *web.PageData, _ *store.User) error {
-				list, more, err := shownSessions(c)
+				list, more, err := shownSessions(c, true)
 				d.Form, d.Sessions = nil, pageSessions(list)
 				if len(list) > 1 {
 					d.Text = append(d.Text, c.Loc.Text(text.Say("page.sessions.ends_tokens")))
@@ -70,11 +71,17 @@ func pageOf(req *http.Request) int {
 }
 
 // shownSessions lists a page of the sign-ins of who asks, and reports whether
-// there are more behind it.
-func shownSessions(c *web.Call) (list []sessionShown, more bool, err error) {
+// there are more behind it. thisFirst: the one that asks is before the others.
+func shownSessions(c *web.Call, thisFirst bool) (list []sessionShown, more bool, err error) {
 	all, err := c.ListSessions(c.Req.Context(), *c.Who)
 	if err != nil {
 		return nil, false, err
+	}
+	isThis := func(s *store.Session) bool { return s.Hash == c.Who.Session.Hash }
+	if at := slices.IndexFunc(all, isThis); thisFirst && at > 0 {
+		this := all[at]
+		copy(all[1:], all[:at])
+		all[0] = this
 	}
 	// Not a product of what the client chose, which could overflow.
 	for n := pageOf(c.Req); n > 1 && len(all) > 0; n-- {
@@ -87,14 +94,14 @@ func shownSessions(c *web.Call) (list []sessionShown, more bool, err error) {
 	for i, s := range all {
 		list[i] = sessionShown{
 			ID: s.Hash.PublicID(), Kind: account.SessionKinds[s.Kind], Created: field.TimeValue(s.Created), LastUsed: field.TimeValue(s.LastUsed),
-			Expires: field.TimeValue(s.Expires), Address: s.Address, UserAgent: s.UserAgent, AMR: s.Methods(), AuthTime: field.TimeValue(s.ShownAt()), Current: s.Hash == c.Who.Session.Hash,
+			Expires: field.TimeValue(s.Expires), Address: s.Address, UserAgent: s.UserAgent, AMR: s.Methods(), AuthTime: field.TimeValue(s.ShownAt()), Current: isThis(s),
 		}
 	}
 	return list, more, nil
 }
 
 func actSessions(c *web.Call) (*web.Reply, error) {
-	list, _, err := shownSessions(c)
+	list, _, err := shownSessions(c, false)
 	if err != nil {
 		return nil, err
 	}

@@ -41,6 +41,11 @@ func TestSessionsAreListedAndEnded(t *testing.T) {
 		require.True(t, strings.Contains(html, shown), shown)
 	}
 	require.NotContains(t, html, "<b>nobody")
+	looks := s.SignedIn("ada").LikeBrowser()
+	s.Travel(time.Second)
+	s.SignedIn("ada")
+	first, _, _ := strings.Cut(looks.Get("/accounts/sessions/").Text, "</li>\n<li>")
+	require.Contains(t, first, "(this ", "the one that looks is the first")
 	require.NotContains(t, s.SignedIn("ada").LikeBrowser().Get("/accounts/sessions/?page=2").Text, "page=3")
 
 	for want, body := range map[string]sitetest.Data{"session_not_found": {"id": "nonsense"}, "id:required": {}} {
