@@ -278,7 +278,7 @@ func TestNamesOfButtons(t *testing.T) {
 	require.Contains(t, ends[0], "Chrom", "the one that looks at them is the first")
 	require.Len(t, slices.Compact(slices.Sorted(slices.Values(ends))), 4, "each has another name: %q", ends)
 	require.Subset(t, w.of("link"), []string{"Help", "Privacy", "House rules"})
-	require.Equal(t, []string{w.Base + "/help/", "https://example.com/privacy/", "mailto:rules@example.com"}, served.Evaluate[[]string](w.Browser, `[...document.querySelectorAll("footer a")].map(a => a.href)`))
+	require.Equal(t, []string{w.Base + "/help/", "https://example.com/privacy/", "mailto:rules@example.com"}, served.Evaluate[[]string](w.Browser, `[...document.querySelectorAll("footer > ul a")].map(a => a.href)`))
 	require.Equal(t, 404, w.Open(w.Base+"/accounts/nothing/"))
 	require.Subset(t, w.of("link"), []string{"Help", "Privacy", "House rules"})
 	w.at200("/accounts/profile/")
