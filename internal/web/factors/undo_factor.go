@@ -64,6 +64,9 @@ func tellLinkedUndone(c *web.Call, d *web.PageData, owner *store.User) error {
 		becomes = text.Say("page.undo_linked.goes")
 	}
 	d.Title = c.Loc.Text(text.Say("page.undo_linked.title"))
+	if d.Form != nil {
+		d.Form.Submit = c.Loc.Text(text.Say("page.undo_linked.submit"))
+	}
 	d.Text = []string{c.Loc.Text(becomes), c.Loc.Text(text.Say("page.undo_linked.intro"))}
 	d.Facts = append(d.Facts, web.PageFact{Label: web.LinkedName(c.Policy, l), Value: l.Name})
 	return nil
