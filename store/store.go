@@ -90,7 +90,7 @@ type Store interface {
 	// them, or its row is gone.
 	RenewMail(ctx context.Context, c Claim, seq uint64) error
 	// Follow calls fn with every change that acts commit from now on, until stop
-	// has returned. An Update of this store returns after fn was called with what
+	// has returned or the store is closed. An Update of this store returns after fn was called with what
 	// it changed, so that whoever it is answered to finds nothing older in a
 	// cache; what another handle on the same accounts has changed, on whatever
 	// node, comes within 100 ms. Calls may come at the same time and from any

@@ -188,7 +188,7 @@ func TestTwoBuildsSideBySide(t *testing.T) {
 
 // Node after node of the older build becomes one of this, while people come and go.
 func TestFaultUpgradeNodeByNode(t *testing.T) {
-	length := 20 * time.Second
+	length := 12 * time.Second
 	if long {
 		length = 2 * time.Minute
 	}

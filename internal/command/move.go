@@ -95,6 +95,8 @@ func explained(err error, source Place, realm string) error {
 		return fmt.Errorf("the realm %s has something in it where the configuration says: %w; name another file, database or schema there (a server's first start is enough to put something in it)", realm, err)
 	case errors.Is(err, store.ErrStoreLocked) && source.File != "":
 		return fmt.Errorf("%w; stop the server that has it open, and run this again", err)
+	case errors.Is(err, store.ErrStoreLocked):
+		return fmt.Errorf("%w; stop all of them, and run this again: what they did meanwhile would be lost", err)
 	}
 	return err
 }

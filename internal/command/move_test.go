@@ -100,11 +100,16 @@ func TestMovingASite(t *testing.T) {
 	there.Travel(time.Hour) // to the next try
 	require.NotEmpty(t, there.Mail().Subject)
 	there.NoMail()
+	t.Setenv("FORMER", server.URL())
+	back := filepath.Join(dir, "back.db")
+	_, err = moves(t, command.Place{File: back}, "--from", "env:FORMER", "--from-schema", schema, "--realm", name)
+	require.ErrorIs(t, err, store.ErrStoreLocked)
+	require.ErrorContains(t, err, "nodes are at work on the schema "+schema)
+	require.ErrorContains(t, err, "stop all of them")
+	require.NoFileExists(t, back)
 	there.Close()
 
 	t.Setenv("REGISTRATION_STORE", "")
-	t.Setenv("FORMER", server.URL())
-	back := filepath.Join(dir, "back.db")
 	_, err = moves(t, command.Place{File: back}, "--from", "env:FORMER", "--from-schema", schema, "--realm", name, "--json")
 	require.NoError(t, err)
 	again := sitetest.NewAt(t, back)

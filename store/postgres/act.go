@@ -32,6 +32,7 @@ var errClosed = errors.New("the store is closed")
 // Close implements store.Store.
 func (s *Store) Close() error {
 	s.closed.Store(true)
+	s.shared.leave(func(f *follower) bool { return f.of == s })
 	return nil
 }
 

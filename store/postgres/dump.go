@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -104,9 +105,66 @@ func (s *Store) Dump(ctx context.Context, fn func(store.Row) error) error {
 	return nil
 }
 
-// OpenToDump opens a realm of a database and writes nothing to it.
+const (
+	// silence is for how long nobody may read where no node is at work. A node reads all the
+	// time, and the server hears of it once a second.
+	silence = 2 * time.Second
+	// leaving is for how long the server goes on to hear of reads of a node that has ended.
+	leaving = 2 * time.Second
+	// readsOfNodes is how many reads are a node's. It has twenty a second; who looks at a table
+	// by hand, or backs it up, has one.
+	readsOfNodes = 5
+)
+
+// atWork is store.ErrStoreLocked where nodes use these tables. Each asks many times a second what
+// the others have changed, and the server counts how often a table is read: so nodes behind a
+// pooler are seen, too. Where track_counts is off, none is.
+func atWork(ctx context.Context, o Options) error {
+	c, err := o.config()
+	if err != nil {
+		return err
+	}
+	conn, err := pgx.ConnectConfig(ctx, c.ConnConfig)
+	if err != nil {
+		return unreachable(err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx)) //nolint:errcheck // nothing was written
+	first, last := int64(-1), int64(0)
+	var heard time.Time                                     // when there were more for the first time
+	for quiet := time.Now(); time.Since(quiet) < silence; { // since when there have been no more
+		var reads int64
+		if err := conn.QueryRow(ctx, `SELECT coalesce(sum(seq_scan + coalesce(idx_scan, 0)), 0)::bigint FROM pg_stat_user_tables WHERE schemaname = $1::text AND relname = 'realms'`, o.Schema).Scan(&reads); err != nil {
+			return fmt.Errorf("the database: %w", err)
+		}
+		now := time.Now()
+		switch {
+		case first < 0:
+			first = reads
+		case reads > last:
+			if quiet = now; heard.IsZero() {
+				heard = now
+			}
+			if now.Sub(heard) >= leaving && reads-first >= readsOfNodes {
+				return fmt.Errorf("nodes are at work on the schema %s: %w", o.Schema, store.ErrStoreLocked)
+			}
+		}
+		last = reads
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(silence / 10):
+		}
+	}
+	return nil
+}
+
+// OpenToDump opens a realm of a database and writes nothing to it. One on which nodes are at
+// work is store.ErrStoreLocked: what they do meanwhile would be lost.
 func OpenToDump(ctx context.Context, o Options, realm string) (*Store, func(), error) {
 	if err := Look(ctx, o); err != nil {
+		return nil, nil, err
+	}
+	if err := atWork(ctx, o); err != nil {
 		return nil, nil, err
 	}
 	c, err := o.config()

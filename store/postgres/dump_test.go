@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/internal/pgtest"
@@ -127,4 +128,35 @@ func TestMovingBrokenOff(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{"default", "other"}, contents.Realms)
 	require.Equal(t, 3020, contents.Accounts)
+}
+
+// A database is asked for changes for as long as somebody follows, and a closed store follows
+// nothing: a reload that takes another store leaves no connection behind. Meanwhile a move from
+// there is refused.
+func TestAClosedStoreAsksForNothing(t *testing.T) {
+	server := pgtest.Start(t, "fsync=off")
+	o := postgres.Options{URL: server.URL()}
+	db, err := postgres.Open(t.Context(), o)
+	require.NoError(t, err)
+	s := openStore(t, db, "default")
+	s.Follow(func(store.Change) {})
+	_, _, err = postgres.OpenToDump(t.Context(), o, "default")
+	require.ErrorIs(t, err, store.ErrStoreLocked)
+	require.NoError(t, s.Close())
+	db.Close()
+	conn, err := pgx.Connect(t.Context(), server.URL())
+	require.NoError(t, err)
+	defer conn.Close(t.Context()) //nolint:errcheck // nothing is lost
+	left := -1
+	for range 600 {
+		require.NoError(t, conn.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity WHERE application_name = 'caddy-registration'`).Scan(&left))
+		if left == 0 {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	require.Zero(t, left, "connections stay")
+	_, release, err := postgres.OpenToDump(t.Context(), o, "default")
+	require.NoError(t, err)
+	release()
 }

@@ -49,7 +49,10 @@ type shared struct {
 // one another, a node must still hear who was signed out. It is made when it is needed.
 type line struct{ conn *pgx.Conn }
 
-type follower struct{ fn func(store.Change) }
+type follower struct {
+	of *Store
+	fn func(store.Change)
+}
 
 // tell hands a change of an act of this node to all who follow. It runs on the goroutine of
 // the act, between its commit and its answer.
@@ -84,7 +87,7 @@ func (s *shared) handLocked(change store.Change) {
 // Follow implements store.Store. Where the database can't be asked from where on, whoever
 // follows may remember nothing until it can.
 func (s *Store) Follow(fn func(store.Change)) (stop func()) {
-	sh, f := s.shared, &follower{fn}
+	sh, f := s.shared, &follower{s, fn}
 	sh.mu.Lock()
 	sh.followers = append(sh.followers, f)
 	begin := sh.stop == nil
@@ -112,14 +115,17 @@ func (s *Store) Follow(fn func(store.Change)) (stop func()) {
 		go sh.poll(ctx, own, last)
 		go sh.watch(ctx)
 	}
-	return func() {
-		sh.mu.Lock()
-		defer sh.mu.Unlock()
-		sh.followers = slices.DeleteFunc(sh.followers, func(have *follower) bool { return have == f })
-		if len(sh.followers) == 0 && sh.stop != nil {
-			sh.stop()
-			sh.stop = nil
-		}
+	return func() { sh.leave(func(have *follower) bool { return have == f }) }
+}
+
+// leave ends the following of some. After the last one the database isn't asked any more.
+func (s *shared) leave(gone func(*follower) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.followers = slices.DeleteFunc(s.followers, gone)
+	if len(s.followers) == 0 && s.stop != nil {
+		s.stop()
+		s.stop = nil
 	}
 }
 
