@@ -473,7 +473,7 @@ func TestWithoutScripts(t *testing.T) {
 	phone.RequireQuiet()
 }
 
-// TestPagesAreLight: a page with its style sheet stays under 15 KB.
+// TestPagesAreLight: a page with its style sheet stays under 17 KB, the choice of languages among them.
 func TestPagesAreLight(t *testing.T) {
 	t.Parallel()
 	s := pagesServer(t)
@@ -483,7 +483,7 @@ func TestPagesAreLight(t *testing.T) {
 	for _, path := range []string{"login", "register", "send-reset-password-link", "nothing"} {
 		page := c.Get("/accounts/" + path + "/")
 		size := len(page.Text) + len(css.Text)
-		require.Less(t, size, 15_000, path)
+		require.Less(t, size, 17_000, path)
 		t.Log(path + ": " + strconv.Itoa(len(page.Text)) + " + " + strconv.Itoa(len(css.Text)))
 	}
 }

@@ -25,7 +25,7 @@ import (
 )
 
 // maxPage is what a page may weigh together with its style sheet, in bytes.
-const maxPage = 15_000
+const maxPage = 17_000
 
 func TestPagesWalk(t *testing.T) {
 	s := sitetest.New(t)
