@@ -207,7 +207,7 @@ func TestPluralsAndNumbers(t *testing.T) {
 	}
 	moment := time.Date(2026, 3, 1, 23, 5, 0, 0, time.FixedZone("", -3600))
 	require.Equal(t, "2 March 2026, 00:05 UTC", l.Named("en").Text(text.OnDate(moment)))
-	require.Equal(t, "2. März 2026, 00:05 UTC", l.Named("de").Text(text.OnDate(moment)))
+	require.Equal(t, "2. März 2026 um 00:05 UTC", l.Named("de").Text(text.OnDate(moment)))
 	require.Equal(t, "2 de março de 2026, às 00:05 UTC", l.Named("pt-BR").Text(text.OnDate(moment)))
 	tooLarge := text.Params{"max": web.MaxBody}
 	require.Contains(t, refusal.Text(l.Named("en"), refusal.CodeTooLarge, tooLarge), "65,536 bytes")
