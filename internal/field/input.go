@@ -192,9 +192,15 @@ func (in Input) Field(f *Field, required bool, u *store.User, errs *refusal.Fiel
 		}
 		return true
 	}
+	f.readText(txt, u, errs)
+	return true
+}
+
+// readText reads a value that isn't blank into u.
+func (f *Field) readText(txt string, u *store.User, errs *refusal.FieldErrors) {
 	if f.tooLong(txt) {
 		errs.Add(f.Name, refusal.CodeMaxLength, text.Params{"max": f.MaxLength})
-		return true
+		return
 	}
 	parsed, ok := f.Parse(txt)
 	switch {
@@ -207,7 +213,6 @@ func (in Input) Field(f *Field, required bool, u *store.User, errs *refusal.Fiel
 	default:
 		f.set(u, parsed)
 	}
-	return true
 }
 
 // Change is Field for an account that there is already: a value that stays as it is,

@@ -55,9 +55,11 @@ func catalogue(folder, tag string) ([]string, error) {
 	return texts, nil
 }
 
-// New reads the catalogues in a folder. A word of the list that the language
-// has as well is an exception to name here.
-func New(folder, tag string, except ...string) (*Checker, error) {
+// shared are the words of the list that a language has as well.
+var shared = map[string][]string{"de": {"optional"}, "id": {"valid"}}
+
+// New reads the catalogues in a folder.
+func New(folder, tag string) (*Checker, error) {
 	english, err := catalogue(folder, "en")
 	if err != nil {
 		return nil, err
@@ -68,7 +70,7 @@ func New(folder, tag string, except ...string) (*Checker, error) {
 	}
 	c := &Checker{words: map[string]bool{}}
 	for _, w := range words {
-		c.words[w] = !slices.Contains(except, w)
+		c.words[w] = !slices.Contains(shared[tag], w)
 	}
 	all := strings.Join(other, "\n")
 	for _, text := range english {

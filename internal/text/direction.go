@@ -116,7 +116,7 @@ func KeepIsolates(line string) string {
 	whole = whole && depth == 0
 	return strings.Map(func(r rune) rune {
 		isolate := string(r) == firstStrongIsolate || string(r) == popDirectionalIsolate
-		if turnsDirection(r) && !(isolate && whole) {
+		if turnsDirection(r) && (!isolate || !whole) {
 			return -1
 		}
 		return r

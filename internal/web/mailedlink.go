@@ -353,3 +353,15 @@ func unescape(text string) string {
 	}
 	return out.String()
 }
+
+// whyDead is what a page says of a link that no longer works. What to do about it, the links
+// below say.
+func whyDead(c *Call, refused *refusal.Error) string {
+	switch {
+	case refused.Code == refusal.CodeSignatureExpired:
+		return c.Loc.Text(text.Say("page.dead_link.expired"))
+	case len(refused.Fields) > 0, refused.Code == refusal.CodeSignatureInvalid:
+		return c.Loc.Text(text.Say("page.dead_link.invalid"))
+	}
+	return refusal.Text(c.Loc, refused.Code, refused.Params)
+}

@@ -383,17 +383,10 @@ func (p *pages) dead(w http.ResponseWriter, c *Call, e *Endpoint, refused *refus
 		return
 	}
 	status := p.realm.errorHeaders(w, c.Req, refused)
-	why := refusal.Text(c.Loc, refused.Code, refused.Params)
-	switch { // what to do about it, the links below say
-	case refused.Code == refusal.CodeSignatureExpired:
-		why = c.Loc.Text(text.Say("page.dead_link.expired"))
-	case len(refused.Fields) > 0, refused.Code == refusal.CodeSignatureInvalid:
-		why = c.Loc.Text(text.Say("page.dead_link.invalid"))
-	}
 	if e.Form.Kept {
 		p.realm.forgetLink(w, c.Req)
 	}
-	d := PageData{Page: e.Name, Title: c.Loc.Text(text.Say("page.dead_link.title")), Text: []string{why}}
+	d := PageData{Page: e.Name, Title: c.Loc.Text(text.Say("page.dead_link.title")), Text: []string{whyDead(c, refused)}}
 	for i, link := range e.Form.Links {
 		to := PageLink{p.realm.WithNext(link.href, c.Next), c.Loc.Text(link.text)}
 		if i == 0 {

@@ -89,15 +89,14 @@ func severally(path string, acts []*Act) func(*Call) (*Done, error) {
 			return &Done{View: a.viewSeveral(c, path, users, warns...)}, nil
 		}
 		var done []uuid.UUID
-		already, names := 0, []string{}
+		var names namesDone
 		refused := []notDone{}
 		for _, u := range users {
 			_, err := a.Do(c, u)
 			switch r := web.AsRefusal(err); {
 			case err == nil:
 				done = append(done, u.ID)
-				already += a.already(u)
-				names = append(names, nameOf(u))
+				names.add(a, u)
 			case web.StatusOf(r.Code) >= 500, len(r.Fields) > 0: // for all of them the same
 				if c.HTML && len(r.Fields) > 0 && len(done) == 0 {
 					c.Refused = r
@@ -111,12 +110,31 @@ func severally(path string, acts []*Act) func(*Call) (*Done, error) {
 				refused = append(refused, notDone{u.ID, codeOf(r), c.Loc.Text(r.Phrase()), nameOf(u)})
 			}
 		}
-		out := &Done{Note: named(a.noteOf(len(done), already), names), To: path, JSON: web.NewObject("done", orEmpty(done), "refused", refused)}
+		out := &Done{Note: named(a.noteOf(len(done), len(names.already)), names.told()), To: path, JSON: web.NewObject("done", orEmpty(done), "refused", refused)}
 		if len(refused) > 0 {
-			out.View = a.viewRefused(c, path, len(done), already, refused)
+			out.View = a.viewRefused(c, path, len(done), len(names.already), refused)
 		}
 		return c.next(out), nil
 	}
+}
+
+// namesDone are those of accounts that an act was done to, and of those that were so already.
+type namesDone struct{ changed, already []string }
+
+func (n *namesDone) add(a *Act, u *store.User) {
+	if a.already(u) > 0 {
+		n.already = append(n.already, nameOf(u))
+	} else {
+		n.changed = append(n.changed, nameOf(u))
+	}
+}
+
+// told are the names for a note: where nothing has changed, it says that of those that it leaves.
+func (n *namesDone) told() []string {
+	if len(n.changed) == 0 {
+		return n.already
+	}
+	return n.changed
 }
 
 // maxNamed is how many accounts a note names, and maxName how many bytes of a name.
