@@ -5,6 +5,7 @@ package registration_test
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"slices"
 	"strconv"
@@ -144,12 +145,16 @@ func TestATokenAtTheGuardAllocatesAsACookieDoes(t *testing.T) {
 		return br.Cookie["registration"]
 	}, "text/html")
 	g.site.Guard.Basic = true
-	allocs := func() float64 {
-		return testing.AllocsPerRun(1000, func() {
-			if err := g.once(); err != nil || g.w.Status != http.StatusOK {
-				t.Fatal(err, g.w.Status)
-			}
-		})
+	allocs := func() float64 { // the least of some tries: what else the program does meanwhile is counted, too
+		least := math.Inf(1)
+		for range 10 {
+			least = min(least, testing.AllocsPerRun(200, func() {
+				if err := g.once(); err != nil || g.w.Status != http.StatusOK {
+					t.Fatal(err, g.w.Status)
+				}
+			}))
+		}
+		return least
 	}
 	cookie := allocs()
 	for _, header := range []string{"Bearer " + token, basicAuth("ada", token)} {
