@@ -251,10 +251,9 @@ func TestTheKeyboardAlone(t *testing.T) {
 	require.Equal(t, string(want), r.told.String())
 }
 
-// TestNamesOfButtons: what a button does can be told from its name alone, on a page where it
-// stands many times; what is at the foot is there on each page.
-func TestNamesOfButtons(t *testing.T) {
-	t.Parallel()
+// memberAtAccessSite is a browser that ada is signed in with.
+func memberAtAccessSite(t *testing.T) (*served.Server, *walker) {
+	t.Helper()
 	s := served.NewServer(t)
 	s.Configure(accessSite)
 	s.Start()
@@ -264,6 +263,14 @@ func TestNamesOfButtons(t *testing.T) {
 	w.Fill("login", "ada")
 	w.Fill("password", served.TestPassword)
 	require.Equal(t, 200, w.Press(submit))
+	return s, w
+}
+
+// TestNamesOfButtons: what a button does can be told from its name alone, on a page where it
+// stands many times; what is at the foot is there on each page.
+func TestNamesOfButtons(t *testing.T) {
+	t.Parallel()
+	s, w := memberAtAccessSite(t)
 	for _, agent := range []string{"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.5 Mobile/15E148 Safari/604.1"} {
 		c := s.Client()
 		c.Header.Set("User-Agent", agent)
@@ -312,15 +319,7 @@ const seen = `(() => {
 // is no problem, by their edges.
 func TestForcedColours(t *testing.T) {
 	t.Parallel()
-	s := served.NewServer(t)
-	s.Configure(accessSite)
-	s.Start()
-	s.Member("ada")
-	w := newWalker(t, s.Base())
-	w.at200("/accounts/login/")
-	w.Fill("login", "ada")
-	w.Fill("password", served.TestPassword)
-	require.Equal(t, 200, w.Press(submit))
+	_, w := memberAtAccessSite(t)
 	w.show(view{1280, forced})
 	edge := func(selector string) string {
 		return served.Evaluate[string](w.Browser, `(s => s.borderTopWidth + " " + s.borderTopStyle)(getComputedStyle(document.querySelector("`+selector+`")))`)
