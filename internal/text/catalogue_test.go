@@ -198,7 +198,7 @@ func TestPluralsAndNumbers(t *testing.T) {
 		{"pl", 22 * time.Minute, "22 minuty"},
 		{"pl", 112 * time.Minute, "112 minut"},
 		{"id", 90 * time.Minute, "90 menit"},
-		{"pt-BR", 1500 * sitetest.Day, "1.500 dias"},
+		{"pt-BR", 1500 * sitetest.Day, "1.500\u00a0dias"},
 		{"en", 24*time.Hour + 30*time.Minute, "24 hours"},
 		{"en", 49*time.Hour + time.Second, "49 hours"},
 		{"en", 7*sitetest.Day + time.Minute, "7 days"},
@@ -208,7 +208,7 @@ func TestPluralsAndNumbers(t *testing.T) {
 	moment := time.Date(2026, 3, 1, 23, 5, 0, 0, time.FixedZone("", -3600))
 	require.Equal(t, "2 March 2026, 00:05 UTC", l.Named("en").Text(text.OnDate(moment)))
 	require.Equal(t, "2. März 2026 um 00:05 UTC", l.Named("de").Text(text.OnDate(moment)))
-	require.Equal(t, "2 de março de 2026, às 00:05 UTC", l.Named("pt-BR").Text(text.OnDate(moment)))
+	require.Equal(t, "2 de março de 2026, às\u00a000:05\u00a0UTC", l.Named("pt-BR").Text(text.OnDate(moment)))
 	tooLarge := text.Params{"max": web.MaxBody}
 	require.Contains(t, refusal.Text(l.Named("en"), refusal.CodeTooLarge, tooLarge), "65,536 bytes")
 	require.Contains(t, refusal.Text(l.Named("de"), refusal.CodeTooLarge, tooLarge), "65.536 Byte")
