@@ -214,7 +214,7 @@ func told(s *sitetest.Site, names ...string) *mail.Message {
 	require.Equal(s.T, len(names), strings.Count(m.Text, "\n- "), m.Text)
 	for _, name := range names {
 		require.Contains(s.T, m.Text, "\n- "+name+"\n")
-		require.Contains(s.T, m.HTML, "<li>"+name+"</li>")
+		require.Contains(s.T, m.HTML, "<li><bdi>"+name+"</bdi></li>")
 	}
 	return m
 }
@@ -224,7 +224,7 @@ func TestOwnerIsNotified(t *testing.T) {
 	comes(s, "ada")
 	m := told(s, "ada")
 	require.Contains(t, m.Text, "warten auf Ihre Freigabe")
-	require.NotContains(t, m.Text, "können jetzt benutzt werden")
+	require.NotContains(t, m.Text, "können jetzt verwendet werden")
 	// Those who come within ten minutes are told of together.
 	require.Eventually(t, func() bool { return queued(s, store.MailSignUps) == 0 }, sitetest.Patience, time.Millisecond)
 	comes(s, "bob", "eve", "gone", "evil.example")
@@ -237,7 +237,7 @@ func TestOwnerIsNotified(t *testing.T) {
 	require.NoError(t, s.Accounts.Delete(t.Context(), sitetest.UUIDOf(t, s, "gone")))
 	passes(s, time.Minute)
 	m = told(s, "bob", "eve", evil)
-	waiting, active, _ := strings.Cut(m.Text, "können jetzt benutzt werden")
+	waiting, active, _ := strings.Cut(m.Text, "können jetzt verwendet werden")
 	require.Contains(t, active, "- bob\n", "let in meanwhile")
 	require.Contains(t, waiting, "- eve\n")
 	require.NotContains(t, m.Text+m.HTML, "evil.example", "a mail program would make a link of it")
@@ -360,7 +360,7 @@ func TestOwnerIsNotifiedOfEachWay(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := sitetest.New(t, open)
 			way(s)
-			require.Contains(t, told(s, "ada").Text, "können jetzt benutzt werden")
+			require.Contains(t, told(s, "ada").Text, "können jetzt verwendet werden")
 			passes(s, time.Hour)
 			require.Eventually(t, func() bool { return queued(s, store.MailSignUps) == 0 }, sitetest.Patience, time.Millisecond)
 		})

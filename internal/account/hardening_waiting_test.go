@@ -16,6 +16,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/internal/web"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -51,7 +52,7 @@ func TestFirstToConfirmHasTheAddress(t *testing.T) {
 	require.Equal(t, "signature_invalid", problem(s, "verify-registration", sitetest.LinkOf(thief, t)))
 	page := s.Browser().LikeBrowser().Get("/accounts/verify-registration/?" + sitetest.LinkInMail.FindString(thief.Text)[strings.Index(sitetest.LinkInMail.FindString(thief.Text), "?")+1:])
 	require.Equal(t, http.StatusBadRequest, page.StatusCode)
-	require.Contains(t, page.Text, sitetest.Message(refusal.CodeSignatureInvalid, nil))
+	require.Contains(t, page.Text, sitetest.Words(text.Say("page.dead_link.invalid")))
 	require.Contains(t, page.Text, `href="/accounts/register/`, "the account may be gone")
 	s.SignedIn("ada@example.org")
 	require.Equal(t, "not_verified", problem(s, "login", sitetest.Data{"login": "thief", "password": sitetest.Password}))

@@ -235,6 +235,9 @@ var auditedEndpoints = map[string]auditedAct{
 	"profile": {before: adaSignedIn, act: func(s *sitetest.Site, b any) {
 		require.Equal(s.T, http.StatusOK, b.(*sitetest.Browser).Do(http.MethodPatch, "/accounts/profile", sitetest.Data{"first_name": "Ada"}).StatusCode)
 	}, events: "profile_changed"},
+	"language": {before: adaSignedIn, act: func(s *sitetest.Site, b any) {
+		ok(s, b.(*sitetest.Browser), "language", sitetest.Data{"language": "de"})
+	}, events: "profile_changed"},
 	"change-password": {before: adaSignedIn, act: func(s *sitetest.Site, b any) {
 		ok(s, b.(*sitetest.Browser), "change-password", sitetest.With(newPassword, sitetest.Data{"old_password": sitetest.Password}))
 	}, events: "password_changed"},

@@ -203,7 +203,12 @@ func (p *pages) again(c *Call, d *PageData, name string, status int) (query url.
 	e := p.realm.Endpoints[name]
 	switch {
 	case isRead(c.Req):
-		query = QueryOf(c.Req)
+		if query = QueryOf(c.Req); d.Form == nil { // a link that opens nothing here isn't repeated
+			if query.Has(sign.ParamSignature) {
+				return nil, false
+			}
+			query.Del(sign.ParamInvitation)
+		}
 		return query, query != nil
 	case status == http.StatusOK || e == nil || e.Form == nil:
 		return nil, false
