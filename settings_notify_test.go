@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -22,6 +23,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -172,6 +174,9 @@ func (s *caddySite) do(method, path string, body any, header ...string) (int, st
 		req.Header.Set(header[i], header[i+1])
 	}
 	res, err := s.client.Do(req)
+	for unmade := new(net.OpError); errors.As(err, &unmade) && unmade.Op == "dial" && errors.Is(err, syscall.ECONNRESET); { // in the queue of the listener that a reload has just closed
+		res, err = s.client.Do(req)
+	}
 	require.NoError(s.t, err)
 	defer func() { _ = res.Body.Close() }()
 	answer, err := io.ReadAll(res.Body)

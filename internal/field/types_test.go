@@ -202,7 +202,7 @@ func TestFieldsInForms(t *testing.T) {
 	require.Contains(t, page, `<input id="news" name="news" type="checkbox" value="true" checked>`)
 	require.Contains(t, page, `<option value="x large">x large</option>`)
 	require.Contains(t, page, `name="born" type="date">`)
-	require.Contains(t, page, `name="age" type="text" dir="auto" inputmode="numeric"`)
+	require.Contains(t, page, `name="age" type="text" dir="auto" autocomplete="off" inputmode="numeric"`)
 	form := url.Values{"username": {"ada"}, "email": {"ada@example.org"}, "password": {sitetest.Password}, "password_confirm": {sitetest.Password}, "size": {"x large"}, "born": {""}, "age": {"0"}}
 	res := b.Post("/accounts/register", form)
 	require.Equal(t, http.StatusBadRequest, res.StatusCode)
