@@ -189,9 +189,9 @@ func TestPluralsAndNumbers(t *testing.T) {
 	}{
 		{"en", 7 * sitetest.Day, "7 days"},
 		{"en", time.Hour, "1 hour"},
-		{"de", 24 * time.Hour, "24 Stunden"},
-		{"de", time.Minute, "1 Minute"},
-		{"fr", 30 * time.Second, "30 secondes"},
+		{"de", 24 * time.Hour, "24\u00a0Stunden"},
+		{"de", time.Minute, "1\u00a0Minute"},
+		{"fr", 30 * time.Second, "30\u00a0secondes"},
 		{"pl", time.Minute, "1 minutę"},
 		{"pl", 2 * time.Minute, "2 minuty"},
 		{"pl", 5 * time.Minute, "5 minut"},
@@ -207,7 +207,7 @@ func TestPluralsAndNumbers(t *testing.T) {
 	}
 	moment := time.Date(2026, 3, 1, 23, 5, 0, 0, time.FixedZone("", -3600))
 	require.Equal(t, "2 March 2026, 00:05 UTC", l.Named("en").Text(text.OnDate(moment)))
-	require.Equal(t, "2. März 2026 um 00:05 UTC", l.Named("de").Text(text.OnDate(moment)))
+	require.Equal(t, "2.\u00a0März 2026 um\u00a000:05\u00a0UTC", l.Named("de").Text(text.OnDate(moment)))
 	require.Equal(t, "2 de março de 2026, às\u00a000:05\u00a0UTC", l.Named("pt-BR").Text(text.OnDate(moment)))
 	tooLarge := text.Params{"max": web.MaxBody}
 	require.Contains(t, refusal.Text(l.Named("en"), refusal.CodeTooLarge, tooLarge), "65,536 bytes")
