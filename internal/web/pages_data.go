@@ -203,13 +203,19 @@ func (p *pages) again(c *Call, d *PageData, name string, status int) (query url.
 	e := p.realm.Endpoints[name]
 	switch {
 	case isRead(c.Req):
-		if query = QueryOf(c.Req); d.Form == nil { // a link that opens nothing here isn't repeated
+		if query = QueryOf(c.Req); query == nil {
+			return nil, false
+		}
+		if d.Form == nil { // a link that opens nothing here isn't repeated
 			if query.Has(sign.ParamSignature) {
 				return nil, false
 			}
 			query.Del(sign.ParamInvitation)
 		}
-		return query, query != nil
+		if query.Del(sign.ParamNext); c.Next != "" { // checked, which the query is not
+			query.Set(sign.ParamNext, c.Next)
+		}
+		return query, true
 	case status == http.StatusOK || e == nil || e.Form == nil:
 		return nil, false
 	}
