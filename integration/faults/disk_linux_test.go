@@ -346,6 +346,7 @@ func TestFaultWrongFile(t *testing.T) {
 	missing := filepath.Join(t.TempDir(), "a", "b")
 	res := s.Load(strings.Replace(diskSite, "[[disk]]", missing, 1))
 	require.Equal(t, http.StatusOK, res.StatusCode, res.Text)
+	c.HTTP.CloseIdleConnections() // a reload ends them
 	c.Post(http.StatusCreated, "register", served.Newcomer("bob"))
 	faultResult(t, "account file of a newer schema; locked by another process; in a place that can't be used", "what and where, at the start and at a reload; the running one goes on",
 		"start refused with path and remedy, after "+shortly(waited)+" where locked; reload refused, the old configuration serves; `caddy validate` beside the holder passes")
