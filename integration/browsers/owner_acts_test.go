@@ -41,7 +41,7 @@ var ownersActs = []ownersAct{
 	{path: does("bob", "edit/"), input: "first_name", label: "First name", value: "Robert", button: "Save changes", want: "The account has been changed."},
 	{path: does("bob", "groups/"), input: "groups", label: "Separate groups", value: "choir", button: "Save changes", want: "The account has been changed."},
 	{path: does("bob", "set-username/"), input: "username", label: "stays signed in", value: "bobby", button: "Change the username", want: "The account has been changed."},
-	{path: does("bobby", "set-email/"), input: "email", label: "old address is told", value: "bobby@example.org", button: "Change email address", want: "The account has been changed."},
+	{path: does("bobby", "set-email/"), input: "email", label: "old address is told", value: "bobby@example.org", button: "Change the email address", want: "The account has been changed."},
 	{path: does("bobby", ""), button: "Email a password link", selector: `form[action$="/mail-link/"] button`, want: "The link has been emailed."},
 	{path: does("bobby", ""), button: "Make a password link", selector: `form[action$="/make-link/"] button`, want: "It’s shown only now"},
 	{path: does("bobby", ""), before: func(o *anOwner) {

@@ -134,7 +134,7 @@ func looksAfterWebhooks(t *testing.T, o *anOwner, e *endpoint, screen ownersScre
 	// It fails: since when, what waits, why, and when it is tried again.
 	e.status.Store(http.StatusBadGateway)
 	o.member("bob")
-	says("This endpoint has accepted nothing since ", "It is tried again by itself, for 3 days.", "Waiting messages", "Oldest waiting message", "Next attempt", "it answered 502")
+	says("This endpoint has accepted nothing since ", "It’s tried again automatically, for 3 days.", "Waiting messages", "Oldest waiting message", "Next attempt", "it answered 502")
 	require.Contains(t, screen.press("Try this endpoint now", `form[action$="/retry/"] button`, false), "The endpoint is being tried now.")
 	says("it answered 502")
 	e.status.Store(http.StatusNoContent)

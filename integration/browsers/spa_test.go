@@ -117,7 +117,7 @@ func TestFrontendElsewhere(t *testing.T) {
 		require.Empty(t, served.Ask(b, chromedp.Evaluate[string](iconBlocked, chromedp.EvalAwaitPromise)), "the page's own policy blocks its icon")
 		b.Do(chromedp.Click(chromedp.CSS(`input[name="mode"][value="` + mode + `"]`)))
 		p.submit("register", map[string]string{"username": name, "email": email, "password": served.TestPassword, "password_confirm": served.TestPassword}, "Nearly there")
-		p.submit("resend-verification", map[string]string{"login": name}, "on its way")
+		p.submit("resend-verification", map[string]string{"login": name}, "sent an email")
 		p.follow(mailedLink(s, from, "verify-registration", email), nil, "confirmed")
 
 		p.Do(chromedp.SendKeys(chromedp.CSS(`form[data-endpoint="login"] input[name="login"]`), name), chromedp.SendKeys(chromedp.CSS(`form[data-endpoint="login"] input[name="password"]`), "wrong"),
@@ -139,7 +139,7 @@ func TestFrontendElsewhere(t *testing.T) {
 			require.NotEqual(t, before, served.Evaluate[string](b, `sessionStorage.getItem("refresh")`))
 		}
 		p.submit("change-password", map[string]string{"old_password": served.TestPassword, "password": served.TestPassword + " 2", "password_confirm": served.TestPassword + " 2"}, "changed")
-		p.submit("register-email", map[string]string{"email": other}, "on its way")
+		p.submit("register-email", map[string]string{"email": other}, "sent an email")
 		require.Equal(t, 200, b.Open(frontend+"/"))
 		p.follow(mailedLink(s, from, "verify-email", other), nil, "changed")
 		p.waits("#who", "Signed in as "+name)
@@ -160,7 +160,7 @@ func TestFrontendElsewhere(t *testing.T) {
 		p.waits("#who", "Not signed in")
 
 		from = s.Log.Mark()
-		p.submit("send-reset-password-link", map[string]string{"login": name}, "on its way")
+		p.submit("send-reset-password-link", map[string]string{"login": name}, "emailed a link")
 		p.follow(mailedLink(s, from, "reset-password", other), map[string]string{"password": served.TestPassword}, "set")
 		p.submit("login", map[string]string{"login": name, "password": served.TestPassword}, "signed in")
 		p.follow(mailedLink(s, 0, "undo-email", email), nil, "back")

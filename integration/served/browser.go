@@ -135,7 +135,8 @@ func (b *Browser) Fill(name, value string) {
 		return // the second time of a password that can be shown; the page's script fills it in
 	}
 	input := chromedp.CSS(`input[name="` + name + `"]`)
-	b.Do(chromedp.Clear(input), chromedp.SendKeys(input, value))
+	Evaluate[bool](b, `(i => !(i.value = ""))(document.querySelector('input[name="`+name+`"]'))`)
+	b.Do(chromedp.SendKeys(input, value))
 }
 
 // At returns the path and query of the page.
