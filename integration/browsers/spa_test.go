@@ -151,7 +151,7 @@ func TestFrontendElsewhere(t *testing.T) {
 		p.waits("#sessions", "End it")
 		require.Equal(t, http.StatusOK, elsewhere.Get("/accounts/profile").StatusCode)
 		b.Do(chromedp.Click(chromedp.CSS("#end-others"), chromedp.NodeVisible))
-		p.waits("#note", "ended")
+		p.waits("#note", "Signed out of")
 		require.Equal(t, http.StatusUnauthorized, elsewhere.Get("/accounts/profile").StatusCode)
 		if mode == "cookie" {
 			b.Look("spa")
@@ -163,7 +163,7 @@ func TestFrontendElsewhere(t *testing.T) {
 		p.submit("send-reset-password-link", map[string]string{"login": name}, "emailed a link")
 		p.follow(mailedLink(s, from, "reset-password", other), map[string]string{"password": served.TestPassword}, "set")
 		p.submit("login", map[string]string{"login": name, "password": served.TestPassword}, "signed in")
-		p.follow(mailedLink(s, 0, "undo-email", email), nil, "back")
+		p.follow(mailedLink(s, 0, "undo-email", email), nil, "restored")
 		p.waits("#who", "Not signed in")
 	}
 }
