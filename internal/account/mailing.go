@@ -93,9 +93,13 @@ func notesLanguage(u *store.User, client Client) {
 // chosenLanguage is part of each act by which somebody chooses his language: one that he has
 // chosen is in place of his browser's.
 func chosenLanguage(before, u *store.User, client Client) {
-	if before.Language == u.Language {
-		return
+	if before.Language != u.Language {
+		followsBrowser(u, client)
 	}
+}
+
+// followsBrowser notes what the browser asks for of who has chosen nothing else.
+func followsBrowser(u *store.User, client Client) {
 	if u.BrowserLanguage = ""; u.Language == "" {
 		u.BrowserLanguage = client.Prefers
 	}
@@ -108,7 +112,7 @@ func (a *Accounts) setLanguage(in field.Input, u *store.User, client Client) {
 	if own || in[field.Language].Kind == field.ValueAbsent {
 		u.Language = client.Wanted
 	}
-	chosenLanguage(&store.User{Language: "\x00"}, u, client)
+	followsBrowser(u, client)
 }
 
 // SetLanguage is by whom an account belongs to: how he is written to from now on, and

@@ -32,6 +32,7 @@ const maxTag = 35
 // Languages are those that a realm speaks, the fallback first.
 type Languages struct {
 	Locales []*Locale
+	listed  []*Locale // see Listed
 	matcher language.Matcher
 	// chosen remembers the answers to headers: matching takes 13 µs, and few
 	// headers come often. What comes after the first maxChosen is matched anew.
@@ -83,6 +84,7 @@ func NewLanguages(folder, fallback string) (*Languages, error) {
 		l.Locales = append(l.Locales, known)
 	}
 	l.matcher = language.NewMatcher(tags)
+	l.listed = slices.SortedFunc(slices.Values(l.Locales), func(a, b *Locale) int { return cmp.Or(cmp.Compare(a.Called, b.Called), cmp.Compare(a.Name, b.Name)) })
 	return l, nil
 }
 
@@ -168,9 +170,7 @@ func called(name string, lineage []string, catalogues map[string]catalogue) stri
 }
 
 // Listed are all languages as people look for theirs, by what they are called.
-func (l *Languages) Listed() []*Locale {
-	return slices.SortedFunc(slices.Values(l.Locales), func(a, b *Locale) int { return cmp.Or(cmp.Compare(a.Called, b.Called), cmp.Compare(a.Name, b.Name)) })
-}
+func (l *Languages) Listed() []*Locale { return l.listed }
 
 // Choose returns the language that suits an Accept-Language header (RFC 9110,
 // 12.5.4) best, the fallback where none does.

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
+	"github.com/seed-928992b0/caddy-registration/internal/text"
 )
 
 // words are the texts of a shipped catalogue by id, each form of a plural one by itself.
@@ -40,30 +41,6 @@ func words(t *testing.T, name string) map[string][]string {
 		}
 	}
 	return all
-}
-
-// catalogueFiles are the languages of the shipped catalogues, those too that only say what
-// their parent says otherwise.
-func catalogueFiles(t *testing.T) []string {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(sitetest.Root(), "templates", "locales", "*.json"))
-	require.NoError(t, err)
-	for i, file := range files {
-		files[i] = strings.TrimSuffix(filepath.Base(file), ".json")
-	}
-	require.NotEmpty(t, files)
-	return slices.DeleteFunc(files, func(name string) bool { return !slices.Contains(worked, name) })
-}
-
-// worked are the languages whose texts keep the rules; the others wait for their reading.
-var worked = []string{
-	"de",
-	"fr",
-	"pl",
-	"en",
-	"id",
-	"es",
-	"pt-BR",
 }
 
 var placeholder = regexp.MustCompile(`\{[a-z_]+\}`)
@@ -122,26 +99,26 @@ func isRefusal(id string) bool {
 }
 
 func TestMarksAndLengths(t *testing.T) {
-	for _, name := range catalogueFiles(t) {
+	for _, name := range text.ShippedLanguages() {
 		base, _, _ := strings.Cut(name, "-")
 		for id, texts := range words(t, name) {
-			for _, text := range texts {
+			for _, said := range texts {
 				for _, m := range marks {
-					if (m.languages == "" || slices.Contains(strings.Fields(m.languages), base)) && m.wrong.MatchString(text) {
-						t.Errorf("%s: %s has %s: %q", name, id, m.why, text)
+					if (m.languages == "" || slices.Contains(strings.Fields(m.languages), base)) && m.wrong.MatchString(said) {
+						t.Errorf("%s: %s has %s: %q", name, id, m.why, said)
 					}
 				}
-				length := utf8.RuneCountInString(placeholder.ReplaceAllString(text, ""))
+				length := utf8.RuneCountInString(placeholder.ReplaceAllString(said, ""))
 				switch {
 				case isButton(id) && length > maxButton:
-					t.Errorf("%s: %s is a button of %d characters, more than %d: %q", name, id, length, maxButton, text)
+					t.Errorf("%s: %s is a button of %d characters, more than %d: %q", name, id, length, maxButton, said)
 				case strings.HasSuffix(id, ".subject") && length > maxSubject:
-					t.Errorf("%s: %s is a subject of %d characters, more than %d: %q", name, id, length, maxSubject, text)
+					t.Errorf("%s: %s is a subject of %d characters, more than %d: %q", name, id, length, maxSubject, said)
 				case isRefusal(id) && length > maxError && !slices.Contains(longErrors, id):
-					t.Errorf("%s: %s is an error of %d characters, more than %d: %q", name, id, length, maxError, text)
+					t.Errorf("%s: %s is an error of %d characters, more than %d: %q", name, id, length, maxError, said)
 				}
-				if isRefusal(id) && politeness[base].MatchString(text) {
-					t.Errorf("%s: %s begs: %q", name, id, text)
+				if isRefusal(id) && politeness[base].MatchString(said) {
+					t.Errorf("%s: %s begs: %q", name, id, said)
 				}
 			}
 		}
@@ -176,11 +153,11 @@ func glossary(t *testing.T, name string) map[string]term {
 func TestOneTermAThing(t *testing.T) {
 	english, said := glossary(t, "en"), words(t, "en")
 	require.GreaterOrEqual(t, len(english), 40)
-	for _, name := range catalogueFiles(t) {
-		terms := glossaryOf(t, name)
-		if terms == nil {
+	for _, name := range text.ShippedLanguages() {
+		if _, child := children[name]; child { // it has words of its own for some of its parent's terms
 			continue
 		}
+		terms := glossary(t, name)
 		texts := words(t, name)
 		require.ElementsMatch(t, slices.Collect(maps.Keys(english)), slices.Collect(maps.Keys(terms)), "%s: the terms of templates/glossary/en.json", name)
 		for thing, term := range terms {
@@ -207,15 +184,6 @@ func TestOneTermAThing(t *testing.T) {
 			}
 		}
 	}
-}
-
-// glossaryOf is the glossary of a language, its parent's where it has none of its own.
-func glossaryOf(t *testing.T, name string) map[string]term {
-	t.Helper()
-	if _, err := os.Stat(filepath.Join(sitetest.Root(), "templates", "glossary", name+".json")); err != nil {
-		return nil
-	}
-	return glossary(t, name)
 }
 
 // says reports whether a term stands in all forms of a message.

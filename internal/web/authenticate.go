@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/metrics"
 	"github.com/seed-928992b0/caddy-registration/internal/origin"
@@ -406,4 +407,15 @@ func OldSession(c *Call) *store.Session {
 		return nil
 	}
 	return c.Who.Session
+}
+
+// nameCaller says for the record who the acts of the request are done for, and has him
+// answered in his language.
+func (c *Call) nameCaller() {
+	who := audit.Caller{Address: c.Client.Address, Agent: c.Client.UserAgent}
+	if c.Who != nil {
+		who.Actor = c.Who.User.ID.String()
+	}
+	c.Req = c.Req.WithContext(audit.WithCaller(c.Req.Context(), who))
+	c.speak()
 }

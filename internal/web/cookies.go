@@ -5,8 +5,6 @@
 package web
 
 import (
-	"cmp"
-	"context"
 	"encoding/base64"
 	"errors"
 	"net/http"
@@ -17,7 +15,6 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
-	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -199,126 +196,6 @@ func (r *Realm) client(req *http.Request) account.Client {
 		c.Wanted = c.Language
 	}
 	return c
-}
-
-// paramLang asks for an answer in a language, whatever a browser asks for.
-const paramLang = "lang"
-
-// Language is the one in which a request is answered, of those that the realm speaks: what
-// its address asks for, what has been chosen in this browser, what the account of who is
-// signed in has, what the browser asks for.
-func (r *Realm) Language(req *http.Request) *text.Locale {
-	if chosen := r.byHand(req); chosen != nil {
-		return chosen
-	}
-	if tag, _ := req.Context().Value(languageKey{}).(string); tag != "" {
-		return r.Languages.Named(tag)
-	}
-	return r.browserLanguage(req)
-}
-
-// languageKey is the context's of the language of an account.
-type languageKey struct{}
-
-// speak has who is signed in answered in the language of his account, unless this browser has
-// another by hand.
-func (c *Call) speak() {
-	if c.Who == nil {
-		return
-	}
-	own := c.Realm.Languages.Spoken(c.Who.User.Language)
-	if own == nil || c.Realm.byHand(c.Req) != nil {
-		return
-	}
-	c.Loc, c.Client.Language = own, own.Name
-	c.Req = c.Req.WithContext(context.WithValue(c.Req.Context(), languageKey{}, own.Name))
-}
-
-// languageOf is Language for who is signed in, or for nobody (nil).
-func (r *Realm) languageOf(req *http.Request, who *session.Principal) *text.Locale {
-	if who != nil && r.byHand(req) == nil {
-		if own := r.Languages.Spoken(who.User.Language); own != nil {
-			return own
-		}
-	}
-	return r.Language(req)
-}
-
-// byHand is the language that a person has chosen at the foot of a page; nil: none.
-func (r *Realm) byHand(req *http.Request) *text.Locale {
-	if asked := r.askedLanguage(req); asked != nil {
-		return asked
-	}
-	if kept, _ := sentCookie(req, r.languageCookie()); kept != "" {
-		return r.Languages.Spoken(kept)
-	}
-	return nil
-}
-
-// askedLanguage is the one that a request's address names; nil: none that is spoken.
-func (r *Realm) askedLanguage(req *http.Request) *text.Locale {
-	if !strings.Contains(req.URL.RawQuery, paramLang+"=") {
-		return nil
-	}
-	return r.Languages.Spoken(QueryOf(req).Get(paramLang))
-}
-
-// languageCookie is the name of the cookie that keeps the language. It is for the pages of
-// this mount alone, which the prefix __Host- doesn't allow.
-func (r *Realm) languageCookie() string {
-	return strings.TrimPrefix(r.CookiePlain, "__Host-") + "_lang"
-}
-
-// languageKept is for how long a browser keeps it: what browsers allow at most.
-const languageKept = 400 * 24 * time.Hour
-
-// KeepLanguage leaves the language that a person has chosen with his browser; "" takes it
-// away. Nobody has the cookie who has chosen none.
-func (r *Realm) KeepLanguage(w http.ResponseWriter, req *http.Request, tag string) {
-	kept, sent := sentCookie(req, r.languageCookie())
-	if kept == tag && (sent || tag == "") {
-		return
-	}
-	seconds := int(languageKept / time.Second)
-	if tag == "" {
-		seconds = -1
-	}
-	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure wherever the browser speaks HTTPS
-		Name: r.languageCookie(), Value: tag, Path: cmp.Or(r.Address(""), "/"), MaxAge: seconds, Secure: r.Secure(req), HttpOnly: true, SameSite: http.SameSiteLaxMode,
-	})
-}
-
-// keepChosen has the browser keep the language that an act was about.
-func (r *Realm) keepChosen(w http.ResponseWriter, c *Call, rep *Reply) {
-	if rep == nil || rep.Language == nil {
-		return
-	}
-	if _, sent := sentCookie(c.Req, r.languageCookie()); sent || rep.KeepLanguage {
-		r.KeepLanguage(w, c.Req, *rep.Language)
-	}
-}
-
-// keepAsked keeps the language that the address of a page asks for, where the page is shown
-// by itself and not within another site's.
-func (r *Realm) keepAsked(w http.ResponseWriter, req *http.Request) {
-	if dest := req.Header.Get("Sec-Fetch-Dest"); !isRead(req) || dest != "" && dest != "document" {
-		return
-	}
-	if asked := r.askedLanguage(req); asked != nil {
-		r.KeepLanguage(w, req, asked.Name)
-	}
-}
-
-// browserLanguage is the one that a browser asks for.
-func (r *Realm) browserLanguage(req *http.Request) *text.Locale {
-	lines := req.Header["Accept-Language"]
-	size := 0
-	for _, line := range lines {
-		if size += len(line) + 1; size > text.MaxAcceptLanguage {
-			return r.Languages.Choose("")
-		}
-	}
-	return r.Languages.Choose(strings.Join(lines, ","))
 }
 
 // Sibling is a host of the configuration that a guard of the realm stands on and

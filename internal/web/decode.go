@@ -19,6 +19,7 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
+	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 )
 
@@ -315,4 +316,33 @@ func decodeMultipart(body []byte, boundary string) (field.Input, error) {
 		}
 		in[part.FormName()] = v
 	}
+}
+
+// maxQuery bounds a query that is looked at, in bytes: a mailed link with the
+// longest address and the longest next, each of their bytes escaped.
+const maxQuery = 4 * MaxNext
+
+// QueryOf is a request's query; one that is too long for any of our links is none.
+func QueryOf(req *http.Request) url.Values {
+	if len(req.URL.RawQuery) > maxQuery {
+		return nil
+	}
+	return req.URL.Query()
+}
+
+// queryInput is what a mailed link carries, as an input. Of a parameter given
+// twice the last counts, as in a form. What its way did to the link is fixed.
+func queryInput(req *http.Request) field.Input {
+	if len(req.URL.RawQuery) > maxQuery {
+		return nil
+	}
+	return valuesInput(sign.RepairQuery(req.URL.RawQuery))
+}
+
+func valuesInput(values url.Values) field.Input {
+	in := make(field.Input, len(values))
+	for name, all := range values {
+		in[name] = field.Value{Kind: field.ValueText, Text: all[len(all)-1]}
+	}
+	return in
 }

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
-	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/device"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
@@ -156,15 +155,4 @@ func (r *Realm) Named(c *Call, in field.Input, names []string) *store.User {
 		return nil
 	}
 	return u
-}
-
-// nameCaller says for the record who the acts of the request are done for, and has him
-// answered in his language.
-func (c *Call) nameCaller() {
-	who := audit.Caller{Address: c.Client.Address, Agent: c.Client.UserAgent}
-	if c.Who != nil {
-		who.Actor = c.Who.User.ID.String()
-	}
-	c.Req = c.Req.WithContext(audit.WithCaller(c.Req.Context(), who))
-	c.speak()
 }

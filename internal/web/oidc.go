@@ -257,12 +257,8 @@ type elsewhere struct {
 	anew *PageLink
 }
 
-// settle leaves the server to check a form, and gives a page that asks for a new sign-in first
-// the way there, and nothing else.
+// settle gives a page that asks for a new sign-in first the way there, and nothing else.
 func (d *PageData) settle() {
-	if d.Form != nil {
-		Ease(d.Form.Fields)
-	}
 	if d.anew == nil {
 		return
 	}

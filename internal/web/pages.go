@@ -358,6 +358,9 @@ func (p *pages) Write(w http.ResponseWriter, c *Call, status int, d PageData) {
 		d.SiteLinks = append(d.SiteLinks, PageLink{link.Href, c.Loc.Text(link.Label)})
 	}
 	d.settle()
+	if d.Form != nil {
+		Ease(d.Form.Fields)
+	}
 	p.offerLanguages(c, &d, status)
 	if asked := p.realm.askedLanguage(c.Req); asked != nil && d.Form != nil && d.Form.Action != "" {
 		d.Form.Action = withQuery(d.Form.Action, paramLang, asked.Name) // of a browser that keeps no cookie

@@ -6,8 +6,6 @@ package web
 import (
 	"cmp"
 	"html/template"
-	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -15,7 +13,6 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
-	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 )
 
@@ -100,7 +97,7 @@ func (d PageData) WindowTitle() (string, error) {
 	case len(d.Errors) > 0:
 		return d.T("page.error_title")
 	case d.Note != "":
-		return firstSentence(d.Note) + " – " + d.Title, nil
+		return d.loc.Message("page.note_title", text.Params{"note": firstSentence(d.Note), "title": d.Title})
 	}
 	return d.Title, nil
 }
@@ -121,16 +118,19 @@ const (
 	fullWidthStops = "。!?"
 )
 
-// Unchecked reports whether a form with these inputs is sent as it is: the server says what
+// Unchecked is unchecked, for templates.
+func (PageData) Unchecked(fields []PageField) bool { return unchecked(fields) }
+
+// unchecked reports whether a form with these inputs is sent as it is: the server says what
 // is wrong, in the page's language and all at once. A day that is half typed is the one thing
 // that only the browser knows of; it would send an empty one.
-func (PageData) Unchecked(fields []PageField) bool {
+func unchecked(fields []PageField) bool {
 	return !slices.ContainsFunc(fields, func(f PageField) bool { return f.Kind == kindInputDate })
 }
 
 // Ease leaves a browser that checks a form before it is sent nothing to check but the days.
 func Ease(fields []PageField) {
-	if (PageData{}).Unchecked(fields) {
+	if unchecked(fields) {
 		return
 	}
 	for i := range fields {
@@ -166,73 +166,6 @@ func (d PageData) Lang() string { return d.loc.Name }
 
 // Dir is the direction of its script: ltr or rtl.
 func (d PageData) Dir() string { return d.loc.Dir }
-
-// PageLanguage is a language of the page, by its own name. Href is the page in it.
-type PageLanguage struct {
-	Tag, Name, Href string
-	Current         bool
-}
-
-// LanguageName is the name of the endpoint by which who is signed in chooses his language.
-const LanguageName = "language"
-
-// offerLanguages puts the languages at the foot of a page that can be had again: not what is
-// told once, nor the answer to an act without a page of its own.
-func (p *pages) offerLanguages(c *Call, d *PageData, status int) {
-	name, _ := p.realm.Endpoint(c.Req)
-	query, again := p.again(c, d, name, status)
-	all := p.realm.Languages.Listed()
-	if !again || len(all) < 2 {
-		return
-	}
-	query.Del(paramLang)
-	if e := p.realm.Endpoints[LanguageName]; c.Who != nil && !e.Off {
-		d.Here = p.realm.Address("/" + strings.TrimSuffix(name+"/", "//"))
-		if len(query) > 0 {
-			d.Here += "?" + query.Encode()
-		}
-	}
-	for _, in := range all {
-		query.Set(paramLang, in.Name)
-		d.Languages = append(d.Languages, PageLanguage{in.Name, in.Called, "?" + query.Encode(), in == c.Loc})
-	}
-}
-
-// again is the query with which a GET gives the page of a request once more.
-func (p *pages) again(c *Call, d *PageData, name string, status int) (query url.Values, ok bool) {
-	e := p.realm.Endpoints[name]
-	switch {
-	case isRead(c.Req):
-		if query = QueryOf(c.Req); query == nil {
-			return nil, false
-		}
-		if d.Form == nil { // a link that opens nothing here isn't repeated
-			if query.Has(sign.ParamSignature) {
-				return nil, false
-			}
-			query.Del(sign.ParamInvitation)
-		}
-		if query.Del(sign.ParamNext); c.Next != "" { // checked, which the query is not
-			query.Set(sign.ParamNext, c.Next)
-		}
-		return query, true
-	case status == http.StatusOK || e == nil || e.Form == nil:
-		return nil, false
-	}
-	query = url.Values{}
-	if c.Next != "" {
-		query.Set(sign.ParamNext, c.Next)
-	}
-	if d.Form == nil {
-		return query, true
-	}
-	for _, h := range d.Form.Hidden {
-		if e.Mailed.Purpose != "" || h.Name == sign.ParamInvitation {
-			query.Set(h.Name, h.Value)
-		}
-	}
-	return query, true
-}
 
 // PageError is one thing that is wrong. Field is the id of the input that it is
 // about, or empty.

@@ -1,4 +1,4 @@
-// redirect_test.go: redirect mode: a GET of a mailed link acts, once, and sends
+// mailedlink_test.go: redirect mode: a GET of a mailed link acts, once, and sends
 // the browser on; a HEAD, or a fetch ahead of the click, never does.
 
 package web_test
