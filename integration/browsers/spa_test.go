@@ -151,7 +151,7 @@ func TestFrontendElsewhere(t *testing.T) {
 		p.waits("#sessions", "End it")
 		require.Equal(t, http.StatusOK, elsewhere.Get("/accounts/profile").StatusCode)
 		b.Do(chromedp.Click(chromedp.CSS("#end-others"), chromedp.NodeVisible))
-		p.waits("#note", "Signed out of")
+		p.waits("#note", "ended")
 		require.Equal(t, http.StatusUnauthorized, elsewhere.Get("/accounts/profile").StatusCode)
 		if mode == "cookie" {
 			b.Look("spa")
