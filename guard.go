@@ -170,50 +170,13 @@ func (g *Guard) validate() error {
 	return g.checkDemand()
 }
 
-// ServeHTTP lets the request through, redirects it, or refuses it.
+// ServeHTTP lets the request through, redirects it, or refuses it. All that finds out who it
+// is has returned before the handlers behind are called: a goroutine's stack grows by being
+// copied, and theirs is deep.
 func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyhttp.Handler) error {
-	identity.Strip(req)
-	r := g.realm()
-	if r == nil { // between the start of two apps of one configuration, or never
-		return caddyhttp.Error(http.StatusServiceUnavailable, errors.New("the realm is not ready"))
-	}
-	origin, answered := r.Origins.GuardedCORS(w, req)
-	if answered {
-		return nil
-	}
-	p, err := r.authenticate(req)
-	if g.Basic {
-		w, p, err = g.byBasic(w, req, r, p, err)
-	}
-	gate := g.gate()
-	verdict := r.Judge(&gate, &p, err)
-	switch verdict {
-	case web.LetThrough:
-		verdict.CountIn(&r.metrics.Guarded)
-	case web.Untold:
-		verdict.CountIn(&r.metrics.Guarded)
-		return r.refuse(w, req, nil, err, origin)
-	default:
-		var who *session.Principal
-		if err == nil {
-			known := p // a copy, so that p need not be on the heap where all is well
-			who = &known
-		}
-		return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) error {
-			verdict.CountIn(&r.metrics.Guarded)
-			if verdict == web.NotTheirs {
-				return r.refuse(w, req, who, refusal.New(refusal.CodePermissionDenied), origin)
-			}
-			return g.signInFirst(w, req, r, who, origin)
-		})
-	}
-	if g.CopyHeaders {
-		r.CopyIdentity(req.Header, p.User, g.HeaderEncoding == percentEncoding)
-	}
-	private := &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, guard: g, who: signedIn{realm: r, user: p.User, session: p.Session}, origin: origin}
-	publish(req, &private.who)
-	if !g.KeepCredentials {
-		r.Take(req, p.Session.Kind, &private.who.taken)
+	private, err := g.admit(w, req)
+	if private == nil {
+		return err
 	}
 	req = private.follow(req)
 	defer private.over()
@@ -222,6 +185,57 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyht
 		private.ownHeaders() // Caddy's error routes answer, past this writer; a cache may keep a 404 too
 	}
 	return err
+}
+
+// admit returns the writer for the handlers behind; nil: it is answered, or err is the answer.
+func (g *Guard) admit(w http.ResponseWriter, req *http.Request) (*privateWriter, error) {
+	identity.Strip(req)
+	r := g.realm()
+	if r == nil { // between the start of two apps of one configuration, or never
+		return nil, caddyhttp.Error(http.StatusServiceUnavailable, errors.New("the realm is not ready"))
+	}
+	origin, answered := r.Origins.GuardedCORS(w, req)
+	if answered {
+		return nil, nil
+	}
+	p, err := r.authenticate(req)
+	if g.Basic {
+		w, p, err = g.byBasic(w, req, r, p, err)
+	}
+	gate := g.gate()
+	verdict := r.Judge(&gate, &p, err)
+	if verdict != web.LetThrough {
+		return nil, g.turnAway(w, req, r, p, err, verdict, origin)
+	}
+	verdict.CountIn(&r.metrics.Guarded)
+	if g.CopyHeaders {
+		r.CopyIdentity(req.Header, p.User, g.HeaderEncoding == percentEncoding)
+	}
+	private := &privateWriter{ResponseWriterWrapper: caddyhttp.ResponseWriterWrapper{ResponseWriter: w}, guard: g, who: signedIn{realm: r, user: p.User, session: p.Session}, origin: origin}
+	publish(req, &private.who)
+	if !g.KeepCredentials {
+		r.Take(req, p.Session.Kind, &private.who.taken)
+	}
+	return private, nil
+}
+
+// turnAway answers who is not let through; p and err are what is known of him.
+func (g *Guard) turnAway(w http.ResponseWriter, req *http.Request, r *realm, p session.Principal, err error, verdict web.Verdict, origin string) error {
+	if verdict == web.Untold {
+		verdict.CountIn(&r.metrics.Guarded)
+		return r.refuse(w, req, nil, err, origin)
+	}
+	var who *session.Principal
+	if err == nil {
+		who = &p
+	}
+	return g.toAccounts(w, req, r, func(w http.ResponseWriter, req *http.Request) error {
+		verdict.CountIn(&r.metrics.Guarded)
+		if verdict == web.NotTheirs {
+			return r.refuse(w, req, who, refusal.New(refusal.CodePermissionDenied), origin)
+		}
+		return g.signInFirst(w, req, r, who, origin)
+	})
 }
 
 // gate is whom the guard lets through.

@@ -149,20 +149,27 @@ func (h *Handler) Cleanup() error {
 
 // ServeHTTP answers what is below the path and passes the rest on.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, req *http.Request, next caddyhttp.Handler) error {
-	name, ok := h.realm.Endpoint(req)
-	if !ok {
-		if h.realm.CopiesIdentity.Load() {
-			identity.Strip(req)
-		}
-		if req.URL.Path == "/.well-known/change-password" && !h.realm.settings.Pages.Off {
-			http.Redirect(w, req, h.realm.Address("/change-password/"), http.StatusFound)
-			return nil
-		}
-		return next.ServeHTTP(w, req)
+	if h.answers(w, req) {
+		return nil
 	}
-	h.realm.giveBack(req) // it may stand behind a guard
-	h.realm.Serve(w, req, name)
-	return nil
+	return next.ServeHTTP(w, req)
+}
+
+// answers reports whether it has answered the request, which is for an endpoint.
+func (h *Handler) answers(w http.ResponseWriter, req *http.Request) bool {
+	if name, ok := h.realm.Endpoint(req); ok {
+		h.realm.giveBack(req) // it may stand behind a guard
+		h.realm.Serve(w, req, name)
+		return true
+	}
+	if h.realm.CopiesIdentity.Load() {
+		identity.Strip(req)
+	}
+	if req.URL.Path == "/.well-known/change-password" && !h.realm.settings.Pages.Off {
+		http.Redirect(w, req, h.realm.Address("/change-password/"), http.StatusFound)
+		return true
+	}
+	return false
 }
 
 // Interface guards

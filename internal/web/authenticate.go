@@ -36,7 +36,6 @@ func (r *Realm) Authenticate(req *http.Request, strict bool) (session.Principal,
 	if a == nil {
 		return session.Principal{}, refusal.Unavailable(errors.New("the store is not open"))
 	}
-	now, idle := r.Now(), r.Options.Session.Idle
 	if p, named, err := r.byHeader(req, a, strict); named {
 		return p, err
 	}
@@ -45,7 +44,7 @@ func (r *Realm) Authenticate(req *http.Request, strict bool) (session.Principal,
 	}
 	token, sent := sentCookie(req, r.cookieName(req))
 	if token == "" && sent {
-		return r.amongRivals(req, a, now, idle)
+		return r.amongRivals(req, a)
 	}
 	if token == "" {
 		return session.Principal{}, store.ErrNotFound

@@ -300,8 +300,9 @@ func rivals(req *http.Request, name string) (out []string) {
 // browser sends them once cookie_domain has changed: each is tried. One that is no
 // sign-in (any more) is no rival. Sign-ins of two accounts mean that somebody planted
 // one: then it is nobody.
-func (r *Realm) amongRivals(req *http.Request, a *account.Accounts, now time.Time, idle time.Duration) (session.Principal, error) {
+func (r *Realm) amongRivals(req *http.Request, a *account.Accounts) (session.Principal, error) {
 	var found session.Principal
+	now, idle := r.Now(), r.Options.Session.Idle
 	for _, token := range rivals(req, r.cookieName(req)) {
 		p, err := a.Sessions.Lookup(req.Context(), token, store.KindSession, now, idle)
 		switch {
