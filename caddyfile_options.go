@@ -1,5 +1,5 @@
 // caddyfile_options.go: the grammar of single settings: sign-up, `field` in the block
-// `user`, throttles, terms, the audit.
+// `user`, throttles, terms, the audit, `copy_headers`.
 
 package registration
 
@@ -219,5 +219,20 @@ func deleteAccountOption(to *DeleteAccountSettings) option {
 			return nil
 		}
 		return lines(p, name)
+	}
+}
+
+// headersOption reads `copy_headers` or `copy_headers percent`.
+func headersOption(g *Guard) option {
+	return func(p *parser, _ string) error {
+		args := p.RemainingArgs()
+		if len(args) > 1 || len(args) == 1 && args[0] != "on" && args[0] != percentEncoding {
+			return p.Errf("copy_headers takes no value but %s, which makes ASCII of the headers; write: copy_headers", percentEncoding)
+		}
+		g.CopyHeaders = true
+		if len(args) == 1 && args[0] == percentEncoding {
+			g.HeaderEncoding = percentEncoding
+		}
+		return nil
 	}
 }

@@ -351,21 +351,6 @@ func originalPath(req *http.Request) string {
 // percentEncoding is the HeaderEncoding that makes ASCII.
 const percentEncoding = "percent"
 
-// headersOption reads `copy_headers` or `copy_headers percent`.
-func headersOption(g *Guard) option {
-	return func(p *parser, _ string) error {
-		args := p.RemainingArgs()
-		if len(args) > 1 || len(args) == 1 && args[0] != "on" && args[0] != percentEncoding {
-			return p.Errf("copy_headers takes no value but %s, which makes ASCII of the headers; write: copy_headers", percentEncoding)
-		}
-		g.CopyHeaders = true
-		if len(args) == 1 && args[0] == percentEncoding {
-			g.HeaderEncoding = percentEncoding
-		}
-		return nil
-	}
-}
-
 // privateWriter sets Cache-Control and CORS, unless the handler decides by itself, and
 // can be cut off.
 type privateWriter struct {
