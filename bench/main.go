@@ -123,6 +123,7 @@ var groups = []struct {
 	name string
 	run  func(context.Context, *bench) error
 }{
+	{"start", startPlugin},
 	{"serving", serving},
 	{"inprocess", inProcess},
 	{"hashing", hashing},

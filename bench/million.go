@@ -40,6 +40,7 @@ func million(ctx context.Context, b *bench) error {
 	for _, step := range []func() error{
 		func() error { return b.disk(large) },
 		func() error { return b.starts(ctx, large, empty) },
+		func() error { return b.reloads(ctx, large, few) },
 		func() error { return b.resident(ctx, large, empty) },
 		func() error { return b.lists(ctx, large) },
 		func() error { return b.costs(ctx, large, few) },

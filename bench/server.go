@@ -23,6 +23,7 @@ type server struct {
 	cmd  *exec.Cmd
 	log  *os.File
 	done chan error
+	began time.Time
 	// ready is how long it took from its start to its first answer.
 	ready time.Duration
 }
@@ -30,44 +31,50 @@ type server struct {
 // start runs Caddy on a Caddyfile, on the given CPUs ("": all), and returns when
 // it accepts connections on port.
 func (b *bench) start(ctx context.Context, name, caddyfile string, port int, cpus string) (*server, error) {
-	dir := filepath.Join(b.dir, name)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	s, err := b.launch(ctx, b.caddy, name, caddyfile, cpus)
+	if err != nil {
 		return nil, err
 	}
-	config := filepath.Join(dir, "Caddyfile")
-	if err := os.WriteFile(config, []byte(caddyfile), 0o600); err != nil {
+	address := "127.0.0.1:" + strconv.Itoa(port)
+	for {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			s.ready = time.Since(s.began)
+			return s, conn.Close()
+		}
+		select {
+		case err := <-s.done:
+			return nil, fmt.Errorf("%s ended: %w: %s", name, err, tail(s.log.Name()))
+		case <-time.After(time.Millisecond):
+		}
+		if time.Since(s.began) > 30*time.Second {
+			return nil, errors.Join(fmt.Errorf("%s does not serve: %s", name, tail(s.log.Name())), s.stop())
+		}
+	}
+}
+
+// launch runs a Caddy, and returns at once.
+func (b *bench) launch(ctx context.Context, caddy, name, caddyfile, cpus string) (*server, error) {
+	config, err := b.write(filepath.Join(name, "Caddyfile"), caddyfile)
+	if err != nil {
 		return nil, err
 	}
+	dir := filepath.Dir(config)
 	log, err := os.Create(filepath.Join(dir, "log")) //nolint:gosec // our own folder
 	if err != nil {
 		return nil, err
 	}
 	s := &server{log: log, done: make(chan error, 1)}
-	words := append(b.pinned(cpus), b.caddy, "run", "--adapter", "caddyfile", "--config", config)
+	words := append(b.pinned(cpus), caddy, "run", "--adapter", "caddyfile", "--config", config)
 	s.cmd = exec.CommandContext(ctx, words[0], words[1:]...) //nolint:gosec // our own words
 	s.cmd.Dir, s.cmd.Stdout, s.cmd.Stderr = dir, log, log
 	s.cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-	began := time.Now()
+	s.began = time.Now()
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
 	go func() { s.done <- s.cmd.Wait() }()
-	address := "127.0.0.1:" + strconv.Itoa(port)
-	for {
-		conn, err := net.DialTimeout("tcp", address, time.Second)
-		if err == nil {
-			s.ready = time.Since(began)
-			return s, conn.Close()
-		}
-		select {
-		case err := <-s.done:
-			return nil, fmt.Errorf("%s ended: %w: %s", name, err, tail(log.Name()))
-		case <-time.After(time.Millisecond):
-		}
-		if time.Since(began) > 30*time.Second {
-			return nil, errors.Join(fmt.Errorf("%s does not serve: %s", name, tail(log.Name())), s.stop())
-		}
-	}
+	return s, nil
 }
 
 // pinned returns the words that run a command on some CPUs.

@@ -35,29 +35,47 @@ const localesFolder = "locales"
 // messages are Go templates, which fail when they are shown.
 type catalogue map[string]*messageText
 
-// Shipped are the catalogues that are part of the program, by their tags.
-var Shipped = sync.OnceValue(func() map[string]catalogue {
+// shipped are the catalogues that are part of the program, by their tags. Each is read when
+// somebody is spoken to in it: to read them all takes longer than all else of a start, and
+// most sites are read in two or three languages.
+var shipped = func() map[string]func() catalogue {
 	entries, err := templates.FS.ReadDir(localesFolder)
 	if err != nil {
 		panic(err) // part of the program; tests read them all
 	}
-	all := map[string]catalogue{}
+	all := make(map[string]func() catalogue, len(entries))
 	for _, entry := range entries {
-		raw, err := templates.FS.ReadFile(localesFolder + "/" + entry.Name())
-		if err != nil {
-			panic(err)
-		}
-		c, err := readCatalogue(raw)
-		if err != nil {
-			panic(entry.Name() + ": " + err.Error())
-		}
-		all[strings.TrimSuffix(entry.Name(), ".json")] = c
+		all[strings.TrimSuffix(entry.Name(), ".json")] = sync.OnceValue(func() catalogue { return readShipped(entry.Name()) })
 	}
 	return all
-})
+}()
+
+func readShipped(name string) catalogue {
+	raw, err := templates.FS.ReadFile(localesFolder + "/" + name)
+	if err != nil {
+		panic(err)
+	}
+	c, err := readCatalogue(raw)
+	if err != nil {
+		panic(name + ": " + err.Error())
+	}
+	return c
+}
+
+// Shipped are all of them, read.
+func Shipped() map[string]catalogue {
+	all := make(map[string]catalogue, len(shipped))
+	for name, c := range shipped {
+		all[name] = c()
+	}
+	return all
+}
+
+// english is the catalogue that defines what there is to say.
+func english() catalogue { return shipped[DefaultLanguage]() }
 
 // ShippedLanguages are the tags of the shipped catalogues, sorted.
-func ShippedLanguages() []string { return slices.Sorted(maps.Keys(Shipped())) }
+func ShippedLanguages() []string { return slices.Sorted(maps.Keys(shipped)) }
 
 // readCatalogue reads one JSON object of messages. Its errors say where: the
 // line and column, or the message.
@@ -112,7 +130,7 @@ func readCatalogue(raw []byte) (catalogue, error) {
 // placeholder that is never filled in. A label of an added field, field.<name>,
 // may be there: the English catalogue can't know it.
 func (c catalogue) check() error {
-	english := Shipped()[DefaultLanguage]
+	english := english()
 	var errs []error
 	for _, id := range slices.Sorted(maps.Keys(c)) {
 		known, ok := english[id]

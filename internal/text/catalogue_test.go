@@ -356,6 +356,38 @@ func TestOwnNames(t *testing.T) {
 	}
 }
 
+// TestShippedNames: what a shipped catalogue calls its language is known without reading it, and
+// so is that it lacks nothing.
+func TestShippedNames(t *testing.T) {
+	l := sitetest.English(t)
+	for name := range text.Shipped() {
+		in := l.Spoken(name)
+		require.Equal(t, in.Text(text.Say("language.name")), in.Called, "%s: write what it calls itself into names (languages.go)", name)
+		require.Equal(t, children[name] != "", len(in.Lineage) > 1, "%s: TestCataloguesAgree takes the others for whole", name)
+	}
+}
+
+// TestCataloguesAreReadWhenSpoken: a start reads none, and a text only those that it may stand in.
+func TestCataloguesAreReadWhenSpoken(t *testing.T) {
+	var l *text.Languages
+	require.Empty(t, text.ReadBy(func() {
+		var err error
+		l, err = text.NewLanguages("", "pt-PT")
+		require.NoError(t, err)
+		require.Empty(t, l.Partial())
+		require.Len(t, l.Listed(), 9)
+		require.Equal(t, "fr", l.Choose("fr-CH").Name)
+	}))
+	var got string
+	asked := text.ReadBy(func() {
+		l, err := text.NewLanguages("", "fr")
+		require.NoError(t, err)
+		got = l.Named("pt-PT").Text(text.Say("field.password"))
+	})
+	require.Equal(t, "Palavra-passe", got)
+	require.Equal(t, map[string]bool{"pt-PT": true}, asked)
+}
+
 // TestChildren: what a small catalogue doesn't say, it says as the one that it rests on, which
 // is not always one by its tag.
 func TestChildren(t *testing.T) {

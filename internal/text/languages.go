@@ -49,18 +49,16 @@ var restsOn = map[string]string{"pt-PT": "pt-BR"}
 // NewLanguages puts the shipped catalogues and the owner's together. fallback is
 // who is spoken to in no language that we know; it has to be one that we know.
 func NewLanguages(folder, fallback string) (*Languages, error) {
-	catalogues := maps.Clone(Shipped())
 	own, err := ownCatalogues(folder)
 	if err != nil {
 		return nil, err
 	}
+	catalogues := make(map[string][]func() catalogue, len(shipped)+len(own))
 	for name, c := range own {
-		together := maps.Clone(catalogues[name])
-		if together == nil {
-			together = catalogue{}
-		}
-		maps.Copy(together, c)
-		catalogues[name] = together
+		catalogues[name] = append(catalogues[name], func() catalogue { return c })
+	}
+	for name, c := range shipped {
+		catalogues[name] = append(catalogues[name], c)
 	}
 	if catalogues[fallback] == nil {
 		return nil, UnknownLanguageError(fmt.Sprintf("%q is not a language that we know; write one of %s, or put %s.json into %s of the templates folder",
@@ -72,14 +70,16 @@ func NewLanguages(folder, fallback string) (*Languages, error) {
 	tags := make([]language.Tag, len(names))
 	for i, name := range names {
 		tags[i] = language.MustParse(name)
-		known := &Locale{tag: tags[i], Name: name, Dir: directionOf(tags[i]), Texts: catalogue{}, printer: textmessage.NewPrinter(tags[i]), Lineage: lineage(tags[i], catalogues)}
-		known.Called = called(name, known.Lineage, catalogues)
+		known := &Locale{tag: tags[i], Name: name, Dir: directionOf(tags[i]), printer: textmessage.NewPrinter(tags[i]), Lineage: lineage(tags[i], catalogues)}
+		known.Called = called(name, known.Lineage, own)
 		// What a catalogue does not say: de-AT says it as de, and then comes the fallback.
-		for _, from := range slices.Backward(append(slices.Clone(known.Lineage), fallback, DefaultLanguage)) {
-			maps.Copy(known.Texts, catalogues[from])
+		for _, from := range append(slices.Clone(known.Lineage), fallback, DefaultLanguage) {
+			known.texts = append(known.texts, catalogues[from]...)
 		}
-		if len(known.Lineage) == 1 { // what another language completes is no lack
-			known.Missing = missing(catalogues[name])
+		// What another language completes is no lack, and of the shipped ones each that rests on
+		// none is whole.
+		if len(known.Lineage) == 1 && shipped[name] == nil {
+			known.Missing = missing(own[name])
 		}
 		l.Locales = append(l.Locales, known)
 	}
@@ -89,7 +89,7 @@ func NewLanguages(folder, fallback string) (*Languages, error) {
 }
 
 // lineage are the tags of the catalogues on which one rests, itself first.
-func lineage(tag language.Tag, catalogues map[string]catalogue) (out []string) {
+func lineage(tag language.Tag, catalogues map[string][]func() catalogue) (out []string) {
 	for ; tag != language.Und; tag = tag.Parent() {
 		name := tag.String()
 		if catalogues[name] != nil {
@@ -104,7 +104,7 @@ func lineage(tag language.Tag, catalogues map[string]catalogue) (out []string) {
 
 // missing are the ids of the messages that a catalogue lacks, sorted.
 func missing(c catalogue) (ids []string) {
-	for id := range Shipped()[DefaultLanguage] {
+	for id := range english() {
 		if c[id] == nil {
 			ids = append(ids, id)
 		}
@@ -130,7 +130,7 @@ func (l *Languages) Partial() (warnings []string) {
 			named += fmt.Sprintf(" and %d more", n-maxNamed)
 		}
 		warnings = append(warnings, fmt.Sprintf("%s/%s.json of the templates folder lacks %d of %d messages (%s), which people read in another language, on pages and in mails that say they are in %s; add them, as templates/locales/en.json has them",
-			localesFolder, in.Name, n, len(Shipped()[DefaultLanguage]), named, in.Name))
+			localesFolder, in.Name, n, len(english()), named, in.Name))
 	}
 	return warnings
 }
@@ -138,8 +138,11 @@ func (l *Languages) Partial() (warnings []string) {
 // nameID is the message with what a language calls itself.
 const nameID = "language.name"
 
-// names are what languages call themselves, of those that owners are likely to add.
+// names are what languages call themselves: those of the shipped catalogues, as these have it
+// (nameID), and those that owners are likely to add.
 var names = map[string]string{
+	"de": "Deutsch", "en": "English", "es": "Español", "es-419": "Español (Latinoamérica)", "fr": "Français", "id": "Bahasa Indonesia", "pl": "Polski",
+	"pt-BR": "Português (Brasil)", "pt-PT": "Português (Portugal)",
 	"ar": "العربية", "bg": "Български", "bn": "বাংলা", "ca": "Català", "cs": "Čeština", "cy": "Cymraeg", "da": "Dansk", "el": "Ελληνικά",
 	"et": "Eesti", "eu": "Euskara", "fa": "فارسی", "fi": "Suomi", "ga": "Gaeilge", "gl": "Galego", "he": "עברית", "hi": "हिन्दी", "hr": "Hrvatski",
 	"hu": "Magyar", "hy": "Հայերեն", "is": "Íslenska", "it": "Italiano", "ja": "日本語", "ka": "ქართული", "ko": "한국어", "lb": "Lëtzebuergesch",
@@ -149,7 +152,7 @@ var names = map[string]string{
 	"vi": "Tiếng Việt", "zh": "中文", "zh-Hans": "简体中文", "zh-CN": "简体中文", "zh-Hant": "繁體中文", "zh-TW": "繁體中文",
 }
 
-// called is what a language is called by those who speak it: by its own catalogue, else as
+// called is what a language is called by those who speak it: by the owner's catalogue, else as
 // we know it, else by the language that it rests on and its own tag.
 func called(name string, lineage []string, catalogues map[string]catalogue) string {
 	own := func(name string) string {

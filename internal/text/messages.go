@@ -7,7 +7,9 @@ package text
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -116,24 +118,49 @@ type Locale struct {
 	// Missing are the messages, by id, that neither its catalogue has nor one that it rests
 	// on.
 	Missing []string
-	// Texts by id, what was missing filled in from the fallback.
-	Texts   catalogue
+	// texts are the catalogues that it speaks by, the first that has a message: its own, those
+	// that it rests on, the fallback's.
+	texts   []func() catalogue
 	printer *textmessage.Printer
 	plain   bool // see Plain
 }
 
 // Text puts a phrase into words.
 func (l *Locale) Text(p Phrase) string {
-	t, ok := l.Texts[p.Id]
-	if !ok {
+	t := l.message(p.Id)
+	if t == nil {
 		return p.Words
 	}
 	return l.fill(t, p.Params)
 }
 
+// message is the one with this id, nil if there is none.
+func (l *Locale) message(id string) *messageText {
+	if id == "" {
+		return nil // words of the owner's
+	}
+	for _, c := range l.texts {
+		if t := c()[id]; t != nil {
+			return t
+		}
+	}
+	return nil
+}
+
+// Ids are those of all messages, sorted.
+func (l *Locale) Ids() []string {
+	all := map[string]bool{}
+	for _, c := range l.texts {
+		for id := range c() {
+			all[id] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
 // Message is for templates: the text with this id, or an error that names it.
 func (l *Locale) Message(id string, params Params) (string, error) {
-	if l.Texts[id] == nil {
+	if l.message(id) == nil {
 		return "", fmt.Errorf("there is no message %q", id)
 	}
 	return l.Text(Phrase{Id: id, Params: params}), nil

@@ -456,12 +456,11 @@ func trustedMembers(txt func(description string, examples ...any) Object) Object
 // a text for.
 func allCodes(l *text.Locale) []string {
 	var codes []string
-	for id := range l.Texts {
+	for _, id := range l.Ids() {
 		if code, ok := strings.CutPrefix(id, "error."); ok && code != "see_errors" {
 			codes = append(codes, code)
 		}
 	}
-	slices.Sort(codes)
 	return codes
 }
 

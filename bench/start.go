@@ -1,0 +1,298 @@
+// start.go: what the plugin costs before the first request: bytes of the program, memory of an idle
+// server, the time from its start to the first answer, and that of a reload.
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// plainMain is Caddy without the plugin.
+const plainMain = `package main
+
+import (
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+)
+
+func main() { caddycmd.Main() }
+`
+
+// plainConfig serves the file without the plugin, guardedConfig with it. Both have what
+// a Caddy has by default: the admin API, and the configuration saved for --resume.
+const plainConfig = `{
+	admin 127.0.0.1:%[1]d
+	auto_https off
+}
+http://127.0.0.1:%[2]d {
+	root * %[3]s
+	file_server
+}
+`
+
+const guardedConfig = `{
+	admin 127.0.0.1:%[1]d
+	auto_https off
+}
+http://127.0.0.1:%[2]d {
+	registration {
+		store bbolt %[4]s
+		base_url http://127.0.0.1:%[2]d
+		from bench@example.com
+		mailer file %[5]s
+	}
+	require_login
+	root * %[3]s
+	file_server
+}
+`
+
+// A starter is one kind of server whose starts are compared.
+type starter struct {
+	name, caddy, config string
+	admin, port         int
+	cookie              string
+
+	first, cpu []float64 // ms
+	memory     []float64 // MiB
+}
+
+// starters are Caddy without the plugin, twice (the second is the control); with it and nothing
+// configured; and with a guarded file and a store.
+func (b *bench) starters(plain, full string, store *seeded) ([]*starter, error) {
+	if _, err := b.write("site/file.html", fileText); err != nil {
+		return nil, err
+	}
+	var out []*starter
+	for _, kind := range []struct{ name, caddy string }{{"plain", plain}, {"control", plain}, {"linked", full}, {"guarded", full}} {
+		ports, err := freePorts(2)
+		if err != nil {
+			return nil, err
+		}
+		s := &starter{name: "start-" + kind.name, caddy: kind.caddy, admin: ports[0], port: ports[1]}
+		s.config = fmt.Sprintf(plainConfig, s.admin, s.port, filepath.Join(b.dir, "site"))
+		if kind.name == "guarded" {
+			s.cookie = "registration=" + store.token(0)
+			s.config = fmt.Sprintf(guardedConfig, s.admin, s.port, filepath.Join(b.dir, "site"), store.path, filepath.Join(b.dir, "mail"))
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+// startPlugin compares starts, memory and programs.
+func startPlugin(ctx context.Context, b *bench) error {
+	// As people build it: without tables for a debugger. -trimpath changes some kilobytes of both, and
+	// would have all of Caddy compiled anew.
+	plain, full := filepath.Join(b.dir, "caddy-plain"), filepath.Join(b.dir, "caddy-full")
+	if _, err := b.write("plain/main.go", plainMain); err != nil {
+		return err
+	}
+	for program, source := range map[string]string{plain: filepath.Join(b.dir, "plain"), full: "./cmd/caddy"} {
+		build := exec.CommandContext(ctx, "go", "build", "-ldflags", "-w -s", "-o", program, source) //nolint:gosec // our own words
+		build.Dir, build.Stderr = b.root, os.Stderr
+		if err := build.Run(); err != nil {
+			return err
+		}
+	}
+	if err := b.programSize(plain, full); err != nil {
+		return err
+	}
+	store, err := seed(ctx, filepath.Join(b.dir, "start.db"), small)
+	if err != nil {
+		return err
+	}
+	kinds, err := b.starters(plain, full, store)
+	if err != nil {
+		return err
+	}
+	for round := -1; round < b.rounds; round++ { // the first one reads the programs into memory
+		for i := range kinds {
+			s := kinds[(i+max(round, 0))%len(kinds)]
+			if err := b.startOnce(ctx, s, round >= 0, round >= 0 && round < b.rounds/4); err != nil {
+				return fmt.Errorf("%s: %w", s.name, err)
+			}
+		}
+	}
+	b.startRows(kinds)
+	return nil
+}
+
+func (b *bench) programSize(plain, full string) error {
+	var size [2]float64
+	for i, path := range []string{plain, full} {
+		info, err := os.Stat(path)
+		if err != nil {
+			return err
+		}
+		size[i] = float64(info.Size()) / 1e6
+	}
+	b.inform("Caddy with its standard modules (`-ldflags \"-w -s\"`), MB", "%.1f", size[0], "")
+	added := size[1] - size[0]
+	b.judge("what the plugin adds to the program, MB", "≤ 10", "%.2f", added, fmt.Sprintf("%.1f %%", added/size[0]*100), added <= 10)
+	return nil
+}
+
+// startOnce starts a server and stops it; with counts, it notes what that took.
+func (b *bench) startOnce(ctx context.Context, s *starter, counts, idle bool) error {
+	run, err := b.launch(ctx, s.caddy, s.name, s.config, b.serverCPU)
+	if err != nil {
+		return err
+	}
+	first, cpu, err := b.firstAnswer(ctx, run, s)
+	if err != nil {
+		return errors.Join(err, run.stop())
+	}
+	if counts {
+		s.first, s.cpu = append(s.first, millis(first)), append(s.cpu, millis(cpu))
+	}
+	if idle {
+		time.Sleep(2 * time.Second) // what a start does beside has come to its end
+		bytes, err := run.anonymous()
+		if err != nil {
+			return errors.Join(err, run.stop())
+		}
+		s.memory = append(s.memory, float64(bytes)/(1<<20))
+	}
+	return run.stop()
+}
+
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1e3 }
+
+// firstAnswer asks until the file comes, and returns how long that took, and the CPU time of the
+// server until then.
+func (b *bench) firstAnswer(ctx context.Context, run *server, s *starter) (took, cpu time.Duration, err error) {
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, urlOf(s.port, "/file.html"), nil)
+		if err != nil {
+			return 0, 0, err
+		}
+		if s.cookie != "" {
+			req.Header.Set("Cookie", s.cookie)
+		}
+		resp, err := client.Do(req)
+		if err == nil {
+			took = time.Since(run.began)
+			cpu, err = run.cpu()
+			text, readErr := io.ReadAll(resp.Body)
+			err = errors.Join(err, readErr, resp.Body.Close())
+			if err == nil && (resp.StatusCode != http.StatusOK || string(text) != fileText) {
+				err = fmt.Errorf("%s with %d bytes", resp.Status, len(text))
+			}
+			return took, cpu, err
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return 0, 0, err
+		}
+		if time.Since(run.began) > 30*time.Second {
+			return 0, 0, errors.New("does not serve: " + tail(run.log.Name()))
+		}
+		time.Sleep(200 * time.Microsecond)
+	}
+}
+
+func (b *bench) startRows(kinds []*starter) {
+	plain, control, linked, guarded := kinds[0], kinds[1], kinds[2], kinds[3]
+	b.inform("start to the first answer, Caddy without the plugin, ms (one core)", "%.0f", median(plain.first), middle("%.0f", plain.first))
+	noise := differences(control.first, plain.first)
+	b.inform("control: the same against itself, ms more", "%.1f", median(noise), middle("%.1f", noise))
+	idle := differences(linked.first, plain.first)
+	b.inform("with the plugin in the program and not configured, ms more", "%.1f", median(idle), middle("%.1f", idle))
+	more := differences(guarded.first, plain.first)
+	b.judge("start to the first guarded answer, ms more", "≤ 20", "%.1f", median(more), middle("%.1f", more), median(more) <= 20)
+	cpu := differences(guarded.cpu, plain.cpu)
+	b.inform("the same in the server's CPU time, ms more", "%.1f", median(cpu), middle("%.1f", cpu))
+	b.inform("memory of an idle Caddy without the plugin, MiB", "%.1f", median(plain.memory), middle("%.1f", plain.memory))
+	calm := differences(control.memory, plain.memory)
+	b.inform("control: the same against itself, MiB more", "%.1f", median(calm), middle("%.1f", calm))
+	asleep := differences(linked.memory, plain.memory)
+	b.inform("with the plugin in the program and not configured, MiB more", "%.1f", median(asleep), middle("%.1f", asleep))
+	held := differences(guarded.memory, plain.memory)
+	b.judge("with a realm and a guarded file, MiB more", "≤ 16", "%.1f", median(held), middle("%.1f", held), median(held) <= 16)
+}
+
+// reloads compares a reload of the same configuration with many sessions in the store and with few.
+func (b *bench) reloads(ctx context.Context, large, few *seeded) error {
+	kinds, err := b.starters(b.caddy, b.caddy, few)
+	if err != nil {
+		return err
+	}
+	plain, small := kinds[0], kinds[3]
+	more, err := b.starters(b.caddy, b.caddy, large)
+	if err != nil {
+		return err
+	}
+	compared := []*starter{plain, small, more[3]}
+	took := make([][]float64, len(compared))
+	for i, s := range compared {
+		s.name = fmt.Sprintf("reload%d", i)
+		run, err := b.launch(ctx, s.caddy, s.name, s.config, b.serverCPU)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = run.stop() }()
+		if _, _, err := b.firstAnswer(ctx, run, s); err != nil {
+			return err
+		}
+	}
+	for round := -1; round < b.rounds; round++ {
+		for i := range compared {
+			i = (i + max(round, 0)) % len(compared)
+			d, err := reload(ctx, compared[i])
+			if err != nil {
+				return err
+			}
+			if round >= 0 {
+				took[i] = append(took[i], millis(d))
+			}
+		}
+	}
+	b.inform("reload of the same configuration without the plugin, ms", "%.1f", median(took[0]), middle("%.1f", took[0]))
+	guarded := differences(took[1], took[0])
+	b.inform(fmt.Sprintf("with a realm of %d sessions, ms more", few.n), "%.1f", median(guarded), middle("%.1f", guarded))
+	added := differences(took[2], took[1])
+	b.judge(fmt.Sprintf("with a realm of %d sessions, ms more than that", large.n), "≤ 5", "%.1f", median(added), middle("%.1f", added), median(added) <= 5)
+	return nil
+}
+
+// reload does what `caddy reload --force` asks of a server, and waits until the new configuration serves.
+func reload(ctx context.Context, s *starter) (time.Duration, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, urlOf(s.admin, "/load"), bytes.NewReader([]byte(s.config)))
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Content-Type", "text/caddyfile")
+	req.Header.Set("Cache-Control", "must-revalidate")
+	began := time.Now()
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		return 0, err
+	}
+	took := time.Since(began)
+	text, err := io.ReadAll(resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return 0, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("%s: reload: %s: %s", s.name, resp.Status, strings.TrimSpace(string(text)))
+	}
+	l := load{url: urlOf(s.port, "/file.html")}
+	if s.cookie != "" {
+		l.headers = []string{"Cookie: " + s.cookie}
+	}
+	_, _, _, err = check(ctx, l, http.StatusOK, func(body []byte) bool { return string(body) == fileText })
+	return took, err
+}
