@@ -13,13 +13,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
+	"github.com/seed-928992b0/caddy-registration/internal/pattern"
 	"github.com/seed-928992b0/caddy-registration/mail"
 	"github.com/seed-928992b0/caddy-registration/mail/smtp"
 	"go.uber.org/zap"
@@ -272,7 +272,7 @@ func (m *SMTPMailer) Provision(caddy.Context) error {
 	}{{"address", &s.Address}, {"username", &s.Username}, {"password", &s.Password}, {"trusted_ca", &s.TrustedCA}} {
 		resolved, err := repl.ReplaceOrErr(*v.value, true, true)
 		if err != nil {
-			if v.setting == "password" && !onePlaceholder.MatchString(*v.value) {
+			if v.setting == "password" && !onePlaceholder().MatchString(*v.value) {
 				// The placeholder may be a piece of a password with braces in it.
 				err = errors.New(`what stands in braces in it is no placeholder that has a value; write \{ for a brace of the password itself`)
 			}
@@ -297,7 +297,7 @@ func (m *SMTPMailer) Provision(caddy.Context) error {
 	return nil
 }
 
-var onePlaceholder = regexp.MustCompile(`^\{(env|file)\.[^{}]*\}$`)
+var onePlaceholder = pattern.Of(`^\{(env|file)\.[^{}]*\}$`)
 
 // Validate checks the settings as they are after Provision.
 func (m *SMTPMailer) Validate() error {

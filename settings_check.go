@@ -9,7 +9,6 @@ import (
 	"fmt"
 	netmail "net/mail"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +21,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
 	"github.com/seed-928992b0/caddy-registration/internal/letter"
 	"github.com/seed-928992b0/caddy-registration/internal/origin"
+	"github.com/seed-928992b0/caddy-registration/internal/pattern"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
@@ -30,7 +30,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/mail"
 )
 
-var realmName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,63}$`)
+var realmName = pattern.Of(`^[a-z0-9][a-z0-9_-]{0,63}$`)
 
 // check returns every wrong setting as a *Error, joined, or nil.
 // Values with placeholders are looked at again once these are replaced.
@@ -47,7 +47,7 @@ func (s *Settings) check() error {
 	case strings.HasSuffix(s.Path, "/"), strings.ContainsAny(s.Path, "*?#%{} \\"), strings.Contains(s.Path, "//"), strings.Contains(s.Path, ".."):
 		bad("path", "%q is a mount point, not a matcher: write it without a trailing slash, wildcard or escape, for example %s", s.Path, defaultPath)
 	}
-	if !realmName.MatchString(s.Realm) {
+	if !realmName().MatchString(s.Realm) {
 		bad("realm", "%q is not a realm name; use up to 64 of a-z, 0-9, - and _, beginning with a letter or digit", s.Realm)
 	}
 	// A language of the owner's own is looked for when the files are read.
@@ -127,7 +127,7 @@ func (s *Settings) checkRegister(bad badFunc) {
 
 // termsVersion is what a version can be called: one word that stays as it is on its way
 // through forms and programs.
-var termsVersion = regexp.MustCompile(`^[0-9A-Za-z][0-9A-Za-z._/-]*$`)
+var termsVersion = pattern.Of(`^[0-9A-Za-z][0-9A-Za-z._/-]*$`)
 
 // checkTerms finds what is wrong with the terms to which people agree.
 func (r RegisterSettings) checkTerms(bad badFunc) {
@@ -139,7 +139,7 @@ func (r RegisterSettings) checkTerms(bad badFunc) {
 	if !hasPlaceholder(page) && !web.IsSitePath(page) && checkHTTPURL(page, true) != nil {
 		bad("register.terms", "%q is neither a path of this site nor a URL; %s", page, example)
 	}
-	if !hasPlaceholder(version) && (len(version) > account.MaxTermsVersion || !termsVersion.MatchString(version)) {
+	if !hasPlaceholder(version) && (len(version) > account.MaxTermsVersion || !termsVersion().MatchString(version)) {
 		bad("register.terms", "%q is no version: up to %d letters, digits, '.', '-', '_' and '/'; %s", version, account.MaxTermsVersion, example)
 	}
 }
@@ -319,13 +319,13 @@ func (s *Settings) checkAuthz(bad badFunc) {
 
 // cookieName is a token of RFC 9110 (5.6.2), as RFC 6265 wants the name of a cookie.
 // net/http sets no cookie with another, and says nothing.
-var cookieName = regexp.MustCompile("^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$")
+var cookieName = pattern.Of("^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$")
 
 // checkCookieName refuses a name under which no browser would take or send the
 // cookie. Browsers read the prefixes in any case (RFC 6265bis, 5.4).
 func (s *Settings) checkCookieName(bad badFunc) {
 	name, plain := s.Session.CookieName, strings.HasPrefix(s.BaseURL, "http://")
-	if name != "" && !cookieName.MatchString(name) {
+	if name != "" && !cookieName().MatchString(name) {
 		bad("session.cookie_name", "%q is no name for a cookie; use up to 100 letters, digits, - and _", name)
 	}
 	lower := strings.ToLower(name)

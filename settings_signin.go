@@ -10,7 +10,6 @@ import (
 	"errors"
 	"net"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +23,7 @@ import (
 	"github.com/seed-928992b0/caddy-registration/internal/identity"
 	"github.com/seed-928992b0/caddy-registration/internal/oidc"
 	"github.com/seed-928992b0/caddy-registration/internal/origin"
+	"github.com/seed-928992b0/caddy-registration/internal/pattern"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
 	"github.com/seed-928992b0/caddy-registration/store"
 	"go.uber.org/zap"
@@ -216,7 +216,7 @@ type OIDCSettings struct {
 	TrustAMR bool `json:"trust_amr,omitempty"`
 }
 
-var oidcNames = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
+var oidcNames = pattern.Of(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
 
 func (s *Settings) checkOIDC(bad badFunc) {
 	names := map[string]bool{}
@@ -224,7 +224,7 @@ func (s *Settings) checkOIDC(bad badFunc) {
 		p := &s.Login.OIDC[i]
 		setting := "login.oidc." + p.Name
 		switch {
-		case !oidcNames.MatchString(p.Name):
+		case !oidcNames().MatchString(p.Name):
 			bad("login.oidc", "%q is no name of a provider; write small letters, digits and hyphens, for example: oidc google { … }", p.Name)
 			continue
 		case names[p.Name]:

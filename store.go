@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +22,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/seed-928992b0/caddy-registration/internal/backup"
+	"github.com/seed-928992b0/caddy-registration/internal/pattern"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
@@ -375,7 +375,7 @@ func (m *PostgresModule) Provision(caddy.Context) error {
 
 // literalPassword finds the password in a URL of a database, or in libpq's key=value form, that
 // is no placeholder.
-var literalPassword = regexp.MustCompile(`^\w+://[^/?#@:]*:[^{@/?#][^@/?#]*@|(?:^|[\s?&])(?:ssl)?password\s*=\s*[^{\s]`)
+var literalPassword = pattern.Of(`^\w+://[^/?#@:]*:[^{@/?#][^@/?#]*@|(?:^|[\s?&])(?:ssl)?password\s*=\s*[^{\s]`)
 
 // UnmarshalCaddyfile sets up the store:
 //
@@ -390,7 +390,7 @@ func (m *PostgresModule) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	if d.NextArg() {
 		m.URL = d.Val()
 	}
-	if literalPassword.MatchString(m.URL) {
+	if literalPassword().MatchString(m.URL) {
 		return d.Errf("store postgres: the URL has a password, which caddy adapt would show to whoever it is shown; write {env.DATABASE_URL} and set that variable " +
 			"({$DATABASE_URL} is put in too early), or keep the password in a passfile")
 	}

@@ -20,9 +20,9 @@ import (
 
 // A server is one running Caddy.
 type server struct {
-	cmd  *exec.Cmd
-	log  *os.File
-	done chan error
+	cmd   *exec.Cmd
+	log   *os.File
+	done  chan error
 	began time.Time
 	// ready is how long it took from its start to its first answer.
 	ready time.Duration

@@ -8,12 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"net/mail"
-	"regexp"
 	"strings"
 	"time"
 
 	gomail "github.com/go-mail/mail"
 	"github.com/k3a/html2text"
+
+	"github.com/seed-928992b0/caddy-registration/internal/pattern"
 )
 
 // A Message is a rendered mail.
@@ -232,16 +233,16 @@ func (m *Message) PlainText() string {
 // follows; it knows `<br>` and `<p>` only without attributes, and `<div>` and
 // table rows not at all.
 func plainHTML(html string) string {
-	html = htmlComment.ReplaceAllString(html, "")
-	return htmlTag.ReplaceAllStringFunc(html, func(tag string) string {
-		part := htmlTag.FindStringSubmatch(tag)
+	html = htmlComment().ReplaceAllString(html, "")
+	return htmlTag().ReplaceAllStringFunc(html, func(tag string) string {
+		part := htmlTag().FindStringSubmatch(tag)
 		end, name := part[1], strings.ToLower(part[2])
 		switch name {
 		case "a":
 			if end != "" {
 				return "</a>"
 			}
-			href := htmlHref.FindStringSubmatch(part[3])
+			href := htmlHref().FindStringSubmatch(part[3])
 			if href == nil {
 				return ""
 			}
@@ -253,7 +254,7 @@ func plainHTML(html string) string {
 		case "td", "th":
 			return " "
 		case "img":
-			if alt := htmlAlt.FindStringSubmatch(part[3]); alt != nil {
+			if alt := htmlAlt().FindStringSubmatch(part[3]); alt != nil {
 				return alt[1] + alt[2]
 			}
 		}
@@ -270,8 +271,8 @@ func Stopped(ctx context.Context) error {
 }
 
 var (
-	htmlComment = regexp.MustCompile(`(?s)<!--.*?-->`)
-	htmlTag     = regexp.MustCompile(`<(/?)([a-zA-Z][a-zA-Z0-9]*)((?:\s(?:"[^"]*"|'[^']*'|[^"'>])*)?)/?>`)
-	htmlAlt     = regexp.MustCompile(`(?i)\salt\s*=\s*(?:"([^"]*)"|'([^']*)')`)
-	htmlHref    = regexp.MustCompile(`(?i)\shref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))`)
+	htmlComment = pattern.Of(`(?s)<!--.*?-->`)
+	htmlTag     = pattern.Of(`<(/?)([a-zA-Z][a-zA-Z0-9]*)((?:\s(?:"[^"]*"|'[^']*'|[^"'>])*)?)/?>`)
+	htmlAlt     = pattern.Of(`(?i)\salt\s*=\s*(?:"([^"]*)"|'([^']*)')`)
+	htmlHref    = pattern.Of(`(?i)\shref\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))`)
 )

@@ -3,10 +3,11 @@
 package device
 
 import (
-	"regexp"
 	"slices"
 
 	"github.com/mileusna/useragent"
+
+	"github.com/seed-928992b0/caddy-registration/internal/pattern"
 )
 
 // Describe names the program and the system of a User-Agent, for a person who looks at a
@@ -26,7 +27,7 @@ func Describe(header string) string {
 const maxWord = 24
 
 // word is a name that says nothing but itself: no sentence, no address, no host.
-var word = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
+var word = pattern.Of(`^[A-Za-z][A-Za-z0-9_-]*$`)
 
 // wordy are the names of several words that the parser gives by itself.
 var wordy = []string{
@@ -49,7 +50,7 @@ func Name(header string) string {
 }
 
 func plain(name string) string {
-	if slices.Contains(wordy, name) || len(name) <= maxWord && word.MatchString(name) {
+	if slices.Contains(wordy, name) || len(name) <= maxWord && word().MatchString(name) {
 		return name
 	}
 	return ""

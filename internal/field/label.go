@@ -4,9 +4,9 @@ package field
 
 import (
 	"net/url"
-	"regexp"
 	"strings"
 
+	"github.com/seed-928992b0/caddy-registration/internal/pattern"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
@@ -21,7 +21,7 @@ func (f *Field) Settled(u *store.User) bool {
 type LabelPart struct{ Text, Href string }
 
 // labelLink is a link in a label: [text](address).
-var labelLink = regexp.MustCompile(`\[([^\[\]]+)\]\(([^()\s]+)\)`)
+var labelLink = pattern.Of(`\[([^\[\]]+)\]\(([^()\s]+)\)`)
 
 // Label takes a label with links apart. plain is what it says without them. An address that
 // no label may lead to is left out: its text stays.
@@ -33,7 +33,7 @@ func Label(label string) (parts []LabelPart, plain string) {
 			plain += text
 		}
 	}
-	for _, m := range labelLink.FindAllStringSubmatchIndex(label, -1) {
+	for _, m := range labelLink().FindAllStringSubmatchIndex(label, -1) {
 		add(label[at:m[0]], "")
 		href := label[m[4]:m[5]]
 		if !isLink(href) {
@@ -48,7 +48,7 @@ func Label(label string) (parts []LabelPart, plain string) {
 
 // linksIn are the addresses in a label.
 func linksIn(label string) (hrefs []string) {
-	for _, m := range labelLink.FindAllStringSubmatch(label, -1) {
+	for _, m := range labelLink().FindAllStringSubmatch(label, -1) {
 		hrefs = append(hrefs, m[2])
 	}
 	return hrefs

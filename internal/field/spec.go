@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/seed-928992b0/caddy-registration/internal/pattern"
 	"github.com/seed-928992b0/caddy-registration/internal/setting"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
@@ -63,7 +64,7 @@ type Spec struct {
 	Choices []string `json:"choices,omitempty"`
 }
 
-var fieldNamePattern = regexp.MustCompile(`^[a-z][a-z0-9_]{0,49}$`)
+var fieldNamePattern = pattern.Of(`^[a-z][a-z0-9_]{0,49}$`)
 
 // New makes the field that the settings describe. The errors come together.
 func New(s Spec, reserved []string) (*Field, error) {
@@ -79,7 +80,7 @@ func New(s Spec, reserved []string) (*Field, error) {
 	}
 	if _, taken := Builtin(s.Name); taken && s.Name != Language || slices.Contains(reserved, s.Name) {
 		bad("", "the name %q is taken by the accounts themselves; choose another", s.Name)
-	} else if !fieldNamePattern.MatchString(s.Name) {
+	} else if !fieldNamePattern().MatchString(s.Name) {
 		bad("", "%q is not a name for a field; use up to 50 of a-z, 0-9 and _, beginning with a letter", s.Name)
 	}
 	if !slices.Contains(fieldKinds, f.Kind) {

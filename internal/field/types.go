@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"math/big"
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
+	"github.com/seed-928992b0/caddy-registration/internal/pattern"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -337,7 +337,7 @@ func compareValues(a, b any) int {
 	return 0
 }
 
-var decimal = regexp.MustCompile(`^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]{1,4}))?$`)
+var decimal = pattern.Of(`^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE]([+-]?[0-9]{1,4}))?$`)
 
 // maxDigits bounds how a number is written: more is no number that is stored.
 const maxDigits = 400
@@ -385,7 +385,7 @@ func exactly(text string, maxExponent int) (*big.Rat, bool) {
 	if len(text) > maxDigits {
 		return nil, false
 	}
-	parts := decimal.FindStringSubmatch(text)
+	parts := decimal().FindStringSubmatch(text)
 	if parts == nil {
 		return nil, false
 	}

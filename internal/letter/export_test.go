@@ -2,9 +2,24 @@
 
 package letter
 
+import "github.com/seed-928992b0/caddy-registration/store"
+
 var NotLinkLike = notLinkLike
 
 var (
 	Wrap    = wrap
 	OneLine = oneLine
 )
+
+// All are the texts of all mails in a language.
+func (r *Templates) All(language string) map[store.MailKind]mailTemplate {
+	all := map[store.MailKind]mailTemplate{}
+	for _, kind := range kinds {
+		t, err := r.of(kind, language)
+		if err != nil {
+			panic(err)
+		}
+		all[kind] = t
+	}
+	return all
+}

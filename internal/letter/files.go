@@ -65,7 +65,7 @@ func readTemplate(folder, name string, named bool) (string, error) {
 
 // checkFolder refuses a folder of a mail that no mail uses, and a file in one of them, most
 // likely for a slip in its name.
-func (o Options) checkFolder(kinds []store.MailKind) error {
+func (o Options) checkFolder() error {
 	if o.Templates == "" {
 		return nil
 	}
@@ -164,20 +164,15 @@ func loadMailTemplate(folder string, l *text.Locale, kind store.MailKind, s File
 }
 
 // builtIns are the templates of mails as they come with the program, by kind. They are the
-// same in every configuration and language, so they are parsed once; what can go wrong in
-// them the tests have seen.
-var builtIns sync.Map
-
-func builtIn(kind store.MailKind) (mailTemplate, error) {
-	if t, ok := builtIns.Load(kind); ok {
-		return t.(mailTemplate), nil //nolint:forcetypeassert // nothing else is put there
+// same in every configuration and language, so each is parsed once, when a mail needs it; what
+// can go wrong in them the tests have seen.
+var builtIns = func() map[store.MailKind]func() (mailTemplate, error) {
+	all := make(map[store.MailKind]func() (mailTemplate, error), len(kinds))
+	for _, kind := range kinds {
+		all[kind] = sync.OnceValues(func() (mailTemplate, error) { return loadMailTemplate("", nil, kind, Files{}) })
 	}
-	t, err := loadMailTemplate("", nil, kind, Files{})
-	if err == nil {
-		builtIns.Store(kind, t)
-	}
-	return t, err
-}
+	return all
+}()
 
 // mailLayout is the frame of the built-in HTML bodies, which define what stands
 // in it. A body that does not call it stands alone.

@@ -121,13 +121,34 @@ type mailTemplate struct {
 	html          *htmltemplate.Template
 }
 
-// Templates are the texts of all mails in all languages, each rendered once.
+// Templates are the texts of all mails in all languages.
 type Templates struct {
 	options   Options
 	languages *text.Languages
 	site      string
 	logo      *logo
-	Of        map[string]map[store.MailKind]mailTemplate // by language
+	own       map[string]map[store.MailKind]mailTemplate // the owner's, by language
+}
+
+// of are the texts of a kind of mail in a language.
+func (r *Templates) of(kind store.MailKind, language string) (mailTemplate, error) {
+	if t, ok := r.own[language][kind]; ok {
+		return t, nil
+	}
+	if load := builtIns[kind]; load != nil {
+		return load()
+	}
+	// A newer version has queued it.
+	return mailTemplate{}, &mail.Error{Permanent: true, Err: fmt.Errorf("this version knows no message %q", kind)}
+}
+
+// kinds are those of mails that have texts of their own.
+var kinds = []store.MailKind{
+	store.MailVerifyRegistration, store.MailResetPassword,
+	store.MailVerifyEmail, store.MailEmailInUse, store.MailEmailChanged, store.MailEmailsChanged, store.MailEmailsRestored, store.MailResetByUndo,
+	store.MailPasswordChanged, store.MailLoginChanged, store.MailApproved, store.MailRefused, store.MailInvitation, store.MailLoginCode, store.MailSignUps, store.MailTest,
+	store.MailAccountCreated, store.MailSetPassword, store.MailAccountClosed, store.MailAccountGone,
+	store.MailFactorAdded, store.MailFactorRemoved, store.MailFactorGuessed, store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade, store.MailFactorsReset, store.MailProgramToken, store.MailDataExported, store.MailNewDevice,
 }
 
 // Signing is what the links of a realm's mails are made with.
@@ -184,36 +205,24 @@ type Link struct {
 	Period time.Duration
 }
 
-// NewTemplates loads all templates and renders each once with sample data,
+// NewTemplates loads the owner's templates and renders each once with sample data,
 // so that a broken one is an error now and not at the first mail.
 func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error) {
-	r := &Templates{options: o, languages: l, site: site, logo: readLogo(o.Logo), Of: map[string]map[store.MailKind]mailTemplate{}}
-	kinds := []store.MailKind{
-		store.MailVerifyRegistration, store.MailResetPassword,
-		store.MailVerifyEmail, store.MailEmailInUse, store.MailEmailChanged, store.MailEmailsChanged, store.MailEmailsRestored, store.MailResetByUndo,
-		store.MailPasswordChanged, store.MailLoginChanged, store.MailApproved, store.MailRefused, store.MailInvitation, store.MailLoginCode, store.MailSignUps, store.MailTest,
-		store.MailAccountCreated, store.MailSetPassword, store.MailAccountClosed, store.MailAccountGone,
-		store.MailFactorAdded, store.MailFactorRemoved, store.MailFactorGuessed, store.MailRecoveryUsed, store.MailRecoveryFew, store.MailRecoveryMade, store.MailFactorsReset, store.MailProgramToken, store.MailDataExported, store.MailNewDevice,
-	}
-	if err := o.checkFolder(kinds); err != nil {
+	r := &Templates{options: o, languages: l, site: site, logo: readLogo(o.Logo), own: map[string]map[store.MailKind]mailTemplate{}}
+	if err := o.checkFolder(); err != nil {
 		return nil, err
 	}
 	for _, in := range l.Locales {
-		r.Of[in.Name] = map[store.MailKind]mailTemplate{}
+		r.own[in.Name] = map[store.MailKind]mailTemplate{}
 		for _, kind := range kinds {
 			if o.Templates == "" && o.Files[kind] == (Files{}) {
-				t, err := builtIn(kind)
-				if err != nil {
-					return nil, err
-				}
-				r.Of[in.Name][kind] = t
 				continue
 			}
 			t, err := loadMailTemplate(o.Templates, in, kind, o.Files[kind])
 			if err != nil {
 				return nil, err
 			}
-			r.Of[in.Name][kind] = t
+			r.own[in.Name][kind] = t
 			sample := MailData{Loc: in, Site: "example.com", Host: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Code: "123456", Period: "7 days", Date: "1 January 2026", Email: "ada@example.com", Factor: string(store.FactorTOTP), Time: "1 January 2026, 10:00 UTC", Device: "Firefox, Linux", Address: "192.0.2.1", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}, Paragraphs: []string{"…"}, Waiting: []string{"bob"}, SignedUp: []string{"eve"}, More: true, Logo: &MailLogo{}, changes: account.EmailAdded + " ada@example.org"}
 			if _, _, _, err := t.Render(sample); err != nil {
 				return nil, fmt.Errorf("mail template: %w; it can mention .Site, .Host, .Link, .UserID, .Timestamp, .Signature, .Code, .Period, .Date, .Email, .User (.Name, .Username, .FirstName, .LastName, .Email, and the added fields as .Extra.<name>), .Factor, .Time, .Device, .Address, .Circumstances, .Changes, .First, .Gone, .Tokens, .Paragraphs, .Waiting, .SignedUp, .More, .Logo, .Accent, .OnAccent, .AccentDark, .OnAccentDark, .Lang and the messages of the catalogue, as {{.T \"mail.greeting\"}}", err)
@@ -292,10 +301,9 @@ func (r *Renderer) Render(m *store.Mail, u *store.User) (*mail.Message, error) {
 	if err := r.fill(&data, m, u); err != nil { // nothing that time mends
 		return nil, &mail.Error{Permanent: true, Err: err}
 	}
-	kind := textOf(m.Kind, u)
-	template, ok := r.Of[l.Name][kind]
-	if !ok { // a newer version has queued it
-		return nil, &mail.Error{Permanent: true, Err: fmt.Errorf("this version knows no message %q", kind)}
+	template, err := r.of(textOf(m.Kind, u), l.Name)
+	if err != nil {
+		return nil, err
 	}
 	subject, text, html, err := template.Render(data)
 	if err != nil {

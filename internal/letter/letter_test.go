@@ -61,7 +61,7 @@ func TestMailGoldens(t *testing.T) {
 		if len(language.Lineage) > 1 { // it says little otherwise than its parent
 			continue
 		}
-		for kind, template := range r.Of[language.Name] {
+		for kind, template := range r.All(language.Name) {
 			data := goldenMail(language)
 			if !account.TellsOfAct(kind) {
 				data.Time, data.Device, data.Address = "", "", ""
@@ -497,10 +497,10 @@ func TestMailsSayWhyTheyCome(t *testing.T) {
 		store.MailVerifyRegistration: "mail.why", store.MailResetPassword: "mail.why", store.MailLoginCode: "mail.why", store.MailVerifyEmail: "mail.why", store.MailEmailInUse: "mail.why",
 	}
 	for _, language := range l.Locales {
-		require.Len(t, r.Of[language.Name], len(reasons))
+		require.Len(t, r.All(language.Name), len(reasons))
 		for kind, id := range reasons {
 			data := goldenMail(language)
-			_, text, body, err := r.Of[language.Name][kind].Render(data)
+			_, text, body, err := r.All(language.Name)[kind].Render(data)
 			require.NoError(t, err)
 			want, err := data.T(id)
 			require.NoError(t, err)

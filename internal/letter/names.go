@@ -5,23 +5,23 @@ package letter
 
 import (
 	"cmp"
-	"regexp"
 	"strings"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
 	"github.com/seed-928992b0/caddy-registration/internal/hostname"
+	"github.com/seed-928992b0/caddy-registration/internal/pattern"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
 // linkLike is what mail programs make a link of: an address, a host, a number of
 // a telephone.
-var linkLike = regexp.MustCompile(`://|@|www\.|\.[\pL\pN_-]{2,}|\pN([ ./()-]{0,2}\pN){5,}`)
+var linkLike = pattern.Of(`://|@|www\.|\.[\pL\pN_-]{2,}|\pN([ ./()-]{0,2}\pN){5,}`)
 
 // looksLikeName is a username that no mail program makes a link of, whatever it
 // knows of top-level domains and telephones.
-var looksLikeName = regexp.MustCompile(`^\pL[\pL\pM_-]*(\pN{1,4}[\pL\pM_-]*)?$`)
+var looksLikeName = pattern.Of(`^\pL[\pL\pM_-]*(\pN{1,4}[\pL\pM_-]*)?$`)
 
 // MailUser is what a mail to this address can mention of an account. Where the
 // address was never confirmed for the account, or is another than its own,
@@ -34,7 +34,7 @@ func (o Options) MailUser(u *store.User, to string) MailUser {
 	}
 	if !account.IsFurther(u, to) && (!u.EmailVerified || field.EmailKey(to) != field.EmailKey(u.Email)) {
 		out.FirstName, out.LastName, out.Name, out.Email = "", "", "", to
-		if !looksLikeName.MatchString(out.Username) {
+		if !looksLikeName().MatchString(out.Username) {
 			out.Username = ""
 		}
 		for _, f := range o.Fields.All {
@@ -52,7 +52,7 @@ func (o Options) MailUser(u *store.User, to string) MailUser {
 // notLinkLike is the text, or nothing where a mail program would make a link of
 // it: a name that a stranger gave outlives the confirmation of the address.
 func notLinkLike(text string) string {
-	if linkLike.MatchString(text) {
+	if linkLike().MatchString(text) {
 		return ""
 	}
 	return text

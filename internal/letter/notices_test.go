@@ -167,7 +167,7 @@ func TestMailOfAFirstPassword(t *testing.T) {
 		for kind, parts := range map[store.MailKind][]string{store.MailResetPassword: {"text", "not_you"}, store.MailSetPassword: {"sent", "ignore"}} {
 			data := goldenMail(locale)
 			data.First, data.Time, data.Device, data.Address = true, "", "", ""
-			subject, body, page, err := r.Of[locale.Name][kind].Render(data)
+			subject, body, page, err := r.All(locale.Name)[kind].Render(data)
 			require.NoError(t, err)
 			for _, part := range append(parts, "subject", "heading", "button") {
 				want, err := locale.Message("mail.first_password."+part, text.Params{"site": "example.com"})

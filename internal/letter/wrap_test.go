@@ -64,7 +64,7 @@ func TestMailsFromRightToLeft(t *testing.T) {
 	require.NoError(t, err)
 	r, err := letter.NewTemplates(sitetest.Letters(sitetest.Resolved(t)), l, "example.com")
 	require.NoError(t, err)
-	for kind, template := range r.Of["ar"] {
+	for kind, template := range r.All("ar") {
 		data := goldenMail(l.Named("ar"))
 		subject, text, html, err := template.Render(data)
 		require.NoError(t, err)
@@ -89,7 +89,7 @@ func TestMailsFromRightToLeft(t *testing.T) {
 		}
 		en := goldenMail(l.Named("en"))
 		en.User.Name = "עדה"
-		_, text, html, err = r.Of["en"][kind].Render(en)
+		_, text, html, err = r.All("en")[kind].Render(en)
 		require.NoError(t, err)
 		require.NotContains(t, text, isolate, "no marks in the text part of a language from left to right")
 		require.Contains(t, html, isolate+"עדה"+pop)
@@ -103,7 +103,7 @@ func TestTheUrgentStep(t *testing.T) {
 	r, err := letter.NewTemplates(sitetest.Letters(sitetest.Resolved(t)), l, "example.com")
 	require.NoError(t, err)
 	for _, kind := range append(leadOn, "account_closed", "factors_reset", "emails_restored", "new_device", "email_changed", "factor_added") {
-		_, _, html, err := r.Of["en"][kind].Render(goldenMail(l.Locales[0]))
+		_, _, html, err := r.All("en")[kind].Render(goldenMail(l.Locales[0]))
 		require.NoError(t, err)
 		before, after, found := strings.Cut(html, "<strong>"+l.Locales[0].Text(text.Say("mail.not_you"))+"</strong>")
 		if !found { // escaped in HTML

@@ -8,13 +8,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
 
 	goidc "github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
+
+	"github.com/seed-928992b0/caddy-registration/internal/pattern"
 )
 
 // A Flow is one sign-in under way. All of it but the address is known to nobody but us and
@@ -166,11 +167,11 @@ func (p *Provider) verify(ctx context.Context, m *metadata, raw string, f Flow, 
 	return id, nil
 }
 
-var tenants = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+var tenants = pattern.Of(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
 // tenantOf reports whether an issuer is that of a tenant of Microsoft's.
 func tenantOf(issuer, tenant string) bool {
-	return tenants.MatchString(tenant) && issuer == "https://login.microsoftonline.com/"+tenant+"/v2.0"
+	return tenants().MatchString(tenant) && issuer == "https://login.microsoftonline.com/"+tenant+"/v2.0"
 }
 
 // claims are what an ID token or the UserInfo endpoint says about somebody.

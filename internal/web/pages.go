@@ -50,11 +50,11 @@ const errorPage = "error"
 
 // pages renders the HTML of one realm. It does not change once loaded.
 type pages struct {
-	realm     *Realm
-	templates map[string]*template.Template // by page
-	Files     map[string]*pageFile          // by name below the path
-	Names     []string                      // that can have a template of their own
-	site      string
+	realm *Realm
+	own   map[string]*template.Template // by page, where the owner has a folder of templates
+	Files map[string]*pageFile          // by name below the path
+	Names []string                      // that can have a template of their own
+	site  string
 	// These are the addresses of the files; "": there is none.
 	style, brand, logo, logoDark, favicon string
 	// These are of the pages that ask for a password or a passkey; "": none does.
@@ -71,7 +71,7 @@ type pageFile struct {
 // NewPages reads the templates and the logo, so that what is wrong with them is an error
 // now; with pages off it reads nothing. The endpoints have to be set.
 func NewPages(r *Realm) (*pages, error) {
-	p := &pages{realm: r, site: r.Options.Pages.Title, templates: map[string]*template.Template{}, Files: map[string]*pageFile{}}
+	p := &pages{realm: r, site: r.Options.Pages.Title, own: map[string]*template.Template{}, Files: map[string]*pageFile{}}
 	p.site = cmp.Or(p.site, r.SiteName)
 	if r.Options.Pages.Off {
 		return p, nil
@@ -161,26 +161,13 @@ func (p *pages) checkFolder(folder string, named bool) error {
 	return nil
 }
 
-// parse reads all templates and renders every page with sample data, so that a
+// parse reads the owner's templates and renders every page with sample data, so that a
 // broken one is an error now and not at the first visit.
 func (p *pages) parse(folder string) error {
 	wrong := func(err error) error {
-		if folder == "" {
-			return fmt.Errorf("page template: %w", err)
-		}
 		return fmt.Errorf("page template in %s: %w", folder, err)
 	}
 	if folder == "" {
-		sets, err := builtInPages()
-		if err != nil {
-			return wrong(err)
-		}
-		for _, name := range p.Names {
-			p.templates[name] = sets[contentTemplate]
-			if name == OwnerPath {
-				p.templates[name] = sets[ownerTemplate]
-			}
-		}
 		return nil
 	}
 	base, err := parseLayout(func(name string) (string, error) { return p.read(folder, name) })
@@ -214,7 +201,7 @@ func (p *pages) parse(folder string) error {
 		if _, err = set.AddParseTree("content", content.Tree); err != nil {
 			return wrong(err)
 		}
-		p.templates[name] = set
+		p.own[name] = set
 		for _, sample := range p.samples(name) {
 			if err := set.ExecuteTemplate(&bytes.Buffer{}, layoutTemplate, sample); err != nil {
 				return wrong(err)
@@ -226,7 +213,8 @@ func (p *pages) parse(folder string) error {
 
 // builtInPages are the templates of all pages and that of the owner's, as they come with the
 // program, by the one that has what stands in the layout. They are the same in every
-// configuration, so they are parsed once; what can go wrong in them the tests have seen.
+// configuration, so they are parsed once, for the first page; what can go wrong in them the
+// tests have seen.
 var builtInPages = sync.OnceValues(func() (map[string]*template.Template, error) {
 	sets := map[string]*template.Template{}
 	for _, name := range []string{contentTemplate, ownerTemplate} {
@@ -250,6 +238,18 @@ var builtInPages = sync.OnceValues(func() (map[string]*template.Template, error)
 	}
 	return sets, nil
 })
+
+// template is that of a page.
+func (p *pages) template(name string) (*template.Template, error) {
+	if own := p.own[name]; own != nil {
+		return own, nil
+	}
+	sets, err := builtInPages()
+	if name == OwnerPath {
+		return sets[ownerTemplate], err
+	}
+	return sets[contentTemplate], err
+}
 
 // parseLayout reads what all pages have.
 func parseLayout(read func(name string) (string, error)) (*template.Template, error) {
@@ -366,7 +366,11 @@ func (p *pages) Write(w http.ResponseWriter, c *Call, status int, d PageData) {
 		d.Form.Action = withQuery(d.Form.Action, paramLang, asked.Name) // of a browser that keeps no cookie
 	}
 	var out bytes.Buffer
-	if err := p.templates[d.Page].ExecuteTemplate(&out, layoutTemplate, d); err != nil {
+	set, err := p.template(d.Page)
+	if err == nil {
+		err = set.ExecuteTemplate(&out, layoutTemplate, d)
+	}
+	if err != nil {
 		// The templates were checked when they were loaded; what can still fail is
 		// an owner's own logic.
 		p.realm.writeError(w, c.Req, &refusal.Error{Code: refusal.CodeInternal, Cause: err})

@@ -6,12 +6,12 @@ package web
 import (
 	"encoding/base64"
 	"net/http"
-	"regexp"
 	"slices"
 	"time"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/factor"
+	"github.com/seed-928992b0/caddy-registration/internal/pattern"
 	"github.com/seed-928992b0/caddy-registration/internal/sign"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
 	"github.com/seed-928992b0/caddy-registration/templates"
@@ -51,10 +51,10 @@ func (p *pages) serveScripts(passkeys bool) error {
 // readScript reads a script without its comments and indents, which nobody has to load.
 func readScript(name string) ([]byte, error) {
 	raw, err := templates.FS.ReadFile("pages/" + name)
-	return scriptComment.ReplaceAll(raw, nil), err
+	return scriptComment().ReplaceAll(raw, nil), err
 }
 
-var scriptComment = regexp.MustCompile(`(?m)^\s*(?://.*\n)?\s*| // [^'"\n]*$`)
+var scriptComment = pattern.Of(`(?m)^\s*(?://.*\n)?\s*| // [^'"\n]*$`)
 
 // A PagePasskey is the button that asks a browser for a passkey. It is hidden until the
 // script has shown it.

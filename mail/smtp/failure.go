@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"github.com/seed-928992b0/caddy-registration/internal/boundconn"
+	"github.com/seed-928992b0/caddy-registration/internal/pattern"
 	"github.com/seed-928992b0/caddy-registration/mail"
 )
 
@@ -44,24 +45,24 @@ var (
 	// signInCodes are the replies that ask for another way to sign in (RFC 4954, 6).
 	signInCodes = []int{530, 534, 535, 538}
 
-	enhancedCode = regexp.MustCompile(`^\s*([245])\.(\d{1,3})\.(\d{1,3})\b`) // RFC 3463, 2
+	enhancedCode = pattern.Of(`^\s*([245])\.(\d{1,3})\.(\d{1,3})\b`) // RFC 3463, 2
 	// addressInText are addresses that a server quotes: their words say nothing.
-	addressInText = regexp.MustCompile(`<[^<>]*>|\S+@\S+`)
-	unknownUser   = regexp.MustCompile(`(?i)\b(no such|unknown|unrecognized|invalid|non-?existent|nonexisting) (local |virtual )?(user|recipient|mailbox|account|address|person)` +
+	addressInText = pattern.Of(`<[^<>]*>|\S+@\S+`)
+	unknownUser   = pattern.Of(`(?i)\b(no such|unknown|unrecognized|invalid|non-?existent|nonexisting) (local |virtual )?(user|recipient|mailbox|account|address|person)` +
 		`|\b(user|recipient|mailbox|account|address)\b[^.;]{0,60}?\b(unknown|not found|(does not|doesn't|doesnt|not) exist|no longer|not known|unavailable|invalid|not valid)` +
 		`|\b(no mailbox here|not a valid (recipient|mailbox|user))`)
 	// Words that blame somebody else than the recipient.
-	blamesSender  = regexp.MustCompile(`(?i)\bsender|\bsend ?as|\bfrom (address|header)|not owned|\bmail from\b`)
-	blamesRelay   = regexp.MustCompile(`(?i)relay(ing)?\b[^.;]{0,20}?\b(denied|not|prohibited|rejected)|\b(not|unable|allowed|permitted|authorized) (to )?relay|authenti`)
-	blamesNetwork = regexp.MustCompile(`(?i)\bblock|black ?list|deny ?list|spamhaus|\brbl\b|dnsbl|reputation|\bclient host\b|your (ip|network|host)|\bptr\b|reverse dns`)
-	blamesHello   = regexp.MustCompile(`(?i)\b[eh]e?h?lo\b`)
-	blamesPolicy  = regexp.MustCompile(`(?i)\bpolic|\bspam\b|access denied|permission|not (allowed|permitted|authori[sz]ed)|prohibited`)
+	blamesSender  = pattern.Of(`(?i)\bsender|\bsend ?as|\bfrom (address|header)|not owned|\bmail from\b`)
+	blamesRelay   = pattern.Of(`(?i)relay(ing)?\b[^.;]{0,20}?\b(denied|not|prohibited|rejected)|\b(not|unable|allowed|permitted|authorized) (to )?relay|authenti`)
+	blamesNetwork = pattern.Of(`(?i)\bblock|black ?list|deny ?list|spamhaus|\brbl\b|dnsbl|reputation|\bclient host\b|your (ip|network|host)|\bptr\b|reverse dns`)
+	blamesHello   = pattern.Of(`(?i)\b[eh]e?h?lo\b`)
+	blamesPolicy  = pattern.Of(`(?i)\bpolic|\bspam\b|access denied|permission|not (allowed|permitted|authori[sz]ed)|prohibited`)
 )
 
 // enhanced returns subject and detail of the enhanced status code of a reply, if it
 // has one.
 func enhanced(reply *textproto.Error) (subject, detail string) {
-	if m := enhancedCode.FindStringSubmatch(reply.Msg); m != nil {
+	if m := enhancedCode().FindStringSubmatch(reply.Msg); m != nil {
 		return m[2], m[3]
 	}
 	return "", ""
@@ -80,12 +81,12 @@ func unreachable(step Step, reply *textproto.Error) bool {
 	case "7", "3", "4", "6": // policy, the server, the network, the content
 		return false
 	}
-	text := addressInText.ReplaceAllString(reply.Msg, "")
-	if step != StepRcpt || !unknownUser.MatchString(text) {
+	text := addressInText().ReplaceAllString(reply.Msg, "")
+	if step != StepRcpt || !unknownUser().MatchString(text) {
 		return false
 	}
-	for _, other := range []*regexp.Regexp{blamesSender, blamesRelay, blamesNetwork, blamesHello, blamesPolicy} {
-		if other.MatchString(text) {
+	for _, other := range []func() *regexp.Regexp{blamesSender, blamesRelay, blamesNetwork, blamesHello, blamesPolicy} {
+		if other().MatchString(text) {
 			return false
 		}
 	}
@@ -225,32 +226,32 @@ func (s *Server) implicit() string {
 
 // remedyForRefusal returns what to do about a refusal, or nothing.
 func (s *Server) remedyForRefusal(step Step, reply *textproto.Error) (say, line string) {
-	text := addressInText.ReplaceAllString(reply.Msg, "")
+	text := addressInText().ReplaceAllString(reply.Msg, "")
 	_, detail := enhanced(reply)
 	switch {
 	case slices.Contains(signInCodes, reply.Code):
 		return "; check username and password", "username <name> and, below it, password {env.SMTP_PASSWORD}"
 	case reply.Code < 500 || unreachable(step, reply):
 		return "", ""
-	case step == StepHello, step >= StepRcpt && blamesHello.MatchString(text):
+	case step == StepHello, step >= StepRcpt && blamesHello().MatchString(text):
 		return fmt.Sprintf("; it refuses %q, the name that it is greeted with: set hello to this machine's name in DNS", s.greeting()), "hello www.example.com"
-	case step >= StepRcpt && blamesRelay.MatchString(text):
+	case step >= StepRcpt && blamesRelay().MatchString(text):
 		return "; it does not pass on our mail: check username and password, or have it allow this machine", "username <name> and, below it, password {env.SMTP_PASSWORD}"
-	case step >= StepRcpt && blamesNetwork.MatchString(text):
+	case step >= StepRcpt && blamesNetwork().MatchString(text):
 		return "; it refuses mail from this machine's network: send through a mail server that takes it", s.address("smtp.example.com")
-	case step == StepMail, step >= StepRcpt && (detail == "7" || detail == "8" || blamesSender.MatchString(text)):
+	case step == StepMail, step >= StepRcpt && (detail == "7" || detail == "8" || blamesSender().MatchString(text)):
 		return "; it refuses the sender: check the setting from, and whether it wants username and password", "from no-reply@example.com"
 	}
 	return "", ""
 }
 
 // signatureInText matches the part of a mailed link that makes it one.
-var signatureInText = regexp.MustCompile(`(?i)(signature(?:=|%3d)(?:3d)?)[^\s&"'<>]+`)
+var signatureInText = pattern.Of(`(?i)(signature(?:=|%3d)(?:3d)?)[^\s&"'<>]+`)
 
 // redact takes the password out of a text, as it is and as it went out, and the
 // signatures of links: some servers quote what they refuse.
 func (s *Server) redact(text string) string {
-	text = signatureInText.ReplaceAllString(text, "$1(signature)")
+	text = signatureInText().ReplaceAllString(text, "$1(signature)")
 	if s.Password == "" {
 		return text
 	}
