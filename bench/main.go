@@ -57,7 +57,11 @@ func run(ctx context.Context) error {
 	flag.IntVar(&b.users, "users", 1_000_000, "users of the large store")
 	write := flag.String("write", "", "file whose table between the marks of bench is replaced")
 	bare := flag.Duration("bare", 0, "do nothing but compute Argon2id hashes for so long, and print how many (used by bench itself)")
+	asVisitors := flag.Bool("pages", false, "load pages over TLS as the first line of standard input says (used by bench itself)")
 	flag.Parse()
+	if *asVisitors {
+		return pages(ctx)
+	}
 	if *bare > 0 {
 		return bareHashes(*bare)
 	}
@@ -125,6 +129,7 @@ var groups = []struct {
 }{
 	{"start", startPlugin},
 	{"serving", serving},
+	{"protocols", protocols},
 	{"inprocess", inProcess},
 	{"hashing", hashing},
 	{"postgres", inPostgres},
