@@ -69,23 +69,29 @@ type starter struct {
 	memory     []float64 // MiB
 }
 
-// starters are Caddy without the plugin, twice (the second is the control); with it and nothing
-// configured; and with a guarded file and a store.
-func (b *bench) starters(plain, full string, store *seeded) ([]*starter, error) {
+// A kind of server to compare: its name, its program, and the store that its file is guarded
+// with; nil: it stands open.
+type kind struct {
+	name, caddy string
+	store       *seeded
+}
+
+// starters gives each kind its ports and its configuration.
+func (b *bench) starters(kinds ...kind) ([]*starter, error) {
 	if _, err := b.write("site/file.html", fileText); err != nil {
 		return nil, err
 	}
+	ports, err := freePorts(2 * len(kinds))
+	if err != nil {
+		return nil, err
+	}
 	var out []*starter
-	for _, kind := range []struct{ name, caddy string }{{"plain", plain}, {"control", plain}, {"linked", full}, {"guarded", full}} {
-		ports, err := freePorts(2)
-		if err != nil {
-			return nil, err
-		}
-		s := &starter{name: "start-" + kind.name, caddy: kind.caddy, admin: ports[0], port: ports[1]}
+	for i, k := range kinds {
+		s := &starter{name: "start-" + k.name, caddy: k.caddy, admin: ports[2*i], port: ports[2*i+1]}
 		s.config = fmt.Sprintf(plainConfig, s.admin, s.port, filepath.Join(b.dir, "site"))
-		if kind.name == "guarded" {
-			s.cookie = "registration=" + store.token(0)
-			s.config = fmt.Sprintf(guardedConfig, s.admin, s.port, filepath.Join(b.dir, "site"), store.path, filepath.Join(b.dir, "mail"))
+		if k.store != nil {
+			s.cookie = "registration=" + k.store.token(0)
+			s.config = fmt.Sprintf(guardedConfig, s.admin, s.port, filepath.Join(b.dir, "site"), k.store.path, filepath.Join(b.dir, k.name, "mail"))
 		}
 		out = append(out, s)
 	}
@@ -115,7 +121,8 @@ func startPlugin(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	kinds, err := b.starters(plain, full, store)
+	// Caddy without the plugin, twice: the second is the control.
+	kinds, err := b.starters(kind{"plain", plain, nil}, kind{"control", plain, nil}, kind{"linked", full, nil}, kind{"guarded", full, store})
 	if err != nil {
 		return err
 	}
@@ -227,19 +234,12 @@ func (b *bench) startRows(kinds []*starter) {
 
 // reloads compares a reload of the same configuration with many sessions in the store and with few.
 func (b *bench) reloads(ctx context.Context, large, few *seeded) error {
-	kinds, err := b.starters(b.caddy, b.caddy, few)
+	compared, err := b.starters(kind{"reload-plain", b.caddy, nil}, kind{"reload-few", b.caddy, few}, kind{"reload-large", b.caddy, large})
 	if err != nil {
 		return err
 	}
-	plain, small := kinds[0], kinds[3]
-	more, err := b.starters(b.caddy, b.caddy, large)
-	if err != nil {
-		return err
-	}
-	compared := []*starter{plain, small, more[3]}
 	took := make([][]float64, len(compared))
-	for i, s := range compared {
-		s.name = fmt.Sprintf("reload%d", i)
+	for _, s := range compared {
 		run, err := b.launch(ctx, s.caddy, s.name, s.config, b.serverCPU)
 		if err != nil {
 			return err

@@ -23,3 +23,13 @@ func (r *Templates) All(language string) map[store.MailKind]mailTemplate {
 	}
 	return all
 }
+
+// Owners are the kinds of mails in a language that have texts of the owner's.
+func (r *Templates) Owners(language string) (out []store.MailKind) {
+	for _, kind := range kinds {
+		if _, ok := r.own[language][kind]; ok {
+			out = append(out, kind)
+		}
+	}
+	return out
+}

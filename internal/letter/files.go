@@ -100,6 +100,24 @@ func (o Options) checkFolder() error {
 	return nil
 }
 
+// own are the kinds of mails of which a file may be the owner's: most folders have few.
+func (o Options) own() (out []store.MailKind) {
+	has := func(name string) bool {
+		if o.Templates == "" {
+			return false
+		}
+		_, err := os.Stat(filepath.Join(o.Templates, name))
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	layout := has(path.Dir(mailLayout))
+	for _, kind := range kinds {
+		if layout || o.Files[kind] != (Files{}) || has(string(kind)) {
+			out = append(out, kind)
+		}
+	}
+	return out
+}
+
 // inAnyLanguage is the name of a template without the language in it: of body.de.txt
 // body.txt.
 func inAnyLanguage(name string) string {
@@ -119,8 +137,14 @@ func IsBuiltIn(name string) bool {
 	return false
 }
 
-// loadMailTemplate reads and parses the parts of one message in one language.
-func loadMailTemplate(folder string, l *text.Locale, kind store.MailKind, s Files) (t mailTemplate, err error) {
+// sources are the texts of one message before they are parsed, each with its name; what has
+// none there is not. Languages often have the same.
+type sources struct{ subject, text, html, layout source }
+
+type source struct{ name, text string }
+
+// readMail reads the parts of one message in one language.
+func readMail(folder string, l *text.Locale, kind store.MailKind, s Files) (out sources, err error) {
 	subject, named := s.Subject, s.Subject != ""
 	if !named {
 		subject = path.Join(string(kind), "subject.txt")
@@ -136,29 +160,46 @@ func loadMailTemplate(folder string, l *text.Locale, kind store.MailKind, s File
 	if !bodyNamed {
 		textName, htmlName = path.Join(string(kind), "body.txt"), path.Join(string(kind), "body.html")
 	}
-	if t.subject, err = parseMailText(folder, l, subject, named); err != nil {
+	read := func(into *source, name string, named bool) {
+		if err == nil && name != "" {
+			into.name = name
+			into.text, err = readMailTemplate(folder, l, name, named)
+		}
+	}
+	read(&out.subject, subject, named)
+	read(&out.text, textName, bodyNamed)
+	read(&out.html, htmlName, bodyNamed)
+	if htmlName != "" {
+		read(&out.layout, mailLayout, false)
+	}
+	return out, err
+}
+
+// parse makes templates of the parts.
+func (s sources) parse() (t mailTemplate, err error) {
+	if t.subject, err = s.subject.parse(); err != nil {
 		return t, err
 	}
-	if textName != "" {
-		if t.text, err = parseMailText(folder, l, textName, bodyNamed); err != nil {
+	if s.text.name != "" {
+		if t.text, err = s.text.parse(); err != nil {
 			return t, err
 		}
 	}
-	if htmlName != "" {
-		raw, err := readMailTemplate(folder, l, htmlName, bodyNamed)
-		if err != nil {
-			return t, err
+	if s.html.name != "" {
+		if t.html, err = htmltemplate.New(s.layout.name).Option("missingkey=error").Parse(s.layout.text); err != nil {
+			return t, fmt.Errorf("template %q: %w", s.layout.name, err)
 		}
-		layout, err := readMailTemplate(folder, l, mailLayout, false)
-		if err != nil {
-			return t, err
+		if t.html, err = t.html.New(s.html.name).Parse(s.html.text); err != nil {
+			return t, fmt.Errorf("template %q: %w", s.html.name, err)
 		}
-		if t.html, err = htmltemplate.New(mailLayout).Option("missingkey=error").Parse(layout); err != nil {
-			return t, fmt.Errorf("template %q: %w", mailLayout, err)
-		}
-		if t.html, err = t.html.New(htmlName).Parse(raw); err != nil {
-			return t, fmt.Errorf("template %q: %w", htmlName, err)
-		}
+	}
+	return t, nil
+}
+
+func (s source) parse() (*texttemplate.Template, error) {
+	t, err := texttemplate.New(s.name).Funcs(texttemplate.FuncMap{"wrap": wrap}).Option("missingkey=error").Parse(s.text)
+	if err != nil {
+		return nil, fmt.Errorf("template %q: %w", s.name, err)
 	}
 	return t, nil
 }
@@ -169,7 +210,13 @@ func loadMailTemplate(folder string, l *text.Locale, kind store.MailKind, s File
 var builtIns = func() map[store.MailKind]func() (mailTemplate, error) {
 	all := make(map[store.MailKind]func() (mailTemplate, error), len(kinds))
 	for _, kind := range kinds {
-		all[kind] = sync.OnceValues(func() (mailTemplate, error) { return loadMailTemplate("", nil, kind, Files{}) })
+		all[kind] = sync.OnceValues(func() (mailTemplate, error) {
+			read, err := readMail("", nil, kind, Files{})
+			if err != nil {
+				return mailTemplate{}, err
+			}
+			return read.parse()
+		})
 	}
 	return all
 }()
@@ -177,15 +224,3 @@ var builtIns = func() map[store.MailKind]func() (mailTemplate, error) {
 // mailLayout is the frame of the built-in HTML bodies, which define what stands
 // in it. A body that does not call it stands alone.
 const mailLayout = "mail/layout.html"
-
-func parseMailText(folder string, l *text.Locale, name string, named bool) (*texttemplate.Template, error) {
-	raw, err := readMailTemplate(folder, l, name, named)
-	if err != nil {
-		return nil, err
-	}
-	t, err := texttemplate.New(name).Funcs(texttemplate.FuncMap{"wrap": wrap}).Option("missingkey=error").Parse(raw)
-	if err != nil {
-		return nil, fmt.Errorf("template %q: %w", name, err)
-	}
-	return t, nil
-}

@@ -212,15 +212,23 @@ func NewTemplates(o Options, l *text.Languages, site string) (*Templates, error)
 	if err := o.checkFolder(); err != nil {
 		return nil, err
 	}
+	parsed, own := map[sources]mailTemplate{}, o.own()
 	for _, in := range l.Locales {
 		r.own[in.Name] = map[store.MailKind]mailTemplate{}
-		for _, kind := range kinds {
-			if o.Templates == "" && o.Files[kind] == (Files{}) {
-				continue
-			}
-			t, err := loadMailTemplate(o.Templates, in, kind, o.Files[kind])
+		for _, kind := range own {
+			read, err := readMail(o.Templates, in, kind, o.Files[kind])
 			if err != nil {
 				return nil, err
+			}
+			if built, err := readMail("", nil, kind, Files{}); err == nil && read == built {
+				continue // nothing of it is the owner's
+			}
+			t, known := parsed[read]
+			if !known {
+				if t, err = read.parse(); err != nil {
+					return nil, err
+				}
+				parsed[read] = t
 			}
 			r.own[in.Name][kind] = t
 			sample := MailData{Loc: in, Site: "example.com", Host: "example.com", Link: "https://example.com/", UserID: uuid.Nil.String(), Timestamp: "0", Signature: "x", Code: "123456", Period: "7 days", Date: "1 January 2026", Email: "ada@example.com", Factor: string(store.FactorTOTP), Time: "1 January 2026, 10:00 UTC", Device: "Firefox, Linux", Address: "192.0.2.1", User: MailUser{Username: "ada", Name: "Ada", Extra: o.Fields.ExtraValues(&store.User{})}, Paragraphs: []string{"…"}, Waiting: []string{"bob"}, SignedUp: []string{"eve"}, More: true, Logo: &MailLogo{}, changes: account.EmailAdded + " ada@example.org"}

@@ -520,3 +520,28 @@ func TestNoBreakSpacesStay(t *testing.T) {
 		require.Equal(t, "Vous"+space+"? a b", letter.OneLine(" Vous"+space+"?\n\ta\u2028b\r"))
 	}
 }
+
+// TestOnlyOwnTemplatesAreLoaded: a folder with one language or one mail doesn't have a start, or a
+// reload, parse and try all mails in all languages, which takes 300 ms.
+func TestOnlyOwnTemplatesAreLoaded(t *testing.T) {
+	load := func(files map[string]string) *letter.Templates {
+		o := sitetest.Letters(sitetest.Resolved(t))
+		o.Templates = sitetest.TemplatesFolder(t, files)
+		l, err := text.NewLanguages(o.Templates, "en")
+		require.NoError(t, err)
+		r, err := letter.NewTemplates(o, l, "example.com")
+		require.NoError(t, err)
+		return r
+	}
+	r := load(map[string]string{"locales/nl.json": `{"mail.greeting": "Hallo {name},"}`})
+	require.Empty(t, r.Owners("nl"))
+	r = load(map[string]string{"register/subject.de.txt": "Willkommen", "register/body.txt": "Hi"})
+	require.Equal(t, []store.MailKind{store.MailVerifyRegistration}, r.Owners("de"))
+	require.Equal(t, []store.MailKind{store.MailVerifyRegistration}, r.Owners("en"))
+	r = load(map[string]string{"register/subject.de.txt": "Willkommen"})
+	require.Equal(t, []store.MailKind{store.MailVerifyRegistration}, r.Owners("de"))
+	require.Empty(t, r.Owners("en"))
+	r = load(map[string]string{"mail/layout.de.html": `<p>{{template "content" .}}</p>`})
+	require.Greater(t, len(r.Owners("de")), 20)
+	require.Empty(t, r.Owners("en"))
+}

@@ -45,6 +45,9 @@ const (
 	styleName       = "style.css"
 )
 
+// sharedTemplates are those that all pages have.
+var sharedTemplates = []string{layoutTemplate, contentTemplate, fieldTemplate, passkeyTemplate}
+
 // errorPage is the name of the page of errors.
 const errorPage = "error"
 
@@ -149,7 +152,7 @@ func (p *pages) checkFolder(folder string, named bool) error {
 		}
 		return setting.Errorf("pages.templates", "%v", err)
 	}
-	known := []string{layoutTemplate, contentTemplate, fieldTemplate, passkeyTemplate}
+	known := slices.Clone(sharedTemplates)
 	for _, name := range p.Names {
 		known = append(known, name+".html")
 	}
@@ -161,78 +164,75 @@ func (p *pages) checkFolder(folder string, named bool) error {
 	return nil
 }
 
-// parse reads the owner's templates and renders every page with sample data, so that a
-// broken one is an error now and not at the first visit.
+// parse reads the owner's templates and renders every page that has one of them with sample
+// data, so that a broken one is an error now and not at the first visit.
 func (p *pages) parse(folder string) error {
-	wrong := func(err error) error {
-		return fmt.Errorf("page template in %s: %w", folder, err)
-	}
 	if folder == "" {
 		return nil
 	}
-	base, err := parseLayout(func(name string) (string, error) { return p.read(folder, name) })
-	if err != nil {
-		return wrong(err)
+	has := func(name string) bool {
+		_, err := os.Stat(filepath.Join(folder, name))
+		return !errors.Is(err, fs.ErrNotExist)
 	}
+	shared := slices.ContainsFunc(sharedTemplates, has)
+	read := func(name string) (string, error) { return p.read(folder, name) }
+	base := sync.OnceValues(func() (*template.Template, error) { return parseLayout(read) })
+	usual := sync.OnceValues(func() (*template.Template, error) { return pageSet(base, read, contentTemplate) })
 	for _, name := range p.Names {
-		set, err := base.Clone()
-		if err != nil {
-			return wrong(err)
+		mine := has(name + ".html")
+		if !shared && !mine {
+			continue
 		}
-		content := set.Lookup(contentTemplate)
-		switch name {
-		case OwnerPath: // has a template of its own
-			text, err := p.read(folder, ownerTemplate)
-			if err == nil {
-				content, err = set.New(ownerTemplate).Parse(text)
-			}
-			if err != nil {
-				return wrong(err)
-			}
-		default:
-			raw, err := os.ReadFile(filepath.Join(folder, name+".html")) //nolint:gosec // as above
-			if err == nil {
-				content, err = set.New(name + ".html").Parse(string(raw))
-			}
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return wrong(err)
-			}
+		var err error
+		if mine || name == OwnerPath { // which has a template of its own
+			p.own[name], err = pageSet(base, read, name+".html")
+		} else {
+			p.own[name], err = usual()
 		}
-		if _, err = set.AddParseTree("content", content.Tree); err != nil {
-			return wrong(err)
-		}
-		p.own[name] = set
 		for _, sample := range p.samples(name) {
-			if err := set.ExecuteTemplate(&bytes.Buffer{}, layoutTemplate, sample); err != nil {
-				return wrong(err)
+			if err == nil {
+				err = p.own[name].ExecuteTemplate(&bytes.Buffer{}, layoutTemplate, sample)
 			}
+		}
+		if err != nil {
+			return fmt.Errorf("page template in %s: %w", folder, err)
 		}
 	}
 	return nil
+}
+
+// pageSet is what all pages have, with the template of what stands in the layout.
+func pageSet(base func() (*template.Template, error), read func(name string) (string, error), content string) (*template.Template, error) {
+	shared, err := base()
+	if err != nil {
+		return nil, err
+	}
+	set, err := shared.Clone()
+	if err != nil {
+		return nil, err
+	}
+	inside := set.Lookup(content)
+	if content != contentTemplate {
+		text, err := read(content)
+		if err != nil {
+			return nil, err
+		}
+		if inside, err = set.New(content).Parse(text); err != nil {
+			return nil, err
+		}
+	}
+	return set.AddParseTree("content", inside.Tree)
 }
 
 // builtInPages are the templates of all pages and that of the owner's, as they come with the
 // program, by the one that has what stands in the layout. They are the same in every
 // configuration, so they are parsed once, for the first page; what can go wrong in them the
 // tests have seen.
-var builtInPages = sync.OnceValues(func() (map[string]*template.Template, error) {
-	sets := map[string]*template.Template{}
+var builtInPages = sync.OnceValues(func() (sets map[string]*template.Template, err error) {
+	base := sync.OnceValues(func() (*template.Template, error) { return parseLayout(readBuiltIn) })
+	sets = map[string]*template.Template{}
 	for _, name := range []string{contentTemplate, ownerTemplate} {
-		set, err := parseLayout(readBuiltIn)
-		if err != nil {
-			return nil, err
-		}
-		content := set.Lookup(name)
-		if content == nil {
-			var text string
-			if text, err = readBuiltIn(name); err == nil {
-				content, err = set.New(name).Parse(text)
-			}
-			if err != nil {
-				return nil, err
-			}
-		}
-		if sets[name], err = set.AddParseTree("content", content.Tree); err != nil {
+		if sets[name], err = pageSet(base, readBuiltIn, name); err != nil {
 			return nil, err
 		}
 	}
@@ -254,7 +254,7 @@ func (p *pages) template(name string) (*template.Template, error) {
 // parseLayout reads what all pages have.
 func parseLayout(read func(name string) (string, error)) (*template.Template, error) {
 	base := template.New("")
-	for _, name := range []string{layoutTemplate, contentTemplate, fieldTemplate, passkeyTemplate} {
+	for _, name := range sharedTemplates {
 		text, err := read(name)
 		if err == nil {
 			_, err = base.New(name).Parse(text)
