@@ -17,12 +17,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/crypto/argon2"
 
+	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
 )
@@ -42,17 +42,34 @@ type seeded struct {
 	realm string
 	n     int
 	ids   []uuid.UUID
+	place []int32 // of each user's session in their order
+	gone  int     // of the sessions, the first ones
+	began time.Time
 	took  time.Duration
 	key   [16]byte // makes the tokens of this run
 }
 
 func (s *seeded) name(i int) string { return fmt.Sprintf("user%07d", i*4871233%10_000_000) }
 
-// token is the session token of user i; the store has its SHA-256.
+// token is the session token of user i, as session.Live.NewToken makes one: it begins with the
+// time of the session, which is that of its place in order.
 func (s *seeded) token(i int) string {
 	sum := sha256.Sum256(binary.BigEndian.AppendUint64(s.key[:], uint64(i))) //nolint:gosec // not negative
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+	raw := binary.BigEndian.AppendUint32(nil, uint32(s.signedIn(i).Unix()))  //nolint:gosec // of today
+	return base64.RawURLEncoding.EncodeToString(append(raw, sum[:]...))
 }
+
+// signedIn is when the session of user i began: they came in another order than that in which
+// they had signed up, over the hours before.
+func (s *seeded) signedIn(i int) time.Time { return s.sessionAt(int(s.place[i])) }
+
+// sessionAt is when the session of a place began, or will begin.
+func (s *seeded) sessionAt(place int) time.Time {
+	return s.began.Add(time.Duration(place-s.n) * 10 * time.Millisecond)
+}
+
+// sessionLife is how long a session lasts.
+const sessionLife = 14 * 24 * time.Hour
 
 // profile is what the profile endpoint answers to user i.
 func (s *seeded) profile(i int) string {
@@ -96,9 +113,8 @@ func seed(ctx context.Context, path string, n int) (s *seeded, err error) {
 
 // seedRealm is seed of a realm of another name.
 func seedRealm(ctx context.Context, path, realm string, n int) (s *seeded, err error) {
-	began := time.Now()
 	defer debug.SetGCPercent(debug.SetGCPercent(800)) // pages are short-lived garbage
-	s = &seeded{path: path, realm: realm, n: n, ids: make([]uuid.UUID, n)}
+	s = &seeded{path: path, realm: realm, n: n, ids: make([]uuid.UUID, n), place: make([]int32, n), began: time.Now()}
 	_, _ = rand.Read(s.key[:])
 	dir, err := inMemory(filepath.Dir(path), "bench-seed-")
 	if err != nil {
@@ -112,7 +128,7 @@ func seedRealm(ctx context.Context, path, realm string, n int) (s *seeded, err e
 	if err := copyFile(path, made); err != nil {
 		return nil, err
 	}
-	s.took = time.Since(began)
+	s.took = time.Since(s.began)
 	return s, nil
 }
 
@@ -149,22 +165,14 @@ func (s *seeded) fill(ctx context.Context, path string) error {
 			return err
 		}
 	}
+	for at, i := range order {
+		s.place[i] = int32(at)
+	}
 	for first := 0; first < s.n; first += s.step(first) {
-		// In the order of their hashes a transaction goes through the tree once;
-		// which pages it fills is the same.
-		group := order[first:min(first+s.step(first), s.n)]
-		hashOf := make(map[int]store.TokenHash, len(group))
-		for _, i := range group {
-			hashOf[i] = sha256.Sum256([]byte(s.token(i)))
-		}
-		slices.SortFunc(group, func(a, b int) int {
-			x, y := hashOf[a], hashOf[b]
-			return bytes.Compare(x[:], y[:])
-		})
-		at := now.Add(time.Duration(first-s.n) * time.Millisecond)
 		if err := db.Update(ctx, func(tx store.Tx) error {
-			for _, i := range group {
-				if err := s.putSession(tx, i, hashOf[i], at); err != nil {
+			for _, i := range order[first:min(first+s.step(first), s.n)] {
+				hash, _ := session.HashToken(s.token(i))
+				if err := s.putSession(tx, i, hash, s.signedIn(i)); err != nil {
 					return err
 				}
 			}
@@ -202,7 +210,7 @@ func (s *seeded) putUser(tx store.Tx, i int, hash string, now time.Time) (err er
 
 func (s *seeded) putSession(tx store.Tx, i int, hash store.TokenHash, at time.Time) error {
 	return tx.PutSession(&store.Session{
-		Hash: hash, User: s.ids[i], Created: at, LastUsed: at, Expires: at.Add(14 * 24 * time.Hour),
+		Hash: hash, User: s.ids[i], Created: at, LastUsed: at, Expires: at.Add(sessionLife),
 		Address: fmt.Sprintf("203.0.%d.%d", i>>8&0xff, i&0xff), UserAgent: userAgents[i%len(userAgents)],
 	})
 }

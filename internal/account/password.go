@@ -299,7 +299,7 @@ func (a *Accounts) ChangePassword(ctx context.Context, p session.Principal, in f
 		}
 		keep := asking.Hash
 		if asking.Kind == store.KindSession {
-			if grant, err = t.renewSession(asking); err != nil {
+			if grant, err = a.renewSession(t, asking); err != nil {
 				return err
 			}
 			keep = grant.Session.Hash

@@ -405,7 +405,7 @@ func (a *Accounts) renew(t *Txn, hash store.TokenHash, u *store.User, methods ..
 		return nil, notSignedIn(cmp.Or(err, store.ErrNotFound))
 	}
 	raised, token := *s, ""
-	token, raised.Hash = session.NewToken()
+	token, raised.Hash = a.Sessions.NewToken(a.Time())
 	raised.AMR = slices.Clone(s.Methods())
 	for _, method := range methods {
 		if !slices.Contains(raised.AMR, method) {

@@ -185,7 +185,7 @@ func (a *Accounts) Grant(t *Txn, u *store.User, client Client, amr []string) (*s
 	}
 	var issued []store.TokenHash
 	issue := func(kind store.SessionKind) (string, *store.Session, error) {
-		token, hash := session.NewToken()
+		token, hash := a.Sessions.NewToken(now)
 		s := &store.Session{
 			Hash: hash, User: u.ID, Kind: kind, Created: now, LastUsed: now,
 			Expires: now.Add(a.Policy.Session.Lifetime),
@@ -240,8 +240,8 @@ func (a *Accounts) SignInNew(ctx context.Context, u *store.User, client Client, 
 }
 
 // renewSession gives a session a new token; its lifetime goes on.
-func (t *Txn) renewSession(s *store.Session) (*session.Grant, error) {
-	token, hash := session.NewToken()
+func (a *Accounts) renewSession(t *Txn, s *store.Session) (*session.Grant, error) {
+	token, hash := a.Sessions.NewToken(a.Time())
 	renewed := *s
 	renewed.Hash = hash
 	if err := t.PutSession(&renewed); err != nil {

@@ -11,5 +11,5 @@ const (
 
 // NewCache returns a cache of numbers.
 func NewCache(size int) *cache[store.TokenHash, int] {
-	return newCache[store.TokenHash, int](size, func(h store.TokenHash) byte { return h[0] })
+	return newCache[store.TokenHash, int](size, shardOf)
 }

@@ -56,7 +56,7 @@ const openGrace = 3
 // Unfollow ends that. It costs a moment under a lock, and no memory but o's.
 func (s *Live) Follow(o *Open, by *store.Session, opened Opened) {
 	o.session, o.opened, o.since, o.listed = by, opened, s.tick.Load(), true
-	shard := &s.open[by.Hash[1]%cacheShards]
+	shard := &s.open[shardOf(by.Hash)%cacheShards]
 	shard.Lock()
 	if o.next = shard.first; o.next != nil {
 		o.next.prev = o
@@ -70,7 +70,7 @@ func (s *Live) Follow(o *Open, by *store.Session, opened Opened) {
 // Unfollow forgets what Follow was told, and reports whether nothing came between: if
 // not, it has been forgotten already, or is being cut off.
 func (s *Live) Unfollow(o *Open) bool {
-	shard := &s.open[o.session.Hash[1]%cacheShards]
+	shard := &s.open[shardOf(o.session.Hash)%cacheShards]
 	shard.Lock()
 	was := o.listed
 	if was {

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"reflect"
 	"sync"
@@ -21,8 +22,13 @@ import (
 	"github.com/seed-928992b0/caddy-registration/store"
 )
 
-// TokenLength is the length of 32 random bytes in unpadded base64url.
-const TokenLength = 43
+// The lengths of tokens, in unpadded base64url: of 32 random bytes, and of those behind the time
+// at which they were made.
+const (
+	TokenLength = 43
+	timedLength = 48
+	timeLength  = 4 // bytes, seconds since 1970
+)
 
 // MaxUserAgent bounds what a sign-in stores of a header that the client chose.
 const MaxUserAgent = 160
@@ -36,15 +42,43 @@ func NewToken() (string, store.TokenHash) {
 	return token, hash
 }
 
-// HashToken returns what the store knows of a token. ok is false for a text
-// that can't be one. It does not allocate.
-func HashToken(token string) (hash store.TokenHash, ok bool) {
-	if len(token) != TokenLength {
-		return hash, false
+// NewToken returns a token for a session that is made now, 256 random bits, and the hash that is
+// stored. A store that nobody shares gets sessions that are made one after the other as
+// neighbours: their tokens, and hashes, begin with the time. Other nodes may be of a version that
+// knows no such token.
+func (s *Live) NewToken(now time.Time) (string, store.TokenHash) {
+	if s.Store.Shared() {
+		return NewToken()
 	}
-	var buf [TokenLength]byte
-	copy(buf[:], token)
-	return sha256.Sum256(buf[:]), true
+	raw := binary.BigEndian.AppendUint32(make([]byte, 0, timeLength+32), uint32(now.Unix())) //nolint:gosec // an order, which is in vain before 1970 and after 2106
+	raw = raw[:cap(raw)]
+	_, _ = rand.Read(raw[timeLength:]) // never fails
+	token := base64.RawURLEncoding.EncodeToString(raw)
+	hash, _ := HashToken(token)
+	return token, hash
+}
+
+// HashToken returns what the store knows of a token: its SHA-256 or, where it begins with a time,
+// that and the first 224 bits. ok is false for a text that can't be one. It does not allocate.
+func HashToken(token string) (hash store.TokenHash, ok bool) {
+	switch len(token) {
+	case TokenLength:
+		var buf [TokenLength]byte
+		copy(buf[:], token)
+		return sha256.Sum256(buf[:]), true
+	case timedLength:
+		var buf [timedLength]byte
+		copy(buf[:], token)
+		var head [6]byte // whole characters of base64
+		if _, err := base64.RawURLEncoding.Decode(head[:], buf[:8]); err != nil {
+			return hash, false
+		}
+		sum := sha256.Sum256(buf[:])
+		copy(hash[:timeLength], head[:])
+		copy(hash[timeLength:], sum[:])
+		return hash, true
+	}
+	return hash, false
 }
 
 // A Principal is who a request comes from. Both records are shared: read only.
@@ -131,6 +165,9 @@ const (
 	maxLiveUsers    = 1 << 15
 )
 
+// shardOf spreads hashes by a byte that is random in all of them.
+func shardOf(h store.TokenHash) byte { return h[len(h)-1] }
+
 // Count is how many sessions are in memory.
 func (s *Live) Count() int { return s.Live.count() }
 
@@ -139,11 +176,11 @@ func (s *Live) Count() int { return s.Live.count() }
 func NewLive(db store.Store) *Live {
 	s := &Live{
 		Store: db,
-		Live:  newCache[store.TokenHash, *liveSession](maxLiveSessions, func(h store.TokenHash) byte { return h[0] }),
+		Live:  newCache[store.TokenHash, *liveSession](maxLiveSessions, shardOf),
 		users: newCache[uuid.UUID, *store.User](maxLiveUsers, func(id uuid.UUID) byte { return id[15] }),
 		used:  map[store.TokenHash]*liveSession{},
 
-		programs:     newCache[store.TokenHash, *program](maxPrograms, func(h store.TokenHash) byte { return h[0] }),
+		programs:     newCache[store.TokenHash, *program](maxPrograms, shardOf),
 		usedPrograms: map[store.TokenHash]*program{},
 
 		Left: make(chan Leftover, maxLeftovers),

@@ -3,6 +3,7 @@
 package session_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"path/filepath"
@@ -151,3 +152,46 @@ func TestMemoryFollowsTheStore(t *testing.T) {
 		db.tell(store.Change{})
 	})
 }
+
+// Tokens that are made one after the other are neighbours in a file; where other nodes may be of
+// an older version, they are as ever. Both are good, and nothing that is nearly one is.
+func TestTokensOfAFileAreInTheOrderOfTime(t *testing.T) {
+	file, err := bolt.Open(filepath.Join(t.TempDir(), "accounts.db"), time.Second)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, file.Close()) }()
+	db, err := file.Realm("default")
+	require.NoError(t, err)
+	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+	live := session.NewLive(db)
+	var before store.TokenHash
+	for n := range 50 {
+		token, hash := live.NewToken(now.Add(time.Duration(n) * time.Second))
+		require.Positive(t, bytes.Compare(hash[:], before[:]))
+		again, ok := session.HashToken(token)
+		require.True(t, ok)
+		require.Equal(t, hash, again)
+		for _, wrong := range []string{token[:47], token + "A", "!" + token[1:], token[:43]} {
+			other, ok := session.HashToken(wrong)
+			require.False(t, ok && other == hash)
+		}
+		for at := range token { // each character counts
+			changed := []byte(token)
+			changed[at]++
+			other, ok := session.HashToken(string(changed))
+			require.False(t, ok && other == hash, at)
+		}
+		before = hash
+	}
+	_, one := live.NewToken(now)
+	_, two := live.NewToken(now)
+	require.NotEqual(t, one, two)
+
+	shared := session.NewLive(sharedStore{db})
+	token, _ := shared.NewToken(now)
+	require.Len(t, token, session.TokenLength)
+}
+
+// sharedStore is one that other nodes have, too.
+type sharedStore struct{ store.Store }
+
+func (sharedStore) Shared() bool { return true }

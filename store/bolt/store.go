@@ -29,14 +29,14 @@ import (
 
 // boltSchema is the version of the layout of buckets. A change that an older
 // plugin would misread raises it and adds a step to boltMigrations.
-const boltSchema = 3
+const boltSchema = 4
 
 // Schema is the version of the layout that a store has once it is open.
 const Schema = boltSchema
 
 // boltMigrations holds the steps from schema n (the key) to n+1. They run on
 // opening, in one transaction together with the new number.
-var boltMigrations = map[uint64]func(*bolt.Tx) error{1: migrateWaiting, 2: migrateMembers}
+var boltMigrations = map[uint64]func(*bolt.Tx) error{1: migrateWaiting, 2: migrateMembers, 3: migrateSessions}
 
 // The top level of the file: one bucket about the file and one per realm. The
 // prefix lets a realm have any name, "meta" too.

@@ -74,7 +74,7 @@ func TestNewerSchemaIsRefused(t *testing.T) {
 	_, err := Open(f.Path, testLockWait)
 	require.ErrorIs(t, err, store.ErrNewerSchema)
 	require.ErrorContains(t, err, f.Path)
-	require.ErrorContains(t, err, "schema 7, this plugin knows up to 3")
+	require.ErrorContains(t, err, "schema 7, this plugin knows up to 4")
 	require.ErrorContains(t, err, "restore the backup")
 	// The refusal has let go of the file and has not touched it.
 	db, err := bolt.Open(f.Path, 0o600, &bolt.Options{Timeout: time.Second})

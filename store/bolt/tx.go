@@ -1,16 +1,16 @@
-// tx.go: one transaction of the embedded store: accounts, sessions, values.
-// The outbox is in outbox.go.
+// tx.go: one transaction of the embedded store: accounts and values, and how keys are made.
+// Sessions are in sessions.go, the outbox is in outbox.go.
 
 package bolt
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 	bolt "go.etcd.io/bbolt"
@@ -25,7 +25,7 @@ const (
 	bucketUsers         = "users"          // id → format, CBOR of record and keys
 	bucketKeys          = "keys"           // field NUL value → id
 	bucketSessions      = "sessions"       // hash → format, CBOR
-	bucketUserSessions  = "user_sessions"  // user id, hash → nothing
+	bucketUserSessions  = "user_sessions"  // user id, hash → unix seconds of its end, or nothing; see sessions.go
 	bucketSessionExpiry = "session_expiry" // unix seconds, hash → nothing
 	bucketOutbox        = "outbox"         // seq → format, CBOR
 	bucketOutboxDue     = "outbox_due"     // unix ms, seq → nothing; the oldest mail of each recipient only
@@ -85,7 +85,7 @@ func (t *boltTx) bucket(name string) table {
 	}
 	b := t.realm.Bucket([]byte(name))
 	switch name {
-	case bucketUsers, bucketSessionExpiry, bucketAudit, bucketOutbox, bucketOutboxDue, bucketWaiting,
+	case bucketUsers, bucketSessions, bucketSessionExpiry, bucketAudit, bucketOutbox, bucketOutboxDue, bucketWaiting,
 		bucketUnconfirmed, bucketAwaiting, bucketDisabled, bucketClosing:
 		// Keys come in (nearly) rising order, so a split page is not written to again.
 		// The rest is room for a record that grows: its first sign-in adds some bytes.
@@ -275,6 +275,9 @@ func (t *boltTx) DeleteUser(id uuid.UUID) error {
 			return err
 		}
 	}
+	if err := t.removeLeft(id, math.MaxInt64); err != nil {
+		return err
+	}
 	for _, k := range keys {
 		if err := t.removeKey(k, id); err != nil {
 			return err
@@ -288,129 +291,6 @@ func (t *boltTx) DeleteUser(id uuid.UUID) error {
 	}
 	t.changed(id)
 	return t.bucket(bucketUsers).Delete(id[:])
-}
-
-// Session implements Tx.
-func (t *boltTx) Session(hash store.TokenHash) (*store.Session, error) {
-	data := t.bucket(bucketSessions).Get(hash[:])
-	if data == nil {
-		return nil, store.ErrNotFound
-	}
-	return record.DecodeSession(hash, data)
-}
-
-// Sessions implements Tx.
-func (t *boltTx) Sessions(user uuid.UUID, limit int) ([]*store.Session, error) {
-	var sessions []*store.Session
-	c := t.bucket(bucketUserSessions).Cursor()
-	for k, _ := c.Seek(user[:]); bytes.HasPrefix(k, user[:]) && len(sessions) < limit; k, _ = c.Next() {
-		s, err := t.indexedSession(k[len(user):])
-		if err != nil {
-			return nil, err
-		}
-		sessions = append(sessions, s)
-	}
-	return sessions, nil
-}
-
-// indexedSession returns a session that an index names, so it must exist.
-func (t *boltTx) indexedSession(hash []byte) (*store.Session, error) {
-	if len(hash) != len(store.TokenHash{}) {
-		return nil, fmt.Errorf("session index: %w", ErrDamaged)
-	}
-	s, err := t.Session(store.TokenHash(hash))
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, fmt.Errorf("session index without its session: %w", ErrDamaged)
-	}
-	return s, err
-}
-
-// PutSession implements Tx.
-func (t *boltTx) PutSession(s *store.Session) error {
-	if err := t.writable(); err != nil {
-		return err
-	}
-	data, err := record.EncodeSession(s)
-	if err != nil {
-		return err
-	}
-	byUser, byExpiry := userSessionKey(s.User, s.Hash), sessionExpiryKey(s)
-	old, err := t.Session(s.Hash)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		old = nil
-	case err != nil:
-		return err
-	case old.User == s.User && bytes.Equal(sessionExpiryKey(old), byExpiry):
-		// The usual case, a new LastUsed: the indexes stay as they are.
-		old.LastUsed = s.LastUsed
-		if before, err := record.EncodeSession(old); err != nil || !bytes.Equal(before, data) {
-			t.revoked(s.Hash)
-		}
-		return t.bucket(bucketSessions).Put(s.Hash[:], data)
-	}
-	if old != nil {
-		if err := t.removeSession(old); err != nil {
-			return err
-		}
-	}
-	return errors.Join(
-		t.bucket(bucketUserSessions).Put(byUser, nil),
-		t.bucket(bucketSessionExpiry).Put(byExpiry, nil),
-		t.bucket(bucketSessions).Put(s.Hash[:], data),
-	)
-}
-
-// DeleteSession implements Tx.
-func (t *boltTx) DeleteSession(hash store.TokenHash) error {
-	if err := t.writable(); err != nil {
-		return err
-	}
-	s, err := t.Session(hash)
-	if err != nil {
-		return err
-	}
-	return t.removeSession(s)
-}
-
-func (t *boltTx) removeSession(s *store.Session) error {
-	t.revoked(s.Hash)
-	return errors.Join(
-		t.bucket(bucketUserSessions).Delete(userSessionKey(s.User, s.Hash)),
-		t.bucket(bucketSessionExpiry).Delete(sessionExpiryKey(s)),
-		t.bucket(bucketSessions).Delete(s.Hash[:]),
-	)
-}
-
-// DeleteExpiredSessions implements Tx.
-func (t *boltTx) DeleteExpiredSessions(now time.Time, limit int) ([]store.TokenHash, error) {
-	if err := t.writable(); err != nil {
-		return nil, err
-	}
-	// Deleting moves a cursor, so the sessions are collected first.
-	var expired []*store.Session
-	c := t.bucket(bucketSessionExpiry).Cursor()
-	for k, _ := c.First(); k != nil && len(expired) < limit; k, _ = c.Next() {
-		if len(k) < 8 {
-			return nil, fmt.Errorf("session expiry: %w", ErrDamaged)
-		}
-		if fromSortable(k[:8]) > now.Unix() {
-			break
-		}
-		s, err := t.indexedSession(k[8:])
-		if err != nil {
-			return nil, err
-		}
-		expired = append(expired, s)
-	}
-	hashes := make([]store.TokenHash, len(expired))
-	for i, s := range expired {
-		if err := t.removeSession(s); err != nil {
-			return nil, err
-		}
-		hashes[i] = s.Hash
-	}
-	return hashes, nil
 }
 
 // Value implements Tx.
@@ -438,3 +318,39 @@ func (t *boltTx) PutValue(name string, value []byte) error {
 	// bbolt keeps what it is given until the commit: a copy.
 	return t.bucket(bucketValues).Put([]byte(name), append([]byte{valueFormat}, value...))
 }
+
+// The format versions of the records that only this store writes. A change that an older plugin
+// would misread raises the number and teaches the decoder both.
+const (
+	valueFormat  = 1
+	budgetFormat = 1
+)
+
+// ErrDamaged is record.ErrDamaged: two buckets contradict each other, or a record cannot be read.
+var ErrDamaged = record.ErrDamaged
+
+// sortable turns a signed number into eight bytes in its order: times before
+// 1970 come first.
+func sortable(n int64) []byte {
+	return binary.BigEndian.AppendUint64(nil, uint64(n)^1<<63) //nolint:gosec // the bits are meant, not the number
+}
+
+func fromSortable(b []byte) int64 {
+	return int64(binary.BigEndian.Uint64(b) ^ 1<<63) //nolint:gosec // as above, back again
+}
+
+func seqBytes(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
+
+// indexKey is the key of the index of unique values. A field name has no NUL,
+// so the first one ends it.
+func indexKey(field, value string) []byte { return []byte(field + "\x00" + value) }
+
+func mailDueKey(m *store.Mail) []byte {
+	return append(sortable(m.Due.UnixMilli()), seqBytes(m.Seq)...)
+}
+
+// mailToPrefix begins the keys of all queued mails of a recipient. Mail systems
+// do not tell the case of an address apart, so neither does the order.
+func mailToPrefix(to string) []byte { return []byte(strings.ToLower(to) + "\x00") }
+
+func mailToKey(m *store.Mail) []byte { return append(mailToPrefix(m.To), seqBytes(m.Seq)...) }

@@ -87,11 +87,15 @@ func (t table) Counted() uint64 { return t.bucket.Sequence() }
 
 // Count adds to what is counted. Not for a table whose NextSequence is used.
 func (t table) Count(n int) error {
-	before := t.bucket.Sequence()
+	return t.SetCount(t.Counted() + uint64(n)) //nolint:gosec // a negative one wraps around to what is meant
+}
+
+// SetCount sets what Counted returns.
+func (t table) SetCount(n uint64) error {
 	if t.undo != nil {
-		t.undo.steps = append(t.undo.steps, undoStep{bucket: t.bucket, count: before})
+		t.undo.steps = append(t.undo.steps, undoStep{bucket: t.bucket, count: t.bucket.Sequence()})
 	}
-	return t.bucket.SetSequence(before + uint64(n)) //nolint:gosec // a negative one wraps around to what is meant
+	return t.bucket.SetSequence(n)
 }
 
 // Put sets the value of a key.
