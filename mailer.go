@@ -211,7 +211,8 @@ func init() {
 }
 
 // SMTPMailer sends mail through one SMTP server. A connection is kept for 30
-// seconds. It is safe for concurrent use.
+// seconds; what opens a message is said in one go where the server offers that
+// (PIPELINING, RFC 2920). It is safe for concurrent use.
 type SMTPMailer struct {
 	// The server, `host:port` or `host`. Default port: 587 with `tls` `starttls`,
 	// 465 with `implicit`, 25 with `none`. The host is also the name that the

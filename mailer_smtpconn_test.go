@@ -108,7 +108,7 @@ func TestSMTPRefusals(t *testing.T) {
 			require.ErrorAs(t, err, &reply)
 			require.Equal(t, c.code, reply.Code)
 			require.ErrorContains(t, err, p.Address)
-			require.Nil(t, m.Conn, "no connection is used after a failure")
+			require.Equal(t, c.permanent, m.Conn != nil, "no connection is used after a failure, but that of an unknown recipient")
 
 			p.Set(func() { p.Mail, p.Rcpt, p.Data = nil, nil, nil })
 			require.NoError(t, m.Send(t.Context(), sitetest.AMail()))

@@ -133,6 +133,7 @@ var groups = []struct {
 	{"inprocess", inProcess},
 	{"hashing", hashing},
 	{"postgres", inPostgres},
+	{"mail", mailing},
 	{"million", million},
 }
 

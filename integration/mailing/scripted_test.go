@@ -250,6 +250,32 @@ func TestRefusedForTheConfiguration(t *testing.T) {
 			require.NotContains(t, s.Log.Since(0), "mail given up")
 		})
 	}
+	for name, data := range map[string]string{"in one go": "503 5.5.1 no valid recipients", "in one go, and it would take what follows": "354 go on"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			refused := false // by the one connection that there is at a time
+			m := script(t, func(line string) string {
+				switch {
+				case strings.HasPrefix(line, "EHLO"):
+					return "250-mx.example.net\r\n250-PIPELINING\r\n250 AUTH PLAIN"
+				case strings.HasPrefix(line, "RCPT"):
+					if refused = strings.Contains(line, "gone"); refused {
+						return "550 5.1.1 unknown"
+					}
+				case line == "DATA" && refused:
+					return data
+				}
+				return ""
+			})
+			s := served.Run(t, scriptedSite, "smtp", m.address)
+			for _, person := range []string{"ada", "gone", "bob"} {
+				s.Client().Post(http.StatusCreated, "register", served.Newcomer(person))
+			}
+			m.took(t, "ada@example.org", "bob@example.org")
+			require.True(t, served.Eventually(func() bool { return strings.Count(s.Log.Since(0), "mail given up") == 1 }, 10*time.Millisecond))
+			require.Len(t, m.said("RCPT"), 3)
+		})
+	}
 	t.Run("the recipient", func(t *testing.T) {
 		t.Parallel()
 		replies := map[string]string{"a": "550 5.1.1 unknown", "b": "550 No such user here", "c": "553 5.1.3 bad address syntax", "d": "550 5.1.10 recipient not found"}

@@ -9,6 +9,7 @@ const (
 	MailLease      = mailLease
 	MailPatience   = mailPatience
 	MailProbe      = mailProbe
+	MailUnremoved  = mailUnremoved
 )
 
 var Backoff = backoff

@@ -196,8 +196,7 @@ func (o *Worker) settle(ctx context.Context, j *job) bool {
 	case j.err == nil:
 		log.Info("mail sent", zap.Int("attempts", j.mail.Attempts+1))
 		o.resume(log)
-		o.unremoved = append(o.unremoved, j.mail)
-		return o.remove(ctx, j.mail, End{Delivered: true}, log)
+		return o.done(ctx, j.mail, End{Delivered: true}, log)
 	case ctx.Err() != nil || o.courier() != j.by || errors.Is(context.Cause(j.ctx), errLeaseLost):
 		return true // cut off by the end of the worker, by a reload or for another worker: the row stays as it is
 	}
@@ -207,6 +206,13 @@ func (o *Worker) settle(ctx context.Context, j *job) bool {
 // end waits a moment for the messages under way, which ctx has cut off: what a
 // server has taken is taken off the queue.
 func (o *Worker) end(ctx context.Context) {
+	defer func() {
+		if v := recover(); v != nil {
+			if p := o.courier(); p != nil {
+				p.Logger.Error("the outbox panicked at its end", zap.Any("panic", v), zap.Stack("stack"))
+			}
+		}
+	}()
 	patience := time.NewTimer(lettingGo)
 	defer patience.Stop()
 	for _, j := range slices.Clone(o.slow) {
@@ -217,5 +223,6 @@ func (o *Worker) end(ctx context.Context) {
 		}
 	}
 	o.settleFinished(ctx)
+	o.remove(ctx, 0)
 	o.letGo(ctx)
 }

@@ -18,11 +18,14 @@ import (
 var errLeaseLost = errors.New("the lease of the row is lost")
 
 // claim is the worker's wish for up to limit rows, beside those that are in its
-// mailers' hands.
+// mailers' hands or sent.
 func (o *Worker) claim(p *Courier, limit int) store.Claim {
 	c := store.Claim{Worker: o.id, Now: p.Now(), Lease: mailLease, Limit: limit}
 	for _, j := range o.slow {
 		c.Keep = append(c.Keep, j.mail.Seq)
+	}
+	for _, m := range o.unremoved {
+		c.Keep = append(c.Keep, m.mail.Seq)
 	}
 	return c
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -80,9 +79,7 @@ type Worker struct {
 	id      uuid.UUID
 	wake    chan struct{}
 	courier func() *Courier
-	// unremoved are mails that were sent and could not be taken off the queue.
-	// Before that is done, nothing else is sent.
-	unremoved []*store.Mail
+	removals
 	// hasten says that what was put off is to be tried at once.
 	hasten bool
 	pause
@@ -222,16 +219,22 @@ func (o *Worker) Survive(ctx context.Context, p *Courier) (wait time.Duration, o
 // It returns how long to wait for the next, and false where the mail server or
 // the store as a whole is out of order.
 func (o *Worker) DeliverDue(ctx context.Context, p *Courier) (wait time.Duration, ok bool) {
+	wait, ok = o.deliverDue(ctx, p)
+	if (wait > 0 || !ok) && !o.StoreFails && !o.remove(ctx, 0) { // before it rests
+		return 0, false
+	}
+	return wait, ok
+}
+
+func (o *Worker) deliverDue(ctx context.Context, p *Courier) (wait time.Duration, ok bool) {
 	if !o.settleFinished(ctx) {
 		return 0, false
 	}
 	if p.Mailer == nil {
 		return mailIdle, true
 	}
-	for len(o.unremoved) > 0 {
-		if m := o.unremoved[0]; !o.remove(ctx, m, End{Delivered: true}, mailLog(p, m)) {
-			return 0, false
-		}
+	if !o.removeSome(ctx) {
+		return 0, false
 	}
 	err := o.hastened(ctx, p)
 	var due []*store.Mail
@@ -249,7 +252,12 @@ func (o *Worker) DeliverDue(ctx context.Context, p *Courier) (wait time.Duration
 		o.StoreFails = true
 		return 0, false
 	}
-	if len(due) == 0 {
+	switch {
+	case len(due) > 0:
+	case len(o.unremoved) > 0: // what they keep back is due after them
+		return 0, o.remove(ctx, 0)
+	default:
+		o.flowing = false
 		return max(next.Sub(p.Now()), time.Millisecond), true
 	}
 	for _, m := range o.probeOf(due) {
@@ -311,7 +319,7 @@ func (o *Worker) deliver(ctx context.Context, p *Courier, m *store.Mail) bool {
 	}
 	if reason != "" {
 		log.Info("mail dropped: "+reason, zap.Time("queued", m.Queued))
-		return o.remove(ctx, m, End{}, log)
+		return o.drop(ctx, m, log)
 	}
 	message, err := p.Render(m, u)
 	if m.Kind == store.MailDecoy {
@@ -321,7 +329,7 @@ func (o *Worker) deliver(ctx context.Context, p *Courier, m *store.Mail) bool {
 			}
 		}
 		log.Info("no mail: an act that sends one met no account to send it to", zap.Bool("pretended", err == nil))
-		return o.remove(ctx, m, End{}, log)
+		return o.done(ctx, m, End{}, log)
 	}
 	if err != nil {
 		return o.failed(ctx, p, m, err, log)
@@ -461,23 +469,15 @@ func (o *Worker) now() time.Time {
 	return time.Now()
 }
 
-// remove takes a row off the queue. If that fails after the message was sent,
-// only the removal is tried again; a message is sent twice only where the process
-// ends in between, and then under the same Message-ID. The write is not cut off
-// by the end of the worker.
-func (o *Worker) remove(ctx context.Context, m *store.Mail, end End, log *zap.Logger) bool {
-	err := o.store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error { return o.takeOff(tx, m, end) })
+// drop takes a row off the queue that nobody wants sent any more. The write is not cut
+// off by the end of the worker.
+func (o *Worker) drop(ctx context.Context, m *store.Mail, log *zap.Logger) bool {
+	err := o.store.Update(context.WithoutCancel(ctx), func(tx store.Tx) error { return o.takeOff(tx, m, End{}) })
 	if err != nil {
 		log.Error("the outbox can't be written; trying again", zap.Error(err))
 		o.StoreFails = true
 		return false
 	}
-	if end.Delivered {
-		o.noted = ""
-		o.count(m, countDelivered)
-	} else {
-		o.count(m, countDropped)
-	}
-	o.unremoved = slices.DeleteFunc(o.unremoved, func(sent *store.Mail) bool { return sent == m })
+	o.count(m, countDropped)
 	return true
 }

@@ -77,8 +77,15 @@ type Conn struct {
 	limits     Limits
 	extensions map[string]string // by name in upper case; nil after HELO
 	used       time.Time
-	trace      *mail.Trace // nil: nobody follows
-	redact     func(string) string
+	// oneByOne: each command waits for the answer to the one before, whatever the server
+	// offers.
+	oneByOne bool
+	// proven: a message has gone over it.
+	proven bool
+	// within: the server waits for the rest of a message, so that nothing else can be said.
+	within bool
+	trace  *mail.Trace // nil: nobody follows
+	redact func(string) string
 }
 
 // begin gives the next step its time and its bytes.
@@ -94,6 +101,11 @@ func (c *Conn) command(limit time.Duration, expect int, line string) (code int, 
 	if err := c.text.PrintfLine("%s", line); err != nil {
 		return 0, "", err
 	}
+	return c.answer(expect, line)
+}
+
+// answer reads the reply to a line.
+func (c *Conn) answer(expect int, line string) (code int, text string, err error) {
 	code, text, err = c.text.ReadResponse(expect)
 	name, sent := told(line)
 	c.tell(name, sent, code, text, err)
@@ -283,18 +295,8 @@ func (c *Conn) deliver(ctx context.Context, file *mail.File) (Step, error) {
 		}
 	})
 	defer stop()
-	line := "MAIL FROM:<" + file.From + ">"
-	if _, can := c.extensions["8BITMIME"]; can && slices.ContainsFunc(file.Content, func(b byte) bool { return b >= 0x80 }) {
-		line += " BODY=8BITMIME"
-	}
-	if _, _, err := c.command(c.limits.Command, 250, line); err != nil {
-		return StepMail, err
-	}
-	if _, _, err := c.command(c.limits.Command, 25, "RCPT TO:<"+file.To+">"); err != nil {
-		return StepRcpt, err
-	}
-	if _, _, err := c.command(c.limits.DataStart, 354, "DATA"); err != nil {
-		return StepData, err
+	if step, err := c.envelope(file); err != nil {
+		return step, err
 	}
 	w := c.text.DotWriter()
 	for rest := file.Content; len(rest) > 0; {
@@ -316,13 +318,89 @@ func (c *Conn) deliver(ctx context.Context, file *mail.File) (Step, error) {
 	if err := w.Close(); err != nil {
 		return StepData, err
 	}
+	c.within = false
 	code, text, err := c.text.ReadResponse(250)
 	c.tell("message", fmt.Sprintf("%d bytes", len(file.Content)), code, text, err)
 	return StepData, err
 }
 
+// envelope says whose mail comes and to whom, and has the server wait for it. All in one go
+// where the server offers that (RFC 2920), and else step by step. What comes later than the
+// first refusal only follows from it.
+func (c *Conn) envelope(file *mail.File) (Step, error) {
+	from := "MAIL FROM:<" + file.From + ">"
+	if _, can := c.extensions["8BITMIME"]; can && slices.ContainsFunc(file.Content, func(b byte) bool { return b >= 0x80 }) {
+		from += " BODY=8BITMIME"
+	}
+	steps := []struct {
+		step   Step
+		limit  time.Duration
+		expect int
+		line   string
+	}{
+		{StepMail, c.limits.Command, 250, from},
+		{StepRcpt, c.limits.Command, 25, "RCPT TO:<" + file.To + ">"},
+		{StepData, c.limits.DataStart, 354, "DATA"},
+	}
+	pipelined := c.pipelines()
+	if pipelined {
+		var group strings.Builder
+		for _, s := range steps {
+			group.WriteString(s.line + "\r\n")
+		}
+		c.begin(c.limits.Command, maxReply)
+		_, _ = c.text.W.WriteString(group.String()) // Flush returns the error
+		if err := c.text.W.Flush(); err != nil {
+			return StepMail, err
+		}
+	}
+	at, refused := StepData, error(nil)
+	for _, s := range steps {
+		var err error
+		if pipelined {
+			c.begin(s.limit, maxReply)
+			_, _, err = c.answer(s.expect, s.line)
+		} else {
+			_, _, err = c.command(s.limit, s.expect, s.line)
+		}
+		c.within = s.step == StepData && err == nil
+		switch reply := (*textproto.Error)(nil); {
+		case err == nil:
+		case !pipelined:
+			return s.step, err
+		case !errors.As(err, &reply): // it is gone: what it said before is what counts
+			c.within = true
+			if refused == nil {
+				at, refused = s.step, err
+			}
+			return at, refused
+		case refused == nil:
+			at, refused = s.step, err
+		}
+	}
+	return at, refused
+}
+
+// pipelines reports whether commands are sent in one go.
+func (c *Conn) pipelines() bool {
+	_, offered := c.extensions["PIPELINING"]
+	return offered && !c.oneByOne
+}
+
+// reset makes the connection good for another message after a refusal, and reports
+// whether it is.
+func (c *Conn) reset() bool {
+	if c.within || c.trace != nil {
+		return false
+	}
+	_, _, err := c.command(smtpGoodbye, 250, "RSET")
+	return err == nil
+}
+
 // hangUp says goodbye, with a short time to hear it, and closes the connection.
 func (c *Conn) hangUp() {
-	_, _, _ = c.command(smtpGoodbye, 221, "QUIT")
+	if !c.within {
+		_, _, _ = c.command(smtpGoodbye, 221, "QUIT")
+	}
 	_ = c.raw.Close()
 }

@@ -49,6 +49,9 @@ type Sender struct {
 	Conn  *Conn         // that nobody uses; nil: none
 	Took  time.Duration // of the last message that was sent
 	epoch int           // counts Close
+	// careful: a server, or what stands before it, was silent when it was sent several
+	// commands at once. The next connection goes one by one.
+	careful bool
 }
 
 // Server is an SMTPMailer's configuration, with its defaults and, but for
@@ -136,7 +139,8 @@ func (m *Sender) GreetAs(host string) {
 
 // Send delivers a message, over the open connection where there is one. A
 // connection that the server has closed meanwhile, which is its right, is
-// replaced once; any other failure is returned, and the connection dropped.
+// replaced once; any other failure is returned, and the connection dropped,
+// but for a recipient that the server doesn't know.
 func (m *Sender) Send(ctx context.Context, message *mail.Message) error {
 	began := time.Now()
 	file, err := message.Render()
@@ -156,6 +160,9 @@ func (m *Sender) Send(ctx context.Context, message *mail.Message) error {
 	if c, err = m.Server.dial(ctx); err != nil {
 		return err
 	}
+	m.mu.Lock()
+	c.oneByOne, m.careful = m.careful, false
+	m.mu.Unlock()
 	_, err = m.deliver(ctx, c, epoch, file, began)
 	return err
 }
@@ -179,11 +186,13 @@ func (m *Sender) take(ctx context.Context) (*Conn, int) {
 }
 
 // keep puts a connection by for the next message, unless there is one or the sender
-// was closed meanwhile.
+// was closed meanwhile. took is how long a message took that was sent; 0: none was.
 func (m *Sender) keep(c *Conn, epoch int, took time.Duration) {
 	m.mu.Lock()
-	c.used = m.time()
-	m.Took = took
+	c.used, c.proven = m.time(), true
+	if took > 0 {
+		m.Took = took
+	}
 	if m.Conn == nil && m.epoch == epoch && c.trace == nil {
 		m.Conn, c = c, nil
 	}
@@ -233,10 +242,16 @@ func (m *Sender) deliver(ctx context.Context, c *Conn, epoch int, file *mail.Fil
 	}
 	reply := (*textproto.Error)(nil)
 	answered := errors.As(err, &reply) && reply.Code != codeClosing
-	if answered && ctx.Err() == nil {
-		c.hangUp()
-	} else {
+	switch {
+	case !answered || ctx.Err() != nil:
 		_ = c.raw.Close()
+		m.mu.Lock()
+		m.careful = m.careful || c.pipelines() && !c.proven && reply == nil && ctx.Err() == nil
+		m.mu.Unlock()
+	case unreachable(step, reply) && c.reset(): // it is about the recipient alone
+		m.keep(c, epoch, 0)
+	default:
+		c.hangUp()
 	}
 	switch {
 	case err == nil: // though ctx ended meanwhile
