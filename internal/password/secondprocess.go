@@ -7,6 +7,7 @@ import (
 	"encoding/gob"
 	"errors"
 	"io"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -349,6 +350,7 @@ func serveOrders(orders io.Reader, results io.Writer) error {
 	}
 	var mu sync.Mutex
 	var all sync.WaitGroup
+	var heap hashHeap
 	defer all.Wait()
 	for {
 		var o order
@@ -359,10 +361,48 @@ func serveOrders(orders io.Reader, results io.Writer) error {
 			return err
 		}
 		all.Go(func() {
+			heap.begin(o.memory())
 			key := o.compute()
+			heap.end(o.memory())
 			mu.Lock()
 			defer mu.Unlock()
 			_ = out.Encode(result{ID: o.ID, Key: key}) // who asked may be gone
 		})
 	}
+}
+
+// A hashHeap has what hashes have left collected before the next one takes memory of its own,
+// once that is half of what those under way need. The collector alone begins when the next one
+// has taken it, and there are two or three more than need be.
+type hashHeap struct {
+	mu          sync.Mutex
+	inUse, left uint64 // bytes
+}
+
+func (h *hashHeap) begin(n uint64) {
+	h.mu.Lock()
+	h.inUse += n
+	collect := h.left > 0 && 2*h.left >= h.inUse
+	if collect {
+		h.left = 0
+	}
+	h.mu.Unlock()
+	if collect {
+		runtime.GC()
+	}
+}
+
+func (h *hashHeap) end(n uint64) {
+	h.mu.Lock()
+	h.inUse -= n
+	h.left += n
+	h.mu.Unlock()
+}
+
+// memory is what computing the order takes, in bytes.
+func (o order) memory() uint64 {
+	if o.Kind == orderScrypt {
+		return 128 * uint64(o.Memory) * uint64(o.Passes)
+	}
+	return uint64(o.Memory) << 10
 }
