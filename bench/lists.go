@@ -7,10 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"strings"
 	"time"
-
-	"go.etcd.io/bbolt"
 
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
@@ -138,19 +135,4 @@ func (b *bench) walk(page func(store.MemberQuery) (store.MemberPage, error)) err
 	}
 	b.judge(fmt.Sprintf("a list of all %d, MiB of heap more than before", n), "≤ 16", "%.1f", most-before, fmt.Sprintf("%.0f s", time.Since(began).Seconds()), most-before <= 16)
 	return nil
-}
-
-// memberIndexes are the bytes that the indexes of the owner's list take of the disk.
-func memberIndexes(db *bbolt.DB) (used int, err error) {
-	err = db.View(func(tx *bbolt.Tx) error {
-		realm := tx.Bucket([]byte("realm/default"))
-		return realm.ForEachBucket(func(name []byte) error {
-			if strings.HasPrefix(string(name), "members_") {
-				s := realm.Bucket(name).Stats()
-				used += s.BranchAlloc + s.LeafAlloc
-			}
-			return nil
-		})
-	})
-	return used, err
 }

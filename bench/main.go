@@ -58,7 +58,12 @@ func run(ctx context.Context) error {
 	write := flag.String("write", "", "file whose table between the marks of bench is replaced")
 	bare := flag.Duration("bare", 0, "do nothing but compute Argon2id hashes for so long, and print how many (used by bench itself)")
 	asVisitors := flag.Bool("pages", false, "load pages over TLS as the first line of standard input says (used by bench itself)")
+	open := flag.String("open", "", "open this account file, look up -name, and print the microseconds (used by bench itself)")
+	name := flag.String("name", "", "see -open")
 	flag.Parse()
+	if *open != "" {
+		return openOnce(ctx, *open, *name)
+	}
 	if *asVisitors {
 		return pages(ctx)
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/crypto/argon2"
 
+	"github.com/seed-928992b0/caddy-registration/internal/audit"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/store"
 	"github.com/seed-928992b0/caddy-registration/store/bolt"
@@ -46,7 +47,9 @@ type seeded struct {
 	gone  int     // of the sessions, the first ones
 	began time.Time
 	took  time.Duration
-	key   [16]byte // makes the tokens of this run
+	// audits is how many rows the record of acts has.
+	audits int
+	key    [16]byte // makes the tokens of this run
 }
 
 func (s *seeded) name(i int) string { return fmt.Sprintf("user%07d", i*4871233%10_000_000) }
@@ -104,8 +107,9 @@ var userAgents = []string{
 }
 
 // seed writes n users and then a session for each, in another order than that of
-// the users. A transaction is small against the tree, so that pages are as full
-// as single sign-ups would leave them. The file is made in memory (/dev/shm),
+// the users, and the rows that the record of acts of a year-old site has of them. A
+// transaction is small against the tree, so that pages are as full as single acts
+// would leave them. The file is made in memory (/dev/shm),
 // where an fsync costs nothing, and copied to its place.
 func seed(ctx context.Context, path string, n int) (s *seeded, err error) {
 	return seedRealm(ctx, path, "default", n)
@@ -181,6 +185,15 @@ func (s *seeded) fill(ctx context.Context, path string) error {
 			return err
 		}
 	}
+	if err := db.View(ctx, func(tx store.Tx) error {
+		page, err := tx.Audits(store.AuditQuery{Newest: true, Limit: 1})
+		if err == nil && len(page.Rows) > 0 {
+			s.audits = int(page.Rows[0].Seq) //nolint:gosec // as many as were written
+		}
+		return err
+	}); err != nil {
+		return err
+	}
 	return file.Close()
 }
 
@@ -203,15 +216,44 @@ func (s *seeded) putUser(tx store.Tx, i int, hash string, now time.Time) (err er
 	name := s.name(i)
 	u := &store.User{
 		ID: s.ids[i], Username: name, Email: name + "@example.org", FirstName: "Augusta", LastName: "Lovelace",
-		PasswordHash: hash, IsActive: true, EmailVerified: true, DateJoined: now, LastLogin: now,
+		PasswordHash: hash, IsActive: true, EmailVerified: true, DateJoined: s.joined(i, now), LastLogin: now,
 	}
-	return tx.PutUser(u, []store.Key{{Field: "username", Value: u.Username}, {Field: "email", Value: u.Email}})
+	if err := tx.PutUser(u, []store.Key{{Field: "username", Value: u.Username}, {Field: "email", Value: u.Email}}); err != nil {
+		return err
+	}
+	if at := u.DateJoined; now.Sub(at) < auditKept {
+		return errors.Join(s.audit(tx, i, at, audit.AccountRegistered, nil), s.audit(tx, i, at.Add(time.Minute), audit.AccountVerified, nil))
+	}
+	return nil
 }
 
+// A site is a year old, and as many came on each day of it. The record of acts is kept as long as by default.
+const (
+	siteAge   = 365 * 24 * time.Hour
+	auditKept = 90 * 24 * time.Hour
+)
+
+func (s *seeded) joined(i int, now time.Time) time.Time {
+	return now.Add(-siteAge).Add(siteAge / time.Duration(s.n) * time.Duration(i))
+}
+
+// audit writes a row as the server does of an act of user i's.
+func (s *seeded) audit(tx store.Tx, i int, at time.Time, e audit.Event, details map[string]string) error {
+	return tx.AddAudit(&store.Audit{
+		At: at, Event: string(e), Account: s.ids[i], Actor: s.ids[i].String(), Address: addressOf(i), Agent: userAgents[i%len(userAgents)], Details: details,
+	})
+}
+
+// addressOf is where user i is.
+func addressOf(i int) string { return fmt.Sprintf("203.0.%d.%d", i>>8&0xff, i&0xff) }
+
 func (s *seeded) putSession(tx store.Tx, i int, hash store.TokenHash, at time.Time) error {
+	if err := s.audit(tx, i, at, audit.SignedIn, map[string]string{"by": "password", "gives": "session"}); err != nil {
+		return err
+	}
 	return tx.PutSession(&store.Session{
 		Hash: hash, User: s.ids[i], Created: at, LastUsed: at, Expires: at.Add(sessionLife),
-		Address: fmt.Sprintf("203.0.%d.%d", i>>8&0xff, i&0xff), UserAgent: userAgents[i%len(userAgents)],
+		Address: addressOf(i), UserAgent: userAgents[i%len(userAgents)],
 	})
 }
 

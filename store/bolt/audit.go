@@ -37,11 +37,11 @@ func (t *boltTx) AddAudit(a *store.Audit) error {
 		return err
 	}
 	if a.Account != uuid.Nil {
-		if err := t.bucket(bucketAuditAccount).Put(auditAccountKey(a.Account, seq), nil); err != nil {
+		if err := t.bucket(bucketAuditAccount).Add(auditAccountKey(a.Account, seq), nil); err != nil {
 			return err
 		}
 	}
-	return rows.Put(seqBytes(seq), value)
+	return rows.Add(seqBytes(seq), value)
 }
 
 // PutAudit implements store.Tx.

@@ -195,7 +195,8 @@ func (t *boltTx) PutUser(u *store.User, keys []store.Key) error {
 	}
 	keys = slices.DeleteFunc(slices.Clone(keys), func(k store.Key) bool { return k.Value == "" })
 	index := t.bucket(bucketKeys)
-	if err := checkKeys(index, u.ID, keys); err != nil {
+	free, err := checkKeys(index, u.ID, keys)
+	if err != nil {
 		return err
 	}
 	data, err := record.EncodeUser(u, keys)
@@ -218,9 +219,12 @@ func (t *boltTx) PutUser(u *store.User, keys []store.Key) error {
 		if slices.Contains(old, k) {
 			continue
 		}
-		if k.Field == store.WaitingKey {
+		switch {
+		case k.Field == store.WaitingKey:
 			err = t.bucket(bucketWaitingKeys).Put(waitingKey(k.Value, u.ID), nil)
-		} else {
+		case slices.Contains(free, k):
+			err = index.Add(indexKey(k.Field, k.Value), u.ID[:])
+		default:
 			err = index.Put(indexKey(k.Field, k.Value), u.ID[:])
 		}
 		if err != nil {
@@ -234,27 +238,33 @@ func (t *boltTx) PutUser(u *store.User, keys []store.Key) error {
 		return err
 	}
 	t.changed(u.ID)
+	if before == nil {
+		return t.bucket(bucketUsers).Add(u.ID[:], data)
+	}
 	return t.bucket(bucketUsers).Put(u.ID[:], data)
 }
 
 // checkKeys says why an account can't have these keys.
-func checkKeys(index table, id uuid.UUID, keys []store.Key) error {
+func checkKeys(index table, id uuid.UUID, keys []store.Key) (free []store.Key, err error) {
 	for _, k := range keys {
 		if strings.Contains(k.Field, "\x00") {
-			return fmt.Errorf("field name %q contains a NUL", k.Field)
+			return nil, fmt.Errorf("field name %q contains a NUL", k.Field)
 		}
 		key := indexKey(k.Field, k.Value)
 		if len(key)+len(id) > bolt.MaxKeySize {
-			return fmt.Errorf("the value of field %s is too long for a unique key (%d bytes)", k.Field, len(k.Value))
+			return nil, fmt.Errorf("the value of field %s is too long for a unique key (%d bytes)", k.Field, len(k.Value))
 		}
 		if k.Field == store.WaitingKey {
 			continue
 		}
-		if owner := index.Get(key); owner != nil && !bytes.Equal(owner, id[:]) {
-			return &store.TakenError{Field: k.Field}
+		switch owner := index.Get(key); {
+		case owner == nil:
+			free = append(free, k)
+		case !bytes.Equal(owner, id[:]):
+			return nil, &store.TakenError{Field: k.Field}
 		}
 	}
-	return nil
+	return free, nil
 }
 
 // DeleteUser implements Tx.

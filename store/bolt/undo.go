@@ -104,6 +104,14 @@ func (t table) Put(key, value []byte) error {
 	return t.bucket.Put(key, value)
 }
 
+// Add is Put of a key that is known not to be there, which spares looking for it once more.
+func (t table) Add(key, value []byte) error {
+	if t.undo != nil {
+		t.undo.steps = append(t.undo.steps, undoStep{bucket: t.bucket, key: append([]byte{}, key...)})
+	}
+	return t.bucket.Put(key, value)
+}
+
 // Delete removes a key, if it is there.
 func (t table) Delete(key []byte) error {
 	t.remember(key)
