@@ -316,7 +316,12 @@ func (g *Guard) standsBefore(w http.ResponseWriter, req *http.Request, r *realm,
 // Else, and where it is longer than one that is followed, it is left out.
 func (r *realm) wanted(req *http.Request, asked, page string) string {
 	uri := web.EscapeNext(asked)
-	if u, err := url.Parse(page); err == nil && u.Host == "" {
+	here := strings.HasPrefix(page, "/") && !strings.HasPrefix(page, "//") // as most are, which need not be read
+	if !here {
+		u, err := url.Parse(page)
+		here = err == nil && u.Host == ""
+	}
+	if here {
 		if len(uri) > web.MaxNext {
 			return ""
 		}
