@@ -9,6 +9,7 @@ var NotLinkLike = notLinkLike
 var (
 	Wrap    = wrap
 	OneLine = oneLine
+	SizeOf  = sizeOf
 )
 
 // All are the texts of all mails in a language.

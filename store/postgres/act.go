@@ -1,3 +1,5 @@
+//go:build !registration_nopostgres
+
 // act.go: one act: its transaction, what waits to be written, and what becomes of it when the
 // database fails.
 

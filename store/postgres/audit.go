@@ -1,3 +1,5 @@
+//go:build !registration_nopostgres
+
 // audit.go: the record of acts.
 
 package postgres

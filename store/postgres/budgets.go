@@ -1,3 +1,5 @@
+//go:build !registration_nopostgres
+
 // budgets.go: the budgets of the throttles, which the nodes spend together.
 //
 // Spending is no act. It does not lock the realm, so it waits for no act's commit; who asks

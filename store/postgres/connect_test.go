@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix && !registration_nopostgres
 
 // connect_test.go: the ways to a database that libpq has.
 

@@ -1,3 +1,5 @@
+//go:build !registration_nopostgres
+
 // dump.go: a realm as rows, and an empty one filled with them in one transaction.
 
 package postgres

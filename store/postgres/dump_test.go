@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix && !registration_nopostgres
 
 // dump_test.go: a realm from the file into the database and back.
 

@@ -1,3 +1,5 @@
+//go:build !registration_nopostgres
+
 package postgres
 
 import "testing"

@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix && !registration_nopostgres
 
 package postgres_test
 

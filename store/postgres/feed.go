@@ -1,3 +1,5 @@
+//go:build !registration_nopostgres
+
 // feed.go: what acts on all nodes have changed, for whoever remembers it on this one.
 
 package postgres

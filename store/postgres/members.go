@@ -1,3 +1,5 @@
+//go:build !registration_nopostgres
+
 // members.go: the accounts that an owner looks for: by state, by group, by the beginning of a
 // text.
 

@@ -1,3 +1,5 @@
+//go:build !registration_nopostgres
+
 // migrate.go: the tables, and how they become those of a later version while nodes of the one
 // before go on.
 

@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix && !registration_nopostgres
 
 // network_test.go: what becomes of acts, and of the feed, when the network between a node and
 // the database does what networks do.

@@ -1,3 +1,5 @@
+//go:build !registration_nopostgres
+
 // outbox.go: the queue of mails, and who has which in his hands.
 
 package postgres

@@ -1,3 +1,5 @@
+//go:build !registration_nopostgres
+
 // rest.go: names that were left, invitations.
 
 package postgres

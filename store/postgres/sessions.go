@@ -1,3 +1,5 @@
+//go:build !registration_nopostgres
+
 // sessions.go: the sign-ins, and the realm's own values.
 
 package postgres

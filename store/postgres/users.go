@@ -1,3 +1,5 @@
+//go:build !registration_nopostgres
+
 // users.go: accounts and their unique keys.
 
 package postgres
