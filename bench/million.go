@@ -191,7 +191,7 @@ func (b *bench) costs(ctx context.Context, large, few *seeded) error {
 	}
 	for _, act := range acts {
 		cost := ratios(sides[1].cpu[act.name], sides[0].cpu[act.name])
-		b.judge(fmt.Sprintf("%s at %d users against %d, server CPU", act.name, b.users, small), "≤ 1.10", "%.3f", median(cost), middle("%.3f", cost), median(cost) <= 1.10)
+		b.judge(fmt.Sprintf("%s at %d users against %d, server CPU", act.name, b.users, small), "≤ 1.05", "%.3f", median(cost), middle("%.3f", cost), median(cost) <= 1.05)
 		slow := ratios(sides[1].ms[act.name], sides[0].ms[act.name])
 		b.inform(act.name+", the same in time", "%.3f", median(slow), middle("%.3f", slow))
 	}
