@@ -111,7 +111,9 @@ func namesOurs(line string) bool {
 // stripTrailers removes our names from the trailers that are declared, and once
 // more when the body has been read: a trailer of HTTP/1 comes declared or not.
 func stripTrailers(req *http.Request) {
-	deleteOurs(req.Trailer)
+	if req.Trailer != nil {
+		deleteOurs(req.Trailer)
+	}
 	if req.Body == nil || req.Body == http.NoBody || req.Trailer == nil && req.ContentLength >= 0 {
 		return
 	}
