@@ -22,15 +22,18 @@ import (
 	"github.com/seed-928992b0/caddy-registration/integration/served"
 )
 
-// smtpSite is plainSite with a real mail server, and room for many sign-ins.
-var smtpSite = strings.Replace(served.PlainSite, "mailer file [[dir]]/mail", `mailer smtp [[smtp]] {
+// bySMTP has a site mail by a real server, and room for many sign-ins.
+var bySMTP = strings.NewReplacer("mailer file [[dir]]/mail", `mailer smtp [[smtp]] {
 			username caddy
 			password {env.SMTP_TEST_PASSWORD}
 			trusted_ca [[ca]]
 		}
 		session {
 			max 1000
-		}`, 1)
+		}`)
+
+// smtpSite is plainSite with a real mail server.
+var smtpSite = bySMTP.Replace(served.PlainSite)
 
 // runWithMail runs smtpSite, or a variant of it, against a mail server.
 func runWithMail(t testing.TB, m *served.MailServer, site string) *served.Server {

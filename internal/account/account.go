@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -209,8 +210,19 @@ func HashError(err error) error {
 	if err == nil {
 		return nil
 	}
-	return refusal.Unavailable(err)
+	refused := refusal.Unavailable(err)
+	if errors.Is(err, password.ErrBusy) {
+		refused.RetryAfter = busyFirst + time.Duration(rand.N(busySpread+1))*time.Second //nolint:gosec // no secret
+	}
+	return refused
 }
+
+// A crowd that is told to come again is spread over some seconds: told all the same, it
+// would come together again, too many for the machine then and nobody in between.
+const (
+	busyFirst  = 2 * time.Second
+	busySpread = 6 // seconds
+)
 
 // Time is the current time in the resolution that records keep.
 func (a *Accounts) Time() time.Time { return a.Now().UTC().Truncate(time.Second) }

@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
+	"github.com/seed-928992b0/caddy-registration/internal/password"
+	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/sitetest"
 	"github.com/seed-928992b0/caddy-registration/store"
@@ -190,5 +192,20 @@ func TestRaceOfRefreshAgainstRevocation(t *testing.T) {
 				require.Equal(t, http.StatusUnauthorized, s.Browser().Post("/accounts/refresh-token", sitetest.Data{"refresh_token": g["refresh_token"]}).StatusCode)
 			}
 		})
+	}
+}
+
+// Who finds the machine too busy with hashes comes again when others don't.
+func TestBusyIsSpread(t *testing.T) {
+	seen := map[time.Duration]int{}
+	for range 1000 {
+		refused := (*refusal.Error)(nil)
+		require.ErrorAs(t, account.HashError(fmt.Errorf("%w: many are waiting", password.ErrBusy)), &refused)
+		seen[refused.RetryAfter]++
+	}
+	require.Len(t, seen, 7)
+	for wait, times := range seen {
+		require.True(t, wait >= 2*time.Second && wait <= 8*time.Second && wait%time.Second == 0, "%v", wait)
+		require.Less(t, times, 250, "%v", wait)
 	}
 }
