@@ -13,9 +13,10 @@ import (
 	"golang.org/x/crypto/bcrypt"
 )
 
-// siteConfig has the same file on six ports, and the profile's bytes on a
-// seventh, where `/authz` has those of an answer to a server that asks. One process serves them all, so that no two differ in where their
-// memory lies. `map` stands for the cheapest handler that there can be.
+// siteConfig has the same file on seven ports, and the profile's bytes on an
+// eighth, where `/authz` has those of an answer to a server that asks. One process serves them all, so that no two differ in where their
+// memory lies. `vars` stands for the cheapest handler that there can be,
+// `header` for one that says of an answer no more than that it is private, as the guard does.
 const siteConfig = `{
 	admin off
 	auto_https off
@@ -69,6 +70,10 @@ http://127.0.0.1:%[7]d {
 	vars bench 1
 	import site
 }
+http://127.0.0.1:%[13]d {
+	header Cache-Control "private, no-cache"
+	import site
+}
 `
 
 // fileText is the file, 1 KiB.
@@ -88,13 +93,13 @@ func serving(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	ports, err := freePorts(6)
+	ports, err := freePorts(7)
 	if err != nil {
 		return err
 	}
-	at := sitePorts{plain: ports[0], control: ports[1], guarded: ports[2], basic: ports[3], profile: ports[4], floor: ports[5]}
+	at := sitePorts{plain: ports[0], control: ports[1], guarded: ports[2], basic: ports[3], profile: ports[4], floor: ports[5], header: ports[6]}
 	config := fmt.Sprintf(siteConfig, filepath.Join(b.dir, "site"), at.plain, at.control, at.guarded, at.basic, at.profile, at.floor, store,
-		filepath.Join(b.dir, "mail"), hash, "`"+seeded.profile(0)+"`", seeded.identity(0))
+		filepath.Join(b.dir, "mail"), hash, "`"+seeded.profile(0)+"`", seeded.identity(0), at.header)
 	s, err := b.start(ctx, "serving", config, at.plain, b.serverCPU)
 	if err != nil {
 		return err
@@ -110,7 +115,7 @@ func serving(ctx context.Context, b *bench) error {
 		return err
 	}
 
-	names := []string{"plain", "guarded", "control", "basic", "floor", "profile", "respond", "authz", "headers"}
+	names := []string{"plain", "guarded", "control", "basic", "floor", "header", "profile", "respond", "authz", "headers"}
 	shots := map[string][]shot{}
 	for round := -1; round < b.rounds; round++ { // the first one warms up
 		for i := range names {
@@ -136,7 +141,7 @@ func serving(ctx context.Context, b *bench) error {
 }
 
 // sitePorts are those of the sites that are compared.
-type sitePorts struct{ plain, control, guarded, basic, profile, floor int }
+type sitePorts struct{ plain, control, guarded, basic, profile, floor, header int }
 
 // fileOf asks a port for the file.
 func fileOf(port int, headers ...string) load {
@@ -151,7 +156,7 @@ func servingLoads(ctx context.Context, seeded *seeded, at sitePorts, basicAuth s
 	loads := map[string]*load{}
 	for name, l := range map[string]load{
 		"plain": fileOf(at.plain, cookie), "control": fileOf(at.control, cookie), "guarded": fileOf(at.guarded, cookie),
-		"basic": fileOf(at.basic, basicAuth), "floor": fileOf(at.floor, cookie),
+		"basic": fileOf(at.basic, basicAuth), "floor": fileOf(at.floor, cookie), "header": fileOf(at.header, cookie),
 		"profile": {url: urlOf(at.guarded, "/accounts/profile"), headers: []string{cookie}, connections: 64},
 		"respond": {url: urlOf(at.profile, "/"), headers: []string{cookie}, connections: 64},
 		"authz":   {url: urlOf(at.guarded, "/accounts/authz/forward-auth"), headers: []string{cookie}, connections: 64},
@@ -199,6 +204,8 @@ func (b *bench) servingRows(shots map[string][]shot) {
 	b.inform("control: CPU added by nothing, µs", "%.2f", median(noise), middle("%.2f", noise))
 	least := differences(of("floor", shot.cpuEach), cpu)
 	b.inform("floor: CPU added by a handler (`vars`) that only sets one variable, µs", "%.2f", median(least), middle("%.2f", least))
+	private := differences(of("header", shot.cpuEach), cpu)
+	b.inform("CPU added by `header` that only sets the guard's Cache-Control, µs", "%.2f", median(private), middle("%.2f", private))
 	added := differences(of("guarded", shot.cpuEach), cpu)
 	b.judge("CPU added by the guard, µs a request", "≤ 3", "%.2f", median(added), middle("%.2f", added), median(added) <= 3)
 
