@@ -9,7 +9,6 @@ var NotLinkLike = notLinkLike
 var (
 	Wrap    = wrap
 	OneLine = oneLine
-	SizeOf  = sizeOf
 )
 
 // All are the texts of all mails in a language.

@@ -4,8 +4,13 @@
 package letter
 
 import (
+	"bytes"
 	"cmp"
 	htmltemplate "html/template"
+	"image"
+	_ "image/gif" // what mail programs show
+	_ "image/jpeg"
+	_ "image/png"
 	"os"
 	"strings"
 	"unicode"
@@ -64,11 +69,11 @@ func readLogo(file string) *logo {
 	if err != nil {
 		return nil
 	}
-	format, width, height := sizeOf(content)
-	if width <= 0 || height <= 0 {
+	config, format, err := image.DecodeConfig(bytes.NewReader(content))
+	if err != nil || config.Width == 0 || config.Height == 0 {
 		return nil
 	}
-	l := &logo{width, height, format, content}
+	l := &logo{config.Width, config.Height, format, content}
 	if l.height > maxLogoHeight {
 		l.width, l.height = max(1, l.width*maxLogoHeight/l.height), maxLogoHeight
 	}
