@@ -14,7 +14,9 @@ import (
 	"io/fs"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -119,12 +121,47 @@ func checkFile(t *testing.T, path string, serves bool) {
 		}
 		return true
 	})
+	checkPatterns(t, f)
 	for _, d := range f.Decls {
 		if fn, ok := d.(*ast.FuncDecl); ok && fn.Body != nil {
 			lines := fset.Position(fn.End()).Line - fset.Position(fn.Pos()).Line + 1
 			assert.LessOrEqual(t, lines, maxFunctionLines, "lines of %s in %s", fn.Name.Name, path)
 		}
 	}
+}
+
+// checkPatterns compiles what is compiled when it is first used, by when nobody looks.
+func checkPatterns(t *testing.T, f *ast.File) {
+	ast.Inspect(f, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		if !ok {
+			return true
+		}
+		of, ok := call.Fun.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		if x, isName := of.X.(*ast.Ident); !isName || x.Name != "pattern" || of.Sel.Name != "Of" {
+			return true
+		}
+		_, err := regexp.Compile(literal(t, call.Args[0]))
+		assert.NoError(t, err)
+		return true
+	})
+}
+
+// literal is the text of literals that are added up.
+func literal(t *testing.T, e ast.Expr) string {
+	switch e := e.(type) {
+	case *ast.BinaryExpr:
+		return literal(t, e.X) + literal(t, e.Y)
+	case *ast.BasicLit:
+		text, err := strconv.Unquote(e.Value)
+		require.NoError(t, err)
+		return text
+	}
+	require.Fail(t, "a pattern is more than literals")
+	return ""
 }
 
 // unusedOutside are exported names of internal packages that tests of other packages
