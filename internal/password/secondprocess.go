@@ -372,7 +372,7 @@ func serveOrders(orders io.Reader, results io.Writer) error {
 }
 
 // A hashHeap has what hashes have left collected before the next one takes memory of its own,
-// once that is half of what those under way need. The collector alone begins when the next one
+// once that is as much as those under way need. The collector alone begins when the next one
 // has taken it, and there are two or three more than need be.
 type hashHeap struct {
 	mu          sync.Mutex
@@ -382,7 +382,7 @@ type hashHeap struct {
 func (h *hashHeap) begin(n uint64) {
 	h.mu.Lock()
 	h.inUse += n
-	collect := h.left > 0 && 2*h.left >= h.inUse
+	collect := h.left >= h.inUse
 	if collect {
 		h.left = 0
 	}

@@ -27,10 +27,11 @@ const (
 
 // childEnvironment says how the second process treats its memory: what a hash has left is
 // used again rather than given back to the system and asked for anew, which costs
-// a page fault for each 4 KiB of its 19 MiB (when it is collected, hashHeap says). A home it has because a
+// a page fault for each 4 KiB of its 19 MiB. When it is collected, hashHeap says, and the
+// collector itself only where that fails. A home it has because a
 // program may look for its own when it starts, and complain in the log where there is
 // none. There is nothing else in its environment: the server's may hold secrets.
-var childEnvironment = []string{"GODEBUG=madvdontneed=0", "HOME=/"}
+var childEnvironment = []string{"GODEBUG=madvdontneed=0", "GOGC=400", "HOME=/"}
 
 // RunSecondProcess is the second process that UseSecondProcess starts: it hashes
 // what it is told on one pipe, answers on another and returns when there is no
