@@ -244,7 +244,7 @@ func (b *bench) writes(ctx context.Context, large, few *seeded) error {
 	// Sweeps of the 200 oldest, which are then replaced. What a sweep leaves in the index by account
 	// the later ones remove, so they count when they have been around that once.
 	for _, sd := range sides {
-		for range sd.n / swept / 8 {
+		for range sd.n / swept / 4 {
 			if _, err := sweepOne(ctx, sd.store, sd.seeded); err != nil {
 				return err
 			}

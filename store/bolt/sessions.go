@@ -28,8 +28,12 @@ import (
 func migrateSessions(*bolt.Tx) error { return nil }
 
 // tidied is how many entries of the index by account a sweep looks at for each session that it
-// removes: at most one in so many is then one that was left.
-const tidied = 8
+// removes: no more than one in so many is then one that was left.
+const tidied = 4
+
+// dated is the value of an entry in the order of expiry whose entry in the index by account says
+// when the session ends, so that a sweep need not look.
+var dated = []byte{1}
 
 // Session implements Tx.
 func (t *boltTx) Session(hash store.TokenHash) (*store.Session, error) {
@@ -103,7 +107,7 @@ func (t *boltTx) PutSession(s *store.Session) error {
 	}
 	return errors.Join(
 		t.bucket(bucketUserSessions).Put(byUser, sortable(s.Expires.Unix())),
-		t.bucket(bucketSessionExpiry).Put(byExpiry, nil),
+		t.bucket(bucketSessionExpiry).Put(byExpiry, dated),
 		t.bucket(bucketSessions).Put(s.Hash[:], data),
 	)
 }
@@ -135,9 +139,9 @@ func (t *boltTx) DeleteExpiredSessions(now time.Time, limit int) ([]store.TokenH
 		return nil, err
 	}
 	// Deleting moves a cursor, so the sessions are collected first.
-	var expired []*store.Session
+	var expired, old []*store.Session
 	c := t.bucket(bucketSessionExpiry).Cursor()
-	for k, _ := c.First(); k != nil && len(expired) < limit; k, _ = c.Next() {
+	for k, v := c.First(); k != nil && len(expired)+len(old) < limit; k, v = c.Next() {
 		if len(k) < 8 {
 			return nil, fmt.Errorf("session expiry: %w", ErrDamaged)
 		}
@@ -148,23 +152,30 @@ func (t *boltTx) DeleteExpiredSessions(now time.Time, limit int) ([]store.TokenH
 		if err != nil {
 			return nil, err
 		}
-		expired = append(expired, s)
+		if bytes.Equal(v, dated) {
+			expired = append(expired, s)
+		} else {
+			old = append(old, s)
+		}
 	}
-	hashes := make([]store.TokenHash, len(expired))
-	for i, s := range expired {
+	hashes := make([]store.TokenHash, 0, len(expired)+len(old))
+	for _, s := range expired {
 		if err := t.leaveSession(s); err != nil {
 			return nil, err
 		}
-		hashes[i] = s.Hash
+		hashes = append(hashes, s.Hash)
+	}
+	for _, s := range old {
+		if err := t.removeSession(s); err != nil {
+			return nil, err
+		}
+		hashes = append(hashes, s.Hash)
 	}
 	return hashes, t.tidySessions(now.Unix(), tidied*len(expired))
 }
 
 // leaveSession is removeSession, but for its entry in the index by account.
 func (t *boltTx) leaveSession(s *store.Session) error {
-	if len(t.bucket(bucketUserSessions).Get(userSessionKey(s.User, s.Hash))) == 0 {
-		return t.removeSession(s)
-	}
 	t.revoked(s.Hash)
 	return errors.Join(
 		t.bucket(bucketSessionExpiry).Delete(sessionExpiryKey(s)),

@@ -26,7 +26,7 @@ const (
 	bucketKeys          = "keys"           // field NUL value → id
 	bucketSessions      = "sessions"       // hash → format, CBOR
 	bucketUserSessions  = "user_sessions"  // user id, hash → unix seconds of its end, or nothing; see sessions.go
-	bucketSessionExpiry = "session_expiry" // unix seconds, hash → nothing
+	bucketSessionExpiry = "session_expiry" // unix seconds, hash → 1, or nothing; see sessions.go
 	bucketOutbox        = "outbox"         // seq → format, CBOR
 	bucketOutboxDue     = "outbox_due"     // unix ms, seq → nothing; the oldest mail of each recipient only
 	bucketOutboxTo      = "outbox_to"      // lower-case recipient NUL seq → nothing
