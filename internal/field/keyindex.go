@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/google/uuid"
 	"go.uber.org/zap"
@@ -223,6 +224,9 @@ func (q *KeyIndex) Enter(ctx context.Context, store store.Store, set *Set, logge
 	return nil
 }
 
+// walkTold is how long a walk over all accounts takes before the log says what is waited for.
+const walkTold = 2 * time.Second
+
 // catchUp brings the accounts of before to what a new configuration wants.
 func (q *KeyIndex) catchUp(ctx context.Context, db store.Store, set *Set, done kept, logger *zap.Logger) error {
 	var missing []*Field
@@ -235,6 +239,10 @@ func (q *KeyIndex) catchUp(ctx context.Context, db store.Store, set *Set, done k
 	if len(missing) == 0 && !unchecked {
 		return nil
 	}
+	slow := time.AfterFunc(walkTold, func() {
+		logger.Info("all accounts are looked at once, for a sign-in name or a unique field that is new; the site is served after that")
+	})
+	defer slow.Stop()
 	// An act that began before combine has written without the new keys, and may
 	// not have committed yet. Updates are serialisable, so this one ends after it.
 	if err := db.Update(ctx, func(store.Tx) error { return nil }); err != nil {
