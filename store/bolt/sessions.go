@@ -125,9 +125,13 @@ func (t *boltTx) DeleteSession(hash store.TokenHash) error {
 }
 
 func (t *boltTx) removeSession(s *store.Session) error {
+	return errors.Join(t.bucket(bucketUserSessions).Delete(userSessionKey(s.User, s.Hash)), t.leaveSession(s))
+}
+
+// leaveSession is removeSession, but for its entry in the index by account.
+func (t *boltTx) leaveSession(s *store.Session) error {
 	t.revoked(s.Hash)
 	return errors.Join(
-		t.bucket(bucketUserSessions).Delete(userSessionKey(s.User, s.Hash)),
 		t.bucket(bucketSessionExpiry).Delete(sessionExpiryKey(s)),
 		t.bucket(bucketSessions).Delete(s.Hash[:]),
 	)
@@ -139,9 +143,10 @@ func (t *boltTx) DeleteExpiredSessions(now time.Time, limit int) ([]store.TokenH
 		return nil, err
 	}
 	// Deleting moves a cursor, so the sessions are collected first.
-	var expired, old []*store.Session
+	var expired []*store.Session
+	var leave []bool
 	c := t.bucket(bucketSessionExpiry).Cursor()
-	for k, v := c.First(); k != nil && len(expired)+len(old) < limit; k, v = c.Next() {
+	for k, v := c.First(); k != nil && len(expired) < limit; k, v = c.Next() {
 		if len(k) < 8 {
 			return nil, fmt.Errorf("session expiry: %w", ErrDamaged)
 		}
@@ -152,35 +157,22 @@ func (t *boltTx) DeleteExpiredSessions(now time.Time, limit int) ([]store.TokenH
 		if err != nil {
 			return nil, err
 		}
-		if bytes.Equal(v, dated) {
-			expired = append(expired, s)
-		} else {
-			old = append(old, s)
-		}
+		expired, leave = append(expired, s), append(leave, bytes.Equal(v, dated))
 	}
-	hashes := make([]store.TokenHash, 0, len(expired)+len(old))
-	for _, s := range expired {
-		if err := t.leaveSession(s); err != nil {
+	hashes := make([]store.TokenHash, len(expired))
+	left := 0
+	for i, s := range expired {
+		remove := t.removeSession
+		if leave[i] {
+			remove = t.leaveSession
+			left++
+		}
+		if err := remove(s); err != nil {
 			return nil, err
 		}
-		hashes = append(hashes, s.Hash)
+		hashes[i] = s.Hash
 	}
-	for _, s := range old {
-		if err := t.removeSession(s); err != nil {
-			return nil, err
-		}
-		hashes = append(hashes, s.Hash)
-	}
-	return hashes, t.tidySessions(now.Unix(), tidied*len(expired))
-}
-
-// leaveSession is removeSession, but for its entry in the index by account.
-func (t *boltTx) leaveSession(s *store.Session) error {
-	t.revoked(s.Hash)
-	return errors.Join(
-		t.bucket(bucketSessionExpiry).Delete(sessionExpiryKey(s)),
-		t.bucket(bucketSessions).Delete(s.Hash[:]),
-	)
+	return hashes, t.tidySessions(now.Unix(), tidied*left)
 }
 
 // isLeft reports whether an entry of the index by account is one whose session has ended by now,
