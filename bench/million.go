@@ -5,8 +5,6 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -299,10 +297,9 @@ func sweepOne(ctx context.Context, db store.Store, s *seeded) (took float64, err
 func freshSessions(tx store.Tx, s *seeded) error {
 	for i := range swept {
 		at := s.sessionAt(s.n + s.gone - swept + i)
-		token := binary.BigEndian.AppendUint32(nil, uint32(at.Unix())) //nolint:gosec // of today
-		token = append(token, make([]byte, 32)...)
-		_, _ = rand.Read(token[4:]) // never fails
-		hash, _ := session.HashToken(base64.RawURLEncoding.EncodeToString(token))
+		var random [32]byte
+		_, _ = rand.Read(random[:]) // never fails
+		hash, _ := session.HashToken(tokenOf(at, random))
 		if err := tx.PutSession(&store.Session{
 			Hash: hash, User: s.ids[mrand.IntN(s.n)], Created: at, LastUsed: at, Expires: at.Add(sessionLife), //nolint:gosec // a choice, no secret
 			Address: "203.0.113.7", UserAgent: userAgents[0],

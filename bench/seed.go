@@ -54,12 +54,16 @@ type seeded struct {
 
 func (s *seeded) name(i int) string { return fmt.Sprintf("user%07d", i*4871233%10_000_000) }
 
-// token is the session token of user i, as session.Live.NewToken makes one: it begins with the
-// time of the session, which is that of its place in order.
+// token is the session token of user i.
 func (s *seeded) token(i int) string {
 	sum := sha256.Sum256(binary.BigEndian.AppendUint64(s.key[:], uint64(i))) //nolint:gosec // not negative
-	raw := binary.BigEndian.AppendUint32(nil, uint32(s.signedIn(i).Unix()))  //nolint:gosec // of today
-	return base64.RawURLEncoding.EncodeToString(append(raw, sum[:]...))
+	return tokenOf(s.signedIn(i), sum)
+}
+
+// tokenOf is a token as session.Live's NewToken makes one: it begins with the time of the session.
+func tokenOf(at time.Time, random [32]byte) string {
+	raw := binary.BigEndian.AppendUint32(nil, uint32(at.Unix())) //nolint:gosec // of today
+	return base64.RawURLEncoding.EncodeToString(append(raw, random[:]...))
 }
 
 // signedIn is when the session of user i began: they came in another order than that in which

@@ -36,8 +36,6 @@ func (b *bench) start(ctx context.Context, name, caddyfile string, port int, cpu
 		return nil, err
 	}
 	address := "127.0.0.1:" + strconv.Itoa(port)
-	// The first start on a seeded store looks at all accounts once.
-	patience := 30*time.Second + time.Duration(b.users)*20*time.Microsecond
 	for {
 		conn, err := net.DialTimeout("tcp", address, time.Second)
 		if err == nil {
@@ -49,7 +47,7 @@ func (b *bench) start(ctx context.Context, name, caddyfile string, port int, cpu
 			return nil, fmt.Errorf("%s ended: %w: %s", name, err, tail(s.log.Name()))
 		case <-time.After(time.Millisecond):
 		}
-		if time.Since(s.began) > patience {
+		if time.Since(s.began) > b.patience() {
 			return nil, errors.Join(fmt.Errorf("%s does not serve: %s", name, tail(s.log.Name())), s.stop())
 		}
 	}
@@ -77,6 +75,11 @@ func (b *bench) launch(ctx context.Context, caddy, name, caddyfile, cpus string)
 	}
 	go func() { s.done <- s.cmd.Wait() }()
 	return s, nil
+}
+
+// patience is for the start of a server: the first one on a seeded store looks at all accounts once.
+func (b *bench) patience() time.Duration {
+	return 30*time.Second + time.Duration(b.users)*20*time.Microsecond
 }
 
 // pinned returns the words that run a command on some CPUs.
