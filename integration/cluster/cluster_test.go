@@ -44,11 +44,7 @@ func up(t testing.TB, nodes int, settings ...string) *cluster {
 	dir, err := os.MkdirTemp("", "cluster") // not t.TempDir: the user postgres can't reach that one
 	require.NoError(t, err)
 	require.NoError(t, os.Chmod(dir, 0o755)) //nolint:gosec // as above
-	c := &cluster{t: t, dir: dir, nodes: nodes, done: make(chan struct{})}
-	for range nodes + 1 {
-		c.port = served.FreePort(t) // the last of some that follow one another
-	}
-	c.port -= nodes
+	c := &cluster{t: t, dir: dir, port: served.FreePorts(t, nodes+1), nodes: nodes, done: make(chan struct{})}
 	out := &bytes.Buffer{}
 	c.cmd = exec.Command(filepath.Join(served.RepoRoot, "examples", "cluster", "up.sh"))
 	c.cmd.Dir = served.RepoRoot
@@ -164,6 +160,21 @@ func TestExample(t *testing.T) {
 			_ = res.Body.Close()
 			return res.StatusCode == http.StatusUnauthorized
 		}, 20*time.Millisecond))
+	}
+}
+
+// Nodes that start at the same time on a database with nothing in it all come up at once.
+func TestNodesOfAFreshDatabase(t *testing.T) {
+	t.Parallel()
+	const nodes = 5
+	for range 3 {
+		c := up(t, nodes)
+		for n := range nodes {
+			raw, err := os.ReadFile(filepath.Join(c.dir, fmt.Sprintf("node%d.log", n+1)))
+			require.NoError(t, err)
+			require.NotContains(t, string(raw), `"level":"error"`, "node %d", n+1)
+		}
+		c.end()
 	}
 }
 

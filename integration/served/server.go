@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -29,19 +28,38 @@ const Patience = 2 * time.Minute
 
 // lastPort counts up from below the range that the kernel gives to outgoing
 // connections, so that no client takes the port of a server that restarts.
-var lastPort atomic.Int32
+var (
+	lastPort int
+	ports    sync.Mutex
+)
 
 func FreePort(t testing.TB) int {
 	t.Helper()
-	lastPort.CompareAndSwap(0, int32(12000+os.Getpid()%100*180))
-	for range 500 {
-		port := int(lastPort.Add(1))
-		if l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(port)); err == nil {
-			require.NoError(t, l.Close())
-			return port
+	return FreePorts(t, 1)
+}
+
+// FreePorts returns the first of n ports that follow one another. They are given out once: two
+// Caddys on one port would both start, and each be given some of the connections.
+func FreePorts(t testing.TB, n int) int {
+	t.Helper()
+	ports.Lock()
+	defer ports.Unlock()
+	if lastPort == 0 {
+		lastPort = 12000 + os.Getpid()%100*180
+	}
+	for free, tries := 0, 0; tries < 500; tries++ {
+		lastPort++
+		l, err := net.Listen("tcp", "127.0.0.1:"+strconv.Itoa(lastPort))
+		if err != nil {
+			free = 0
+			continue
+		}
+		require.NoError(t, l.Close())
+		if free++; free == n {
+			return lastPort - n + 1
 		}
 	}
-	require.FailNow(t, "no port is free")
+	require.FailNow(t, "no ports are free")
 	return 0
 }
 

@@ -212,23 +212,40 @@ func (e *LostKeyError) Error() string {
 // Open returns the keys of a realm, and makes one where there is none or nothing
 // depends on one that can't be opened. They are sealed under each of the secrets;
 // those that only open, such as a key from before there were secrets, come in older.
+// Where another process writes the keys at the same time, it has them as those are then.
 func Open(ctx context.Context, db store.Store, realm string, secrets, older [][]byte) (*Keys, error) {
 	k := &Keys{realm: realm, secrets: secrets, older: older}
+	for range maxOpens {
+		if err := k.read(ctx, db); !errors.Is(err, errKeyChanged) {
+			return k, err
+		}
+	}
+	return nil, errKeyChanged
+}
+
+// maxOpens bounds how often a start looks at keys that others change just then: each has
+// done it after one write, unless two have different secrets and never agree.
+const maxOpens = 20
+
+var errKeyChanged = errors.New("other processes keep changing it: do all nodes have the same secrets?")
+
+// read reads the keys, and writes them as they should be, unless they have been changed meanwhile.
+func (k *Keys) read(ctx context.Context, db store.Store) error {
 	var before Parcel
 	if err := db.View(ctx, func(tx store.Tx) (err error) {
-		before, err = Stored(tx, realm)
+		before, err = Stored(tx, k.realm)
 		return err
 	}); err != nil {
-		return nil, err
+		return err
 	}
 	all := k.unpack(before)
 	if all == nil && len(before.Own) > 0 {
 		n, err := concerned(ctx, db)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if n > 0 {
-			return nil, &LostKeyError{Accounts: n}
+			return &LostKeyError{Accounts: n}
 		}
 	}
 	if all == nil {
@@ -237,22 +254,22 @@ func Open(ctx context.Context, db store.Store, realm string, secrets, older [][]
 	}
 	if after := k.pack(all, before); !after.same(before) {
 		err := db.Update(ctx, func(tx store.Tx) error {
-			now, err := Stored(tx, realm)
+			now, err := Stored(tx, k.realm)
 			if err != nil {
 				return err
 			}
-			if !now.same(before) { // another process has begun at the same time
-				return errors.New("the key of the second factors has just been changed; start again")
+			if !now.same(before) {
+				return errKeyChanged
 			}
 			return after.put(tx, before)
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
 	}
 	ring := newRing(all)
 	k.ring.Store(&ring)
-	return k, nil
+	return nil
 }
 
 // concerned counts the accounts with something that the realm's key has sealed.

@@ -1,6 +1,7 @@
 package factor_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -73,6 +74,36 @@ func TestKeysThroughRotation(t *testing.T) {
 	require.NoError(t, err)
 	_, err = keys.Open(u.ID, sealed)
 	require.ErrorIs(t, err, factor.ErrSealed)
+}
+
+// Processes that start at the same time on one store all have the key that the first has made.
+func TestKeysOfAllWhoStartAtOnce(t *testing.T) {
+	file, err := bolt.Open(filepath.Join(t.TempDir(), "r.db"), time.Minute)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, file.Close()) }()
+	account := uuid.Must(uuid.NewV7())
+	for round := range 10 {
+		realm := fmt.Sprint("r", round)
+		db, err := file.Realm(realm)
+		require.NoError(t, err)
+		nodes := make([]*factor.Keys, 8)
+		begun := make(chan error)
+		for i := range nodes {
+			go func() {
+				var err error
+				nodes[i], err = factor.Open(t.Context(), db, realm, secrets("one"), nil)
+				begun <- err
+			}()
+		}
+		for range nodes {
+			require.NoError(t, <-begun)
+		}
+		sealed := nodes[0].Seal(account, []byte("the secret of a factor"))
+		for _, keys := range nodes {
+			_, err := keys.Open(account, sealed)
+			require.NoError(t, err)
+		}
+	}
 }
 
 // Two steps can have the same digits: a code that was seen fits neither of them again.
