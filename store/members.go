@@ -126,6 +126,9 @@ func IndexedText(text string) string {
 
 // Fold is the form in which texts are compared without regard to case: case-folded NFKC.
 func Fold(text string) string {
+	if !strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return strings.ToLower(text) // the same, and nothing is copied where there is no capital
+	}
 	return norm.NFKC.String(strings.Map(foldCherokee, cases.Fold().String(norm.NFKC.String(text))))
 }
 

@@ -160,35 +160,16 @@ func DecodeJSON(body []byte) (field.Input, error) {
 	if len(bytes.TrimSpace(body)) == 0 {
 		return field.Input{}, nil
 	}
-	dec := json.NewDecoder(bytes.NewReader(body))
-	first, err := dec.Token()
-	if err != nil {
-		return nil, Malformed("malformed.json")
-	}
-	if first != json.Delim('{') {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(body, &members); err != nil || members == nil {
 		return nil, noObject(body)
 	}
-	in := field.Input{}
-	for members := 0; dec.More(); members++ {
-		if members == maxMembers {
-			return nil, tooManyMembers()
-		}
-		name, err := dec.Token()
-		if err != nil {
-			return nil, Malformed("malformed.json")
-		}
-		var raw json.RawMessage
-		if err := dec.Decode(&raw); err != nil {
-			return nil, Malformed("malformed.json")
-		}
-		text, _ := name.(string) // the decoder takes nothing else here
-		in[text] = rawValue(raw)
+	if len(members) > maxMembers {
+		return nil, tooManyMembers()
 	}
-	if _, err := dec.Token(); err != nil { // the closing brace
-		return nil, Malformed("malformed.json")
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, Malformed("malformed.trailing")
+	in := make(field.Input, len(members))
+	for name, raw := range members {
+		in[name] = rawValue(raw)
 	}
 	return in, nil
 }
@@ -235,7 +216,7 @@ func escapedUnit(b []byte) (rune, bool) {
 	return rune(n), err == nil
 }
 
-// noObject says what is wrong with a body that begins with no brace.
+// noObject says what is wrong with a body that is not one JSON object.
 func noObject(body []byte) error {
 	var raw json.RawMessage
 	dec := json.NewDecoder(bytes.NewReader(body))
@@ -257,9 +238,9 @@ func rawValue(raw json.RawMessage) field.Value {
 		return field.Value{Kind: field.ValueOther, Text: string(raw)}
 	}
 	var v any
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	if err := dec.Decode(&v); err != nil {
+	if raw[0] == '-' || '0' <= raw[0] && raw[0] <= '9' {
+		v = json.Number(raw)
+	} else if err := json.Unmarshal(raw, &v); err != nil {
 		return field.Value{Kind: field.ValueOther}
 	}
 	return field.JSONValue(v)
