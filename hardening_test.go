@@ -349,6 +349,46 @@ func TestFailingDisk(t *testing.T) {
 	require.Equal(t, 201, b.Post("/accounts/register", sitetest.Newcomer("bob")).StatusCode, "it heals")
 }
 
+// In a crowd whoever would not get his turn is told so before what he sent is looked at. A page
+// still has what he typed; who is known goes on, as does who is refused by his own budget, at once.
+func TestACrowdIsHeldBeforeAnythingIsDone(t *testing.T) {
+	s := sitetest.New(t, sitetest.Throttled)
+	s.Member("ada")
+	known := s.SignedIn("ada")
+	pool := password.NewPool(password.Limits{Workers: 1, Queue: 100, Hold: 20 * time.Millisecond, Wait: sitetest.Patience})
+	begun, over := make(chan struct{}), make(chan struct{})
+	pool.Observe(func(context.Context) func() { close(begun); <-over; return func() {} })
+	s.Accounts.Hasher = pool
+	hashed := make(chan error)
+	go func() {
+		_, err := pool.Hash(context.WithoutCancel(t.Context()), "x", s.Accounts.Policy.Hash)
+		hashed <- err
+	}()
+	<-begun
+
+	for path, body := range map[string]any{"/accounts/login": "no type", "/accounts/register": sitetest.Data{}} {
+		res := s.Browser().Problems().From("192.0.2.1").Post(path, body)
+		sitetest.RequireError(t, res, 503, "unavailable")
+		require.NotEmpty(t, res.Header.Get("Retry-After"))
+	}
+	page := s.Browser().LikeBrowser().From("192.0.2.1").Post("/accounts/register/", url.Values{"username": {"grace"}, "email": {"no address"}})
+	require.Equal(t, 503, page.StatusCode)
+	require.Contains(t, page.Text, `value="grace"`)
+	require.NotContains(t, page.Text, "field-error", "nothing was looked at")
+
+	require.Equal(t, 400, known.Post("/accounts/login", sitetest.Data{}).StatusCode, "who is signed in")
+	delete(known.Cookie, "registration")
+	require.Equal(t, 400, known.Post("/accounts/login", sitetest.Data{}).StatusCode, "who is known by a device")
+	require.Equal(t, 400, s.Browser().Post("/accounts/verify-registration", sitetest.Data{}).StatusCode, "what hashes nothing")
+	for range 300 {
+		known.From("192.0.2.2").Post("/accounts/login", sitetest.Data{})
+	}
+	sitetest.RequireError(t, s.Browser().Problems().From("192.0.2.2").Post("/accounts/login", sitetest.Data{}), 429, "throttled")
+	close(over)
+	require.NoError(t, <-hashed)
+	require.Equal(t, 415, s.Browser().From("192.0.2.1").Post("/accounts/login", "no type").StatusCode, "nobody waits any more")
+}
+
 func TestOverloadedMachine(t *testing.T) {
 	s := sitetest.New(t)
 	s.Member("ada")

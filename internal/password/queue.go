@@ -106,53 +106,68 @@ func (q *queue) near(l *line, n int) bool {
 
 // acquire takes a turn, at once or after a wait, or returns ErrBusy.
 func (q *queue) acquire(ctx context.Context) error {
-	w, err := q.join(isPreferred(ctx))
+	w, until := q.placed(ctx)
 	if w == nil {
-		return err
+		var err error
+		if w, err = q.enter(isPreferred(ctx)); w == nil {
+			return err
+		}
+		q.crowd()
+		until = time.Now().Add(q.limits.Wait)
+		if err := q.hold(ctx, w); err != nil {
+			return err
+		}
 	}
-	q.crowd()
-	limit := q.limits.Wait
-	if !w.stays {
-		// Spread out, or a crowd that came together would come again together.
-		hold := q.limits.Hold
-		limit = min(limit, hold/2+rand.N(hold/2+1)) //nolint:gosec // no secret
+	return q.await(ctx, w, time.Until(until))
+}
+
+// hold waits until w stays or its turn has come, or returns ErrBusy.
+func (q *queue) hold(ctx context.Context, w *waiter) error {
+	if w.stays {
+		return nil
 	}
+	// Spread out, or a crowd that came together would come again together.
+	hold := q.limits.Hold
+	return q.await(ctx, w, min(q.limits.Wait, hold/2+rand.N(hold/2+1))) //nolint:gosec // no secret
+}
+
+// await waits for the turn of w, up to a limit. Where that is over and w did not stay before, it
+// may from now on. After an error w has left.
+func (q *queue) await(ctx context.Context, w *waiter, limit time.Duration) error {
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
-	for {
-		select {
-		case <-w.turn:
-			return nil
-		case <-ctx.Done():
-			if !q.leave(w) {
-				q.pass() // the turn came at the same moment
-			}
-			return fmt.Errorf("%w: %w", ErrBusy, ctx.Err())
-		case <-timer.C:
-			if q.stay(w) {
-				timer.Reset(q.limits.Wait - limit)
-				continue
-			}
-			if !q.leave(w) {
-				return nil // the turn came at the same moment
-			}
-			return fmt.Errorf("%w: no turn within %s", ErrBusy, limit)
+	select {
+	case <-w.turn:
+		return nil
+	case <-ctx.Done():
+		if !q.leave(w) {
+			q.pass() // the turn came at the same moment
 		}
+		return fmt.Errorf("%w: %w", ErrBusy, ctx.Err())
+	case <-timer.C:
+		if q.stay(w) || !q.leave(w) { // or the turn came at the same moment
+			return nil
+		}
+		return fmt.Errorf("%w: no turn within %s", ErrBusy, limit)
 	}
 }
 
-// join takes a free turn (nil, nil) or a place in the queue, or neither.
-func (q *queue) join(preferred bool) (*waiter, error) {
+// enter takes a free turn (nil, nil) or a place in the queue, or neither.
+func (q *queue) enter(preferred bool) (*waiter, error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.free > 0 {
 		q.free--
 		return nil, nil
 	}
-	l := &q.others
 	if preferred {
-		l = &q.preferred
+		return q.join(&q.preferred)
 	}
+	return q.join(&q.others)
+}
+
+// join takes a place at the end of a line, or refuses.
+func (q *queue) join(l *line) (*waiter, error) {
 	n := l.waiting.Len()
 	near := q.near(l, n)
 	if q.limits.Wait <= 0 || n >= q.limits.Queue || !near && q.limits.Hold <= 0 {

@@ -3,13 +3,16 @@
 package password
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -52,6 +55,103 @@ func TestQueueRefusesTheExcessSoon(t *testing.T) {
 		begin = time.Now()
 		require.NoError(t, p.do(t.Context(), nothing))
 		require.Zero(t, time.Since(begin), "full service at once afterwards")
+	})
+}
+
+// TestLineHoldsACrowdBeforeItsWork: the same crowd, each with work to do before its hash. Who is
+// refused has done none, as many get in, and who has begun is not refused.
+func TestLineHoldsACrowdBeforeItsWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const hash = 100 * time.Millisecond
+		p := NewPool(Limits{Workers: 2, Queue: 2048, Turn: defaultTurn, Hold: defaultHold, Wait: defaultWait})
+		p.turns.average = hash
+		free := occupy(t, p)
+		var begun, served, refused atomic.Int32
+		var wg sync.WaitGroup
+		begin := time.Now()
+		for range 1000 {
+			wg.Go(func() {
+				ctx, leave, err := p.Line(t.Context())
+				defer leave()
+				if err != nil {
+					refused.Add(1)
+					assert.ErrorIs(t, err, ErrBusy)
+					assert.LessOrEqual(t, time.Since(begin), defaultHold)
+					return
+				}
+				begun.Add(1)
+				time.Sleep(time.Millisecond)
+				if p.do(ctx, func() error { time.Sleep(hash); return nil }) == nil {
+					served.Add(1)
+				}
+			})
+		}
+		synctest.Wait()
+		free()
+		wg.Wait()
+		require.EqualValues(t, 1000, begun.Load()+refused.Load())
+		require.Equal(t, begun.Load(), served.Load())
+		require.GreaterOrEqual(t, served.Load(), int32(40))
+		require.LessOrEqual(t, served.Load(), int32(40+2+2*8))
+		require.False(t, p.Crowded())
+		requireIdle(t, p)
+	})
+}
+
+// TestPlacesAreGivenUp: by who needs none after all, whether his turn has come or not; and a place
+// is for one hash, and for these turns.
+func TestPlacesAreGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPool(Limits{Workers: 1, Queue: 3, Turn: 100 * time.Millisecond, Hold: time.Second, Wait: time.Minute})
+		p.turns.average = 60 * time.Millisecond
+		_, leave, err := p.Line(t.Context())
+		require.NoError(t, err)
+		leave() // a turn is free, and there was no place to give up
+		require.False(t, p.Crowded())
+		free := occupy(t, p)
+		require.True(t, p.Crowded())
+
+		held := make(chan struct{})
+		leaves := make([]func(), 3)
+		contexts := make([]context.Context, 3)
+		for i := range leaves {
+			go func() {
+				var err error
+				contexts[i], leaves[i], err = p.Line(t.Context())
+				assert.NoError(t, err)
+				held <- struct{}{}
+			}()
+			synctest.Wait()
+		}
+		_, _, err = p.Line(t.Context())
+		require.ErrorIs(t, err, ErrBusy, "the queue is full")
+		free()
+		<-held // his turn has come
+		synctest.Wait()
+		require.Zero(t, p.turns.free)
+		require.NoError(t, p.do(contexts[0], nothing), "it is his")
+		<-held
+		leaves[0]()
+		leaves[1]()
+		<-held
+		require.NoError(t, p.heavy.do(contexts[2], nothing), "these are other turns")
+		require.Zero(t, p.turns.free)
+		leaves[2]()
+		leaves[2]()
+		requireIdle(t, p)
+
+		p.turns.average = 60 * time.Millisecond // what was no hash took no time
+		free = occupy(t, p)
+		_, leave, err = p.Line(t.Context())
+		require.NoError(t, err, "the next turn is near")
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, _, err = p.Line(ctx)
+		require.ErrorIs(t, err, context.Canceled)
+		leave()
+		free()
+		synctest.Wait()
+		requireIdle(t, p)
 	})
 }
 

@@ -261,6 +261,9 @@ func NewOriginPolicy(s *Options) (*OriginPolicy, error) {
 	return p, nil
 }
 
+// Foreign reports whether a request comes from a page that may not send it.
+func (r *Realm) Foreign(req *http.Request) bool { return r.Origins.foreign(req) }
+
 // foreign reports whether an unsafe request comes from a page that may not send it.
 func (p *OriginPolicy) foreign(req *http.Request) bool {
 	return p.csrf.Check(req) != nil && !p.trusted.Has(req.Header.Get("Origin"))

@@ -334,7 +334,9 @@ func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html
 		r.Refuse(w, req, refusal.New(refusal.CodeNotAuthenticated))
 		return
 	}
-	if !read {
+	leave, busy := r.line(c, e)
+	defer leave()
+	if !read && (busy == nil || html) { // a page shows what was typed
 		var err error
 		if c.In, err = decodeBody(w, req); err != nil {
 			r.misspelt(c, e, err)
@@ -348,7 +350,7 @@ func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html
 	}
 	c.Client.Page = html && c.In.IsForm()
 	c.AsksOnPage = html && r.asksOnPage(c, e)
-	r.finish(w, c, e, html)
+	r.finish(w, c, e, html, busy)
 }
 
 // NewCall is a request before its body is read: who asks, and from where. Who is nil
@@ -370,13 +372,13 @@ func (r *Realm) NewCall(req *http.Request) (*Call, error) {
 	return c, nil
 }
 
-// Foreign reports whether a request comes from a page that may not send it.
-func (r *Realm) Foreign(req *http.Request) bool { return r.Origins.foreign(req) }
-
-// finish does the act, writes its log line and answers.
-func (r *Realm) finish(w http.ResponseWriter, c *Call, e *Endpoint, html bool) {
+// finish does the act, unless it is refused before, writes its log line and answers.
+func (r *Realm) finish(w http.ResponseWriter, c *Call, e *Endpoint, html bool, err error) {
 	var rep *Reply
-	pays, err := r.newToll(c, e)
+	var pays *toll
+	if err == nil {
+		pays, err = r.newToll(c, e)
+	}
 	if err == nil {
 		c.Client.Spend = pays.pay
 		c.Client.Browser, _ = c.KeptChallenge()

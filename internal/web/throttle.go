@@ -77,6 +77,9 @@ type Spends struct {
 	// Device returns the account whose known devices have budgets of their own, nil
 	// for none.
 	Device func(*Call) *store.User
+	// Crowds: strangers have their passwords hashed here, and in a crowd wait before anything else
+	// is done (line).
+	Crowds bool
 }
 
 // A KnownDevice is a browser that the account signed in on before.
@@ -119,19 +122,37 @@ func (r *Realm) newToll(c *Call, e *Endpoint) (*toll, error) {
 		return t, nil
 	}
 	limit := r.Options.Limits[e.Throttle]
-	tables := throttleTables[e.Throttle]
-	ahead := tables.Form(c.Client.Address, limit)
-	if e.Alone {
-		ahead = append(ahead, ownBudget(c, e.Spends, limit))
-	} else {
-		ahead = append(ahead, tables.Client(c.Client.Address, limit)...)
-	}
+	ahead := r.ofClient(c, e, limit)
 	if e.Target != nil && r.Throttles.Shares() { // a flood asks the database nothing
 		if target := e.Target(c); target != "" {
 			ahead = append(ahead, r.targets(e.Throttle, target, limit)...)
 		}
 	}
 	return t, r.throttled(c, e.Throttle, e.Name, r.Throttles.Look(ahead...))
+}
+
+// ofClient are the budgets of who calls, whatever the call says.
+func (r *Realm) ofClient(c *Call, e *Endpoint, limit budget.Limit) []budget.Charge {
+	tables := throttleTables[e.Throttle]
+	charges := tables.Form(c.Client.Address, limit)
+	if e.Alone {
+		return append(charges, ownBudget(c, e.Spends, limit))
+	}
+	return append(charges, tables.Client(c.Client.Address, limit)...)
+}
+
+// line holds a call of a crowd that is more than the machine can hash, and refuses it where its
+// turn would not come: before anything is read or looked up, so that it costs its wait and no more.
+// Who is signed in goes on, who brings the cookie of a known device, and who is refused anyway.
+func (r *Realm) line(c *Call, e *Endpoint) (leave func(), err error) {
+	_, known := sentCookie(c.Req, r.cookieName(c.Req)+DeviceSuffix)
+	if !e.Crowds || e.reads(c.Req) || c.Who != nil || known || !c.Hasher.Crowded() ||
+		!r.Options.Unlimited && r.Throttles.Look(r.ofClient(c, e, r.Options.Limits[e.Throttle])...).Wait > 0 {
+		return func() {}, nil
+	}
+	ctx, leave, err := c.Hasher.Line(c.Req.Context())
+	c.Req = c.Req.WithContext(ctx)
+	return leave, account.HashError(err)
 }
 
 // reads reports whether a request to an endpoint only shows something.

@@ -23,7 +23,7 @@ func EndpointLogin(r *web.Realm) *web.Endpoint {
 		Name: "login", Methods: web.Post, Act: actLogin, GivesCookie: s.Login.Session,
 		Spends: web.Spends{
 			Throttle: account.ThrottleLogin, Target: web.ThrottleTarget(append([]string{"login"}, s.LoginFields...)...),
-			Device: func(c *web.Call) *store.User { return r.Named(c, c.In, s.LoginFields) },
+			Device: func(c *web.Call) *store.User { return r.Named(c, c.In, s.LoginFields) }, Crowds: true,
 		},
 		Doc: web.EndpointDoc{
 			Tag: web.TagSignIn, Summary: "Sign in", Success: http.StatusOK, Answer: web.SchemaSignIn, Codes: []refusal.Code{refusal.CodeLoginInvalid, refusal.CodeNotVerified, refusal.CodeApprovalPending, refusal.CodeDisabled},
