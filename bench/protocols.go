@@ -22,13 +22,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/bcrypt"
 )
 
-// protocolsConfig has the same files on five ports, each with TLS and all three protocols,
-// in one process; the sixth port is where forward_auth asks. The asking is done in plain
+// protocolsConfig has the same files on six ports, each with TLS and all three protocols,
+// in one process; the port %[6]d is where forward_auth asks. The asking is done in plain
 // HTTP over kept connections, as between machines of one network, and has its CPU time
 // counted on both sides, as on one machine.
 const protocolsConfig = `{
@@ -72,6 +73,10 @@ https://localhost:%[4]d {
 	}
 	import site
 }
+https://localhost:%[13]d {
+	header Cache-Control "private, no-cache"
+	import site
+}
 https://localhost:%[5]d {
 	forward_auth 127.0.0.1:%[6]d {
 		uri /accounts/authz/forward-auth?
@@ -87,7 +92,7 @@ http://:%[6]d {
 `
 
 // protocolSites are compared, in the order of their ports.
-var protocolSites = []string{"plain", "control", "guarded", "basic", "forward"}
+var protocolSites = []string{"plain", "control", "guarded", "basic", "forward", "header"}
 
 // overProtocols are the protocols, with how many connections load each: as many as keep
 // the server's CPU busy. A browser opens six of HTTP/1.1.
@@ -100,7 +105,7 @@ var overProtocols = []struct {
 	{"h3", "HTTP/3, 50 files at once on a connection", 4},
 }
 
-// protocolSlice is one measurement; there are fifteen in a round.
+// protocolSlice is one measurement; there are eighteen in a round.
 const protocolSlice = 400 * time.Millisecond
 
 func protocols(ctx context.Context, b *bench) error {
@@ -127,8 +132,8 @@ func protocols(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
-	s, err := b.start(ctx, "protocols", fmt.Sprintf(protocolsConfig, ports[0], ports[1], ports[2], ports[3], ports[4], ports[5],
-		cert, key, filepath.Join(b.dir, "pages"), store, filepath.Join(b.dir, "mail"), hash), ports[0], b.serverCPU)
+	s, err := b.start(ctx, "protocols", fmt.Sprintf(protocolsConfig, ports[0], ports[1], ports[2], ports[3], ports[4], ports[6],
+		cert, key, filepath.Join(b.dir, "pages"), store, filepath.Join(b.dir, "mail"), hash, ports[5]), ports[0], b.serverCPU)
 	if err != nil {
 		return err
 	}
@@ -145,7 +150,7 @@ func protocols(ctx context.Context, b *bench) error {
 		if site == "basic" {
 			l.Header = [2]string{"Authorization", basicHeader("bench", password)[len("Authorization: "):]}
 		}
-		if site != "plain" && site != "control" { // who has no cookie and no password gets nothing
+		if slices.Contains([]string{"guarded", "basic", "forward"}, site) { // who has no cookie and no password gets nothing
 			if status, err := statusOver(ctx, l); status != http.StatusUnauthorized {
 				return errors.Join(err, fmt.Errorf("%s answers %d to nobody", site, status))
 			}
@@ -207,7 +212,7 @@ func (b *bench) protocolRows(key, name string, shots map[string][]shot) {
 	busy := median(of("plain", func(s shot) float64 { return float64(s.cpu.Microseconds()) / s.Micros * 100 }))
 	b.inform(name+": unguarded, CPU of a request, µs", "%.1f", median(cpu), fmt.Sprintf("%s; %.0f requests/s, the server's core %.0f %% busy", middle("%.1f", cpu), median(plain), busy))
 	for _, site := range []struct{ key, name string }{
-		{"control", "control: unguarded"}, {"guarded", "guarded"}, {"basic", "`basic_auth`"}, {"forward", "`forward_auth` to our endpoint"},
+		{"control", "control: unguarded"}, {"guarded", "guarded"}, {"header", "`header` that only sets the guard's Cache-Control"}, {"basic", "`basic_auth`"}, {"forward", "`forward_auth` to our endpoint"},
 	} {
 		each, rate := ratios(cpu, of(site.key, shot.cpuEach)), ratios(of(site.key, shot.rate), plain)
 		byCPU := fmt.Sprintf("%s: %s against unguarded, requests for the same CPU", name, site.name)

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	mrand "math/rand/v2"
 	"os"
 	"path/filepath"
@@ -114,7 +115,8 @@ var userAgents = []string{
 // the users, and the rows that the record of acts of a year-old site has of them. A
 // transaction is small against the tree, so that pages are as full as single acts
 // would leave them. The file is made in memory (/dev/shm),
-// where an fsync costs nothing, and copied to its place.
+// where an fsync costs nothing, and copied to its place. A file that is there already, as a server
+// has begun it, is what it goes on with.
 func seed(ctx context.Context, path string, n int) (s *seeded, err error) {
 	return seedRealm(ctx, path, "default", n)
 }
@@ -130,6 +132,9 @@ func seedRealm(ctx context.Context, path, realm string, n int) (s *seeded, err e
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	made := filepath.Join(dir, "seed.db")
+	if err := copyFile(made, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	if err := s.fill(ctx, made); err != nil {
 		return nil, err
 	}
