@@ -334,7 +334,7 @@ func (r *Realm) call(w http.ResponseWriter, req *http.Request, e *Endpoint, html
 		r.Refuse(w, req, refusal.New(refusal.CodeNotAuthenticated))
 		return
 	}
-	leave, busy := r.line(c, e)
+	leave, busy := r.line(w, c, e, html)
 	defer leave()
 	if !read && (busy == nil || html) { // a page shows what was typed
 		var err error

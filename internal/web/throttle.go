@@ -144,7 +144,8 @@ func (r *Realm) ofClient(c *Call, e *Endpoint, limit budget.Limit) []budget.Char
 // line holds a call of a crowd that is more than the machine can hash, and refuses it where its
 // turn would not come: before anything is read or looked up, so that it costs its wait and no more.
 // Who is signed in goes on, who brings the cookie of a known device, and who is refused anyway.
-func (r *Realm) line(c *Call, e *Endpoint) (leave func(), err error) {
+// The page that html asks for shows what was typed, so its body is still to be read.
+func (r *Realm) line(w http.ResponseWriter, c *Call, e *Endpoint, html bool) (leave func(), err error) {
 	_, known := sentCookie(c.Req, r.cookieName(c.Req)+DeviceSuffix)
 	if !e.Crowds || e.reads(c.Req) || c.Who != nil || known || !c.Hasher.Crowded() ||
 		!r.Options.Unlimited && r.Throttles.Look(r.ofClient(c, e, r.Options.Limits[e.Throttle])...).Wait > 0 {
@@ -152,6 +153,9 @@ func (r *Realm) line(c *Call, e *Endpoint) (leave func(), err error) {
 	}
 	ctx, leave, err := c.Hasher.Line(c.Req.Context())
 	c.Req = c.Req.WithContext(ctx)
+	if err != nil && !html {
+		_, _ = readBody(w, c.Req, bodyPatience) // net/http would read it, however long that takes
+	}
 	return leave, account.HashError(err)
 }
 
