@@ -18,6 +18,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/google/uuid"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/zap"
 
 	registration "github.com/seed-928992b0/caddy-registration"
 	"github.com/seed-928992b0/caddy-registration/internal/account"
@@ -374,7 +375,11 @@ func TestACrowdIsHeldBeforeAnythingIsDone(t *testing.T) {
 	page := s.Browser().LikeBrowser().From("192.0.2.1").Post("/accounts/register/", url.Values{"username": {"grace"}, "email": {"no address"}})
 	require.Equal(t, 503, page.StatusCode)
 	require.Contains(t, page.Text, `value="grace"`)
+	require.Contains(t, page.Text, "Too many people are doing this right now.")
 	require.NotContains(t, page.Text, "field-error", "nothing was looked at")
+	require.Zero(t, s.Logs.FilterMessage("request failed").FilterLevelExact(zap.ErrorLevel).Len(), "it is no fault")
+	require.Zero(t, s.Logs.FilterMessage("act refused").Len(), "a flood would be as many lines")
+	require.Equal(t, 1, s.Logs.FilterMessageSnippet("told to come again").Len())
 
 	require.Equal(t, 400, known.Post("/accounts/login", sitetest.Data{}).StatusCode, "who is signed in")
 	delete(known.Cookie, "registration")

@@ -210,11 +210,10 @@ func HashError(err error) error {
 	if err == nil {
 		return nil
 	}
-	refused := refusal.Unavailable(err)
 	if errors.Is(err, password.ErrBusy) {
-		refused.RetryAfter = busyFirst + time.Duration(rand.N(busySpread+1))*time.Second //nolint:gosec // no secret
+		return refusal.Busy(err, busyFirst+time.Duration(rand.N(busySpread+1))*time.Second) //nolint:gosec // no secret
 	}
-	return refused
+	return refusal.Unavailable(err)
 }
 
 // A crowd that is told to come again is spread over some seconds: told all the same, it

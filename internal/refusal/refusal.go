@@ -145,6 +145,9 @@ func phrase(code Code, params text.Params) text.Phrase {
 	if wait, _ := params["seconds"].(int64); code == CodeThrottled && wait >= 120 {
 		return inUnit(wait)
 	}
+	if params["crowd"] != nil && code == CodeUnavailable {
+		return text.Say("throttled.busy", params)
+	}
 	if words, _ := params["message"].(string); words != "" && (code == CodeSignUpRefused || code == CodePasswordRefused) {
 		return text.Phrase{Words: words}
 	}
@@ -221,6 +224,11 @@ func New(code Code) *Error { return &Error{Code: code} }
 // Unavailable is a failure that is not the client's and may pass.
 func Unavailable(cause error) *Error {
 	return &Error{Code: CodeUnavailable, RetryAfter: 5 * time.Second, Cause: cause}
+}
+
+// Busy refuses what more people ask for at once than can be done. It may work again after wait.
+func Busy(cause error, wait time.Duration) *Error {
+	return &Error{Code: CodeUnavailable, RetryAfter: wait, Params: text.Params{"seconds": Seconds(wait), "crowd": true}, Counted: true, Cause: cause}
 }
 
 // FieldErrors collects the refusals of an input.

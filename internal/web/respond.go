@@ -231,7 +231,7 @@ func (r *Realm) errorHeaders(w http.ResponseWriter, req *http.Request, e *refusa
 	if e.Cause != nil {
 		log := r.Logger.Error
 		switch {
-		case errors.Is(e.Cause, context.Canceled): // the client hung up
+		case errors.Is(e.Cause, context.Canceled), e.Counted: // the client hung up, or a crowd is told to come again
 			log = r.Logger.Debug
 		case status < http.StatusInternalServerError:
 			log = r.Logger.Warn

@@ -389,6 +389,7 @@ func (r *Realm) finish(w http.ResponseWriter, c *Call, e *Endpoint, html bool, e
 		rep, err = e.Act(c)
 		pays.settle(err)
 	}
+	r.tooMany(c, e, err)
 	if e.linkActs || c.Req.Method != http.MethodGet && c.Req.Method != http.MethodHead {
 		r.logAct(c, e, rep, err)
 	}

@@ -80,6 +80,8 @@ type Spends struct {
 	// Crowds: strangers have their passwords hashed here, and in a crowd wait before anything else
 	// is done (line).
 	Crowds bool
+	// TurnedAway is told of who is refused then; nil: nobody is.
+	TurnedAway func(*Call, error)
 }
 
 // A KnownDevice is a browser that the account signed in on before.
@@ -153,10 +155,30 @@ func (r *Realm) line(w http.ResponseWriter, c *Call, e *Endpoint, html bool) (le
 	}
 	ctx, leave, err := c.Hasher.Line(c.Req.Context())
 	c.Req = c.Req.WithContext(ctx)
+	err = account.HashError(err)
+	if err != nil && e.TurnedAway != nil {
+		e.TurnedAway(c, err)
+	}
 	if err != nil && !html {
 		_, _ = readBody(w, c.Req, bodyPatience) // net/http would read it, however long that takes
 	}
-	return leave, account.HashError(err)
+	return leave, err
+}
+
+// throttleHashing is how the metric of throttles calls what the machine itself is too slow for.
+const throttleHashing = "hashing"
+
+// tooMany counts a call that was told to come again because more passwords are to be hashed than
+// the machine can, and logs it, once a minute.
+func (r *Realm) tooMany(c *Call, e *Endpoint, err error) {
+	if !errors.Is(err, password.ErrBusy) || c.Req.Context().Err() != nil {
+		return
+	}
+	r.Count(throttleHashing)
+	if r.Throttles.Take(budget.Charge{Table: "log of " + throttleHashing, Limit: budget.Limit{Events: 1, Window: time.Minute}}).Wait == 0 {
+		r.Logger.Warn("more people sign in or up than this machine can hash passwords for: some are told to come again in a few seconds, which the metric throttled_total counts as hashing",
+			zap.String("realm", r.Name), zap.String("act", e.Name))
+	}
 }
 
 // reads reports whether a request to an endpoint only shows something.

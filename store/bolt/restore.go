@@ -1,4 +1,5 @@
-// restore.go: an account file in the place of another.
+// restore.go: an account file in the place of another, and the copy by which an older version
+// can be gone back to.
 
 package bolt
 
@@ -109,6 +110,39 @@ func keep(path string, now time.Time) (string, error) {
 		err = os.Rename(path, kept)
 	}
 	return kept, err
+}
+
+// leaveOlder leaves the file as it is, beside it, before it gets a newer schema, and returns what
+// there is to say of that. The file is open here, and nobody else's.
+func (f *File) leaveOlder(schema uint64) string {
+	kept := fmt.Sprintf("%s.schema-%d", f.Path, schema)
+	told := fmt.Sprintf("account file %s had schema %d and has %d from now on, which an older version of the plugin refuses", f.Path, schema, boltSchema)
+	if err := copyBeside(kept, f.Path); err != nil {
+		return fmt.Sprintf("%s; it could not be left beside it as it was, so that the way back is a backup: %v", told, err)
+	}
+	return fmt.Sprintf("%s; as it was it stands beside it, as %s, which you may remove once you won't go back", told, kept)
+}
+
+func copyBeside(to, from string) error {
+	if err := wholefile.Sweep(to); err != nil { // of a start that was broken off
+		return err
+	}
+	info, err := os.Stat(from)
+	if err != nil {
+		return err
+	}
+	if err := wholefile.Room(filepath.Dir(to), info.Size()+roomLeft); err != nil {
+		return err
+	}
+	out, err := wholefile.Create(to)
+	if err != nil {
+		return err
+	}
+	defer out.Abandon()
+	if err := copyFile(out.File, from, info.Size(), nil); err != nil {
+		return err
+	}
+	return out.Rename()
 }
 
 // seize makes sure that nobody has the file open, nor opens it until release. A file

@@ -103,6 +103,9 @@ func Open(path string, wait time.Duration) (*File, error) {
 		f.warnings = append(f.warnings, err.Error())
 	}
 	if err := noPanic(func() error {
+		if found, err := readSchema(db, boltSchema); err == nil && found != 0 && found < boltSchema {
+			f.warnings = append(f.warnings, f.leaveOlder(found))
+		}
 		if err := setSchema(db, boltSchema, boltMigrations); err != nil {
 			return err
 		}

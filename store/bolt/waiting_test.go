@@ -4,6 +4,8 @@
 package bolt
 
 import (
+	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,9 +29,16 @@ func schema1(t *testing.T) string {
 
 func TestStoreOfSchema1IsMigrated(t *testing.T) {
 	path := schema1(t)
-	for range 2 { // and opens again afterwards
+	before, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for round := range 2 { // and opens again afterwards
 		file, err := Open(path, testLockWait)
 		require.NoError(t, err)
+		kept, err := os.ReadFile(path + ".schema-1")
+		require.NoError(t, err)
+		require.Equal(t, before, kept, "the way back")
+		told := strings.Join(file.Warnings(), " ")
+		require.Equal(t, round == 0, strings.Contains(told, "as "+path+".schema-1"), told)
 		require.Equal(t, uint64(boltSchema), schemaNumber(t, file.Db))
 		db, err := file.Realm("default")
 		require.NoError(t, err)

@@ -416,7 +416,11 @@ var userPromises = []promise{
 				return err
 			}
 			absent := want[4]
-			absent[15]++ // an id that is not there: the next one follows all the same
+			for i := len(absent) - 1; ; i-- { // an id that is not there: the next one follows all the same
+				if absent[i]++; absent[i] != 0 {
+					break
+				}
+			}
 			between, err = tx.Users(absent, 1)
 			return err
 		})

@@ -24,7 +24,11 @@ func EndpointRegister(r *web.Realm) *web.Endpoint {
 	e := &web.Endpoint{
 		Name: "register", Methods: web.Post, Off: !s.Register.Enabled, Act: actRegister,
 		GivesCookie: s.Register.AutoLogin && s.Login.Session && !verify,
-		Spends:      web.Spends{Throttle: account.ThrottleRegister, Mails: verify, Crowds: true},
+		Spends: web.Spends{Throttle: account.ThrottleRegister, Mails: verify, Crowds: true, TurnedAway: func(c *web.Call, err error) {
+			if c.SignUpFailed != nil {
+				c.SignUpFailed(err)
+			}
+		}},
 	}
 	if verify { // else nobody is written to
 		e.Target = web.ThrottleTarget(field.Email)
