@@ -47,7 +47,7 @@ func (b *bench) start(ctx context.Context, name, caddyfile string, port int, cpu
 			return nil, fmt.Errorf("%s ended: %w: %s", name, err, tail(s.log.Name()))
 		case <-time.After(time.Millisecond):
 		}
-		if time.Since(s.began) > b.patience() {
+		if time.Since(s.began) > patience {
 			return nil, errors.Join(fmt.Errorf("%s does not serve: %s", name, tail(s.log.Name())), s.stop())
 		}
 	}
@@ -77,10 +77,8 @@ func (b *bench) launch(ctx context.Context, caddy, name, caddyfile, cpus string)
 	return s, nil
 }
 
-// patience is for the start of a server: the first one on a seeded store looks at all accounts once.
-func (b *bench) patience() time.Duration {
-	return 30*time.Second + time.Duration(b.users)*20*time.Microsecond
-}
+// patience is for the start of a server.
+const patience = 30 * time.Second
 
 // pinned returns the words that run a command on some CPUs.
 func (b *bench) pinned(cpus string) (words []string) {

@@ -210,7 +210,7 @@ func (b *bench) firstAnswer(ctx context.Context, run *server, s *starter) (took,
 		if !errors.Is(err, syscall.ECONNREFUSED) {
 			return 0, 0, err
 		}
-		if time.Since(run.began) > b.patience() {
+		if time.Since(run.began) > patience {
 			return 0, 0, errors.New("does not serve: " + tail(run.log.Name()))
 		}
 		time.Sleep(200 * time.Microsecond)

@@ -415,7 +415,7 @@ func (a *Accounts) SignUpFrom(ctx context.Context, p *oidc.Provider, who *oidc.I
 		return nil, got, refusal.New(refusal.CodeLinkedKnown)
 	}
 	if !client.Trial {
-		defer func() { a.signUpOver(err) }()
+		defer func() { a.SignUpOver(err) }()
 	}
 	s := a.readSignUp(ctx, a.suggested(in, who), who, client)
 	if err := a.admits(s); err != nil {

@@ -174,8 +174,8 @@ func (a *Accounts) notFound(err error) error {
 	return err
 }
 
-// signUpOver tells who counts of a sign-up that came to nothing.
-func (a *Accounts) signUpOver(err error) {
+// SignUpOver tells who counts of a sign-up that came to nothing.
+func (a *Accounts) SignUpOver(err error) {
 	if err != nil && a.SignUpFailed != nil {
 		a.SignUpFailed(err)
 	}
@@ -196,7 +196,7 @@ func (a *Accounts) signUpOver(err error) {
 // has made, and nobody gets a second mail. A program's is another, as ever: of many that
 // want one name, one has it.
 func (a *Accounts) Register(ctx context.Context, in field.Input, client Client) (u *store.User, err error) {
-	defer func() { a.signUpOver(err) }()
+	defer func() { a.SignUpOver(err) }()
 	s := a.readSignUp(ctx, in, nil, client)
 	if err := a.admits(s); err != nil {
 		return nil, err

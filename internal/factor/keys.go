@@ -216,8 +216,11 @@ func (e *LostKeyError) Error() string {
 func Open(ctx context.Context, db store.Store, realm string, secrets, older [][]byte) (*Keys, error) {
 	k := &Keys{realm: realm, secrets: secrets, older: older}
 	for range maxOpens {
-		if err := k.read(ctx, db); !errors.Is(err, errKeyChanged) {
-			return k, err
+		switch err := k.read(ctx, db); {
+		case err == nil:
+			return k, nil
+		case !errors.Is(err, errKeyChanged):
+			return nil, err
 		}
 	}
 	return nil, errKeyChanged

@@ -6,7 +6,6 @@ package password
 import (
 	"context"
 	"sync"
-	"time"
 )
 
 // Crowded reports whether whoever comes now has to wait (Line).
@@ -28,11 +27,10 @@ func (p *Pool) Line(ctx context.Context) (_ context.Context, leave func(), err e
 	if w == nil {
 		return ctx, func() {}, err
 	}
-	q.crowd()
-	held := &place{queue: q, waiter: w, until: time.Now().Add(q.limits.Wait)}
 	if err := q.hold(ctx, w); err != nil {
 		return ctx, func() {}, err
 	}
+	held := &place{queue: q, waiter: w}
 	return context.WithValue(ctx, placeKey{}, held), held.leave, nil
 }
 
@@ -49,21 +47,19 @@ func (q *queue) lineUp() (*waiter, error) {
 // A place is that of a waiter who stays.
 type place struct {
 	queue  *queue
-	until  time.Time // the longest wait of all
 	mu     sync.Mutex
 	waiter *waiter // nil: used, or given up
 }
 
 type placeKey struct{}
 
-// placed is the waiter who has a place in q under this context, and until when he waits; nil:
-// none has, or it is used.
-func (q *queue) placed(ctx context.Context) (*waiter, time.Time) {
+// placed is the waiter who has a place in q under this context, nil: none has, or it is used.
+func (q *queue) placed(ctx context.Context) *waiter {
 	p, _ := ctx.Value(placeKey{}).(*place)
 	if p == nil || p.queue != q {
-		return nil, time.Time{}
+		return nil
 	}
-	return p.take(), p.until
+	return p.take()
 }
 
 func (p *place) take() (w *waiter) {

@@ -77,6 +77,7 @@ type queue struct {
 
 type waiter struct {
 	turn  chan struct{} // closed when it has come
+	until time.Time     // the longest wait of all
 	stays bool
 	line  *line
 	place *list.Element // nil when out of the queue
@@ -106,23 +107,22 @@ func (q *queue) near(l *line, n int) bool {
 
 // acquire takes a turn, at once or after a wait, or returns ErrBusy.
 func (q *queue) acquire(ctx context.Context) error {
-	w, until := q.placed(ctx)
+	w := q.placed(ctx)
 	if w == nil {
 		var err error
 		if w, err = q.enter(isPreferred(ctx)); w == nil {
 			return err
 		}
-		q.crowd()
-		until = time.Now().Add(q.limits.Wait)
 		if err := q.hold(ctx, w); err != nil {
 			return err
 		}
 	}
-	return q.await(ctx, w, time.Until(until))
+	return q.await(ctx, w, time.Until(w.until))
 }
 
-// hold waits until w stays or its turn has come, or returns ErrBusy.
+// hold tells that somebody waits, and waits until w stays or its turn has come, or returns ErrBusy.
 func (q *queue) hold(ctx context.Context, w *waiter) error {
+	q.crowd()
 	if w.stays {
 		return nil
 	}
@@ -173,7 +173,7 @@ func (q *queue) join(l *line) (*waiter, error) {
 	if q.limits.Wait <= 0 || n >= q.limits.Queue || !near && q.limits.Hold <= 0 {
 		return nil, fmt.Errorf("%w: %d are waiting already", ErrBusy, n)
 	}
-	w := &waiter{turn: make(chan struct{}), stays: near, line: l}
+	w := &waiter{turn: make(chan struct{}), until: time.Now().Add(q.limits.Wait), stays: near, line: l}
 	if near {
 		l.staying++
 	}

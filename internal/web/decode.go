@@ -69,8 +69,12 @@ func decode(w http.ResponseWriter, req *http.Request, lists bool) (field.Input, 
 	case "":
 		in = field.Input{}
 	case "application/json":
-		if in, err = DecodeJSON(body); err == nil && lists {
-			several = jsonLists(body)
+		var members map[string]json.RawMessage
+		if members, err = jsonMembers(body); err == nil {
+			in = jsonInput(members)
+			if lists {
+				several = jsonLists(members)
+			}
 		}
 	case "multipart/form-data":
 		in, err = decodeMultipart(body, params["boundary"])
@@ -82,11 +86,8 @@ func decode(w http.ResponseWriter, req *http.Request, lists bool) (field.Input, 
 	return in, several, err
 }
 
-// jsonLists are the members of an object that are lists of texts. The object was read
-// before.
-func jsonLists(body []byte) map[string][]string {
-	var members map[string]json.RawMessage
-	_ = json.Unmarshal(body, &members)
+// jsonLists are the members of an object that are lists of texts.
+func jsonLists(members map[string]json.RawMessage) map[string][]string {
 	several := map[string][]string{}
 	for name, raw := range members {
 		var list []string
@@ -154,24 +155,53 @@ func tooManyMembers() *refusal.Error {
 // What stands in a list or an object is not decoded, only checked: no field takes
 // one.
 func DecodeJSON(body []byte) (field.Input, error) {
-	if !WholeCharacters(body) {
+	members, err := jsonMembers(body)
+	if err != nil {
+		return nil, err
+	}
+	return jsonInput(members), nil
+}
+
+// jsonMembers are those of one JSON object; an empty body has none.
+func jsonMembers(body []byte) (members map[string]json.RawMessage, err error) {
+	switch {
+	case !WholeCharacters(body):
 		return nil, Malformed("malformed.utf8")
+	case len(bytes.TrimSpace(body)) == 0:
+		return nil, nil
+	case bytes.Count(body, []byte(",")) >= maxMembers && hasTooMany(body):
+		return nil, tooManyMembers()
 	}
-	if len(bytes.TrimSpace(body)) == 0 {
-		return field.Input{}, nil
-	}
-	var members map[string]json.RawMessage
 	if err := json.Unmarshal(body, &members); err != nil || members == nil {
 		return nil, noObject(body)
 	}
-	if len(members) > maxMembers {
-		return nil, tooManyMembers()
+	return members, nil
+}
+
+// hasTooMany counts the members of an object, one that is given twice as two.
+func hasTooMany(body []byte) bool {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if first, err := dec.Token(); err != nil || first != json.Delim('{') {
+		return false
 	}
+	for members := 0; dec.More(); members++ {
+		if members == maxMembers {
+			return true
+		}
+		var value json.RawMessage
+		if _, err := dec.Token(); err != nil || dec.Decode(&value) != nil {
+			return false
+		}
+	}
+	return false
+}
+
+func jsonInput(members map[string]json.RawMessage) field.Input {
 	in := make(field.Input, len(members))
 	for name, raw := range members {
 		in[name] = rawValue(raw)
 	}
-	return in, nil
+	return in
 }
 
 // WholeCharacters reports whether a JSON text is made of characters alone: it is UTF-8,

@@ -78,9 +78,10 @@ func TestTooManyMembers(t *testing.T) {
 	}
 	parts += part("x", "") + part("login", "ada") + part("password", sitetest.Password)
 	for name, c := range map[string]struct{ contentType, body, more, end string }{
-		"JSON":      {"application/json", `{"login":"ada","password":"` + sitetest.Password + `",` + fields, `,"more":[]`, "}"},
-		"form":      {"application/x-www-form-urlencoded", "login=ada&password=a+long+enough+passphrase&" + form, "&more", ""},
-		"multipart": {"multipart/form-data; boundary=x", parts, part("more", ""), "--x--"},
+		"JSON":                           {"application/json", `{"login":"ada","password":"` + sitetest.Password + `",` + fields, `,"more":[]`, "}"},
+		"JSON, one name again and again": {"application/json", `{` + strings.Repeat(`"x":0,`, web.MaxMembers-2) + `"login":"ada","password":"` + sitetest.Password + `"`, `,"x":0`, "}"},
+		"form":                           {"application/x-www-form-urlencoded", "login=ada&password=a+long+enough+passphrase&" + form, "&more", ""},
+		"multipart":                      {"multipart/form-data; boundary=x", parts, part("more", ""), "--x--"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := s.Browser().Problems()

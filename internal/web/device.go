@@ -144,10 +144,16 @@ func (r *Realm) knownDevice(c *Call, u *store.User) *knownDevice {
 	return &knownDevice{account: u.ID, name: claim.Email}
 }
 
+// sentDevice reports whether there is a device cookie, good or not.
+func (r *Realm) sentDevice(req *http.Request) bool {
+	_, sent := sentCookie(req, r.cookieName(req)+DeviceSuffix)
+	return sent
+}
+
 // Named returns the account that an input names by one of these fields, nil for
 // none. It looks only where there is a device cookie.
 func (r *Realm) Named(c *Call, in field.Input, names []string) *store.User {
-	if _, sent := sentCookie(c.Req, r.cookieName(c.Req)+DeviceSuffix); !sent {
+	if !r.sentDevice(c.Req) {
 		return nil
 	}
 	u, err := c.Find(c.Req.Context(), in, names)

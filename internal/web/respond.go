@@ -16,6 +16,7 @@ import (
 
 	"github.com/seed-928992b0/caddy-registration/internal/account"
 	"github.com/seed-928992b0/caddy-registration/internal/field"
+	"github.com/seed-928992b0/caddy-registration/internal/password"
 	"github.com/seed-928992b0/caddy-registration/internal/refusal"
 	"github.com/seed-928992b0/caddy-registration/internal/session"
 	"github.com/seed-928992b0/caddy-registration/internal/text"
@@ -231,7 +232,10 @@ func (r *Realm) errorHeaders(w http.ResponseWriter, req *http.Request, e *refusa
 	if e.Cause != nil {
 		log := r.Logger.Error
 		switch {
-		case errors.Is(e.Cause, context.Canceled), e.Counted: // the client hung up, or a crowd is told to come again
+		case errors.Is(e.Cause, context.Canceled): // the client hung up
+			log = r.Logger.Debug
+		case errors.Is(e.Cause, password.ErrBusy):
+			r.tooMany(req)
 			log = r.Logger.Debug
 		case status < http.StatusInternalServerError:
 			log = r.Logger.Warn

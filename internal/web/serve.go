@@ -389,7 +389,6 @@ func (r *Realm) finish(w http.ResponseWriter, c *Call, e *Endpoint, html bool, e
 		rep, err = e.Act(c)
 		pays.settle(err)
 	}
-	r.tooMany(c, e, err)
 	if e.linkActs || c.Req.Method != http.MethodGet && c.Req.Method != http.MethodHead {
 		r.logAct(c, e, rep, err)
 	}

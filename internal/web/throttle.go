@@ -148,8 +148,7 @@ func (r *Realm) ofClient(c *Call, e *Endpoint, limit budget.Limit) []budget.Char
 // Who is signed in goes on, who brings the cookie of a known device, and who is refused anyway.
 // The page that html asks for shows what was typed, so its body is still to be read.
 func (r *Realm) line(w http.ResponseWriter, c *Call, e *Endpoint, html bool) (leave func(), err error) {
-	_, known := sentCookie(c.Req, r.cookieName(c.Req)+DeviceSuffix)
-	if !e.Crowds || e.reads(c.Req) || c.Who != nil || known || !c.Hasher.Crowded() ||
+	if !e.Crowds || c.Who != nil || !c.Hasher.Crowded() || r.sentDevice(c.Req) ||
 		!r.Options.Unlimited && r.Throttles.Look(r.ofClient(c, e, r.Options.Limits[e.Throttle])...).Wait > 0 {
 		return func() {}, nil
 	}
@@ -163,22 +162,6 @@ func (r *Realm) line(w http.ResponseWriter, c *Call, e *Endpoint, html bool) (le
 		_, _ = readBody(w, c.Req, bodyPatience) // net/http would read it, however long that takes
 	}
 	return leave, err
-}
-
-// throttleHashing is how the metric of throttles calls what the machine itself is too slow for.
-const throttleHashing = "hashing"
-
-// tooMany counts a call that was told to come again because more passwords are to be hashed than
-// the machine can, and logs it, once a minute.
-func (r *Realm) tooMany(c *Call, e *Endpoint, err error) {
-	if !errors.Is(err, password.ErrBusy) || c.Req.Context().Err() != nil {
-		return
-	}
-	r.Count(throttleHashing)
-	if r.Throttles.Take(budget.Charge{Table: "log of " + throttleHashing, Limit: budget.Limit{Events: 1, Window: time.Minute}}).Wait == 0 {
-		r.Logger.Warn("more people sign in or up than this machine can hash passwords for: some are told to come again in a few seconds, which the metric throttled_total counts as hashing",
-			zap.String("realm", r.Name), zap.String("act", e.Name))
-	}
 }
 
 // reads reports whether a request to an endpoint only shows something.
@@ -337,6 +320,22 @@ func (r *Realm) throttled(c *Call, throttle, act string, v budget.Verdict) error
 	refusal := account.TooOften(v.Wait)
 	refusal.Counted = true
 	return refusal
+}
+
+// throttleHashing is how the metric of throttles calls what the machine itself is too slow for.
+const throttleHashing = "hashing"
+
+// maxCrowds bounds the log lines about it.
+var maxCrowds = budget.Limit{Events: 1, Window: time.Minute}
+
+// tooMany counts and logs a request that is told to come again because more passwords are to be
+// hashed than the machine can.
+func (r *Realm) tooMany(req *http.Request) {
+	r.Count(throttleHashing)
+	if r.Throttles.Take(budget.Charge{Table: "log of " + throttleHashing, Limit: maxCrowds}).Wait == 0 {
+		r.Logger.Warn("more people sign in or up than this machine can hash passwords for: some are told to come again in a few seconds, which the metric throttled_total counts as hashing",
+			zap.String("realm", r.Name), zap.String("path", req.URL.Path))
+	}
 }
 
 // ThrottleTarget is the account or recipient that an input names.

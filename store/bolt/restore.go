@@ -56,18 +56,11 @@ func restore(path, from string, now time.Time, tell func(done, of int64)) (r Res
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return r, err
 	}
-	if err := wholefile.Room(filepath.Dir(path), there.Size+roomLeft); err != nil {
-		return r, err
-	}
-	out, err := wholefile.Create(path)
+	out, err := copied(path, from, there.Size, tell)
 	if err != nil {
 		return r, err
 	}
 	defer out.Abandon()
-	out.Lock()
-	if err := copyFile(out.File, from, there.Size, tell); err != nil {
-		return r, err
-	}
 	if r.Contents, err = Verify(out.Name()); err != nil {
 		return r, fmt.Errorf("what was written could not be read back: %w", err)
 	}
@@ -112,15 +105,16 @@ func keep(path string, now time.Time) (string, error) {
 	return kept, err
 }
 
-// leaveOlder leaves the file as it is, beside it, before it gets a newer schema, and returns what
-// there is to say of that. The file is open here, and nobody else's.
-func (f *File) leaveOlder(schema uint64) string {
+// leaveOlder leaves the file as it is, beside it, before it gets a newer schema, and a warning that
+// says so. The file is open here, and nobody else's.
+func (f *File) leaveOlder(schema uint64) {
 	kept := fmt.Sprintf("%s.schema-%d", f.Path, schema)
-	told := fmt.Sprintf("account file %s had schema %d and has %d from now on, which an older version of the plugin refuses", f.Path, schema, boltSchema)
+	then := fmt.Sprintf("as it was it stands beside it, as %s, which you may remove once you won't go back", kept)
 	if err := copyBeside(kept, f.Path); err != nil {
-		return fmt.Sprintf("%s; it could not be left beside it as it was, so that the way back is a backup: %v", told, err)
+		then = fmt.Sprintf("it could not be left beside it as it was, so that the way back is a backup: %v", err)
 	}
-	return fmt.Sprintf("%s; as it was it stands beside it, as %s, which you may remove once you won't go back", told, kept)
+	f.warnings = append(f.warnings, fmt.Sprintf("account file %s had schema %d and has %d from now on, which an older version of the plugin refuses; %s",
+		f.Path, schema, boltSchema, then))
 }
 
 func copyBeside(to, from string) error {
@@ -131,18 +125,29 @@ func copyBeside(to, from string) error {
 	if err != nil {
 		return err
 	}
-	if err := wholefile.Room(filepath.Dir(to), info.Size()+roomLeft); err != nil {
-		return err
-	}
-	out, err := wholefile.Create(to)
+	out, err := copied(to, from, info.Size(), nil)
 	if err != nil {
 		return err
 	}
 	defer out.Abandon()
-	if err := copyFile(out.File, from, info.Size(), nil); err != nil {
-		return err
-	}
 	return out.Rename()
+}
+
+// copied is a whole copy of from, which is to stand at path and doesn't yet.
+func copied(path, from string, size int64, tell func(done, of int64)) (*wholefile.File, error) {
+	if err := wholefile.Room(filepath.Dir(path), size+roomLeft); err != nil {
+		return nil, err
+	}
+	out, err := wholefile.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	out.Lock()
+	if err := copyFile(out.File, from, size, tell); err != nil {
+		out.Abandon()
+		return nil, err
+	}
+	return out, nil
 }
 
 // seize makes sure that nobody has the file open, nor opens it until release. A file

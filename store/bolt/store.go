@@ -103,10 +103,7 @@ func Open(path string, wait time.Duration) (*File, error) {
 		f.warnings = append(f.warnings, err.Error())
 	}
 	if err := noPanic(func() error {
-		if found, err := readSchema(db, boltSchema); err == nil && found != 0 && found < boltSchema {
-			f.warnings = append(f.warnings, f.leaveOlder(found))
-		}
-		if err := setSchema(db, boltSchema, boltMigrations); err != nil {
+		if err := setSchema(db, boltSchema, boltMigrations, f.leaveOlder); err != nil {
 			return err
 		}
 		return buildMembers(db, memberBatch)
@@ -364,11 +361,14 @@ func (s *Store) run(tx *bolt.Tx, done *written, u *undo, fn func(store.Tx) error
 }
 
 // setSchema reads the schema version, refuses a newer one, and brings an older
-// one up to date, all steps in one transaction.
-func setSchema(db *bolt.DB, current uint64, migrations map[uint64]func(*bolt.Tx) error) error {
+// one up to date, all steps in one transaction. older is called before that.
+func setSchema(db *bolt.DB, current uint64, migrations map[uint64]func(*bolt.Tx) error, older func(schema uint64)) error {
 	found, err := readSchema(db, current)
 	if err != nil || found == current {
 		return err
+	}
+	if found != 0 {
+		older(found)
 	}
 	return db.Update(func(tx *bolt.Tx) error {
 		// A new file has no schema and needs no steps.

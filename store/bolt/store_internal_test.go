@@ -94,17 +94,17 @@ func TestMigrationsRunInOneTransaction(t *testing.T) {
 	}
 	failed := errors.New("failed")
 	steps := map[uint64]func(*bolt.Tx) error{1: mark("first"), 2: func(*bolt.Tx) error { return failed }}
-	err := setSchema(f.Db, 3, steps)
+	err := setSchema(f.Db, 3, steps, func(uint64) {})
 	require.ErrorIs(t, err, failed)
 	require.ErrorContains(t, err, "from schema 2 to 3 (nothing was changed)")
 	require.Equal(t, uint64(1), schemaNumber(t, f.Db))
-	require.ErrorContains(t, setSchema(f.Db, 3, nil), "no migration from schema 1 to 2")
+	require.ErrorContains(t, setSchema(f.Db, 3, nil, func(uint64) {}), "no migration from schema 1 to 2")
 
 	// That the bucket "first" can be made again shows that nothing was left.
 	steps[2] = mark("second")
-	require.NoError(t, setSchema(f.Db, 3, steps))
+	require.NoError(t, setSchema(f.Db, 3, steps, func(uint64) {}))
 	require.Equal(t, uint64(3), schemaNumber(t, f.Db))
-	require.NoError(t, setSchema(f.Db, 3, steps), "they run once")
+	require.NoError(t, setSchema(f.Db, 3, steps, func(uint64) {}), "they run once")
 }
 
 func TestEverySchemaHasItsMigration(t *testing.T) {

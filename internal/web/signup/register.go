@@ -24,11 +24,7 @@ func EndpointRegister(r *web.Realm) *web.Endpoint {
 	e := &web.Endpoint{
 		Name: "register", Methods: web.Post, Off: !s.Register.Enabled, Act: actRegister,
 		GivesCookie: s.Register.AutoLogin && s.Login.Session && !verify,
-		Spends: web.Spends{Throttle: account.ThrottleRegister, Mails: verify, Crowds: true, TurnedAway: func(c *web.Call, err error) {
-			if c.SignUpFailed != nil {
-				c.SignUpFailed(err)
-			}
-		}},
+		Spends:      web.Spends{Throttle: account.ThrottleRegister, Mails: verify, Crowds: true, TurnedAway: (*web.Call).SignUpOver},
 	}
 	if verify { // else nobody is written to
 		e.Target = web.ThrottleTarget(field.Email)
